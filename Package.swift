@@ -1,0 +1,57 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+/// Targets in dependency order: bytes and kernels first, the command last.
+let package = Package(
+  name: "approx-eval",
+  products: [
+    .executable(name: "eval-cli", targets: ["eval-cli"]),
+    .library(name: "ApproxEval", targets: ["ApproxEval"]),
+    .library(name: "HessianFree", targets: ["HessianFree"]),
+    .library(name: "Metrics", targets: ["Metrics"]),
+    .library(name: "Checkpoints", targets: ["Checkpoints"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+    .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
+  ],
+  targets: [
+    // Dense linear algebra: OpenBLAS (cblas) and LAPACKE.
+    .systemLibrary(
+      name: "COpenBLAS", pkgConfig: "openblas",
+      providers: [.apt(["libopenblas-dev", "liblapacke-dev"])]),
+    // Zip archives (npz).
+    .systemLibrary(name: "CLibZip", pkgConfig: "libzip", providers: [.apt(["libzip-dev"])]),
+    // Vector loops that BLAS does not have, in C with run-time dispatch.
+    .target(name: "CKernels"),
+    // Scalars, vectors, kernels, worker threads, counter-based random numbers.
+    .target(name: "TensorModule", dependencies: ["COpenBLAS", "CKernels"]),
+    // Programs for one sample: operations with value, jvp, vjp, per-sample gradients.
+    .target(name: "GraphModule", dependencies: ["TensorModule"]),
+    // Solvers that see only products with a symmetric operator.
+    .target(name: "HessianFree", dependencies: ["TensorModule"]),
+    // Losses, linearizations, Fisher products, Gram matrices.
+    .target(name: "Curvature", dependencies: ["GraphModule", "HessianFree"]),
+    // Update methods: what direction an optimiser would take.
+    .target(name: "Updates", dependencies: ["Curvature"]),
+    // The indicator and statistics: plain numbers in, numbers out.
+    .target(name: "Metrics", dependencies: []),
+    // Bytes to named tensors.
+    .target(name: "Checkpoints", dependencies: ["TensorModule", "CLibZip"]),
+    // Named tensors to graphs.
+    .target(name: "Models", dependencies: ["GraphModule", "Checkpoints"]),
+    // Algorithm 4 over checkpoints and batches; reports.
+    .target(
+      name: "ApproxEval",
+      dependencies: [
+        "Curvature", "Updates", "Metrics", "Models", "Checkpoints",
+        .product(name: "Crypto", package: "swift-crypto"),
+      ]),
+    // The command.
+    .executableTarget(
+      name: "eval-cli",
+      dependencies: [
+        "ApproxEval", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ]),
+  ]
+)

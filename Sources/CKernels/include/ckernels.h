@@ -1,0 +1,161 @@
+// Vector loops that BLAS does not have. Every function works on float or double, told by its
+// first argument; all arrays are dense and row-major; images are channels-last.
+// Sums over more than a few elements are taken in double in a fixed order, so that a result
+// depends on nothing but the input. Nothing here allocates, locks or keeps state.
+#ifndef CKERNELS_H
+#define CKERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum { CK_F32 = 0, CK_F64 = 1 } ck_dtype;
+
+// MARK: Element-wise
+
+typedef enum {
+  CK_RELU = 0,
+  CK_LEAKY_RELU = 1,  // parameter: negative slope
+  CK_GELU_ERF = 2,
+  CK_GELU_TANH = 3,
+  CK_SILU = 4,
+  CK_TANH = 5,
+  CK_SIGMOID = 6,
+  CK_SOFTPLUS = 7  // beta 1; as PyTorch, the identity above 20
+} ck_activation;
+
+// y = f(x) and dydx = f'(x), n elements; dydx may be NULL; y may be x. The derivative of relu
+// and leaky relu at 0 is the one PyTorch takes (0, and the slope).
+void ck_activate(ck_dtype t, ck_activation f, double parameter, const void *x, void *y,
+                 void *dydx, size_t n);
+
+// out = a * b, or out += a * b with accumulate; out may be a or b.
+void ck_multiply(ck_dtype t, const void *a, const void *b, void *out, size_t n, int accumulate);
+// out = a + b; out may be a or b.
+void ck_add(ck_dtype t, const void *a, const void *b, void *out, size_t n);
+// y = a x + b y. With b = 0, y is not read.
+void ck_axpby(ck_dtype t, double a, const void *x, double b, void *y, size_t n);
+// x = value
+void ck_fill(ck_dtype t, double value, void *x, size_t n);
+// Index of the first element that is NaN or infinite, n if there is none.
+size_t ck_first_nonfinite(ck_dtype t, const void *x, size_t n);
+
+// MARK: Rows  (y is [rows, columns])
+
+// y[r, c] += bias[c]
+void ck_add_to_rows(ck_dtype t, const void *bias, void *y, size_t rows, size_t columns);
+// out[r, c] = y[r, c] * scale[c], or += with accumulate; out may be y when not accumulating.
+void ck_multiply_rows(ck_dtype t, const void *y, const void *scale, void *out, size_t rows,
+                      size_t columns, int accumulate);
+// out[c] = sum_r y[r, c], or += with accumulate (sum in double, rounded once).
+void ck_sum_rows(ck_dtype t, const void *y, size_t rows, size_t columns, void *out,
+                 int accumulate);
+// out[c] = sum_r a[r, c] b[r, c], or += with accumulate (sum in double, rounded once).
+void ck_sum_product_rows(ck_dtype t, const void *a, const void *b, size_t rows, size_t columns,
+                         void *out, int accumulate);
+// out[r, c] = weight[r / group] * y[r, c], weights in double: each sample's rows times its weight.
+void ck_scale_rows(ck_dtype t, const double *weight, size_t group, const void *y, size_t rows,
+                   size_t columns, void *out);
+
+// MARK: Windows over channels-last images  ([height, width, channels])
+
+typedef struct {
+  size_t height, width, channels;
+  size_t kernel_height, kernel_width;
+  size_t stride_height, stride_width;
+  size_t padding_height, padding_width;
+  size_t dilation_height, dilation_width;
+  size_t groups;
+  size_t out_height, out_width;
+} ck_window;
+
+// rows[oh * out_width + ow][group][kh][kw][channels / groups]: one row per output position,
+// zero where the window leaves the image.
+void ck_unfold(ck_dtype t, const ck_window *w, const void *image, void *rows);
+// The transpose: image += fold(rows).
+void ck_fold(ck_dtype t, const ck_window *w, const void *rows, void *image);
+// out[oh, ow, c] = max over the window (padding counts as -infinity, the first of equals wins,
+// NaN wins over numbers); index = offset of the winner in the image.
+void ck_max_pool(ck_dtype t, const ck_window *w, const void *image, void *out, int32_t *index);
+// Mean over the window; padding counts as zeros (PyTorch's count_include_pad = true).
+void ck_average_pool(ck_dtype t, const ck_window *w, const void *image, void *out);
+// The transpose: image += its action on cotangents of the output.
+void ck_average_pool_transpose(ck_dtype t, const ck_window *w, const void *out, void *image);
+// out[i] = x[index[i]]
+void ck_gather(ck_dtype t, const void *x, const int32_t *index, void *out, size_t n);
+// x[index[i]] += out[i]
+void ck_scatter_add(ck_dtype t, const void *out, const int32_t *index, void *x, size_t n);
+
+// MARK: Normalisation
+//
+// An item is [outer, stride]; group g of it is the elements [o * stride + g * inner + i] for
+// o < outer, i < inner. Layer norm over rows of D: outer 1, inner = stride = D, groups 1, one
+// item a row. Group norm of a channels-last image: outer = height * width, stride = channels,
+// inner = channels / groups.
+typedef struct {
+  size_t items, groups, outer, inner, stride;
+  int centered;  // 1: subtract the mean (layer, group norm); 0: RMS norm
+  double epsilon;
+} ck_normalization;
+
+// xhat = (x - mean) * rstd with rstd = 1 / sqrt(biased variance + epsilon); two passes, in double.
+// rstd is [items, groups] in double.
+void ck_normalize(ck_dtype t, const ck_normalization *s, const void *x, void *xhat, double *rstd);
+// out = D dx, or += with accumulate, where D = dxhat/dx. D is symmetric, so this is its jvp and
+// its vjp. out may be dx when not accumulating.
+void ck_normalize_derivative(ck_dtype t, const ck_normalization *s, const void *xhat,
+                             const double *rstd, const void *dx, void *out, int accumulate);
+
+// MARK: Losses  (z, q, u are in the precision t, everything else in double)
+//
+// Softmax cross-entropy over rows of C logits. labels[r] < 0 marks a row that is not scored: its
+// p is 0 and so is all that comes out of it. Cancellation-free forms throughout: the probability
+// of the label minus one is minus the sum of the others, and differences of q are taken before
+// they are averaged.
+
+// p [rows, C]; loss[r] = -log p_y; rest[r] = 1 - p_y; certificate[r] = 1 / p_y - 1.
+void ck_cross_entropy(ck_dtype t, const void *z, const int64_t *labels, size_t rows, size_t classes,
+                      double *p, double *loss, double *rest, double *certificate);
+// u = scale * (p - onehot(y)), and squares[r] = |u / scale|_2^2 of the row if not NULL.
+// rest[r] = 1 - p[r, labels[r]].
+void ck_cross_entropy_gradient(ck_dtype t, const double *p, const double *rest,
+                               const int64_t *labels, size_t rows, size_t classes, double scale,
+                               void *u, double *squares);
+// rest[r] = sum of p[r, c] over c != labels[r]; for labels other than the true ones.
+void ck_cross_entropy_rest(const double *p, const int64_t *labels, size_t rows, size_t classes,
+                           double *rest);
+// dot[r] = (p - onehot(y)) . q = sum_{c != y} p_c (q_c - q_y).
+void ck_cross_entropy_gradient_dot(ck_dtype t, const double *p, const int64_t *labels,
+                                   const void *q, size_t rows, size_t classes, double *dot);
+// quadratic[r] = q^T H q with H = diag(p) - p p^T (if not NULL), and hq = scale * H q (if not
+// NULL; may be q).
+void ck_cross_entropy_hessian(ck_dtype t, const double *p, const void *q, size_t rows,
+                              size_t classes, double scale, double *quadratic, void *hq);
+
+// Element-wise losses with gradient u and Hessian diag(h), both [rows, C] in double (h NULL: ones).
+void ck_diagonal_gradient_dot(ck_dtype t, const double *u, const void *q, size_t rows,
+                              size_t classes, double *dot);
+void ck_diagonal_hessian(ck_dtype t, const double *h, const void *q, size_t rows, size_t classes,
+                         double scale, double *quadratic, void *hq);
+
+// MARK: Vectors
+
+// x . y, in double; blocks of fixed size, added pairwise.
+double ck_dot(ck_dtype t, const void *x, const void *y, size_t n);
+// One step of conjugate gradients on a piece of the vectors: x += alpha v, r -= alpha w, and
+// sums[0] = r . r, sums[1] = x . g, sums[2] = x . r, all after the step, in double.
+void ck_conjugate_gradient_step(ck_dtype t, double alpha, const void *v, const void *w, void *x,
+                                void *r, const void *g, size_t n, double sums[3]);
+
+// MARK: Conversion
+
+typedef enum {
+  CK_SOURCE_F32 = 0,
+  CK_SOURCE_F64 = 1,
+  CK_SOURCE_F16 = 2,
+  CK_SOURCE_BF16 = 3
+} ck_source;
+
+// n numbers from any (unaligned) source of the given kind.
+void ck_convert(ck_source s, const void *source, ck_dtype t, void *destination, size_t n);
+
+#endif

@@ -1,0 +1,50 @@
+import COpenBLAS
+
+/// Row-major dense products in either precision (OpenBLAS). No call starts threads: the engine
+/// brings its own (see `WorkerPool`).
+public enum BLAS {
+  public static func useOneThreadPerCall() { openblas_set_num_threads(1) }
+
+  /// What OpenBLAS says of its own build: version, options, processor type.
+  public static var buildDescription: String {
+    String(cString: openblas_get_config()).split(separator: " ").joined(separator: " ")
+  }
+
+  /// `C = alpha op(A) op(B) + beta C` with `op(A)` [m, k], `op(B)` [k, n], `C` [m, n].
+  public static func gemm<S: EngineScalar>(
+    transposeA: Bool = false, transposeB: Bool = false, m: Int, n: Int, k: Int, alpha: S = 1,
+    _ a: UnsafePointer<S>, lda: Int, _ b: UnsafePointer<S>, ldb: Int, beta: S = 0,
+    _ c: UnsafeMutablePointer<S>, ldc: Int
+  ) {
+    if m == 0 || n == 0 { return }
+    let ta = transposeA ? CblasTrans : CblasNoTrans
+    let tb = transposeB ? CblasTrans : CblasNoTrans
+    let (m32, n32, k32) = (blasint(m), blasint(n), blasint(k))
+    let (rawA, rawB, rawC) = (
+      UnsafeRawPointer(a), UnsafeRawPointer(b), UnsafeMutableRawPointer(c)
+    )
+    if S.self == Float.self {
+      cblas_sgemm(
+        CblasRowMajor, ta, tb, m32, n32, k32, Float(alpha),
+        rawA.assumingMemoryBound(to: Float.self), blasint(lda),
+        rawB.assumingMemoryBound(to: Float.self), blasint(ldb), Float(beta),
+        rawC.assumingMemoryBound(to: Float.self), blasint(ldc))
+    } else {
+      cblas_dgemm(
+        CblasRowMajor, ta, tb, m32, n32, k32, Double(alpha),
+        rawA.assumingMemoryBound(to: Double.self), blasint(lda),
+        rawB.assumingMemoryBound(to: Double.self), blasint(ldb), Double(beta),
+        rawC.assumingMemoryBound(to: Double.self), blasint(ldc))
+    }
+  }
+
+  /// Lower triangle of `C += A A^T`, `A` [n, k], in double.
+  public static func symmetricRankUpdate(
+    n: Int, k: Int, alpha: Double = 1, _ a: UnsafePointer<Double>, lda: Int, beta: Double = 1,
+    _ c: UnsafeMutablePointer<Double>, ldc: Int
+  ) {
+    cblas_dsyrk(
+      CblasRowMajor, CblasLower, CblasNoTrans, blasint(n), blasint(k), alpha, a, blasint(lda), beta,
+      c, blasint(ldc))
+  }
+}

@@ -1,0 +1,41 @@
+import CKernels
+
+/// A fixed number of scalars at a fixed, 64-byte aligned address.
+///
+/// Vectors are references: the engine and the solvers write into vectors that were allocated
+/// once, so that an iteration allocates nothing. Whoever holds one while another writes it must
+/// see to the order; the package only ever lets one thread write a given range.
+public final class Vector<Scalar: EngineScalar>: @unchecked Sendable {
+  public let count: Int
+  public let pointer: UnsafeMutablePointer<Scalar>
+
+  /// A vector of zeros.
+  public init(count: Int) {
+    precondition(count >= 0, "Vector: negative count \(count)")
+    self.count = count
+    let bytes = max(count, 1) * MemoryLayout<Scalar>.stride
+    let raw = UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: 64)
+    raw.initializeMemory(as: UInt8.self, repeating: 0, count: bytes)
+    pointer = raw.bindMemory(to: Scalar.self, capacity: max(count, 1))
+  }
+
+  public convenience init(_ values: some Collection<Scalar>) {
+    self.init(count: values.count)
+    for (index, value) in values.enumerated() { pointer[index] = value }
+  }
+
+  deinit { UnsafeMutableRawPointer(pointer).deallocate() }
+
+  public subscript(index: Int) -> Scalar {
+    get {
+      precondition(index >= 0 && index < count, "Vector: index \(index) of \(count)")
+      return pointer[index]
+    }
+    set {
+      precondition(index >= 0 && index < count, "Vector: index \(index) of \(count)")
+      pointer[index] = newValue
+    }
+  }
+
+  public var array: [Scalar] { Array(UnsafeBufferPointer(start: pointer, count: count)) }
+}

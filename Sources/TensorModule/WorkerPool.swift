@@ -1,0 +1,34 @@
+import Dispatch
+import Synchronization
+
+/// Runs numbered tasks on a fixed number of threads.
+///
+/// Tasks are handed out in order, one at a time. What a task computes must depend on its number
+/// alone, never on the worker: then a result has the same bits for every number of threads. The
+/// worker number (`0 ..< threads`) only picks scratch memory.
+public final class WorkerPool: Sendable {
+  public let threads: Int
+
+  public init(threads: Int) {
+    precondition(threads > 0, "WorkerPool: \(threads) threads")
+    self.threads = threads
+    BLAS.useOneThreadPerCall()
+  }
+
+  /// Calls `body(task, worker)` once for every task in `0 ..< tasks` and waits for all.
+  public func run(_ tasks: Int, _ body: @Sendable (_ task: Int, _ worker: Int) -> Void) {
+    let workers = min(threads, tasks)
+    if workers <= 1 {
+      for task in 0..<tasks { body(task, 0) }
+      return
+    }
+    let next = Atomic<Int>(0)
+    DispatchQueue.concurrentPerform(iterations: workers) { worker in
+      while true {
+        let task = next.add(1, ordering: .relaxed).oldValue
+        if task >= tasks { return }
+        body(task, worker)
+      }
+    }
+  }
+}
