@@ -36,11 +36,11 @@ private let smooth = [
   CK_GELU_ERF, CK_GELU_TANH, CK_SILU, CK_TANH, CK_SIGMOID, CK_SOFTPLUS,
 ]
 
-/// Measured on 4,000 points each against mpmath: values 3.1 (gelu), 2.7 (gelu_tanh), 2.5 (silu),
-/// 2.3 (softplus), 2.0 (sigmoid), 1.2 (tanh); derivatives, in ulps of their larger term, below 5.
-/// Each is a handful of roundings; one is left for other points and processors without FMA.
+/// Measured against mpmath on 7,000 points and all three clones: values below 3.8 (gelu), 2.7
+/// (gelu_tanh), 3.0 (silu), 2.3 (softplus), 2.1 (sigmoid), 1.3 (tanh); derivatives, in ulps of their
+/// larger term, below 6.7 (gelu_tanh) and 4.7 (others). Each is a handful of roundings.
 private let valueBound = 4.0
-private let derivativeBound = 6.0
+private let derivativeBound = 7.0
 
 @Suite struct ActivationTests {
   @Test(arguments: smooth.map(\.rawValue))
@@ -52,8 +52,15 @@ private let derivativeBound = 6.0
     x += (0..<1000).map { _ in Float(pow(10, random.uniform(-12, 0)) * random.uniform(-1, 1)) }
     let found = activate(f, x)
     let expected = x.map { reference(f, Double($0)) }
-    // Subnormal exponentials keep fewer digits: compare what is well above them.
-    let normal = expected.map { abs($0.0) > 1e-34 && abs($0.1) > 1e-34 || abs($0.0) < 1e-45 }
+    // Where the exponential is subnormal it keeps fewer digits: 2^-149 times a factor of up to 250.
+    let normal = expected.map { abs($0.0) > 1e-34 && abs($0.1) > 1e-34 }
+    func isClose(_ found: Float, _ expected: Double) -> Bool {
+      abs(Double(found) - expected) < 1e-42 + 1e-6 * abs(expected)
+    }
+    for i in x.indices where !normal[i] {
+      #expect(isClose(found.value[i], expected[i].0), "\(f) at \(x[i])")
+      #expect(isClose(found.derivative[i], expected[i].1), "derivative of \(f) at \(x[i])")
+    }
     func kept<A>(_ a: [A]) -> [A] { zip(a, normal).filter(\.1).map(\.0) }
     expectUlps(kept(found.value), kept(expected.map(\.0)), within: valueBound, "value \(f)")
     expectUlps(
