@@ -55,5 +55,8 @@ let package = Package(
       dependencies: [
         "ApproxEval", .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
+    .testTarget(name: "TensorModuleTests", dependencies: ["TensorModule", "CKernels"]),
+    .testTarget(name: "HessianFreeTests", dependencies: ["HessianFree"]),
+    .testTarget(name: "MetricsTests", dependencies: ["Metrics"]),
   ]
 )
