@@ -31,7 +31,7 @@ let package = Package(
     // Solvers that see only products with a symmetric operator.
     .target(name: "HessianFree", dependencies: ["TensorModule"]),
     // Losses, linearizations, Fisher products, Gram matrices.
-    .target(name: "Curvature", dependencies: ["GraphModule", "HessianFree"]),
+    .target(name: "Curvature", dependencies: ["GraphModule", "HessianFree", "CKernels"]),
     // Update methods: what direction an optimiser would take.
     .target(name: "Updates", dependencies: ["Curvature"]),
     // The indicator and statistics: plain numbers in, numbers out.
@@ -41,7 +41,7 @@ let package = Package(
       name: "Checkpoints", dependencies: ["TensorModule", "CKernels", "CLibZip"],
       exclude: ["README.md"]),
     // Named tensors to graphs.
-    .target(name: "Models", dependencies: ["GraphModule", "Checkpoints"]),
+    .target(name: "Models", dependencies: ["GraphModule", "Checkpoints", "CKernels"]),
     // Algorithm 4 over checkpoints and batches; reports.
     .target(
       name: "ApproxEval",
