@@ -23,7 +23,7 @@ let package = Package(
     // Zip archives (npz).
     .systemLibrary(name: "CLibZip", pkgConfig: "libzip", providers: [.apt(["libzip-dev"])]),
     // Vector loops that BLAS does not have, in C with run-time dispatch.
-    .target(name: "CKernels", exclude: ["README.md", "coefficients.py"]),
+    .target(name: "CKernels", exclude: ["README.md", "coefficients.py", "references.py"]),
     // Scalars, vectors, kernels, worker threads, counter-based random numbers.
     .target(name: "TensorModule", dependencies: ["COpenBLAS", "CKernels"]),
     // Programs for one sample: operations with value, jvp, vjp, per-sample gradients.
@@ -31,15 +31,17 @@ let package = Package(
     // Solvers that see only products with a symmetric operator.
     .target(name: "HessianFree", dependencies: ["TensorModule"]),
     // Losses, linearizations, Fisher products, Gram matrices.
-    .target(name: "Curvature", dependencies: ["GraphModule", "HessianFree"]),
+    .target(name: "Curvature", dependencies: ["GraphModule", "HessianFree", "CKernels"]),
     // Update methods: what direction an optimiser would take.
     .target(name: "Updates", dependencies: ["Curvature"]),
     // The indicator and statistics: plain numbers in, numbers out.
     .target(name: "Metrics", dependencies: []),
     // Bytes to named tensors.
-    .target(name: "Checkpoints", dependencies: ["TensorModule", "CLibZip"]),
+    .target(
+      name: "Checkpoints", dependencies: ["TensorModule", "CKernels", "CLibZip"],
+      exclude: ["README.md"]),
     // Named tensors to graphs.
-    .target(name: "Models", dependencies: ["GraphModule", "Checkpoints"]),
+    .target(name: "Models", dependencies: ["GraphModule", "Checkpoints", "CKernels"]),
     // Algorithm 4 over checkpoints and batches; reports.
     .target(
       name: "ApproxEval",
@@ -54,5 +56,7 @@ let package = Package(
         "ApproxEval", .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     .testTarget(name: "TensorModuleTests", dependencies: ["TensorModule", "CKernels"]),
+    .testTarget(name: "HessianFreeTests", dependencies: ["HessianFree"]),
+    .testTarget(name: "MetricsTests", dependencies: ["Metrics"]),
   ]
 )

@@ -1,0 +1,399 @@
+import TensorModule
+
+// Linear conjugate gradients: Algorithm 5 of Wu et al. 2024 (arXiv 2406.06420), which is Hestenes
+// and Stiefel 1952, (3:1a)-(3:1f), from x = 0. Departures:
+//   - every `residualCheckInterval` steps the true residual b - A x is formed, and the recurrence
+//     goes on from it when the two have drifted apart. The direction is kept (residual
+//     replacement, van der Vorst and Ye 2000): starting again along r would give up conjugacy to
+//     all earlier directions, which slows convergence and lets gamma rise. Only when the
+//     recurrence has lost all digits does it start again along r;
+//   - a step after which gamma has risen by more than rounding is taken back;
+//   - the best iterate that a product has confirmed is kept aside.
+
+/// Settings of a linear conjugate gradient solve; the problem is in the call.
+public struct ConjugateGradient: Equatable, Sendable {
+  /// Stop when `|r| <= relativeTolerance |b|`.
+  public var relativeTolerance: Double
+  public var maxIterations: Int
+  /// Steps between two true residuals.
+  public var residualCheckInterval: Int
+  /// A lower bound on gamma over all directions, if one is known (method.md 2, the certificate).
+  public var gammaBound: Double?
+  /// Stop when `gamma <= (1 + certificateGap) gammaBound`; 0 turns this off.
+  public var certificateGap: Double
+
+  public init(
+    relativeTolerance: Double = 1e-6, maxIterations: Int = 1000, residualCheckInterval: Int = 50,
+    gammaBound: Double? = nil, certificateGap: Double = 1e-3
+  ) {
+    precondition(relativeTolerance >= 0, "ConjugateGradient: tolerance \(relativeTolerance)")
+    precondition(maxIterations >= 0, "ConjugateGradient: \(maxIterations) iterations")
+    precondition(
+      residualCheckInterval > 0, "ConjugateGradient: a check every \(residualCheckInterval) steps")
+    precondition(certificateGap >= 0, "ConjugateGradient: gap \(certificateGap)")
+    self.relativeTolerance = relativeTolerance
+    self.maxIterations = maxIterations
+    self.residualCheckInterval = residualCheckInterval
+    self.gammaBound = gammaBound
+    self.certificateGap = certificateGap
+  }
+
+  /// The vectors of a solve, allocated once and used again by the next one: r, v, w and the
+  /// iterate kept aside; z for the first solve that has a preconditioner.
+  public final class Workspace<Scalar: EngineScalar> {
+    public let operations: VectorOperations<Scalar>
+    fileprivate let r: Vector<Scalar>
+    fileprivate let v: Vector<Scalar>
+    fileprivate let w: Vector<Scalar>
+    fileprivate let kept: Vector<Scalar>
+    fileprivate private(set) lazy var z = Vector<Scalar>(count: operations.count)
+
+    public init(dimension: Int, pool: WorkerPool) {
+      operations = VectorOperations(pool: pool, count: dimension)
+      r = Vector(count: dimension)
+      v = Vector(count: dimension)
+      w = Vector(count: dimension)
+      kept = Vector(count: dimension)
+    }
+
+    public var dimension: Int { operations.count }
+  }
+}
+
+extension ConjugateGradient {
+  /// Solves `A x = b` for symmetric positive semi-definite `A` by linear conjugate gradients from
+  /// `x = 0`, using only products `A v`.
+  ///
+  /// From a zero start the iterates stay in the range of `A`, so when `A` is singular and `b` lies
+  /// in its range the limit is the minimum-norm solution `A^+ b`. With `A = F` and `b = g` that is
+  /// the natural gradient. (With a preconditioner: the solution of least `x^T M x`.)
+  ///
+  /// gamma of an iterate takes no product: `x^T A x = x^T (b - r)`. In exact arithmetic it never
+  /// rises (Wu et al. 2024, F.2.1). Here a step after which it has risen by more than rounding is
+  /// taken back and the recurrence started again from the true residual, until that brings nothing
+  /// either. With damping this holds for the damped operator, while the gamma reported is that of
+  /// the operator without it.
+  ///
+  /// - Parameters:
+  ///   - a: The operator, `[P] -> [P]`. Equal inputs must give equal products.
+  ///   - b: Right-hand side, `[P]`, in the units of the summed (not averaged) gradient.
+  ///   - preconditioner: `M^-1`, symmetric positive definite; none is the paper's own solver.
+  ///   - workspace: For `P` elements. What an earlier solve left in it has no influence.
+  ///   - observe: Called after each iteration.
+  /// - Returns: The best iterate with what is known of it, the trace, and `stop`. Reaching the
+  ///   iteration limit or meeting curvature that is not positive is an outcome, not an error: read
+  ///   `stop` before relying on `x`. A zero `b` gives `x = 0` after no products.
+  /// - Throws: `SolveError.dimensionMismatch` if `a` and `b` differ in `P`;
+  ///   `SolveError.notPositiveSemidefinite` if `a` does not declare that it is;
+  ///   `SolveError.nonFinite` naming the operand and iteration where NaN or infinity appeared.
+  /// - Complexity: One product per iteration, one per residual check, one for the final residual.
+  ///   Four vectors of `P` elements in the workspace, one more with a preconditioner, and the
+  ///   result; an iteration allocates nothing. Inner products accumulate in double precision.
+  ///
+  /// Sources: Wu et al. 2024 (arXiv 2406.06420), Algorithm 5 and F.2.1; Hestenes and Stiefel 1952,
+  /// (3:1a)-(3:1f); van der Vorst and Ye 2000 for the replacement of residuals.
+  public func solve<A: LinearOperator>(
+    _ a: A, rhs b: Vector<A.Scalar>, preconditioner: (any Preconditioner<A.Scalar>)? = nil,
+    workspace: Workspace<A.Scalar>, observing observe: ((TraceEntry) -> Void)? = nil
+  ) throws(SolveError) -> SolveResult<A.Scalar> {
+    try requireMatching(a, b, preconditioner, workspace)
+    let clock = ContinuousClock()
+    let start = clock.now
+    let vectors = workspace.operations
+    let (r, v, w) = (workspace.r, workspace.v, workspace.w)
+    let x = Vector<A.Scalar>(count: a.dimension)
+    let rounding = Rounding(A.Scalar.self)
+    var result = SolveResult(zero: x)
+
+    var rr = vectors.dot(b, b)  // r^T r
+    guard rr.isFinite else {
+      throw .nonFinite(.rightHandSide, iteration: 0, index: vectors.firstNonFinite(b))
+    }
+    let bNorm = rr.squareRoot()
+    if bNorm == 0 { return result }
+    result.residual = 1
+    result.recurrenceResidual = 1
+    result.trace.reserveCapacity(min(maxIterations, 1 << 16))
+    result.checks.reserveCapacity(min(maxIterations / residualCheckInterval + 4, 1 << 12))
+
+    var k = 0  // steps in x
+    var best = Confirmed()  // the iterate in workspace.kept
+    var progress = ProgressMeter(rounding: rounding)
+
+    // Leaves the true residual b - A x in w, and x in workspace.kept if it is the best so far.
+    func confirm() throws(SolveError) -> ResidualCheck {
+      let quadratic = try a.apply(x, into: w)
+      result.products += 1
+      vectors.axpby(1, b, -1, w)
+      let residual = vectors.norm(w) / bNorm
+      guard quadratic.isFinite && residual.isFinite else {
+        throw .nonFinite(.product, iteration: k, index: vectors.firstNonFinite(w))
+      }
+      let xb = vectors.dot(x, b)
+      let gain = gainAlong(xb, quadratic)
+      progress.record(gain: gain, residual: residual)
+      if best.isWorse(than: gain, residual, highest: progress.highestGain, rounding) {
+        let withoutDamping = subtractDamping(a.damping, from: quadratic, x, vectors)
+        best = Confirmed(
+          iterate: k, gain: gain, residual: residual, gamma: gamma(withoutDamping, xb))
+        vectors.copy(x, to: workspace.kept)
+      }
+      result.checks.append(
+        ResidualCheck(
+          iteration: k, trueResidual: residual, recurrenceResidual: rr.squareRoot() / bNorm,
+          difference: vectors.distance(w, r) / bNorm, restarted: false))
+      return result.checks[result.checks.count - 1]
+    }
+
+    // r = b - A x, after a confirmation.
+    func replaceResidual() {
+      vectors.copy(w, to: r)
+      rr = vectors.dot(r, r)
+      result.checks[result.checks.count - 1].restarted = true
+    }
+
+    // z = M^-1 r; returns r^T z.
+    func precondition() throws(SolveError) -> Double {
+      guard let preconditioner else { return rr }
+      try preconditioner.apply(r, into: workspace.z)
+      let rz = vectors.dot(r, workspace.z)
+      guard rz.isFinite else {
+        throw .nonFinite(
+          .preconditioned, iteration: k, index: vectors.firstNonFinite(workspace.z))
+      }
+      guard rz > 0 || rr == 0 else { throw .preconditionerNotPositive(value: rz, iteration: k) }
+      return rz
+    }
+
+    vectors.copy(b, to: r)
+    var rz = try precondition()
+    var z: Vector<A.Scalar> { preconditioner == nil ? r : workspace.z }
+    vectors.copy(z, to: v)
+    var slope = rz  // r^T v
+    var vMv = rz  // v^T M v
+    var largestCurvature = 0.0  // max of v^T A v / v^T M v
+    var highestGain = 0.0
+    let difference = 10 * relativeTolerance
+
+    // Goes on along the true residual, in w; false if the last such attempt has brought nothing.
+    func startAgain() throws(SolveError) -> Bool {
+      guard progress.sinceRestart() else { return false }
+      replaceResidual()
+      rz = try precondition()
+      vectors.copy(z, to: v)
+      (slope, vMv) = (rz, rz)
+      return true
+    }
+
+    iteration: while true {
+      if k == maxIterations {
+        result.stop = .iterationLimit(maxIterations)
+        break
+      }
+      let vAv = try a.apply(v, into: w)
+      result.products += 1
+      guard vAv.isFinite else {
+        throw .nonFinite(.quadraticForm, iteration: k + 1, index: vectors.firstNonFinite(w))
+      }
+      largestCurvature = max(largestCurvature, vAv / vMv)
+      let threshold = rounding.curvature * largestCurvature * vMv
+      guard vAv > threshold else {
+        // A recurrence that has drifted off can have led here by itself.
+        if k > 0, try confirm().difference > difference, try startAgain() { continue }
+        result.stop = .curvature(quadratic: vAv, threshold: threshold, iteration: k + 1)
+        break
+      }
+
+      let alpha = slope / vAv
+      let sums = vectors.conjugateGradientStep(alpha: alpha, v: v, w: w, x: x, r: r, b: b)
+      rr = sums.residualSquared
+      guard rr.isFinite else {
+        throw .nonFinite(.residual, iteration: k + 1, index: vectors.firstNonFinite(r))
+      }
+      let xb = sums.iterateDotRightHandSide
+      let xAx = xb - sums.iterateDotResidual
+      let gain = gainAlong(xb, xAx)
+      guard gain >= highestGain * (1 - rounding.slack), gain > 0 else {
+        vectors.axpby(-alpha, v, 1, x)
+        _ = try confirm()
+        if try startAgain() { continue }
+        result.stop = .stagnated(relativeResidual: best.residual, iteration: best.iterate)
+        break
+      }
+      highestGain = max(highestGain, gain)
+      k += 1
+      let entry = TraceEntry(
+        iteration: k, relativeResidual: rr.squareRoot() / bNorm,
+        gamma: gamma(subtractDamping(a.damping, from: xAx, x, vectors), xb),
+        seconds: seconds(clock.now - start))
+      result.trace.append(entry)
+      observe?(entry)
+
+      if let gammaBound, certificateGap > 0, entry.gamma <= (1 + certificateGap) * gammaBound {
+        result.stop = .certificate(gamma: entry.gamma, bound: gammaBound, gap: certificateGap)
+        break
+      }
+      let meetsTolerance = entry.relativeResidual <= relativeTolerance
+      var keepsDirection = true
+      var replaced = false
+      if meetsTolerance || k % residualCheckInterval == 0 {
+        let check = try confirm()
+        if check.trueResidual <= relativeTolerance || meetsTolerance && check.difference <= difference
+        {
+          result.stop = .tolerance(
+            relativeResidual: entry.relativeResidual, limit: relativeTolerance)
+          break
+        }
+        if progress.isStalled || meetsTolerance && !progress.sinceRestart() {
+          result.stop = .stagnated(relativeResidual: best.residual, iteration: best.iterate)
+          break
+        }
+        if check.difference > difference {
+          replaceResidual()
+          replaced = true
+          // No digit of the recurrence is left: neither is conjugacy.
+          keepsDirection = check.difference < check.recurrenceResidual / 2
+        }
+      }
+
+      let rzBefore = rz
+      rz = try precondition()
+      let beta = rz / rzBefore
+      if keepsDirection {
+        vectors.axpby(1, z, beta, v)
+        vMv = rz + beta * beta * vMv
+        // r^T v = r^T z as long as r is orthogonal to the last direction.
+        slope = replaced ? vectors.dot(r, v) : rz
+      }
+      if !keepsDirection || slope <= 0 {
+        vectors.copy(z, to: v)
+        (slope, vMv) = (rz, rz)
+      }
+    }
+
+    // The true residual of the last iterate, unless it has just been formed.
+    if k > 0 && result.checks.last?.iteration != k { _ = try confirm() }
+    if best.iterate != k { vectors.copy(workspace.kept, to: x) }
+    result.iterations = k
+    result.recurrenceResidual = result.trace.last?.relativeResidual ?? 1
+    if best.iterate > 0 {
+      (result.iterate, result.residual) = (best.iterate, best.residual)
+      result.gamma = best.gamma
+    }
+    return result
+  }
+}
+
+// MARK: -
+
+/// What rounding in a precision looks like to the solver.
+private struct Rounding {
+  let eps: Double
+  /// By how much the gain may fall short of an earlier one, relative; gamma moves by half of it.
+  /// The inner products that give it move by about `eps |x| |b| / x^T b` when x is rounded.
+  let slack: Double
+  /// Fraction of the largest curvature that is not clearly positive. Rounding leaves `eps |B|` of
+  /// a `B v` that is zero, so `eps^2` of the quadratic form.
+  let curvature: Double
+
+  init(_ scalar: any EngineScalar.Type) {
+    let isFloat = scalar == Float.self
+    eps = isFloat ? Double(Float.ulpOfOne) : Double.ulpOfOne
+    slack = isFloat ? 4e-5 : 4e-10
+    curvature = 4 * eps * eps
+  }
+}
+
+/// An iterate of which the product has been formed.
+private struct Confirmed {
+  var iterate = 0
+  var gain = 0.0
+  var residual = Double.infinity
+  var gamma = Double.nan
+
+  /// Gains that differ by rounding are equal; the residual then decides.
+  func isWorse(
+    than gain: Double, _ residual: Double, highest: Double, _ rounding: Rounding
+  ) -> Bool {
+    gain > self.gain * (1 + rounding.slack)
+      || gain >= highest * (1 - rounding.slack) && residual < self.residual
+  }
+}
+
+/// Tells rounding from progress: neither the gain nor the true residual improves any more.
+private struct ProgressMeter {
+  let rounding: Rounding
+  private(set) var highestGain = 0.0
+  private var lowestResidual = Double.infinity
+  private var checksWithout = 0
+  private var progressed = true
+
+  init(rounding: Rounding) { self.rounding = rounding }
+
+  mutating func record(gain: Double, residual: Double) {
+    let gained = gain > highestGain * (1 + 4 * rounding.eps)
+    let reduced = residual < 0.9 * lowestResidual
+    if gained { highestGain = gain }
+    if reduced { lowestResidual = residual }
+    checksWithout = gained || reduced ? 0 : checksWithout + 1
+    if gained || reduced { progressed = true }
+  }
+
+  var isStalled: Bool { checksWithout >= 3 }
+
+  /// Whether there has been progress since this was last asked.
+  mutating func sinceRestart() -> Bool {
+    defer { progressed = false }
+    return progressed
+  }
+}
+
+/// `(x^T b)^2 / x^T A x = 1 / gamma^2`: twice the decrease of the quadratic model that the best
+/// multiple of x reaches (Eqn 59), which conjugate gradients increase step by step.
+private func gainAlong(_ xb: Double, _ quadratic: Double) -> Double {
+  quadratic > 0 ? xb / quadratic * xb : 0
+}
+
+/// `sqrt(x^T F x) / |x^T b|` (Eqn 15)
+private func gamma(_ quadratic: Double, _ xb: Double) -> Double {
+  quadratic > 0 && xb != 0 ? quadratic.squareRoot() / abs(xb) : .nan
+}
+
+/// `x^T F x = x^T A x - mu x^T x`; NaN where nothing but rounding is left.
+private func subtractDamping<Scalar>(
+  _ mu: Double, from quadratic: Double, _ x: Vector<Scalar>, _ vectors: VectorOperations<Scalar>
+) -> Double {
+  if mu == 0 { return quadratic }
+  let difference = quadratic - mu * vectors.dot(x, x)
+  return difference > 4 * Double(Scalar.ulpOfOne) * quadratic ? difference : .nan
+}
+
+private func seconds(_ duration: Duration) -> Double {
+  let (seconds, attoseconds) = duration.components
+  return Double(seconds) + Double(attoseconds) * 1e-18
+}
+
+private func requireMatching<A: LinearOperator>(
+  _ a: A, _ b: Vector<A.Scalar>, _ preconditioner: (any Preconditioner<A.Scalar>)?,
+  _ workspace: ConjugateGradient.Workspace<A.Scalar>
+) throws(SolveError) {
+  let p = a.dimension
+  if b.count != p {
+    throw .dimensionMismatch(what: "right-hand side", found: b.count, expected: p)
+  }
+  if let preconditioner, preconditioner.dimension != p {
+    throw .dimensionMismatch(what: "preconditioner", found: preconditioner.dimension, expected: p)
+  }
+  if workspace.dimension != p {
+    throw .dimensionMismatch(what: "workspace", found: workspace.dimension, expected: p)
+  }
+  if !a.isPositiveSemidefinite { throw .notPositiveSemidefinite }
+}
+
+extension SolveResult {
+  fileprivate init(zero x: Vector<Scalar>) {
+    self.init(
+      x: x, stop: .zeroRightHandSide, iterations: 0, iterate: 0, products: 0, residual: 0,
+      recurrenceResidual: 0, gamma: .nan, trace: [], checks: [])
+  }
+}

@@ -1,0 +1,60 @@
+import TensorModule
+
+/// A symmetric matrix known only by its products: all a solver may know of it.
+///
+/// Equal inputs must give equal products, bit by bit; a solver tells rounding from progress by
+/// comparing them.
+public protocol LinearOperator<Scalar> {
+  associatedtype Scalar: EngineScalar
+
+  /// P: the operator maps `[P]` to `[P]`.
+  var dimension: Int { get }
+
+  /// A declaration, not a computation: `v^T A v >= 0` for every `v`.
+  var isPositiveSemidefinite: Bool { get }
+
+  /// mu, when `A = F + mu I` and F is the matrix of interest; gamma is always that of F. Zero
+  /// unless the operator is damped.
+  var damping: Double { get }
+
+  /// Writes `A v` into `product` and returns `v^T A v` in double.
+  ///
+  /// An operator that computes `|B v|^2` on its way should return that: it does not cancel, and it
+  /// is exact where the product has been rounded to `Scalar`. Others return
+  /// `operations.dot(v, product)`.
+  func apply(_ v: Vector<Scalar>, into product: Vector<Scalar>) throws(SolveError) -> Double
+}
+
+extension LinearOperator {
+  public var damping: Double { 0 }
+}
+
+// MARK: -
+
+/// `A + mu I`
+public struct DampedOperator<Base: LinearOperator>: LinearOperator {
+  public let base: Base
+  public let mu: Double
+  private let operations: VectorOperations<Base.Scalar>
+
+  /// - Parameter mu: Not negative, in the units of the operator.
+  public init(_ base: Base, mu: Double, operations: VectorOperations<Base.Scalar>) {
+    precondition(mu >= 0 && mu.isFinite, "DampedOperator: mu = \(mu)")
+    self.base = base
+    self.mu = mu
+    self.operations = operations
+  }
+
+  public var dimension: Int { base.dimension }
+  public var isPositiveSemidefinite: Bool { base.isPositiveSemidefinite }
+  public var damping: Double { base.damping + mu }
+
+  public func apply(
+    _ v: Vector<Base.Scalar>, into product: Vector<Base.Scalar>
+  ) throws(SolveError) -> Double {
+    let quadratic = try base.apply(v, into: product)
+    if mu == 0 { return quadratic }
+    operations.axpby(mu, v, 1, product)
+    return quadratic + mu * operations.dot(v, v)
+  }
+}

@@ -1,0 +1,193 @@
+import CKernels
+
+/// Vector operations on a `WorkerPool`, for vectors of up to `count` elements.
+///
+/// Every operation is split into blocks of `blockSize` elements whatever the number of threads,
+/// and the partial sums of the blocks are added in the order of the blocks. A result therefore
+/// has the same bits for every number of threads. Sums are taken in double.
+///
+/// The partial sums live in memory that is allocated once, so no operation allocates. For the
+/// same reason one object serves one caller at a time.
+public final class VectorOperations<Scalar: EngineScalar> {
+  /// Elements in a block: 256 KiB in float32, large enough to hide the cost of handing it out.
+  public static var blockSize: Int { 1 << 16 }
+
+  public let pool: WorkerPool
+  public let count: Int
+  private let partials: UnsafeMutablePointer<Double>
+  private let capacity: Int
+
+  public init(pool: WorkerPool, count: Int) {
+    precondition(count >= 0, "VectorOperations: negative count \(count)")
+    self.pool = pool
+    self.count = count
+    capacity = 3 * max(1, (count + Self.blockSize - 1) / Self.blockSize)
+    partials = .allocate(capacity: capacity)
+    partials.initialize(repeating: 0, count: capacity)
+  }
+
+  deinit { partials.deallocate() }
+
+  // MARK: - Sums
+
+  /// `x . y`
+  public func dot(_ x: Vector<Scalar>, _ y: Vector<Scalar>) -> Double {
+    let n = common(x, y)
+    nonisolated(unsafe) let sums = partials
+    forEachBlock(n) { block, range in
+      sums[block] = ck_dot(
+        Scalar.kernelType, x.pointer + range.lowerBound, y.pointer + range.lowerBound, range.count)
+    }
+    return total(blocks: blocks(n), stride: 1, offset: 0)
+  }
+
+  /// `|x|_2`
+  public func norm(_ x: Vector<Scalar>) -> Double { dot(x, x).squareRoot() }
+
+  /// `|x - y|_2`, from the differences themselves: the three inner products that give the same
+  /// number in exact arithmetic cancel when the vectors are close.
+  public func distance(_ x: Vector<Scalar>, _ y: Vector<Scalar>) -> Double {
+    let n = common(x, y)
+    nonisolated(unsafe) let sums = partials
+    forEachBlock(n) { block, range in
+      sums[block] = squaredDistance(
+        x.pointer + range.lowerBound, y.pointer + range.lowerBound, range.count)
+    }
+    return total(blocks: blocks(n), stride: 1, offset: 0).squareRoot()
+  }
+
+  /// What one step of conjugate gradients leaves behind, in double.
+  public struct StepSums: Sendable, Equatable {
+    /// `r . r`
+    public var residualSquared: Double
+    /// `x . b`
+    public var iterateDotRightHandSide: Double
+    /// `x . r`
+    public var iterateDotResidual: Double
+  }
+
+  /// `x += alpha v`, `r -= alpha w`, and the inner products of the new `x` and `r`, in one pass.
+  public func conjugateGradientStep(
+    alpha: Double, v: Vector<Scalar>, w: Vector<Scalar>, x: Vector<Scalar>, r: Vector<Scalar>,
+    b: Vector<Scalar>
+  ) -> StepSums {
+    let n = common(x, r)
+    precondition(
+      v.count == n && w.count == n && b.count == n,
+      "VectorOperations: \(v.count), \(w.count) and \(b.count) elements beside \(n)")
+    nonisolated(unsafe) let sums = partials
+    forEachBlock(n) { block, range in
+      let at = range.lowerBound
+      ck_conjugate_gradient_step(
+        Scalar.kernelType, alpha, v.pointer + at, w.pointer + at, x.pointer + at, r.pointer + at,
+        b.pointer + at, range.count, sums + 3 * block)
+    }
+    let blocks = blocks(n)
+    return StepSums(
+      residualSquared: total(blocks: blocks, stride: 3, offset: 0),
+      iterateDotRightHandSide: total(blocks: blocks, stride: 3, offset: 1),
+      iterateDotResidual: total(blocks: blocks, stride: 3, offset: 2))
+  }
+
+  /// Index of the first element that is NaN or infinite, `nil` if there is none.
+  public func firstNonFinite(_ x: Vector<Scalar>) -> Int? {
+    let n = common(x, x)
+    nonisolated(unsafe) let found = partials
+    forEachBlock(n) { block, range in
+      let index = ck_first_nonfinite(
+        Scalar.kernelType, x.pointer + range.lowerBound, range.count)
+      found[block] = index < range.count ? Double(range.lowerBound + Int(index)) : -1
+    }
+    for block in 0..<blocks(n) where found[block] >= 0 { return Int(found[block]) }
+    return nil
+  }
+
+  // MARK: - Element-wise
+
+  /// `y = a x + b y`. With `b = 0`, `y` is not read.
+  public func axpby(_ a: Double, _ x: Vector<Scalar>, _ b: Double, _ y: Vector<Scalar>) {
+    forEachBlock(common(x, y)) { _, range in
+      ck_axpby(
+        Scalar.kernelType, a, x.pointer + range.lowerBound, b, y.pointer + range.lowerBound,
+        range.count)
+    }
+  }
+
+  /// `out = x * y`, element by element; `out` may be either.
+  public func multiply(_ x: Vector<Scalar>, _ y: Vector<Scalar>, into out: Vector<Scalar>) {
+    let n = common(x, y)
+    precondition(out.count == n, "VectorOperations: \(out.count) elements beside \(n)")
+    forEachBlock(n) { _, range in
+      let at = range.lowerBound
+      ck_multiply(
+        Scalar.kernelType, x.pointer + at, y.pointer + at, out.pointer + at, range.count, 0)
+    }
+  }
+
+  /// `y = x`, bit by bit.
+  public func copy(_ x: Vector<Scalar>, to y: Vector<Scalar>) {
+    forEachBlock(common(x, y)) { _, range in
+      (y.pointer + range.lowerBound).update(from: x.pointer + range.lowerBound, count: range.count)
+    }
+  }
+
+  /// `x = value`
+  public func fill(_ x: Vector<Scalar>, _ value: Double) {
+    forEachBlock(common(x, x)) { _, range in
+      ck_fill(Scalar.kernelType, value, x.pointer + range.lowerBound, range.count)
+    }
+  }
+
+  // MARK: - Blocks
+
+  private func common(_ x: Vector<Scalar>, _ y: Vector<Scalar>) -> Int {
+    precondition(
+      x.count == y.count && x.count <= count,
+      "VectorOperations for \(count) elements: \(x.count) and \(y.count)")
+    return x.count
+  }
+
+  private func blocks(_ n: Int) -> Int { (n + Self.blockSize - 1) / Self.blockSize }
+
+  /// One block, or one thread, runs where it is: the pool does not start a worker for it.
+  private func forEachBlock(_ n: Int, _ body: @Sendable (_ block: Int, _ range: Range<Int>) -> Void)
+  {
+    let size = Self.blockSize
+    pool.run(blocks(n)) { block, _ in
+      body(block, block * size..<min(n, (block + 1) * size))
+    }
+  }
+
+  private func total(blocks: Int, stride: Int, offset: Int) -> Double {
+    var sum = 0.0
+    for block in 0..<blocks { sum += partials[stride * block + offset] }
+    return sum
+  }
+}
+
+// MARK: -
+
+private func squaredDistance<Scalar: EngineScalar>(
+  _ x: UnsafePointer<Scalar>, _ y: UnsafePointer<Scalar>, _ n: Int
+) -> Double {
+  let (rawX, rawY) = (UnsafeRawPointer(x), UnsafeRawPointer(y))
+  var sum = 0.0
+  if Scalar.self == Float.self {
+    let (x, y) = (
+      rawX.assumingMemoryBound(to: Float.self), rawY.assumingMemoryBound(to: Float.self)
+    )
+    for i in 0..<n {
+      let difference = Double(x[i]) - Double(y[i])
+      sum += difference * difference
+    }
+  } else {
+    let (x, y) = (
+      rawX.assumingMemoryBound(to: Double.self), rawY.assumingMemoryBound(to: Double.self)
+    )
+    for i in 0..<n {
+      let difference = x[i] - y[i]
+      sum += difference * difference
+    }
+  }
+  return sum
+}
