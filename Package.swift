@@ -23,7 +23,7 @@ let package = Package(
     // Zip archives (npz).
     .systemLibrary(name: "CLibZip", pkgConfig: "libzip", providers: [.apt(["libzip-dev"])]),
     // Vector loops that BLAS does not have, in C with run-time dispatch.
-    .target(name: "CKernels"),
+    .target(name: "CKernels", exclude: ["README.md", "coefficients.py"]),
     // Scalars, vectors, kernels, worker threads, counter-based random numbers.
     .target(name: "TensorModule", dependencies: ["COpenBLAS", "CKernels"]),
     // Programs for one sample: operations with value, jvp, vjp, per-sample gradients.
@@ -56,6 +56,8 @@ let package = Package(
         "ApproxEval", .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     .testTarget(name: "TensorModuleTests", dependencies: ["TensorModule", "CKernels"]),
+    .testTarget(name: "TensorModuleTests", dependencies: ["TensorModule", "CKernels"]),
+    .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints"]),
     .testTarget(name: "HessianFreeTests", dependencies: ["HessianFree"]),
     .testTarget(name: "MetricsTests", dependencies: ["Metrics"]),
   ]
