@@ -55,5 +55,6 @@ let package = Package(
       dependencies: [
         "ApproxEval", .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
+    .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "TensorModule"]),
   ]
 )
