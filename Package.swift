@@ -55,7 +55,7 @@ let package = Package(
       dependencies: [
         "ApproxEval", .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
-    .testTarget(name: "TensorModuleTests", dependencies: ["TensorModule", "CKernels"]),
+    // Tests mirror the targets.
     .testTarget(name: "TensorModuleTests", dependencies: ["TensorModule", "CKernels"]),
     .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints"]),
     .testTarget(name: "HessianFreeTests", dependencies: ["HessianFree"]),
