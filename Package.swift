@@ -37,7 +37,9 @@ let package = Package(
     // The indicator and statistics: plain numbers in, numbers out.
     .target(name: "Metrics", dependencies: [], exclude: ["README.md"]),
     // Bytes to named tensors.
-    .target(name: "Checkpoints", dependencies: ["TensorModule", "CLibZip"]),
+    .target(
+      name: "Checkpoints", dependencies: ["TensorModule", "CKernels", "CLibZip"],
+      exclude: ["README.md"]),
     // Named tensors to graphs.
     .target(name: "Models", dependencies: ["GraphModule", "Checkpoints"]),
     // Algorithm 4 over checkpoints and batches; reports.

@@ -38,6 +38,24 @@ public enum BLAS {
     }
   }
 
+  /// `[rows, columns]` to `[columns, rows]`.
+  public static func transpose<S: EngineScalar>(
+    _ a: UnsafePointer<S>, rows: Int, columns: Int, into b: UnsafeMutablePointer<S>
+  ) {
+    let (rawA, rawB) = (UnsafeRawPointer(a), UnsafeMutableRawPointer(b))
+    if S.self == Float.self {
+      cblas_somatcopy(
+        CblasRowMajor, CblasTrans, blasint(rows), blasint(columns), 1,
+        rawA.assumingMemoryBound(to: Float.self), blasint(columns),
+        rawB.assumingMemoryBound(to: Float.self), blasint(rows))
+    } else {
+      cblas_domatcopy(
+        CblasRowMajor, CblasTrans, blasint(rows), blasint(columns), 1,
+        rawA.assumingMemoryBound(to: Double.self), blasint(columns),
+        rawB.assumingMemoryBound(to: Double.self), blasint(rows))
+    }
+  }
+
   /// Lower triangle of `C += A A^T`, `A` [n, k], in double.
   public static func symmetricRankUpdate(
     n: Int, k: Int, alpha: Double = 1, _ a: UnsafePointer<Double>, lda: Int, beta: Double = 1,

@@ -15,19 +15,25 @@ public final class WorkerPool: Sendable {
     BLAS.useOneThreadPerCall()
   }
 
-  /// Calls `body(task, worker)` once for every task in `0 ..< tasks` and waits for all.
-  public func run(_ tasks: Int, _ body: @Sendable (_ task: Int, _ worker: Int) -> Void) {
+  /// Calls `body(task, worker)` once for every task in `0 ..< tasks` and waits for all. Calls run
+  /// at the same time: two tasks may not write the same memory.
+  public func run(_ tasks: Int, _ body: (_ task: Int, _ worker: Int) -> Void) {
     let workers = min(threads, tasks)
     if workers <= 1 {
       for task in 0..<tasks { body(task, 0) }
       return
     }
     let next = Atomic<Int>(0)
-    DispatchQueue.concurrentPerform(iterations: workers) { worker in
-      while true {
-        let task = next.add(1, ordering: .relaxed).oldValue
-        if task >= tasks { return }
-        body(task, worker)
+    withoutActuallyEscaping(body) { body in
+      // Safe: `body` lives until `concurrentPerform` returns, and by contract its concurrent
+      // calls share no memory that one of them writes. The compiler cannot see the contract.
+      nonisolated(unsafe) let body = body
+      DispatchQueue.concurrentPerform(iterations: workers) { worker in
+        while true {
+          let task = next.add(1, ordering: .relaxed).oldValue
+          if task >= tasks { return }
+          body(task, worker)
+        }
       }
     }
   }

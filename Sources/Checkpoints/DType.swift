@@ -1,0 +1,52 @@
+/// Element types of stored tensors, named as in safetensors. All are little-endian in memory.
+public enum DType: String, CaseIterable, Sendable {
+  case f64 = "F64"
+  case f32 = "F32"
+  case f16 = "F16"
+  case bf16 = "BF16"
+  case i64 = "I64"
+  case i32 = "I32"
+  case i16 = "I16"
+  case i8 = "I8"
+  case u8 = "U8"
+  case bool = "BOOL"
+
+  /// Bytes of one element.
+  public var byteCount: Int {
+    switch self {
+    case .f64, .i64: 8
+    case .f32, .i32: 4
+    case .f16, .bf16, .i16: 2
+    case .i8, .u8, .bool: 1
+    }
+  }
+
+  /// True for the types that `StoredTensor.read` converts.
+  public var isFloatingPoint: Bool {
+    switch self {
+    case .f64, .f32, .f16, .bf16: true
+    case .i64, .i32, .i16, .i8, .u8, .bool: false
+    }
+  }
+
+  /// True for the types that `StoredTensor.integers` reads; `bool` counts as 0 and 1.
+  public var isInteger: Bool { !isFloatingPoint }
+}
+
+/// Bytes of a tensor of this shape, or nil if a dimension is negative or the product does not
+/// fit in an `Int`. A zero dimension does not excuse an overflow among the others.
+func checkedByteCount(_ dtype: DType, _ shape: [Int]) -> Int? {
+  var bytes = dtype.byteCount
+  var hasZero = false
+  for dimension in shape {
+    if dimension < 0 { return nil }
+    if dimension == 0 {
+      hasZero = true
+      continue
+    }
+    let (product, overflow) = bytes.multipliedReportingOverflow(by: dimension)
+    if overflow { return nil }
+    bytes = product
+  }
+  return hasZero ? 0 : bytes
+}

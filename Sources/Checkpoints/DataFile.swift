@@ -1,0 +1,79 @@
+/// Samples for a model: inputs and labels with the sample as the first dimension, and optionally
+/// sampled labels with the draw before the sample.
+public struct DataFile: Sendable {
+  public let path: String
+  /// Number of samples.
+  public let count: Int
+  /// `labels`, [N] or [N, ...].
+  public let labels: StoredTensor
+  /// `sampled_labels`, [K, N, ...].
+  public let sampledLabels: StoredTensor?
+  /// Everything else, by name.
+  public let others: [String: StoredTensor]
+  private let prefix: String
+
+  /// Opens an .npz or safetensors file.
+  public static func open(_ path: String) throws(CheckpointError) -> DataFile {
+    try DataFile(path: path, arrays: TensorArchive.open(path).tensors)
+  }
+
+  /// - Parameters:
+  ///   - arrays: Tensors by name.
+  ///   - prefix: What precedes these names in the file, for messages.
+  /// - Throws: `missingTensor` if there are no labels; `sampleCountMismatch`.
+  public init(
+    path: String, arrays: [String: StoredTensor], prefix: String = ""
+  ) throws(CheckpointError) {
+    self.path = path
+    self.prefix = prefix
+    var others = arrays
+    guard let labels = others.removeValue(forKey: "labels") else {
+      throw Self.missing("labels", arrays, prefix, path)
+    }
+    guard let count = labels.shape.first else {
+      throw CheckpointError(
+        .shapeMismatch(found: labels.shape, expected: [1]), at: labels.location,
+        hint: "The first dimension of the labels counts samples.")
+    }
+    self.labels = labels
+    self.count = count
+    sampledLabels = others.removeValue(forKey: "sampled_labels")
+    self.others = others
+    if let sampledLabels { try checkCount(sampledLabels, dimension: 1) }
+  }
+
+  /// The inputs of a model with these input names. A single input may also go by `inputs`.
+  ///
+  /// - Throws: `missingTensor` with near misses; `sampleCountMismatch`.
+  public func inputs(_ names: [String]) throws(CheckpointError) -> [String: StoredTensor] {
+    var result: [String: StoredTensor] = [:]
+    for name in names {
+      guard let tensor = others[name] ?? (names.count == 1 ? others["inputs"] : nil) else {
+        throw Self.missing(name, others, prefix, path)
+      }
+      try checkCount(tensor, dimension: 0)
+      result[name] = tensor
+    }
+    return result
+  }
+
+  private func checkCount(_ tensor: StoredTensor, dimension: Int) throws(CheckpointError) {
+    let found = tensor.shape.count > dimension ? tensor.shape[dimension] : 0
+    if found != count || tensor.shape.count <= dimension {
+      throw CheckpointError(
+        .sampleCountMismatch(found: found, expected: count, reference: labels.name),
+        at: tensor.location,
+        hint: dimension == 1 ? "Sampled labels are draws x samples: [K, \(count), ...]." : nil)
+    }
+  }
+
+  private static func missing(
+    _ name: String, _ arrays: [String: StoredTensor], _ prefix: String, _ path: String
+  ) -> CheckpointError {
+    let near = nearMisses(name, among: arrays.keys).map { prefix + $0 }
+    let present = arrays.keys.sorted().prefix(10).map { prefix + $0 }.joined(separator: ", ")
+    return CheckpointError(
+      .missingTensor(prefix + name, near: near), at: .init(file: path),
+      hint: near.isEmpty ? "There are: \(present.isEmpty ? "none" : present)." : nil)
+  }
+}

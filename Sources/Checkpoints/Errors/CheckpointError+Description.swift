@@ -1,0 +1,150 @@
+import Foundation
+
+/// What, where, how to fix: the problem on the first line, then `  at FILE, tensor NAME, byte N`,
+/// then advice where there is any. The word `error:` is left to whoever prints it.
+extension CheckpointError: CustomStringConvertible {
+  public var description: String {
+    ([sentence] + [location.description].filter { !$0.isEmpty }.map { "  at " + $0 }
+      + [hint ?? advice].compactMap { $0 }.map { "  " + $0 })
+      .joined(separator: "\n")
+  }
+}
+
+extension CheckpointError: LocalizedError {
+  public var errorDescription: String? { description }
+}
+
+extension CheckpointError.Location: CustomStringConvertible {
+  public var description: String {
+    [file, tensor.map { "tensor \($0)" }, byte.map { "byte \($0)" }]
+      .compactMap { $0 }.joined(separator: ", ")
+  }
+}
+
+// MARK: - What
+
+extension CheckpointError {
+  private var sentence: String {
+    switch problem {
+    case .fileMissing: "no such file"
+    case .isDirectory: "this is a directory, expected a file"
+    case .isDevice: "this is a device, expected a file"
+    case .cannotOpen(let code): "cannot open the file: \(systemMessage(code))"
+    case .cannotRead(let code): "cannot read the file: \(systemMessage(code))"
+    case .cannotWrite(let code): "cannot write the file: \(systemMessage(code))"
+    case .otherFormat(let found, let expected): "this is \(found), expected \(expected)"
+    case .truncated(let found, let needed):
+      "the data end after \(count(found, "byte")), at least \(needed) are needed"
+    case .headerTooLarge(let bytes, let limit):
+      "the header claims \(bytes) bytes, at most \(limit) are accepted"
+    case .invalidJSON(let document, let defect, let offset):
+      "\(document) is not valid JSON: \(sentence(defect))"
+        + (offset.map { " (at its byte \($0))" } ?? "")
+    case .duplicateName(let name): "two tensors are named \(name)"
+    case .unknownDType(let name): "unknown dtype \(name)"
+    case .impossibleShape(let shape): "shape \(shape) is negative or too large to address"
+    case .reversedOffsets(let begin, let end):
+      "the data offsets [\(begin), \(end)] are negative or reversed"
+    case .outOfBounds(let end, let limit):
+      "the data end at byte \(end) of a data section of \(count(limit, "byte"))"
+    case .sizeMismatch(let found, let expected, let dtype, let shape):
+      "\(count(found, "byte")) of data, but \(dtype.rawValue) of shape \(shape) takes \(expected)"
+    case .overlap(let other): "the data overlap those of tensor \(other)"
+    case .unclaimedBytes(let bytes):
+      "\(count(bytes, "byte")) of the data section \(bytes == 1 ? "belongs" : "belong") to no tensor"
+    case .invalidZip(let reason): "the zip archive is damaged: \(reason)"
+    case .invalidNPYHeader(let reason): "bad .npy header: \(reason)"
+    case .unsupportedCompression(let method): "unsupported zip compression method \(method)"
+    case .encrypted: "the archive member is encrypted"
+    case .implausibleSize(let declared, let stored):
+      "\(stored) stored bytes claim to unpack to \(declared)"
+    case .wrongDType(let found, let expected):
+      "dtype is \(found.rawValue), expected \(list(expected.map(\.rawValue)))"
+    case .shapeMismatch(let found, let expected): "shape is \(found), expected \(expected)"
+    case .missingTensor(let name, _): "there is no tensor \(name)"
+    case .unexpectedTensor: "this tensor has no meaning here"
+    case .sampleCountMismatch(let found, let expected, let reference):
+      "\(count(found, "sample")), but \(reference) has \(expected)"
+    case .missingValue(let path, _): "\(path) is missing"
+    case .unexpectedValue(let path, let found, let expected):
+      "\(path) is \(found), expected \(expected)"
+    case .unknownKey(let path, _): "unknown key \(path)"
+    case .unknownName(let what, let found, _): "unknown \(what) \(quoted(found))"
+    }
+  }
+
+  private func sentence(_ defect: JSONDefect) -> String {
+    switch defect {
+    case .unexpected(let found, let expected): "found \(found), expected \(expected)"
+    case .duplicateKey(let key): "the key \(quoted(key)) occurs twice in one object"
+    case .invalidEscape: "invalid escape in a string"
+    case .invalidUTF8: "a string is not valid UTF-8"
+    case .controlCharacter: "a string contains a control character"
+    case .numberOutOfRange(let digits): "the number \(digits) is out of range"
+    case .nestedDeeper(let limit): "nested deeper than \(limit) levels"
+    case .arrayLonger(let limit): "an array has more than \(limit) elements"
+    }
+  }
+}
+
+// MARK: - How to fix
+
+extension CheckpointError {
+  private var advice: String? {
+    switch problem {
+    case .fileMissing: "Check the path; a relative one is taken from the current directory."
+    case .isDirectory: "Name a file inside it."
+    case .cannotOpen(let code) where code == EACCES: "Ask for permission to read it."
+    case .cannotWrite: "Check that the folder exists, may be written and has room."
+    case .truncated, .outOfBounds: "The file was probably cut short; copy or save it again."
+    case .headerTooLarge, .invalidZip: "The file is damaged or of another kind; save it again."
+    case .unknownDType:
+      "Known are \(list(DType.allCases.map(\.rawValue))); convert it and save again."
+    case .overlap, .reversedOffsets, .sizeMismatch, .unclaimedBytes, .duplicateName,
+      .impossibleShape:
+      "The file was not written correctly; save it again with a safetensors or numpy library."
+    case .unsupportedCompression:
+      "Stored and deflated members are read; save it with numpy.savez or savez_compressed."
+    case .encrypted: "Save it without a password."
+    case .implausibleSize: "Deflate cannot do that: the file is damaged or a zip bomb."
+    case .missingTensor(_, let near), .unexpectedTensor(let near), .missingValue(_, let near),
+      .unknownKey(_, let near):
+      didYouMean(near)
+    case .sampleCountMismatch: "The first dimension counts samples and must agree."
+    case .unknownName(_, let found, let known):
+      didYouMean(nearMisses(found, among: known)) ?? "Known are \(list(known))."
+    default: nil
+    }
+  }
+
+  private func didYouMean(_ names: [String]) -> String? {
+    names.isEmpty ? nil : "Did you mean \(list(names))?"
+  }
+}
+
+// MARK: - Words
+
+private func systemMessage(_ code: Int32) -> String { String(cString: strerror(code)) }
+
+private func count(_ number: Int, _ noun: String) -> String {
+  number == 1 ? "1 \(noun)" : "\(number) \(noun)s"
+}
+
+/// `a`, `a or b`, `a, b or c`.
+private func list(_ names: [String]) -> String {
+  names.count < 2
+    ? names.joined() : names.dropLast().joined(separator: ", ") + " or " + names.last!
+}
+
+/// Text of a file in quotes, shortened, and without characters that could move a cursor.
+func quoted(_ text: String) -> String {
+  var shown = ""
+  for scalar in text.unicodeScalars.prefix(60) {
+    if scalar.value < 32 || (127..<160).contains(scalar.value) {
+      shown += "\\u{" + String(scalar.value, radix: 16) + "}"
+    } else {
+      shown.unicodeScalars.append(scalar)
+    }
+  }
+  return "\"" + shown + (text.unicodeScalars.count > 60 ? "..." : "") + "\""
+}

@@ -1,0 +1,110 @@
+/// What is wrong with a file, as facts. `CheckpointError+Description.swift` turns them into
+/// sentences.
+public struct CheckpointError: Error, Equatable, Sendable {
+  public var problem: Problem
+  public var location: Location
+  /// Advice for this very case, in place of the general advice for the problem.
+  public var hint: String?
+
+  public init(_ problem: Problem, at location: Location, hint: String? = nil) {
+    self.problem = problem
+    self.location = location
+    self.hint = hint
+  }
+
+  /// Where it is; every part that is known.
+  public struct Location: Equatable, Sendable {
+    public var file: String?
+    public var tensor: String?
+    /// Offset from the beginning of the file; for an npz member, from the beginning of the
+    /// member.
+    public var byte: Int?
+
+    public init(file: String? = nil, tensor: String? = nil, byte: Int? = nil) {
+      self.file = file
+      self.tensor = tensor
+      self.byte = byte
+    }
+  }
+
+  public enum Problem: Equatable, Sendable {
+    // Files
+    case fileMissing
+    case isDirectory
+    case isDevice
+    /// The system refused to open the file; `code` is its errno.
+    case cannotOpen(code: Int32)
+    case cannotRead(code: Int32)
+    case cannotWrite(code: Int32)
+    /// The content is recognisably something else, e.g. "a PyTorch file".
+    case otherFormat(found: String, expected: String)
+
+    // Bytes
+    case truncated(found: Int, needed: Int)
+    case headerTooLarge(bytes: UInt64, limit: Int)
+    /// `offset` is given where the document is not the file itself.
+    case invalidJSON(document: String, defect: JSONDefect, offset: Int?)
+    case duplicateName(String)
+    case unknownDType(String)
+    case impossibleShape([Int])
+    case reversedOffsets(begin: Int, end: Int)
+    case outOfBounds(end: Int, limit: Int)
+    case sizeMismatch(found: Int, expected: Int, dtype: DType, shape: [Int])
+    case overlap(with: String)
+    /// Bytes from the location's offset on that belong to no tensor.
+    case unclaimedBytes(Int)
+    /// libzip's own words.
+    case invalidZip(String)
+    case invalidNPYHeader(String)
+    case unsupportedCompression(method: Int)
+    case encrypted
+    /// More bytes declared than deflate can produce from those stored.
+    case implausibleSize(declared: UInt64, stored: UInt64)
+
+    // Meaning
+    case wrongDType(found: DType, expected: [DType])
+    case shapeMismatch(found: [Int], expected: [Int])
+    case missingTensor(String, near: [String])
+    /// A tensor whose name says nothing to the reader.
+    case unexpectedTensor(near: [String])
+    case sampleCountMismatch(found: Int, expected: Int, reference: String)
+    case missingValue(String, near: [String])
+    case unexpectedValue(String, found: String, expected: String)
+    case unknownKey(String, near: [String])
+    /// A name outside a known list: `what` says of what, e.g. "loss".
+    case unknownName(what: String, found: String, known: [String])
+  }
+
+  /// What makes a text no valid JSON, or more than the reader accepts.
+  public enum JSONDefect: Equatable, Sendable {
+    case unexpected(found: String, expected: String)
+    case duplicateKey(String)
+    case invalidEscape
+    case invalidUTF8
+    case controlCharacter
+    case numberOutOfRange(String)
+    case nestedDeeper(than: Int)
+    case arrayLonger(than: Int)
+  }
+
+  /// The kinds of trouble that a caller may want to tell apart, e.g. by exit code.
+  public enum Category: Sendable {
+    /// An input is not there or may not be opened (sysexits 66).
+    case missingInput
+    /// An input is there and wrong (65).
+    case badData
+    /// Reading failed midway (74).
+    case inputOutput
+    /// An output cannot be written (73).
+    case cannotWrite
+  }
+
+  public var category: Category {
+    switch problem {
+    case .fileMissing, .isDirectory, .isDevice, .cannotOpen: .missingInput
+    case .cannotRead: .inputOutput
+    case .cannotWrite: .cannotWrite
+    default: .badData
+    }
+  }
+}

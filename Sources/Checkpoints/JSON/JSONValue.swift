@@ -1,0 +1,206 @@
+/// A place in a JSON document: what is there, and its path for messages.
+///
+/// Places that do not exist can be formed and gone on from; reading one throws an error that
+/// names it. `try model["layers"][3]["kernel_size"].integer()` needs no checks on the way, and
+/// complains about `model.layers[3].kernel_size`.
+public struct JSONValue: Equatable, Sendable {
+  private enum Lookup: Equatable, Sendable {
+    case found(JSONContent)
+    /// It, or something on the way to it, is not there.
+    case missing(CheckpointError.Problem)
+    /// Something on the way is no object or no list.
+    case blocked(CheckpointError.Problem)
+  }
+
+  /// Where in the document, from the name of its root: `model.layers[3].kernel_size`.
+  public let path: String
+  /// The file the document is from.
+  public let file: String?
+  private let lookup: Lookup
+
+  /// The root of a document; `name` begins all paths.
+  public init(_ content: JSONContent, name: String, file: String?) {
+    self.init(path: name, file: file, lookup: .found(content))
+  }
+
+  /// Parses a document.
+  ///
+  /// - Throws: `CheckpointError.invalidJSON` naming the document, the defect and its offset.
+  public init(parsing text: String, name: String, file: String?) throws(CheckpointError) {
+    do throws(JSONParser.Failure) {
+      self.init(try JSONParser.parse(text), name: name, file: file)
+    } catch {
+      throw CheckpointError(
+        .invalidJSON(document: name, defect: error.defect, offset: error.offset),
+        at: .init(file: file))
+    }
+  }
+
+  private init(path: String, file: String?, lookup: Lookup) {
+    self.path = path
+    self.file = file
+    self.lookup = lookup
+  }
+}
+
+// MARK: - Going down
+
+extension JSONValue {
+  /// The member of an object.
+  public subscript(key: String) -> JSONValue {
+    let simple = key.utf8.allSatisfy {
+      $0 == UInt8(ascii: "_") || Character(Unicode.Scalar($0)).isLetter
+        || Character(Unicode.Scalar($0)).isNumber
+    }
+    let below = simple && !key.isEmpty ? "\(path).\(key)" : "\(path)[\(quoted(key))]"
+    guard case .found(let content) = lookup else {
+      return JSONValue(path: below, file: file, lookup: lookup)
+    }
+    guard case .object(let members) = content else {
+      return JSONValue(path: below, file: file, lookup: .blocked(mismatch(content, "an object")))
+    }
+    if let member = members[key] {
+      return JSONValue(path: below, file: file, lookup: .found(member))
+    }
+    let near = nearMisses(key, among: members.keys)
+    return JSONValue(
+      path: below, file: file, lookup: .missing(.missingValue(below, near: near)))
+  }
+
+  /// The element of a list.
+  public subscript(index: Int) -> JSONValue {
+    let below = "\(path)[\(index)]"
+    guard case .found(let content) = lookup else {
+      return JSONValue(path: below, file: file, lookup: lookup)
+    }
+    guard case .array(let elements) = content else {
+      return JSONValue(path: below, file: file, lookup: .blocked(mismatch(content, "a list")))
+    }
+    let isInside = elements.indices.contains(index)
+    return JSONValue(
+      path: below, file: file,
+      lookup: isInside ? .found(elements[index]) : .missing(.missingValue(below, near: [])))
+  }
+
+  /// Whether something other than null is here.
+  public var exists: Bool {
+    if case .found(let content) = lookup { content != .null } else { false }
+  }
+}
+
+// MARK: - Reading
+
+extension JSONValue {
+  /// What is here.
+  public func content() throws(CheckpointError) -> JSONContent {
+    switch lookup {
+    case .found(let content): return content
+    case .missing(let problem), .blocked(let problem): throw error(problem)
+    }
+  }
+
+  public func integer() throws(CheckpointError) -> Int {
+    guard case .integer(let value) = try content() else { throw wrong("an integer") }
+    return value
+  }
+
+  /// A number, integers included.
+  public func double() throws(CheckpointError) -> Double {
+    switch try content() {
+    case .integer(let value): return Double(value)
+    case .real(let value): return value
+    default: throw wrong("a number")
+    }
+  }
+
+  public func bool() throws(CheckpointError) -> Bool {
+    guard case .bool(let value) = try content() else { throw wrong("true or false") }
+    return value
+  }
+
+  public func string() throws(CheckpointError) -> String {
+    guard case .string(let value) = try content() else { throw wrong("a string") }
+    return value
+  }
+
+  /// The elements of a list, each with its path.
+  public func array() throws(CheckpointError) -> [JSONValue] {
+    guard case .array(let elements) = try content() else { throw wrong("a list") }
+    return elements.indices.map { self[$0] }
+  }
+
+  /// The keys of an object, sorted.
+  public func keys() throws(CheckpointError) -> [String] {
+    guard case .object(let members) = try content() else { throw wrong("an object") }
+    return members.keys.sorted()
+  }
+
+  public func integers() throws(CheckpointError) -> [Int] {
+    var result: [Int] = []
+    for element in try array() { result.append(try element.integer()) }
+    return result
+  }
+
+  public func strings() throws(CheckpointError) -> [String] {
+    var result: [String] = []
+    for element in try array() { result.append(try element.string()) }
+    return result
+  }
+}
+
+// MARK: - Reading with a default
+
+extension JSONValue {
+  /// The integer here, or `value` where there is nothing or null.
+  public func integer(default value: Int) throws(CheckpointError) -> Int {
+    try isAbsent() ? value : integer()
+  }
+
+  public func double(default value: Double) throws(CheckpointError) -> Double {
+    try isAbsent() ? value : double()
+  }
+
+  public func bool(default value: Bool) throws(CheckpointError) -> Bool {
+    try isAbsent() ? value : bool()
+  }
+
+  public func string(default value: String) throws(CheckpointError) -> String {
+    try isAbsent() ? value : string()
+  }
+
+  /// A place that is blocked is wrong, not absent.
+  private func isAbsent() throws(CheckpointError) -> Bool {
+    if case .blocked(let problem) = lookup { throw error(problem) }
+    return !exists
+  }
+}
+
+// MARK: - Complaining
+
+extension JSONValue {
+  /// - Throws: `unknownKey` for the first key of this object that is not in `known`, so that a
+  ///   misspelt option is not taken for its default.
+  public func requireKeys(in known: [String]) throws(CheckpointError) {
+    for key in try keys() where !known.contains(key) {
+      throw error(.unknownKey(self[key].path, near: nearMisses(key, among: known)))
+    }
+  }
+
+  /// An error that points here: this value is of the right kind and yet not `expected`.
+  public func wrong(_ expected: String, hint: String? = nil) -> CheckpointError {
+    switch lookup {
+    case .found(let content): error(mismatch(content, expected), hint: hint)
+    case .missing(let problem), .blocked(let problem): error(problem, hint: hint)
+    }
+  }
+
+  private func mismatch(_ content: JSONContent, _ expected: String) -> CheckpointError.Problem {
+    .unexpectedValue(path, found: content.summary, expected: expected)
+  }
+
+  private func error(
+    _ problem: CheckpointError.Problem, hint: String? = nil
+  ) -> CheckpointError {
+    CheckpointError(problem, at: .init(file: file), hint: hint)
+  }
+}

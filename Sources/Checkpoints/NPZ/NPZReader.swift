@@ -1,0 +1,138 @@
+import Foundation
+
+/// NumPy's .npz: a zip archive of .npy arrays.
+///
+/// Opening reads the directory and the headers. An array is unpacked when its numbers are first
+/// asked for, and kept as long as a tensor of it lives; the size that its header implies is
+/// checked against the size in the directory before that. Arrays come out row-major and
+/// little-endian whatever they were.
+public struct NPZReader: Sendable {
+  /// Arrays by name, without `.npy`.
+  public let tensors: [String: StoredTensor]
+
+  /// - Throws: `CheckpointError` naming the archive member that is wrong.
+  public init(_ file: MappedFile) throws(CheckpointError) {
+    try self.init(ZipArchive(file))
+  }
+
+  init(_ archive: ZipArchive) throws(CheckpointError) {
+    var tensors: [String: StoredTensor] = [:]
+    for member in archive.members {
+      let location = CheckpointError.Location(file: archive.path, tensor: member.name)
+      guard member.name.hasSuffix(".npy") else {
+        throw CheckpointError(
+          .otherFormat(found: "an archive member that is no array", expected: "a .npy member"),
+          at: location)
+      }
+      let name = String(member.name.dropLast(4))
+      let header: NPYHeader
+      let beginning = try archive.prefix(NPYHeader.maximum, of: member)
+      do throws(NPYHeader.Failure) {
+        header = try NPYHeader(beginning)
+      } catch {
+        throw CheckpointError(
+          error.problem, at: .init(file: archive.path, tensor: member.name, byte: error.offset))
+      }
+      guard let size = checkedByteCount(header.dtype, header.shape) else {
+        throw CheckpointError(.impossibleShape(header.shape), at: location)
+      }
+      if member.size - header.dataOffset != size {
+        throw CheckpointError(
+          .sizeMismatch(
+            found: member.size - header.dataOffset, expected: size, dtype: header.dtype,
+            shape: header.shape),
+          at: location)
+      }
+      tensors[name] = StoredTensor(
+        name: name, dtype: header.dtype, shape: header.shape, file: archive.path,
+        owner: NPZArray(archive: archive, member: member, header: header))
+    }
+    self.tensors = tensors
+  }
+}
+
+/// One array, unpacked on first use.
+private final class NPZArray: ByteOwner, @unchecked Sendable {
+  private let archive: ZipArchive
+  private let member: ZipArchive.Member
+  private let header: NPYHeader
+  private let lock = NSLock()
+  private var unpacked: OwnedBytes?
+
+  init(archive: ZipArchive, member: ZipArchive.Member, header: NPYHeader) {
+    self.archive = archive
+    self.member = member
+    self.header = header
+  }
+
+  func load() throws(CheckpointError) -> UnsafeRawBufferPointer {
+    lock.lock()
+    defer { lock.unlock() }
+    if let unpacked { return unpacked.load() }
+    let stored = try OwnedBytes(count: member.size - header.dataOffset) {
+      buffer throws(CheckpointError) in
+      try archive.read(member, from: header.dataOffset, into: buffer)
+      if header.isBigEndian { swapBytes(buffer, elementSize: header.dtype.byteCount) }
+    }
+    let needsTranspose = header.isFortranOrder && header.shape.count > 1
+    let result =
+      needsTranspose
+      ? rowMajor(stored, shape: header.shape, elementSize: header.dtype.byteCount) : stored
+    unpacked = result
+    return result.load()
+  }
+}
+
+// MARK: - Layout
+
+private func swapBytes(_ buffer: UnsafeMutableRawBufferPointer, elementSize: Int) {
+  func swap<I: FixedWidthInteger>(_: I.Type) {
+    let elements = buffer.bindMemory(to: I.self)
+    for index in elements.indices { elements[index] = elements[index].byteSwapped }
+  }
+  switch elementSize {
+  case 2: swap(UInt16.self)
+  case 4: swap(UInt32.self)
+  case 8: swap(UInt64.self)
+  default: break
+  }
+}
+
+/// A copy with the last index running fastest of an array in which the first one does.
+private func rowMajor(_ source: OwnedBytes, shape: [Int], elementSize: Int) -> OwnedBytes {
+  let bytes = source.load()
+  return OwnedBytes(count: bytes.count) { target in
+    func copy<I: FixedWidthInteger>(_: I.Type) {
+      let from = bytes.bindMemory(to: I.self)
+      let to = target.bindMemory(to: I.self)
+      var strides: [Int] = []
+      var stride = 1
+      for dimension in shape {
+        strides.append(stride)
+        stride *= dimension
+      }
+      // `index` counts like an odometer, `position` follows it in the source.
+      var index = [Int](repeating: 0, count: shape.count)
+      var position = 0
+      for output in to.indices {
+        to[output] = from[position]
+        var axis = shape.count - 1
+        while axis >= 0 {
+          index[axis] += 1
+          position += strides[axis]
+          if index[axis] < shape[axis] { break }
+          position -= strides[axis] * shape[axis]
+          index[axis] = 0
+          axis -= 1
+        }
+      }
+    }
+    switch elementSize {
+    case 1: copy(UInt8.self)
+    case 2: copy(UInt16.self)
+    case 4: copy(UInt32.self)
+    default: copy(UInt64.self)
+    }
+    withExtendedLifetime(source) {}
+  }
+}

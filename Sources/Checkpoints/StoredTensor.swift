@@ -1,0 +1,161 @@
+import CKernels
+import Foundation
+import TensorModule
+
+/// A named tensor inside a file: element type, shape, and where its bytes are. Row-major,
+/// little-endian, at any alignment.
+///
+/// Holding one keeps the file open; nothing is read until the numbers are asked for.
+public struct StoredTensor: Sendable {
+  /// The full name in the file, prefix included.
+  public let name: String
+  public let dtype: DType
+  public let shape: [Int]
+  /// The path of the file, for messages.
+  public let file: String
+  private let owner: any ByteOwner
+  private let offset: Int
+
+  /// A tensor whose bytes begin at `offset` of what `owner` holds; reading checks that they are
+  /// all there.
+  package init(
+    name: String, dtype: DType, shape: [Int], file: String, owner: any ByteOwner, offset: Int = 0
+  ) {
+    precondition(
+      checkedByteCount(dtype, shape) != nil && offset >= 0,
+      "StoredTensor: impossible shape \(shape) at offset \(offset)")
+    self.name = name
+    self.dtype = dtype
+    self.shape = shape
+    self.file = file
+    self.owner = owner
+    self.offset = offset
+  }
+
+  /// A tensor made in memory from little-endian bytes.
+  public init(name: String, dtype: DType, shape: [Int], data: Data, file: String = "memory") {
+    precondition(
+      checkedByteCount(dtype, shape) == data.count,
+      "StoredTensor: \(data.count) bytes for \(dtype.rawValue) of shape \(shape)")
+    self.init(name: name, dtype: dtype, shape: shape, file: file, owner: OwnedBytes(data))
+  }
+
+  /// Number of elements.
+  public var count: Int { byteCount / dtype.byteCount }
+
+  /// Number of bytes.
+  public var byteCount: Int { checkedByteCount(dtype, shape) ?? 0 }
+
+  /// Where errors about this tensor point.
+  public var location: CheckpointError.Location { .init(file: file, tensor: name) }
+}
+
+// MARK: - Reading
+
+extension StoredTensor {
+  /// Calls `body` with the stored bytes. They are valid only during the call.
+  public func withBytes<Result>(
+    _ body: (UnsafeRawBufferPointer) throws(CheckpointError) -> Result
+  ) throws(CheckpointError) -> Result {
+    let all = try owner.load()
+    let (end, overflow) = offset.addingReportingOverflow(byteCount)
+    if overflow || end > all.count {
+      throw CheckpointError(.truncated(found: all.count, needed: end), at: location)
+    }
+    defer { withExtendedLifetime(owner) {} }
+    return try body(UnsafeRawBufferPointer(rebasing: all[offset..<end]))
+  }
+
+  /// Writes all numbers to `destination`, which has room for `count` of them.
+  ///
+  /// - Throws: `wrongDType` if the tensor holds integers; what the file has wrong if its bytes
+  ///   are only fetched now (npz).
+  public func read<S: EngineScalar>(
+    into destination: UnsafeMutablePointer<S>
+  ) throws(CheckpointError) {
+    try read(0..<count, into: destination)
+  }
+
+  /// Writes the elements of the range, counted in row-major order, to `destination`: with the
+  /// first dimension counting samples, a range of samples without touching the others.
+  public func read<S: EngineScalar>(
+    _ elements: Range<Int>, into destination: UnsafeMutablePointer<S>
+  ) throws(CheckpointError) {
+    precondition(
+      elements.lowerBound >= 0 && elements.upperBound <= count,
+      "StoredTensor: elements \(elements) of \(count)")
+    let source: ck_source =
+      switch dtype {
+      case .f64: CK_SOURCE_F64
+      case .f32: CK_SOURCE_F32
+      case .f16: CK_SOURCE_F16
+      case .bf16: CK_SOURCE_BF16
+      default:
+        throw CheckpointError(
+          .wrongDType(found: dtype, expected: DType.allCases.filter(\.isFloatingPoint)),
+          at: location)
+      }
+    if elements.isEmpty { return }
+    try withBytes { bytes throws(CheckpointError) in
+      ck_convert(
+        source, bytes.baseAddress! + elements.lowerBound * dtype.byteCount, S.kernelType,
+        destination, elements.count)
+    }
+  }
+
+  /// All numbers in the given precision.
+  public func vector<S: EngineScalar>(of: S.Type) throws(CheckpointError) -> Vector<S> {
+    // The type is checked before anything is allocated for it.
+    if !dtype.isFloatingPoint { try read(0..<0, into: UnsafeMutablePointer<S>(bitPattern: 8)!) }
+    let vector = Vector<S>(count: count)
+    try read(into: vector.pointer)
+    return vector
+  }
+
+  /// All integers, in row-major order.
+  ///
+  /// - Throws: `wrongDType` if the tensor holds floating-point numbers.
+  public func integers() throws(CheckpointError) -> [Int64] { try integers(0..<count) }
+
+  /// The integers of the range, counted in row-major order. `BOOL` reads as 0 and 1.
+  public func integers(_ elements: Range<Int>) throws(CheckpointError) -> [Int64] {
+    precondition(
+      elements.lowerBound >= 0 && elements.upperBound <= count,
+      "StoredTensor: elements \(elements) of \(count)")
+    guard dtype.isInteger else {
+      throw CheckpointError(
+        .wrongDType(found: dtype, expected: DType.allCases.filter(\.isInteger)), at: location)
+    }
+    if elements.isEmpty { return [] }
+    return try withBytes { bytes throws(CheckpointError) in
+      switch dtype {
+      case .i64: Self.widen(bytes, elements, Int64.self)
+      case .i32: Self.widen(bytes, elements, Int32.self)
+      case .i16: Self.widen(bytes, elements, Int16.self)
+      case .i8: Self.widen(bytes, elements, Int8.self)
+      case .u8: Self.widen(bytes, elements, UInt8.self)
+      default: Self.widen(bytes, elements, UInt8.self).map { $0 == 0 ? 0 : 1 }
+      }
+    }
+  }
+
+  private static func widen<I: FixedWidthInteger & BitwiseCopyable>(
+    _ bytes: UnsafeRawBufferPointer, _ elements: Range<Int>, _: I.Type
+  ) -> [Int64] {
+    let size = MemoryLayout<I>.size
+    return elements.map {
+      Int64(I(littleEndian: bytes.loadUnaligned(fromByteOffset: $0 * size, as: I.self)))
+    }
+  }
+}
+
+// MARK: - Checks
+
+extension StoredTensor {
+  /// - Throws: `shapeMismatch` if the shape is another.
+  public func requireShape(_ expected: [Int]) throws(CheckpointError) {
+    if shape != expected {
+      throw CheckpointError(.shapeMismatch(found: shape, expected: expected), at: location)
+    }
+  }
+}

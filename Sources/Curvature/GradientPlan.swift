@@ -1,0 +1,78 @@
+import GraphModule
+
+/// For every node with trainable parameters: how its gradients are formed.
+package struct GradientPlan: Sendable {
+  package enum Route: Sendable {
+    /// Rows of layer inputs and output cotangents are collected and multiplied at the end, in
+    /// blocks of the weight: no lane holds a copy of a large weight.
+    case factored(Factorization, weight: ParameterID, bias: ParameterID?)
+    /// Every chunk adds to an accumulator of its lane; a tied parameter adds all its uses.
+    case direct
+  }
+  package let program: Program
+  /// Per node; `nil` where nothing is trainable.
+  package let routes: [Route?]
+  /// Per parameter: where the directly accumulated ones lie in a lane's accumulator.
+  package let accumulatorOffsets: [Int?]
+  package let accumulatedCount: Int
+  /// Positions per sample of the layer whose products dominate.
+  package let rowsPerSample: Int
+
+  init(_ program: Program) {
+    self.program = program
+    let graph = program.graph
+    var direct = Set<ParameterID>()
+    routes = graph.nodes.enumerated().map { index, node in
+      let use = program.uses[index]
+      guard use.trainableSlots.contains(true) else { return nil }
+      if let route = GradientPlan.factoredRoute(program, node: node, use: use) { return route }
+      for (slot, parameter) in node.parameters.enumerated() where use.trains(slot) {
+        direct.insert(parameter)
+      }
+      return .direct
+    }
+    var offsets = [Int?](repeating: nil, count: graph.parameters.count)
+    var end = 0
+    for parameter in program.trainable where direct.contains(parameter) {
+      offsets[parameter.index] = end
+      end += graph.parameters[parameter.index].count
+    }
+    accumulatorOffsets = offsets
+    accumulatedCount = end
+    rowsPerSample = GradientPlan.rowsPerSample(graph)
+  }
+
+  private static func factoredRoute(
+    _ program: Program, node: Node, use: DerivativeUse
+  ) -> Route? {
+    guard let factors = node.operation.factorization, use.trains(factors.weightSlot) else {
+      return nil
+    }
+    let weight = node.parameters[factors.weightSlot]
+    let biasSlot = factors.biasSlot.flatMap { use.trains($0) ? $0 : nil }
+    let bias = biasSlot.map { node.parameters[$0] }
+    let isTied = ([weight] + (bias.map { [$0] } ?? [])).contains {
+      program.useCounts[$0.index] > 1
+    }
+    // Rows that outweigh the weight are better multiplied where they are.
+    let isSmaller =
+      2 * factors.positions * factors.outputs <= factors.inputs * factors.outputs
+      || factors.rows == .oneHot
+    guard !isTied, isSmaller || factors.positions == 1 else { return nil }
+    return .factored(factors, weight: weight, bias: bias)
+  }
+
+  /// Mean of the positions of factoring layers, weighted by their share of the work.
+  private static func rowsPerSample(_ graph: Graph) -> Int {
+    var work = 0.0
+    var rows = 0.0
+    for node in graph.nodes {
+      guard let factors = node.operation.factorization, factors.rows != .oneHot else { continue }
+      let cost = Double(node.operation.operationCount)
+      work += cost
+      rows += cost / Double(factors.positions)
+    }
+    // Harmonic mean: the layers with few rows are the ones that suffer from short chunks.
+    return rows > 0 ? max(1, Int(work / rows)) : 1
+  }
+}

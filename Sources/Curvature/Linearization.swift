@@ -1,0 +1,159 @@
+import GraphModule
+import TensorModule
+
+/// The program linearized at fixed parameters and a fixed batch: forward values are kept, and
+/// `J v` and `J^T w` are one pass each.
+///
+/// The batch is split into chunks of samples; worker threads take chunks and reductions run in
+/// chunk order (see `Schedule`). Shapes: directions [P], logits, tangents and cotangents of a
+/// chunk [R, n, O C].
+package final class Linearization<S: EngineScalar> {
+  package let program: Program
+  package let pool: WorkerPool
+  package let schedule: Schedule
+  package let samples: Int
+  let store: ForwardStore<S>
+  let inputs: BatchInputs<S>
+  let plan: GradientPlan
+  private let executors: [Executor<S>]
+  private var accumulators: GradientAccumulators<S>?
+
+  package typealias Chunk = Schedule.Chunk
+  package typealias Scalars = UnsafeMutablePointer<S>
+
+  /// Runs the forward pass.
+  package init(
+    program: Program, parameters: ParameterStore<S>, inputs: BatchInputs<S>, pool: WorkerPool
+  ) {
+    self.program = program
+    self.pool = pool
+    self.inputs = inputs
+    samples = inputs.samples
+    plan = GradientPlan(program)
+    schedule = Schedule(
+      samples: samples, rowsPerSample: plan.rowsPerSample,
+      accumulatorCount: plan.accumulatedCount)
+    store = ForwardStore(program: program, samples: samples)
+    let largest = schedule.largestChunk
+    executors = (0..<min(pool.threads, schedule.lanes.count)).map { _ in
+      Executor(program: program, parameters: parameters, maximumSamples: largest)
+    }
+    forEachChunk { _, _, executor in executor.forward() }
+  }
+
+  /// P
+  package var parameterCount: Int { program.parameterCount }
+  /// O C
+  package var logitCount: Int { program.graph.outputShape.reduce(1, *) }
+
+  /// The logits of one chunk, `[n, O C]`.
+  package func logits(_ chunk: Chunk) -> UnsafePointer<S> {
+    let values = store.values[program.graph.output.index]!
+    return UnsafePointer(values.pointer + chunk.first * logitCount)
+  }
+
+  /// J v for several directions at once; `body` gets each chunk's tangents `[R, n, O C]`.
+  package func jvp(
+    _ directions: [Vector<S>], _ body: (_ chunk: Chunk, _ tangents: Scalars) -> Void
+  ) {
+    let pointers = pointers(directions)
+    reserve(directions: directions.count, tangents: true, cotangents: false)
+    forEachChunk { chunk, _, executor in body(chunk, executor.jvp(pointers)) }
+  }
+
+  /// J^T w for R cotangents at once; `cotangents` writes each chunk's `[R, n, O C]`.
+  package func vjp(
+    into results: [Vector<S>], _ cotangents: (_ chunk: Chunk, _ cotangents: Scalars) -> Void
+  ) {
+    let accumulators = prepareAccumulators(directions: results.count)
+    reserve(directions: results.count, tangents: false, cotangents: true)
+    forEachChunk { chunk, lane, executor in
+      cotangents(chunk, executor.logitCotangents(directions: results.count))
+      executor.vjp(LaneCollector(accumulators: accumulators, lane: lane))
+    }
+    accumulators.assemble(into: results, linearization: self)
+  }
+
+  /// `J^T T(J v)` where `transform` turns a chunk's tangents (read) into cotangents (written):
+  /// each chunk goes forwards and backwards while it is in cache.
+  package func jvpThenVJP(
+    _ direction: Vector<S>, into result: Vector<S>,
+    _ transform: (_ chunk: Chunk, _ tangents: UnsafePointer<S>, _ cotangents: Scalars) -> Void
+  ) {
+    let pointer = UnsafePointer(direction.pointer)
+    let accumulators = prepareAccumulators(directions: 1)
+    reserve(directions: 1, tangents: true, cotangents: true)
+    forEachChunk { chunk, lane, executor in
+      let tangents = UnsafePointer(executor.jvp([pointer]))
+      transform(chunk, tangents, executor.logitCotangents(directions: 1))
+      executor.vjp(LaneCollector(accumulators: accumulators, lane: lane))
+    }
+    accumulators.assemble(into: [result], linearization: self)
+  }
+
+  /// Per-sample gradients for R cotangents per sample (draws), factored where that is smaller.
+  ///
+  /// - Parameter scales: `[R N]`; the stored rows times these are the gradients.
+  package func perSampleGradients(
+    draws: Int, scales: [Double],
+    _ cotangents: (_ chunk: Chunk, _ cotangents: Scalars) -> Void
+  ) -> PerSampleGradients<S> {
+    let gradients = PerSampleGradients(linearization: self, draws: draws, scales: scales)
+    reserve(directions: draws, tangents: false, cotangents: true)
+    forEachChunk { chunk, _, executor in
+      cotangents(chunk, executor.logitCotangents(directions: draws))
+      executor.vjp(gradients.collector)
+    }
+    return gradients
+  }
+
+  /// How many directions fit into one pass without the tangents of a chunk growing beyond a
+  /// quarter of a gigabyte for each worker.
+  package var directionsPerPass: Int {
+    let row = BufferPlan.tangentCount(program) * MemoryLayout<S>.stride
+    return max(1, (1 << 28) / max(row * schedule.largestChunk, 1))
+  }
+
+  // MARK: - Pieces
+
+  private func forEachChunk(
+    _ body: (_ chunk: Chunk, _ lane: Int, _ executor: Executor<S>) -> Void
+  ) {
+    pool.run(schedule.lanes.count) { lane, worker in
+      for index in schedule.lanes[lane] {
+        let chunk = schedule.chunks[index]
+        executors[worker].bind(
+          first: chunk.first, samples: chunk.count, inputs: inputs, store: store,
+          storeOffset: chunk.first)
+        body(chunk, lane, executors[worker])
+      }
+    }
+  }
+
+  private func reserve(directions: Int, tangents: Bool, cotangents: Bool) {
+    for executor in executors {
+      executor.reserve(directions: directions, tangents: tangents, cotangents: cotangents)
+    }
+  }
+
+  private func pointers(_ directions: [Vector<S>]) -> [UnsafePointer<S>] {
+    directions.map { direction in
+      precondition(
+        direction.count == parameterCount,
+        "jvp: direction has \(direction.count) entries, expected P = \(parameterCount)")
+      return UnsafePointer(direction.pointer)
+    }
+  }
+
+  private func prepareAccumulators(directions: Int) -> GradientAccumulators<S> {
+    if let accumulators, accumulators.directions >= directions {
+      accumulators.begin(directions: directions)
+      return accumulators
+    }
+    let made = GradientAccumulators<S>(
+      plan: plan, samples: samples, lanes: schedule.lanes.count, directions: directions)
+    made.begin(directions: directions)
+    accumulators = made
+    return made
+  }
+}

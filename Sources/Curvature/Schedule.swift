@@ -1,0 +1,38 @@
+import GraphModule
+
+/// How a batch is split for the workers: by model and batch alone, never by the number of
+/// threads, so that the same input gives the same bits on any machine size.
+package struct Schedule: Sendable {
+  /// A run of samples that one executor handles at once.
+  package struct Chunk: Sendable {
+    package let first: Int
+    package let count: Int
+  }
+  package let samples: Int
+  package let chunks: [Chunk]
+  /// Runs of chunks that share one accumulator and are handled in order by one worker.
+  package let lanes: [Range<Int>]
+
+  package var largestChunk: Int { chunks.reduce(0) { max($0, $1.count) } }
+
+  /// - Parameters:
+  ///   - rowsPerSample: Rows that one sample brings to the products that dominate.
+  ///   - accumulatorCount: Scalars that each lane accumulates for itself.
+  init(samples: Int, rowsPerSample: Int, accumulatorCount: Int) {
+    self.samples = samples
+    // Below about 64 rows OpenBLAS spends its time on packing the weights; above a few hundred
+    // nothing is gained and the chunk leaves the cache. At least two chunks keep two cores busy.
+    let rows = 64
+    let wanted = max(samples * max(rowsPerSample, 1) / rows, 2)
+    let count = max(1, min(samples, wanted))
+    chunks = Schedule.split(samples, into: count).map { Chunk(first: $0.lowerBound, count: $0.count) }
+    // Lanes only cost memory and the time to add them up: fewer where they are long.
+    let affordable = max(2, (1 << 26) / max(accumulatorCount, 1))
+    lanes = Schedule.split(count, into: min(count, 32, affordable))
+  }
+
+  /// `count` items in `parts` runs whose lengths differ by at most one.
+  static func split(_ count: Int, into parts: Int) -> [Range<Int>] {
+    (0..<parts).map { (count * $0 / parts)..<(count * ($0 + 1) / parts) }
+  }
+}

@@ -1,0 +1,207 @@
+import TensorModule
+
+/// The values of the trainable and frozen parameters in the engine's precision and storage order.
+package struct ParameterStore<S: EngineScalar>: Sendable {
+  package let vectors: [Vector<S>]
+
+  package init(_ vectors: [Vector<S>]) { self.vectors = vectors }
+}
+
+/// One batch as the program reads it: per input `[N, size]`, indices as `Int32`.
+package struct BatchInputs<S: EngineScalar>: Sendable {
+  package enum Values: Sendable {
+    case real(Vector<S>)
+    case index(IndexVector)
+  }
+  package let samples: Int
+  package let values: [Values]
+
+  package init(samples: Int, values: [Values]) {
+    self.samples = samples
+    self.values = values
+  }
+
+  func pointer(_ input: Int, offset: Int) -> UnsafeMutablePointer<S> {
+    switch values[input] {
+    case .real(let vector): return vector.pointer + offset
+    case .index(let indices):
+      return UnsafeMutableRawPointer(indices.pointer + offset).assumingMemoryBound(to: S.self)
+    }
+  }
+}
+
+/// What a forward pass leaves behind for the derivatives, for a number of samples.
+package final class ForwardStore<S: EngineScalar>: Sendable {
+  package let samples: Int
+  /// `[samples, size]` per value; `nil` where nothing is kept. The logits are always kept.
+  package let values: [Vector<S>?]
+  package let saved: [Vector<S>?]
+  package let savedDoubles: [Vector<Double>?]
+
+  package init(program: Program, samples: Int) {
+    self.samples = samples
+    let graph = program.graph
+    values = graph.sizes.enumerated().map { value, size in
+      let isWanted = program.isKept[value] || value == graph.output.index
+      return isWanted && value >= graph.inputs.count ? Vector(count: samples * size) : nil
+    }
+    saved = program.needs.map { $0.saved > 0 ? Vector(count: samples * $0.saved) : nil }
+    savedDoubles = program.needs.map {
+      $0.savedDoubles > 0 ? Vector(count: samples * $0.savedDoubles) : nil
+    }
+  }
+}
+
+/// What `vjp` does with the parameters of a node once the cotangent of its output is complete.
+package protocol GradientCollector<S> {
+  associatedtype S: EngineScalar
+  /// - Parameter first: The first sample of the chunk, counted in the batch.
+  func collect(_ pass: CotangentPass<S>, first: Int)
+}
+
+/// Runs the program's passes over one chunk of samples at a time, in memory of its own: one
+/// executor per worker thread.
+package final class Executor<S: EngineScalar> {
+  private let program: Program
+  private let maximumSamples: Int
+  private let forwardPlan: BufferPlan
+  private let tangentPlan: BufferPlan
+  private let cotangentPlan: BufferPlan
+  private let parameters: ParameterStore<S>
+  private var maximumDirections = 0
+  private var frame: Frame<S>!
+  private var forwardArena = Vector<S>(count: 0)
+  private var tangentArena = Vector<S>(count: 0)
+  private var cotangentArena = Vector<S>(count: 0)
+  private var scratch = Vector<S>(count: 0)
+  private var first = 0
+
+  package init(program: Program, parameters: ParameterStore<S>, maximumSamples: Int) {
+    self.program = program
+    self.parameters = parameters
+    self.maximumSamples = maximumSamples
+    forwardPlan = .forward(program)
+    tangentPlan = .tangents(program)
+    cotangentPlan = .cotangents(program)
+  }
+
+  /// Makes room for R directions at once; memory is kept for later calls.
+  package func reserve(directions: Int, tangents: Bool, cotangents: Bool) {
+    if directions > maximumDirections {
+      maximumDirections = directions
+      let graph = program.graph
+      frame = Frame(
+        valueCount: graph.sizes.count, nodeCount: graph.nodes.count,
+        parameterValues: parameters.vectors.map(\.pointer), parameterOffsets: program.offsets,
+        maximumDirections: directions)
+      let scratchCount = graph.nodes.reduce(0) {
+        max($0, $1.operation.scratch(samples: maximumSamples, directions: directions))
+      }
+      grow(&scratch, to: scratchCount)
+      frame.scratch = scratch.pointer
+    }
+    let rows = maximumSamples * directions
+    if tangents { grow(&tangentArena, to: tangentPlan.total * rows) }
+    if cotangents { grow(&cotangentArena, to: cotangentPlan.total * rows) }
+  }
+
+  private func grow(_ arena: inout Vector<S>, to count: Int) {
+    if arena.count < count { arena = Vector(count: count) }
+  }
+
+  /// Points the frame at `samples` samples, which begin at `first` in the batch and at
+  /// `storeOffset` in the store.
+  package func bind(
+    first: Int, samples: Int, inputs: BatchInputs<S>, store: ForwardStore<S>, storeOffset: Int
+  ) {
+    precondition(samples <= maximumSamples, "Executor: \(samples) samples > \(maximumSamples)")
+    if frame == nil { reserve(directions: 1, tangents: false, cotangents: false) }
+    let graph = program.graph
+    self.first = first
+    frame.samples = samples
+    for value in graph.sizes.indices {
+      if value < graph.inputs.count {
+        frame.values[value] = inputs.pointer(value, offset: first * graph.sizes[value])
+      } else {
+        frame.values[value] = store.values[value].map {
+          $0.pointer + storeOffset * graph.sizes[value]
+        }
+      }
+    }
+    for node in graph.nodes.indices {
+      frame.saved[node] = store.saved[node].map {
+        $0.pointer + storeOffset * program.needs[node].saved
+      }
+      frame.savedDoubles[node] = store.savedDoubles[node].map {
+        $0.pointer + storeOffset * program.needs[node].savedDoubles
+      }
+    }
+  }
+
+  /// Values of every node of the bound chunk.
+  package func forward() {
+    grow(&forwardArena, to: forwardPlan.total * maximumSamples)
+    for (index, node) in program.graph.nodes.enumerated() {
+      if let offset = forwardPlan.offsets[node.output.index] {
+        frame.values[node.output.index] = forwardArena.pointer + offset * frame.samples
+      }
+      let need = program.needs[index]
+      node.operation.forward(
+        ForwardPass(
+          frame: frame, node: node, nodeIndex: index,
+          keepsSaved: need.saved > 0 || need.savedDoubles > 0))
+    }
+  }
+
+  /// J v for R directions, each a pointer to P scalars.
+  ///
+  /// - Returns: Tangents of the logits, `[R, n, O C]`, valid until the next `jvp`.
+  package func jvp(_ directions: [UnsafePointer<S>]) -> UnsafeMutablePointer<S> {
+    let rows = frame.samples * directions.count
+    frame.directions = directions.count
+    for (r, pointer) in directions.enumerated() { frame.parameterTangents[r] = pointer }
+    for value in program.graph.sizes.indices {
+      frame.tangents[value] = tangentPlan.offsets[value].map { tangentArena.pointer + $0 * rows }
+    }
+    for (index, node) in program.graph.nodes.enumerated()
+    where program.isActive[node.output.index] {
+      node.operation.jvp(TangentPass(frame: frame, node: node, nodeIndex: index))
+    }
+    return frame.tangents[program.graph.output.index]!
+  }
+
+  /// Where the cotangents of the logits go before `vjp`, `[R, n, O C]`.
+  package func logitCotangents(directions: Int) -> UnsafeMutablePointer<S> {
+    frame.directions = directions
+    let rows = frame.samples * directions
+    for value in program.graph.sizes.indices {
+      frame.cotangents[value] = cotangentPlan.offsets[value].map {
+        cotangentArena.pointer + $0 * rows
+      }
+      frame.cotangentWritten[value] = false
+    }
+    return frame.cotangents[program.graph.output.index]!
+  }
+
+  /// J^T w for the cotangents that were written to `logitCotangents`: hands every node with
+  /// trainable parameters to the collector.
+  package func vjp(_ collector: some GradientCollector<S>) {
+    frame.cotangentWritten[program.graph.output.index] = true
+    for index in program.graph.nodes.indices.reversed() {
+      let node = program.graph.nodes[index]
+      // A value that nobody reads has no cotangent.
+      guard program.isActive[node.output.index], frame.cotangentWritten[node.output.index] else {
+        continue
+      }
+      let pass = CotangentPass(frame: frame, node: node, nodeIndex: index)
+      if program.uses[index].trainableSlots.contains(true) { collector.collect(pass, first: first) }
+      node.operation.vjp(pass)
+      for input in node.inputs { frame.cotangentWritten[input.index] = true }
+    }
+  }
+
+  /// The logits of the bound chunk, `[n, O C]`.
+  package var logits: UnsafePointer<S> {
+    UnsafePointer(frame.values[program.graph.output.index]!)
+  }
+}

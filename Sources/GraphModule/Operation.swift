@@ -1,0 +1,259 @@
+import TensorModule
+
+/// One operation of the program, with its derivatives.
+///
+/// All memory is row-major with the samples of a chunk in front: a value is `[n, size]`; tangents
+/// and cotangents of R directions are `[R, n, size]`, so that an operation whose derivative does
+/// not depend on the direction treats them as `R n` rows. Operations keep nothing themselves:
+/// what the derivatives need is in `saved` or in the values that the operation asks to be kept.
+package protocol Operation: Sendable {
+  /// Scalars of one sample, per input and of the output.
+  var inputSizes: [Int] { get }
+  var outputSize: Int { get }
+  /// Multiplications and additions of the value for one sample, for cost estimates.
+  var operationCount: Int { get }
+
+  /// What the derivatives need of the forward pass.
+  func needs(_ use: DerivativeUse) -> ForwardNeeds
+  /// Scratch scalars for one chunk of `n` samples and R directions.
+  func scratch(samples: Int, directions: Int) -> Int
+
+  /// output = f(inputs, parameters)
+  func forward<S: EngineScalar>(_ pass: ForwardPass<S>)
+  /// outputTangent = J (input tangents, parameter tangents); writes every element.
+  func jvp<S: EngineScalar>(_ pass: TangentPass<S>)
+  /// Input cotangents (+)= J^T outputCotangent, for the inputs that want one.
+  func vjp<S: EngineScalar>(_ pass: CotangentPass<S>)
+
+  /// Gradient of one direction w.r.t. parameter `slot`, summed over the samples of the chunk;
+  /// `out += ` it.
+  func addGradient<S: EngineScalar>(
+    _ pass: CotangentPass<S>, slot: Int, direction: Int, to out: UnsafeMutablePointer<S>)
+  /// Per-sample gradients w.r.t. parameter `slot`: row i of `out` (rows `stride` apart) += that of
+  /// sample i of the chunk.
+  func addPerSampleGradients<S: EngineScalar>(
+    _ pass: CotangentPass<S>, slot: Int, direction: Int, to out: UnsafeMutablePointer<S>,
+    stride: Int)
+  /// How the gradients w.r.t. the parameters factor, if they do.
+  var factorization: Factorization? { get }
+}
+
+extension Operation {
+  package func scratch(samples: Int, directions: Int) -> Int { 0 }
+  package var factorization: Factorization? { nil }
+
+  package func addGradient<S: EngineScalar>(
+    _ pass: CotangentPass<S>, slot: Int, direction: Int, to out: UnsafeMutablePointer<S>
+  ) {
+    preconditionFailure("an operation without parameters has no gradient")
+  }
+
+  package func addPerSampleGradients<S: EngineScalar>(
+    _ pass: CotangentPass<S>, slot: Int, direction: Int, to out: UnsafeMutablePointer<S>,
+    stride: Int
+  ) {
+    preconditionFailure("an operation without parameters has no gradient")
+  }
+}
+
+/// Which derivatives will be asked for.
+package struct DerivativeUse: Sendable {
+  /// Per input: whether it depends on a trainable parameter.
+  package let activeInputs: [Bool]
+  /// Per parameter slot: whether it is trainable.
+  package let trainableSlots: [Bool]
+
+  package init(activeInputs: [Bool], trainableSlots: [Bool]) {
+    self.activeInputs = activeInputs
+    self.trainableSlots = trainableSlots
+  }
+
+  package var anyInputActive: Bool { activeInputs.contains(true) }
+  package func trains(_ slot: Int) -> Bool { slot < trainableSlots.count && trainableSlots[slot] }
+}
+
+/// What must be kept of the forward pass for the derivatives, per sample.
+package struct ForwardNeeds: Sendable {
+  /// Per input: whether its value is read again.
+  package var inputs: [Bool] = []
+  /// Scalars and doubles of `saved` memory.
+  package var saved = 0
+  package var savedDoubles = 0
+
+  package init(inputs: [Bool] = [], saved: Int = 0, savedDoubles: Int = 0) {
+    self.inputs = inputs
+    self.saved = saved
+    self.savedDoubles = savedDoubles
+  }
+}
+
+/// A parameter gradient that is a sum of outer products over the positions of a sample:
+/// `dW_n = sum_t b_nt a_nt^T` with `a` the rows of layer inputs and `b` those of output
+/// cotangents. Then gradients, per-sample gradients and Gram matrices follow from the rows alone,
+/// and nothing of the weight's size has to exist per sample (method.md 3).
+package struct Factorization: Sendable {
+  package enum Rows: Sendable, Equatable {
+    /// `a` is the value of input 0: `[T, in]`.
+    case input
+    /// `a` is the saved memory: `[T, in]`.
+    case saved
+    /// `a` is a one-hot row: input 0 holds the index, `[T]`.
+    case oneHot
+  }
+  /// Positions at which the layer is applied to one sample.
+  package let positions: Int
+  /// Columns of `a` and of `b`; the weight is `[out, in]`, for one-hot rows `[in, out]`.
+  package let inputs: Int
+  package let outputs: Int
+  package let rows: Rows
+  package let weightSlot: Int
+  /// A bias of `out` entries: one more input, always 1.
+  package let biasSlot: Int?
+}
+
+// MARK: - What an operation sees
+
+/// The tables of pointers of one worker for one chunk. Sized once; nothing here allocates while a
+/// pass runs.
+package final class Frame<S: EngineScalar> {
+  package typealias Pointer = UnsafeMutablePointer<S>
+
+  package internal(set) var samples = 0
+  package internal(set) var directions = 1
+  let values: UnsafeMutablePointer<Pointer?>
+  let saved: UnsafeMutablePointer<Pointer?>
+  let savedDoubles: UnsafeMutablePointer<UnsafeMutablePointer<Double>?>
+  let tangents: UnsafeMutablePointer<Pointer?>
+  let cotangents: UnsafeMutablePointer<Pointer?>
+  let cotangentWritten: UnsafeMutablePointer<Bool>
+  let parameterTangents: UnsafeMutablePointer<UnsafePointer<S>?>
+  var scratch: Pointer?
+  private let parameterValues: [Pointer]
+  private let parameterOffsets: [Int?]
+
+  init(
+    valueCount: Int, nodeCount: Int, parameterValues: [Pointer], parameterOffsets: [Int?],
+    maximumDirections: Int
+  ) {
+    func table<T>(_ count: Int, _ value: T) -> UnsafeMutablePointer<T> {
+      let table = UnsafeMutablePointer<T>.allocate(capacity: max(count, 1))
+      table.initialize(repeating: value, count: max(count, 1))
+      return table
+    }
+    values = table(valueCount, nil)
+    saved = table(nodeCount, nil)
+    savedDoubles = table(nodeCount, nil)
+    tangents = table(valueCount, nil)
+    cotangents = table(valueCount, nil)
+    cotangentWritten = table(valueCount, false)
+    parameterTangents = table(maximumDirections, nil)
+    self.parameterValues = parameterValues
+    self.parameterOffsets = parameterOffsets
+  }
+
+  deinit {
+    values.deallocate()
+    saved.deallocate()
+    savedDoubles.deallocate()
+    tangents.deallocate()
+    cotangents.deallocate()
+    cotangentWritten.deallocate()
+    parameterTangents.deallocate()
+  }
+
+  func parameter(_ id: ParameterID) -> UnsafePointer<S> {
+    UnsafePointer(parameterValues[id.index])
+  }
+
+  func parameterTangent(_ id: ParameterID, direction: Int) -> UnsafePointer<S>? {
+    guard let offset = parameterOffsets[id.index] else { return nil }
+    return parameterTangents[direction].map { $0 + offset }
+  }
+}
+
+/// What every pass shows of the forward pass.
+package protocol Pass {
+  associatedtype S: EngineScalar
+  var frame: Frame<S> { get }
+  var node: Node { get }
+  var nodeIndex: Int { get }
+}
+
+extension Pass {
+  /// Samples in the chunk.
+  package var samples: Int { frame.samples }
+
+  /// Forward value of an input, `[n, size]`: kept only where the operation asked for it.
+  package func value(_ input: Int) -> UnsafePointer<S> {
+    UnsafePointer(frame.values[node.inputs[input].index]!)
+  }
+
+  package func indices(_ input: Int) -> UnsafePointer<Int32> {
+    UnsafeRawPointer(frame.values[node.inputs[input].index]!).assumingMemoryBound(to: Int32.self)
+  }
+
+  package var saved: UnsafeMutablePointer<S> { frame.saved[nodeIndex]! }
+  package var savedIndices: UnsafeMutablePointer<Int32> {
+    UnsafeMutableRawPointer(frame.saved[nodeIndex]!).assumingMemoryBound(to: Int32.self)
+  }
+  package var savedDoubles: UnsafeMutablePointer<Double> { frame.savedDoubles[nodeIndex]! }
+  package var scratch: UnsafeMutablePointer<S> { frame.scratch! }
+
+  package func parameter(_ slot: Int) -> UnsafePointer<S> {
+    frame.parameter(node.parameters[slot])
+  }
+}
+
+package struct ForwardPass<S: EngineScalar>: Pass {
+  package let frame: Frame<S>
+  package let node: Node
+  package let nodeIndex: Int
+  /// Whether derivatives will be asked for; if not, `saved` does not exist.
+  package let keepsSaved: Bool
+
+  package var output: UnsafeMutablePointer<S> { frame.values[node.output.index]! }
+}
+
+package struct TangentPass<S: EngineScalar>: Pass {
+  package let frame: Frame<S>
+  package let node: Node
+  package let nodeIndex: Int
+
+  package var directions: Int { frame.directions }
+  /// `[R, n, size]`, `nil` where the input depends on no trainable parameter.
+  package func tangent(_ input: Int) -> UnsafePointer<S>? {
+    frame.tangents[node.inputs[input].index].map { UnsafePointer($0) }
+  }
+  package var output: UnsafeMutablePointer<S> { frame.tangents[node.output.index]! }
+  /// `nil` for frozen parameters.
+  package func parameterTangent(_ slot: Int, direction: Int) -> UnsafePointer<S>? {
+    frame.parameterTangent(node.parameters[slot], direction: direction)
+  }
+}
+
+package struct CotangentPass<S: EngineScalar>: Pass {
+  package let frame: Frame<S>
+  package let node: Node
+  package let nodeIndex: Int
+
+  package var directions: Int { frame.directions }
+  /// Of the output, `[R, n, size]`.
+  package var cotangent: UnsafePointer<S> {
+    UnsafePointer(frame.cotangents[node.output.index]!)
+  }
+  package func cotangent(direction: Int) -> UnsafePointer<S> {
+    cotangent + direction * samples * node.size
+  }
+  /// Where an input's cotangent goes, `nil` where nobody asks for it. With `accumulate` another
+  /// use of the value has written before.
+  package func inputCotangent(_ input: Int) -> (UnsafeMutablePointer<S>, accumulate: Bool)? {
+    let id = node.inputs[input].index
+    guard let pointer = frame.cotangents[id] else { return nil }
+    return (pointer, frame.cotangentWritten[id])
+  }
+  /// The engine marks every input after `vjp`; an operation that may have one value as several
+  /// inputs marks each as it is written.
+  func markWritten(_ input: Int) {
+    frame.cotangentWritten[node.inputs[input].index] = true
+  }
+}

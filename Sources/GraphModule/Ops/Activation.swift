@@ -1,0 +1,46 @@
+import TensorModule
+
+/// `y = f(x)`, element by element. The forward pass keeps `f'(x)`, so that both derivatives are
+/// one multiplication.
+package struct Activation: Operation {
+  package let function: Kernels.Activation
+  package let parameter: Double
+  package let size: Int
+
+  package init(_ function: Kernels.Activation, parameter: Double = 0, size: Int) {
+    self.function = function
+    self.parameter = parameter
+    self.size = size
+  }
+
+  package var inputSizes: [Int] { [size] }
+  package var outputSize: Int { size }
+  package var operationCount: Int { size }
+
+  package func needs(_ use: DerivativeUse) -> ForwardNeeds {
+    ForwardNeeds(inputs: [false], saved: use.anyInputActive ? size : 0)
+  }
+
+  package func forward<S: EngineScalar>(_ pass: ForwardPass<S>) {
+    Kernels.activate(
+      function, parameter: parameter, pass.value(0), pass.output,
+      derivative: pass.keepsSaved ? pass.saved : nil, count: pass.samples * size)
+  }
+
+  package func jvp<S: EngineScalar>(_ pass: TangentPass<S>) {
+    let count = pass.samples * size
+    for r in 0..<pass.directions {
+      Kernels.multiply(pass.tangent(0)! + r * count, pass.saved, pass.output + r * count, count: count)
+    }
+  }
+
+  package func vjp<S: EngineScalar>(_ pass: CotangentPass<S>) {
+    guard let (target, accumulate) = pass.inputCotangent(0) else { return }
+    let count = pass.samples * size
+    for r in 0..<pass.directions {
+      Kernels.multiply(
+        pass.cotangent(direction: r), pass.saved, target + r * count, count: count,
+        accumulate: accumulate)
+    }
+  }
+}

@@ -1,0 +1,119 @@
+import TensorModule
+
+/// Batch norm in evaluation mode: `y = weight * xhat + bias` with `xhat = (x - mean) / sqrt(var +
+/// epsilon)` from stored statistics, per channel of rows `[positions, channels]`.
+package struct BatchNorm: Operation {
+  package let positions: Int
+  package let channels: Int
+  package let epsilon: Double
+  package let hasAffine: Bool
+
+  package init(positions: Int, channels: Int, epsilon: Double, hasAffine: Bool) {
+    self.positions = positions
+    self.channels = channels
+    self.epsilon = epsilon
+    self.hasAffine = hasAffine
+  }
+
+  // Slots: running mean and variance, then weight and bias where there are any.
+  static let mean = 0
+  static let variance = 1
+  static let weight = 2
+  static let bias = 3
+
+  private var size: Int { positions * channels }
+
+  package var inputSizes: [Int] { [size] }
+  package var outputSize: Int { size }
+  package var operationCount: Int { 4 * size }
+
+  package func needs(_ use: DerivativeUse) -> ForwardNeeds {
+    ForwardNeeds(inputs: [false], saved: use.trains(Self.weight) ? size : 0)
+  }
+
+  package func scratch(samples: Int, directions: Int) -> Int { 2 * channels }
+
+  /// `1 / sqrt(var + epsilon)`, and times the weight where `weighted`.
+  private func scale<S: EngineScalar>(_ pass: some Pass, weighted: Bool, into: UnsafeMutablePointer<S>)
+  {
+    let variance: UnsafePointer<S> = cast(pass.parameter(Self.variance))
+    let weight: UnsafePointer<S>? =
+      weighted && hasAffine ? cast(pass.parameter(Self.weight)) : nil
+    for c in 0..<channels {
+      let rstd = 1 / (Double(variance[c]) + epsilon).squareRoot()
+      into[c] = S(rstd * (weight.map { Double($0[c]) } ?? 1))
+    }
+  }
+
+  private func cast<A, B>(_ pointer: UnsafePointer<A>) -> UnsafePointer<B> {
+    UnsafeRawPointer(pointer).assumingMemoryBound(to: B.self)
+  }
+
+  package func forward<S: EngineScalar>(_ pass: ForwardPass<S>) {
+    let rows = pass.samples * positions
+    let rstd = pass.scratch
+    let shift = pass.scratch + channels
+    scale(pass, weighted: false, into: rstd)
+    for c in 0..<channels { shift[c] = -pass.parameter(Self.mean)[c] }
+    // x - mean first: the two are often close, and their difference is then exact.
+    Kernels.copy(pass.value(0), pass.output, count: rows * channels)
+    Kernels.addToRows(shift, pass.output, rows: rows, columns: channels)
+    Kernels.multiplyRows(pass.output, by: rstd, pass.output, rows: rows, columns: channels)
+    if pass.keepsSaved { Kernels.copy(pass.output, pass.saved, count: rows * channels) }
+    guard hasAffine else { return }
+    Kernels.multiplyRows(
+      pass.output, by: pass.parameter(Self.weight), pass.output, rows: rows, columns: channels)
+    Kernels.addToRows(pass.parameter(Self.bias), pass.output, rows: rows, columns: channels)
+  }
+
+  package func jvp<S: EngineScalar>(_ pass: TangentPass<S>) {
+    let rows = pass.samples * positions
+    scale(pass, weighted: true, into: pass.scratch)
+    for r in 0..<pass.directions {
+      let output = pass.output + r * rows * channels
+      var written = false
+      if let tangent = pass.tangent(0) {
+        Kernels.multiplyRows(
+          tangent + r * rows * channels, by: pass.scratch, output, rows: rows, columns: channels)
+        written = true
+      }
+      if hasAffine, let weight = pass.parameterTangent(Self.weight, direction: r) {
+        Kernels.multiplyRows(
+          pass.saved, by: weight, output, rows: rows, columns: channels, accumulate: written)
+        written = true
+      }
+      if !written { Kernels.zero(output, count: rows * channels) }
+      if hasAffine, let bias = pass.parameterTangent(Self.bias, direction: r) {
+        Kernels.addToRows(bias, output, rows: rows, columns: channels)
+      }
+    }
+  }
+
+  package func vjp<S: EngineScalar>(_ pass: CotangentPass<S>) {
+    guard let (target, accumulate) = pass.inputCotangent(0) else { return }
+    scale(pass, weighted: true, into: pass.scratch)
+    Kernels.multiplyRows(
+      pass.cotangent, by: pass.scratch, target, rows: pass.directions * pass.samples * positions,
+      columns: channels, accumulate: accumulate)
+  }
+
+  package func addGradient<S: EngineScalar>(
+    _ pass: CotangentPass<S>, slot: Int, direction: Int, to out: UnsafeMutablePointer<S>
+  ) {
+    addAffineGradient(
+      pass.cotangent(direction: direction), xhat: slot == Self.weight ? pass.saved : nil,
+      rows: pass.samples * positions, columns: channels, to: out)
+  }
+
+  package func addPerSampleGradients<S: EngineScalar>(
+    _ pass: CotangentPass<S>, slot: Int, direction: Int, to out: UnsafeMutablePointer<S>,
+    stride: Int
+  ) {
+    for n in 0..<pass.samples {
+      addAffineGradient(
+        pass.cotangent(direction: direction) + n * size,
+        xhat: slot == Self.weight ? pass.saved + n * size : nil, rows: positions,
+        columns: channels, to: out + n * stride)
+    }
+  }
+}

@@ -1,0 +1,83 @@
+import TensorModule
+
+/// Rows of a table: `y_t = W[index_t]`, W [rows, columns].
+package struct Embedding: Operation {
+  package let positions: Int
+  package let rows: Int
+  package let columns: Int
+
+  package init(positions: Int, rows: Int, columns: Int) {
+    self.positions = positions
+    self.rows = rows
+    self.columns = columns
+  }
+
+  static let weight = 0
+
+  package var inputSizes: [Int] { [positions] }
+  package var outputSize: Int { positions * columns }
+  package var operationCount: Int { 0 }
+
+  package func needs(_ use: DerivativeUse) -> ForwardNeeds {
+    ForwardNeeds(inputs: [use.trains(Self.weight)])
+  }
+
+  package var factorization: Factorization? {
+    Factorization(
+      positions: positions, inputs: rows, outputs: columns, rows: .oneHot,
+      weightSlot: Self.weight, biasSlot: nil)
+  }
+
+  package func forward<S: EngineScalar>(_ pass: ForwardPass<S>) {
+    lookUp(pass.parameter(Self.weight), pass.indices(0), count: pass.samples * positions, pass.output)
+  }
+
+  package func jvp<S: EngineScalar>(_ pass: TangentPass<S>) {
+    let count = pass.samples * positions
+    for r in 0..<pass.directions {
+      let output = pass.output + r * count * columns
+      if let weight = pass.parameterTangent(Self.weight, direction: r) {
+        lookUp(weight, pass.indices(0), count: count, output)
+      } else {
+        Kernels.zero(output, count: count * columns)
+      }
+    }
+  }
+
+  /// The input is a list of indices: nothing flows into it.
+  package func vjp<S: EngineScalar>(_ pass: CotangentPass<S>) {}
+
+  package func addGradient<S: EngineScalar>(
+    _ pass: CotangentPass<S>, slot: Int, direction: Int, to out: UnsafeMutablePointer<S>
+  ) {
+    let b = pass.cotangent(direction: direction)
+    for t in 0..<pass.samples * positions {
+      addRow(b + t * columns, to: out + Int(pass.indices(0)[t]) * columns)
+    }
+  }
+
+  package func addPerSampleGradients<S: EngineScalar>(
+    _ pass: CotangentPass<S>, slot: Int, direction: Int, to out: UnsafeMutablePointer<S>,
+    stride: Int
+  ) {
+    let b = pass.cotangent(direction: direction)
+    for t in 0..<pass.samples * positions {
+      addRow(
+        b + t * columns,
+        to: out + (t / positions) * stride + Int(pass.indices(0)[t]) * columns)
+    }
+  }
+
+  private func lookUp<S: EngineScalar>(
+    _ table: UnsafePointer<S>, _ indices: UnsafePointer<Int32>, count: Int,
+    _ out: UnsafeMutablePointer<S>
+  ) {
+    for t in 0..<count {
+      Kernels.copy(table + Int(indices[t]) * columns, out + t * columns, count: columns)
+    }
+  }
+
+  private func addRow<S: EngineScalar>(_ row: UnsafePointer<S>, to out: UnsafeMutablePointer<S>) {
+    Kernels.add(row, out, out, count: columns)
+  }
+}

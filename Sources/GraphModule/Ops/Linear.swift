@@ -1,0 +1,108 @@
+import TensorModule
+
+/// `y_t = W a_t + b` for every position t of a sample: W [out, in], b [out].
+package struct Linear: Operation {
+  package let positions: Int
+  package let inputs: Int
+  package let outputs: Int
+  package let hasBias: Bool
+
+  package init(positions: Int, inputs: Int, outputs: Int, hasBias: Bool) {
+    self.positions = positions
+    self.inputs = inputs
+    self.outputs = outputs
+    self.hasBias = hasBias
+  }
+
+  static let weight = 0
+  static let bias = 1
+
+  package var inputSizes: [Int] { [positions * inputs] }
+  package var outputSize: Int { positions * outputs }
+  package var operationCount: Int { 2 * positions * inputs * outputs }
+
+  package func needs(_ use: DerivativeUse) -> ForwardNeeds {
+    ForwardNeeds(inputs: [use.trains(Self.weight)])
+  }
+
+  package var factorization: Factorization? {
+    Factorization(
+      positions: positions, inputs: inputs, outputs: outputs, rows: .input,
+      weightSlot: Self.weight, biasSlot: hasBias ? Self.bias : nil)
+  }
+
+  package func forward<S: EngineScalar>(_ pass: ForwardPass<S>) {
+    let rows = pass.samples * positions
+    BLAS.gemm(
+      transposeB: true, m: rows, n: outputs, k: inputs, pass.value(0), lda: inputs,
+      pass.parameter(Self.weight), ldb: inputs, pass.output, ldc: outputs)
+    if hasBias {
+      Kernels.addToRows(pass.parameter(Self.bias), pass.output, rows: rows, columns: outputs)
+    }
+  }
+
+  package func jvp<S: EngineScalar>(_ pass: TangentPass<S>) {
+    let rows = pass.samples * positions
+    let tangent = pass.tangent(0)
+    if let tangent {
+      BLAS.gemm(
+        transposeB: true, m: pass.directions * rows, n: outputs, k: inputs, tangent, lda: inputs,
+        pass.parameter(Self.weight), ldb: inputs, pass.output, ldc: outputs)
+    }
+    for r in 0..<pass.directions {
+      let output = pass.output + r * rows * outputs
+      var written = tangent != nil
+      if let weight = pass.parameterTangent(Self.weight, direction: r) {
+        BLAS.gemm(
+          transposeB: true, m: rows, n: outputs, k: inputs, pass.value(0), lda: inputs, weight,
+          ldb: inputs, beta: written ? 1 : 0, output, ldc: outputs)
+        written = true
+      }
+      if !written { Kernels.zero(output, count: rows * outputs) }
+      if hasBias, let bias = pass.parameterTangent(Self.bias, direction: r) {
+        Kernels.addToRows(bias, output, rows: rows, columns: outputs)
+      }
+    }
+  }
+
+  package func vjp<S: EngineScalar>(_ pass: CotangentPass<S>) {
+    guard let (target, accumulate) = pass.inputCotangent(0) else { return }
+    BLAS.gemm(
+      m: pass.directions * pass.samples * positions, n: inputs, k: outputs, pass.cotangent,
+      lda: outputs, pass.parameter(Self.weight), ldb: inputs, beta: accumulate ? 1 : 0, target,
+      ldc: inputs)
+  }
+
+  package func addGradient<S: EngineScalar>(
+    _ pass: CotangentPass<S>, slot: Int, direction: Int, to out: UnsafeMutablePointer<S>
+  ) {
+    let rows = pass.samples * positions
+    let b = pass.cotangent(direction: direction)
+    if slot == Self.weight {
+      BLAS.gemm(
+        transposeA: true, m: outputs, n: inputs, k: rows, b, lda: outputs, pass.value(0),
+        ldb: inputs, beta: 1, out, ldc: inputs)
+    } else {
+      Kernels.sumRows(b, rows: rows, columns: outputs, out, accumulate: true)
+    }
+  }
+
+  package func addPerSampleGradients<S: EngineScalar>(
+    _ pass: CotangentPass<S>, slot: Int, direction: Int, to out: UnsafeMutablePointer<S>,
+    stride: Int
+  ) {
+    let b = pass.cotangent(direction: direction)
+    for n in 0..<pass.samples {
+      let rows = b + n * positions * outputs
+      if slot == Self.weight {
+        BLAS.gemm(
+          transposeA: true, m: outputs, n: inputs, k: positions, rows, lda: outputs,
+          pass.value(0) + n * positions * inputs, ldb: inputs, beta: 1, out + n * stride,
+          ldc: inputs)
+      } else {
+        Kernels.sumRows(
+          rows, rows: positions, columns: outputs, out + n * stride, accumulate: true)
+      }
+    }
+  }
+}

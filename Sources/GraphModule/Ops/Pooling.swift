@@ -1,0 +1,88 @@
+import TensorModule
+
+/// Maximum over windows of a channels-last image; the forward pass keeps who won.
+package struct MaxPool: Operation {
+  package let window: Kernels.Window
+
+  package init(window: Kernels.Window) { self.window = window }
+
+  private var imageSize: Int { window.height * window.width * window.channels }
+
+  package var inputSizes: [Int] { [imageSize] }
+  package var outputSize: Int { window.out_height * window.out_width * window.channels }
+  package var operationCount: Int { outputSize * window.kernel_height * window.kernel_width }
+
+  package func needs(_ use: DerivativeUse) -> ForwardNeeds {
+    // One Int32 each; a scalar is at least as wide.
+    ForwardNeeds(inputs: [false], saved: use.anyInputActive ? outputSize : 0)
+  }
+
+  package func scratch(samples: Int, directions: Int) -> Int { outputSize }
+
+  package func forward<S: EngineScalar>(_ pass: ForwardPass<S>) {
+    let spare = UnsafeMutableRawPointer(pass.scratch).assumingMemoryBound(to: Int32.self)
+    for n in 0..<pass.samples {
+      Kernels.maxPool(
+        window, pass.value(0) + n * imageSize, pass.output + n * outputSize,
+        pass.keepsSaved ? pass.savedIndices + n * outputSize : spare)
+    }
+  }
+
+  package func jvp<S: EngineScalar>(_ pass: TangentPass<S>) {
+    for i in 0..<pass.directions * pass.samples {
+      Kernels.gather(
+        pass.tangent(0)! + i * imageSize, pass.savedIndices + (i % pass.samples) * outputSize,
+        pass.output + i * outputSize, count: outputSize)
+    }
+  }
+
+  package func vjp<S: EngineScalar>(_ pass: CotangentPass<S>) {
+    guard let (target, accumulate) = pass.inputCotangent(0) else { return }
+    let images = pass.directions * pass.samples
+    if !accumulate { Kernels.zero(target, count: images * imageSize) }
+    for i in 0..<images {
+      Kernels.scatterAdd(
+        pass.cotangent + i * outputSize, pass.savedIndices + (i % pass.samples) * outputSize,
+        addingTo: target + i * imageSize, count: outputSize)
+    }
+  }
+}
+
+/// Mean over windows of a channels-last image; padding counts as zeros.
+package struct AveragePool: Operation {
+  package let window: Kernels.Window
+
+  package init(window: Kernels.Window) { self.window = window }
+
+  private var imageSize: Int { window.height * window.width * window.channels }
+
+  package var inputSizes: [Int] { [imageSize] }
+  package var outputSize: Int { window.out_height * window.out_width * window.channels }
+  package var operationCount: Int { outputSize * window.kernel_height * window.kernel_width }
+
+  package func needs(_ use: DerivativeUse) -> ForwardNeeds { ForwardNeeds(inputs: [false]) }
+
+  package func forward<S: EngineScalar>(_ pass: ForwardPass<S>) {
+    for n in 0..<pass.samples {
+      Kernels.averagePool(
+        window, pass.value(0) + n * imageSize, pass.output + n * outputSize)
+    }
+  }
+
+  package func jvp<S: EngineScalar>(_ pass: TangentPass<S>) {
+    for i in 0..<pass.directions * pass.samples {
+      Kernels.averagePool(
+        window, pass.tangent(0)! + i * imageSize, pass.output + i * outputSize)
+    }
+  }
+
+  package func vjp<S: EngineScalar>(_ pass: CotangentPass<S>) {
+    guard let (target, accumulate) = pass.inputCotangent(0) else { return }
+    let images = pass.directions * pass.samples
+    if !accumulate { Kernels.zero(target, count: images * imageSize) }
+    for i in 0..<images {
+      Kernels.averagePoolTranspose(
+        window, pass.cotangent + i * outputSize, addingTo: target + i * imageSize)
+    }
+  }
+}

@@ -1,0 +1,164 @@
+import TensorModule
+
+/// A graph with a choice of trainable parameters: who depends on them, what the forward pass has
+/// to keep, and where each trainable parameter lies in a direction of length P.
+///
+/// The tangent of a frozen parameter is zero and is never computed; nothing upstream of the first
+/// trainable parameter gets a tangent or a cotangent.
+package struct Program: Sendable {
+  package let graph: Graph
+  /// Trainable parameters in graph order; directions are their concatenation.
+  package let trainable: [ParameterID]
+  /// Start of every parameter in a direction, `nil` for frozen ones.
+  package let offsets: [Int?]
+  /// P
+  package let parameterCount: Int
+  /// Per value: whether it depends on a trainable parameter.
+  package let isActive: [Bool]
+  /// Per node.
+  package let uses: [DerivativeUse]
+  package let needs: [ForwardNeeds]
+  /// Per value: whether the forward value is read again by a derivative.
+  package let isKept: [Bool]
+  /// Per parameter: in how many places it is used.
+  package let useCounts: [Int]
+
+  package init(graph: Graph, isTrainable: (ParameterSpec) -> Bool) {
+    self.graph = graph
+    var offsets: [Int?] = []
+    var trainable: [ParameterID] = []
+    var end = 0
+    for (index, spec) in graph.parameters.enumerated() {
+      let trains = !spec.isBuffer && isTrainable(spec)
+      offsets.append(trains ? end : nil)
+      if trains {
+        trainable.append(ParameterID(index: index))
+        end += spec.count
+      }
+    }
+    var active = [Bool](repeating: false, count: graph.sizes.count)
+    var kept = active
+    var uses: [DerivativeUse] = []
+    var needs: [ForwardNeeds] = []
+    var useCounts = [Int](repeating: 0, count: graph.parameters.count)
+    for node in graph.nodes {
+      let use = DerivativeUse(
+        activeInputs: node.inputs.map { active[$0.index] },
+        trainableSlots: node.parameters.map { offsets[$0.index] != nil })
+      let isActive = use.anyInputActive || use.trainableSlots.contains(true)
+      active[node.output.index] = isActive
+      let need = isActive ? node.operation.needs(use) : ForwardNeeds()
+      for (input, isNeeded) in zip(node.inputs, need.inputs) where isNeeded {
+        kept[input.index] = true
+      }
+      for parameter in node.parameters { useCounts[parameter.index] += 1 }
+      uses.append(use)
+      needs.append(need)
+    }
+    self.offsets = offsets
+    self.trainable = trainable
+    parameterCount = end
+    isActive = active
+    self.uses = uses
+    self.needs = needs
+    isKept = kept
+    self.useCounts = useCounts
+  }
+
+  /// Multiplications and additions of one forward pass of one sample.
+  package var operationCount: Int {
+    graph.nodes.reduce(0) { $0 + $1.operation.operationCount }
+  }
+
+  /// Scalars and doubles kept per sample.
+  package var keptCount: (scalars: Int, doubles: Int) {
+    var scalars = 0
+    var doubles = 0
+    for (value, size) in graph.sizes.enumerated()
+    where isKept[value] && value >= graph.inputs.count { scalars += size }
+    for need in needs {
+      scalars += need.saved
+      doubles += need.savedDoubles
+    }
+    return (scalars, doubles)
+  }
+}
+
+/// Where short-lived values lie in a block of memory that is reused: each value has its place
+/// from the step that writes it to the last step that reads it. Sizes are per row; a chunk with
+/// `rows` rows multiplies all offsets by `rows`.
+package struct BufferPlan: Sendable {
+  package private(set) var offsets: [Int?]
+  package private(set) var total = 0
+
+  struct Interval {
+    let value: Int
+    let size: Int
+    let first: Int
+    let last: Int
+  }
+
+  init(valueCount: Int, intervals: [Interval]) {
+    offsets = Array(repeating: nil, count: valueCount)
+    var placed: [(interval: Interval, offset: Int, size: Int)] = []
+    // 16 scalars: every place starts on a cache line.
+    for interval in intervals.sorted(by: { ($0.first, $0.value) < ($1.first, $1.value) }) {
+      let size = (interval.size + 15) / 16 * 16
+      var offset = 0
+      let alive = placed.filter { $0.interval.last >= interval.first }.sorted {
+        $0.offset < $1.offset
+      }
+      for other in alive {
+        if offset + size <= other.offset { break }
+        offset = max(offset, other.offset + other.size)
+      }
+      placed = alive + [(interval, offset, size)]
+      offsets[interval.value] = offset
+      total = max(total, offset + size)
+    }
+  }
+
+  /// Forward values that are not kept.
+  static func forward(_ program: Program) -> BufferPlan {
+    plan(program) { value in !program.isKept[value] && value != program.graph.output.index }
+  }
+
+  /// Tangents: alive like forward values.
+  static func tangents(_ program: Program) -> BufferPlan {
+    plan(program) { value in program.isActive[value] }
+  }
+
+  /// Cotangents: the same intervals walked backwards.
+  static func cotangents(_ program: Program) -> BufferPlan {
+    let steps = program.graph.nodes.count
+    let intervals = lifetimes(program) { program.isActive[$0] }.map {
+      Interval(value: $0.value, size: $0.size, first: steps - $0.last, last: steps - $0.first)
+    }
+    return BufferPlan(valueCount: program.graph.sizes.count, intervals: intervals)
+  }
+
+  private static func plan(_ program: Program, _ wanted: (Int) -> Bool) -> BufferPlan {
+    BufferPlan(
+      valueCount: program.graph.sizes.count, intervals: lifetimes(program, wanted))
+  }
+
+  private static func lifetimes(_ program: Program, _ wanted: (Int) -> Bool) -> [Interval] {
+    let graph = program.graph
+    var last = [Int](repeating: -1, count: graph.sizes.count)
+    for (step, node) in graph.nodes.enumerated() {
+      last[node.output.index] = step
+      for input in node.inputs { last[input.index] = step }
+    }
+    last[graph.output.index] = graph.nodes.count
+    return graph.nodes.enumerated().compactMap { step, node in
+      let value = node.output.index
+      guard wanted(value) else { return nil }
+      return Interval(value: value, size: node.size, first: step, last: last[value])
+    }
+  }
+}
+
+extension BufferPlan {
+  /// Scalars of tangent memory per sample and direction.
+  package static func tangentCount(_ program: Program) -> Int { tangents(program).total }
+}

@@ -1,0 +1,149 @@
+import CKernels
+
+/// The C kernels with Swift types: one line each, no logic. Shapes and rules are in `ckernels.h`.
+public enum Kernels {
+  public typealias Window = ck_window
+  public typealias Normalization = ck_normalization
+  public typealias Activation = ck_activation
+
+  public typealias In<S> = UnsafePointer<S>
+  public typealias Out<S> = UnsafeMutablePointer<S>
+
+  // MARK: Element-wise
+
+  public static func activate<S: EngineScalar>(
+    _ f: Activation, parameter: Double, _ x: In<S>, _ y: Out<S>, derivative: Out<S>?, count: Int
+  ) {
+    ck_activate(S.kernelType, f, parameter, x, y, derivative, count)
+  }
+
+  public static func multiply<S: EngineScalar>(
+    _ a: In<S>, _ b: In<S>, _ out: Out<S>, count: Int, accumulate: Bool = false
+  ) {
+    ck_multiply(S.kernelType, a, b, out, count, accumulate ? 1 : 0)
+  }
+
+  public static func add<S: EngineScalar>(_ a: In<S>, _ b: In<S>, _ out: Out<S>, count: Int) {
+    ck_add(S.kernelType, a, b, out, count)
+  }
+
+  /// `y = a x + b y`
+  public static func axpby<S: EngineScalar>(
+    _ a: Double, _ x: In<S>, _ b: Double, _ y: Out<S>, count: Int
+  ) {
+    ck_axpby(S.kernelType, a, x, b, y, count)
+  }
+
+  /// Copies, or adds with `accumulate`.
+  public static func copy<S: EngineScalar>(
+    _ x: In<S>, _ y: Out<S>, count: Int, accumulate: Bool = false
+  ) {
+    if accumulate { add(x, y, y, count: count) } else { y.update(from: x, count: count) }
+  }
+
+  public static func zero<S: EngineScalar>(_ x: Out<S>, count: Int) {
+    x.update(repeating: 0, count: count)
+  }
+
+  public static func firstNonFinite<S: EngineScalar>(_ x: In<S>, count: Int) -> Int? {
+    let index = ck_first_nonfinite(S.kernelType, x, count)
+    return index == count ? nil : index
+  }
+
+  // MARK: Rows
+
+  public static func addToRows<S: EngineScalar>(
+    _ bias: In<S>, _ y: Out<S>, rows: Int, columns: Int
+  ) {
+    ck_add_to_rows(S.kernelType, bias, y, rows, columns)
+  }
+
+  public static func multiplyRows<S: EngineScalar>(
+    _ y: In<S>, by scale: In<S>, _ out: Out<S>, rows: Int, columns: Int, accumulate: Bool = false
+  ) {
+    ck_multiply_rows(S.kernelType, y, scale, out, rows, columns, accumulate ? 1 : 0)
+  }
+
+  public static func sumRows<S: EngineScalar>(
+    _ y: In<S>, rows: Int, columns: Int, _ out: Out<S>, accumulate: Bool
+  ) {
+    ck_sum_rows(S.kernelType, y, rows, columns, out, accumulate ? 1 : 0)
+  }
+
+  public static func sumProductRows<S: EngineScalar>(
+    _ a: In<S>, _ b: In<S>, rows: Int, columns: Int, _ out: Out<S>, accumulate: Bool
+  ) {
+    ck_sum_product_rows(S.kernelType, a, b, rows, columns, out, accumulate ? 1 : 0)
+  }
+
+  public static func scaleRows<S: EngineScalar>(
+    by weight: In<Double>, group: Int, _ y: In<S>, rows: Int, columns: Int, _ out: Out<S>
+  ) {
+    ck_scale_rows(S.kernelType, weight, group, y, rows, columns, out)
+  }
+
+  // MARK: Windows
+
+  public static func unfold<S: EngineScalar>(_ w: Window, _ image: In<S>, _ rows: Out<S>) {
+    withUnsafePointer(to: w) { ck_unfold(S.kernelType, $0, image, rows) }
+  }
+
+  public static func fold<S: EngineScalar>(_ w: Window, _ rows: In<S>, addingTo image: Out<S>) {
+    withUnsafePointer(to: w) { ck_fold(S.kernelType, $0, rows, image) }
+  }
+
+  public static func maxPool<S: EngineScalar>(
+    _ w: Window, _ image: In<S>, _ out: Out<S>, _ index: Out<Int32>
+  ) {
+    withUnsafePointer(to: w) { ck_max_pool(S.kernelType, $0, image, out, index) }
+  }
+
+  public static func averagePool<S: EngineScalar>(_ w: Window, _ image: In<S>, _ out: Out<S>) {
+    withUnsafePointer(to: w) { ck_average_pool(S.kernelType, $0, image, out) }
+  }
+
+  public static func averagePoolTranspose<S: EngineScalar>(
+    _ w: Window, _ out: In<S>, addingTo image: Out<S>
+  ) {
+    withUnsafePointer(to: w) { ck_average_pool_transpose(S.kernelType, $0, out, image) }
+  }
+
+  public static func gather<S: EngineScalar>(
+    _ x: In<S>, _ index: In<Int32>, _ out: Out<S>, count: Int
+  ) {
+    ck_gather(S.kernelType, x, index, out, count)
+  }
+
+  public static func scatterAdd<S: EngineScalar>(
+    _ out: In<S>, _ index: In<Int32>, addingTo x: Out<S>, count: Int
+  ) {
+    ck_scatter_add(S.kernelType, out, index, x, count)
+  }
+
+  // MARK: Normalisation
+
+  public static func normalize<S: EngineScalar>(
+    _ s: Normalization, _ x: In<S>, _ xhat: Out<S>, rstd: Out<Double>
+  ) {
+    withUnsafePointer(to: s) { ck_normalize(S.kernelType, $0, x, xhat, rstd) }
+  }
+
+  public static func normalizeDerivative<S: EngineScalar>(
+    _ s: Normalization, xhat: In<S>, rstd: In<Double>, _ dx: In<S>, _ out: Out<S>, accumulate: Bool
+  ) {
+    withUnsafePointer(to: s) {
+      ck_normalize_derivative(S.kernelType, $0, xhat, rstd, dx, out, accumulate ? 1 : 0)
+    }
+  }
+
+  // MARK: Conversion
+
+  public static func toDouble<S: EngineScalar>(_ x: In<S>, _ y: Out<Double>, count: Int) {
+    let source: ck_source = S.self == Float.self ? CK_SOURCE_F32 : CK_SOURCE_F64
+    ck_convert(source, x, CK_F64, y, count)
+  }
+
+  public static func fromDouble<S: EngineScalar>(_ x: In<Double>, _ y: Out<S>, count: Int) {
+    ck_convert(CK_SOURCE_F64, x, S.kernelType, y, count)
+  }
+}
