@@ -29,13 +29,13 @@ let package = Package(
     // Programs for one sample: operations with value, jvp, vjp, per-sample gradients.
     .target(name: "GraphModule", dependencies: ["TensorModule"]),
     // Solvers that see only products with a symmetric operator.
-    .target(name: "HessianFree", dependencies: ["TensorModule"]),
+    .target(name: "HessianFree", dependencies: ["TensorModule"], exclude: ["README.md"]),
     // Losses, linearizations, Fisher products, Gram matrices.
     .target(name: "Curvature", dependencies: ["GraphModule", "HessianFree", "CKernels"]),
     // Update methods: what direction an optimiser would take.
     .target(name: "Updates", dependencies: ["Curvature"]),
     // The indicator and statistics: plain numbers in, numbers out.
-    .target(name: "Metrics", dependencies: []),
+    .target(name: "Metrics", dependencies: [], exclude: ["README.md"]),
     // Bytes to named tensors.
     .target(
       name: "Checkpoints", dependencies: ["TensorModule", "CKernels", "CLibZip"],
@@ -55,7 +55,9 @@ let package = Package(
       dependencies: [
         "ApproxEval", .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
+    // Tests mirror the targets.
     .testTarget(name: "TensorModuleTests", dependencies: ["TensorModule", "CKernels"]),
+    .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints"]),
     .testTarget(name: "HessianFreeTests", dependencies: ["HessianFree"]),
     .testTarget(name: "MetricsTests", dependencies: ["Metrics"]),
   ]

@@ -238,7 +238,8 @@ extension ConjugateGradient {
       var replaced = false
       if meetsTolerance || k % residualCheckInterval == 0 {
         let check = try confirm()
-        if check.trueResidual <= relativeTolerance || meetsTolerance && check.difference <= difference
+        if check.trueResidual <= relativeTolerance
+          || meetsTolerance && check.difference <= difference
         {
           result.stop = .tolerance(
             relativeResidual: entry.relativeResidual, limit: relativeTolerance)

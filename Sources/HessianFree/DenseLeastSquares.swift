@@ -87,7 +87,8 @@ public struct DenseDecomposition: Sendable {
   ///
   /// - Parameter damping: mu. With 0, singular values below the cutoff are left out; otherwise all
   ///   take part, as none can then blow up.
-  public func solve(target w: [Double], damping mu: Double = 0) throws(SolveError) -> DenseSolution {
+  public func solve(target w: [Double], damping mu: Double = 0) throws(SolveError) -> DenseSolution
+  {
     guard w.count == rows else {
       throw .dimensionMismatch(what: "target w", found: w.count, expected: rows)
     }
@@ -163,7 +164,8 @@ public struct GramDecomposition: Sendable {
 
   /// `y = (B B^T + mu)^-1 w`, so that `x = B^T y` solves `(B^T B + mu I) x = B^T w`; eigenvalues
   /// below the cutoff are left out if mu is 0.
-  public func solve(target w: [Double], damping mu: Double = 0) throws(SolveError) -> DenseSolution {
+  public func solve(target w: [Double], damping mu: Double = 0) throws(SolveError) -> DenseSolution
+  {
     guard w.count == rows else {
       throw .dimensionMismatch(what: "target w", found: w.count, expected: rows)
     }
