@@ -23,7 +23,7 @@ let package = Package(
     // Zip archives (npz).
     .systemLibrary(name: "CLibZip", pkgConfig: "libzip", providers: [.apt(["libzip-dev"])]),
     // Vector loops that BLAS does not have, in C with run-time dispatch.
-    .target(name: "CKernels"),
+    .target(name: "CKernels", exclude: ["README.md", "coefficients.py"]),
     // Scalars, vectors, kernels, worker threads, counter-based random numbers.
     .target(name: "TensorModule", dependencies: ["COpenBLAS", "CKernels"]),
     // Programs for one sample: operations with value, jvp, vjp, per-sample gradients.
@@ -31,7 +31,7 @@ let package = Package(
     // Solvers that see only products with a symmetric operator.
     .target(name: "HessianFree", dependencies: ["TensorModule"], exclude: ["README.md"]),
     // Losses, linearizations, Fisher products, Gram matrices.
-    .target(name: "Curvature", dependencies: ["GraphModule", "HessianFree"]),
+    .target(name: "Curvature", dependencies: ["GraphModule", "HessianFree", "CKernels"]),
     // Update methods: what direction an optimiser would take.
     .target(name: "Updates", dependencies: ["Curvature"]),
     // The indicator and statistics: plain numbers in, numbers out.
@@ -41,7 +41,7 @@ let package = Package(
       name: "Checkpoints", dependencies: ["TensorModule", "CKernels", "CLibZip"],
       exclude: ["README.md"]),
     // Named tensors to graphs.
-    .target(name: "Models", dependencies: ["GraphModule", "Checkpoints"]),
+    .target(name: "Models", dependencies: ["GraphModule", "Checkpoints", "CKernels"]),
     // Algorithm 4 over checkpoints and batches; reports.
     .target(
       name: "ApproxEval",
@@ -55,7 +55,9 @@ let package = Package(
       dependencies: [
         "ApproxEval", .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
+    // Tests mirror the targets.
     .testTarget(name: "TensorModuleTests", dependencies: ["TensorModule", "CKernels"]),
+    .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints"]),
     .testTarget(name: "HessianFreeTests", dependencies: ["HessianFree"]),
     .testTarget(name: "MetricsTests", dependencies: ["Metrics"]),
   ]

@@ -84,17 +84,7 @@ extension StoredTensor {
     precondition(
       elements.lowerBound >= 0 && elements.upperBound <= count,
       "StoredTensor: elements \(elements) of \(count)")
-    let source: ck_source =
-      switch dtype {
-      case .f64: CK_SOURCE_F64
-      case .f32: CK_SOURCE_F32
-      case .f16: CK_SOURCE_F16
-      case .bf16: CK_SOURCE_BF16
-      default:
-        throw CheckpointError(
-          .wrongDType(found: dtype, expected: DType.allCases.filter(\.isFloatingPoint)),
-          at: location)
-      }
+    let source = try conversion()
     if elements.isEmpty { return }
     try withBytes { bytes throws(CheckpointError) in
       ck_convert(
@@ -105,11 +95,23 @@ extension StoredTensor {
 
   /// All numbers in the given precision.
   public func vector<S: EngineScalar>(of: S.Type) throws(CheckpointError) -> Vector<S> {
-    // The type is checked before anything is allocated for it.
-    if !dtype.isFloatingPoint { try read(0..<0, into: UnsafeMutablePointer<S>(bitPattern: 8)!) }
+    _ = try conversion()  // refuses before anything is allocated
     let vector = Vector<S>(count: count)
     try read(into: vector.pointer)
     return vector
+  }
+
+  private func conversion() throws(CheckpointError) -> ck_source {
+    switch dtype {
+    case .f64: return CK_SOURCE_F64
+    case .f32: return CK_SOURCE_F32
+    case .f16: return CK_SOURCE_F16
+    case .bf16: return CK_SOURCE_BF16
+    case .i64, .i32, .i16, .i8, .u8, .bool:
+      throw CheckpointError(
+        .wrongDType(found: dtype, expected: DType.allCases.filter(\.isFloatingPoint)),
+        at: location)
+    }
   }
 
   /// All integers, in row-major order.

@@ -1,3 +1,4 @@
+import CKernels
 import GraphModule
 import TensorModule
 
@@ -164,12 +165,33 @@ package final class PerSampleGradients<S: EngineScalar> {
 
   /// One gradient, written out: `[P]` in double, for dense references and checks.
   package func row(_ index: Int, into row: UnsafeMutablePointer<Double>) {
-    var weights = [Double](repeating: 0, count: count)
-    weights[index] = 1
     let vector = Vector<S>(count: linearization.parameterCount)
-    accumulate(weights, into: vector)
+    let offsets = linearization.program.offsets
+    let sample = index % samples
+    for entry in entries {
+      switch entry {
+      case .factored(let node, let factors, let weight, let bias, let rows):
+        let positions = factors.positions
+        let inputs: InputRows<S>
+        switch linearization.inputRows(node: node, factors) {
+        case .dense(let a): inputs = .dense(a + sample * positions * factors.inputs)
+        case .oneHot(let indices): inputs = .oneHot(indices + sample * positions)
+        }
+        let single = FactoredRows(
+          factors: factors, count: positions, inputs: inputs,
+          cotangents: UnsafePointer(rows.pointer + index * positions * factors.outputs))
+        let tasks = single.gradientTasks(
+          weight: vector.pointer + offsets[weight.index]!,
+          bias: bias.map { vector.pointer + offsets[$0.index]! })
+        for task in tasks { task() }
+      case .explicit(let parameter, let rows):
+        let count = linearization.program.graph.parameters[parameter.index].count
+        Kernels.copy(
+          rows.pointer + index * count, vector.pointer + offsets[parameter.index]!, count: count)
+      }
+    }
     Kernels.toDouble(vector.pointer, row, count: vector.count)
-    for p in 0..<vector.count { row[p] *= scales[index] }
+    ck_axpby(CK_F64, 0, row, scales[index], row, vector.count)
   }
 }
 

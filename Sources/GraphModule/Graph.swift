@@ -28,14 +28,20 @@ package struct ParameterSpec: Sendable {
   package let name: String
   /// The shape in the file.
   package let shape: [Int]
-  /// How the engine stores it: the axes of the file's tensor in storage order (convolution
-  /// weights are `[out, kh, kw, in]` here and `[out, in, kh, kw]` in files). Directions are
-  /// stored the same way and turned back where they leave the engine.
-  package let storageAxes: [Int]
+  /// How the engine stores it, and its part of every direction.
+  package let storage: Storage
   /// Stored statistics: read, never trained.
   package let isBuffer: Bool
 
   package var count: Int { shape.reduce(1, *) }
+
+  package enum Storage: Sendable, Equatable {
+    /// As in the file.
+    case plain
+    /// Files have convolution weights as `[out, in, kh, kw]`; here they are `[out, kh, kw, in]`,
+    /// the order in which a row of a channels-last image is unfolded.
+    case channelsLast
+  }
 }
 
 /// One application of an operation.
@@ -100,17 +106,16 @@ package struct GraphBuilder {
   ///
   /// - Returns: `nil` if the name is taken by a parameter of another shape.
   package mutating func parameter(
-    _ name: String, shape: [Int], storageAxes: [Int]? = nil, isBuffer: Bool = false
+    _ name: String, shape: [Int], storage: ParameterSpec.Storage = .plain, isBuffer: Bool = false
   ) -> ParameterID? {
-    let axes = storageAxes ?? Array(shape.indices)
     if let known = parameterByName[name] {
       let spec = parameters[known.index]
-      let same = spec.shape == shape && spec.storageAxes == axes && spec.isBuffer == isBuffer
+      let same = spec.shape == shape && spec.storage == storage && spec.isBuffer == isBuffer
       return same ? known : nil
     }
     let id = ParameterID(index: parameters.count)
     parameters.append(
-      ParameterSpec(name: name, shape: shape, storageAxes: axes, isBuffer: isBuffer))
+      ParameterSpec(name: name, shape: shape, storage: storage, isBuffer: isBuffer))
     parameterByName[name] = id
     return id
   }

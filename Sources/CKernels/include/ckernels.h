@@ -23,8 +23,9 @@ typedef enum {
   CK_SOFTPLUS = 7  // beta 1; as PyTorch, the identity above 20
 } ck_activation;
 
-// y = f(x) and dydx = f'(x), n elements; dydx may be NULL; y may be x. The derivative of relu
-// and leaky relu at 0 is the one PyTorch takes (0, and the slope).
+// y = f(x) and dydx = f'(x), n elements, within a few ulps (README.md); dydx may be NULL; y may be
+// x. NaN gives NaN, infinity the limit. The derivative of relu and leaky relu at 0 is the one
+// PyTorch takes (0, and the slope).
 void ck_activate(ck_dtype t, ck_activation f, double parameter, const void *x, void *y,
                  void *dydx, size_t n);
 
@@ -73,8 +74,9 @@ typedef struct {
 void ck_unfold(ck_dtype t, const ck_window *w, const void *image, void *rows);
 // The transpose: image += fold(rows).
 void ck_fold(ck_dtype t, const ck_window *w, const void *rows, void *image);
-// out[oh, ow, c] = max over the window (padding counts as -infinity, the first of equals wins,
-// NaN wins over numbers); index = offset of the winner in the image.
+// out[oh, ow, c] = max over the window (padding counts as -infinity, the first of equals wins, the
+// first NaN wins over numbers); index = offset of the winner in the image. Every window must touch
+// the image, as it does where padding is at most half the window (PyTorch's condition).
 void ck_max_pool(ck_dtype t, const ck_window *w, const void *image, void *out, int32_t *index);
 // Mean over the window; padding counts as zeros (PyTorch's count_include_pad = true).
 void ck_average_pool(ck_dtype t, const ck_window *w, const void *image, void *out);

@@ -40,7 +40,6 @@ extension CheckpointError {
     case .invalidJSON(let document, let defect, let offset):
       "\(document) is not valid JSON: \(sentence(defect))"
         + (offset.map { " (at its byte \($0))" } ?? "")
-    case .duplicateName(let name): "two tensors are named \(name)"
     case .unknownDType(let name): "unknown dtype \(name)"
     case .impossibleShape(let shape): "shape \(shape) is negative or too large to address"
     case .reversedOffsets(let begin, let end):
@@ -97,11 +96,11 @@ extension CheckpointError {
     case .cannotOpen(let code) where code == EACCES: "Ask for permission to read it."
     case .cannotWrite: "Check that the folder exists, may be written and has room."
     case .truncated, .outOfBounds: "The file was probably cut short; copy or save it again."
-    case .headerTooLarge, .invalidZip: "The file is damaged or of another kind; save it again."
+    case .headerTooLarge, .invalidZip, .invalidJSON(_, _, nil):
+      "The file is damaged or of another kind; save it again."
     case .unknownDType:
       "Known are \(list(DType.allCases.map(\.rawValue))); convert it and save again."
-    case .overlap, .reversedOffsets, .sizeMismatch, .unclaimedBytes, .duplicateName,
-      .impossibleShape:
+    case .overlap, .reversedOffsets, .sizeMismatch, .unclaimedBytes, .impossibleShape:
       "The file was not written correctly; save it again with a safetensors or numpy library."
     case .unsupportedCompression:
       "Stored and deflated members are read; save it with numpy.savez or savez_compressed."

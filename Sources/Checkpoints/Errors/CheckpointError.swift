@@ -44,7 +44,6 @@ public struct CheckpointError: Error, Equatable, Sendable {
     case headerTooLarge(bytes: UInt64, limit: Int)
     /// `offset` is given where the document is not the file itself.
     case invalidJSON(document: String, defect: JSONDefect, offset: Int?)
-    case duplicateName(String)
     case unknownDType(String)
     case impossibleShape([Int])
     case reversedOffsets(begin: Int, end: Int)

@@ -56,7 +56,6 @@ package final class ZipArchive: @unchecked Sendable {
     _ archive: OpaquePointer, _ file: MappedFile
   ) throws(CheckpointError) -> [Member] {
     var members: [Member] = []
-    var names: Set<String> = []
     var stored: UInt64 = 0
     for index in 0..<UInt64(max(0, zip_get_num_entries(archive, 0))) {
       var status = zip_stat_t()
@@ -94,16 +93,15 @@ package final class ZipArchive: @unchecked Sendable {
         throw CheckpointError(
           .implausibleSize(declared: status.size, stored: status.comp_size), at: location)
       }
-      if !names.insert(name).inserted {
-        throw CheckpointError(.duplicateName(name), at: .init(file: file.path))
-      }
       members.append(Member(name: name, size: size, index: index))
     }
     return members
   }
 
   private static func message(_ error: UnsafeMutablePointer<zip_error_t>) -> String {
-    String(cString: zip_error_strerror(error))
+    // In libzip's words for writers, "File already exists".
+    if zip_error_code_zip(error) == ZIP_ER_EXISTS { return "two members have the same name" }
+    return String(cString: zip_error_strerror(error))
   }
 }
 

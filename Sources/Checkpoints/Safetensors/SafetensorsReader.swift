@@ -121,7 +121,7 @@ public struct SafetensorsReader: Sendable {
     var end: Int
 
     init(_ content: JSONContent) throws(CheckpointError) {
-      let value = JSONValue(content, name: "entry", file: nil)
+      let value = JSONValue(content, name: "header", file: nil)
       try value.requireKeys(in: ["dtype", "shape", "data_offsets"])
       let typeName = try value["dtype"].string()
       guard let type = DType(rawValue: typeName) else {

@@ -1,0 +1,185 @@
+import Checkpoints
+import Curvature
+import GraphModule
+import TensorModule
+
+/// Turns samples of a data file into what the engine reads, with every check that needs numbers:
+/// types, shapes, ranges.
+package struct BatchReader: Sendable {
+  package let data: DataFile
+  package let graph: Graph
+  package let loss: Loss
+  /// Draws that the file carries, 0 if none.
+  package let storedDraws: Int
+  private let inputs: [String: StoredTensor]
+
+  package init(_ data: DataFile, graph: Graph, loss: Loss) throws(CheckpointError) {
+    self.data = data
+    self.graph = graph
+    self.loss = loss
+    if data.count == 0 {
+      throw CheckpointError(
+        .unexpectedValue("number of samples", found: "0", expected: "at least one"),
+        at: data.labels.location)
+    }
+    inputs = try data.inputs(graph.inputs.map(\.name))
+    storedDraws = data.sampledLabels.map { $0.shape.first ?? 0 } ?? 0
+    try checkShapes()
+  }
+
+  /// The samples of one batch.
+  package struct Batch<S: EngineScalar>: Sendable {
+    package let inputs: BatchInputs<S>
+    package let labels: Labels
+    /// One entry per stored draw.
+    package let sampledLabels: [Labels]
+  }
+
+  package func read<S: EngineScalar>(
+    _ samples: [Int], _: S.Type
+  ) throws(CheckpointError) -> Batch<S> {
+    var values: [BatchInputs<S>.Values] = []
+    for spec in graph.inputs {
+      values.append(try read(spec, inputs[spec.name]!, samples))
+    }
+    let labels = try readLabels(data.labels, samples, draw: 0)
+    if case .classes(let classes) = labels, !classes.contains(where: { $0 >= 0 }) {
+      throw CheckpointError(
+        .unexpectedValue("labels", found: "only -100", expected: "at least one scored position"),
+        at: data.labels.location)
+    }
+    var sampled: [Labels] = []
+    if let tensor = data.sampledLabels {
+      for draw in 0..<storedDraws {
+        sampled.append(try readLabels(tensor, samples, draw: draw))
+      }
+    }
+    return Batch(
+      inputs: BatchInputs(samples: samples.count, values: values), labels: labels,
+      sampledLabels: sampled)
+  }
+
+  // MARK: - Shapes
+
+  private func checkShapes() throws(CheckpointError) {
+    for spec in graph.inputs {
+      let tensor = inputs[spec.name]!
+      try tensor.requireShape([data.count] + spec.shape)
+      if case .index = spec.kind, !tensor.dtype.isInteger {
+        throw CheckpointError(
+          .wrongDType(found: tensor.dtype, expected: DType.allCases.filter(\.isInteger)),
+          at: tensor.location, hint: "The model begins with an embedding, which reads indices.")
+      }
+    }
+    try checkLabels(data.labels, leading: [data.count])
+    if let sampled = data.sampledLabels {
+      try checkLabels(sampled, leading: [storedDraws, data.count])
+      if storedDraws == 0 {
+        throw CheckpointError(
+          .shapeMismatch(found: sampled.shape, expected: [1] + data.labels.shape),
+          at: sampled.location)
+      }
+    }
+  }
+
+  private func checkLabels(_ tensor: StoredTensor, leading: [Int]) throws(CheckpointError) {
+    let isClasses = loss == .crossEntropy
+    if tensor.dtype.isInteger != isClasses || tensor.dtype == .bool {
+      throw CheckpointError(
+        .wrongDType(
+          found: tensor.dtype,
+          expected: isClasses ? [.i64, .i32] : DType.allCases.filter(\.isFloatingPoint)),
+        at: tensor.location,
+        hint: isClasses
+          ? "cross_entropy reads class numbers." : "\(loss.rawValue) reads numbers, not classes.")
+    }
+    let expected = leading + (isClasses ? Array(graph.outputShape.dropLast()) : graph.outputShape)
+    // One position may be written out or left out.
+    let isSingle = isClasses && graph.positions == 1
+    let accepted = isSingle ? [leading, leading + [1], expected] : [expected]
+    if !accepted.contains(tensor.shape) {
+      throw CheckpointError(
+        .shapeMismatch(found: tensor.shape, expected: expected), at: tensor.location)
+    }
+  }
+
+  // MARK: - Numbers
+
+  private func read<S: EngineScalar>(
+    _ spec: InputSpec, _ tensor: StoredTensor, _ samples: [Int]
+  ) throws(CheckpointError) -> BatchInputs<S>.Values {
+    let size = spec.shape.reduce(1, *)
+    if case .index(let bound) = spec.kind {
+      var indices: [Int32] = []
+      for sample in samples {
+        for (place, value) in try tensor.integers(range(sample, size)).enumerated() {
+          guard value >= 0, value < bound else {
+            throw CheckpointError(
+              .unexpectedValue(
+                "entry \(place) of sample \(sample)", found: "\(value)",
+                expected: "0 ..< \(bound), the rows of the embedding"), at: tensor.location)
+          }
+          indices.append(Int32(value))
+        }
+      }
+      return .index(IndexVector(indices))
+    }
+    let vector = Vector<S>(count: samples.count * size)
+    for (place, sample) in samples.enumerated() {
+      let target = vector.pointer + place * size
+      if tensor.dtype.isFloatingPoint {
+        try tensor.read(range(sample, size), into: target)
+      } else {
+        for (i, value) in try tensor.integers(range(sample, size)).enumerated() {
+          target[i] = S(value)
+        }
+      }
+    }
+    try tensor.requireFinite(UnsafePointer(vector.pointer), count: vector.count)
+    return .real(vector)
+  }
+
+  private func readLabels(
+    _ tensor: StoredTensor, _ samples: [Int], draw: Int
+  ) throws(CheckpointError) -> Labels {
+    switch loss {
+    case .crossEntropy:
+      var classes: [Int64] = []
+      for sample in samples {
+        let position = draw * data.count + sample
+        for value in try tensor.integers(range(position, graph.positions)) {
+          guard value == -100 || (0..<Int64(graph.classes)).contains(value) else {
+            throw labelError(
+              tensor, sample, "\(value)", "0 ..< \(graph.classes), or -100 for not scored")
+          }
+          classes.append(value)
+        }
+      }
+      return .classes(classes)
+    case .squaredError, .binaryCrossEntropy:
+      let size = graph.outputShape.reduce(1, *)
+      let values = Vector<Double>(count: samples.count * size)
+      for (place, sample) in samples.enumerated() {
+        let target = values.pointer + place * size
+        try tensor.read(range(draw * data.count + sample, size), into: target)
+        for i in 0..<size where loss == .binaryCrossEntropy && !(0...1).contains(target[i]) {
+          throw labelError(tensor, sample, "\(target[i])", "a number in [0, 1]")
+        }
+      }
+      try tensor.requireFinite(UnsafePointer(values.pointer), count: values.count)
+      return .real(values.array)
+    }
+  }
+
+  private func labelError(
+    _ tensor: StoredTensor, _ sample: Int, _ found: String, _ expected: String
+  ) -> CheckpointError {
+    CheckpointError(
+      .unexpectedValue("label of sample \(sample)", found: found, expected: expected),
+      at: tensor.location)
+  }
+
+  private func range(_ sample: Int, _ size: Int) -> Range<Int> {
+    sample * size..<(sample + 1) * size
+  }
+}

@@ -1,0 +1,159 @@
+import Checkpoints
+import Curvature
+import GraphModule
+import TensorModule
+import Updates
+
+/// Algorithm 4 over checkpoints and batches.
+///
+/// ```swift
+/// var options = EvaluationOptions()
+/// options.precision = .float64
+/// let evaluation = Evaluation(options)
+/// let results = try evaluation.score(checkpoint: "checkpoint.bin")
+/// print(results[0].scores.map { ($0.method, $0.gamma) })
+/// ```
+///
+/// What is random (which samples, Monte-Carlo labels) depends on seed, batch and sample alone, and
+/// results have the same bits for every number of threads.
+public struct Evaluation: Sendable {
+  public let options: EvaluationOptions
+  private let pool: WorkerPool
+
+  public init(_ options: EvaluationOptions = EvaluationOptions()) {
+    self.options = options
+    pool = WorkerPool(threads: options.threads)
+  }
+
+  /// How many batches a checkpoint will be scored on, without reading numbers.
+  public func batchCount(checkpoint path: String) throws(EvaluationError) -> Int {
+    try evaluating {
+      try source(LoadedCheckpoint(path: path, trainable: options.trainable)).count
+    }
+  }
+
+  /// What a checkpoint holds, without reading numbers.
+  public func describe(checkpoint path: String) throws(EvaluationError) -> CheckpointDescription {
+    try evaluating {
+      try LoadedCheckpoint(path: path, trainable: options.trainable).description
+    }
+  }
+
+  /// Scores every batch of one checkpoint.
+  ///
+  /// - Parameter observe: Called after each batch, in order.
+  /// - Throws: `EvaluationError`; nothing is printed or written here.
+  @discardableResult
+  public func score(
+    checkpoint path: String, observing observe: ((BatchResult) -> Void)? = nil
+  ) throws(EvaluationError) -> [BatchResult] {
+    try evaluating {
+      let checkpoint = try LoadedCheckpoint(path: path, trainable: options.trainable)
+      return switch options.precision {
+      case .float32: try score(checkpoint, Float.self, observe)
+      case .float64: try score(checkpoint, Double.self, observe)
+      }
+    }
+  }
+
+  private func score<S: EngineScalar>(
+    _ checkpoint: LoadedCheckpoint, _: S.Type, _ observe: ((BatchResult) -> Void)?
+  ) throws -> [BatchResult] {
+    let source = try source(checkpoint)
+    let parameters = try checkpoint.parameters(S.self)
+    let (methods, updates) = try updates(checkpoint, S.self)
+    var options = options
+    options.methods = methods
+    var results: [BatchResult] = []
+    for batch in 0..<source.count {
+      let samples = source.samples(batch)
+      let problem = try BatchProblem(
+        checkpoint, parameters: parameters, batch: source.reader.read(samples, S.self), pool: pool)
+      let evaluation = BatchEvaluation(
+        options: options, checkpoint: checkpoint, problem: problem, batch: batch,
+        doubleProblem: {
+          if let same = problem as? BatchProblem<Double> { return same }
+          return try BatchProblem(
+            checkpoint, parameters: checkpoint.parameters(Double.self),
+            batch: source.reader.read(samples, Double.self), pool: pool)
+        }, updates: updates)
+      let result = try evaluation.run()
+      observe?(result)
+      results.append(result)
+    }
+    return results
+  }
+
+  /// One batch in one precision, for commands that look closer.
+  package func problem<S: EngineScalar>(
+    _ checkpoint: LoadedCheckpoint, batch: Int, _: S.Type
+  ) throws -> BatchProblem<S> {
+    let source = try source(checkpoint)
+    return try BatchProblem(
+      checkpoint, parameters: checkpoint.parameters(S.self),
+      batch: source.reader.read(source.samples(batch), S.self), pool: pool)
+  }
+
+  private func source(_ checkpoint: LoadedCheckpoint) throws -> BatchSource {
+    let data =
+      if let file = options.dataFile { try DataFile.open(file) } else {
+        try checkpoint.file.batchData()
+      }
+    guard let data else { throw EvaluationError.missingBatch(checkpoint: checkpoint.file.path) }
+    let reader = try BatchReader(data, graph: checkpoint.program.graph, loss: checkpoint.loss)
+    return try BatchSource(reader: reader, options: options)
+  }
+
+  /// The methods to score, with the file's updates, and their directions.
+  private func updates<S: EngineScalar>(
+    _ checkpoint: LoadedCheckpoint, _: S.Type
+  ) throws -> ([Method], [String: ScaledVector<S>]) {
+    var stored = StoredUpdate.all(in: checkpoint.file)
+    for path in options.updateFiles { stored.append(try .open(path)) }
+    let asked = options.methods.compactMap { method in
+      if case .update(let name) = method { name } else { nil }
+    }
+    for name in asked where !stored.contains(where: { $0.name == name }) {
+      throw EvaluationError.unknownUpdate(name: name, known: stored.map(\.name))
+    }
+    // All that there are, unless some are named.
+    let wanted = stored.filter { asked.isEmpty || asked.contains($0.name) }
+    var directions: [String: ScaledVector<S>] = [:]
+    for update in wanted {
+      directions[update.name] = try update.direction(checkpoint.program, S.self)
+    }
+    let added = asked.isEmpty ? wanted.map { Method.update($0.name) } : []
+    return (options.methods + added, directions)
+  }
+}
+
+/// Which samples each batch has.
+struct BatchSource {
+  let reader: BatchReader
+  /// Number of batches.
+  let count: Int
+  private let size: Int
+  private let drawsBatches: Bool
+  private let seed: UInt64
+
+  init(reader: BatchReader, options: EvaluationOptions) throws(EvaluationError) {
+    let available = reader.data.count
+    let fromData = options.dataFile != nil
+    drawsBatches = fromData || options.batchSize != nil || options.batches != nil
+    if let requested = options.batchSize, requested > available {
+      throw .batchTooLarge(
+        requested: requested, available: available, file: reader.data.path)
+    }
+    self.reader = reader
+    size = options.batchSize ?? (fromData ? min(160, available) : available)
+    count = options.batches ?? (fromData ? 10 : 1)
+    seed = options.seed
+  }
+
+  /// Without replacement inside a batch; a checkpoint's own batch as it is.
+  func samples(_ batch: Int) -> [Int] {
+    drawsBatches
+      ? sampleWithoutReplacement(count: size, from: reader.data.count, seed: seed, batch: batch)
+      : Array(0..<size)
+  }
+}

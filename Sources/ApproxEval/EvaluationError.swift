@@ -1,0 +1,80 @@
+import Checkpoints
+import HessianFree
+import TensorModule
+
+/// What can go wrong in an evaluation whose files are well-formed, and the errors below it.
+public enum EvaluationError: Error, Sendable {
+  case checkpoint(CheckpointError)
+  case solve(SolveError)
+  case linearAlgebra(LinearAlgebraError)
+  case nonFiniteLogits(checkpoint: String, sample: Int, value: Double)
+  case missingBatch(checkpoint: String)
+  case batchTooLarge(requested: Int, available: Int, file: String)
+  case unknownUpdate(name: String, known: [String])
+  case notEnoughDraws(requested: Int, stored: Int, file: String)
+  case noReferenceGradient(checkpoint: String)
+}
+
+extension EvaluationError: CustomStringConvertible {
+  public var description: String {
+    switch self {
+    case .checkpoint(let error): return error.description
+    case .solve(let error): return error.description
+    case .linearAlgebra(let error): return error.description
+    case .nonFiniteLogits(let checkpoint, let sample, let value):
+      return """
+        the logits of sample \(sample) contain \(value)
+          at \(checkpoint)
+          The network overflows on this input: check the weights, or use --precision float64.
+        """
+    case .missingBatch(let checkpoint):
+      return """
+        the checkpoint carries no batch
+          at \(checkpoint)
+          Give a file with inputs and labels as --data, or save batch.inputs and batch.labels.
+        """
+    case .batchTooLarge(let requested, let available, let file):
+      return """
+        a batch of \(requested) samples was asked for, and there are \(available)
+          at \(file)
+          Give --batch-size \(available) or less.
+        """
+    case .unknownUpdate(let name, let known):
+      return """
+        there is no update \(name)
+          Known are: \(known.isEmpty ? "none" : known.joined(separator: ", ")). \
+        Updates come from tensors updates.<name>.<parameter> or from --updates FILE.
+        """
+    case .notEnoughDraws(let requested, let stored, let file):
+      return """
+        \(requested) Monte-Carlo labels per sample were asked for, and the file carries \(stored)
+          at \(file), tensor sampled_labels
+          Leave out --mc-samples or the tensor.
+        """
+    case .noReferenceGradient(let checkpoint):
+      return """
+        the gradient of this batch is zero: no direction is distinguished
+          at \(checkpoint)
+        """
+    }
+  }
+}
+
+/// Runs what throws a more special error, and wraps it.
+func evaluating<Result>(
+  _ body: () throws -> Result
+) throws(EvaluationError) -> Result {
+  do {
+    return try body()
+  } catch let error as EvaluationError {
+    throw error
+  } catch let error as CheckpointError {
+    throw .checkpoint(error)
+  } catch let error as SolveError {
+    throw .solve(error)
+  } catch let error as LinearAlgebraError {
+    throw .linearAlgebra(error)
+  } catch {
+    preconditionFailure("unforeseen error \(error)")
+  }
+}

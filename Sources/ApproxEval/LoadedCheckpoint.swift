@@ -1,0 +1,105 @@
+import Checkpoints
+import Curvature
+import GraphModule
+import Models
+import TensorModule
+
+/// A checkpoint whose tensors have been checked against its model: everything but numbers.
+package struct LoadedCheckpoint: Sendable {
+  package let file: CheckpointFile
+  package let model: Model
+  package let program: Program
+  package let loss: Loss
+
+  /// - Parameter trainable: Patterns that replace the file's own, unless empty.
+  package init(path: String, trainable: [String] = []) throws(CheckpointError) {
+    let file = try CheckpointFile.open(path)
+    let model = try Model(file.model)
+    self.file = file
+    self.model = model
+    loss = Loss(rawValue: file.loss)!
+    let patterns = trainable.isEmpty ? file.trainable : trainable.map(Glob.init)
+    program = Program(graph: model.graph) { Glob.anyMatches(patterns.map(\.pattern), $0.name) }
+    try checkTensors()
+    try checkTrainable(patterns)
+  }
+
+  package var description: CheckpointDescription {
+    CheckpointDescription(
+      path: file.path, epoch: file.epoch, step: file.step, model: model.type, loss: file.loss,
+      trainableParameters: program.parameterCount,
+      allParameters: program.graph.parameters.reduce(0) { $0 + $1.count },
+      positions: program.graph.positions, classes: program.graph.classes)
+  }
+
+  /// Every parameter is there with its shape and a floating-point type, and nothing else is.
+  private func checkTensors() throws(CheckpointError) {
+    for spec in program.graph.parameters {
+      let tensor = try file.parameter(spec.name)
+      try tensor.requireShape(spec.shape)
+      if !tensor.dtype.isFloatingPoint {
+        throw CheckpointError(
+          .wrongDType(found: tensor.dtype, expected: DType.allCases.filter(\.isFloatingPoint)),
+          at: tensor.location)
+      }
+    }
+    let known = Set(program.graph.parameters.map(\.name)).union(model.unreadTensors)
+    for (name, tensor) in file.parameters.sorted(by: { $0.key < $1.key })
+    where !known.contains(name) {
+      throw CheckpointError(
+        .unexpectedTensor(near: nearMisses(name, among: known)), at: tensor.location,
+        hint: "The model has no parameter of this name: remove the tensor or add its layer.")
+    }
+  }
+
+  private func checkTrainable(_ patterns: [Glob]) throws(CheckpointError) {
+    let names = program.graph.parameters.map(\.name)
+    for glob in patterns where !names.contains(where: glob.matches) {
+      throw CheckpointError(
+        .unknownName(what: "trainable pattern", found: glob.pattern, known: names),
+        at: .init(file: file.path), hint: "It matches no parameter.")
+    }
+    if program.parameterCount == 0 {
+      throw CheckpointError(
+        .unexpectedValue(
+          "trainable", found: "\(patterns.map(\.pattern))", expected: "at least one parameter"),
+        at: .init(file: file.path), hint: "Stored statistics of batch_norm2d are never trained.")
+    }
+  }
+
+  /// The parameters in the engine's precision and order.
+  ///
+  /// - Throws: `CheckpointError` naming the tensor and entry that is not finite.
+  package func parameters<S: EngineScalar>(_: S.Type) throws(CheckpointError) -> ParameterStore<S> {
+    var vectors: [Vector<S>] = []
+    for spec in program.graph.parameters {
+      vectors.append(try file.parameter(spec.name).finiteVector(of: S.self, spec))
+    }
+    return ParameterStore(vectors)
+  }
+}
+
+extension StoredTensor {
+  /// The tensor in the engine's precision and the storage order of a parameter.
+  func finiteVector<S: EngineScalar>(
+    of: S.Type, _ spec: ParameterSpec
+  ) throws(CheckpointError) -> Vector<S> {
+    let stored = try vector(of: S.self)
+    try requireFinite(UnsafePointer(stored.pointer), count: stored.count)
+    if spec.storage == .plain { return stored }
+    let ordered = Vector<S>(count: stored.count)
+    spec.reorder(stored.pointer, into: ordered.pointer)
+    return ordered
+  }
+
+  func requireFinite<S: EngineScalar>(
+    _ values: UnsafePointer<S>, count: Int
+  ) throws(CheckpointError) {
+    guard let index = Kernels.firstNonFinite(values, count: count) else { return }
+    throw CheckpointError(
+      .unexpectedValue("entry \(index)", found: "\(values[index])", expected: "a finite number"),
+      at: location,
+      hint: "Numbers beyond the range of float32 need --precision float64; NaN means that the "
+        + "run had diverged.")
+  }
+}

@@ -1,0 +1,56 @@
+import Foundation
+import Updates
+
+/// The arithmetic of the engine. Reductions, Gram matrices, inner products and small dense solves
+/// are in double in either.
+public enum Precision: String, Sendable, CaseIterable {
+  case float32
+  case float64
+}
+
+/// How the natural-gradient direction is found (method.md 4).
+public enum ReferenceKind: String, Sendable, CaseIterable {
+  /// Linear conjugate gradients, Algorithm 5.
+  case cg
+  /// The SVD of B with `F = B^T B`, always in double; for small problems.
+  case dense
+  /// No reference: scores relative to it stay empty.
+  case none
+}
+
+/// What `Evaluation` computes, with the defaults of the command.
+public struct EvaluationOptions: Sendable {
+  /// Scored in this order; `ng` and `gn` here are solved at every damping.
+  public var methods: [Method] = [.sgd, .ef, .ief, .sf]
+  public var dampings: [Damping] = [Damping("rel:1e-7")!]
+  /// Monte-Carlo labels per sample for `sf`; `nil`: as many as the file carries, or 1.
+  public var monteCarloSamples: Int?
+  public var reference = ReferenceKind.cg
+  public var cgIterations = 200
+  /// Stop at this residual relative to the gradient.
+  public var cgTolerance = 1e-6
+  /// Stop when gamma is within this fraction of the certificate's bound; 0 = never.
+  public var cgGap = 1e-3
+  /// mu of `F + mu I` in the reference solve.
+  public var cgDamping = 0.0
+  /// Samples per batch; `nil`: the checkpoint's own batch as a whole, or 160 of a data file.
+  public var batchSize: Int?
+  /// Number of batches; `nil`: 1 of the checkpoint's own, 10 of a data file.
+  public var batches: Int?
+  public var seed: UInt64 = 1337
+  public var precision = Precision.float32
+  public var threads = ProcessInfo.processInfo.activeProcessorCount
+  /// Bytes that the evaluation may use.
+  public var memory = Int(ProcessInfo.processInfo.physicalMemory / 2)
+  /// Batches are drawn from this file instead of the checkpoint's own batch.
+  public var dataFile: String?
+  /// Patterns over parameter names, in place of the checkpoint's own.
+  public var trainable: [String] = []
+  /// Files with directions to score.
+  public var updateFiles: [String] = []
+  /// Leave out of EF, iEF and SF, of each pair of samples whose gradients have a larger cosine
+  /// than this, the one with the smaller gradient.
+  public var dropDuplicates: Double?
+
+  public init() {}
+}

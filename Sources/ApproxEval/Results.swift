@@ -1,0 +1,84 @@
+/// One method at one damping on one batch; the columns of scores.csv.
+public struct Score: Sendable, Equatable {
+  public var method: String
+  /// As given, `nil` where the method has none.
+  public var damping: String?
+  public var lambda: Double?
+  /// `sqrt(d^T F d) / |d^T g|` (Eqn 15), in nats^(-1/2).
+  public var gamma: Double
+  public var gammaRelativeToSGD: Double?
+  public var gammaRelativeToReference: Double?
+  /// `(gamma(reference) / gamma)^2`
+  public var efficiency: Double?
+  /// `(gamma_bound / gamma)^2`: the efficiency is at least this, by the certificate.
+  public var efficiencyLow: Double
+  public var fisherQuadratic: Double
+  public var gradientDot: Double
+  public var updateNorm: Double
+  public var cosineGradient: Double
+  public var cosineReference: Double?
+  public var seconds: Double
+  /// lambda and the least eigenvalue of the Gram matrix are both lost in rounding: the direction
+  /// rests on noise.
+  public var isBelowRounding: Bool
+}
+
+/// How the reference of a batch was reached.
+public struct ReferenceRecord: Sendable, Equatable {
+  public var kind: ReferenceKind
+  public var gamma: Double
+  /// `nil` for the dense solver.
+  public var iterations: Int?
+  /// `|g - F x| / |g|`, recomputed from the solution.
+  public var residual: Double
+  /// One word: why the solver stopped.
+  public var stop: String
+  /// A sentence: what that means and what can be done.
+  public var explanation: String
+  public var isConverged: Bool
+}
+
+/// One iterate of the reference solve; the columns of cg.csv.
+public struct TraceRow: Sendable, Equatable {
+  public var iteration: Int
+  public var relativeResidual: Double
+  public var gamma: Double
+  public var seconds: Double
+}
+
+/// One batch of one checkpoint; the columns of batches.csv, with its scores.
+public struct BatchResult: Sendable {
+  public var checkpoint: String
+  public var epoch: Int?
+  public var step: Int?
+  public var batch: Int
+  public var samples: Int
+  /// L, summed over samples.
+  public var loss: Double
+  public var gradientNorm: Double
+  /// `max_n |g_n| / min_n |g_n|`
+  public var gradientNormRatio: Double
+  /// `max_n |u_n| / min_n |u_n|`
+  public var logitGradientNormRatio: Double
+  /// No direction has a smaller gamma.
+  public var gammaBound: Double
+  public var reference: ReferenceRecord?
+  public var trace: [TraceRow]
+  public var scores: [Score]
+  public var seconds: Double
+}
+
+/// What was scored: the line above the table.
+public struct CheckpointDescription: Sendable, Equatable {
+  public var path: String
+  public var epoch: Int?
+  public var step: Int?
+  public var model: String
+  public var loss: String
+  /// P
+  public var trainableParameters: Int
+  public var allParameters: Int
+  /// O and C
+  public var positions: Int
+  public var classes: Int
+}

@@ -1,0 +1,62 @@
+import Checkpoints
+import Curvature
+import Foundation
+import GraphModule
+import TensorModule
+
+/// Directions that users bring: one tensor for every trainable parameter.
+package struct StoredUpdate: Sendable {
+  package let name: String
+  package let tensors: [String: StoredTensor]
+  package let path: String
+  /// What precedes the parameters' names in the file.
+  package let prefix: String
+
+  /// All updates of a checkpoint, by name.
+  package static func all(in file: CheckpointFile) -> [StoredUpdate] {
+    file.updates.sorted { $0.key < $1.key }.map {
+      StoredUpdate(name: $0.key, tensors: $0.value, path: file.path, prefix: "updates.\($0.key).")
+    }
+  }
+
+  /// The update of a file of its own, named after the file.
+  package static func open(_ path: String) throws(CheckpointError) -> StoredUpdate {
+    let archive = try TensorArchive.open(path)
+    let name = URL(fileURLWithPath: path).deletingPathExtension().lastPathComponent
+    return StoredUpdate(name: name, tensors: archive.tensors, path: path, prefix: "")
+  }
+
+  /// The direction in the engine's order, with a scale that keeps it in range.
+  package func direction<S: EngineScalar>(
+    _ program: Program, _: S.Type
+  ) throws(CheckpointError) -> ScaledVector<S> {
+    let specs = program.trainable.map { program.graph.parameters[$0.index] }
+    let names = Set(specs.map(\.name))
+    for (name, tensor) in tensors.sorted(by: { $0.key < $1.key }) where !names.contains(name) {
+      throw CheckpointError(
+        .unexpectedTensor(near: nearMisses(name, among: names)), at: tensor.location,
+        hint: "An update has one tensor for every trainable parameter.")
+    }
+    let exact = Vector<Double>(count: program.parameterCount)
+    var largest = 0.0
+    for (parameter, spec) in zip(program.trainable, specs) {
+      guard let tensor = tensors[spec.name] else {
+        throw CheckpointError(
+          .missingTensor(prefix + spec.name, near: nearMisses(spec.name, among: tensors.keys)),
+          at: .init(file: path))
+      }
+      try tensor.requireShape(spec.shape)
+      let values = try tensor.finiteVector(of: Double.self, spec)
+      let target = exact.pointer + program.offsets[parameter.index]!
+      for i in 0..<values.count {
+        target[i] = values.pointer[i]
+        largest = max(largest, abs(values.pointer[i]))
+      }
+    }
+    let unit = powerOfTwo(near: largest)
+    Kernels.axpby(0, exact.pointer, 1 / unit, exact.pointer, count: exact.count)
+    let vector = Vector<S>(count: exact.count)
+    Kernels.fromDouble(exact.pointer, vector.pointer, count: exact.count)
+    return ScaledVector(vector: vector, scale: unit)
+  }
+}

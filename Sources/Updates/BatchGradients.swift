@@ -1,0 +1,99 @@
+import Curvature
+import TensorModule
+
+/// Everything that EF, iEF, SF and SGD need of one batch: the per-sample gradients of true and
+/// sampled labels from one backward pass with stacked cotangents, and one Gram matrix for all.
+///
+/// Row 0 ..< N are true labels, row N + d N + n is draw d of sample n.
+package final class BatchGradients<S: EngineScalar> {
+  package let linearization: Linearization<S>
+  package let output: OutputState<S>
+  package let sampled: [LogitGradient]
+  package let perSample: PerSampleGradients<S>
+  package let gram: GramMatrix
+  /// g, the sum over samples.
+  package let gradient: ScaledVector<S>
+  package let dropDuplicates: Double?
+  private var trueSolver: DampedGramSolver?
+  private var sampledSolver: DampedGramSolver?
+
+  /// - Parameters:
+  ///   - sampled: Logit gradients of Monte-Carlo labels, one per draw.
+  ///   - dropDuplicates: Samples whose gradients have a larger cosine than this with a larger
+  ///     gradient are left out of the solves.
+  package init(
+    _ linearization: Linearization<S>, _ output: OutputState<S>, sampled: [LogitGradient],
+    dropDuplicates: Double? = nil
+  ) {
+    self.linearization = linearization
+    self.output = output
+    self.sampled = sampled
+    self.dropDuplicates = dropDuplicates
+    let all = [output.gradient] + sampled
+    let samples = linearization.samples
+    // Each sample's cotangent is divided by a power of two near its size, which is exact and
+    // keeps gradients of well-fitted samples in the range of single precision.
+    let units = all.map { output.squares($0).map { powerOfTwo(near: $0.squareRoot()) } }
+    perSample = linearization.perSampleGradients(draws: all.count, scales: units.flatMap { $0 }) {
+      chunk, cotangents in
+      let size = chunk.count * linearization.logitCount
+      for (d, gradient) in all.enumerated() {
+        output.write(gradient, chunk: chunk, units: units[d], to: cotangents + d * size)
+      }
+    }
+    gram = perSample.gramMatrix()
+    var ones = [Double](repeating: 0, count: all.count * samples)
+    for n in 0..<samples { ones[n] = 1 }
+    gradient = perSample.weightedSums([ones])[0]
+  }
+
+  package var samples: Int { linearization.samples }
+  package var draws: Int { sampled.count }
+
+  /// `|g_n|_2` for the true labels.
+  package var norms: [Double] { (0..<samples).map { gram[$0, $0].squareRoot() } }
+
+  /// K of the true labels.
+  package func solver() throws(LinearAlgebraError) -> DampedGramSolver {
+    if let trueSolver { return trueSolver }
+    let made = try solver(first: 0, count: samples, divisor: 1)
+    trueSolver = made
+    return made
+  }
+
+  /// `Ghat Ghat^T` of the sampled labels, each row divided by sqrt(k).
+  package func solverOfSampled() throws(LinearAlgebraError) -> DampedGramSolver {
+    if let sampledSolver { return sampledSolver }
+    let made = try solver(first: samples, count: draws * samples, divisor: Double(draws))
+    sampledSolver = made
+    return made
+  }
+
+  /// Largest diagonal entry of the true Gram matrix.
+  package var largestDiagonal: Double { (0..<samples).reduce(0) { max($0, gram[$1, $1]) } }
+
+  /// The same of the sampled one.
+  package var largestSampledDiagonal: Double {
+    (samples..<gram.count).reduce(0) { max($0, gram[$1, $1]) } / Double(max(draws, 1))
+  }
+
+  /// `Ghat g` for the sampled rows: sums of the Gram matrix, in double.
+  package var sampledDotGradient: [Double] {
+    let root = Double(draws).squareRoot()
+    return (samples..<gram.count).map { row in
+      (0..<samples).reduce(0) { $0 + gram[row, $1] } / root
+    }
+  }
+
+  private func solver(
+    first: Int, count: Int, divisor: Double
+  ) throws(LinearAlgebraError) -> DampedGramSolver {
+    var block = [Double](repeating: 0, count: count * count)
+    for i in 0..<count {
+      for j in 0..<count { block[i * count + j] = gram[first + i, first + j] / divisor }
+    }
+    let leftOut = dropDuplicates.map { duplicates(count: count, gram: block, cosine: $0) } ?? []
+    return try DampedGramSolver(
+      count: count, values: block, precision: Double(S.ulpOfOne), leftOut: leftOut)
+  }
+}

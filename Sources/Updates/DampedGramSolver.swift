@@ -1,0 +1,98 @@
+import Curvature
+import TensorModule
+
+/// Solves `(K + lambda I) c = b` for every damping from one eigen-decomposition of K, in double.
+package struct DampedGramSolver: Sendable {
+  package let count: Int
+  /// Rows that take part; the others get c = 0 (see `duplicates`).
+  private let kept: [Int]
+  private let matrix: [Double]
+  private let eigen: SymmetricEigendecomposition
+  /// What rounding leaves of an eigenvalue that is zero: the rows of G carry the engine's
+  /// precision, whose square enters K, and K itself is formed in double.
+  package let roundingLevel: Double
+
+  /// - Parameters:
+  ///   - values: K, row-major `[count, count]`, symmetric.
+  ///   - precision: Relative rounding of the gradients that K was formed from.
+  ///   - left out: Rows that take no part.
+  package init(
+    count: Int, values: [Double], precision: Double, leftOut: Set<Int> = []
+  ) throws(LinearAlgebraError) {
+    self.count = count
+    kept = (0..<count).filter { !leftOut.contains($0) }
+    var matrix: [Double] = []
+    matrix.reserveCapacity(kept.count * kept.count)
+    for i in kept { for j in kept { matrix.append(values[i * count + j]) } }
+    self.matrix = matrix
+    eigen = try LAPACK.symmetricEigen(n: kept.count, matrix)
+    let largest = eigen.values.last.map { max($0, 0) } ?? 0
+    roundingLevel =
+      Double(kept.count) * max(Double.ulpOfOne, precision * precision) * largest
+  }
+
+  /// Whether the solution rests on eigenvalues that rounding has made.
+  package func isBelowRounding(_ lambda: Double) -> Bool {
+    guard let least = eigen.values.first else { return false }
+    return max(least, 0) + lambda <= roundingLevel
+  }
+
+  /// c for one damping. Where `lambda` is zero, eigenvalues at the level of rounding count as
+  /// zero and their directions are left out.
+  package func solve(_ rightHandSide: [Double], lambda: Double) -> [Double] {
+    let b = kept.map { rightHandSide[$0] }
+    var c = apply(inverse(lambda), to: b)
+    // One step of iterative refinement: rows of very different size, as late in training, come
+    // out with small errors of their own instead of errors of the largest row.
+    let residual = residual(of: c, b, lambda: lambda)
+    let correction = apply(inverse(lambda), to: residual)
+    for i in c.indices { c[i] += correction[i] }
+    var result = [Double](repeating: 0, count: count)
+    for (place, row) in kept.enumerated() { result[row] = c[place] }
+    return result
+  }
+
+  private func inverse(_ lambda: Double) -> [Double] {
+    eigen.values.map { value in
+      if lambda == 0 && value <= roundingLevel { return 0 }
+      let sum = max(value, 0) + lambda
+      return sum > 0 ? 1 / sum : 0
+    }
+  }
+
+  /// `Q diag(weights) Q^T b`; eigenvectors are the rows of `eigen.vectors`.
+  private func apply(_ weights: [Double], to b: [Double]) -> [Double] {
+    let n = kept.count
+    var coordinates = [Double](repeating: 0, count: n)
+    var result = coordinates
+    BLAS.gemm(m: n, n: 1, k: n, eigen.vectors, lda: n, b, ldb: 1, &coordinates, ldc: 1)
+    for i in 0..<n { coordinates[i] *= weights[i] }
+    BLAS.gemm(
+      transposeA: true, m: n, n: 1, k: n, eigen.vectors, lda: n, coordinates, ldb: 1, &result,
+      ldc: 1)
+    return result
+  }
+
+  private func residual(of c: [Double], _ b: [Double], lambda: Double) -> [Double] {
+    let n = kept.count
+    var result = zip(b, c).map { $0 - lambda * $1 }
+    BLAS.gemm(m: n, n: 1, k: n, alpha: -1, matrix, lda: n, c, ldb: 1, beta: 1, &result, ldc: 1)
+    return result
+  }
+}
+
+/// Of each pair of rows whose cosine is above `cosine` in size, the one with the smaller norm.
+package func duplicates(
+  count: Int, gram values: [Double], cosine: Double
+) -> Set<Int> {
+  var leftOut: Set<Int> = []
+  for i in 0..<count {
+    for j in 0..<i where !leftOut.contains(i) && !leftOut.contains(j) {
+      let norms = values[i * count + i] * values[j * count + j]
+      if norms > 0, abs(values[i * count + j]) > cosine * norms.squareRoot() {
+        leftOut.insert(values[i * count + i] <= values[j * count + j] ? i : j)
+      }
+    }
+  }
+  return leftOut
+}

@@ -1,0 +1,23 @@
+/// A damping as a user gives it: `1e-3` is lambda itself, `rel:1e-7` that fraction of the largest
+/// squared per-sample gradient norm.
+public struct Damping: Sendable, Equatable {
+  /// As given; what reports repeat.
+  public let text: String
+  public let value: Double
+  public let isRelative: Bool
+
+  /// - Returns: `nil` unless the text is a number, not negative, with or without `rel:`.
+  public init?(_ text: String) {
+    let isRelative = text.hasPrefix("rel:")
+    let number = isRelative ? String(text.dropFirst(4)) : text
+    guard let value = Double(number), value >= 0, value.isFinite else { return nil }
+    self.text = text
+    self.value = value
+    self.isRelative = isRelative
+  }
+
+  /// lambda, in the units of the Gram matrix whose largest diagonal entry is given.
+  public func lambda(largestDiagonal: Double) -> Double {
+    isRelative ? value * largestDiagonal : value
+  }
+}
