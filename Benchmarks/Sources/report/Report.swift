@@ -6,6 +6,7 @@ import Workloads
 struct Report {
   let workload: Workload
   let probe: EngineProbe
+  let steps: [EngineProbe.Step]
   let rounds: Int
 
   func run() throws -> String {
@@ -15,7 +16,7 @@ struct Report {
     for round in 0...rounds {
       let rate = squareProductRate()
       if round > 0 { rates.append(rate) }
-      for step in EngineProbe.Step.allCases {
+      for step in steps {
         let seconds = try time { try probe.run(step) }
         if round > 0 { times[step, default: []].append(seconds) }
       }
@@ -47,7 +48,7 @@ struct Report {
       "| step | median s | best s | products, GFLOP | median x products at sgemm | best x |",
       "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
-    for step in EngineProbe.Step.allCases {
+    for step in steps {
       let (middle, least) = (median(times[step]!), times[step]!.min()!)
       let operations = probe.productOperations(step)
       let columns = [

@@ -1,6 +1,6 @@
 // Times every step of the engine on every workload and prints a markdown table.
 //
-//     report [--threads N] [--rounds N] [--only NAME]
+//     report [--threads N] [--rounds N] [--only WORKLOAD] [--step STEP]
 //
 // Machines drift, and neighbours come and go: each round times square matrix products first and
 // then every step, so that a step is compared with what the machine could do at that moment.
@@ -13,6 +13,7 @@ struct Settings {
   var threads = ProcessInfo.processInfo.activeProcessorCount
   var rounds = 15
   var only: String?
+  var steps = EngineProbe.Step.allCases
 }
 
 func settings(_ arguments: [String]) -> Settings? {
@@ -28,6 +29,9 @@ func settings(_ arguments: [String]) -> Settings? {
       guard let rounds = Int(value), rounds > 0 else { return nil }
       settings.rounds = rounds
     case "--only": settings.only = value
+    case "--step":
+      guard let step = EngineProbe.Step(rawValue: value) else { return nil }
+      settings.steps = [step]
     default: return nil
     }
   }
@@ -36,7 +40,12 @@ func settings(_ arguments: [String]) -> Settings? {
 
 guard let settings = settings(Array(CommandLine.arguments.dropFirst())) else {
   FileHandle.standardError.write(
-    Data("usage: report [--threads N] [--rounds N] [--only W1|W2]\n".utf8))
+    Data(
+      """
+      usage: report [--threads N] [--rounds N] [--only W1|W2] [--step STEP]
+      STEP: \(EngineProbe.Step.allCases.map(\.rawValue).joined(separator: ", "))
+
+      """.utf8))
   exit(64)
 }
 
@@ -44,5 +53,7 @@ let workloads = Workload.all.filter { settings.only == nil || settings.only == $
 print(machineDescription(threads: settings.threads, rounds: settings.rounds))
 for workload in workloads {
   let probe = try workload.probe(threads: settings.threads)
-  print(try Report(workload: workload, probe: probe, rounds: settings.rounds).run())
+  print(
+    try Report(workload: workload, probe: probe, steps: settings.steps, rounds: settings.rounds)
+      .run())
 }
