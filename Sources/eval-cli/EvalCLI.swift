@@ -17,7 +17,7 @@ struct EvalCLI: ParsableCommand {
       missing, 70 a bug of ours, 73 an output cannot be written, 74 an I/O error, 130 interrupted.
       """,
     version: packageVersion,
-    subcommands: [Score.self])
+    subcommands: [Score.self, Inspect.self, Reference.self, Check.self])
 }
 
 @main

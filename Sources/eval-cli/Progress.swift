@@ -45,11 +45,13 @@ final class Progress {
 
   private var line: String {
     let elapsed = clock.now - start
-    let seconds = Double(elapsed.components.seconds) + Double(elapsed.components.attoseconds) * 1e-18
+    let seconds =
+      Double(elapsed.components.seconds) + Double(elapsed.components.attoseconds) * 1e-18
     var text = "\(done) of \(total) batch\(total == 1 ? "" : "es")"
     if done > 0 && seconds > 0 {
       let rate = Double(done) / seconds
-      text += rate < 1
+      text +=
+        rate < 1
         ? String(format: ", %.1f s per batch", 1 / rate) : String(format: ", %.1f batches/s", rate)
       text += ", \(Self.time(Double(total - done) / rate)) left"
     }

@@ -52,8 +52,9 @@ extension ReportTable {
   private static func quoted(_ cell: String) -> String {
     let special: Set<Unicode.Scalar> = [",", "\"", "\r", "\n"]
     guard cell.unicodeScalars.contains(where: special.contains) else { return cell }
-    return "\"" + cell.split(separator: "\"", omittingEmptySubsequences: false).joined(
-      separator: "\"\"") + "\""
+    return "\""
+      + cell.split(separator: "\"", omittingEmptySubsequences: false).joined(
+        separator: "\"\"") + "\""
   }
 }
 

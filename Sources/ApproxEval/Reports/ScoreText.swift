@@ -97,14 +97,18 @@ extension Report.Entry {
 /// Four significant digits, zeros included, so that digits stand below digits.
 private func significant(_ value: Double) -> String {
   if !value.isFinite { return shortened(value) }
-  let text = String(format: "%#.4g", value)
-  return text.last == "." ? String(text.dropLast()) : text
+  return trimmed(String(format: "%#.4g", value))
+}
+
+/// `214.` is `214`.
+private func trimmed(_ text: String) -> String {
+  text.last == "." ? String(text.dropLast()) : text
 }
 
 /// Two significant digits, with an exponent only where the number would be long.
 private func rough(_ value: Double) -> String {
   (10..<1e5).contains(value)
-    ? String(format: "%.0f", value) : String(format: "%.2g", value)
+    ? String(format: "%.0f", value) : trimmed(String(format: "%#.2g", value))
 }
 
 /// A share as a percentage: one decimal, more digits only where it is small.
@@ -152,21 +156,11 @@ extension Report.Entry {
         counts.append((reference.stop, 1))
       }
     }
-    if counts.count == 1 { return Self.words[counts[0].stop] ?? counts[0].stop }
+    if counts.count == 1 { return ReferenceRecord.words(counts[0].stop) }
     return counts.sorted { $0.count > $1.count }.map {
-      "\($0.count) of \(references.count): \(Self.words[$0.stop] ?? $0.stop)"
+      "\($0.count) of \(references.count): \(ReferenceRecord.words($0.stop))"
     }.joined(separator: "; ")
   }
-
-  private static let words = [
-    "tolerance": "Converged: the residual is within the tolerance",
-    "certificate": "Converged: no direction can have a gamma noticeably below the one reached",
-    "iterations": "Not converged: stopped at the iteration limit",
-    "curvature": "Not converged: no positive curvature left above rounding",
-    "stagnated": "Not converged: no progress beyond the level of rounding",
-    "zero-gradient": "The gradient is zero: no direction is distinguished",
-    "dense": "Exact to rounding",
-  ]
 
   private var remarks: [String] {
     var remarks: [String] = []
@@ -193,5 +187,24 @@ extension Report.Entry {
   private func range(_ numbers: [Int]) -> String {
     let (low, high) = (numbers.min() ?? 0, numbers.max() ?? 0)
     return low == high ? grouped(low) : grouped(low) + " to " + grouped(high)
+  }
+}
+
+extension ReferenceRecord {
+  /// Why the solver stopped, in words.
+  public var outcome: String { Self.words(stop) + "." }
+
+  fileprivate static func words(_ stop: String) -> String {
+    switch stop {
+    case "tolerance": "Converged: the residual is within the tolerance"
+    case "certificate":
+      "Converged: no direction can have a gamma noticeably below the one reached"
+    case "iterations": "Not converged: stopped at the iteration limit"
+    case "curvature": "Not converged: no positive curvature left above rounding"
+    case "stagnated": "Not converged: no progress beyond the level of rounding"
+    case "zero-gradient": "The gradient is zero: no direction is distinguished"
+    case "dense": "Exact to rounding"
+    default: stop
+    }
   }
 }

@@ -52,8 +52,10 @@ struct Score: ParsableCommand {
       total += try evaluation.batchCount(checkpoint: path)
     }
     let needsRecord = destination.output != nil || destination.format == .json
-    var record = try needsRecord ? RunRecord(
-      command: CommandLine.arguments, options: options, checkpoints: checkpoints, start: start)
+    var record =
+      try needsRecord
+      ? RunRecord(
+        command: CommandLine.arguments, options: options, checkpoints: checkpoints, start: start)
       : nil
     let progress = Progress(total: total, isQuiet: log.quiet || log.verbose)
     defer { progress.finish() }
@@ -72,7 +74,9 @@ struct Score: ParsableCommand {
 
   private func write(_ report: Report, _ record: RunRecord?) throws {
     var files = OutputFiles()
-    if let output = destination.output, let record { report.add(to: &files, folder: output, record: record) }
+    if let output = destination.output, let record {
+      report.add(to: &files, folder: output, record: record)
+    }
     if let csv = destination.csv { files.add(csv, report.scores.csv) }
     try files.write()
     switch destination.format {
