@@ -48,13 +48,14 @@ let package = Package(
       dependencies: [
         "Curvature", "Updates", "Metrics", "Models", "Checkpoints",
         .product(name: "Crypto", package: "swift-crypto"),
-      ]),
+      ], exclude: ["README.md"]),
     // The command.
     .executableTarget(
       name: "eval-cli",
       dependencies: [
-        "ApproxEval", .product(name: "ArgumentParser", package: "swift-argument-parser"),
-      ]),
+        "ApproxEval", "Checkpoints", "HessianFree", "Updates",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ], exclude: ["README.md"]),
     // Tests mirror the targets.
     .testTarget(name: "TensorModuleTests", dependencies: ["TensorModule", "CKernels"]),
     .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints"]),
