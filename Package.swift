@@ -61,5 +61,12 @@ let package = Package(
     .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints"]),
     .testTarget(name: "HessianFreeTests", dependencies: ["HessianFree"]),
     .testTarget(name: "MetricsTests", dependencies: ["Metrics"]),
+    // The dense oracle, the case list, comparisons.
+    .target(
+      name: "TestSupport", dependencies: ["Checkpoints", "Curvature", "Models", "TensorModule"],
+      path: "Tests/TestSupport"),
+    .testTarget(name: "GraphModuleTests", dependencies: ["GraphModule", "TestSupport"]),
+    .testTarget(name: "CurvatureTests", dependencies: ["Curvature", "TestSupport"]),
+    .testTarget(name: "ModelsTests", dependencies: ["Models", "TestSupport"]),
   ]
 )
