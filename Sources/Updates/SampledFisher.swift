@@ -7,11 +7,16 @@ import TensorModule
 ///
 /// For tiny lambda the difference cancels. `Ghat g` and the solve are in double, from the same
 /// Gram matrix, and the difference is taken in logit space, in double, before one backward pass:
-/// `d = J^T (u - sum_i c_i u_i)`.
+/// `d = J^T (u - sum_i c_i u_i)`. With at least as many sampled gradients as parameters the
+/// combination of logit gradients does not become small while its gradient does, so then
+/// `lambda (Ghat^T Ghat + lambda I)^-1 g` is formed as it stands, where nothing cancels.
 package enum SampledFisher {
   package static func directions<S: EngineScalar>(
     _ gradients: BatchGradients<S>, dampings: [Damping]
   ) throws(LinearAlgebraError) -> [Direction<S>] {
+    if gradients.draws * gradients.samples >= gradients.linearization.parameterCount {
+      return try directionsByParameters(gradients, dampings: dampings)
+    }
     let solver = try gradients.solverOfSampled()
     let target = gradients.sampledDotGradient
     let lambdas = dampings.map { $0.lambda(largestDiagonal: gradients.largestSampledDiagonal) }
@@ -42,6 +47,55 @@ package enum SampledFisher {
         method: .sf, damping: dampings[i], lambda: lambdas[i],
         scaled: ScaledVector(vector: vectors[i], scale: unit),
         isBelowRounding: solver.isBelowRounding(lambdas[i]))
+    }
+  }
+
+  /// From `Ghat = U S V^T`, `[k N, P]` with `k N >= P`: `d = V lambda (S^2 + lambda)^-1 V^T g`.
+  ///
+  /// Without damping it is the limit in direction: `Ghat^T Ghat` inverted where it is regular, what
+  /// g has outside of the span of its rows where it is not.
+  private static func directionsByParameters<S: EngineScalar>(
+    _ gradients: BatchGradients<S>, dampings: [Damping]
+  ) throws(LinearAlgebraError) -> [Direction<S>] {
+    let parameters = gradients.linearization.parameterCount
+    let rows = gradients.draws * gradients.samples
+    let root = Double(gradients.draws).squareRoot()
+    var matrix = [Double](repeating: 0, count: rows * parameters)
+    matrix.withUnsafeMutableBufferPointer { matrix in
+      for row in 0..<rows {
+        gradients.perSample.row(
+          gradients.samples + row, into: matrix.baseAddress! + row * parameters)
+      }
+    }
+    for i in matrix.indices { matrix[i] /= root }
+    let factors = try LAPACK.singularValues(rows: rows, columns: parameters, matrix)
+    let squares = factors.values.map { $0 * $0 }
+    let precision = max(Double.ulpOfOne, Double(S.ulpOfOne) * Double(S.ulpOfOne))
+    let roundingLevel = Double(rows) * precision * (squares.first ?? 0)
+    let isRegular = (squares.last ?? 0) > roundingLevel
+
+    let g = gradients.gradient.vector.array.map { Double($0) }
+    var coordinates = g
+    BLAS.gemm(
+      m: parameters, n: 1, k: parameters, factors.rightTransposed, lda: parameters, g, ldb: 1,
+      &coordinates, ldc: 1)
+    return dampings.map { damping in
+      let lambda = damping.lambda(largestDiagonal: gradients.largestSampledDiagonal)
+      let weighted = zip(coordinates, squares).map { coordinate, square in
+        if lambda > 0 { return coordinate * (lambda / (square + lambda)) }
+        if isRegular { return coordinate / square }
+        return square > roundingLevel ? 0 : coordinate
+      }
+      var d = g
+      BLAS.gemm(
+        transposeA: true, m: parameters, n: 1, k: parameters, factors.rightTransposed,
+        lda: parameters, weighted, ldb: 1, &d, ldc: 1)
+      let unit = powerOfTwo(near: d.reduce(0) { max($0, abs($1)) })
+      return Direction(
+        method: .sf, damping: damping, lambda: lambda,
+        scaled: ScaledVector(
+          vector: Vector(d.map { S($0 / unit) }), scale: unit * gradients.gradient.scale),
+        isBelowRounding: !isRegular && lambda <= roundingLevel)
     }
   }
 }
