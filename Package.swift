@@ -68,5 +68,6 @@ let package = Package(
     .testTarget(name: "CurvatureTests", dependencies: ["Curvature", "TestSupport"]),
     .testTarget(name: "UpdatesTests", dependencies: ["Updates", "TestSupport"]),
     .testTarget(name: "ModelsTests", dependencies: ["Models", "TestSupport"]),
+    .testTarget(name: "ApproxEvalTests", dependencies: ["ApproxEval", "TestSupport"]),
   ]
 )
