@@ -115,11 +115,9 @@ package struct DenseReference {
     let rounded = Vector<S>(count: exact.count)
     Kernels.fromDouble(exact.pointer, rounded.pointer, count: exact.count)
     let halves = problem.quadratics([ScaledVector(vector: exact, scale: unit)])[0]
-    let indicator = Indicator(
-      fisherQuadratic: halves.fisherQuadratic, gradientDot: halves.gradientDot)
     let rows = target.count
     let record = ReferenceRecord(
-      kind: .dense, gamma: indicator.gamma, iterations: nil,
+      kind: .dense, gamma: halves.gamma, iterations: nil,
       residual: try residual(exact, unit: unit, damping: damping), stop: "dense",
       explanation:
         "Singular value decomposition of B [\(rows), \(exact.count)] in double precision: rank "
