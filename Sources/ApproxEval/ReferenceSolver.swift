@@ -113,11 +113,9 @@ package struct DenseReference {
     let rounded = ScaledVector<S>(rounding: exact)
     let unit = rounded.scale
     let halves = problem.quadratics([ScaledVector(vector: exact, scale: unit)])[0]
-    let indicator = Indicator(
-      fisherQuadratic: halves.fisherQuadratic, gradientDot: halves.gradientDot)
     let rows = target.count
     let record = ReferenceRecord(
-      kind: .dense, gamma: indicator.gamma, iterations: nil,
+      kind: .dense, gamma: halves.gamma, iterations: nil,
       residual: try residual(exact, unit: unit, damping: damping), stop: "dense",
       explanation:
         "Singular value decomposition of B [\(rows), \(exact.count)] in double precision: rank "

@@ -218,7 +218,7 @@ package final class OutputState<S: EngineScalar>: Sendable {
     }
   }
 
-  /// Writes `u` of one chunk, `[n, O C]`, sample n divided by `units[n]` (powers of two).
+  /// Writes `u` of one chunk, `[n, O C]`, sample n divided by `units[n]` in double.
   package func write(
     _ gradient: LogitGradient, chunk: Chunk, units: UnsafePointer<Double>,
     to out: UnsafeMutablePointer<S>
