@@ -48,17 +48,25 @@ let package = Package(
       dependencies: [
         "Curvature", "Updates", "Metrics", "Models", "Checkpoints",
         .product(name: "Crypto", package: "swift-crypto"),
-      ]),
+      ], exclude: ["README.md"]),
     // The command.
     .executableTarget(
       name: "eval-cli",
       dependencies: [
-        "ApproxEval", .product(name: "ArgumentParser", package: "swift-argument-parser"),
-      ]),
+        "ApproxEval", "Checkpoints", "HessianFree", "Updates",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ], exclude: ["README.md"]),
     // Tests mirror the targets.
     .testTarget(name: "TensorModuleTests", dependencies: ["TensorModule", "CKernels"]),
     .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints"]),
     .testTarget(name: "HessianFreeTests", dependencies: ["HessianFree"]),
     .testTarget(name: "MetricsTests", dependencies: ["Metrics"]),
+    // The dense oracle, the case list, comparisons.
+    .target(
+      name: "TestSupport", dependencies: ["Checkpoints", "Curvature", "Models", "TensorModule"],
+      path: "Tests/TestSupport"),
+    .testTarget(name: "GraphModuleTests", dependencies: ["GraphModule", "TestSupport"]),
+    .testTarget(name: "CurvatureTests", dependencies: ["Curvature", "TestSupport"]),
+    .testTarget(name: "ModelsTests", dependencies: ["Models", "TestSupport"]),
   ]
 )
