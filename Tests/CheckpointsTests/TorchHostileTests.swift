@@ -433,6 +433,39 @@ enum Pickle {
         """)
   }
 
+  @Test func anArchiveOfSeveralObjectsIsRefused() {
+    let pickle = Pickle.program(Pickle.emptyDict)
+    let file = TemporaryFile(
+      zip([
+        ZipMember(name: "a/data.pkl", bytes: pickle), ZipMember(name: "b/data.pkl", bytes: pickle),
+      ]))
+    #expect(
+      message(for: file.path) { _ = try TensorArchive.open(file.path) } == """
+        this is a zip with 2 members data.pkl, expected a file by torch.save
+          at FILE
+          Save one object: torch.save(model.state_dict(), path).
+        """)
+  }
+
+  /// libzip finds both the member and its header; only the length of the name in it is wrong.
+  @Test func aMemberWhoseHeaderDisagreesIsRefused() {
+    var bytes = Self.archive(Pickle.program(Pickle.x(Pickle.tensor())))
+    bytes[26] = 200
+    let file = TemporaryFile(bytes)
+    let text = message(for: file.path) { _ = try TensorArchive.open(file.path) }
+    #expect(text.hasPrefix("the zip archive is damaged: "))
+  }
+
+  @Test func aPyTorchFileIsNoCheckpointOfItsOwn() {
+    let path = fixture("data/torch/small.pt")
+    #expect(
+      message(for: path) { _ = try CheckpointFile.open(path) } == """
+        this is a PyTorch file, expected a checkpoint in safetensors format
+          at FILE
+          It holds tensors but no model; save both as README.md describes.
+        """)
+  }
+
   @Test func aPickleOfMoreThanAnyModelNeedsIsNotUnpacked() {
     let file = TemporaryFile(
       zip([
