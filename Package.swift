@@ -61,5 +61,13 @@ let package = Package(
     .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints"]),
     .testTarget(name: "HessianFreeTests", dependencies: ["HessianFree"]),
     .testTarget(name: "MetricsTests", dependencies: ["Metrics"]),
+    .testTarget(name: "ApproxEvalTests", dependencies: ["ApproxEval"]),
+    // Runs the built command.
+    .testTarget(
+      name: "CommandLineTests", dependencies: [
+        "eval-cli", "ApproxEval", "Checkpoints",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      exclude: ["Snapshots"]),
   ]
 )

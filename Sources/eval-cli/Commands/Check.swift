@@ -15,17 +15,13 @@ struct Check: ParsableCommand {
   @Argument(help: "The checkpoint.", completion: .file())
   var checkpoint: String
 
-  @Option(
-    help: .init(
-      "Take the batch from this .npz or safetensors file instead of the checkpoint.",
-      valueName: "file"), completion: .file())
-  var data: String?
+  @OptionGroup(title: "Samples") var samples: SampleOptions
 
   @OptionGroup(title: "Computation") var engine: EngineOptions
 
   func run() throws {
     var options = EvaluationOptions()
-    options.dataFile = data
+    options.dataFile = samples.data
     try engine.apply(to: &options)
     let items = try Evaluation(options).selfCheck(checkpoint: checkpoint)
     try Console.print(Self.text(items))
