@@ -61,13 +61,21 @@ let package = Package(
     .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints"]),
     .testTarget(name: "HessianFreeTests", dependencies: ["HessianFree"]),
     .testTarget(name: "MetricsTests", dependencies: ["Metrics"]),
-    .testTarget(name: "ApproxEvalTests", dependencies: ["ApproxEval"]),
+    // The dense oracle, the case list, comparisons.
+    .target(
+      name: "TestSupport", dependencies: ["Checkpoints", "Curvature", "Models", "TensorModule"],
+      path: "Tests/TestSupport"),
+    .testTarget(name: "GraphModuleTests", dependencies: ["GraphModule", "TestSupport"]),
+    .testTarget(name: "CurvatureTests", dependencies: ["Curvature", "TestSupport"]),
+    .testTarget(name: "UpdatesTests", dependencies: ["Updates", "TestSupport"]),
+    .testTarget(name: "ModelsTests", dependencies: ["Models", "TestSupport"]),
+    .testTarget(name: "ApproxEvalTests", dependencies: ["ApproxEval", "TestSupport"]),
     // Runs the built command.
     .testTarget(
-      name: "CommandLineTests", dependencies: [
-        "eval-cli", "ApproxEval", "Checkpoints",
+      name: "CommandLineTests",
+      dependencies: [
+        "eval-cli", "ApproxEval", "Checkpoints", "HessianFree",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
-      ],
-      exclude: ["Snapshots"]),
+      ], exclude: ["Snapshots"]),
   ]
 )

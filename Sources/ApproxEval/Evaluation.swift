@@ -101,7 +101,7 @@ public struct Evaluation: Sendable {
       batch: source.reader.read(source.samples(batch), S.self), pool: pool)
   }
 
-  private func source(_ checkpoint: LoadedCheckpoint) throws -> BatchSource {
+  func source(_ checkpoint: LoadedCheckpoint) throws -> BatchSource {
     let data =
       if let file = options.dataFile { try DataFile.open(file) } else {
         try checkpoint.file.batchData()

@@ -164,6 +164,12 @@ extension Report.Entry {
 
   private var remarks: [String] {
     var remarks: [String] = []
+    let flat = results.count { $0.gradientNorm == 0 }
+    if flat > 0 {
+      let several = flat < results.count ? " of \(flat) of \(results.count) batches" : ""
+      remarks.append(
+        wrapped("The gradient\(several) is zero: no direction is distinguished, gamma is nan."))
+    }
     let failed = references.filter { !$0.isConverged }
     if let first = failed.first {
       let several = failed.count < references.count ? " in \(failed.count) batches" : ""

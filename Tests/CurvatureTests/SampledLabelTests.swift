@@ -1,0 +1,103 @@
+import Foundation
+import TestSupport
+import Testing
+
+@testable import Curvature
+
+/// Monte-Carlo labels: their distribution, and what they depend on.
+struct SampledLabelTests {
+  /// Counts of 4000 draws per position are binomial: within 5 standard deviations, which a correct
+  /// generator leaves once in a million comparisons, and the seed is fixed.
+  @Test func classesHaveTheProbabilitiesOfTheModel() throws {
+    let test = Case(
+      "positions", input: [2, 3], linear("a", 3, 4), samples: 3, ignores: true, seed: 7)
+    let (oracle, output) = try state(test)
+    let draws = 4000
+    var counts = [[Int]](
+      repeating: [Int](repeating: 0, count: 4), count: oracle.samples * 2)
+    for gradient in output.sampledGradients(draws: draws, seed: 11, batch: 0) {
+      let labels = try classes(gradient)
+      for row in labels.indices where labels[row] >= 0 { counts[row][Int(labels[row])] += 1 }
+    }
+    guard case .classes(let known) = oracle.problem.labels else { return }
+    for row in counts.indices {
+      let z = oracle.logits[row / 2][row % 2 * 4..<row % 2 * 4 + 4]
+      let p = DenseOracle.softmax(Array(z))
+      #expect(counts[row].reduce(0, +) == (known[row] < 0 ? 0 : draws))
+      for c in 0..<4 where known[row] >= 0 {
+        let deviation = (Double(draws) * p[c] * (1 - p[c])).squareRoot()
+        let excess = (Double(counts[row][c]) - Double(draws) * p[c]) / deviation
+        #expect(abs(excess) < 5, "row \(row), class \(c): \(excess) standard deviations, seed 11")
+      }
+    }
+  }
+
+  /// Sampled logit gradients have mean zero and covariance H: so does SF approach NG.
+  @Test(arguments: ["cross_entropy", "mse", "bce"])
+  func gradientsOfDrawsHaveMeanZeroAndCovarianceH(_ loss: String) throws {
+    let (oracle, output) = try state(Case("mlp", input: [3], mlp, loss: loss, samples: 2, seed: 3))
+    let draws = 4000
+    let gradients = output.sampledGradients(draws: draws, seed: 5, batch: 2)
+    for n in 0..<2 {
+      let h = oracle.hessian(n)
+      let rows = try gradients.map { try logitGradient($0, oracle, sample: n) }
+      for a in 0..<3 {
+        let mean = rows.reduce(0) { $0 + $1[a] } / Double(draws)
+        // Entries have variance H[a][a] at most 1: 5 standard errors.
+        #expect(abs(mean) < 5 * (h[a][a] / Double(draws)).squareRoot(), "mean \(a), seed 5")
+        for b in 0...a {
+          let products = rows.map { $0[a] * $0[b] }
+          let mean = products.reduce(0, +) / Double(draws)
+          let square = products.reduce(0) { $0 + $1 * $1 } / Double(draws)
+          let error = ((square - mean * mean) / Double(draws)).squareRoot()
+          #expect(abs(mean - h[a][b]) < 5 * error + 1e-12, "H[\(a), \(b)], seed 5")
+        }
+      }
+    }
+  }
+
+  @Test(arguments: ["cross_entropy", "mse", "bce"])
+  func drawsDependOnSeedBatchAndSampleAlone(_ loss: String) throws {
+    let test = Case("mlp", input: [3], mlp, loss: loss, samples: 5, seed: 3)
+    let (_, one) = try state(test)
+    let (_, three) = try state(test, threads: 3)
+    func text(_ output: OutputState<Double>, draws: Int, seed: UInt64, batch: Int) -> [String] {
+      output.sampledGradients(draws: draws, seed: seed, batch: batch).map { "\($0)" }
+    }
+    let drawn = text(one, draws: 3, seed: 1, batch: 4)
+    #expect(drawn == text(one, draws: 3, seed: 1, batch: 4))
+    #expect(drawn == text(three, draws: 3, seed: 1, batch: 4))
+    #expect(Array(drawn[0..<2]) == text(one, draws: 2, seed: 1, batch: 4))
+    #expect(drawn != text(one, draws: 3, seed: 2, batch: 4))
+    #expect(drawn != text(one, draws: 3, seed: 1, batch: 5))
+    #expect(drawn[0] != drawn[1])
+  }
+
+  // MARK: - Pieces
+
+  private func state(
+    _ test: Case, threads: Int = 1
+  ) throws -> (DenseOracle, OutputState<Double>) {
+    let oracle = DenseOracle(Problem(test))
+    let engine = try EngineProblem(oracle.problem, Double.self)
+    return (oracle, engine.output(engine.linearize(threads: threads)))
+  }
+
+  private func classes(_ gradient: LogitGradient) throws -> [Int64] {
+    guard case .softmax(let labels, _) = gradient else { throw Wrong() }
+    return labels
+  }
+
+  private struct Wrong: Error {}
+
+  private func logitGradient(
+    _ gradient: LogitGradient, _ oracle: DenseOracle, sample: Int
+  ) throws -> [Double] {
+    switch gradient {
+    case .softmax(let labels, _):
+      let p = DenseOracle.softmax(oracle.logits[sample])
+      return p.indices.map { p[$0] - (Int(labels[sample]) == $0 ? 1 : 0) }
+    case .elementwise(let u): return Array(u[sample * 3..<(sample + 1) * 3])
+    }
+  }
+}
