@@ -182,6 +182,36 @@ import Testing
     #expect(table.text == "a         b\n----  -----\nlong      1\n      12345\n")
   }
 
+  @Test func textSaysInHowManyBatchesTheReferenceConverged() {
+    let results = (0..<3).map { batch in
+      var result = Self.result(batch: batch, gammas: [("sgd", nil, 1), ("ef", "0", 0.5)])
+      result.reference = Self.reference(isConverged: batch > 0)
+      for index in result.scores.indices { result.scores[index].efficiency = 0.5 }
+      result.scores[1].isBelowRounding = batch == 2
+      return result
+    }
+    #expect(
+      Report.Entry(Self.description, results).text == """
+        run/a.bin
+        sequential, P = 10, N = 8 x 3 batches, mean loss 0.5, imbalance 2, epoch 3
+
+        method  damping   gamma  gamma/gamma_SGD   efficiency %
+        ------  -------  ------  ---------------  -------------
+        sgd               1.000            1.000  50.0 (≥ 41.7)
+        ef      0 *      0.5000           0.5000  50.0 (≥ 41.7)
+
+        Reference: conjugate gradients, 3 iterations, residual 0.1. 2 of 3 batches:
+          converged, the residual is within the tolerance; 1 of 3 batches: not
+          converged, stopped at the iteration limit.
+        The reference did not converge in 1 of 3 batches: efficiency is relative to what
+          it reached; the share of the exact optimum lies between the number in brackets
+          and it. Why.
+        * lambda is below rounding in up to 1 of 3 batches: the direction rests on
+          noise. Use a larger damping or --precision float64.
+
+        """)
+  }
+
   // MARK: Made-up results
 
   private static let description = CheckpointDescription(
@@ -190,7 +220,8 @@ import Testing
 
   private static func reference(isConverged: Bool) -> ReferenceRecord {
     ReferenceRecord(
-      kind: .cg, gamma: 0.5, iterations: 3, residual: 0.1, stop: "iterations",
+      kind: .cg, gamma: 0.5, iterations: 3, residual: 0.1,
+      stop: isConverged ? "tolerance" : "iterations",
       explanation: "Why.", isConverged: isConverged)
   }
 

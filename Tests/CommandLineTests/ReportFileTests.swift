@@ -241,7 +241,7 @@ extension CommandLineTests {
     @Test(arguments: [
       ("one-batch", ["--reference", "dense", "--batch-size", "16"]),
       ("not-converged", ["--cg-iterations", "3"]),
-      ("several-batches", ["--batch-size", "8", "--batches", "3", "--cg-iterations", "9"]),
+      ("several-batches", ["--batch-size", "8", "--batches", "3", "--cg-iterations", "2"]),
       ("no-reference", ["--reference", "none", "--methods", "ief,ef"]),
       (
         "below-rounding",
