@@ -70,5 +70,12 @@ let package = Package(
     .testTarget(name: "UpdatesTests", dependencies: ["Updates", "TestSupport"]),
     .testTarget(name: "ModelsTests", dependencies: ["Models", "TestSupport"]),
     .testTarget(name: "ApproxEvalTests", dependencies: ["ApproxEval", "TestSupport"]),
+    // Runs the built command.
+    .testTarget(
+      name: "CommandLineTests",
+      dependencies: [
+        "eval-cli", "ApproxEval", "Checkpoints", "HessianFree",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ], exclude: ["Snapshots"]),
   ]
 )

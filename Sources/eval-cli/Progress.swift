@@ -28,7 +28,7 @@ final class Progress {
     done += 1
     if isTerminal {
       show()
-    } else if !isQuiet && clock.now - lastLine >= Self.interval {
+    } else if !isQuiet && done < total && clock.now - lastLine >= Self.interval {
       lastLine = clock.now
       Console.log(line)
     }

@@ -52,7 +52,13 @@ extension OutputFiles {
   /// The same for a file, which may exist.
   public static func requireWritable(file path: String) throws(CheckpointError) {
     var status = stat()
-    guard stat(path, &status) == 0 else { return try requireWritable(folder: folder(of: path)) }
+    guard stat(path, &status) == 0 else {
+      do {
+        return try requireWritable(folder: folder(of: path))
+      } catch {
+        throw CheckpointError(error.problem, at: .init(file: path))
+      }
+    }
     switch status.st_mode & S_IFMT {
     case S_IFREG: _ = try AtomicFile(path: path)
     case S_IFDIR: throw failure(path, EISDIR)

@@ -108,12 +108,15 @@ public struct RunRecord: Sendable {
 // MARK: - Notes
 
 extension Report {
-  /// What a reader of the numbers must know: rows whose lambda is below rounding, references that
-  /// did not converge.
+  /// What a reader of the numbers must know: gradients that are zero, rows whose lambda is below
+  /// rounding, references that did not converge.
   public var notes: [String] {
     var notes: [String] = []
     for result in entries.flatMap(\.results) {
       let place = "\(result.checkpoint), batch \(result.batch): "
+      if result.gradientNorm == 0 {
+        notes.append(place + "the gradient is zero: no direction is distinguished.")
+      }
       for score in result.scores where score.isBelowRounding {
         notes.append(
           place + score.method + (score.damping.map { " at damping \($0)" } ?? "")

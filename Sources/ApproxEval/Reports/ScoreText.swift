@@ -143,7 +143,7 @@ extension Report.Entry {
     parts.append(
       "residual " + shortened(low, digits: 2)
         + (low < high ? " to " + shortened(high, digits: 2) : ""))
-    return wrapped("Reference: " + parts.joined(separator: ", ") + ". " + stops + ".")
+    return wrapped("Reference: " + parts.joined(separator: ", ") + ". " + stops)
   }
 
   /// Why the solves stopped, the commonest reason first.
@@ -156,17 +156,24 @@ extension Report.Entry {
         counts.append((reference.stop, 1))
       }
     }
-    if counts.count == 1 { return ReferenceRecord.words(counts[0].stop) }
+    if counts.count == 1 { return references[0].outcome }
     return counts.sorted { $0.count > $1.count }.map {
-      "\($0.count) of \(references.count): \(ReferenceRecord.words($0.stop))"
-    }.joined(separator: "; ")
+      "\($0.count) of \(references.count) batches: \(ReferenceRecord.words($0.stop))"
+    }.joined(separator: "; ") + "."
   }
 
   private var remarks: [String] {
     var remarks: [String] = []
+    let flat = results.count { $0.gradientNorm == 0 }
+    if flat > 0 {
+      let several = flat < results.count ? " of \(flat) of \(results.count) batches" : ""
+      remarks.append(
+        wrapped("The gradient\(several) is zero: no direction is distinguished, gamma is nan."))
+    }
     let failed = references.filter { !$0.isConverged }
     if let first = failed.first {
-      let several = failed.count < references.count ? " in \(failed.count) batches" : ""
+      let several =
+        failed.count < references.count ? " in \(failed.count) of \(references.count) batches" : ""
       remarks.append(
         wrapped(
           "The reference did not converge\(several): efficiency is relative to what it reached; "
@@ -192,18 +199,21 @@ extension Report.Entry {
 
 extension ReferenceRecord {
   /// Why the solver stopped, in words.
-  public var outcome: String { Self.words(stop) + "." }
+  public var outcome: String {
+    let words = Self.words(stop)
+    return words.prefix(1).uppercased() + words.dropFirst() + "."
+  }
 
   fileprivate static func words(_ stop: String) -> String {
     switch stop {
-    case "tolerance": "Converged: the residual is within the tolerance"
+    case "tolerance": "converged, the residual is within the tolerance"
     case "certificate":
-      "Converged: no direction can have a gamma noticeably below the one reached"
-    case "iterations": "Not converged: stopped at the iteration limit"
-    case "curvature": "Not converged: no positive curvature left above rounding"
-    case "stagnated": "Not converged: no progress beyond the level of rounding"
-    case "zero-gradient": "The gradient is zero: no direction is distinguished"
-    case "dense": "Exact to rounding"
+      "converged, no direction can have a gamma noticeably below the one reached"
+    case "iterations": "not converged, stopped at the iteration limit"
+    case "curvature": "not converged, no positive curvature left above rounding"
+    case "stagnated": "not converged, no progress beyond the level of rounding"
+    case "zero-gradient": "the gradient is zero: no direction is distinguished"
+    case "dense": "exact to rounding"
     default: stop
     }
   }

@@ -13,13 +13,6 @@ struct Reference: ParsableCommand {
       Example: eval-cli reference checkpoint.bin -o ng.safetensors --precision float64
       """)
 
-  enum Kind: String, CaseIterable, ExpressibleByArgument {
-    case cg
-    case dense
-
-    var kind: ReferenceKind { self == .cg ? .cg : .dense }
-  }
-
   @Argument(help: "The checkpoint.", completion: .file())
   var checkpoint: String
 
@@ -33,20 +26,21 @@ struct Reference: ParsableCommand {
 
   @OptionGroup(title: "Samples and parameters") var batch: BatchOptions
 
-  @Option(help: "How the natural gradient is found.")
-  var reference = Kind.cg
+  @OptionGroup(title: "Solver") var reference: DirectionOptions
 
-  @OptionGroup(title: "Conjugate gradients") var solver: SolverOptions
+  @OptionGroup(title: "Solver") var solver: SolverOptions
 
   @OptionGroup(title: "Computation") var engine: EngineOptions
 
   @OptionGroup(title: "Computation") var memory: MemoryOptions
 
+  private var writesTrace: Bool { reference.reference == .cg }
+
   func run() throws {
     var options = EvaluationOptions()
     data.apply(to: &options)
     try batch.apply(to: &options)
-    options.reference = reference.kind
+    options.reference = reference.reference.kind
     try solver.apply(to: &options)
     try engine.apply(to: &options)
     try memory.apply(to: &options)
@@ -57,15 +51,15 @@ struct Reference: ParsableCommand {
         "Choose another extension, such as .safetensors.")
     }
     try OutputFiles.requireWritable(file: output)
-    if reference == .cg { try OutputFiles.requireWritable(file: trace) }
+    if writesTrace { try OutputFiles.requireWritable(file: trace) }
     let direction = try Evaluation(options).reference(checkpoint: checkpoint)
     try direction.write(to: output)
-    if reference == .cg {
+    if writesTrace {
       var files = OutputFiles()
       files.add(trace, direction.traceTable.csv)
       try files.write()
     }
-    try Console.print(text(direction, trace: reference == .cg ? trace : nil))
+    try Console.print(text(direction, trace: writesTrace ? trace : nil))
   }
 
   private func text(_ direction: ReferenceDirection, trace: String?) -> String {

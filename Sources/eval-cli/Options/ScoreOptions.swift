@@ -3,7 +3,9 @@ import ArgumentParser
 
 /// How many batches.
 struct BatchCountOptions: ParsableArguments {
-  @Option(help: .init("Number of batches. (default: 1, or 10 with --data)", valueName: "n"))
+  @Option(
+    parsing: .unconditional,
+    help: .init("Number of batches. (default: 1, or 10 with --data)", valueName: "n"))
   var batches: Int?
 
   func apply(to options: inout EvaluationOptions) throws(UsageError) {
@@ -29,6 +31,7 @@ struct UpdateOptions: ParsableArguments {
   var damping = "rel:1e-7"
 
   @Option(
+    parsing: .unconditional,
     help: .init(
       "Monte-Carlo labels per sample for sf. (default: what the file carries, or 1)",
       valueName: "k"))
@@ -69,6 +72,19 @@ struct UpdateOptions: ParsableArguments {
 struct ReferenceOptions: ParsableArguments {
   @Option(name: .customLong("reference"), help: "How the natural gradient is found.")
   var kind = EvaluationOptions().reference
+}
+
+/// How a direction is found that must be found.
+struct DirectionOptions: ParsableArguments {
+  enum Kind: String, CaseIterable, ExpressibleByArgument {
+    case cg
+    case dense
+
+    var kind: ReferenceKind { self == .cg ? .cg : .dense }
+  }
+
+  @Option(help: "How the natural gradient is found.")
+  var reference = Kind.cg
 }
 
 /// Where results go.

@@ -35,12 +35,13 @@ struct DataOptions: ParsableArguments {
 /// Size and choice of one batch.
 struct BatchOptions: ParsableArguments {
   @Option(
+    parsing: .unconditional,
     help: .init(
       "Samples per batch. (default: the checkpoint's own batch, or 160 of --data)",
       valueName: "n"))
   var batchSize: Int?
 
-  @Option(help: .init("Key of everything random.", valueName: "number"))
+  @Option(parsing: .unconditional, help: .init("Key of everything random.", valueName: "number"))
   var seed: UInt64 = EvaluationOptions().seed
 
   func apply(to options: inout EvaluationOptions) throws(UsageError) {
@@ -53,7 +54,7 @@ struct BatchOptions: ParsableArguments {
 
 /// Conjugate gradients.
 struct SolverOptions: ParsableArguments {
-  @Option(help: .init("Stop after so many iterations.", valueName: "n"))
+  @Option(parsing: .unconditional, help: .init("Stop after so many iterations.", valueName: "n"))
   var cgIterations = EvaluationOptions().cgIterations
 
   @Option(
@@ -86,6 +87,7 @@ struct EngineOptions: ParsableArguments {
   var precision = EvaluationOptions().precision
 
   @Option(
+    parsing: .unconditional,
     help: .init(
       "Threads to use; results have the same bits for every number. (default: all cores)",
       valueName: "n"))
@@ -102,6 +104,7 @@ struct EngineOptions: ParsableArguments {
 /// What the dense reference may allocate.
 struct MemoryOptions: ParsableArguments {
   @Option(
+    parsing: .unconditional,
     help: .init(
       "Memory that may be used: 8GB, 512MB, 8GiB or bytes. (default: half of the machine's)",
       valueName: "amount"))

@@ -1,0 +1,243 @@
+import Checkpoints
+import Foundation
+import Testing
+
+@testable import ApproxEval
+
+@Suite struct ReportTests {
+  // MARK: CSV
+
+  @Test func csvQuotesWhatRFC4180Asks() {
+    var table = ReportTable(name: "t", columns: ["a", "b"])
+    table.append([.text("plain"), .text("with, comma")])
+    table.append([.text("say \"ief\""), .text("two\nlines")])
+    table.append([.empty, .text("")])
+    #expect(
+      table.csv == "a,b\r\nplain,\"with, comma\"\r\n\"say \"\"ief\"\"\",\"two\nlines\"\r\n,\r\n")
+  }
+
+  @Test(arguments: [
+    0.1, 1.0 / 3, .leastNonzeroMagnitude, -1.7976931348623157e308, 123_456_789.0,
+    0.30000000000000004, -0.0,
+  ])
+  func numbersReadBackToTheSameBits(_ value: Double) throws {
+    let text = ReportCell.spelling(value)
+    #expect(try #require(Double(text)).bitPattern == value.bitPattern, "\(text)")
+  }
+
+  @Test func whatIsNotFiniteIsSpeltAsTheFormatSays() {
+    #expect(ReportCell.spelling(.infinity) == "inf")
+    #expect(ReportCell.spelling(-.infinity) == "-inf")
+    #expect(ReportCell.spelling(.nan) == "nan")
+    #expect(ReportCell.spelling(-.nan) == "nan")
+  }
+
+  // MARK: JSON
+
+  @Test func jsonHasTheRowsOfTheTable() throws {
+    var table = ReportTable(name: "t", columns: ["a", "b", "c", "d"])
+    table.append([.text("é\"\n"), .integer(3), .number(0.1), .empty])
+    table.append([.text(""), .integer(-1), .number(.nan), .number(-.infinity)])
+    let text = ReportJSON(table).document
+    let rows = try #require(
+      try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [[String: Any]])
+    #expect(rows[0]["a"] as? String == "é\"\n")
+    #expect(rows[0]["b"] as? Int == 3)
+    #expect(rows[0]["c"] as? Double == 0.1)
+    #expect(rows[0]["d"] is NSNull)
+    #expect(rows[1]["c"] as? String == "nan")
+    #expect(rows[1]["d"] as? String == "-inf")
+    // Keys in the order of the columns.
+    let first = try #require(text.firstRange(of: "\"a\"")).lowerBound
+    #expect(first < (try #require(text.firstRange(of: "\"b\"")).lowerBound))
+  }
+
+  // MARK: Summary
+
+  @Test func summaryIsMeanAndDeviationOverBatches() throws {
+    let entry = Report.Entry(
+      Self.description,
+      [1.0, 2, 6].enumerated().map { batch, gamma in
+        Self.result(batch: batch, gammas: [("sgd", nil, gamma), ("ef", "0.1", 2 * gamma)])
+      })
+    let table = Report([entry]).summary
+    #expect(table.rows.count == 2)
+    let row = Dictionary(uniqueKeysWithValues: zip(table.columns, table.rows[1]))
+    #expect(row["method"] == .text("ef"))
+    #expect(row["damping"] == .text("0.1"))
+    #expect(row["batches"] == .integer(3))
+    #expect(row["gamma_mean"] == .number(6))
+    // Of 2, 4, 12: (16 + 4 + 36) / 2 = 28.
+    guard case .number(let deviation) = row["gamma_std"] else {
+      Issue.record("no deviation")
+      return
+    }
+    #expect(abs(deviation - 28.0.squareRoot()) < 1e-14)
+    #expect(row["gamma_rel_reference_mean"] == .empty)
+  }
+
+  @Test func oneBatchHasNoDeviation() {
+    let entry = Report.Entry(
+      Self.description, [Self.result(batch: 0, gammas: [("sgd", nil, 0.5)])])
+    let table = Report([entry]).summary
+    let row = Dictionary(uniqueKeysWithValues: zip(table.columns, table.rows[0]))
+    #expect(row["gamma_mean"] == .number(0.5))
+    #expect(row["gamma_std"] == .empty)
+  }
+
+  @Test func meanOfRatiosIsNotRatioOfMeans() {
+    let results = [(1.0, 1.0), (3.0, 9.0)].enumerated().map { batch, gammas in
+      Self.result(batch: batch, gammas: [("sgd", nil, gammas.0), ("ef", "0", gammas.1)])
+    }
+    let summaries = Report.Entry(Self.description, results).summaries
+    #expect(summaries[1].gammaRelativeToSGD?.mean == 2)
+  }
+
+  @Test func certifiedLowIsTheEfficiencyWhereTheReferenceConverged() throws {
+    var converged = Self.result(batch: 0, gammas: [("ef", "0", 1)])
+    converged.reference = Self.reference(isConverged: true)
+    var stopped = Self.result(batch: 1, gammas: [("ef", "0", 1)])
+    stopped.reference = Self.reference(isConverged: false)
+    for index in 0..<1 {
+      converged.scores[index].efficiency = 0.5
+      stopped.scores[index].efficiency = 0.7
+    }
+    let summary = Report.Entry(Self.description, [converged, stopped]).summaries[0]
+    // 0.5 of the first, 0.25 (the certificate's) of the second.
+    #expect(summary.efficiencyLow.mean == 0.375)
+    #expect(try #require(summary.efficiency).mean == 0.6)
+    let notes = Report([.init(Self.description, [converged, stopped])]).notes
+    #expect(notes == ["run/a.bin, batch 1: the reference did not converge. Why."])
+  }
+
+  @Test func notesNameRowsBelowRounding() {
+    var result = Self.result(batch: 4, gammas: [("ef", "0", 1), ("ief", "0", 1)])
+    result.scores[0].isBelowRounding = true
+    #expect(
+      Report([.init(Self.description, [result])]).notes
+        == ["run/a.bin, batch 4: ef at damping 0: lambda is below rounding."])
+  }
+
+  // MARK: Files
+
+  @Test func aReportIsWholeOrAbsent() throws {
+    let folder = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
+    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(at: folder) }
+    var files = OutputFiles()
+    files.add(folder.path + "/new/one.csv", "1")
+    // A name that a folder has cannot be written: the first file must not appear either.
+    try FileManager.default.createDirectory(
+      atPath: folder.path + "/new/two.csv", withIntermediateDirectories: true)
+    files.add(folder.path + "/new/two.csv", "2")
+    #expect(throws: CheckpointError.self) { try files.write() }
+    #expect(
+      try FileManager.default.contentsOfDirectory(atPath: folder.path + "/new") == ["two.csv"])
+  }
+
+  @Test func writabilityIsFoundOutWithoutATrace() throws {
+    let folder = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
+    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(at: folder) }
+    try OutputFiles.requireWritable(folder: folder.path + "/a/b/")
+    try OutputFiles.requireWritable(file: folder.path + "/a/c.csv")
+    #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path) == [])
+    try Data("kept".utf8).write(to: folder.appendingPathComponent("file"))
+    try OutputFiles.requireWritable(file: folder.path + "/file")
+    #expect(try String(contentsOfFile: folder.path + "/file", encoding: .utf8) == "kept")
+    #expect(throws: CheckpointError.self) {
+      try OutputFiles.requireWritable(folder: folder.path + "/file/x")
+    }
+  }
+
+  @Test func sumsAreThoseOfSHA256() throws {
+    let file = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
+    defer { try? FileManager.default.removeItem(at: file) }
+    try Data("abc".utf8).write(to: file)
+    let record = try FileRecord(path: file.path)
+    #expect(record.bytes == 3)
+    // FIPS 180-2, example B.1.
+    #expect(
+      record.sha256 == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
+  }
+
+  // MARK: Text
+
+  @Test func textIsWrappedAtTheWidth() {
+    #expect(wrapped("one two three", width: 7) == "one two\n  three")
+    #expect(wrapped("unbreakable", width: 4) == "unbreakable")
+    #expect(wrapped(parts: ["loss 1.5", "epoch 3"], width: 10) == "loss 1.5,\n  epoch 3")
+  }
+
+  @Test func thousandsAreSeparated() {
+    #expect(grouped(10_510_346) == "10,510,346")
+    #expect(grouped(999) == "999")
+    #expect(grouped(-1000) == "-1,000")
+  }
+
+  @Test func columnsAreAligned() {
+    var table = TextTable([("a", .left), ("b", .right)])
+    table.append(["long", "1"])
+    table.append(["", "12345"])
+    #expect(table.text == "a         b\n----  -----\nlong      1\n      12345\n")
+  }
+
+  @Test func textSaysInHowManyBatchesTheReferenceConverged() {
+    let results = (0..<3).map { batch in
+      var result = Self.result(batch: batch, gammas: [("sgd", nil, 1), ("ef", "0", 0.5)])
+      result.reference = Self.reference(isConverged: batch > 0)
+      for index in result.scores.indices { result.scores[index].efficiency = 0.5 }
+      result.scores[1].isBelowRounding = batch == 2
+      return result
+    }
+    #expect(
+      Report.Entry(Self.description, results).text == """
+        run/a.bin
+        sequential, P = 10, N = 8 x 3 batches, mean loss 0.5, imbalance 2, epoch 3
+
+        method  damping   gamma  gamma/gamma_SGD   efficiency %
+        ------  -------  ------  ---------------  -------------
+        sgd               1.000            1.000  50.0 (≥ 41.7)
+        ef      0 *      0.5000           0.5000  50.0 (≥ 41.7)
+
+        Reference: conjugate gradients, 3 iterations, residual 0.1. 2 of 3 batches:
+          converged, the residual is within the tolerance; 1 of 3 batches: not
+          converged, stopped at the iteration limit.
+        The reference did not converge in 1 of 3 batches: efficiency is relative to what
+          it reached; the share of the exact optimum lies between the number in brackets
+          and it. Why.
+        * lambda is below rounding in up to 1 of 3 batches: the direction rests on
+          noise. Use a larger damping or --precision float64.
+
+        """)
+  }
+
+  // MARK: Made-up results
+
+  private static let description = CheckpointDescription(
+    path: "run/a.bin", epoch: 3, step: nil, model: "sequential", loss: "mse",
+    trainableParameters: 10, allParameters: 12, positions: 1, classes: 2)
+
+  private static func reference(isConverged: Bool) -> ReferenceRecord {
+    ReferenceRecord(
+      kind: .cg, gamma: 0.5, iterations: 3, residual: 0.1,
+      stop: isConverged ? "tolerance" : "iterations",
+      explanation: "Why.", isConverged: isConverged)
+  }
+
+  private static func result(
+    batch: Int, gammas: [(method: String, damping: String?, gamma: Double)]
+  ) -> BatchResult {
+    BatchResult(
+      checkpoint: description.path, epoch: 3, step: nil, batch: batch, samples: 8, loss: 4,
+      gradientNorm: 1, gradientNormRatio: 2, logitGradientNormRatio: 2, gammaBound: 0.5,
+      reference: nil, trace: [],
+      scores: gammas.map { row in
+        Score(
+          method: row.method, damping: row.damping, lambda: nil, gamma: row.gamma,
+          gammaRelativeToSGD: row.gamma / gammas[0].gamma, gammaRelativeToReference: nil,
+          efficiency: nil, efficiencyLow: 0.25, fisherQuadratic: 1, gradientDot: 1, updateNorm: 1,
+          cosineGradient: 1, cosineReference: nil, seconds: 0, isBelowRounding: false)
+      }, seconds: 0)
+  }
+}

@@ -1,0 +1,172 @@
+import Checkpoints
+import Foundation
+import Testing
+
+extension CommandLineTests {
+  /// Files that are missing, damaged or wrong: the exit code, the text, and nothing written.
+  @Suite struct BadInputTests {
+    struct Case: CustomTestStringConvertible, Sendable {
+      var name: String
+      var status: Int32 = 65
+      var options: [String] = []
+      /// Makes `checkpoint.bin` in the folder.
+      var make: @Sendable (TemporaryFolder) throws -> Void
+      var testDescription: String { name }
+
+      /// The golden checkpoint with a change.
+      static func changed(
+        _ name: String, status: Int32 = 65, options: [String] = [],
+        _ change: @escaping @Sendable (inout CheckpointDraft) -> Void
+      ) -> Case {
+        Case(name: name, status: status, options: options) { folder in
+          var draft = try CheckpointDraft()
+          change(&draft)
+          try draft.write(to: folder.path("checkpoint.bin"))
+        }
+      }
+
+      static func model(_ name: String, _ old: String, _ new: String) -> Case {
+        changed(name) {
+          $0.metadata["model"] = $0.metadata["model"]!.replacingOccurrences(of: old, with: new)
+        }
+      }
+
+      static func bytes(_ name: String, _ make: @escaping @Sendable (Data) -> Data) -> Case {
+        Case(name: name) { folder in
+          let whole = try Data(
+            contentsOf: URL(fileURLWithPath: Fixture.path("golden/mlp_tanh.bin")))
+          try make(whole).write(to: folder.url.appendingPathComponent("checkpoint.bin"))
+        }
+      }
+    }
+
+    static let cases: [Case] = [
+      Case(name: "missing", status: 66) { _ in },
+      Case(name: "directory", status: 66) { folder in
+        try FileManager.default.createDirectory(
+          atPath: folder.path("checkpoint.bin"), withIntermediateDirectories: false)
+      },
+      .bytes("empty") { _ in Data() },
+      .bytes("truncated-header") { $0.prefix(200) },
+      .bytes("truncated-data") { $0.prefix(2000) },
+      .bytes("text") { _ in Data("layers: 3\n".utf8) },
+      .changed("nan-weight") { $0.set("params.2.weight", 3, Double.nan) },
+      .changed("infinite-input") { $0.set("batch.inputs", 9, -Double.infinity) },
+      .changed("beyond-float32") { $0.set("params.2.weight", 3, 1e300) },
+      .changed("overflowing-logits") {
+        for index in 0..<5 { $0.set("params.4.weight", index, 3e38) }
+      },
+      .model("unknown-layer", "\"tanh\"", "\"tahn\""),
+      .model("unknown-option", "\"in_features\": 8,", "\"in_features\": 8, \"baias\": true,"),
+      .model("layers-do-not-fit", "\"out_features\": 6", "\"out_features\": 7"),
+      .model("model-is-no-json", "[8]", "[8"),
+      .changed("unknown-model") { $0.metadata["model"] = "{\"type\": \"mlp\"}" },
+      .changed("unknown-loss") { $0.metadata["loss"] = "cross-entropy" },
+      .changed("other-format") { $0.metadata["format"] = "pt" },
+      .changed("extra-parameter") { $0.tensors["params.6.bias"] = $0.tensors["params.4.bias"] },
+      .changed("missing-parameter") { $0.tensors["params.2.bias"] = nil },
+      .changed("wrong-shape") { $0.tensors["params.0.weight"]!.shape = [8, 6] },
+      .changed("integer-parameter") { $0.tensors["params.0.bias"]!.dtype = .i64 },
+      .changed("label-out-of-range") { $0.set("batch.labels", 7, Int64(4)) },
+      .changed("nothing-scored") {
+        for index in 0..<12 { $0.set("batch.labels", index, Int64(-100)) }
+      },
+      .changed("real-labels") { $0.tensors["batch.labels"]!.dtype = .f64 },
+      .changed("zero-samples") {
+        $0.tensors["batch.inputs"] = (.f64, [0, 8], Data())
+        $0.tensors["batch.labels"] = (.i64, [0], Data())
+        $0.tensors["batch.sampled_labels"] = nil
+      },
+      .changed("too-few-labels") {
+        $0.tensors["batch.labels"] = (.i64, [11], $0.tensors["batch.labels"]!.data.prefix(88))
+        $0.tensors["batch.sampled_labels"] = nil
+      },
+      .changed("no-batch", status: 66) {
+        for name in $0.tensors.keys where name.hasPrefix("batch.") { $0.tensors[name] = nil }
+      },
+      .changed("no-such-data", status: 66, options: ["--data", "/nowhere/train.npz"]) { _ in },
+      .changed("batch-too-large", status: 64, options: ["--batch-size", "13"]) { _ in },
+      .changed("too-many-draws", status: 64, options: ["--mc-samples", "2"]) { _ in },
+      .changed("unknown-update", status: 64, options: ["--methods", "update:mine"]) { _ in },
+      .changed("nothing-trainable", options: ["--trainable", "5.*"]) { _ in },
+      .changed(
+        "too-little-memory", status: 64, options: ["--reference", "dense", "--memory", "1KB"]
+      ) { _ in },
+      .changed("no-such-update", status: 66, options: ["--updates", "/nowhere/ng.bin"]) { _ in },
+      .changed("partial-update") {
+        $0.tensors["updates.mine.0.bias"] = $0.tensors["params.0.bias"]
+      },
+    ]
+
+    @Test(arguments: cases) func badInputIsNamedAndNothingIsWritten(_ test: Case) throws {
+      let folder = try TemporaryFolder()
+      try test.make(folder)
+      let before = try folder.content
+      let result = try Command.run(
+        ["score", folder.path("checkpoint.bin"), "--threads", "1", "--quiet"] + test.options
+          + ["--output", folder.path("report/deep"), "--csv", folder.path("scores.csv")])
+      #expect(result.status == test.status, "\(result.error)")
+      #expect(result.output == "")
+      #expect(try folder.content == before, "nothing is written when a run fails")
+      let text = result.error.replacingOccurrences(of: folder.url.path, with: "DIR")
+      #expect(text.hasPrefix("error: "))
+      try expectSnapshot(text, "input-" + test.name)
+    }
+
+    /// The second checkpoint is bad, which its header tells: the first is not scored either.
+    @Test func oneBadHeaderFailsTheRunBeforeItBegins() throws {
+      let folder = try TemporaryFolder()
+      var draft = try CheckpointDraft()
+      draft.tensors["params.2.bias"] = nil
+      try draft.write(to: folder.path("bad.bin"))
+      let result = try Command.run([
+        "score", Fixture.path("golden/mlp_tanh.bin"), folder.path("bad.bin"), "--verbose",
+      ])
+      #expect(result.status == 65)
+      #expect(result.output == "")
+      #expect(result.error.hasPrefix("error: there is no tensor params.2.bias"))
+    }
+
+    @Test(arguments: [
+      ["inspect"], ["check"], ["reference", "-o", "/tmp/never-written.safetensors"],
+    ])
+    func everyCommandSaysWhatIsMissing(_ arguments: [String]) throws {
+      let result = try Command.run(arguments + ["/nowhere/checkpoint.bin"])
+      #expect(result.status == 66)
+      #expect(result.output == "")
+      #expect(result.error.hasPrefix("error: no such file\n  at /nowhere/checkpoint.bin\n"))
+    }
+  }
+
+  @Suite struct OutputTests {
+    /// Below a file there can be no folder, not even for root.
+    @Test(arguments: ["--output", "--csv"])
+    func unwritableOutputIsFoundBeforeTheComputation(_ option: String) throws {
+      let folder = try TemporaryFolder()
+      try Data().write(to: folder.url.appendingPathComponent("file"))
+      let result = try Command.run([
+        "score", Fixture.path("golden/mlp_tanh.bin"), option, folder.path("file/report"),
+        "--verbose",
+      ])
+      #expect(result.status == 73)
+      #expect(result.output == "")
+      let text = result.error.replacingOccurrences(of: folder.url.path, with: "DIR")
+      try expectSnapshot(text, "output-below-a-file")
+      #expect(try folder.content == ["file"])
+    }
+
+    #if os(Linux)
+      @Test func fullStandardOutputIsAnError() throws {
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/bin/sh")
+        process.arguments = [
+          "-c", "\"$0\" inspect \"$1\" > /dev/full 2> /dev/null", Command.path,
+          Fixture.path("golden/mlp_tanh.bin"),
+        ]
+        try process.run()
+        process.waitUntilExit()
+        #expect(process.terminationStatus == 73)
+      }
+    #endif
+  }
+}

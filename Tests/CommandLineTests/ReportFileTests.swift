@@ -1,0 +1,275 @@
+import Checkpoints
+import Foundation
+import Testing
+
+extension CommandLineTests {
+  @Suite struct ReportFileTests {
+    /// The columns of formats.md, "Reports".
+    static let columns = [
+      "scores": """
+      checkpoint,epoch,step,batch,samples,method,damping,lambda,gamma,gamma_rel_sgd,\
+      gamma_rel_reference,efficiency,efficiency_low,fisher_quadratic,gradient_dot,update_norm,\
+      cosine_gradient,cosine_reference,seconds
+      """,
+      "batches": """
+      checkpoint,epoch,step,batch,samples,loss,gradient_norm,gradient_norm_ratio,\
+      logit_gradient_norm_ratio,gamma_bound,reference_gamma,reference_iterations,\
+      reference_residual,reference_stop,seconds
+      """,
+      "summary": """
+      checkpoint,epoch,step,method,damping,batches,gamma_mean,gamma_std,gamma_rel_sgd_mean,\
+      gamma_rel_sgd_std,gamma_rel_reference_mean,gamma_rel_reference_std,efficiency_mean,\
+      efficiency_std
+      """,
+      "cg": "checkpoint,batch,iteration,relative_residual,gamma,seconds",
+    ]
+
+    @Test func columnsAreThoseOfTheFormat() throws {
+      let folder = try TemporaryFolder()
+      let result = try Command.run([
+        "score", Fixture.path("golden/mlp_tanh.bin"), "--output", folder.path("report"), "--quiet",
+      ])
+      #expect(result.status == 0)
+      #expect(result.error == "")
+      for (name, columns) in Self.columns {
+        let text = try String(contentsOfFile: folder.path("report/\(name).csv"), encoding: .utf8)
+        #expect(text.components(separatedBy: "\r\n").first == columns, "\(name)")
+      }
+      #expect(
+        try FileManager.default.contentsOfDirectory(atPath: folder.path("report")).sorted()
+          == ["batches.csv", "cg.csv", "run.json", "scores.csv", "summary.csv"])
+    }
+
+    @Test(arguments: ["mlp_tanh", "cnn_small", "mse_mlp", "tokens_ignore"])
+    func numbersAreThoseOfTheGoldenCase(_ name: String) throws {
+      let folder = try TemporaryFolder()
+      let golden = try Fixture.json("golden/\(name).json")
+      let scores = try #require(golden["scores"] as? [[String: Any]])
+      let dampings = Set(scores.compactMap { $0["damping"] as? Double }).sorted()
+      let result = try Command.run([
+        "score", Fixture.path("golden/\(name).bin"), "--reference", "dense", "--precision",
+        "float64", "--methods", "sgd,ef,ief,sf,ng", "--damping",
+        dampings.map { "\($0)" }.joined(separator: ","), "--output",
+        folder.path("report"),
+      ])
+      #expect(result.status == 0, "\(result.error)")
+      let rows = try csvRows(folder.path("report/scores.csv"))
+      var compared = 0
+      for score in scores {
+        let method = try #require(score["method"] as? String)
+        let damping = score["damping"] as? Double
+        let row = try #require(
+          rows.first { $0["method"] == method && $0["damping"].flatMap(Double.init) == damping },
+          "no row \(method) at \(String(describing: damping))")
+        let gamma = try #require(Double(row["gamma"]!))
+        let expected = try #require(score["gamma"] as? Double)
+        let tolerance = try #require(score["rtol64"] as? Double)
+        // Above this the case itself does not determine the number.
+        guard tolerance < 0.05 else { continue }
+        compared += 1
+        #expect(
+          abs(gamma - expected) <= tolerance * expected, "\(method) at \(damping ?? 0): \(gamma)")
+      }
+      #expect(compared > 5)
+      let reference = try #require(golden["reference"] as? [String: Any])
+      let best = try #require(reference["gamma"] as? Double)
+      let row = try #require(rows.last { $0["method"] == "ng" && $0["damping"] == "" })
+      #expect(
+        abs(Double(row["gamma"]!)! - best) <= (reference["rtol64"] as? Double ?? 0) * best)
+      let batch = try #require(try csvRows(folder.path("report/batches.csv")).first)
+      let loss = try #require(golden["loss"] as? Double)
+      // Sums of a few dozen terms in double.
+      #expect(abs(Double(batch["loss"]!)! - loss) <= 1e-12 * loss)
+    }
+
+    @Test func bytesDependNeitherOnThreadsNorOnTheRun() throws {
+      let folder = try TemporaryFolder()
+      let runs = [("a", "1"), ("b", "2"), ("c", "1")]
+      for (name, threads) in runs {
+        let result = try Command.run([
+          "score", Fixture.path("digits/epoch-03.bin"), Fixture.path("digits/epoch-00.bin"),
+          "--data", Fixture.path("digits/digits.safetensors"), "--batch-size", "24", "--batches",
+          "2", "--cg-iterations", "5", "--threads", threads, "--output", folder.path(name),
+        ])
+        #expect(result.status == 0, "\(result.error)")
+      }
+      for table in ["scores", "batches", "cg", "summary"] {
+        let texts = try runs.map { try Self.withoutSeconds(folder.path("\($0.0)/\(table).csv")) }
+        #expect(texts[0] == texts[1], "\(table): 1 and 2 threads")
+        #expect(texts[0] == texts[2], "\(table): two runs")
+      }
+    }
+
+    /// Seconds are the last column where there are any.
+    private static func withoutSeconds(_ path: String) throws -> [String] {
+      let lines = try String(contentsOfFile: path, encoding: .utf8).components(separatedBy: "\r\n")
+      guard lines[0].hasSuffix(",seconds") else { return lines }
+      return lines.map { $0.components(separatedBy: ",").dropLast().joined(separator: ",") }
+    }
+
+    @Test func summaryHasMeanAndDeviationOfTheScores() throws {
+      let folder = try TemporaryFolder()
+      let result = try Command.run([
+        "score", Fixture.path("digits/epoch-03.bin"), "--data",
+        Fixture.path("digits/digits.safetensors"), "--batch-size", "16", "--batches", "3",
+        "--methods", "ief", "--reference", "none", "--output", folder.path("r"), "--csv",
+        folder.path("s.csv"), "--format", "csv",
+      ])
+      #expect(result.status == 0, "\(result.error)")
+      // The same rows in all three places.
+      #expect(result.output == (try String(contentsOfFile: folder.path("s.csv"), encoding: .utf8)))
+      let gammas = try csvRows(folder.path("r/scores.csv")).map { Double($0["gamma"]!)! }
+      #expect(gammas.count == 3)
+      let mean = gammas.reduce(0, +) / 3
+      let deviation = (gammas.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / 2).squareRoot()
+      let row = try #require(try csvRows(folder.path("r/summary.csv")).first)
+      // Another order of additions: a few ulps.
+      #expect(abs(Double(row["gamma_mean"]!)! - mean) <= 1e-14 * mean)
+      #expect(abs(Double(row["gamma_std"]!)! - deviation) <= 1e-12 * mean)
+      #expect(row["batches"] == "3")
+      #expect(row["efficiency_mean"] == "", "without a reference there is none")
+    }
+
+    @Test func runRecordTracesTheNumbers() throws {
+      let folder = try TemporaryFolder()
+      let checkpoint = Fixture.path("golden/mlp_tanh.bin")
+      let result = try Command.run([
+        "score", checkpoint, "--cg-iterations", "2", "--output", folder.path("r"), "--format",
+        "json",
+      ])
+      #expect(result.status == 0)
+      let printed = try #require(
+        try JSONSerialization.jsonObject(with: Data(result.output.utf8)) as? [String: Any])
+      let file = try Data(contentsOf: folder.url.appendingPathComponent("r/run.json"))
+      let run = try #require(try JSONSerialization.jsonObject(with: file) as? [String: Any])
+      #expect(NSDictionary(dictionary: printed["run"] as! [String: Any]).isEqual(to: run))
+      #expect(
+        Set(printed.keys) == ["run", "scores", "batches", "cg", "summary"])
+      #expect((printed["scores"] as? [[String: Any]])?.count == 5)
+      #expect((run["command"] as? [String])?[2] == checkpoint)
+      let files = try #require(run["files"] as? [[String: Any]])
+      #expect(files.count == 1)
+      #expect(files[0]["bytes"] as? Int == 2984)
+      // sha256sum fixtures/golden/mlp_tanh.bin
+      #expect(
+        files[0]["sha256"] as? String
+          == "6add7f9c653730d99dad9158edc2053c3ebac547d8bd270122d2a05961dc9448")
+      let notes = try #require(run["notes"] as? [String])
+      #expect(notes.contains { $0.contains("the reference did not converge") })
+      let start = try #require(run["start"] as? String)
+      let style = Date.ISO8601FormatStyle(includingFractionalSeconds: true)
+      #expect(try abs(style.parse(start).timeIntervalSinceNow) < 600)
+    }
+
+    @Test func anOldReportIsReplacedAsAWhole() throws {
+      let folder = try TemporaryFolder()
+      let base = ["score", Fixture.path("golden/mlp_tanh.bin"), "--output", folder.path("r")]
+      #expect(try Command.run(base).status == 0)
+      #expect(try !csvRows(folder.path("r/cg.csv")).isEmpty)
+      #expect(try Command.run(base + ["--reference", "none"]).status == 0)
+      #expect(try csvRows(folder.path("r/cg.csv")).isEmpty, "no trace of the earlier run is left")
+    }
+  }
+
+  @Suite struct ReferenceTests {
+    @Test(arguments: ["cg", "dense"], ["float32", "float64"])
+    func writtenDirectionScoresLikeTheReference(_ kind: String, _ precision: String) throws {
+      // A convolution: its order in the file is not that of the engine.
+      let checkpoint = Fixture.path("golden/cnn_small.bin")
+      let folder = try TemporaryFolder()
+      let direction = folder.path("mine.safetensors")
+      let common = ["--precision", precision, "--reference", kind]
+      let written = try Command.run(["reference", checkpoint, "-o", direction] + common)
+      #expect(written.status == 0, "\(written.error)")
+      let archive = try TensorArchive.open(direction)
+      #expect(archive.tensors["c2.weight"]?.shape == [6, 4, 3, 3])
+      #expect(archive.tensors["c2.weight"]?.dtype == (precision == "float32" ? .f32 : .f64))
+      #expect(archive.metadata["reference"] == kind)
+      #expect(try folder.content.contains("mine.csv") == (kind == "cg"))
+
+      let scored = try Command.run(
+        ["score", checkpoint, "--updates", direction, "--output", folder.path("r")] + common)
+      #expect(scored.status == 0, "\(scored.error)")
+      let rows = try csvRows(folder.path("r/scores.csv"))
+      let mine = try #require(rows.first { $0["method"] == "update:mine" })
+      let reference = try #require(rows.first { $0["method"] == "ng" })
+      let (found, expected) = (Double(mine["gamma"]!)!, Double(reference["gamma"]!)!)
+      // The dense reference is scored in double, its file in single precision.
+      #expect(abs(found - expected) <= (precision == "float32" ? 1e-6 : 1e-14) * expected)
+      // Rounding of the cosine itself.
+      #expect(abs(Double(mine["cosine_reference"]!)! - 1) < 1e-6)
+    }
+
+    @Test func traceIsThatOfTheReport() throws {
+      let folder = try TemporaryFolder()
+      let checkpoint = Fixture.path("golden/mlp_tanh.bin")
+      #expect(try Command.run(["reference", checkpoint, "-o", folder.path("ng.bin")]).status == 0)
+      #expect(try Command.run(["score", checkpoint, "--output", folder.path("r")]).status == 0)
+      let traces = try [folder.path("ng.csv"), folder.path("r/cg.csv")].map { path in
+        try csvRows(path).map { row in row.filter { $0.key != "seconds" } }
+      }
+      #expect(!traces[0].isEmpty)
+      #expect(traces[0] == traces[1])
+    }
+  }
+
+  @Suite struct InspectAndCheckTests {
+    @Test func inspectTellsEveryParameter() throws {
+      let text = try Command.run([
+        "inspect", Fixture.path("golden/cnn_small.bin"), "--trainable", "c*.weight",
+      ])
+      #expect(text.status == 0)
+      try expectSnapshot(
+        text.output.replacingOccurrences(of: Fixture.root.path, with: "FIXTURES"), "inspect")
+      let json = try Command.run([
+        "inspect", Fixture.path("golden/cnn_small.bin"), "--trainable", "c*.weight", "--json",
+      ])
+      try expectSnapshot(
+        json.output.replacingOccurrences(of: Fixture.root.path, with: "FIXTURES"), "inspect-json")
+    }
+
+    @Test func checkPassesOnAGoldenCheckpoint() throws {
+      let result = try Command.run([
+        "check", Fixture.path("golden/cnn_small.bin"), "--precision", "float64",
+      ])
+      #expect(result.status == 0, "\(result.output)")
+      #expect(result.output.contains("all 7 checks passed"))
+    }
+  }
+
+  @Suite struct TableTests {
+    @Test(arguments: [
+      ("one-batch", ["--reference", "dense", "--batch-size", "16"]),
+      ("not-converged", ["--cg-iterations", "3"]),
+      ("several-batches", ["--batch-size", "8", "--batches", "3", "--cg-iterations", "2"]),
+      ("no-reference", ["--reference", "none", "--methods", "ief,ef"]),
+      (
+        "below-rounding",
+        [
+          Fixture.path("digits/epoch-40.bin"), "--data", Fixture.path("digits/digits.safetensors"),
+          "--batch-size", "32", "--batches", "3", "--damping", "0,0.1", "--methods", "ef",
+          "--reference", "none",
+        ]
+      ),
+    ])
+    func tableReadsAsRecorded(_ name: String, _ options: [String]) throws {
+      let result = try Command.run(
+        ["score", Fixture.path("digits/epoch-20.bin"), "--quiet"] + options)
+      #expect(result.status == 0, "\(result.error)")
+      #expect(result.error == "")
+      let lines = result.output.components(separatedBy: "\n")
+      // A path is as long as it is.
+      #expect(
+        lines.allSatisfy { $0.count <= 80 || $0.hasSuffix(".bin") }, "\(result.output)")
+      try expectSnapshot(Self.withoutNumbers(result.output), "table-" + name)
+    }
+
+    /// Words and columns only: numbers are `#`, and what depends on their widths, spaces and the
+    /// ends of wrapped lines, is one space.
+    private static func withoutNumbers(_ text: String) -> String {
+      text.replacingOccurrences(of: Fixture.root.path, with: "FIXTURES")
+        .replacing(/[0-9]+([.,][0-9]+)*(e[-+][0-9]+)?/, with: "#")
+        .replacing(/\n?[ ]+/, with: " ").replacing(/-{2,}/, with: "--")
+    }
+  }
+}

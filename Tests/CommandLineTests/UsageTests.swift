@@ -1,0 +1,71 @@
+import Foundation
+import Testing
+
+extension CommandLineTests {
+  /// Wrong usage: exit code 64 before anything is read, and a text that says what, where and how.
+  @Suite struct UsageTests {
+    struct Case: CustomTestStringConvertible, Sendable {
+      var name: String
+      var arguments: [String]
+      var testDescription: String { name }
+    }
+
+    static let cases = [
+      Case(name: "no-command-of-this-name", arguments: ["scores"]),
+      Case(name: "no-checkpoint", arguments: ["score"]),
+      Case(name: "unknown-option", arguments: ["score", "x.bin", "--treads", "2"]),
+      Case(name: "unknown-method", arguments: ["score", "x.bin", "--methods", "sgd,iefs"]),
+      Case(name: "unlike-any-method", arguments: ["score", "x.bin", "--methods", "shampoo"]),
+      Case(name: "empty-method", arguments: ["score", "x.bin", "--methods", "sgd,,ef"]),
+      Case(name: "negative-damping", arguments: ["score", "x.bin", "--damping", "-1e-3"]),
+      Case(name: "no-damping", arguments: ["score", "x.bin", "--damping", "rel:"]),
+      Case(name: "infinite-damping", arguments: ["score", "x.bin", "--damping", "1,inf"]),
+      Case(name: "zero-batch-size", arguments: ["score", "x.bin", "--batch-size", "0"]),
+      Case(name: "zero-batches", arguments: ["score", "x.bin", "--batches", "0"]),
+      Case(name: "zero-threads", arguments: ["score", "x.bin", "--threads", "0"]),
+      Case(name: "too-many-threads", arguments: ["check", "x.bin", "--threads", "5000"]),
+      Case(name: "negative-threads", arguments: ["score", "x.bin", "--threads", "-2"]),
+      Case(name: "zero-draws", arguments: ["score", "x.bin", "--mc-samples", "0"]),
+      Case(
+        name: "zero-iterations", arguments: ["reference", "x", "-o", "y", "--cg-iterations", "0"]),
+      Case(name: "negative-tolerance", arguments: ["score", "x.bin", "--cg-tolerance", "-1"]),
+      Case(name: "nan-gap", arguments: ["score", "x.bin", "--cg-gap", "nan"]),
+      Case(name: "infinite-cg-damping", arguments: ["score", "x.bin", "--cg-damping", "inf"]),
+      Case(name: "cosine-above-one", arguments: ["score", "x.bin", "--drop-duplicates", "1.5"]),
+      Case(name: "unknown-unit", arguments: ["score", "x.bin", "--memory", "8XB"]),
+      Case(name: "no-amount", arguments: ["score", "x.bin", "--memory", "GB"]),
+      Case(name: "zero-memory", arguments: ["score", "x.bin", "--memory", "0"]),
+      Case(name: "negative-memory", arguments: ["score", "x.bin", "--memory", "-1GB"]),
+      Case(name: "endless-memory", arguments: ["score", "x.bin", "--memory", "9999999999TB"]),
+      Case(name: "unknown-precision", arguments: ["score", "x.bin", "--precision", "half"]),
+      Case(name: "unknown-reference", arguments: ["score", "x.bin", "--reference", "exact"]),
+      Case(name: "no-solver", arguments: ["reference", "x", "-o", "y", "--reference", "none"]),
+      Case(name: "quiet-and-verbose", arguments: ["score", "x.bin", "--quiet", "--verbose"]),
+      Case(name: "trace-over-direction", arguments: ["reference", "x.bin", "-o", "y.csv"]),
+      Case(name: "no-output", arguments: ["reference", "x.bin"]),
+      Case(name: "no-number", arguments: ["score", "x.bin", "--batch-size", "many"]),
+      Case(name: "negative-seed", arguments: ["score", "x.bin", "--seed", "-1"]),
+    ]
+
+    @Test(arguments: cases) func wrongUsageIsToldApart(_ test: Case) throws {
+      let result = try Command.run(test.arguments)
+      #expect(result.status == 64, "\(result.error)")
+      #expect(result.output == "")
+      #expect(result.error.hasPrefix("error: "))
+      try expectSnapshot(result.error, "usage-" + test.name)
+    }
+
+    @Test(arguments: [
+      ("8GB", 8_000_000_000), ("512mb", 512_000_000), ("1 GiB", 1 << 30), ("1.5KiB", 1536),
+      ("123456", 123456), ("7B", 7),
+    ])
+    func memoryIsReadInEveryForm(_ text: String, _ bytes: Int) throws {
+      let result = try Command.run([
+        "score", Fixture.path("golden/toy_logistic.bin"), "--memory", text, "--format", "json",
+        "--threads", "1", "--reference", "none",
+      ])
+      #expect(result.status == 0, "\(result.error)")
+      #expect(result.output.contains("\"memory\": \(bytes),"))
+    }
+  }
+}
