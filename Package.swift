@@ -23,7 +23,7 @@ let package = Package(
     // Zip archives (npz).
     .systemLibrary(name: "CLibZip", pkgConfig: "libzip", providers: [.apt(["libzip-dev"])]),
     // Vector loops that BLAS does not have, in C with run-time dispatch.
-    .target(name: "CKernels", exclude: ["README.md", "coefficients.py"]),
+    .target(name: "CKernels", exclude: ["README.md", "coefficients.py", "references.py"]),
     // Scalars, vectors, kernels, worker threads, counter-based random numbers.
     .target(
       name: "TensorModule", dependencies: ["COpenBLAS", "CKernels"], exclude: ["README.md"]),
@@ -53,13 +53,14 @@ let package = Package(
       dependencies: [
         "Curvature", "Updates", "Metrics", "Models", "Checkpoints",
         .product(name: "Crypto", package: "swift-crypto"),
-      ]),
+      ], exclude: ["README.md"]),
     // The command.
     .executableTarget(
       name: "eval-cli",
       dependencies: [
-        "ApproxEval", .product(name: "ArgumentParser", package: "swift-argument-parser"),
-      ]),
+        "ApproxEval", "Checkpoints", "HessianFree", "Updates",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ], exclude: ["README.md"]),
     // Tests mirror the targets.
     .testTarget(name: "TensorModuleTests", dependencies: ["TensorModule", "CKernels"]),
     .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints"]),

@@ -88,13 +88,20 @@ public struct Evaluation: Sendable {
   package func problem<S: EngineScalar>(
     _ checkpoint: LoadedCheckpoint, batch: Int, _: S.Type
   ) throws -> BatchProblem<S> {
+    try problem(checkpoint, batch: batch, parameters: checkpoint.parameters(S.self))
+  }
+
+  /// The same at other parameters than the checkpoint's.
+  package func problem<S: EngineScalar>(
+    _ checkpoint: LoadedCheckpoint, batch: Int, parameters: ParameterStore<S>
+  ) throws -> BatchProblem<S> {
     let source = try source(checkpoint)
     return try BatchProblem(
-      checkpoint, parameters: checkpoint.parameters(S.self),
+      checkpoint, parameters: parameters,
       batch: source.reader.read(source.samples(batch), S.self), pool: pool)
   }
 
-  private func source(_ checkpoint: LoadedCheckpoint) throws -> BatchSource {
+  func source(_ checkpoint: LoadedCheckpoint) throws -> BatchSource {
     let data =
       if let file = options.dataFile { try DataFile.open(file) } else {
         try checkpoint.file.batchData()

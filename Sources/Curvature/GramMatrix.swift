@@ -143,7 +143,8 @@ extension PerSampleGradients {
     _ factors: Factorization, inputs: UnsafePointer<S>, rows: Vector<S>
   ) -> [Double] {
     let (inCount, outCount, positions) = (factors.inputs, factors.outputs, factors.positions)
-    let block = max(1, min(outCount, tileScalars / max(count * inCount, 1)))
+    // Products with fewer than 16 rows run far below the rate of larger ones.
+    let block = min(outCount, max(16, tileScalars / max(count * inCount, 1)))
     let tiles = (outCount + block - 1) / block
     return symmetricSum(tiles: tiles, width: block * inCount) { tile, width, target, scratch in
       let begin = tile * block

@@ -21,10 +21,11 @@ package struct Schedule: Sendable {
   init(samples: Int, rowsPerSample: Int, accumulatorCount: Int) {
     self.samples = samples
     // Below about 64 rows OpenBLAS spends its time on packing the weights; above a few hundred
-    // nothing is gained and the chunk leaves the cache. At least two chunks keep two cores busy.
-    let rows = 64
-    let wanted = max(samples * max(rowsPerSample, 1) / rows, 2)
-    let count = max(1, min(samples, wanted))
+    // nothing is gained and the chunk leaves the cache. At least two chunks, and then multiples
+    // of four, keep any usual number of cores evenly busy.
+    let rows = 256
+    let wanted = samples * max(rowsPerSample, 1) / rows
+    let count = min(samples, wanted <= 2 ? 2 : (wanted + 3) / 4 * 4)
     chunks = Schedule.split(samples, into: count).map { Chunk(first: $0.lowerBound, count: $0.count) }
     // Lanes only cost memory and the time to add them up: fewer where they are long.
     let affordable = max(2, (1 << 26) / max(accumulatorCount, 1))

@@ -4,28 +4,90 @@ import GraphModule
 /// A model of a checkpoint: its program, and what its files may carry beside the parameters.
 package struct Model: Sendable {
   package let graph: Graph
-  /// `sequential`, as in the checkpoint.
+  /// `sequential`, `vit` or `t5`, as in the checkpoint.
   package let type: String
   /// Tensors of a state_dict that no computation reads, such as `num_batches_tracked`.
   package let unreadTensors: Set<String>
+  /// The parameters that an adapter brings or trains; `nil` without one.
+  package let adapted: Set<String>?
+  /// How a sequence-to-sequence model reads labels and masks; `nil` for others.
+  package let sequence: SequenceRule?
+
+  package static let types = ["sequential", "vit", "t5"]
 
   /// Builds the model that `description` (the checkpoint's `model`) describes.
   ///
+  /// - Parameter data: For models whose graph depends on lengths.
   /// - Throws: `CheckpointError` naming the place in the description.
-  package init(_ description: JSONValue) throws(CheckpointError) {
+  package init(_ description: JSONValue, data: DataFile? = nil) throws(CheckpointError) {
     let type = try description["type"].string()
     switch type {
     case "sequential": self = try SequentialBuilder.build(description)
+    case "vit", "t5":
+      try description.requireKeys(in: ["type", "config", "adapter"])
+      try self.init(
+        type: type, config: description["config"],
+        adapter: description["adapter"].exists ? description["adapter"] : nil, data: data)
     default:
       throw CheckpointError(
-        .unknownName(what: "model type", found: type, known: ["sequential"]),
+        .unknownName(what: "model type", found: type, known: Model.types),
         at: .init(file: description.file))
     }
   }
 
-  init(graph: Graph, type: String, unreadTensors: Set<String>) {
+  /// Builds a Hugging Face model from its configuration and, optionally, a PEFT configuration.
+  package init(
+    type: String, config: JSONValue, adapter: JSONValue?, data: DataFile?
+  ) throws(CheckpointError) {
+    var peft: Adapter?
+    if let adapter { peft = try Adapter(adapter) }
+    switch type {
+    case "vit": self = try ViTBuilder.build(config, adapter: peft)
+    case "t5":
+      var shape = DataShape.nominal
+      if let data { shape = try DataShape(data) }
+      self = try T5Builder.build(config, adapter: peft, data: shape)
+    default:
+      throw CheckpointError(
+        .unknownName(what: "model_type", found: type, known: ["vit", "t5"]),
+        at: .init(file: config.file))
+    }
+  }
+
+  init(
+    graph: Graph, type: String, unreadTensors: Set<String>, adapted: Set<String>? = nil,
+    sequence: SequenceRule? = nil
+  ) {
     self.graph = graph
     self.type = type
     self.unreadTensors = unreadTensors
+    self.adapted = adapted
+    self.sequence = sequence
+  }
+}
+
+/// How a sequence-to-sequence model reads its data: which label columns are scored positions of
+/// the graph, how labels become the decoder's input (shifted right, -100 replaced), and how many
+/// virtual tokens the mask does not know of.
+package struct SequenceRule: Sendable, Equatable {
+  /// Columns of the labels, one for each position of the graph.
+  package let labelColumns: [Int]
+  /// Columns that the labels have.
+  package let labelLength: Int
+  /// The input that is made from the labels.
+  package let decoderInput: String
+  package let decoderStart: Int
+  package let padding: Int
+  /// Positions that are not scored, put in front of the labels.
+  package let labelPrefix: Int
+  /// The input that says which tokens count; all do where the data have none.
+  package let mask: String
+  /// Visible tokens put in front of the mask.
+  package let maskPrefix: Int
+
+  /// The decoder's input for one sample's labels.
+  package func decoderTokens(_ labels: [Int64]) -> [Int32] {
+    let all = [Int64](repeating: -100, count: labelPrefix) + labels
+    return [Int32(decoderStart)] + all.dropLast().map { $0 == -100 ? Int32(padding) : Int32($0) }
   }
 }

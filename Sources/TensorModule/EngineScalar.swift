@@ -2,7 +2,7 @@ import CKernels
 
 /// The two precisions in which the engine runs. Reductions, Gram matrices and inner products are
 /// taken in double in either.
-public protocol EngineScalar: BinaryFloatingPoint, Codable, Sendable where Self: SIMDScalar {
+public protocol EngineScalar: BinaryFloatingPoint, BitwiseCopyable, Sendable {
   /// How the C kernels name this precision.
   static var kernelType: ck_dtype { get }
 }

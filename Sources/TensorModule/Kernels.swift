@@ -136,6 +136,20 @@ public enum Kernels {
     }
   }
 
+  // MARK: Attention
+
+  public static func softmax<S: EngineScalar>(
+    _ scores: Out<S>, bias: In<S>?, mask: In<Int32>?, rows: Int, columns: Int
+  ) {
+    ck_softmax(S.kernelType, bias, mask, rows, columns, scores)
+  }
+
+  public static func softmaxDerivative<S: EngineScalar>(
+    _ p: In<S>, _ x: Out<S>, rows: Int, columns: Int, scale: Double
+  ) {
+    ck_softmax_derivative(S.kernelType, p, rows, columns, scale, x)
+  }
+
   // MARK: Conversion
 
   public static func toDouble<S: EngineScalar>(_ x: In<S>, _ y: Out<Double>, count: Int) {

@@ -87,6 +87,15 @@ package final class BatchGradients<S: EngineScalar> {
     }
   }
 
+  /// `|sum_row weights[row] g_row|_2` from the Gram matrix; rows without a weight have none.
+  package func norm(of weights: [Double]) -> Double {
+    var square = 0.0
+    for i in weights.indices where weights[i] != 0 {
+      for j in weights.indices { square += weights[i] * weights[j] * gram[i, j] }
+    }
+    return max(square, 0).squareRoot()
+  }
+
   private func solver(
     first: Int, count: Int, divisor: Double
   ) throws(LinearAlgebraError) -> DampedGramSolver {

@@ -5,10 +5,10 @@ import TensorModule
 /// gradients of k sampled labels per sample divided by sqrt(k). The factor 1/lambda of the
 /// Woodbury identity is left out: only the direction matters.
 ///
-/// For tiny lambda the difference cancels. `Ghat g` and the solve are in double, from the same
-/// Gram matrix, and the difference is taken in logit space, in double, before one backward pass:
-/// `d = J^T (u - sum_i c_i u_i)`. With at least as many sampled gradients as parameters the
-/// combination of logit gradients does not become small while its gradient does, so then
+/// d is a weighted sum of true and sampled per-sample gradients. For tiny lambda it cancels.
+/// `Ghat g` and the solve are in double and from the Gram matrix of the very rows that are summed,
+/// so the weights are right for these rows; where they cancel, the sum is in double too. With at
+/// least as many sampled gradients as parameters nothing but lambda may be left of g; then
 /// `lambda (Ghat^T Ghat + lambda I)^-1 g` is formed as it stands, where nothing cancels.
 package enum SampledFisher {
   package static func directions<S: EngineScalar>(
@@ -19,34 +19,17 @@ package enum SampledFisher {
     }
     let solver = try gradients.solverOfSampled()
     let target = gradients.sampledDotGradient
-    let lambdas = dampings.map { $0.lambda(largestDiagonal: gradients.largestSampledDiagonal) }
-    let samples = gradients.samples
     let root = Double(gradients.draws).squareRoot()
-    let ones = [Double](repeating: 1, count: samples)
-    let weights = lambdas.map { lambda in
-      let solution = solver.solve(target, lambda: lambda)
-      return [ones]
-        + (0..<gradients.draws).map { d in
-          solution[d * samples..<(d + 1) * samples].map { -$0 / root }
-        }
-    }
-    let logits = [gradients.output.gradient] + gradients.sampled
-    let linearization = gradients.linearization
-    let unit = powerOfTwo(
-      near: gradients.output.gradientSquares.reduce(0) { max($0, $1.squareRoot()) })
-    let vectors = lambdas.map { _ in Vector<S>(count: linearization.parameterCount) }
-    linearization.vjp(into: vectors) { chunk, cotangents in
-      let size = chunk.count * linearization.logitCount
-      for (r, weights) in weights.enumerated() {
-        gradients.output.writeCombination(
-          logits, weights: weights, chunk: chunk, unit: unit, to: cotangents + r * size)
-      }
-    }
-    return vectors.indices.map { i in
-      Direction(
-        method: .sf, damping: dampings[i], lambda: lambdas[i],
-        scaled: ScaledVector(vector: vectors[i], scale: unit),
-        isBelowRounding: solver.isBelowRounding(lambdas[i]))
+    let ones = [Double](repeating: 1, count: gradients.samples)
+    return dampings.map { damping in
+      let lambda = damping.lambda(largestDiagonal: gradients.largestSampledDiagonal)
+      let weights = ones + solver.solve(target, lambda: lambda).map { -$0 / root }
+      // A tenth left costs one digit.
+      let cancels = gradients.norm(of: weights) < 0.1 * gradients.norm(of: ones)
+      return Direction(
+        method: .sf, damping: damping, lambda: lambda,
+        scaled: gradients.perSample.weightedSums([weights], inDouble: cancels)[0],
+        isBelowRounding: solver.isBelowRounding(lambda))
     }
   }
 

@@ -153,9 +153,10 @@ private func solve<Scalar>(
     #expect(try largestRise(solve(problem, Float.self, single).trace) <= 1e-4)
   }
 
-  /// What LoRA models look like: the spectrum fades into rounding. 3000 iterations of a system that
-  /// converges in far fewer run into it, and a solver that wanders there shows it in gamma.
-  @Test(arguments: [4.0, 8, 12, 16], [UInt64(1), 2])
+  /// What LoRA models look like: the spectrum fades into rounding, where 3000 iterations run into
+  /// it, and a solver that wanders there shows it in gamma. (In float32 the dense matrices over 8
+  /// orders and more are indefinite by rounding alone.)
+  @Test(arguments: zip([4.0, 8, 12, 16], [UInt64(1), 2, 1, 2]))
   func gammaNeverRisesAtTheLevelOfRounding(orders: Double, seed: UInt64) throws {
     let problem = Problem.fading(rank: 60, zeros: 60, orders: orders, seed: seed)
     let double = ConjugateGradient(relativeTolerance: 1e-9, maxIterations: 3000)
@@ -172,17 +173,28 @@ private func solve<Scalar>(
       let resolution = Double(A.Scalar.ulpOfOne) * dot(x, x) / quadratic
       let lowest = result.trace.map(\.gamma).min() ?? .nan
       #expect(result.gamma <= lowest * (1 + limit + resolution), "\(kind), \(resolution)")
-      let least = 1 / dot(problem.rightHandSide, problem.minimumNormSolution).squareRoot()
-      print(
-        "EXP", A.self, orders, seed, result.stop.label, result.iterations, result.iterate,
-        result.checks.count, result.checks.filter(\.restarted).count, rise, "gamma/least",
-        result.gamma / least, "true", gamma(problem, x) / least, "lowest", lowest / least, "res",
-        resolution)
     }
     try check(problem.dense(Double.self), double, 1e-9)
     try check(problem.factored(Double.self), double, 1e-9)
     try check(problem.dense(Float.self), float, 1e-4)
     try check(problem.factored(Float.self), float, 1e-4)
+  }
+
+  /// Starting again at every drift beyond 10 x the tolerance ended at 1.09 and 1.04.
+  @Test func recurrenceThatStillGainsIsLeftAloneHoweverItDrifts() throws {
+    func ratio<A: LinearOperator>(_ problem: Problem, _ a: A, _ tolerance: Double) throws -> Double
+    {
+      let solver = ConjugateGradient(relativeTolerance: tolerance, maxIterations: 3000)
+      let result = try solver.solve(
+        a, rhs: problem.rightHandSide(A.Scalar.self), workspace: workspace(problem.dimension))
+      let least = 1 / dot(problem.rightHandSide, problem.minimumNormSolution).squareRoot()
+      return gamma(problem, result.x.array.map(Double.init)) / least
+    }
+    // Found 1.0019 and 1.0003; rounding of another machine decides the digits after.
+    let twelve = Problem.fading(rank: 60, zeros: 60, orders: 12, seed: 1)
+    #expect(try ratio(twelve, twelve.factored(Double.self), 1e-9) <= 1.01)
+    let eight = Problem.fading(rank: 60, zeros: 60, orders: 8, seed: 1)
+    #expect(try ratio(eight, eight.factored(Float.self), 1e-4) <= 1.01)
   }
 
   @Test func certificateStopsTheSolveOnceGammaIsWithinTheGap() throws {

@@ -107,6 +107,18 @@ void ck_normalize(ck_dtype t, const ck_normalization *s, const void *x, void *xh
 void ck_normalize_derivative(ck_dtype t, const ck_normalization *s, const void *xhat,
                              const double *rstd, const void *dx, void *out, int accumulate);
 
+// MARK: Attention
+
+// scores [rows, columns] becomes softmax(scores + bias) row by row; bias [rows, columns] or NULL;
+// mask [columns] or NULL, 0 where a key is hidden. A row without any key gets equal weights, as
+// with a mask that adds a large negative number.
+void ck_softmax(ck_dtype t, const void *bias, const int32_t *mask, size_t rows, size_t columns,
+                void *scores);
+// x = scale * D x with D = diag(p) - p p^T the derivative of softmax, row by row: symmetric, so
+// its jvp and its vjp.
+void ck_softmax_derivative(ck_dtype t, const void *p, size_t rows, size_t columns, double scale,
+                           void *x);
+
 // MARK: Losses  (z, q, u are in the precision t, everything else in double)
 //
 // Softmax cross-entropy over rows of C logits. labels[r] < 0 marks a row that is not scored: its

@@ -1,0 +1,32 @@
+# The few commands a contributor needs; each checks the set-up first. See README.md.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test lint bench
+
+# Own code is held to "no warnings"; the flag is the same everywhere so that nothing builds twice.
+STRICT := -Xswiftc -warnings-as-errors
+
+help: ## This list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+setup: ## Check for Swift 6.1 or newer, install missing Debian packages
+	@scripts/setup.sh
+
+build: setup ## Release build; the command is .build/release/eval-cli
+	swift build -c release --product eval-cli
+
+demo: build ## Score one network at six stages of its training
+	.build/release/eval-cli score fixtures/digits/epoch-*.bin --damping 1e-7
+
+test: setup ## Checksums of the fixtures, build without warnings, format, tests
+	cd fixtures && sha256sum --check --quiet SHA256SUMS
+	swift build --build-tests $(STRICT)
+	$(MAKE) --no-print-directory lint
+	swift test $(STRICT)
+
+lint: setup ## Check the format (swift format lint --strict)
+	swift format lint --strict --parallel --recursive Package.swift Sources Tests Benchmarks/Package.swift Benchmarks/Sources Benchmarks/Benchmarks
+
+bench: setup ## Time the engine against the machine's matrix products
+	swift run -c release --package-path Benchmarks report

@@ -1,0 +1,196 @@
+import Curvature
+import GraphModule
+import TensorModule
+
+/// One batch of one checkpoint, held ready so that single steps of the engine can be run alone, as
+/// often as a stopwatch likes.
+///
+/// ```swift
+/// let probe = try EngineProbe(checkpoint: "checkpoint.bin")
+/// let clock = ContinuousClock()
+/// let time = try clock.measure { try probe.run(.fisherVectorProduct) }
+/// ```
+///
+/// Parameters and batch are in memory, the forward pass is kept; files are not read again. A
+/// probe runs one step at a time.
+public final class EngineProbe {
+  /// What can be run.
+  public enum Step: String, CaseIterable, Sendable {
+    /// The forward pass, with all that the derivatives need kept.
+    case forward
+    /// `J v` for one direction.
+    case jvp
+    /// `J^T w` for one cotangent.
+    case vjp
+    /// `F v`, as every iteration of conjugate gradients needs it.
+    case fisherVectorProduct
+    /// The Gram matrix of the per-sample gradients of the true labels: the backward pass to the
+    /// outputs of the layers, and the products.
+    case gramMatrix
+    /// The whole batch as the options ask for it, forward pass included.
+    case batch
+  }
+
+  public let description: CheckpointDescription
+  /// N
+  public let samples: Int
+  public let options: EvaluationOptions
+  private let program: Program
+  private let engine: any ProbeEngine
+
+  /// Reads the checkpoint and the first batch that `options` ask for, and runs the forward pass.
+  public init(
+    checkpoint path: String, options: EvaluationOptions = EvaluationOptions()
+  ) throws(EvaluationError) {
+    let evaluation = Evaluation(options)
+    let (checkpoint, engine) = try evaluating {
+      let checkpoint = try LoadedCheckpoint(path: path, trainable: options.trainable)
+      let engine: any ProbeEngine =
+        switch options.precision {
+        case .float32: try TypedProbe<Float>(checkpoint, evaluation)
+        case .float64: try TypedProbe<Double>(checkpoint, evaluation)
+        }
+      return (checkpoint, engine)
+    }
+    description = checkpoint.description
+    self.options = options
+    samples = engine.samples
+    program = checkpoint.program
+    self.engine = engine
+  }
+
+  /// Runs one step; its result is dropped.
+  public func run(_ step: Step) throws(EvaluationError) {
+    try evaluating { try engine.run(step) }
+  }
+
+  /// Operations in the matrix products of a step, multiplications and additions counted apart;
+  /// element-wise work and the solves of size N are left out.
+  ///
+  /// The count belongs to the step, not to this engine: every direction is explicit and scored by
+  /// a jvp of its own. An engine that finds a short cut may spend less.
+  ///
+  /// - Returns: `nil` for a batch with a reference solve, whose products are not known
+  ///   beforehand, or with methods other than sgd, ef, ief and sf.
+  public func productOperations(_ step: Step) -> Double? {
+    let counts = ProductCounts(program, samples: samples)
+    switch step {
+    case .forward: return counts.forward
+    case .jvp: return counts.jvp
+    case .vjp: return counts.vjp
+    case .fisherVectorProduct: return counts.jvp + counts.vjp
+    case .gramMatrix: return counts.inputs + counts.gram(draws: 1)
+    case .batch:
+      guard options.reference == .none else { return nil }
+      return counts.batch(
+        methods: options.methods, dampings: options.dampings.count,
+        draws: options.monteCarloSamples ?? max(engine.storedDraws, 1))
+    }
+  }
+
+  /// One product of two square matrices of the engine's precision on every thread at the same
+  /// time: the rate that the products of the steps could run at.
+  ///
+  /// - Returns: The operations it took: `2 size^3` for each thread.
+  @discardableResult
+  public func runSquareProducts(size: Int) -> Double {
+    engine.squareProducts(size: size)
+    return 2 * Double(size) * Double(size) * Double(size) * Double(options.threads)
+  }
+
+  /// What OpenBLAS says of its own build.
+  public static var buildOfBLAS: String { BLAS.buildDescription }
+}
+
+// MARK: - In one precision
+
+private protocol ProbeEngine {
+  var samples: Int { get }
+  var storedDraws: Int { get }
+  func run(_ step: EngineProbe.Step) throws
+  func squareProducts(size: Int)
+}
+
+private final class TypedProbe<S: EngineScalar>: ProbeEngine {
+  private let checkpoint: LoadedCheckpoint
+  private let options: EvaluationOptions
+  private let source: BatchSource
+  private let parameters: ParameterStore<S>
+  private let batch: BatchReader.Batch<S>
+  private let pool: WorkerPool
+  private let problem: BatchProblem<S>
+  private let direction: Vector<S>
+  private let result: Vector<S>
+  private var factors: [Vector<S>] = []
+
+  init(_ checkpoint: LoadedCheckpoint, _ evaluation: Evaluation) throws {
+    self.checkpoint = checkpoint
+    options = evaluation.options
+    source = try evaluation.source(checkpoint)
+    pool = WorkerPool(threads: options.threads)
+    parameters = try checkpoint.parameters(S.self)
+    batch = try source.reader.read(source.samples(0), S.self)
+    problem = try BatchProblem(checkpoint, parameters: parameters, batch: batch, pool: pool)
+    let count = problem.linearization.parameterCount
+    direction = Vector(count: count)
+    result = Vector(count: count)
+    var random = CounterRandom(seed: options.seed, batch: 0, sample: 0, stream: .vectors)
+    for i in 0..<count { direction[i] = S(random.normal()) }
+  }
+
+  var samples: Int { problem.linearization.samples }
+  var storedDraws: Int { problem.storedDraws.count }
+
+  func run(_ step: EngineProbe.Step) throws {
+    let linearization = problem.linearization
+    switch step {
+    case .forward:
+      _ = Linearization(
+        program: checkpoint.program, parameters: parameters, inputs: batch.inputs, pool: pool)
+    case .jvp: linearization.jvp([direction]) { _, _ in }
+    case .vjp: linearization.vjp(into: [result], writeGradient)
+    case .fisherVectorProduct:
+      _ = try FisherOperator(linearization, problem.output).apply(direction, into: result)
+    case .gramMatrix:
+      let ones = [Double](repeating: 1, count: samples)
+      _ = linearization.perSampleGradients(draws: 1, scales: ones, writeGradient).gramMatrix()
+    case .batch: try runBatch()
+    }
+  }
+
+  private func runBatch() throws {
+    let problem = try BatchProblem(checkpoint, parameters: parameters, batch: batch, pool: pool)
+    let evaluation = BatchEvaluation(
+      options: options, checkpoint: checkpoint, problem: problem, batch: 0,
+      doubleProblem: { [self] in
+        try BatchProblem(
+          checkpoint, parameters: checkpoint.parameters(Double.self),
+          batch: source.reader.read(source.samples(0), Double.self), pool: pool)
+      }, updates: [:])
+    _ = try evaluation.run()
+  }
+
+  /// The logit gradient of every sample.
+  private func writeGradient(chunk: Schedule.Chunk, to cotangents: UnsafeMutablePointer<S>) {
+    let ones = [Double](repeating: 1, count: samples)
+    ones.withUnsafeBufferPointer {
+      problem.output.write(
+        problem.output.gradient, chunk: chunk, units: $0.baseAddress!, to: cotangents)
+    }
+  }
+
+  func squareProducts(size: Int) {
+    if factors.first?.count != size * size {
+      factors = (0..<3 * pool.threads).map { place in
+        let factor = Vector<S>(count: size * size)
+        for i in 0..<factor.count { factor.pointer[i] = S((i + place) % 7) - 3 }
+        return factor
+      }
+    }
+    pool.run(pool.threads) { task, _ in
+      let (a, b, c) = (factors[3 * task], factors[3 * task + 1], factors[3 * task + 2])
+      BLAS.gemm(
+        m: size, n: size, k: size, a.pointer, lda: size, b.pointer, ldb: size, c.pointer, ldc: size)
+    }
+  }
+}

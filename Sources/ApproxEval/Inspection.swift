@@ -1,0 +1,132 @@
+import Checkpoints
+import Foundation
+
+/// What is in a checkpoint, as far as its headers and its model tell; no number is read.
+public struct Inspection: Sendable, Equatable {
+  /// A tensor of the file.
+  public struct Tensor: Sendable, Equatable {
+    public var name: String
+    public var shape: [Int]
+    /// As in safetensors: `F32`.
+    public var dtype: String
+    public var count: Int
+  }
+
+  public struct Parameter: Sendable, Equatable {
+    public var tensor: Tensor
+    public var isTrainable: Bool
+    /// Stored statistics: read, never trained.
+    public var isBuffer: Bool
+  }
+
+  /// One step of the model's program.
+  public struct Layer: Sendable, Equatable {
+    public var name: String
+    /// Scalars of its output for one sample.
+    public var outputs: Int
+    /// Names of the parameters that it reads.
+    public var parameters: [String]
+  }
+
+  public struct Update: Sendable, Equatable {
+    public var name: String
+    public var tensors: Int
+  }
+
+  public var description: CheckpointDescription
+  public var fileSize: Int
+  /// Samples of the batch, `nil` if the file carries none.
+  public var samples: Int?
+  /// Tensors of the batch, by name.
+  public var batch: [Tensor]
+  public var layers: [Layer]
+  /// In the order of the model.
+  public var parameters: [Parameter]
+  public var updates: [Update]
+
+  /// - Parameter trainable: Patterns that replace the file's own, unless empty.
+  public init(checkpoint path: String, trainable: [String] = []) throws(EvaluationError) {
+    self = try evaluating { try Inspection(LoadedCheckpoint(path: path, trainable: trainable)) }
+  }
+
+  private init(_ checkpoint: LoadedCheckpoint) throws(CheckpointError) {
+    let (file, program) = (checkpoint.file, checkpoint.program)
+    description = checkpoint.description
+    fileSize = try MappedFile(path: file.path).bytes.count
+    samples = try file.batchData()?.count
+    batch = file.batch.sorted { $0.key < $1.key }.map { Tensor($0.key, $0.value) }
+    let specs = program.graph.parameters
+    layers = program.graph.nodes.map { node in
+      Layer(
+        name: node.name, outputs: node.size,
+        parameters: node.parameters.map { specs[$0.index].name })
+    }
+    var parameters: [Parameter] = []
+    for (spec, offset) in zip(specs, program.offsets) {
+      parameters.append(
+        Parameter(
+          tensor: Tensor(spec.name, try file.parameter(spec.name)), isTrainable: offset != nil,
+          isBuffer: spec.isBuffer))
+    }
+    self.parameters = parameters
+    updates = file.updates.sorted { $0.key < $1.key }.map {
+      Update(name: $0.key, tensors: $0.value.count)
+    }
+  }
+}
+
+extension Inspection.Tensor {
+  fileprivate init(_ name: String, _ tensor: StoredTensor) {
+    self.init(
+      name: name, shape: tensor.shape, dtype: tensor.dtype.rawValue, count: tensor.count)
+  }
+}
+
+// MARK: - As JSON
+
+extension Inspection {
+  public var json: ReportJSON {
+    .members([
+      "path": .text(description.path),
+      "bytes": .integer(fileSize),
+      "model": .text(description.model),
+      "loss": .text(description.loss),
+      "epoch": .integer(description.epoch),
+      "step": .integer(description.step),
+      "trainable_parameters": .integer(description.trainableParameters),
+      "all_parameters": .integer(description.allParameters),
+      "positions": .integer(description.positions),
+      "classes": .integer(description.classes),
+      "samples": .integer(samples),
+      "batch": .list(batch.map { .object($0.members) }),
+      "layers": .list(
+        layers.map {
+          .members([
+            "name": .text($0.name), "outputs": .integer($0.outputs),
+            "parameters": .texts($0.parameters),
+          ])
+        }),
+      "parameters": .list(
+        parameters.map {
+          .object(
+            $0.tensor.members + [
+              .init(key: "trainable", value: .bool($0.isTrainable)),
+              .init(key: "buffer", value: .bool($0.isBuffer)),
+            ])
+        }),
+      "updates": .list(
+        updates.map { .members(["name": .text($0.name), "tensors": .integer($0.tensors)]) }),
+    ])
+  }
+}
+
+extension Inspection.Tensor {
+  fileprivate var members: [ReportJSON.Member] {
+    [
+      .init(key: "name", value: .text(name)),
+      .init(key: "shape", value: .list(shape.map { .integer($0) })),
+      .init(key: "dtype", value: .text(dtype)),
+      .init(key: "count", value: .integer(count)),
+    ]
+  }
+}

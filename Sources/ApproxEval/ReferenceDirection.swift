@@ -1,0 +1,106 @@
+import Checkpoints
+import Curvature
+import GraphModule
+import TensorModule
+import Updates
+
+/// The natural-gradient direction of a checkpoint's first batch, as tensors.
+public struct ReferenceDirection {
+  public let description: CheckpointDescription
+  public let samples: Int
+  /// L, summed over samples.
+  public let loss: Double
+  /// No direction has a smaller gamma.
+  public let gammaBound: Double
+  public let record: ReferenceRecord
+  /// Empty for the dense solver.
+  public let trace: [TraceRow]
+  fileprivate let writer: SafetensorsWriter
+
+  /// Writes one tensor per trainable parameter, named and shaped like it, in the engine's
+  /// precision; `updates` of a later run reads it.
+  public func write(to path: String) throws(CheckpointError) { try writer.write(to: path) }
+
+  /// The iterates in the columns of cg.csv.
+  public var traceTable: ReportTable {
+    var table = ReportTable(name: "cg", columns: Report.traceColumns)
+    for row in trace {
+      table.append(Report.trace(row, checkpoint: description.path, batch: 0))
+    }
+    return table
+  }
+}
+
+extension Evaluation {
+  /// Solves for the natural gradient on the first batch.
+  ///
+  /// - Precondition: The options ask for a reference.
+  public func reference(
+    checkpoint path: String
+  ) throws(EvaluationError) -> ReferenceDirection {
+    precondition(options.reference != .none, "reference: the options ask for none")
+    return try evaluating {
+      let checkpoint = try LoadedCheckpoint(path: path, trainable: options.trainable)
+      return switch options.precision {
+      case .float32: try reference(checkpoint, Float.self)
+      case .float64: try reference(checkpoint, Double.self)
+      }
+    }
+  }
+
+  private func reference<S: EngineScalar>(
+    _ checkpoint: LoadedCheckpoint, _: S.Type
+  ) throws -> ReferenceDirection {
+    let problem = try problem(checkpoint, batch: 0, S.self)
+    let solution: ReferenceSolution<S>
+    if options.reference == .dense {
+      let exact =
+        try problem as? BatchProblem<Double>
+        ?? self.problem(checkpoint, batch: 0, Double.self)
+      solution = try DenseReference(exact, memory: options.memory).solve(
+        damping: options.cgDamping, S.self)
+    } else {
+      let gradients = BatchGradients(problem.linearization, problem.output, sampled: [])
+      solution = try ReferenceSolver(options).conjugateGradient(
+        problem, gradient: gradients.gradient)
+    }
+    return ReferenceDirection(
+      description: checkpoint.description, samples: problem.linearization.samples,
+      loss: problem.output.totalLoss, gammaBound: problem.output.gammaBound,
+      record: solution.record, trace: solution.trace,
+      writer: writer(checkpoint, solution, samples: problem.linearization.samples))
+  }
+
+  private func writer<S: EngineScalar>(
+    _ checkpoint: LoadedCheckpoint, _ solution: ReferenceSolution<S>, samples: Int
+  ) -> SafetensorsWriter {
+    let record = solution.record
+    // The scale is a power of two. Near the ends of the range of single precision it stays
+    // outside, where it costs no digits; a direction has no length to speak of.
+    let scale = solution.direction.scale
+    let isNear = (0x1p-40...0x1p40).contains(scale)
+    var metadata = [
+      "format": "approx-eval-direction/1", "version": packageVersion, "method": "ng",
+      "checkpoint": checkpoint.file.path, "samples": String(samples),
+      "seed": String(options.seed), "precision": options.precision.rawValue,
+      "reference": record.kind.rawValue, "damping": String(options.cgDamping),
+      "gamma": String(record.gamma), "residual": String(record.residual), "stop": record.stop,
+      "scale": String(isNear ? 1 : scale),
+    ]
+    if let iterations = record.iterations { metadata["iterations"] = String(iterations) }
+    var writer = SafetensorsWriter(metadata: metadata)
+    let program = checkpoint.program
+    for parameter in program.trainable {
+      let spec = program.graph.parameters[parameter.index]
+      let vector = Vector<S>(count: spec.count)
+      spec.reorder(
+        solution.direction.vector.pointer + program.offsets[parameter.index]!,
+        into: vector.pointer, toFile: true)
+      if isNear {
+        Kernels.axpby(0, vector.pointer, scale, vector.pointer, count: vector.count)
+      }
+      writer.add(spec.name, shape: spec.shape, vector)
+    }
+    return writer
+  }
+}

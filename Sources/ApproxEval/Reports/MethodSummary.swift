@@ -1,0 +1,55 @@
+import Metrics
+
+/// One method at one damping over the batches of a checkpoint.
+public struct MethodSummary: Sendable, Equatable {
+  public let method: String
+  /// As given, `nil` where the method has none.
+  public let damping: String?
+  public let gamma: Summary
+  /// Of the ratios of each batch, not the ratio of the means; so for the next two. `nil` where a
+  /// batch has none.
+  public let gammaRelativeToSGD: Summary?
+  public let gammaRelativeToReference: Summary?
+  public let efficiency: Summary?
+  /// What the efficiency is at the least: of batches whose reference converged the efficiency
+  /// itself, of the others what the certificate proves.
+  public let efficiencyLow: Summary
+  /// In how many batches lambda was below rounding.
+  public let batchesBelowRounding: Int
+}
+
+extension Report.Entry {
+  /// In the order of the scores.
+  public var summaries: [MethodSummary] {
+    struct Key: Hashable {
+      var method: String
+      var damping: String?
+    }
+    var order: [Key] = []
+    var groups: [Key: [(score: Score, isConverged: Bool)]] = [:]
+    for result in results {
+      for score in result.scores {
+        let key = Key(method: score.method, damping: score.damping)
+        if groups[key] == nil { order.append(key) }
+        groups[key, default: []].append((score, result.reference?.isConverged ?? false))
+      }
+    }
+    return order.map { key in
+      let group = groups[key]!
+      let scores = group.map(\.score)
+      return MethodSummary(
+        method: key.method, damping: key.damping, gamma: Summary(scores.map(\.gamma)),
+        gammaRelativeToSGD: summary(scores.map(\.gammaRelativeToSGD)),
+        gammaRelativeToReference: summary(scores.map(\.gammaRelativeToReference)),
+        efficiency: summary(scores.map(\.efficiency)),
+        efficiencyLow: Summary(
+          group.map { $0.isConverged ? $0.score.efficiency! : $0.score.efficiencyLow }),
+        batchesBelowRounding: scores.count { $0.isBelowRounding })
+    }
+  }
+
+  private func summary(_ values: [Double?]) -> Summary? {
+    let known = values.compactMap { $0 }
+    return known.count == values.count ? Summary(known) : nil
+  }
+}

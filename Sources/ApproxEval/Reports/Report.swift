@@ -1,0 +1,124 @@
+/// The results of a run as the tables of formats.md, "Reports".
+public struct Report: Sendable {
+  /// One checkpoint with its batches, in the order of the run.
+  public struct Entry: Sendable {
+    public var description: CheckpointDescription
+    public var results: [BatchResult]
+
+    public init(_ description: CheckpointDescription, _ results: [BatchResult]) {
+      self.description = description
+      self.results = results
+    }
+  }
+
+  public let entries: [Entry]
+
+  public init(_ entries: [Entry]) { self.entries = entries }
+
+  /// All tables, in the order in which they are written.
+  public var tables: [ReportTable] { [scores, batches, cg, summary] }
+}
+
+// MARK: - One row per observation
+
+extension Report {
+  /// A row per checkpoint, batch, method and damping.
+  public var scores: ReportTable {
+    var table = ReportTable(
+      name: "scores",
+      columns: [
+        "checkpoint", "epoch", "step", "batch", "samples", "method", "damping", "lambda", "gamma",
+        "gamma_rel_sgd", "gamma_rel_reference", "efficiency", "efficiency_low",
+        "fisher_quadratic", "gradient_dot", "update_norm", "cosine_gradient", "cosine_reference",
+        "seconds",
+      ])
+    for result in entries.flatMap(\.results) {
+      for score in result.scores {
+        table.append([
+          .text(result.checkpoint), .integer(result.epoch), .integer(result.step),
+          .integer(result.batch), .integer(result.samples), .text(score.method),
+          .text(score.damping), .number(score.lambda), .number(score.gamma),
+          .number(score.gammaRelativeToSGD), .number(score.gammaRelativeToReference),
+          .number(score.efficiency), .number(score.efficiencyLow),
+          .number(score.fisherQuadratic), .number(score.gradientDot), .number(score.updateNorm),
+          .number(score.cosineGradient), .number(score.cosineReference), .number(score.seconds),
+        ])
+      }
+    }
+    return table
+  }
+
+  /// A row per checkpoint and batch.
+  public var batches: ReportTable {
+    var table = ReportTable(
+      name: "batches",
+      columns: [
+        "checkpoint", "epoch", "step", "batch", "samples", "loss", "gradient_norm",
+        "gradient_norm_ratio", "logit_gradient_norm_ratio", "gamma_bound", "reference_gamma",
+        "reference_iterations", "reference_residual", "reference_stop", "seconds",
+      ])
+    for result in entries.flatMap(\.results) {
+      let reference = result.reference
+      table.append([
+        .text(result.checkpoint), .integer(result.epoch), .integer(result.step),
+        .integer(result.batch), .integer(result.samples), .number(result.loss),
+        .number(result.gradientNorm), .number(result.gradientNormRatio),
+        .number(result.logitGradientNormRatio), .number(result.gammaBound),
+        .number(reference?.gamma), .integer(reference?.iterations), .number(reference?.residual),
+        .text(reference?.stop), .number(result.seconds),
+      ])
+    }
+    return table
+  }
+
+  /// A row per iterate of every reference solve.
+  public var cg: ReportTable {
+    var table = ReportTable(name: "cg", columns: Self.traceColumns)
+    for result in entries.flatMap(\.results) {
+      for row in result.trace {
+        table.append(Self.trace(row, checkpoint: result.checkpoint, batch: result.batch))
+      }
+    }
+    return table
+  }
+
+  static let traceColumns = [
+    "checkpoint", "batch", "iteration", "relative_residual", "gamma", "seconds",
+  ]
+
+  static func trace(_ row: TraceRow, checkpoint: String, batch: Int) -> [ReportCell] {
+    [
+      .text(checkpoint), .integer(batch), .integer(row.iteration), .number(row.relativeResidual),
+      .number(row.gamma), .number(row.seconds),
+    ]
+  }
+}
+
+// MARK: - One row per checkpoint, method and damping
+
+extension Report {
+  /// Mean and standard deviation over the batches (n - 1; empty for a single batch).
+  public var summary: ReportTable {
+    let measures = ["gamma", "gamma_rel_sgd", "gamma_rel_reference", "efficiency"]
+    var table = ReportTable(
+      name: "summary",
+      columns: ["checkpoint", "epoch", "step", "method", "damping", "batches"]
+        + measures.flatMap { [$0 + "_mean", $0 + "_std"] })
+    for entry in entries {
+      for group in entry.summaries {
+        let place = entry.description
+        var row: [ReportCell] = [
+          .text(place.path), .integer(place.epoch), .integer(place.step), .text(group.method),
+          .text(group.damping), .integer(group.gamma.count),
+        ]
+        for measure in [
+          group.gamma, group.gammaRelativeToSGD, group.gammaRelativeToReference, group.efficiency,
+        ] {
+          row += [.number(measure?.mean), .number(measure?.standardDeviation)]
+        }
+        table.append(row)
+      }
+    }
+    return table
+  }
+}

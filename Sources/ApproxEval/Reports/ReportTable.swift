@@ -1,0 +1,70 @@
+/// One cell of a report.
+public enum ReportCell: Sendable, Equatable {
+  case text(String)
+  case integer(Int)
+  case number(Double)
+  /// Not applicable.
+  case empty
+}
+
+extension ReportCell {
+  static func text(_ value: String?) -> ReportCell { value.map { .text($0) } ?? .empty }
+  static func integer(_ value: Int?) -> ReportCell { value.map { .integer($0) } ?? .empty }
+  static func number(_ value: Double?) -> ReportCell { value.map { .number($0) } ?? .empty }
+
+  /// The number so that it reads back to the same value; `inf`, `-inf` and `nan` spelt so.
+  static func spelling(_ value: Double) -> String { value.isNaN ? "nan" : value.description }
+}
+
+/// A table of a report: one observation per row (tidy), one name per column.
+public struct ReportTable: Sendable, Equatable {
+  /// The file's name without its extension.
+  public let name: String
+  public let columns: [String]
+  public private(set) var rows: [[ReportCell]] = []
+
+  public init(name: String, columns: [String]) {
+    self.name = name
+    self.columns = columns
+  }
+
+  public mutating func append(_ row: [ReportCell]) {
+    precondition(
+      row.count == columns.count, "\(name): \(row.count) cells for \(columns.count) columns")
+    rows.append(row)
+  }
+}
+
+// MARK: - CSV
+
+extension ReportTable {
+  /// RFC 4180: a header row, lines that end in CR LF, quotes only where a cell needs them.
+  public var csv: String {
+    var text = Self.line(columns)
+    for row in rows { text += Self.line(row.map(\.csv)) }
+    return text
+  }
+
+  private static func line(_ cells: [String]) -> String {
+    cells.map(quoted).joined(separator: ",") + "\r\n"
+  }
+
+  private static func quoted(_ cell: String) -> String {
+    let special: Set<Unicode.Scalar> = [",", "\"", "\r", "\n"]
+    guard cell.unicodeScalars.contains(where: special.contains) else { return cell }
+    return "\""
+      + cell.split(separator: "\"", omittingEmptySubsequences: false).joined(
+        separator: "\"\"") + "\""
+  }
+}
+
+extension ReportCell {
+  fileprivate var csv: String {
+    switch self {
+    case .text(let value): value
+    case .integer(let value): String(value)
+    case .number(let value): Self.spelling(value)
+    case .empty: ""
+    }
+  }
+}

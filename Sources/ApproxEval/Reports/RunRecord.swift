@@ -1,0 +1,138 @@
+import Checkpoints
+import Foundation
+
+/// The version of the package, in reports and `--version`.
+public let packageVersion = "0.1.0"
+
+/// run.json: what it takes to trace a number back.
+public struct RunRecord: Sendable {
+  /// With the name of the program.
+  public var command: [String]
+  public var options: EvaluationOptions
+  /// Everything that was read: checkpoints, data, updates.
+  public var files: [FileRecord]
+  public var start: Date
+  public var end: Date
+  public var machine: Machine
+
+  /// Reads all files of the run once, for their sums.
+  public init(
+    command: [String], options: EvaluationOptions, checkpoints: [String], start: Date
+  ) throws(CheckpointError) {
+    self.command = command
+    self.options = options
+    var files: [FileRecord] = []
+    for path in checkpoints + [options.dataFile].compactMap({ $0 }) + options.updateFiles
+    where !files.contains(where: { $0.path == path }) {
+      files.append(try FileRecord(path: path))
+    }
+    self.files = files
+    self.start = start
+    end = start
+    machine = .current
+  }
+
+  /// The document, with what only the results tell.
+  public func json(_ report: Report) -> ReportJSON {
+    .members([
+      "version": .text(packageVersion),
+      "command": .texts(command),
+      "seed": seed,
+      "precision": .text(options.precision.rawValue),
+      "threads": .integer(options.threads),
+      "start": .text(Self.time(start)),
+      "end": .text(Self.time(end)),
+      "seconds": .number(end.timeIntervalSince(start)),
+      "options": optionsJSON,
+      "checkpoints": .list(report.entries.map(Self.json)),
+      "files": .list(
+        files.map {
+          .members([
+            "path": .text($0.path), "bytes": .integer($0.bytes), "sha256": .text($0.sha256),
+          ])
+        }),
+      "machine": .members([
+        "cores": .integer(machine.cores), "processor": .text(machine.processor),
+        "memory": .integer(machine.memory), "os": .text(machine.operatingSystem),
+        "blas": .text(machine.blas),
+      ]),
+      "notes": .texts(report.notes),
+    ])
+  }
+
+  /// A number where every reader of JSON keeps all of its digits.
+  private var seed: ReportJSON {
+    options.seed < 1 << 53 ? .integer(Int(options.seed)) : .text(String(options.seed))
+  }
+
+  private var optionsJSON: ReportJSON {
+    .members([
+      "data": .text(options.dataFile),
+      "trainable": .texts(options.trainable),
+      "methods": .texts(options.methods.map(\.name)),
+      "damping": .texts(options.dampings.map(\.text)),
+      "mc_samples": .integer(options.monteCarloSamples),
+      "reference": .text(options.reference.rawValue),
+      "cg_iterations": .integer(options.cgIterations),
+      "cg_tolerance": .number(options.cgTolerance),
+      "cg_gap": .number(options.cgGap),
+      "cg_damping": .number(options.cgDamping),
+      "batch_size": .integer(options.batchSize),
+      "batches": .integer(options.batches),
+      "memory": .integer(options.memory),
+      "updates": .texts(options.updateFiles),
+      "drop_duplicates": .number(options.dropDuplicates),
+    ])
+  }
+
+  private static func json(_ entry: Report.Entry) -> ReportJSON {
+    let it = entry.description
+    return .members([
+      "path": .text(it.path), "model": .text(it.model), "loss": .text(it.loss),
+      "epoch": .integer(it.epoch), "step": .integer(it.step),
+      "trainable_parameters": .integer(it.trainableParameters),
+      "all_parameters": .integer(it.allParameters), "positions": .integer(it.positions),
+      "classes": .integer(it.classes), "batches": .integer(entry.results.count),
+    ])
+  }
+
+  /// ISO 8601 in UTC: `2026-02-01T12:30:05.123Z`.
+  private static func time(_ date: Date) -> String {
+    date.formatted(Date.ISO8601FormatStyle(includingFractionalSeconds: true))
+  }
+}
+
+// MARK: - Notes
+
+extension Report {
+  /// What a reader of the numbers must know: rows whose lambda is below rounding, references that
+  /// did not converge.
+  public var notes: [String] {
+    var notes: [String] = []
+    for result in entries.flatMap(\.results) {
+      let place = "\(result.checkpoint), batch \(result.batch): "
+      for score in result.scores where score.isBelowRounding {
+        notes.append(
+          place + score.method + (score.damping.map { " at damping \($0)" } ?? "")
+            + ": lambda is below rounding.")
+      }
+      if let reference = result.reference, !reference.isConverged {
+        notes.append(place + "the reference did not converge. " + reference.explanation)
+      }
+    }
+    return notes
+  }
+
+  /// Every table and the record as one JSON document, with the fields of the files.
+  public func json(_ record: RunRecord) -> ReportJSON {
+    .object(
+      [.init(key: "run", value: record.json(self))]
+        + tables.map { .init(key: $0.name, value: ReportJSON($0)) })
+  }
+
+  /// The files of a report; run.json is the last to appear.
+  public func add(to files: inout OutputFiles, folder: String, record: RunRecord) {
+    for table in tables { files.add("\(folder)/\(table.name).csv", table.csv) }
+    files.add("\(folder)/run.json", record.json(self).document)
+  }
+}

@@ -1,0 +1,210 @@
+import Foundation
+import Metrics
+
+/// What a person sees of a checkpoint's scores: a line above the table, the table, and below it
+/// how the reference was reached and what limits the numbers. For 80 columns.
+extension Report.Entry {
+  public var text: String {
+    ([heading, table.text, referenceText] + remarks).joined(separator: "\n") + "\n"
+  }
+
+  private var heading: String {
+    let sizes = results.map(\.samples)
+    let samples = sizes.min() == sizes.max() ? grouped(sizes.first ?? 0) : range(sizes)
+    var parts = [
+      description.model, "P = \(grouped(description.trainableParameters))",
+      "N = \(samples)" + (results.count > 1 ? " x \(grouped(results.count)) batches" : ""),
+    ]
+    parts.append("mean loss " + shortened(mean { $0.loss / Double($0.samples) }))
+    parts.append("imbalance " + shortened(mean(\.gradientNormRatio), digits: 3))
+    if let epoch = description.epoch { parts.append("epoch \(epoch)") }
+    if description.epoch == nil, let step = description.step { parts.append("step \(step)") }
+    return description.path + "\n" + wrapped(parts: parts) + "\n"
+  }
+
+  private func mean(_ value: (BatchResult) -> Double) -> Double {
+    Summary(results.map(value)).mean
+  }
+}
+
+// MARK: - The table
+
+extension Report.Entry {
+  private var table: TextTable {
+    let summaries = self.summaries
+    let hasReference = results.contains { $0.reference != nil }
+    let isCertain = results.allSatisfy { $0.reference?.isConverged ?? false }
+    let gammas = Self.aligned(summaries.map { Spread($0.gamma) })
+    let ratios = Self.aligned(summaries.map { Spread($0.gammaRelativeToSGD) })
+    let shares = Self.aligned(summaries.map { Spread(percent: $0.efficiency) })
+    let lows = Self.padded(
+      summaries.map {
+        let low = percentage($0.efficiencyLow.mean)
+        return hasReference ? "(≥ \(low))" : low
+      })
+    var table = TextTable([
+      ("method", .left), ("damping", .left), ("gamma", .right), ("gamma/gamma_SGD", .right),
+      (hasReference ? "efficiency %" : "efficiency % at least", .right),
+    ])
+    for (row, summary) in summaries.enumerated() {
+      let mark = summary.batchesBelowRounding > 0 ? " *" : ""
+      let isReference = summary.method == "ng" && summary.damping == nil
+      let low =
+        !hasReference ? lows[row] : shares[row] + (isCertain ? "" : " " + lows[row])
+      table.append([
+        summary.method, isReference ? "reference" : (summary.damping ?? "") + mark, gammas[row],
+        ratios[row], low,
+      ])
+    }
+    return table
+  }
+
+  /// A mean and what follows `±`, each as text.
+  private struct Spread {
+    var mean = ""
+    var deviation: String?
+
+    init(_ summary: Summary?) {
+      guard let summary else { return }
+      mean = significant(summary.mean)
+      deviation = summary.standardDeviation.flatMap { $0 == 0 ? nil : rough($0) }
+    }
+
+    init(percent summary: Summary?) {
+      guard let summary else { return }
+      mean = percentage(summary.mean)
+      deviation = summary.standardDeviation.flatMap { $0 == 0 ? nil : percentage($0) }
+    }
+  }
+
+  /// Means below means, deviations below deviations.
+  private static func aligned(_ cells: [Spread]) -> [String] {
+    let means = padded(cells.map(\.mean))
+    guard cells.contains(where: { $0.deviation != nil }) else { return means }
+    let deviations = cells.map { $0.deviation.map { " ± " + $0 } ?? "" }
+    let width = deviations.map(\.count).max()!
+    return zip(means, deviations).map {
+      $0 + $1 + String(repeating: " ", count: width - $1.count)
+    }
+  }
+
+  private static func padded(_ cells: [String]) -> [String] {
+    let width = cells.map(\.count).max() ?? 0
+    return cells.map { String(repeating: " ", count: width - $0.count) + $0 }
+  }
+}
+
+/// Four significant digits, zeros included, so that digits stand below digits.
+private func significant(_ value: Double) -> String {
+  if !value.isFinite { return shortened(value) }
+  return trimmed(String(format: "%#.4g", value))
+}
+
+/// `214.` is `214`.
+private func trimmed(_ text: String) -> String {
+  text.last == "." ? String(text.dropLast()) : text
+}
+
+/// Two significant digits, with an exponent only where the number would be long.
+private func rough(_ value: Double) -> String {
+  (10..<1e5).contains(value)
+    ? String(format: "%.0f", value) : trimmed(String(format: "%#.2g", value))
+}
+
+/// A share as a percentage: one decimal, more digits only where it is small.
+private func percentage(_ share: Double) -> String {
+  let value = 100 * share
+  if value.isNaN { return "nan" }
+  return value >= 0.1 || value == 0
+    ? String(format: "%.1f", value) : String(format: "%.1g", value)
+}
+
+// MARK: - Below the table
+
+extension Report.Entry {
+  private var references: [ReferenceRecord] { results.compactMap(\.reference) }
+
+  private var referenceText: String {
+    guard let first = references.first else {
+      return wrapped(
+        "Reference: none; the certificate proves that each efficiency is at least what is shown.")
+    }
+    if first.kind == .dense && references.count == 1 {
+      return wrapped(
+        "Reference: dense, residual \(shortened(first.residual, digits: 2)). " + first.explanation)
+    }
+    var parts = [first.kind == .dense ? "dense (SVD in double precision)" : "conjugate gradients"]
+    let iterations = references.compactMap(\.iterations)
+    if !iterations.isEmpty {
+      parts.append(range(iterations) + (iterations == [1] ? " iteration" : " iterations"))
+    }
+    let residuals = references.map(\.residual)
+    let (low, high) = (residuals.min()!, residuals.max()!)
+    parts.append(
+      "residual " + shortened(low, digits: 2)
+        + (low < high ? " to " + shortened(high, digits: 2) : ""))
+    return wrapped("Reference: " + parts.joined(separator: ", ") + ". " + stops + ".")
+  }
+
+  /// Why the solves stopped, the commonest reason first.
+  private var stops: String {
+    var counts: [(stop: String, count: Int)] = []
+    for reference in references {
+      if let place = counts.firstIndex(where: { $0.stop == reference.stop }) {
+        counts[place].count += 1
+      } else {
+        counts.append((reference.stop, 1))
+      }
+    }
+    if counts.count == 1 { return ReferenceRecord.words(counts[0].stop) }
+    return counts.sorted { $0.count > $1.count }.map {
+      "\($0.count) of \(references.count): \(ReferenceRecord.words($0.stop))"
+    }.joined(separator: "; ")
+  }
+
+  private var remarks: [String] {
+    var remarks: [String] = []
+    let failed = references.filter { !$0.isConverged }
+    if let first = failed.first {
+      let several = failed.count < references.count ? " in \(failed.count) batches" : ""
+      remarks.append(
+        wrapped(
+          "The reference did not converge\(several): efficiency is relative to what it reached; "
+            + "the share of the exact optimum lies between the number in brackets and it. "
+            + first.explanation))
+    }
+    let affected = summaries.filter { $0.batchesBelowRounding > 0 }
+    if let most = affected.map(\.batchesBelowRounding).max() {
+      let several = results.count > 1 ? " in up to \(most) of \(results.count) batches" : ""
+      remarks.append(
+        wrapped(
+          "* lambda is below rounding\(several): the direction rests on noise. Use a larger "
+            + "damping or --precision float64."))
+    }
+    return remarks
+  }
+
+  private func range(_ numbers: [Int]) -> String {
+    let (low, high) = (numbers.min() ?? 0, numbers.max() ?? 0)
+    return low == high ? grouped(low) : grouped(low) + " to " + grouped(high)
+  }
+}
+
+extension ReferenceRecord {
+  /// Why the solver stopped, in words.
+  public var outcome: String { Self.words(stop) + "." }
+
+  fileprivate static func words(_ stop: String) -> String {
+    switch stop {
+    case "tolerance": "Converged: the residual is within the tolerance"
+    case "certificate":
+      "Converged: no direction can have a gamma noticeably below the one reached"
+    case "iterations": "Not converged: stopped at the iteration limit"
+    case "curvature": "Not converged: no positive curvature left above rounding"
+    case "stagnated": "Not converged: no progress beyond the level of rounding"
+    case "zero-gradient": "The gradient is zero: no direction is distinguished"
+    case "dense": "Exact to rounding"
+    default: stop
+    }
+  }
+}

@@ -1,0 +1,80 @@
+import Foundation
+
+/// Columns of text, aligned.
+public struct TextTable: Sendable {
+  public enum Alignment: Sendable {
+    case left
+    case right
+  }
+
+  private let columns: [(title: String, alignment: Alignment)]
+  private var rows: [[String]] = []
+
+  public init(_ columns: [(title: String, alignment: Alignment)]) { self.columns = columns }
+
+  public mutating func append(_ row: [String]) {
+    precondition(row.count == columns.count, "TextTable: \(row.count) cells")
+    rows.append(row)
+  }
+
+  /// A line of titles, a rule, and a line per row, each ended by a line feed.
+  public var text: String {
+    let titles = columns.map(\.title)
+    let widths = columns.indices.map { column in
+      ([titles] + rows).map { $0[column].count }.max()!
+    }
+    let rule = widths.map { String(repeating: "-", count: $0) }
+    return ([titles, rule] + rows).map { line($0, widths) + "\n" }.joined()
+  }
+
+  private func line(_ cells: [String], _ widths: [Int]) -> String {
+    var line = ""
+    for (index, cell) in cells.enumerated() {
+      let space = String(repeating: " ", count: widths[index] - cell.count)
+      line += index == 0 ? "" : "  "
+      line += columns[index].alignment == .left ? cell + space : space + cell
+    }
+    while line.last == " " { line.removeLast() }
+    return line
+  }
+}
+
+// MARK: - Words and numbers
+
+/// The text in lines of at most `width` characters, broken at spaces; every line but the first
+/// begins with `indent`.
+public func wrapped(_ text: String, width: Int = 80, indent: String = "  ") -> String {
+  var lines: [String] = []
+  var line = ""
+  for word in text.split(separator: " ") {
+    if !line.isEmpty && line.count + 1 + word.count > width {
+      lines.append(line)
+      line = indent + word
+    } else {
+      line += line.isEmpty ? String(word) : " " + word
+    }
+  }
+  return (lines + [line]).joined(separator: "\n")
+}
+
+/// The same for parts that are joined by commas, none of which is broken.
+public func wrapped(parts: [String], width: Int = 80, indent: String = "  ") -> String {
+  let unbreakable = parts.map { $0.split(separator: " ").joined(separator: "\u{A0}") }
+  let text = wrapped(unbreakable.joined(separator: ", "), width: width, indent: indent)
+  return text.split(separator: "\u{A0}").joined(separator: " ")
+}
+
+/// `10,510,346`
+public func grouped(_ number: Int) -> String {
+  var text = ""
+  for (place, digit) in String(abs(number)).reversed().enumerated() {
+    if place > 0 && place % 3 == 0 { text = "," + text }
+    text = String(digit) + text
+  }
+  return number < 0 ? "-" + text : text
+}
+
+/// The number with so many significant digits, trailing zeros left out.
+public func shortened(_ number: Double, digits: Int = 4) -> String {
+  number.isNaN ? "nan" : String(format: "%.\(digits)g", number)
+}

@@ -1,0 +1,280 @@
+import Checkpoints
+import Curvature
+import GraphModule
+import HessianFree
+import TensorModule
+
+/// One property that must hold on any model and batch, measured.
+public struct SelfCheckItem: Sendable, Equatable {
+  public var name: String
+  /// A relative error, or whatever `explanation` says.
+  public var measured: Double
+  /// The largest that passes.
+  public var limit: Double
+  public var passed: Bool
+  /// What was compared with what.
+  public var explanation: String
+
+  init(_ name: String, measured: Double, limit: Double, _ explanation: String) {
+    self.name = name
+    self.measured = measured
+    self.limit = limit
+    // NaN fails.
+    passed = measured <= limit
+    self.explanation = explanation
+  }
+}
+
+extension Evaluation {
+  /// Checks derivatives and curvature on this very model and batch against things that hold for
+  /// every correct implementation: finite differences, duality, symmetry, F.2.1's theorem.
+  public func selfCheck(checkpoint path: String) throws(EvaluationError) -> [SelfCheckItem] {
+    try evaluating {
+      let checkpoint = try LoadedCheckpoint(path: path, trainable: options.trainable)
+      return switch options.precision {
+      case .float32: try selfCheck(checkpoint, Float.self)
+      case .float64: try selfCheck(checkpoint, Double.self)
+      }
+    }
+  }
+
+  private func selfCheck<S: EngineScalar>(
+    _ checkpoint: LoadedCheckpoint, _: S.Type
+  ) throws -> [SelfCheckItem] {
+    let problem = try problem(checkpoint, batch: 0, S.self)
+    let check = SelfCheck(problem: problem, seed: options.seed)
+    let exact = try problem as? BatchProblem<Double> ?? self.problem(checkpoint, batch: 0, Double.self)
+    return try [
+      check.finiteDifferences(exact: exact) { direction, step in
+        try moved(checkpoint, along: direction, step: step)
+      },
+      check.duality(),
+      check.gram(),
+      check.symmetry(),
+      check.positivity(),
+      check.certificate(),
+      check.monotonicity(ReferenceSolver(options)),
+    ]
+  }
+
+  /// The logits `[N, O C]` in double at `theta + step v`.
+  private func moved(
+    _ checkpoint: LoadedCheckpoint, along direction: Vector<Double>, step: Double
+  ) throws -> [Double] {
+    let store = try checkpoint.parameters(Double.self)
+    for (parameter, vector) in zip(checkpoint.program.graph.parameters.indices, store.vectors) {
+      guard let offset = checkpoint.program.offsets[parameter] else { continue }
+      Kernels.axpby(step, direction.pointer + offset, 1, vector.pointer, count: vector.count)
+    }
+    let problem = try self.problem(checkpoint, batch: 0, parameters: store)
+    return problem.linearization.schedule.chunks.flatMap { chunk in
+      let count = chunk.count * problem.linearization.logitCount
+      return Array(UnsafeBufferPointer(start: problem.linearization.logits(chunk), count: count))
+    }
+  }
+}
+
+/// The checks, on one linearized batch.
+private struct SelfCheck<S: EngineScalar> {
+  let problem: BatchProblem<S>
+  let seed: UInt64
+
+  private var linearization: Linearization<S> { problem.linearization }
+  /// What a well-conditioned relative error may reach: sums over many terms in the engine's
+  /// precision, whose errors grow like a random walk.
+  private var rounding: Double { 1e4 * Double(S.ulpOfOne) }
+
+  /// J v against central differences of the logits, in double, sample by sample.
+  func finiteDifferences(
+    exact: BatchProblem<Double>, logitsAt: (Vector<Double>, Double) throws -> [Double]
+  ) throws -> SelfCheckItem {
+    let direction: Vector<S> = random(linearization.parameterCount, stream: 1)
+    let exactDirection = Vector<Double>(count: direction.count)
+    Kernels.toDouble(direction.pointer, exactDirection.pointer, count: direction.count)
+    let size = linearization.logitCount
+    let tangents = jvp(direction)
+    // A step for each sample: the best of several balances truncation and rounding, and a kink
+    // (relu, max pooling) between theta - h v and theta + h v spoils only steps beyond it.
+    var errors = [Double](repeating: .infinity, count: linearization.samples)
+    let scale = exact.operations.norm(exactDirection)
+    for exponent in 4...8 {
+      var power = 1.0
+      for _ in 0..<exponent { power /= 10 }
+      let step = power / scale
+      let ahead = try logitsAt(exactDirection, step)
+      let behind = try logitsAt(exactDirection, -step)
+      for n in errors.indices {
+        var (difference, norm) = (0.0, 0.0)
+        for i in n * size..<(n + 1) * size {
+          let slope = (ahead[i] - behind[i]) / (2 * step)
+          difference += (slope - tangents[i]) * (slope - tangents[i])
+          norm += slope * slope
+        }
+        let error = norm > 0 ? (difference / norm).squareRoot() : difference.squareRoot()
+        errors[n] = min(errors[n], error)
+      }
+    }
+    errors.sort()
+    // A sample that sits exactly on a kink (a dead input behind a zero bias) has no derivative.
+    let median = errors[errors.count / 2]
+    return SelfCheckItem(
+      "jvp against finite differences", measured: median, limit: 1e-6 + rounding,
+      "median over samples of |J v - dz/dh| / |dz/dh| for a random v; the worst sample has "
+        + "\(errors.last!.short), which a kink at the point itself explains")
+  }
+
+  /// `<w, J v> = <J^T w, v>`
+  func duality() -> SelfCheckItem {
+    let v: Vector<S> = random(linearization.parameterCount, stream: 2)
+    let w: Vector<S> = random(linearization.samples * linearization.logitCount, stream: 3)
+    let tangents = jvp(v)
+    let pulled = vjp(w)
+    var (left, size) = (0.0, 0.0)
+    for i in tangents.indices {
+      left += Double(w.pointer[i]) * tangents[i]
+      size += abs(Double(w.pointer[i]) * tangents[i])
+    }
+    let right = problem.operations.dot(pulled, v)
+    return SelfCheckItem(
+      "duality of jvp and vjp", measured: relative(left, right, size), limit: rounding,
+      "<w, J v> against <J^T w, v> for random v and w")
+  }
+
+  /// K against inner products of gradients from one backward pass each.
+  func gram() -> SelfCheckItem {
+    let ones = [Double](repeating: 1, count: linearization.samples)
+    let perSample = linearization.perSampleGradients(draws: 1, scales: ones) { chunk, out in
+      ones.withUnsafeBufferPointer {
+        problem.output.write(
+          problem.output.gradient, chunk: chunk, units: $0.baseAddress!, to: out)
+      }
+    }
+    let gram = perSample.gramMatrix()
+    let count = min(4, linearization.samples)
+    let chosen = (0..<count).map { $0 * (linearization.samples - 1) / max(count - 1, 1) }
+    let gradients = chosen.map { gradient(ofSample: $0) }
+    var worst = 0.0
+    for (i, a) in chosen.enumerated() {
+      for (j, b) in chosen.enumerated() {
+        let expected = problem.operations.dot(gradients[i], gradients[j])
+        let size = (gram[a, a] * gram[b, b]).squareRoot()
+        worst = max(worst, relative(gram[a, b], expected, size))
+      }
+    }
+    return SelfCheckItem(
+      "Gram matrix against per-sample gradients", measured: worst, limit: rounding,
+      "K from layer formulas against g_n . g_m of \(count) samples, relative to |g_n| |g_m|")
+  }
+
+  /// `<u, F v> = <v, F u>`
+  func symmetry() throws -> SelfCheckItem {
+    let u: Vector<S> = random(linearization.parameterCount, stream: 4)
+    let v: Vector<S> = random(linearization.parameterCount, stream: 5)
+    let (fisherU, quadraticU) = try fisher(u)
+    let (fisherV, quadraticV) = try fisher(v)
+    let left = problem.operations.dot(u, fisherV)
+    let right = problem.operations.dot(v, fisherU)
+    return SelfCheckItem(
+      "symmetry of F", measured: relative(left, right, (quadraticU * quadraticV).squareRoot()),
+      limit: rounding, "<u, F v> against <v, F u> for random u and v, relative to |u|_F |v|_F")
+  }
+
+  /// `<v, F v> = sum q^T H q >= 0`
+  func positivity() throws -> SelfCheckItem {
+    let v: Vector<S> = random(linearization.parameterCount, stream: 6)
+    let (product, quadratic) = try fisher(v)
+    let error = relative(problem.operations.dot(v, product), quadratic, quadratic)
+    return SelfCheckItem(
+      "F positive semi-definite", measured: quadratic >= 0 ? error : .infinity, limit: rounding,
+      "<v, F v> against the sum of squares q^T H q for a random v")
+  }
+
+  /// No direction beats the certificate's bound; the gradient is one.
+  func certificate() -> SelfCheckItem {
+    let g = ScaledVector(vector: gradient(ofSample: nil), scale: 1)
+    let halves = problem.quadratics([g])[0]
+    let gamma = halves.fisherQuadratic.squareRoot() / abs(halves.gradientDot)
+    return SelfCheckItem(
+      "certificate", measured: problem.output.gammaBound / gamma - 1, limit: rounding,
+      "gamma_bound / gamma(gradient) - 1, which cannot be positive")
+  }
+
+  /// gamma of the CG iterates never rises (F.2.1).
+  func monotonicity(_ solver: ReferenceSolver) throws -> SelfCheckItem {
+    var solver = solver
+    solver.iterations = min(solver.iterations, 50)
+    let g = ScaledVector(vector: gradient(ofSample: nil), scale: 1)
+    let trace = try solver.conjugateGradient(problem, gradient: g).trace
+    let rises = zip(trace.dropFirst(), trace).map { $0.gamma / $1.gamma - 1 }
+    return SelfCheckItem(
+      "gamma of CG never rises", measured: rises.max() ?? 0, limit: rounding,
+      "largest relative rise of gamma over \(trace.count) iterations of Algorithm 5")
+  }
+
+  // MARK: - Pieces
+
+  private func relative(_ a: Double, _ b: Double, _ size: Double) -> Double {
+    size > 0 ? abs(a - b) / size : abs(a - b)
+  }
+
+  private func random(_ count: Int, stream sample: Int) -> Vector<S> {
+    var generator = CounterRandom(seed: seed, batch: 0, sample: sample, stream: .vectors)
+    let vector = Vector<S>(count: count)
+    for i in 0..<count { vector.pointer[i] = S(generator.normal()) }
+    return vector
+  }
+
+  /// J v of all samples, `[N, O C]`.
+  private func jvp(_ v: Vector<S>) -> [Double] {
+    let size = linearization.logitCount
+    let result = Vector<Double>(count: linearization.samples * size)
+    linearization.jvp([v]) { chunk, tangents in
+      Kernels.toDouble(tangents, result.pointer + chunk.first * size, count: chunk.count * size)
+    }
+    return result.array
+  }
+
+  private func vjp(_ w: Vector<S>) -> Vector<S> {
+    let size = linearization.logitCount
+    let result = Vector<S>(count: linearization.parameterCount)
+    linearization.vjp(into: [result]) { chunk, cotangents in
+      Kernels.copy(w.pointer + chunk.first * size, cotangents, count: chunk.count * size)
+    }
+    return result
+  }
+
+  /// g_n by a backward pass of its own; the sum over all samples for `nil`.
+  private func gradient(ofSample sample: Int?) -> Vector<S> {
+    let result = Vector<S>(count: linearization.parameterCount)
+    let ones = [Double](repeating: 1, count: linearization.samples)
+    let size = linearization.logitCount
+    linearization.vjp(into: [result]) { chunk, out in
+      ones.withUnsafeBufferPointer {
+        problem.output.write(
+          problem.output.gradient, chunk: chunk, units: $0.baseAddress!, to: out)
+      }
+      for n in 0..<chunk.count where sample != nil && chunk.first + n != sample {
+        Kernels.zero(out + n * size, count: size)
+      }
+    }
+    return result
+  }
+
+  private func fisher(_ v: Vector<S>) throws -> (Vector<S>, Double) {
+    let product = Vector<S>(count: v.count)
+    let quadratic = try FisherOperator(linearization, problem.output).apply(v, into: product)
+    return (product, quadratic)
+  }
+}
+
+extension Double {
+  /// Two significant digits, for sentences.
+  fileprivate var short: String {
+    if self == 0 || !isFinite { return "\(self)" }
+    var value = self
+    var exponent = 0
+    while abs(value) >= 10 { (value, exponent) = (value / 10, exponent + 1) }
+    while abs(value) < 1 { (value, exponent) = (value * 10, exponent - 1) }
+    return "\((value * 10).rounded() / 10)e\(exponent)"
+  }
+}

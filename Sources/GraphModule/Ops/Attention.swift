@@ -1,0 +1,247 @@
+import TensorModule
+
+/// Multi-head softmax attention: `O = softmax(scale Q K^T + bias) V` per head, with a bias that is
+/// looked up by the bucket of a pair of positions (T5) and a mask over keys.
+///
+/// Q [Tq, heads d], K and V [Tk, heads d], output [Tq, heads d]. The forward pass keeps the
+/// weights P [heads, Tq, Tk]. The derivative of softmax is symmetric, so one kernel serves both
+/// directions.
+package struct Attention: Operation {
+  package let queries: Int
+  package let keys: Int
+  package let heads: Int
+  package let width: Int
+  package let scale: Double
+  /// Input 3: which keys are visible, `[Tk]`, 0 or 1.
+  package let hasMask: Bool
+  /// Row of the table for each pair, `[Tq, Tk]`, -1 where the key is hidden (causal); the table
+  /// [rows, heads] is parameter 0 where there is one.
+  package let buckets: [Int32]?
+  package let tableRows: Int
+
+  package init(
+    queries: Int, keys: Int, heads: Int, width: Int, scale: Double, hasMask: Bool,
+    buckets: [Int32]? = nil, tableRows: Int = 0
+  ) {
+    precondition(buckets == nil || buckets!.count == queries * keys, "Attention: buckets")
+    self.queries = queries
+    self.keys = keys
+    self.heads = heads
+    self.width = width
+    self.scale = scale
+    self.hasMask = hasMask
+    self.buckets = buckets
+    self.tableRows = tableRows
+  }
+
+  static let table = 0
+  private static let (q, k, v, mask) = (0, 1, 2, 3)
+
+  private var columns: Int { heads * width }
+  private var pairs: Int { queries * keys }
+  private var weights: Int { heads * pairs }
+
+  package var inputSizes: [Int] {
+    [queries * columns, keys * columns, keys * columns] + (hasMask ? [keys] : [])
+  }
+  package var outputSize: Int { queries * columns }
+  package var operationCount: Int { 4 * pairs * columns }
+
+  package func needs(_ use: DerivativeUse) -> ForwardNeeds {
+    ForwardNeeds(inputs: [true, true, true] + (hasMask ? [false] : []), saved: weights)
+  }
+
+  package func scratch(samples: Int, directions: Int) -> Int {
+    // Scores of one head, the bias of all, weights of one sample.
+    pairs + weights + weights
+  }
+
+  package func forward<S: EngineScalar>(_ pass: ForwardPass<S>) {
+    let bias = buckets == nil ? nil : pass.scratch + pairs
+    if let bias { writeBias(pass, to: bias) }
+    for n in 0..<pass.samples {
+      let p = pass.keepsSaved ? pass.saved + n * weights : pass.scratch + pairs + weights
+      for h in 0..<heads {
+        let scores = p + h * pairs
+        scoreProduct(
+          row(pass.value(Self.q), n, queries, h), row(pass.value(Self.k), n, keys, h),
+          beta: 0, into: scores)
+        Kernels.softmax(
+          scores, bias: bias.map { UnsafePointer($0 + h * pairs) },
+          mask: hasMask ? pass.indices(Self.mask) + n * keys : nil, rows: queries, columns: keys)
+        mix(
+          UnsafePointer(scores), row(pass.value(Self.v), n, keys, h), beta: 0,
+          into: row(pass.output, n, queries, h))
+      }
+    }
+  }
+
+  package func jvp<S: EngineScalar>(_ pass: TangentPass<S>) {
+    let (dq, dk, dv) = (pass.tangent(Self.q), pass.tangent(Self.k), pass.tangent(Self.v))
+    let scores = pass.scratch
+    for r in 0..<pass.directions {
+      let table = tableTangent(pass, r)
+      for n in 0..<pass.samples {
+        let at = r * pass.samples + n
+        for h in 0..<heads {
+          let p = UnsafePointer(pass.saved + n * weights + h * pairs)
+          let output = row(pass.output, at, queries, h)
+          var beta: S = 0
+          if dq != nil || dk != nil || table != nil {
+            var written: S = 0
+            if let dq {
+              scoreProduct(
+                row(dq, at, queries, h), row(pass.value(Self.k), n, keys, h), beta: written,
+                into: scores)
+              written = 1
+            }
+            if let dk {
+              scoreProduct(
+                row(pass.value(Self.q), n, queries, h), row(dk, at, keys, h), beta: written,
+                into: scores)
+              written = 1
+            }
+            if let table {
+              if written == 0 { Kernels.zero(scores, count: pairs) }
+              addBias(table, head: h, to: scores)
+            }
+            Kernels.softmaxDerivative(p, scores, rows: queries, columns: keys, scale: 1)
+            mix(UnsafePointer(scores), row(pass.value(Self.v), n, keys, h), beta: 0, into: output)
+            beta = 1
+          }
+          if let dv { mix(p, row(dv, at, keys, h), beta: beta, into: output) }
+        }
+      }
+    }
+  }
+
+  package func vjp<S: EngineScalar>(_ pass: CotangentPass<S>) {
+    let (dq, dk, dv) = (
+      pass.inputCotangent(Self.q), pass.inputCotangent(Self.k), pass.inputCotangent(Self.v)
+    )
+    for r in 0..<pass.directions {
+      for n in 0..<pass.samples {
+        let at = r * pass.samples + n
+        for h in 0..<heads {
+          let p = UnsafePointer(pass.saved + n * weights + h * pairs)
+          let b = row(pass.cotangent, at, queries, h)
+          if let dv {
+            BLAS.gemm(
+              transposeA: true, m: keys, n: width, k: queries, p, lda: keys, b, ldb: columns,
+              beta: dv.accumulate ? 1 : 0, row(dv.0, at, keys, h), ldc: columns)
+          }
+          guard dq != nil || dk != nil else { continue }
+          let scores = scoreCotangent(pass, sample: n, cotangent: b, weights: p, head: h)
+          if let dq {
+            BLAS.gemm(
+              m: queries, n: width, k: keys, alpha: S(scale), scores, lda: keys,
+              row(pass.value(Self.k), n, keys, h), ldb: columns, beta: dq.accumulate ? 1 : 0,
+              row(dq.0, at, queries, h), ldc: columns)
+          }
+          if let dk {
+            BLAS.gemm(
+              transposeA: true, m: keys, n: width, k: queries, alpha: S(scale), scores, lda: keys,
+              row(pass.value(Self.q), n, queries, h), ldb: columns,
+              beta: dk.accumulate ? 1 : 0, row(dk.0, at, keys, h), ldc: columns)
+          }
+        }
+      }
+    }
+  }
+
+  package func addGradient<S: EngineScalar>(
+    _ pass: CotangentPass<S>, slot: Int, direction: Int, to out: UnsafeMutablePointer<S>
+  ) {
+    addPerSampleGradients(pass, slot: slot, direction: direction, to: out, stride: 0)
+  }
+
+  package func addPerSampleGradients<S: EngineScalar>(
+    _ pass: CotangentPass<S>, slot: Int, direction: Int, to out: UnsafeMutablePointer<S>,
+    stride: Int
+  ) {
+    guard let buckets else { return }
+    let cotangent = pass.cotangent(direction: direction)
+    for n in 0..<pass.samples {
+      for h in 0..<heads {
+        let scores = scoreCotangent(
+          pass, sample: n, cotangent: row(cotangent, n, queries, h),
+          weights: UnsafePointer(pass.saved + n * weights + h * pairs), head: h)
+        for pair in 0..<pairs where buckets[pair] >= 0 {
+          out[n * stride + Int(buckets[pair]) * heads + h] += scores[pair]
+        }
+      }
+    }
+  }
+
+  // MARK: - Pieces
+
+  /// Start of one head's columns in the rows of one sample.
+  private func row<S>(_ x: UnsafePointer<S>, _ sample: Int, _ rows: Int, _ head: Int)
+    -> UnsafePointer<S>
+  {
+    x + sample * rows * columns + head * width
+  }
+
+  private func row<S>(_ x: UnsafeMutablePointer<S>, _ sample: Int, _ rows: Int, _ head: Int)
+    -> UnsafeMutablePointer<S>
+  {
+    x + sample * rows * columns + head * width
+  }
+
+  /// `scores = scale a b^T + beta scores`
+  private func scoreProduct<S: EngineScalar>(
+    _ a: UnsafePointer<S>, _ b: UnsafePointer<S>, beta: S, into scores: UnsafeMutablePointer<S>
+  ) {
+    BLAS.gemm(
+      transposeB: true, m: queries, n: keys, k: width, alpha: S(scale), a, lda: columns, b,
+      ldb: columns, beta: beta, scores, ldc: keys)
+  }
+
+  /// `output = p v + beta output`
+  private func mix<S: EngineScalar>(
+    _ p: UnsafePointer<S>, _ v: UnsafePointer<S>, beta: S, into output: UnsafeMutablePointer<S>
+  ) {
+    BLAS.gemm(
+      m: queries, n: width, k: keys, p, lda: keys, v, ldb: columns, beta: beta, output,
+      ldc: columns)
+  }
+
+  /// Cotangent of the scores (before `scale`) of one head, in scratch.
+  private func scoreCotangent<S: EngineScalar>(
+    _ pass: CotangentPass<S>, sample: Int, cotangent b: UnsafePointer<S>,
+    weights p: UnsafePointer<S>, head: Int
+  ) -> UnsafePointer<S> {
+    let scores = pass.scratch
+    BLAS.gemm(
+      transposeB: true, m: queries, n: keys, k: width, b, lda: columns,
+      row(pass.value(Self.v), sample, keys, head), ldb: columns, scores, ldc: keys)
+    Kernels.softmaxDerivative(p, scores, rows: queries, columns: keys, scale: 1)
+    return UnsafePointer(scores)
+  }
+
+  private func writeBias<S: EngineScalar>(
+    _ pass: ForwardPass<S>, to bias: UnsafeMutablePointer<S>
+  ) {
+    let table = tableRows > 0 ? pass.parameter(Self.table) : nil
+    for pair in 0..<pairs {
+      let bucket = Int(buckets![pair])
+      for h in 0..<heads {
+        bias[h * pairs + pair] = bucket < 0 ? -.infinity : table.map { $0[bucket * heads + h] } ?? 0
+      }
+    }
+  }
+
+  private func tableTangent<S: EngineScalar>(
+    _ pass: TangentPass<S>, _ direction: Int
+  ) -> UnsafePointer<S>? {
+    tableRows > 0 ? pass.parameterTangent(Self.table, direction: direction) : nil
+  }
+
+  private func addBias<S: EngineScalar>(
+    _ table: UnsafePointer<S>, head: Int, to scores: UnsafeMutablePointer<S>
+  ) {
+    for pair in 0..<pairs where buckets![pair] >= 0 {
+      scores[pair] += table[Int(buckets![pair]) * heads + head]
+    }
+  }
+}

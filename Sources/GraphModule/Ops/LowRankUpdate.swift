@@ -1,0 +1,100 @@
+import TensorModule
+
+/// `y = base + scale B h` for every position: the second half of a low-rank adapter, B [out, r],
+/// h [T, r] from the first half (a linear layer of its own).
+package struct LowRankUpdate: Operation {
+  package let positions: Int
+  package let rank: Int
+  package let outputs: Int
+  package let scale: Double
+
+  package init(positions: Int, rank: Int, outputs: Int, scale: Double) {
+    self.positions = positions
+    self.rank = rank
+    self.outputs = outputs
+    self.scale = scale
+  }
+
+  static let weight = 0
+  private static let (base, hidden) = (0, 1)
+
+  package var inputSizes: [Int] { [positions * outputs, positions * rank] }
+  package var outputSize: Int { positions * outputs }
+  package var operationCount: Int { 2 * positions * rank * outputs }
+
+  package func needs(_ use: DerivativeUse) -> ForwardNeeds {
+    ForwardNeeds(inputs: [false, use.trains(Self.weight)])
+  }
+
+  package func forward<S: EngineScalar>(_ pass: ForwardPass<S>) {
+    let rows = pass.samples * positions
+    Kernels.copy(pass.value(Self.base), pass.output, count: rows * outputs)
+    addProduct(pass.value(Self.hidden), pass.parameter(Self.weight), rows: rows, to: pass.output)
+  }
+
+  package func jvp<S: EngineScalar>(_ pass: TangentPass<S>) {
+    let rows = pass.samples * positions
+    let count = pass.directions * rows * outputs
+    if let base = pass.tangent(Self.base) {
+      Kernels.copy(base, pass.output, count: count)
+    } else {
+      Kernels.zero(pass.output, count: count)
+    }
+    if let hidden = pass.tangent(Self.hidden) {
+      addProduct(
+        hidden, pass.parameter(Self.weight), rows: pass.directions * rows, to: pass.output)
+    }
+    for r in 0..<pass.directions {
+      guard let weight = pass.parameterTangent(Self.weight, direction: r) else { continue }
+      addProduct(
+        pass.value(Self.hidden), weight, rows: rows, to: pass.output + r * rows * outputs)
+    }
+  }
+
+  package func vjp<S: EngineScalar>(_ pass: CotangentPass<S>) {
+    let rows = pass.directions * pass.samples * positions
+    if let (target, accumulate) = pass.inputCotangent(Self.base) {
+      Kernels.copy(pass.cotangent, target, count: rows * outputs, accumulate: accumulate)
+    }
+    if let (target, accumulate) = pass.inputCotangent(Self.hidden) {
+      BLAS.gemm(
+        m: rows, n: rank, k: outputs, alpha: S(scale), pass.cotangent, lda: outputs,
+        pass.parameter(Self.weight), ldb: rank, beta: accumulate ? 1 : 0, target, ldc: rank)
+    }
+  }
+
+  package func addGradient<S: EngineScalar>(
+    _ pass: CotangentPass<S>, slot: Int, direction: Int, to out: UnsafeMutablePointer<S>
+  ) {
+    addOuterProduct(pass, direction, first: 0, rows: pass.samples * positions, to: out)
+  }
+
+  package func addPerSampleGradients<S: EngineScalar>(
+    _ pass: CotangentPass<S>, slot: Int, direction: Int, to out: UnsafeMutablePointer<S>,
+    stride: Int
+  ) {
+    for n in 0..<pass.samples {
+      addOuterProduct(
+        pass, direction, first: n * positions, rows: positions, to: out + n * stride)
+    }
+  }
+
+  private func addProduct<S: EngineScalar>(
+    _ h: UnsafePointer<S>, _ weight: UnsafePointer<S>, rows: Int,
+    to output: UnsafeMutablePointer<S>
+  ) {
+    BLAS.gemm(
+      transposeB: true, m: rows, n: outputs, k: rank, alpha: S(scale), h, lda: rank, weight,
+      ldb: rank, beta: 1, output, ldc: outputs)
+  }
+
+  private func addOuterProduct<S: EngineScalar>(
+    _ pass: CotangentPass<S>, _ direction: Int, first: Int, rows: Int,
+    to out: UnsafeMutablePointer<S>
+  ) {
+    BLAS.gemm(
+      transposeA: true, m: outputs, n: rank, k: rows, alpha: S(scale),
+      pass.cotangent(direction: direction) + first * outputs, lda: outputs,
+      pass.value(Self.hidden) + first * rank, ldb: rank, beta: 1, out, ldc: rank)
+  }
+}

@@ -1,0 +1,194 @@
+import TensorModule
+
+/// `[P; x]`: the first `prefix` rows of a table of parameters in front of a sample's tokens (class
+/// token, virtual tokens of prompt tuning).
+package struct Prepend: Operation {
+  package let prefix: Int
+  package let tokens: Int
+  package let columns: Int
+
+  package init(prefix: Int, tokens: Int, columns: Int) {
+    self.prefix = prefix
+    self.tokens = tokens
+    self.columns = columns
+  }
+
+  static let table = 0
+
+  private var before: Int { prefix * columns }
+  private var after: Int { tokens * columns }
+
+  package var inputSizes: [Int] { [after] }
+  package var outputSize: Int { before + after }
+  package var operationCount: Int { 0 }
+
+  package func needs(_ use: DerivativeUse) -> ForwardNeeds { ForwardNeeds(inputs: [false]) }
+
+  package func forward<S: EngineScalar>(_ pass: ForwardPass<S>) {
+    for n in 0..<pass.samples {
+      let output = pass.output + n * outputSize
+      Kernels.copy(pass.parameter(Self.table), output, count: before)
+      Kernels.copy(pass.value(0) + n * after, output + before, count: after)
+    }
+  }
+
+  package func jvp<S: EngineScalar>(_ pass: TangentPass<S>) {
+    for r in 0..<pass.directions {
+      let table = pass.parameterTangent(Self.table, direction: r)
+      for n in 0..<pass.samples {
+        let at = r * pass.samples + n
+        let output = pass.output + at * outputSize
+        copyOrZero(table, output, count: before)
+        copyOrZero(pass.tangent(0).map { $0 + at * after }, output + before, count: after)
+      }
+    }
+  }
+
+  package func vjp<S: EngineScalar>(_ pass: CotangentPass<S>) {
+    guard let (target, accumulate) = pass.inputCotangent(0) else { return }
+    for i in 0..<pass.directions * pass.samples {
+      Kernels.copy(
+        pass.cotangent + i * outputSize + before, target + i * after, count: after,
+        accumulate: accumulate)
+    }
+  }
+
+  package func addGradient<S: EngineScalar>(
+    _ pass: CotangentPass<S>, slot: Int, direction: Int, to out: UnsafeMutablePointer<S>
+  ) {
+    addPerSampleGradients(pass, slot: slot, direction: direction, to: out, stride: 0)
+  }
+
+  package func addPerSampleGradients<S: EngineScalar>(
+    _ pass: CotangentPass<S>, slot: Int, direction: Int, to out: UnsafeMutablePointer<S>,
+    stride: Int
+  ) {
+    for n in 0..<pass.samples {
+      Kernels.copy(
+        pass.cotangent(direction: direction) + n * outputSize, out + n * stride, count: before,
+        accumulate: true)
+    }
+  }
+}
+
+/// `y = x + b` with b a parameter of the size of a sample (position embeddings).
+package struct AddParameter: Operation {
+  package let size: Int
+
+  package init(size: Int) { self.size = size }
+
+  static let table = 0
+
+  package var inputSizes: [Int] { [size] }
+  package var outputSize: Int { size }
+  package var operationCount: Int { size }
+
+  package func needs(_ use: DerivativeUse) -> ForwardNeeds { ForwardNeeds(inputs: [false]) }
+
+  package func forward<S: EngineScalar>(_ pass: ForwardPass<S>) {
+    Kernels.copy(pass.value(0), pass.output, count: pass.samples * size)
+    Kernels.addToRows(
+      pass.parameter(Self.table), pass.output, rows: pass.samples, columns: size)
+  }
+
+  package func jvp<S: EngineScalar>(_ pass: TangentPass<S>) {
+    let count = pass.samples * size
+    copyOrZero(pass.tangent(0), pass.output, count: pass.directions * count)
+    for r in 0..<pass.directions {
+      guard let table = pass.parameterTangent(Self.table, direction: r) else { continue }
+      Kernels.addToRows(table, pass.output + r * count, rows: pass.samples, columns: size)
+    }
+  }
+
+  package func vjp<S: EngineScalar>(_ pass: CotangentPass<S>) {
+    guard let (target, accumulate) = pass.inputCotangent(0) else { return }
+    Kernels.copy(
+      pass.cotangent, target, count: pass.directions * pass.samples * size,
+      accumulate: accumulate)
+  }
+
+  package func addGradient<S: EngineScalar>(
+    _ pass: CotangentPass<S>, slot: Int, direction: Int, to out: UnsafeMutablePointer<S>
+  ) {
+    Kernels.sumRows(
+      pass.cotangent(direction: direction), rows: pass.samples, columns: size, out,
+      accumulate: true)
+  }
+
+  package func addPerSampleGradients<S: EngineScalar>(
+    _ pass: CotangentPass<S>, slot: Int, direction: Int, to out: UnsafeMutablePointer<S>,
+    stride: Int
+  ) {
+    for n in 0..<pass.samples {
+      Kernels.copy(
+        pass.cotangent(direction: direction) + n * size, out + n * stride, count: size,
+        accumulate: true)
+    }
+  }
+}
+
+/// Some of the rows of a sample: positions on which something depends.
+package struct SelectRows: Operation {
+  package let rows: [Int]
+  package let count: Int
+  package let columns: Int
+
+  /// - Parameter rows: In ascending order, of `0 ..< count`.
+  package init(rows: [Int], of count: Int, columns: Int) {
+    precondition(rows.allSatisfy { (0..<count).contains($0) }, "SelectRows: \(rows) of \(count)")
+    self.rows = rows
+    self.count = count
+    self.columns = columns
+  }
+
+  private var inputSize: Int { count * columns }
+
+  package var inputSizes: [Int] { [inputSize] }
+  package var outputSize: Int { rows.count * columns }
+  package var operationCount: Int { 0 }
+
+  package func needs(_ use: DerivativeUse) -> ForwardNeeds { ForwardNeeds(inputs: [false]) }
+
+  package func forward<S: EngineScalar>(_ pass: ForwardPass<S>) {
+    select(pass.value(0), samples: pass.samples, pass.output)
+  }
+
+  package func jvp<S: EngineScalar>(_ pass: TangentPass<S>) {
+    select(pass.tangent(0)!, samples: pass.directions * pass.samples, pass.output)
+  }
+
+  package func vjp<S: EngineScalar>(_ pass: CotangentPass<S>) {
+    guard let (target, accumulate) = pass.inputCotangent(0) else { return }
+    let samples = pass.directions * pass.samples
+    if !accumulate { Kernels.zero(target, count: samples * inputSize) }
+    for i in 0..<samples {
+      for (place, row) in rows.enumerated() {
+        Kernels.copy(
+          pass.cotangent + i * outputSize + place * columns,
+          target + i * inputSize + row * columns, count: columns, accumulate: true)
+      }
+    }
+  }
+
+  private func select<S: EngineScalar>(
+    _ x: UnsafePointer<S>, samples: Int, _ output: UnsafeMutablePointer<S>
+  ) {
+    for i in 0..<samples {
+      for (place, row) in rows.enumerated() {
+        Kernels.copy(
+          x + i * inputSize + row * columns, output + i * outputSize + place * columns,
+          count: columns)
+      }
+    }
+  }
+}
+
+private func copyOrZero<S: EngineScalar>(
+  _ source: UnsafePointer<S>?, _ target: UnsafeMutablePointer<S>, count: Int
+) {
+  if let source {
+    Kernels.copy(source, target, count: count)
+  } else {
+    Kernels.zero(target, count: count)
+  }
+}

@@ -1,0 +1,209 @@
+import Checkpoints
+import Foundation
+
+/// A LoRA adapter as PEFT's adapter_config.json describes it (LoraConfig): which modules it
+/// changes, at which rank and scale, and which other parameters it trains.
+struct LowRankAdapter: Sendable {
+  enum Bias: String, Sendable {
+    case none
+    /// Every parameter with `bias` in its name, as PEFT has it.
+    case all
+    /// The biases of the modules that are changed.
+    case adapted = "lora_only"
+  }
+
+  let bias: Bias
+  let modulesToSave: [String]
+  private let rank: Int
+  private let alpha: Double
+  private let usesRootScaling: Bool
+  private let rankPattern: [(key: NamePattern, value: Int)]
+  private let alphaPattern: [(key: NamePattern, value: Double)]
+  private let targets: Targets
+  private let excluded: Targets?
+  private let layers: Set<Int>?
+
+  /// Which modules a setting names.
+  enum Targets: Sendable {
+    /// The whole name, or its end after a dot.
+    case names([String])
+    /// A regular expression that matches the whole name.
+    case pattern(NamePattern)
+    /// `all-linear`: every linear layer but the output head of a language model.
+    case allLinear
+
+    func matches(_ module: String) -> Bool {
+      switch self {
+      case .names(let names): names.contains { module == $0 || module.hasSuffix("." + $0) }
+      case .pattern(let pattern): pattern.matches(module)
+      case .allLinear: true
+      }
+    }
+  }
+
+  init(_ config: JSONValue) throws(CheckpointError) {
+    try LowRankAdapter.refuseUnsupported(config)
+    rank = try config["r"].integer(default: 8)
+    alpha = try config["lora_alpha"].double(default: 8)
+    usesRootScaling = try config["use_rslora"].bool(default: false)
+    guard rank > 0 else { throw config["r"].wrong("a positive rank") }
+    let biasName = try config["bias"].string(default: "none")
+    guard let bias = Bias(rawValue: biasName) else {
+      throw config["bias"].wrong("\"none\", \"all\" or \"lora_only\"")
+    }
+    self.bias = bias
+    modulesToSave =
+      config["modules_to_save"].exists ? try config["modules_to_save"].strings() : []
+    guard let targets = try LowRankAdapter.targets(config["target_modules"]) else {
+      throw config["target_modules"].wrong("a list of module names or a regular expression")
+    }
+    self.targets = targets
+    excluded = try LowRankAdapter.targets(config["exclude_modules"])
+    rankPattern = try LowRankAdapter.patterns(config["rank_pattern"]) {
+      value throws(CheckpointError) in try value.integer()
+    }
+    alphaPattern = try LowRankAdapter.patterns(config["alpha_pattern"]) {
+      value throws(CheckpointError) in try value.double()
+    }
+    if config["layers_to_transform"].exists {
+      if case .integer(let layer) = try config["layers_to_transform"].content() {
+        layers = [layer]
+      } else {
+        layers = Set(try config["layers_to_transform"].integers())
+      }
+    } else {
+      layers = nil
+    }
+  }
+
+  /// Rank and scale for a module, `nil` if the adapter leaves it alone.
+  ///
+  /// - Parameter names: The module's name as each version of Transformers has it.
+  func change(to names: [String], isHead: Bool) -> (rank: Int, scale: Double)? {
+    guard let name = names.first(where: { isTarget($0, isHead: isHead) }) else { return nil }
+    let rank = rankPattern.first { $0.key.matchesEnd(of: name) }?.value ?? self.rank
+    let alpha = alphaPattern.first { $0.key.matchesEnd(of: name) }?.value ?? self.alpha
+    let size = Double(rank)
+    return (rank, alpha / (usesRootScaling ? size.squareRoot() : size))
+  }
+
+  private func isTarget(_ module: String, isHead: Bool) -> Bool {
+    if let excluded, excluded.matches(module) { return false }
+    if modulesToSave.contains(where: { module.split(separator: ".").contains(Substring($0)) }) {
+      return false
+    }
+    if case .allLinear = targets, isHead { return false }
+    guard targets.matches(module) else { return false }
+    guard let layers else { return true }
+    // PEFT takes the number behind the name of a list of layers.
+    let numbers = module.split(separator: ".").compactMap { Int($0) }
+    return numbers.first.map(layers.contains) ?? false
+  }
+
+  /// Whether a whole module is trained and saved with the adapter.
+  func saves(_ module: String) -> Bool {
+    // A saved module brings what is inside it.
+    var path = Substring(module)
+    while true {
+      if modulesToSave.contains(where: path.hasSuffix) { return true }
+      guard let dot = path.lastIndex(of: ".") else { return false }
+      path = path[..<dot]
+    }
+  }
+
+  // MARK: - Reading
+
+  private static func targets(_ value: JSONValue) throws(CheckpointError) -> Targets? {
+    guard value.exists else { return nil }
+    guard case .string(let text) = try value.content() else {
+      let names = try value.strings()
+      return names.isEmpty ? nil : .names(names)
+    }
+    if text == "all-linear" { return .allLinear }
+    return .pattern(try NamePattern(text, at: value))
+  }
+
+  private static func patterns<Number>(
+    _ value: JSONValue, _ read: (JSONValue) throws(CheckpointError) -> Number
+  ) throws(CheckpointError) -> [(key: NamePattern, value: Number)] {
+    guard value.exists else { return [] }
+    var result: [(key: NamePattern, value: Number)] = []
+    for key in try value.keys() {
+      result.append((try NamePattern(key, at: value[key]), try read(value[key])))
+    }
+    return result
+  }
+
+  /// Settings that change what is computed and that this package does not compute. Settings that
+  /// only say how a run was started or is to be continued are not looked at.
+  private static func refuseUnsupported(_ config: JSONValue) throws(CheckpointError) {
+    let known: Set<String> = [
+      "alpha_pattern", "auto_mapping", "base_model_name_or_path", "bias", "corda_config",
+      "eva_config", "exclude_modules", "fan_in_fan_out", "inference_mode", "init_lora_weights",
+      "layers_pattern", "layers_to_transform", "loftq_config", "lora_alpha", "lora_dropout",
+      "megatron_core", "modules_to_save", "peft_type", "peft_version", "qalora_group_size", "r",
+      "rank_pattern", "revision", "runtime_config", "target_modules", "task_type", "use_rslora",
+    ]
+    for key in try config.keys() where !known.contains(key) {
+      try requireUnset(config[key])
+    }
+    if config["init_lora_weights"].exists,
+      case .string(let start) = try config["init_lora_weights"].content(),
+      !["gaussian", "eva", "orthogonal"].contains(start)
+    {
+      throw config["init_lora_weights"].wrong(
+        "an initialisation that leaves the base weights as they are",
+        hint: "Save the adapter converted to plain LoRA (PEFT: path_initial_model_for_weight_"
+          + "conversion) and try again.")
+    }
+  }
+}
+
+/// A setting that changes what is computed and is not supported must be unset.
+func requireUnset(_ value: JSONValue) throws(CheckpointError) {
+  let content = try value.content()
+  switch content {
+  case .null, .bool(false), .integer(0), .string(""): return
+  case .array(let elements) where elements.isEmpty: return
+  case .object(let members) where members.isEmpty: return
+  default:
+    throw value.wrong(
+      "nothing: this setting is not supported",
+      hint: "Supported are LoRA (with rsLoRA, rank and alpha patterns, bias settings, "
+        + "modules_to_save) and prompt tuning.")
+  }
+}
+
+/// A regular expression over module names, as Python's `re` would apply it.
+struct NamePattern: Sendable {
+  private let expression: NSRegularExpression
+
+  init(_ text: String, at place: JSONValue) throws(CheckpointError) {
+    do {
+      expression = try NSRegularExpression(pattern: text)
+    } catch {
+      throw place.wrong("a regular expression")
+    }
+  }
+
+  /// `re.fullmatch`
+  func matches(_ name: String) -> Bool { wholeMatch(name) }
+
+  /// PEFT's `(.*\.)?(key)$` from the start: the whole name, or its end after a dot.
+  func matchesEnd(of name: String) -> Bool {
+    if wholeMatch(name) { return true }
+    return name.indices.contains { index in
+      name[index] == "." && wholeMatch(String(name[name.index(after: index)...]))
+    }
+  }
+
+  private func wholeMatch(_ name: String) -> Bool {
+    let range = NSRange(name.startIndex..., in: name)
+    // The longest alternative need not come first: ask for a match that ends at the end.
+    guard
+      let anchored = try? NSRegularExpression(
+        pattern: "^(?:" + expression.pattern + ")$", options: expression.options)
+    else { return false }
+    return anchored.firstMatch(in: name, range: range) != nil
+  }
+}

@@ -1,0 +1,50 @@
+import Checkpoints
+
+/// What the graph of a token model must know of the data: its lengths, and which label positions
+/// are scored at all, so that logits are computed for no others.
+package struct DataShape: Sendable, Equatable {
+  /// Tokens of one sample's input.
+  package var inputLength: Int
+  /// Columns of the labels.
+  package var labelLength: Int
+  /// Columns of the labels in which some sample is scored, ascending.
+  package var scoredColumns: [Int]
+
+  /// For looking at a model without data.
+  package static let nominal = DataShape(inputLength: 64, labelLength: 1, scoredColumns: [0])
+
+  package init(inputLength: Int, labelLength: Int, scoredColumns: [Int]) {
+    self.inputLength = inputLength
+    self.labelLength = labelLength
+    self.scoredColumns = scoredColumns
+  }
+
+  /// - Throws: `CheckpointError` if the arrays are not `[N, T]` and `[N]` or `[N, O]`, or if no
+  ///   position is scored.
+  package init(_ data: DataFile) throws(CheckpointError) {
+    let tokens = try data.inputs(["input_ids"])["input_ids"]!
+    guard tokens.shape.count == 2, tokens.shape[1] > 0 else {
+      throw CheckpointError(
+        .shapeMismatch(found: tokens.shape, expected: [data.count, 1]), at: tokens.location,
+        hint: "input_ids are [samples, tokens].")
+    }
+    inputLength = tokens.shape[1]
+    guard data.labels.shape.count <= 2, data.labels.shape.last != 0 else {
+      throw CheckpointError(
+        .shapeMismatch(found: data.labels.shape, expected: [data.count, 1]),
+        at: data.labels.location, hint: "Labels are [samples] or [samples, positions].")
+    }
+    let length = data.labels.shape.count == 2 ? data.labels.shape[1] : 1
+    labelLength = length
+    var scored = Set<Int>()
+    for (place, label) in try data.labels.integers().enumerated() where label != -100 {
+      scored.insert(place % length)
+    }
+    guard !scored.isEmpty else {
+      throw CheckpointError(
+        .unexpectedValue("labels", found: "only -100", expected: "at least one scored position"),
+        at: data.labels.location)
+    }
+    scoredColumns = scored.sorted()
+  }
+}

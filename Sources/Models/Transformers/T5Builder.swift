@@ -1,0 +1,237 @@
+import Checkpoints
+import Foundation
+import GraphModule
+import TensorModule
+
+/// Hugging Face's `T5ForConditionalGeneration` (Raffel et al. 2020), v1.0 and v1.1: RMS norms,
+/// relative position buckets, attention scores without scaling, relu or gated feed-forward, a tied
+/// head with `d_model^-1/2` or one of its own.
+///
+/// The decoder reads the labels shifted right. In its last block only the positions that are
+/// scored anywhere in the data go on, and only they get logits.
+struct T5Builder {
+  private typealias Tokens = TransformerBuilder.Tokens
+
+  private var b: TransformerBuilder
+  private let data: DataShape
+  private let columns: Int
+  private let heads: Int
+  private let width: Int
+  private let epsilon: Double
+  private let buckets: Int
+  private let maximumDistance: Int
+
+  static func build(
+    _ config: JSONValue, adapter: Adapter?, data: DataShape
+  ) throws(CheckpointError) -> Model {
+    var builder = try T5Builder(config, adapter: adapter, data: data)
+    return try builder.build()
+  }
+
+  private init(
+    _ config: JSONValue, adapter: Adapter?, data: DataShape
+  ) throws(CheckpointError) {
+    b = TransformerBuilder(config: config, adapter: adapter, otherNames: { _ in [] })
+    self.data = data
+    columns = try config["d_model"].size(default: 512)
+    heads = try config["num_heads"].size(default: 8)
+    width = try config["d_kv"].size(default: 64)
+    epsilon = try config["layer_norm_epsilon"].double(default: 1e-6)
+    buckets = try config["relative_attention_num_buckets"].size(default: 32)
+    maximumDistance = try config["relative_attention_max_distance"].size(default: 128)
+  }
+
+  private mutating func build() throws(CheckpointError) -> Model {
+    let config = b.config
+    let vocabulary = try config["vocab_size"].size(default: 32128)
+    let layers = try config["num_layers"].size(default: 6)
+    let decoderLayers = try config["num_decoder_layers"].size(default: layers)
+    let isTied = try config["tie_word_embeddings"].bool(default: true)
+    var prompt: PromptTuning?
+    if case .promptTuning(let tuning)? = b.adapter { prompt = tuning }
+    let padding = prompt.map { $0.padsLabels ? $0.virtualTokens : 0 } ?? 0
+    let promptTokens = prompt?.virtualTokens ?? 0
+    let rule = SequenceRule(
+      labelColumns: data.scoredColumns, labelLength: data.labelLength,
+      decoderInput: "decoder_input_ids",
+      decoderStart: try config["decoder_start_token_id"].integer(default: 0),
+      padding: try config["pad_token_id"].integer(default: 0), labelPrefix: padding,
+      mask: "attention_mask", maskPrefix: promptTokens)
+
+    // Every input before the first node.
+    let tokens = b.graph.input(
+      "input_ids", shape: [data.inputLength], kind: .index(bound: vocabulary))
+    let mask = b.graph.input(
+      rule.mask, shape: [promptTokens + data.inputLength], kind: .index(bound: 2))
+    let decoderLength = padding + data.labelLength
+    let decoderTokens = b.graph.input(
+      rule.decoderInput, shape: [decoderLength], kind: .index(bound: vocabulary))
+
+    let table = try b.parameter("shared", "weight", shape: [vocabulary, columns])
+    var x = embed(tokens, count: data.inputLength, table, vocabulary, name: "encoder.embed_tokens")
+    if let prompt {
+      let parameter = try b.adapterParameter(
+        PromptTuning.parameterName, shape: [prompt.rows, columns])
+      x = b.prepend(parameter, promptTokens, to: x, name: PromptTuning.parameterName)
+    }
+    for layer in 0..<layers { x = try encoderBlock(x, layer, mask: mask) }
+    let encoded = try b.norm(x, "encoder.final_layer_norm", epsilon: epsilon, centered: false)
+
+    let scored = data.scoredColumns.map { padding + $0 }
+    var y = embed(
+      decoderTokens, count: decoderLength, table, vocabulary, name: "decoder.embed_tokens")
+    for layer in 0..<decoderLayers {
+      let isLast = layer == decoderLayers - 1
+      y = try decoderBlock(
+        y, layer, encoded: encoded, mask: mask, rows: isLast ? scored : Array(0..<decoderLength))
+    }
+    y = try b.norm(y, "decoder.final_layer_norm", epsilon: epsilon, centered: false)
+    let logits = try head(y, table: table, vocabulary: vocabulary, isTied: isTied)
+    var unread: Set<String> = [
+      "encoder.embed_tokens.weight", "decoder.embed_tokens.weight",
+      // Old checkpoints carry a table that T5 never reads.
+      "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight",
+    ]
+    if isTied { unread.insert("lm_head.weight") }
+    return try b.finish(
+      output: logits, shape: [scored.count, vocabulary], type: "t5", unreadTensors: unread,
+      sequence: rule)
+  }
+
+  // MARK: - Blocks
+
+  private mutating func encoderBlock(
+    _ x: Tokens, _ layer: Int, mask: ValueID
+  ) throws(CheckpointError) -> Tokens {
+    let name = "encoder.block.\(layer)"
+    let attended = try selfAttention(
+      x, name + ".layer.0", stack: "encoder", mask: mask, rows: Array(0..<x.count),
+      isCausal: false)
+    return try feedForward(attended, name + ".layer.1")
+  }
+
+  private mutating func decoderBlock(
+    _ y: Tokens, _ layer: Int, encoded: Tokens, mask: ValueID, rows: [Int]
+  ) throws(CheckpointError) -> Tokens {
+    let name = "decoder.block.\(layer)"
+    let attended = try selfAttention(
+      y, name + ".layer.0", stack: "decoder", mask: nil, rows: rows, isCausal: true)
+    let cross = name + ".layer.1"
+    let normed = try b.norm(attended, cross + ".layer_norm", epsilon: epsilon, centered: false)
+    let mixed = try attention(
+      queries: normed, keys: encoded, cross + ".EncDecAttention", mask: mask, buckets: nil,
+      table: nil)
+    return try feedForward(b.sum(mixed, attended, name: cross), name + ".layer.2")
+  }
+
+  private mutating func selfAttention(
+    _ x: Tokens, _ name: String, stack: String, mask: ValueID?, rows: [Int], isCausal: Bool
+  ) throws(CheckpointError) -> Tokens {
+    let normed = try b.norm(x, name + ".layer_norm", epsilon: epsilon, centered: false)
+    // All blocks of a stack use the table of its first one.
+    let table = try b.parameter(
+      "\(stack).block.0.layer.0.SelfAttention.relative_attention_bias", "weight",
+      shape: [buckets, heads])
+    let pairs = rows.flatMap { row in
+      (0..<x.count).map { key in bucket(of: key - row, isCausal: isCausal) }
+    }
+    let mixed = try attention(
+      queries: b.select(normed, rows, name: name), keys: normed, name + ".SelfAttention",
+      mask: mask, buckets: pairs, table: table)
+    return b.sum(mixed, b.select(x, rows, name: name), name: name)
+  }
+
+  private mutating func attention(
+    queries: Tokens, keys: Tokens, _ name: String, mask: ValueID?, buckets pairs: [Int32]?,
+    table: ParameterID?
+  ) throws(CheckpointError) -> Tokens {
+    let inner = heads * width
+    let q = try b.linear(queries, name + ".q", outputs: inner, hasBias: false)
+    let k = try b.linear(keys, name + ".k", outputs: inner, hasBias: false)
+    let v = try b.linear(keys, name + ".v", outputs: inner, hasBias: false)
+    var mixed = q
+    mixed.id = b.graph.apply(
+      Attention(
+        queries: q.count, keys: k.count, heads: heads, width: width, scale: 1,
+        hasMask: mask != nil, buckets: pairs, tableRows: table == nil ? 0 : buckets),
+      to: [q.id, k.id, v.id] + (mask.map { [$0] } ?? []), parameters: table.map { [$0] } ?? [],
+      name: name)
+    return try b.linear(mixed, name + ".o", outputs: columns, hasBias: false)
+  }
+
+  private mutating func feedForward(
+    _ x: Tokens, _ name: String
+  ) throws(CheckpointError) -> Tokens {
+    let config = b.config
+    let inner = try config["d_ff"].size(default: 2048)
+    let kind = try config["feed_forward_proj"].string(default: "relu")
+    let parts = kind.split(separator: "-").map(String.init)
+    let isGated = parts.count == 2 && parts[0] == "gated"
+    guard isGated || parts.count == 1 else {
+      throw config["feed_forward_proj"].wrong("an activation, or gated- and an activation")
+    }
+    // Transformers reads gated-gelu as the tanh form.
+    let function = try JSONValue.activation(
+      named: kind == "gated-gelu" ? "gelu_new" : parts.last!, at: config["feed_forward_proj"])
+    let dense = name + ".DenseReluDense"
+    let normed = try b.norm(x, name + ".layer_norm", epsilon: epsilon, centered: false)
+    var hidden = try b.linear(
+      normed, dense + (isGated ? ".wi_0" : ".wi"), outputs: inner, hasBias: false)
+    hidden = b.activation(hidden, function, name: dense + ".act")
+    if isGated {
+      let gate = try b.linear(normed, dense + ".wi_1", outputs: inner, hasBias: false)
+      hidden.id = b.graph.apply(
+        Product(size: hidden.count * inner), to: [hidden.id, gate.id], name: dense + ".gate")
+    }
+    let outer = try b.linear(hidden, dense + ".wo", outputs: columns, hasBias: false)
+    return b.sum(outer, x, name: name)
+  }
+
+  private mutating func embed(
+    _ tokens: ValueID, count: Int, _ table: ParameterID, _ rows: Int, name: String
+  ) -> Tokens {
+    let id = b.graph.apply(
+      Embedding(positions: count, rows: rows, columns: columns), to: [tokens],
+      parameters: [table], name: name)
+    return Tokens(id: id, count: count, columns: columns)
+  }
+
+  private mutating func head(
+    _ y: Tokens, table: ParameterID, vocabulary: Int, isTied: Bool
+  ) throws(CheckpointError) -> Tokens {
+    var scaled = y
+    if try b.config["scale_decoder_outputs"].bool(default: isTied) {
+      scaled.id = b.graph.apply(
+        Scale(factor: 1 / Double(columns).squareRoot(), size: y.count * columns), to: [y.id],
+        name: "lm_head.scale")
+    }
+    guard isTied else {
+      return try b.linear(
+        scaled, "lm_head", outputs: vocabulary, hasBias: false, isHead: true)
+    }
+    let id = b.graph.apply(
+      Linear(positions: y.count, inputs: columns, outputs: vocabulary, hasBias: false),
+      to: [scaled.id], parameters: [table], name: "lm_head")
+    return Tokens(id: id, count: y.count, columns: vocabulary)
+  }
+
+  // MARK: - Positions
+
+  /// The row of the bias table for a distance, -1 where a causal stack may not look.
+  private func bucket(of distance: Int, isCausal: Bool) -> Int32 {
+    if isCausal && distance > 0 { return -1 }
+    var count = buckets
+    var start = 0
+    if !isCausal {
+      count /= 2
+      if distance > 0 { start = count }
+    }
+    let size = abs(distance)
+    let exact = count / 2
+    if size < exact { return Int32(start + size) }
+    // In single precision, as Transformers computes it: a boundary may fall on a whole number.
+    let ratio = log(Float(size) / Float(exact)) / Float(log(Double(maximumDistance) / Double(exact)))
+    let far = exact + Int(ratio * Float(count - exact))
+    return Int32(start + min(far, count - 1))
+  }
+}

@@ -1,0 +1,188 @@
+import CKernels
+import Checkpoints
+import GraphModule
+import TensorModule
+
+/// What the builders of transformer models share: layers over tokens `[T, columns]`, with the
+/// adapter applied where it says so, and a record of what trains.
+struct TransformerBuilder {
+  /// A value `[tokens, columns]` of one sample.
+  struct Tokens {
+    var id: ValueID
+    var count: Int
+    var columns: Int
+  }
+
+  var graph = GraphBuilder()
+  let config: JSONValue
+  let adapter: Adapter?
+  /// The name of a module in other versions of Transformers, for adapters.
+  let otherNames: @Sendable (String) -> [String]
+  /// Parameters that the adapter brings or trains.
+  private(set) var adapted: Set<String> = []
+  /// Modules that the adapter changes, to notice one that changes nothing.
+  private(set) var changedModules = 0
+
+  init(
+    config: JSONValue, adapter: Adapter?, otherNames: @escaping @Sendable (String) -> [String]
+  ) {
+    self.config = config
+    self.adapter = adapter
+    self.otherNames = otherNames
+  }
+
+  // MARK: - Parameters
+
+  /// A parameter of the base model; what the adapter trains of it is recorded.
+  mutating func parameter(
+    _ module: String, _ suffix: String, shape: [Int], storage: ParameterSpec.Storage = .plain
+  ) throws(CheckpointError) -> ParameterID {
+    let name = suffix.isEmpty ? module : module + "." + suffix
+    if case .lowRank(let adapter)? = adapter {
+      let savesModule = ([module] + otherNames(module)).contains(where: adapter.saves)
+      if savesModule || (adapter.bias == .all && name.contains("bias")) { adapted.insert(name) }
+    }
+    return try declare(name, shape: shape, storage: storage)
+  }
+
+  private mutating func declare(
+    _ name: String, shape: [Int], storage: ParameterSpec.Storage = .plain
+  ) throws(CheckpointError) -> ParameterID {
+    guard let id = graph.parameter(name, shape: shape, storage: storage) else {
+      throw config.wrong("sizes under which \(name) has one shape")
+    }
+    return id
+  }
+
+  /// A parameter that exists because of the adapter.
+  mutating func adapterParameter(
+    _ name: String, shape: [Int]
+  ) throws(CheckpointError) -> ParameterID {
+    adapted.insert(name)
+    return try declare(name, shape: shape)
+  }
+
+  // MARK: - Layers
+
+  /// A linear layer over tokens, with its low-rank change if the adapter has one for it.
+  mutating func linear(
+    _ x: Tokens, _ module: String, outputs: Int, hasBias: Bool, isHead: Bool = false
+  ) throws(CheckpointError) -> Tokens {
+    var parameters = [try parameter(module, "weight", shape: [outputs, x.columns])]
+    if hasBias { parameters.append(try parameter(module, "bias", shape: [outputs])) }
+    let operation = Linear(
+      positions: x.count, inputs: x.columns, outputs: outputs, hasBias: hasBias)
+    var result = Tokens(id: x.id, count: x.count, columns: outputs)
+    result.id = graph.apply(operation, to: [x.id], parameters: parameters, name: module)
+    guard case .lowRank(let adapter)? = adapter,
+      let change = adapter.change(to: [module] + otherNames(module), isHead: isHead)
+    else { return result }
+    changedModules += 1
+    if hasBias && adapter.bias == .adapted { adapted.insert(module + ".bias") }
+    let down = try adapterParameter(module + ".lora_A.weight", shape: [change.rank, x.columns])
+    let up = try adapterParameter(module + ".lora_B.weight", shape: [outputs, change.rank])
+    let hidden = graph.apply(
+      Linear(positions: x.count, inputs: x.columns, outputs: change.rank, hasBias: false),
+      to: [x.id], parameters: [down], name: module + ".lora_A")
+    result.id = graph.apply(
+      LowRankUpdate(
+        positions: x.count, rank: change.rank, outputs: outputs, scale: change.scale),
+      to: [result.id, hidden], parameters: [up], name: module + ".lora_B")
+    return result
+  }
+
+  /// Layer norm, or RMS norm without `centered`.
+  mutating func norm(
+    _ x: Tokens, _ module: String, epsilon: Double, centered: Bool
+  ) throws(CheckpointError) -> Tokens {
+    let layout = Kernels.Normalization(
+      items: x.count, groups: 1, outer: 1, inner: x.columns, stride: x.columns,
+      centered: centered ? 1 : 0, epsilon: epsilon)
+    var parameters = [try parameter(module, "weight", shape: [x.columns])]
+    if centered { parameters.append(try parameter(module, "bias", shape: [x.columns])) }
+    var result = x
+    result.id = graph.apply(
+      Normalization(
+        layout: layout, size: x.count * x.columns, affineColumns: x.columns, hasWeight: true,
+        hasBias: centered), to: [x.id], parameters: parameters, name: module)
+    return result
+  }
+
+  mutating func activation(
+    _ x: Tokens, _ function: Kernels.Activation, name: String
+  ) -> Tokens {
+    var result = x
+    result.id = graph.apply(
+      Activation(function, size: x.count * x.columns), to: [x.id], name: name)
+    return result
+  }
+
+  mutating func sum(_ a: Tokens, _ b: Tokens, name: String) -> Tokens {
+    var result = a
+    result.id = graph.apply(Sum(size: a.count * a.columns), to: [a.id, b.id], name: name)
+    return result
+  }
+
+  /// Some of the tokens; all of them are the value itself.
+  mutating func select(_ x: Tokens, _ rows: [Int], name: String) -> Tokens {
+    if rows == Array(0..<x.count) { return x }
+    let id = graph.apply(
+      SelectRows(rows: rows, of: x.count, columns: x.columns), to: [x.id], name: name)
+    return Tokens(id: id, count: rows.count, columns: x.columns)
+  }
+
+  mutating func prepend(
+    _ parameter: ParameterID, _ count: Int, to x: Tokens, name: String
+  ) -> Tokens {
+    let id = graph.apply(
+      Prepend(prefix: count, tokens: x.count, columns: x.columns), to: [x.id],
+      parameters: [parameter], name: name)
+    return Tokens(id: id, count: count + x.count, columns: x.columns)
+  }
+
+  // MARK: - Finish
+
+  /// The model, after a check that the adapter found something to change.
+  func finish(
+    output: Tokens, shape: [Int], type: String, unreadTensors: Set<String>,
+    sequence: SequenceRule? = nil
+  ) throws(CheckpointError) -> Model {
+    if case .lowRank = adapter, changedModules == 0 {
+      throw config.wrong(
+        "a model with modules that the adapter's target_modules name; it has none of them",
+        hint: "The adapter is for another model.")
+    }
+    return Model(
+      graph: graph.finish(output: output.id, shape: shape), type: type,
+      unreadTensors: unreadTensors, adapted: adapter == nil ? nil : adapted, sequence: sequence)
+  }
+}
+
+extension JSONValue {
+  /// A positive integer, for sizes in configurations.
+  func size(default standard: Int? = nil) throws(CheckpointError) -> Int {
+    var value = standard ?? 0
+    if standard == nil || exists { value = try integer() }
+    guard value > 0, value <= Int(Int32.max) else { throw wrong("a positive integer") }
+    return value
+  }
+
+  /// An activation by the name that Transformers gives it.
+  func activation() throws(CheckpointError) -> Kernels.Activation {
+    try JSONValue.activation(named: string(), at: self)
+  }
+
+  static func activation(
+    named name: String, at place: JSONValue
+  ) throws(CheckpointError) -> Kernels.Activation {
+    switch name {
+    case "relu": return CK_RELU
+    case "gelu", "gelu_python": return CK_GELU_ERF
+    case "gelu_new", "gelu_pytorch_tanh", "gelu_fast", "gelu_accurate": return CK_GELU_TANH
+    case "silu", "swish": return CK_SILU
+    case "tanh": return CK_TANH
+    case "sigmoid": return CK_SIGMOID
+    default: throw place.wrong("relu, gelu, gelu_new, silu, tanh or sigmoid")
+    }
+  }
+}

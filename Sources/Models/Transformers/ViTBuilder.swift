@@ -1,0 +1,152 @@
+import Checkpoints
+import GraphModule
+import TensorModule
+
+/// Hugging Face's `ViTForImageClassification` (Dosovitskiy et al. 2021): patches, class token,
+/// learned positions, pre-norm blocks, a linear head on the class token.
+///
+/// After the attention of the last block only the class token is scored, so only its row goes on;
+/// values and derivatives are those of the full computation.
+enum ViTBuilder {
+  static func build(_ config: JSONValue, adapter: Adapter?) throws(CheckpointError) -> Model {
+    if case .promptTuning? = adapter {
+      throw config["model_type"].wrong("a model that prompt tuning applies to")
+    }
+    var b = TransformerBuilder(config: config, adapter: adapter, otherNames: otherNames)
+    let hidden = try config["hidden_size"].size(default: 768)
+    let layers = try config["num_hidden_layers"].size(default: 12)
+    let channels = try config["num_channels"].size(default: 3)
+    let image = try pair(config["image_size"], default: 224)
+    let patch = try pair(config["patch_size"], default: 16)
+    guard image.0 >= patch.0, image.1 >= patch.1 else {
+      throw config["patch_size"].wrong("at most the image size")
+    }
+    let epsilon = try config["layer_norm_eps"].double(default: 1e-12)
+
+    let input = b.graph.input(
+      "pixel_values", shape: [channels, image.0, image.1], kind: .real)
+    var x = try embed(
+      &b, input, image: image, patch: patch, channels: channels, hidden: hidden)
+    for layer in 0..<layers {
+      x = try block(&b, x, layer, epsilon: epsilon, keepsOnlyClassToken: layer == layers - 1)
+    }
+    x = b.select(x, [0], name: "vit.class_token")
+    x = try b.norm(x, "vit.layernorm", epsilon: epsilon, centered: true)
+    let classes = try classCount(config)
+    let logits = try b.linear(x, "classifier", outputs: classes, hasBias: true)
+    return try b.finish(
+      output: logits, shape: [classes], type: "vit",
+      unreadTensors: [
+        "vit.embeddings.mask_token", "vit.pooler.dense.weight", "vit.pooler.dense.bias",
+      ])
+  }
+
+  private static func embed(
+    _ b: inout TransformerBuilder, _ input: ValueID, image: (Int, Int), patch: (Int, Int),
+    channels: Int, hidden: Int
+  ) throws(CheckpointError) -> TransformerBuilder.Tokens {
+    let rows = image.0 / patch.0
+    let columns = image.1 / patch.1
+    let name = "vit.embeddings.patch_embeddings.projection"
+    let channelsLast = b.graph.apply(
+      Transpose(rows: channels, columns: image.0 * image.1), to: [input], name: name)
+    let window = Kernels.Window(
+      height: image.0, width: image.1, channels: channels, kernel_height: patch.0,
+      kernel_width: patch.1, stride_height: patch.0, stride_width: patch.1, padding_height: 0,
+      padding_width: 0, dilation_height: 1, dilation_width: 1, groups: 1, out_height: rows,
+      out_width: columns)
+    let weight = try b.parameter(
+      name, "weight", shape: [hidden, channels, patch.0, patch.1], storage: .channelsLast)
+    let bias = try b.parameter(name, "bias", shape: [hidden])
+    let patches = b.graph.apply(
+      Convolution(window: window, outputs: hidden, hasBias: true), to: [channelsLast],
+      parameters: [weight, bias], name: name)
+    let token = try b.parameter("vit.embeddings.cls_token", "", shape: [1, 1, hidden])
+    let tokens = b.prepend(
+      token, 1, to: .init(id: patches, count: rows * columns, columns: hidden),
+      name: "vit.embeddings.cls_token")
+    let positions = try b.parameter(
+      "vit.embeddings.position_embeddings", "", shape: [1, tokens.count, hidden])
+    var result = tokens
+    result.id = b.graph.apply(
+      AddParameter(size: tokens.count * hidden), to: [tokens.id], parameters: [positions],
+      name: "vit.embeddings.position_embeddings")
+    return result
+  }
+
+  private static func block(
+    _ b: inout TransformerBuilder, _ x: TransformerBuilder.Tokens, _ layer: Int,
+    epsilon: Double, keepsOnlyClassToken: Bool
+  ) throws(CheckpointError) -> TransformerBuilder.Tokens {
+    let name = "vit.encoder.layer.\(layer)"
+    let config = b.config
+    let heads = try config["num_attention_heads"].size(default: 12)
+    guard x.columns % heads == 0 else {
+      throw config["num_attention_heads"].wrong("a divisor of hidden_size")
+    }
+    let hasBias = try config["qkv_bias"].bool(default: true)
+    let normed = try b.norm(x, name + ".layernorm_before", epsilon: epsilon, centered: true)
+    let rows = keepsOnlyClassToken ? [0] : Array(0..<x.count)
+    let attention = name + ".attention.attention"
+    let q = try b.linear(
+      b.select(normed, rows, name: name), attention + ".query", outputs: x.columns,
+      hasBias: hasBias)
+    let k = try b.linear(normed, attention + ".key", outputs: x.columns, hasBias: hasBias)
+    let v = try b.linear(normed, attention + ".value", outputs: x.columns, hasBias: hasBias)
+    let width = x.columns / heads
+    var mixed = q
+    mixed.id = b.graph.apply(
+      Attention(
+        queries: q.count, keys: k.count, heads: heads, width: width,
+        scale: 1 / Double(width).squareRoot(), hasMask: false), to: [q.id, k.id, v.id],
+      name: attention)
+    let projected = try b.linear(
+      mixed, name + ".attention.output.dense", outputs: x.columns, hasBias: true)
+    let attended = b.sum(projected, b.select(x, rows, name: name), name: name + ".attention")
+
+    let second = try b.norm(attended, name + ".layernorm_after", epsilon: epsilon, centered: true)
+    let inner = try b.linear(
+      second, name + ".intermediate.dense",
+      outputs: config["intermediate_size"].size(default: 3072), hasBias: true)
+    let function = try JSONValue.activation(
+      named: config["hidden_act"].string(default: "gelu"), at: config["hidden_act"])
+    let active = b.activation(inner, function, name: name + ".intermediate")
+    let outer = try b.linear(
+      active, name + ".output.dense", outputs: x.columns, hasBias: true)
+    return b.sum(outer, attended, name: name + ".output")
+  }
+
+  /// Transformers 5 names these modules anew; checkpoints keep the names of version 4.
+  @Sendable static func otherNames(_ module: String) -> [String] {
+    let prefix = "vit.encoder.layer."
+    guard module.hasPrefix(prefix) else { return [] }
+    let parts = module.dropFirst(prefix.count).split(separator: ".", maxSplits: 1)
+    guard parts.count == 2 else { return [] }
+    let renamed = [
+      "attention.attention.query": "attention.q_proj", "attention.attention.key": "attention.k_proj",
+      "attention.attention.value": "attention.v_proj", "attention.output.dense": "attention.o_proj",
+      "intermediate.dense": "mlp.fc1", "output.dense": "mlp.fc2",
+    ]
+    let rest = String(parts[1])
+    return ["vit.layers.\(parts[0]).\(renamed[rest] ?? rest)"]
+  }
+
+  private static func classCount(_ config: JSONValue) throws(CheckpointError) -> Int {
+    if config["id2label"].exists { return max(1, try config["id2label"].keys().count) }
+    return try config["num_labels"].size(default: 2)
+  }
+
+  private static func pair(
+    _ value: JSONValue, default standard: Int
+  ) throws(CheckpointError) -> (Int, Int) {
+    if value.exists, case .array = try value.content() {
+      let values = try value.integers()
+      guard values.count == 2, values.allSatisfy({ $0 > 0 && $0 < 1 << 20 }) else {
+        throw value.wrong("an integer or a pair of positive integers")
+      }
+      return (values[0], values[1])
+    }
+    let size = try value.size(default: standard)
+    return (size, size)
+  }
+}

@@ -1,0 +1,52 @@
+import ApproxEval
+import ArgumentParser
+
+/// Self-check on a given model and batch.
+struct Check: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Checks derivatives and curvature on a given model and batch.",
+    discussion: """
+      Compares what the engine computes with what must hold on any model: finite differences, \
+      duality, symmetry. Exit code 1 if a check fails.
+
+      Example: eval-cli check checkpoint.bin --precision float64
+      """)
+
+  @Argument(help: "The checkpoint.", completion: .file())
+  var checkpoint: String
+
+  @Option(
+    help: .init(
+      "Take the batch from this .npz or safetensors file instead of the checkpoint.",
+      valueName: "file"), completion: .file())
+  var data: String?
+
+  @OptionGroup(title: "Computation") var engine: EngineOptions
+
+  func run() throws {
+    var options = EvaluationOptions()
+    options.dataFile = data
+    try engine.apply(to: &options)
+    let items = try Evaluation(options).selfCheck(checkpoint: checkpoint)
+    try Console.print(Self.text(items))
+    if items.contains(where: { !$0.passed }) { throw CheckFailure() }
+  }
+
+  private static func text(_ items: [SelfCheckItem]) -> String {
+    var table = TextTable([
+      ("check", .left), ("measured", .right), ("limit", .right), ("result", .left),
+    ])
+    for item in items {
+      table.append([
+        item.name, shortened(item.measured, digits: 2), shortened(item.limit, digits: 2),
+        item.passed ? "ok" : "FAILED",
+      ])
+    }
+    let failed = items.filter { !$0.passed }
+    let remarks = failed.map { wrapped("\($0.name): \($0.explanation)") + "\n" }
+    let verdict =
+      failed.isEmpty
+      ? "all \(items.count) checks passed\n" : "\(failed.count) of \(items.count) checks failed\n"
+    return table.text + verdict + remarks.joined()
+  }
+}

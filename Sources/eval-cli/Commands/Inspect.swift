@@ -1,0 +1,93 @@
+import ApproxEval
+import ArgumentParser
+
+/// What is in a checkpoint.
+struct Inspect: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Shows what a checkpoint holds.",
+    discussion: """
+      Model, loss, layers, every parameter with shape, element type and whether it is trainable, \
+      the batch and the directions that the file carries. Reads no numbers.
+
+      Example: eval-cli inspect checkpoint.bin --json
+      """)
+
+  @Argument(help: "The checkpoint.", completion: .file())
+  var checkpoint: String
+
+  @Option(
+    help: .init(
+      "Trainable parameters by name, * and ? allowed; repeatable. (default: as the file says)",
+      valueName: "glob"))
+  var trainable: [String] = []
+
+  @Flag(help: "Print JSON.")
+  var json = false
+
+  func run() throws {
+    let inspection = try Inspection(checkpoint: checkpoint, trainable: trainable)
+    try Console.print(json ? inspection.json.document : Self.text(inspection))
+  }
+
+  private static func text(_ it: Inspection) -> String {
+    [
+      it.description.path + "\n" + wrapped(parts: heading(it)) + "\n" + batch(it), layers(it),
+      parameters(it), updates(it),
+    ].compactMap { $0 }.joined(separator: "\n")
+  }
+
+  private static func heading(_ it: Inspection) -> [String] {
+    let about = it.description
+    var parts = [
+      about.model, "loss \(about.loss)",
+      about.positions > 1
+        ? "\(grouped(about.positions)) positions of \(grouped(about.classes)) logits"
+        : "\(grouped(about.classes)) logits",
+      "\(grouped(about.trainableParameters)) of \(grouped(about.allParameters)) parameters "
+        + "trainable",
+    ]
+    if let epoch = about.epoch { parts.append("epoch \(epoch)") }
+    if let step = about.step { parts.append("step \(step)") }
+    return parts + ["\(grouped(it.fileSize)) bytes"]
+  }
+
+  private static func batch(_ it: Inspection) -> String {
+    guard let samples = it.samples else { return "no batch: score needs --data\n" }
+    let tensors = it.batch.map { "\($0.name) \($0.dtype) \($0.shape)" }
+    return wrapped(
+      parts: ["batch of \(grouped(samples)) samples: " + tensors[0]]
+        + tensors.dropFirst()) + "\n"
+  }
+
+  private static func layers(_ it: Inspection) -> String {
+    var table = TextTable([("layer", .left), ("outputs", .right), ("parameters", .left)])
+    for layer in it.layers {
+      table.append([
+        layer.name, grouped(layer.outputs), layer.parameters.joined(separator: ", "),
+      ])
+    }
+    return table.text
+  }
+
+  private static func parameters(_ it: Inspection) -> String {
+    var table = TextTable([
+      ("parameter", .left), ("shape", .left), ("type", .left), ("count", .right),
+      ("trainable", .left),
+    ])
+    for parameter in it.parameters {
+      let tensor = parameter.tensor
+      table.append([
+        tensor.name, "\(tensor.shape)", tensor.dtype, grouped(tensor.count),
+        parameter.isBuffer ? "no (statistics)" : parameter.isTrainable ? "yes" : "no",
+      ])
+    }
+    return table.text
+  }
+
+  private static func updates(_ it: Inspection) -> String? {
+    if it.updates.isEmpty { return nil }
+    return wrapped(
+      "updates: " + it.updates.map { "\($0.name) (\($0.tensors) tensors)" }.joined(separator: ", ")
+    ) + "\n"
+  }
+}

@@ -1,0 +1,85 @@
+import ApproxEval
+import ArgumentParser
+import Foundation
+
+/// The natural-gradient direction as a file.
+struct Reference: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Solves for the natural-gradient direction of the first batch and writes it.",
+    discussion: """
+      The file is safetensors, one tensor per trainable parameter, named and shaped like it; score \
+      --updates reads it. The iterates of conjugate gradients go beside it as CSV.
+
+      Example: eval-cli reference checkpoint.bin -o ng.safetensors --precision float64
+      """)
+
+  enum Kind: String, CaseIterable, ExpressibleByArgument {
+    case cg
+    case dense
+
+    var kind: ReferenceKind { self == .cg ? .cg : .dense }
+  }
+
+  @Argument(help: "The checkpoint.", completion: .file())
+  var checkpoint: String
+
+  @Option(
+    name: .shortAndLong,
+    help: .init(
+      "Where to write the direction; the trace gets the same name with .csv.", valueName: "file"))
+  var output: String
+
+  @OptionGroup(title: "Samples and parameters") var data: DataOptions
+
+  @OptionGroup(title: "Samples and parameters") var batch: BatchOptions
+
+  @Option(help: "How the natural gradient is found.")
+  var reference = Kind.cg
+
+  @OptionGroup(title: "Conjugate gradients") var solver: SolverOptions
+
+  @OptionGroup(title: "Computation") var engine: EngineOptions
+
+  @OptionGroup(title: "Computation") var memory: MemoryOptions
+
+  func run() throws {
+    var options = EvaluationOptions()
+    data.apply(to: &options)
+    try batch.apply(to: &options)
+    options.reference = reference.kind
+    try solver.apply(to: &options)
+    try engine.apply(to: &options)
+    try memory.apply(to: &options)
+    let trace = URL(fileURLWithPath: output).deletingPathExtension().path + ".csv"
+    if URL(fileURLWithPath: output).path == trace {
+      throw UsageError(
+        "the trace would be written to this name", at: "--output",
+        "Choose another extension, such as .safetensors.")
+    }
+    try OutputFiles.requireWritable(file: output)
+    if reference == .cg { try OutputFiles.requireWritable(file: trace) }
+    let direction = try Evaluation(options).reference(checkpoint: checkpoint)
+    try direction.write(to: output)
+    if reference == .cg {
+      var files = OutputFiles()
+      files.add(trace, direction.traceTable.csv)
+      try files.write()
+    }
+    try Console.print(text(direction, trace: reference == .cg ? trace : nil))
+  }
+
+  private func text(_ direction: ReferenceDirection, trace: String?) -> String {
+    let record = direction.record
+    var parts = ["gamma \(shortened(record.gamma))"]
+    parts.append("least possible \(shortened(direction.gammaBound))")
+    if let iterations = record.iterations { parts.append("\(grouped(iterations)) iterations") }
+    parts.append("residual \(shortened(record.residual, digits: 2))")
+    return """
+      \(direction.description.path)
+      \(wrapped(parts: parts))
+      \(wrapped(record.isConverged && record.kind == .cg ? record.outcome : record.explanation))
+      written: \(output)\(trace.map { " and " + $0 } ?? "")
+
+      """
+  }
+}

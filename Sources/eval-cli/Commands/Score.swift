@@ -1,0 +1,113 @@
+import ApproxEval
+import ArgumentParser
+import Foundation
+
+/// Algorithm 4.
+struct Score: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Scores update methods at one or more checkpoints.",
+    discussion: """
+      Prints a table per checkpoint: gamma of each update, its ratio to that of plain gradient \
+      descent, and its efficiency, the share of what the exact natural gradient could gain. With \
+      --output, writes scores.csv, batches.csv, summary.csv, cg.csv and run.json.
+
+      Examples:
+        eval-cli score checkpoint.bin
+        eval-cli score run/epoch-*.bin --data train.npz --output results/
+      """)
+
+  @Argument(help: "Checkpoints, scored in this order.", completion: .file())
+  var checkpoints: [String]
+
+  @OptionGroup(title: "Samples and parameters") var data: DataOptions
+
+  @OptionGroup(title: "Samples and parameters") var batch: BatchOptions
+
+  @OptionGroup(title: "Samples and parameters") var batches: BatchCountOptions
+
+  @OptionGroup(title: "Updates") var updates: UpdateOptions
+
+  @OptionGroup(title: "Reference") var reference: ReferenceOptions
+
+  @OptionGroup(title: "Reference") var solver: SolverOptions
+
+  @OptionGroup(title: "Computation") var engine: EngineOptions
+
+  @OptionGroup(title: "Computation") var memory: MemoryOptions
+
+  @OptionGroup(title: "Output") var destination: DestinationOptions
+
+  @OptionGroup(title: "Messages") var log: LogOptions
+
+  func run() throws {
+    let options = try evaluationOptions()
+    let start = Date()
+    try destination.requireWritable()
+    let evaluation = Evaluation(options)
+    // Whatever the headers of all files tell comes before the first computation.
+    var descriptions: [CheckpointDescription] = []
+    var total = 0
+    for path in checkpoints {
+      descriptions.append(try evaluation.describe(checkpoint: path))
+      total += try evaluation.batchCount(checkpoint: path)
+    }
+    let needsRecord = destination.output != nil || destination.format == .json
+    var record =
+      try needsRecord
+      ? RunRecord(
+        command: CommandLine.arguments, options: options, checkpoints: checkpoints, start: start)
+      : nil
+    let progress = Progress(total: total, isQuiet: log.quiet || log.verbose)
+    defer { progress.finish() }
+    var entries: [Report.Entry] = []
+    for description in descriptions {
+      let results = try evaluation.score(checkpoint: description.path) { result in
+        progress.advance()
+        if log.verbose { Console.log(Self.line(result)) }
+      }
+      entries.append(Report.Entry(description, results))
+    }
+    progress.finish()
+    record?.end = Date()
+    try write(Report(entries), record)
+  }
+
+  private func write(_ report: Report, _ record: RunRecord?) throws {
+    var files = OutputFiles()
+    if let output = destination.output, let record {
+      report.add(to: &files, folder: output, record: record)
+    }
+    if let csv = destination.csv { files.add(csv, report.scores.csv) }
+    try files.write()
+    switch destination.format {
+    case .table: try Console.print(report.entries.map(\.text).joined(separator: "\n"))
+    case .csv: try Console.print(report.scores.csv)
+    case .json: try Console.print(report.json(record!).document)
+    }
+  }
+
+  private func evaluationOptions() throws(UsageError) -> EvaluationOptions {
+    var options = EvaluationOptions()
+    data.apply(to: &options)
+    try batch.apply(to: &options)
+    try batches.apply(to: &options)
+    try updates.apply(to: &options)
+    options.reference = reference.kind
+    try solver.apply(to: &options)
+    try engine.apply(to: &options)
+    try memory.apply(to: &options)
+    return options
+  }
+
+  private static func line(_ result: BatchResult) -> String {
+    var text =
+      "\(result.checkpoint), batch \(result.batch): loss \(shortened(result.loss)), gradient "
+      + shortened(result.gradientNorm)
+    if let reference = result.reference {
+      text += ", reference gamma \(shortened(reference.gamma)), "
+      if let iterations = reference.iterations { text += "\(iterations) iterations, " }
+      text += "residual \(shortened(reference.residual, digits: 2)) (\(reference.stop))"
+    }
+    return text + ", \(shortened(result.seconds, digits: 3)) s"
+  }
+}

@@ -1,0 +1,31 @@
+import Checkpoints
+import Foundation
+
+/// Results go to standard output, everything else to standard error.
+enum Console {
+  /// - Throws: `CheckpointError.cannotWrite`, as where a disk is full.
+  static func print(_ text: String) throws(CheckpointError) {
+    if let code = write(text, to: STDOUT_FILENO) {
+      throw CheckpointError(.cannotWrite(code: code), at: .init(file: "standard output"))
+    }
+  }
+
+  /// A line. What standard error does not take is lost.
+  static func log(_ line: String) { _ = write(line + "\n", to: STDERR_FILENO) }
+
+  /// Text as it is, for lines that are rewritten in place.
+  static func rewrite(_ text: String) { _ = write(text, to: STDERR_FILENO) }
+
+  static var errorIsTerminal: Bool { isatty(STDERR_FILENO) == 1 }
+
+  /// - Returns: errno if it fails.
+  private static func write(_ text: String, to descriptor: Int32) -> Int32? {
+    var rest = Array(text.utf8)[...]
+    while !rest.isEmpty {
+      let count = rest.withUnsafeBytes { Foundation.write(descriptor, $0.baseAddress!, $0.count) }
+      if count < 0 && errno != EINTR { return errno }
+      rest = rest.dropFirst(max(count, 0))
+    }
+    return nil
+  }
+}

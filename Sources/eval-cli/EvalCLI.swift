@@ -1,0 +1,37 @@
+import ApproxEval
+import ArgumentParser
+import Foundation
+
+/// The command and its subcommands.
+struct EvalCLI: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "eval-cli",
+    abstract: "Measures how well approximate natural-gradient updates work at a checkpoint.",
+    discussion: """
+      For each update method the indicator gamma says how much of the loss it could take away per \
+      step: smaller is better, and the natural gradient has the least.
+
+      Example: eval-cli score checkpoint.bin
+
+      Exit codes: 0 done, 1 a check failed, 64 wrong usage, 65 bad input data, 66 an input is \
+      missing, 70 a bug of ours, 73 an output cannot be written, 74 an I/O error, 130 interrupted.
+      """,
+    version: packageVersion,
+    subcommands: [Score.self, Inspect.self, Reference.self, Check.self])
+}
+
+@main
+enum Main {
+  static func main() {
+    do {
+      var command = try EvalCLI.parseAsRoot()
+      try command.run()
+    } catch {
+      let status = ExitStatus(error)
+      // Help and version are thrown as well; they are results.
+      if status == .done { EvalCLI.exit(withError: error) }
+      if let text = message(for: error) { Console.log("error: " + text) }
+      exit(status.rawValue)
+    }
+  }
+}

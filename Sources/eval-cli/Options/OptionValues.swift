@@ -1,0 +1,79 @@
+import Checkpoints
+import Updates
+
+/// From the text of an option to its value.
+enum OptionValues {
+  /// `sgd,ef,update:mine`; what is repeated counts once.
+  static func methods(_ list: String) throws(UsageError) -> [Method] {
+    var methods: [Method] = []
+    for name in items(list) {
+      guard let method = Method(name: name) else {
+        let known = Method.named.map(\.name)
+        let near = nearMisses(name, among: known)
+        throw UsageError(
+          "unknown method \"\(name)\"", at: "--methods",
+          near.isEmpty
+            ? "Known are \(known.joined(separator: ", ")) and update:<name>."
+            : "Did you mean \(near.joined(separator: " or "))?")
+      }
+      if !methods.contains(method) { methods.append(method) }
+    }
+    return methods
+  }
+
+  /// `1e-3,rel:1e-7`; what is repeated counts once.
+  static func dampings(_ list: String) throws(UsageError) -> [Damping] {
+    var dampings: [Damping] = []
+    for text in items(list) {
+      guard let damping = Damping(text) else {
+        throw UsageError(
+          "damping \"\(text)\" is not a number that is at least 0", at: "--damping",
+          "Give lambda itself (1e-3), or rel: and a fraction of the largest squared per-sample "
+            + "gradient norm (rel:1e-7).")
+      }
+      if !dampings.contains(damping) { dampings.append(damping) }
+    }
+    return dampings
+  }
+
+  /// `8GB`, `512MiB`, `1.5GB` or bytes.
+  static func memory(_ text: String) throws(UsageError) -> Int {
+    let units: [(name: String, bytes: Double)] = [
+      ("kib", 0x1p10), ("mib", 0x1p20), ("gib", 0x1p30), ("tib", 0x1p40),
+      ("kb", 1e3), ("mb", 1e6), ("gb", 1e9), ("tb", 1e12), ("b", 1), ("", 1),
+    ]
+    let lower = text.lowercased()
+    let unit = units.first { lower.hasSuffix($0.name) }!
+    let number = lower.dropLast(unit.name.count).filter { $0 != " " }
+    let isPlain = !number.isEmpty && number.allSatisfy { $0.isASCII && ($0.isNumber || $0 == ".") }
+    guard isPlain, let value = Double(number), value * unit.bytes >= 1,
+      value * unit.bytes < 0x1p62
+    else {
+      throw UsageError(
+        "\"\(text)\" is not an amount of memory", at: "--memory",
+        "Write 8GB, 512MB, 8GiB or a number of bytes.")
+    }
+    return Int(value * unit.bytes)
+  }
+
+  static func positive(_ value: Int, _ option: String) throws(UsageError) -> Int {
+    if value < 1 { throw UsageError("\(value) is less than 1", at: option) }
+    return value
+  }
+
+  static func notNegative(_ value: Double, _ option: String) throws(UsageError) -> Double {
+    if !(value >= 0 && value.isFinite) {
+      throw UsageError("\(value) is not a number that is at least 0", at: option)
+    }
+    return value
+  }
+
+  /// For the help.
+  static var methodNames: String { Method.named.map(\.name).joined(separator: ", ") }
+
+  private static func items(_ list: String) -> [String] {
+    list.split(separator: ",", omittingEmptySubsequences: false).map {
+      String($0.drop { $0 == " " }.reversed().drop { $0 == " " }.reversed())
+    }
+  }
+}

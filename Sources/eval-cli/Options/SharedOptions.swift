@@ -1,0 +1,121 @@
+import ApproxEval
+import ArgumentParser
+
+extension Precision: ExpressibleByArgument {}
+extension ReferenceKind: ExpressibleByArgument {}
+
+/// Where samples come from, and which parameters count.
+struct DataOptions: ParsableArguments {
+  @Option(
+    name: .customLong("data"),
+    help: .init(
+      "Draw batches from this .npz or safetensors file instead of the checkpoint's own batch.",
+      valueName: "file"), completion: .file())
+  var file: String?
+
+  @Option(
+    help: .init(
+      "Trainable parameters by name, * and ? allowed; repeatable. (default: as the file says)",
+      valueName: "glob"))
+  var trainable: [String] = []
+
+  func apply(to options: inout EvaluationOptions) {
+    options.dataFile = file
+    options.trainable = trainable
+  }
+}
+
+/// Size and choice of one batch.
+struct BatchOptions: ParsableArguments {
+  @Option(
+    help: .init(
+      "Samples per batch. (default: the checkpoint's own batch, or 160 of --data)",
+      valueName: "n"))
+  var batchSize: Int?
+
+  @Option(help: .init("Key of everything random.", valueName: "number"))
+  var seed: UInt64 = EvaluationOptions().seed
+
+  func apply(to options: inout EvaluationOptions) throws(UsageError) {
+    if let batchSize {
+      options.batchSize = try OptionValues.positive(batchSize, "--batch-size")
+    }
+    options.seed = seed
+  }
+}
+
+/// Conjugate gradients.
+struct SolverOptions: ParsableArguments {
+  @Option(help: .init("Stop after so many iterations.", valueName: "n"))
+  var cgIterations = EvaluationOptions().cgIterations
+
+  @Option(
+    parsing: .unconditional,
+    help: .init("Stop at this residual relative to the gradient.", valueName: "x"))
+  var cgTolerance = EvaluationOptions().cgTolerance
+
+  @Option(
+    parsing: .unconditional,
+    help: .init(
+      "Stop when gamma is within this fraction of the least possible; 0: never.", valueName: "x"))
+  var cgGap = EvaluationOptions().cgGap
+
+  @Option(
+    parsing: .unconditional,
+    help: .init("mu of F + mu I in the reference solve.", valueName: "mu"))
+  var cgDamping = EvaluationOptions().cgDamping
+
+  func apply(to options: inout EvaluationOptions) throws(UsageError) {
+    options.cgIterations = try OptionValues.positive(cgIterations, "--cg-iterations")
+    options.cgTolerance = try OptionValues.notNegative(cgTolerance, "--cg-tolerance")
+    options.cgGap = try OptionValues.notNegative(cgGap, "--cg-gap")
+    options.cgDamping = try OptionValues.notNegative(cgDamping, "--cg-damping")
+  }
+}
+
+/// How numbers are computed.
+struct EngineOptions: ParsableArguments {
+  @Option(help: "Arithmetic of the engine.")
+  var precision = EvaluationOptions().precision
+
+  @Option(
+    help: .init(
+      "Threads to use; results have the same bits for every number. (default: all cores)",
+      valueName: "n"))
+  var threads: Int?
+
+  func apply(to options: inout EvaluationOptions) throws(UsageError) {
+    options.precision = precision
+    guard let threads else { return }
+    options.threads = try OptionValues.positive(threads, "--threads")
+    if threads > 1024 { throw UsageError("\(threads) is more than 1024", at: "--threads") }
+  }
+}
+
+/// What the dense reference may allocate.
+struct MemoryOptions: ParsableArguments {
+  @Option(
+    help: .init(
+      "Memory that may be used: 8GB, 512MB, 8GiB or bytes. (default: half of the machine's)",
+      valueName: "amount"))
+  var memory: String?
+
+  func apply(to options: inout EvaluationOptions) throws(UsageError) {
+    if let memory { options.memory = try OptionValues.memory(memory) }
+  }
+}
+
+/// What appears on standard error.
+struct LogOptions: ParsableArguments {
+  @Flag(help: "Nothing on standard error but errors.")
+  var quiet = false
+
+  @Flag(help: "A line on standard error for every batch.")
+  var verbose = false
+
+  func validate() throws {
+    if quiet && verbose {
+      throw ValidationError("--quiet and --verbose exclude each other.")
+    }
+  }
+}
