@@ -122,12 +122,15 @@ package struct DenseReference {
     let unit = rounded.scale
     let halves = problem.quadratics([ScaledVector(vector: exact, scale: unit)])[0]
     let rows = target.count
+    let residual = try residual(exact, unit: unit, damping: damping)
     let record = ReferenceRecord(
-      kind: .dense, gamma: halves.gamma, iterations: nil,
-      residual: try residual(exact, unit: unit, damping: damping), stop: "dense",
+      kind: .dense, gamma: halves.gamma, iterations: nil, residual: residual, stop: "dense",
       explanation:
         "Singular value decomposition of B [\(rows), \(exact.count)] in double precision: rank "
-        + "\(solution.rank).", isConverged: true)
+        + "\(solution.rank).",
+      // At 1, or NaN, nothing of g was in reach: H has underflowed on labels that the model rules
+      // out.
+      isConverged: residual < 1)
     return ReferenceSolution(
       direction: rounded, record: record, trace: [])
   }
