@@ -48,6 +48,14 @@ struct ExtremeTests {
     #expect(mismatch(result.gradientNorm, 2.0.squareRoot(), tolerance: 1e-6) == nil)
     // The least gamma is exp(-500); its bound may be rounded down, never up.
     #expect(result.gammaBound <= exp(-500))
+    // F itself is below the range of numbers: neither reference may claim to have solved it.
+    for reference in [ReferenceKind.cg, .dense] {
+      options.reference = reference
+      let record = try #require(
+        try Evaluation(options).score(checkpoint: file.path)[0].reference)
+      #expect(!record.isConverged, "\(reference)")
+      #expect(record.gamma.isNaN)
+    }
   }
 
   @Test func directionWithoutEntriesHasNoGamma() throws {
