@@ -25,15 +25,18 @@ let package = Package(
     // Vector loops that BLAS does not have, in C with run-time dispatch.
     .target(name: "CKernels", exclude: ["README.md", "coefficients.py", "references.py"]),
     // Scalars, vectors, kernels, worker threads, counter-based random numbers.
-    .target(name: "TensorModule", dependencies: ["COpenBLAS", "CKernels"]),
+    .target(
+      name: "TensorModule", dependencies: ["COpenBLAS", "CKernels"], exclude: ["README.md"]),
     // Programs for one sample: operations with value, jvp, vjp, per-sample gradients.
-    .target(name: "GraphModule", dependencies: ["TensorModule"]),
+    .target(name: "GraphModule", dependencies: ["TensorModule"], exclude: ["README.md"]),
     // Solvers that see only products with a symmetric operator.
     .target(name: "HessianFree", dependencies: ["TensorModule"], exclude: ["README.md"]),
     // Losses, linearizations, Fisher products, Gram matrices.
-    .target(name: "Curvature", dependencies: ["GraphModule", "HessianFree", "CKernels"]),
+    .target(
+      name: "Curvature", dependencies: ["GraphModule", "HessianFree", "CKernels"],
+      exclude: ["README.md"]),
     // Update methods: what direction an optimiser would take.
-    .target(name: "Updates", dependencies: ["Curvature"]),
+    .target(name: "Updates", dependencies: ["Curvature"], exclude: ["README.md"]),
     // The indicator and statistics: plain numbers in, numbers out.
     .target(name: "Metrics", dependencies: [], exclude: ["README.md"]),
     // Bytes to named tensors.
@@ -41,7 +44,9 @@ let package = Package(
       name: "Checkpoints", dependencies: ["TensorModule", "CKernels", "CLibZip"],
       exclude: ["README.md"]),
     // Named tensors to graphs.
-    .target(name: "Models", dependencies: ["GraphModule", "Checkpoints", "CKernels"]),
+    .target(
+      name: "Models", dependencies: ["GraphModule", "Checkpoints", "CKernels"],
+      exclude: ["README.md"]),
     // Algorithm 4 over checkpoints and batches; reports.
     .target(
       name: "ApproxEval",

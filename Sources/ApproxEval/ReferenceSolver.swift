@@ -26,40 +26,48 @@ package struct ReferenceSolver: Sendable {
 
   /// Linear conjugate gradients, Algorithm 5, on `(F + mu I) x = g`.
   ///
-  /// The right-hand side is g without its power-of-two scale: with `F x = unit b`, `x = unit x_b`
-  /// and `gamma = gamma_b / unit`, and nothing leaves the range of single precision.
+  /// Solved is `F' x' = b` with `F = phi F'`, `g = unit b`, both factors powers of two, so that
+  /// nothing leaves the range of single precision: `x = unit / phi x'` and
+  /// `gamma = sqrt(phi) / unit gamma'`.
   package func conjugateGradient<S: EngineScalar>(
     _ problem: BatchProblem<S>, gradient: ScaledVector<S>, metric: OutputMetric = .fisher,
     damping: Double? = nil
   ) throws(SolveError) -> ReferenceSolution<S> {
-    let unit = gradient.scale
-    let mu = damping ?? self.damping
+    let phi = problem.output.curvatureUnit(metric)
+    let gammaUnit = phi.squareRoot() / gradient.scale
+    let mu = (damping ?? self.damping) / phi
     // The certificate speaks of F itself.
-    let bound = metric == .fisher && mu == 0 ? problem.output.gammaBound * unit : nil
+    let bound = metric == .fisher && mu == 0 ? problem.output.gammaBound / gammaUnit : nil
     let solver = ConjugateGradient(
       relativeTolerance: tolerance, maxIterations: iterations, gammaBound: bound,
       certificateGap: gap)
     let dimension = problem.linearization.parameterCount
     let workspace = ConjugateGradient.Workspace<S>(
       dimension: dimension, pool: problem.linearization.pool)
-    let fisher = FisherOperator(problem.linearization, problem.output, metric: metric)
+    let fisher = FisherOperator(
+      problem.linearization, problem.output, metric: metric, unit: phi)
     let result =
       mu == 0
       ? try solver.solve(fisher, rhs: gradient.vector, workspace: workspace)
       : try solver.solve(
         DampedOperator(fisher, mu: mu, operations: workspace.operations), rhs: gradient.vector,
         workspace: workspace)
+    var stop = result.stop
+    if case .certificate(let gamma, let bound, let gap) = stop {
+      stop = .certificate(gamma: gamma * gammaUnit, bound: bound * gammaUnit, gap: gap)
+    }
     let record = ReferenceRecord(
-      kind: .cg, gamma: result.gamma / unit, iterations: result.iterations,
-      residual: result.residual, stop: result.stop.label, explanation: result.stop.description,
-      isConverged: result.stop.isConverged)
+      kind: .cg, gamma: result.gamma * gammaUnit, iterations: result.iterations,
+      residual: result.residual, stop: stop.label, explanation: stop.description,
+      isConverged: stop.isConverged)
     let trace = result.trace.map {
       TraceRow(
-        iteration: $0.iteration, relativeResidual: $0.relativeResidual, gamma: $0.gamma / unit,
-        seconds: $0.seconds)
+        iteration: $0.iteration, relativeResidual: $0.relativeResidual,
+        gamma: $0.gamma * gammaUnit, seconds: $0.seconds)
     }
     return ReferenceSolution(
-      direction: ScaledVector(vector: result.x, scale: unit), record: record, trace: trace)
+      direction: ScaledVector(vector: result.x, scale: gradient.scale / phi), record: record,
+      trace: trace)
   }
 }
 
@@ -114,12 +122,15 @@ package struct DenseReference {
     let unit = rounded.scale
     let halves = problem.quadratics([ScaledVector(vector: exact, scale: unit)])[0]
     let rows = target.count
+    let residual = try residual(exact, unit: unit, damping: damping)
     let record = ReferenceRecord(
-      kind: .dense, gamma: halves.gamma, iterations: nil,
-      residual: try residual(exact, unit: unit, damping: damping), stop: "dense",
+      kind: .dense, gamma: halves.gamma, iterations: nil, residual: residual, stop: "dense",
       explanation:
         "Singular value decomposition of B [\(rows), \(exact.count)] in double precision: rank "
-        + "\(solution.rank).", isConverged: true)
+        + "\(solution.rank).",
+      // At 1, or NaN, nothing of g was in reach: H has underflowed on labels that the model rules
+      // out.
+      isConverged: residual < 1)
     return ReferenceSolution(
       direction: rounded, record: record, trace: [])
   }

@@ -4,19 +4,24 @@ import TensorModule
 /// `F v = sum_n J_n^T H_n J_n v` (Eqn 2), or the Gauss-Newton matrix with the identity for H
 /// (Eqn 9): one jvp and one vjp with the forward pass kept.
 ///
+/// Divided by `unit`, a power of two, where that keeps products in the range of the engine's numbers.
+///
 /// `v^T F v` is taken in logit space as `sum_n q_n^T H_n q_n`, q = J v: it cannot be negative.
 package struct FisherOperator<S: EngineScalar>: LinearOperator {
   package let linearization: Linearization<S>
   package let output: OutputState<S>
   package let metric: OutputMetric
+  package let unit: Double
   private let quadratics: Vector<Double>
 
   package init(
-    _ linearization: Linearization<S>, _ output: OutputState<S>, metric: OutputMetric = .fisher
+    _ linearization: Linearization<S>, _ output: OutputState<S>, metric: OutputMetric = .fisher,
+    unit: Double = 1
   ) {
     self.linearization = linearization
     self.output = output
     self.metric = metric
+    self.unit = unit
     quadratics = Vector(count: linearization.samples)
   }
 
@@ -28,8 +33,9 @@ package struct FisherOperator<S: EngineScalar>: LinearOperator {
   ) throws(SolveError) -> Double {
     linearization.jvpThenVJP(v, into: product) { chunk, q, hq in
       // Chunks are disjoint, so each has the entry of its first sample to itself.
-      quadratics[chunk.first] = output.multiply(metric, chunk: chunk, q, into: hq)
+      quadratics[chunk.first] = output.multiply(
+        metric, chunk: chunk, q, into: hq, scale: 1 / unit)
     }
-    return linearization.schedule.chunks.reduce(0) { $0 + quadratics[$1.first] }
+    return linearization.schedule.chunks.reduce(0) { $0 + quadratics[$1.first] } / unit
   }
 }

@@ -305,10 +305,10 @@ package final class OutputState<S: EngineScalar>: Sendable {
 
   // MARK: - Products with H
 
-  /// `q^T H q` of a chunk and, if asked for, `H q` (may overwrite q); q `[n, O C]`.
+  /// `q^T H q` of a chunk and, if asked for, `scale H q` (may overwrite q); q `[n, O C]`.
   package func multiply(
     _ metric: OutputMetric, chunk: Chunk, _ q: UnsafePointer<S>,
-    into product: UnsafeMutablePointer<S>? = nil
+    into product: UnsafeMutablePointer<S>? = nil, scale: Double = 1
   ) -> Double {
     let rows = chunk.count * positions
     let first = chunk.first * positions
@@ -317,13 +317,13 @@ package final class OutputState<S: EngineScalar>: Sendable {
       switch (loss, metric) {
       case (.crossEntropy, .fisher):
         ck_cross_entropy_hessian(
-          S.kernelType, probabilities.pointer + first * classes, q, rows, classes, 1, out, product)
+          S.kernelType, probabilities.pointer + first * classes, q, rows, classes, scale, out, product)
       case (.binaryCrossEntropy, .fisher):
         ck_diagonal_hessian(
-          S.kernelType, hessianDiagonal.pointer + first * classes, q, rows, classes, 1, out,
+          S.kernelType, hessianDiagonal.pointer + first * classes, q, rows, classes, scale, out,
           product)
       case (.squaredError, _), (_, .identity):
-        ck_diagonal_hessian(S.kernelType, nil, q, rows, classes, 1, out, product)
+        ck_diagonal_hessian(S.kernelType, nil, q, rows, classes, scale, out, product)
         for row in 0..<rows where !labels.isEmpty && labels[first + row] < 0 {
           out[row] = 0
           if let product { Kernels.zero(product + row * classes, count: classes) }
@@ -331,6 +331,30 @@ package final class OutputState<S: EngineScalar>: Sendable {
       }
       return quadratics.reduce(0, +)
     }
+  }
+
+  /// Of the order of the largest entry of H, as an even power of two: dividing H by it is exact,
+  /// and so is its root. A batch that is fitted to 1e-40 has an H that single precision cannot
+  /// hold.
+  package func curvatureUnit(_ metric: OutputMetric) -> Double {
+    var largest = 0.0
+    switch (loss, metric) {
+    case (.squaredError, _), (_, .identity): return 1
+    case (.binaryCrossEntropy, .fisher):
+      for i in 0..<hessianDiagonal.count { largest = max(largest, hessianDiagonal.pointer[i]) }
+    case (.crossEntropy, .fisher):
+      // p (1 - p) of all but the most probable class, where it is p up to a factor of 2.
+      for row in 0..<samples * positions {
+        var (first, second) = (0.0, 0.0)
+        for c in 0..<classes {
+          let p = probabilities.pointer[row * classes + c]
+          (first, second) = p > first ? (p, first) : (first, max(second, p))
+        }
+        largest = max(largest, second)
+      }
+    }
+    guard largest > 0 else { return 1 }
+    return Double(sign: .plus, exponent: largest.exponent / 2 * 2, significand: 1)
   }
 
   /// Column c of A at position o of every sample of a chunk, where `H = A A^T` and `u = A w`:

@@ -96,6 +96,16 @@ package final class BatchGradients<S: EngineScalar> {
     return max(square, 0).squareRoot()
   }
 
+  /// Draws that `dropDuplicates` leaves out, counted from the first sampled row.
+  package var sampledLeftOut: Set<Int> {
+    guard let dropDuplicates else { return [] }
+    let count = draws * samples
+    let block = (0..<count * count).map {
+      gram[samples + $0 / count, samples + $0 % count]
+    }
+    return duplicates(count: count, gram: block, cosine: dropDuplicates)
+  }
+
   private func solver(
     first: Int, count: Int, divisor: Double
   ) throws(LinearAlgebraError) -> DampedGramSolver {

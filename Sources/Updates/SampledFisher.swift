@@ -45,7 +45,8 @@ package enum SampledFisher {
     let root = Double(gradients.draws).squareRoot()
     var matrix = [Double](repeating: 0, count: rows * parameters)
     matrix.withUnsafeMutableBufferPointer { matrix in
-      for row in 0..<rows {
+      let leftOut = gradients.sampledLeftOut
+      for row in 0..<rows where !leftOut.contains(row) {
         gradients.perSample.row(
           gradients.samples + row, into: matrix.baseAddress! + row * parameters)
       }

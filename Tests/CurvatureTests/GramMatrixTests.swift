@@ -60,12 +60,14 @@ struct GramMatrixTests {
       }
     }
     let weights = [random.normals(count), random.normals(count, scale: 1e12)]
-    let sums = gradients.weightedSums(weights)
-    for (sum, weights) in zip(sums, weights) {
-      #expect(
-        mismatch(
-          engine.direction(sum), oracle.combine(rows, weights), tolerance: 3 * tolerance) == nil,
-        "sum")
+    for inDouble in [false, true] {
+      let sums = gradients.weightedSums(weights, inDouble: inDouble)
+      for (sum, weights) in zip(sums, weights) {
+        #expect(
+          mismatch(
+            engine.direction(sum), oracle.combine(rows, weights), tolerance: 3 * tolerance) == nil,
+          "sum, in double: \(inDouble)")
+      }
     }
   }
 

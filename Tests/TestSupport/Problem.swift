@@ -94,6 +94,19 @@ package struct Problem {
     }
   }
 
+  /// A problem with given numbers, such as those of a file.
+  package init(
+    json: String, loss: String, trainable: Set<String>?, parameters: [String: [Double]],
+    inputs: [[Double]], labels: OracleLabels
+  ) {
+    model = OracleModel(json)
+    (self.json, self.loss, self.parameters) = (json, loss, parameters)
+    (self.inputs, self.labels, samples) = (inputs, labels, inputs.count)
+    self.trainable =
+      trainable ?? Set(model.parameters.filter { !$0.isBuffer }.map(\.name))
+    outputShape = model.logits(inputs[0], parameters.mapValues { $0.map { Dual($0) } }).shape
+  }
+
   package var classes: Int { outputShape.last! }
   package var positions: Int { outputShape.dropLast().reduce(1, *) }
   package var logitCount: Int { outputShape.reduce(1, *) }

@@ -32,6 +32,39 @@ struct Regression_SampledFisherOfMoreDrawsThanParameters {
   }
 }
 
+/// Draws that repeat each other were left out of SF only where it has fewer draws than parameters.
+struct Regression_DuplicateDrawsInParameterSpace {
+  @Test func duplicatesAreLeftOutOfSF() throws {
+    var problem = Problem(
+      Case("linear", input: [2], linear("a", 2, 2), loss: "mse", samples: 6, seed: 3))
+    problem.inputs[4] = problem.inputs[1]
+    let oracle = DenseOracle(problem)
+    let labels = problem.drawnLabels(1, seed: 4)
+    guard case .real(var drawn) = labels[0] else { return }
+    // The logit gradients z - y of samples 1 and 4 are the same.
+    for c in 0..<2 { drawn[8 + c] = drawn[2 + c] }
+    let rows = oracle.sampledGradients([.real(drawn)])
+    let (engine, gradients) = try batch(
+      problem, draws: [.real(drawn)], Double.self, dropDuplicates: 0.9999)
+    #expect(gradients.sampledLeftOut.count == 1)
+    let direction = try SampledFisher.directions(gradients, dampings: [Damping("0.01")!])[0]
+    var matrix = [[Double]](
+      repeating: [Double](repeating: 0, count: oracle.parameterCount),
+      count: oracle.parameterCount)
+    for i in matrix.indices {
+      for j in matrix.indices {
+        for row in rows.dropLast(2) + rows.suffix(1) { matrix[i][j] += row[i] * row[j] }
+      }
+      matrix[i][i] += 0.01
+    }
+    // A matrix with a condition number below 1e4.
+    #expect(
+      mismatchUpToScale(
+        engine.direction(direction.scaled), DenseOracle.solve(matrix, oracle.gradient),
+        tolerance: 1e-11) == nil)
+  }
+}
+
 /// Parallel logit gradients of one sample were rounded differently in single precision, so that g
 /// left the span of the sampled gradients by 1e-7: 2 % of the SF direction at the default damping.
 struct Regression_SampledFisherOfTwoClasses {

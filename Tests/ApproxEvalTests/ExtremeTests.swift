@@ -1,0 +1,163 @@
+import Checkpoints
+import Foundation
+import TensorModule
+import TestSupport
+import Testing
+import Updates
+
+@testable import ApproxEval
+
+/// Checkpoints at the ends of what numbers can say, through the public evaluation.
+struct ExtremeTests {
+  /// Every direction with a slope has gamma = exp(gap / 2) if the label is on top, exp(-gap / 2) if
+  /// not: so has the bound, and every efficiency is 1.
+  @Test(arguments: [1.0, 46, 100, 300], Precision.allCases)
+  func sureClassifiersHaveTheirGamma(_ gap: Double, precision: Precision) throws {
+    for label in [0, 1] {
+      var options = EvaluationOptions()
+      options.precision = precision
+      options.dampings = [Damping("0")!, Damping("rel:1e-7")!]
+      for reference in [ReferenceKind.cg, .dense] {
+        options.reference = reference
+        let file = try checkpoint(gap: gap, label: Int64(label))
+        let result = try Evaluation(options).score(checkpoint: file.path)[0]
+        let expected = exp(label == 0 ? gap / 2 : -gap / 2)
+        // A few products of single precision, or a direction that was rounded to it.
+        let tolerance = precision == .float64 ? 1e-12 : 1e-5
+        #expect(mismatch(result.gammaBound, expected, tolerance: 1e-13) == nil)
+        for score in result.scores where score.method != "sf" {
+          #expect(
+            mismatch(score.gamma, expected, tolerance: tolerance) == nil,
+            "\(score.method), label \(label), \(reference)")
+          #expect(
+            mismatch(score.efficiencyLow, 1, tolerance: 2 * tolerance) == nil, "\(score.method)")
+        }
+      }
+    }
+  }
+
+  /// Wrong by 1e3: p(y) is below the range of double, the loss and the gradient are not.
+  @Test(arguments: Precision.allCases)
+  func lossWrongByAThousandIsFinite(_ precision: Precision) throws {
+    var options = EvaluationOptions()
+    options.precision = precision
+    options.methods = [.sgd, .ef, .ief]
+    let file = try checkpoint(gap: 1000, label: 1)
+    let result = try Evaluation(options).score(checkpoint: file.path)[0]
+    #expect(result.loss == 1000)
+    #expect(mismatch(result.gradientNorm, 2.0.squareRoot(), tolerance: 1e-6) == nil)
+    // The least gamma is exp(-500); its bound may be rounded down, never up.
+    #expect(result.gammaBound <= exp(-500))
+    // F itself is below the range of numbers: neither reference may claim to have solved it.
+    for reference in [ReferenceKind.cg, .dense] {
+      options.reference = reference
+      let record = try #require(
+        try Evaluation(options).score(checkpoint: file.path)[0].reference)
+      #expect(!record.isConverged, "\(reference)")
+      #expect(record.gamma.isNaN)
+    }
+  }
+
+  @Test func directionWithoutEntriesHasNoGamma() throws {
+    var options = EvaluationOptions()
+    options.methods = [.update("given")]
+    let file = try checkpoint(gap: 1, label: 0, update: [0, 0])
+    let result = try Evaluation(options).score(checkpoint: file.path)[0]
+    let score = try #require(result.scores.first { $0.method == "update:given" })
+    #expect(score.gamma.isNaN)
+    #expect(score.cosineGradient.isNaN)
+  }
+
+  @Test func batchWithoutLabelsIsAnError() throws {
+    let file = try checkpoint(gap: 1, label: -100)
+    #expect(throws: EvaluationError.self) { try Evaluation().score(checkpoint: file.path) }
+  }
+
+  /// One class: the softmax is sure of it, and nothing can be learnt.
+  @Test(arguments: [ReferenceKind.cg, .dense, .none])
+  func singleClassHasNoGradient(_ reference: ReferenceKind) throws {
+    let file = try TemporaryCheckpoint(
+      model: #"{"type": "sequential", "input_shape": [2], "layers": [{"type": "linear", "#
+        + #""name": "a", "in_features": 2, "out_features": 1}]}"#
+    ) { writer in
+      writer.add("params.a.weight", shape: [1, 2], Vector([1.0, 2]))
+      writer.add("params.a.bias", shape: [1], Vector([1.0]))
+      writer.add("batch.inputs", shape: [3, 2], Vector([1.0, 2, 3, 4, 5, 6]))
+      writer.add("batch.labels", shape: [3], integers: [0, 0, -100])
+    }
+    var options = EvaluationOptions()
+    options.reference = reference
+    let result = try Evaluation(options).score(checkpoint: file.path)[0]
+    #expect(result.loss == 0)
+    #expect(result.gradientNorm == 0)
+    #expect(result.gammaBound == .infinity)
+    #expect(result.scores.allSatisfy { $0.gamma.isNaN })
+  }
+}
+
+/// gamma was computed from `d^T F d` with the square of the direction's scale in it: 0, the best of
+/// all, for entries of 1e-200, and infinite for entries of 1e200.
+struct Regression_GammaOfTinyDirections {
+  /// gamma ignores the scale of a direction, also where the square of the scale is out of range.
+  @Test(arguments: [1e-300, 1e-200, 1e-40, 1, 1e40, 1e200, 1e300], Precision.allCases)
+  func scaleOfAnUpdateDoesNotMatter(_ scale: Double, precision: Precision) throws {
+    var options = EvaluationOptions()
+    options.precision = precision
+    options.methods = [.update("given")]
+    let file = try checkpoint(gap: 1, label: 0, update: [scale, -0.5 * scale])
+    let result = try Evaluation(options).score(checkpoint: file.path)[0]
+    let score = try #require(result.scores.first { $0.method == "update:given" })
+    let tolerance = precision == .float64 ? 1e-13 : 1e-6
+    #expect(mismatch(score.gamma, exp(0.5), tolerance: tolerance) == nil)
+    #expect(mismatch(score.updateNorm, 1.25.squareRoot() * scale, tolerance: tolerance) == nil)
+  }
+}
+
+/// A linear classifier of two classes and one sample whose logits are `gap` apart.
+private func checkpoint(
+  gap: Double, label: Int64, update: [Double]? = nil
+) throws -> TemporaryCheckpoint {
+  try TemporaryCheckpoint(
+    model: #"{"type": "sequential", "input_shape": [1], "layers": [{"type": "linear", "#
+      + #""name": "a", "in_features": 1, "out_features": 2, "bias": false}]}"#
+  ) { writer in
+    writer.add("params.a.weight", shape: [2, 1], Vector([0, -gap]))
+    writer.add("batch.inputs", shape: [1, 1], Vector([1.0]))
+    writer.add("batch.labels", shape: [1], integers: [label])
+    if let update { writer.add("updates.given.a.weight", shape: [2, 1], Vector(update)) }
+  }
+}
+
+/// The sentence on the certificate gave gamma and its bound in the solver's own units: divided by
+/// the scale of the gradient.
+struct Regression_UnitsOfTheCertificate {
+  @Test(arguments: [1.0, 46])
+  func sentenceHasTheGammaOfTheRecord(_ gap: Double) throws {
+    let file = try checkpoint(gap: gap, label: 0)
+    let result = try Evaluation().score(checkpoint: file.path)[0]
+    let record = try #require(result.reference)
+    #expect(record.stop == "certificate")
+    // The solver's own gamma, from its recurrence in single precision.
+    let words = record.explanation.split(separator: " ")
+    let gamma = try #require(Double(words[2]))
+    #expect(mismatch(gamma, record.gamma, tolerance: 1e-6) == nil)
+    #expect(record.explanation.contains("of \(result.gammaBound),"))
+  }
+}
+
+/// A checkpoint on disk for as long as this value lives.
+final class TemporaryCheckpoint {
+  let path: String
+
+  init(
+    model: String, loss: String = "cross_entropy", _ add: (inout SafetensorsWriter) -> Void
+  ) throws {
+    path = NSTemporaryDirectory() + "/approx-eval-test-" + UUID().uuidString + ".bin"
+    var writer = SafetensorsWriter(
+      metadata: ["format": "approx-eval/1", "model": model, "loss": loss])
+    add(&writer)
+    try writer.write(to: path)
+  }
+
+  deinit { try? FileManager.default.removeItem(atPath: path) }
+}
