@@ -67,6 +67,8 @@ let package = Package(
       path: "Tests/TestSupport"),
     .testTarget(name: "GraphModuleTests", dependencies: ["GraphModule", "TestSupport"]),
     .testTarget(name: "CurvatureTests", dependencies: ["Curvature", "TestSupport"]),
+    .testTarget(name: "UpdatesTests", dependencies: ["Updates", "TestSupport"]),
     .testTarget(name: "ModelsTests", dependencies: ["Models", "TestSupport"]),
+    .testTarget(name: "ApproxEvalTests", dependencies: ["ApproxEval", "TestSupport"]),
   ]
 )

@@ -136,9 +136,7 @@ struct DirectionScorer<S: EngineScalar> {
     let halves = problem.quadratics(directions.map(\.scaled))
     let share = (seconds + (clock.now - start).seconds) / Double(max(directions.count, 1))
     for (direction, halves) in zip(directions, halves) {
-      let indicator = Indicator(
-        fisherQuadratic: halves.fisherQuadratic, gradientDot: halves.gradientDot)
-      let gamma = exact ?? indicator.gamma
+      let gamma = exact ?? halves.gamma
       if direction.method == .ng && direction.damping == nil { gammaOfReference = gamma }
       if direction.method == .sgd { gammaOfGradient = gamma }
       guard isListed else { continue }

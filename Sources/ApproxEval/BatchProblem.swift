@@ -1,6 +1,7 @@
 import Checkpoints
 import Curvature
 import GraphModule
+import Metrics
 import TensorModule
 
 /// One batch of one checkpoint, linearized in one precision: where every number comes from.
@@ -35,11 +36,13 @@ package final class BatchProblem<S: EngineScalar> {
     operations = VectorOperations(pool: pool, count: linearization.parameterCount)
   }
 
+  /// The two halves of an indicator, and the indicator itself: gamma does not depend on the scale
+  /// of a direction, but the square of a scale may leave the range of numbers.
+  package typealias Halves = (fisherQuadratic: Double, gradientDot: Double, gamma: Double)
+
   /// `d^T F d` and `d^T g` for several directions from stacked jvps (method.md 2).
-  package func quadratics(
-    _ directions: [ScaledVector<S>]
-  ) -> [(fisherQuadratic: Double, gradientDot: Double)] {
-    var results: [(Double, Double)] = []
+  package func quadratics(_ directions: [ScaledVector<S>]) -> [Halves] {
+    var results: [Halves] = []
     let width = linearization.directionsPerPass
     var first = 0
     while first < directions.count {
@@ -50,7 +53,7 @@ package final class BatchProblem<S: EngineScalar> {
     return results
   }
 
-  private func quadraticsOfOnePass(_ directions: [ScaledVector<S>]) -> [(Double, Double)] {
+  private func quadraticsOfOnePass(_ directions: [ScaledVector<S>]) -> [Halves] {
     let count = directions.count
     let sums = Vector<Double>(count: 2 * count * linearization.samples)
     linearization.jvp(directions.map(\.vector)) { chunk, tangents in
@@ -69,7 +72,8 @@ package final class BatchProblem<S: EngineScalar> {
         dot += sums[2 * (chunk.first * count + r) + 1]
       }
       let scale = directions[r].scale
-      return (quadratic * scale * scale, dot * scale)
+      let indicator = Indicator(fisherQuadratic: quadratic, gradientDot: dot)
+      return (quadratic * scale * scale, dot * scale, indicator.gamma)
     }
   }
 

@@ -109,23 +109,19 @@ package struct DenseReference {
     damping: Double, _: S.Type
   ) throws(SolveError) -> ReferenceSolution<S> {
     let solution = try decomposition.solve(target: target, damping: damping)
-    let largest = solution.x.reduce(0) { max($0, abs($1)) }
-    let unit = powerOfTwo(near: largest)
-    let exact = Vector(solution.x.map { $0 / unit })
-    let rounded = Vector<S>(count: exact.count)
-    Kernels.fromDouble(exact.pointer, rounded.pointer, count: exact.count)
+    let exact = Vector(solution.x)
+    let rounded = ScaledVector<S>(rounding: exact)
+    let unit = rounded.scale
     let halves = problem.quadratics([ScaledVector(vector: exact, scale: unit)])[0]
-    let indicator = Indicator(
-      fisherQuadratic: halves.fisherQuadratic, gradientDot: halves.gradientDot)
     let rows = target.count
     let record = ReferenceRecord(
-      kind: .dense, gamma: indicator.gamma, iterations: nil,
+      kind: .dense, gamma: halves.gamma, iterations: nil,
       residual: try residual(exact, unit: unit, damping: damping), stop: "dense",
       explanation:
         "Singular value decomposition of B [\(rows), \(exact.count)] in double precision: rank "
         + "\(solution.rank).", isConverged: true)
     return ReferenceSolution(
-      direction: ScaledVector(vector: rounded, scale: unit), record: record, trace: [])
+      direction: rounded, record: record, trace: [])
   }
 
   /// `|g - (F + mu I) x| / |g|`

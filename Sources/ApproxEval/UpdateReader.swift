@@ -38,7 +38,6 @@ package struct StoredUpdate: Sendable {
         hint: "An update has one tensor for every trainable parameter.")
     }
     let exact = Vector<Double>(count: program.parameterCount)
-    var largest = 0.0
     for (parameter, spec) in zip(program.trainable, specs) {
       guard let tensor = tensors[spec.name] else {
         throw CheckpointError(
@@ -48,15 +47,8 @@ package struct StoredUpdate: Sendable {
       try tensor.requireShape(spec.shape)
       let values = try tensor.finiteVector(of: Double.self, spec)
       let target = exact.pointer + program.offsets[parameter.index]!
-      for i in 0..<values.count {
-        target[i] = values.pointer[i]
-        largest = max(largest, abs(values.pointer[i]))
-      }
+      Kernels.copy(values.pointer, target, count: values.count)
     }
-    let unit = powerOfTwo(near: largest)
-    Kernels.axpby(0, exact.pointer, 1 / unit, exact.pointer, count: exact.count)
-    let vector = Vector<S>(count: exact.count)
-    Kernels.fromDouble(exact.pointer, vector.pointer, count: exact.count)
-    return ScaledVector(vector: vector, scale: unit)
+    return ScaledVector(rounding: exact)
   }
 }

@@ -34,10 +34,10 @@ public struct CheckpointFile: Sendable {
 
   public init(_ archive: TensorArchive) throws(CheckpointError) {
     self.archive = archive
-    if archive.format != .safetensors {
+    if let (found, hint) = Self.otherFormat(archive.format) {
       throw CheckpointError(
-        .otherFormat(found: "an npz file", expected: "a checkpoint in safetensors format"),
-        at: .init(file: archive.path), hint: "An npz file can be given as --data.")
+        .otherFormat(found: found, expected: "a checkpoint in safetensors format"),
+        at: .init(file: archive.path), hint: hint)
     }
     let metadata = Metadata(values: archive.metadata, file: archive.path)
     try metadata.checkKeys()
@@ -69,6 +69,17 @@ public struct CheckpointFile: Sendable {
 }
 
 extension CheckpointFile {
+  private static func otherFormat(
+    _ format: TensorArchive.Format
+  ) -> (found: String, hint: String)? {
+    switch format {
+    case .safetensors: nil
+    case .npz: ("an npz file", "An npz file can be given as --data.")
+    case .torch:
+      ("a PyTorch file", "It holds tensors but no model; save both as README.md describes.")
+    }
+  }
+
   public var path: String { archive.path }
 
   /// Whether a parameter of this name is trainable by the file's own patterns.

@@ -1,16 +1,18 @@
 import Foundation
 
-/// A file of named tensors, safetensors or npz, told apart by content.
+/// A file of named tensors, safetensors, npz or PyTorch, told apart by content.
 public struct TensorArchive: Sendable {
   public enum Format: String, Sendable {
     case safetensors
     case npz
+    case torch
   }
 
   /// The path as it was given.
   public let path: String
   public let format: Format
-  /// The `__metadata__` of safetensors; empty for npz.
+  /// The `__metadata__` of safetensors; what a PyTorch file holds besides tensors (`epoch`);
+  /// empty for npz.
   public let metadata: [String: String]
   public let tensors: [String: StoredTensor]
 
@@ -29,26 +31,25 @@ public struct TensorArchive: Sendable {
     }
     if FileKind.isZip(file.bytes) {
       let archive = try ZipArchive(file)
-      // torch.save: everything in one folder, the structure in its data.pkl.
-      if archive.members.contains(where: {
-        $0.name == "data.pkl" || $0.name.hasSuffix("/data.pkl")
-      }) {
-        throw Self.otherFormat("a PyTorch file (a zip with data.pkl)", file.path)
+      if TorchReader.pickle(in: archive) != nil {
+        let reader = try TorchReader(archive)
+        (format, metadata, tensors) = (.torch, reader.metadata, reader.tensors)
+      } else {
+        (format, metadata, tensors) = (.npz, [:], try NPZReader(archive).tensors)
       }
-      format = .npz
-      metadata = [:]
-      tensors = try NPZReader(archive).tensors
+    } else if FileKind.isPickle(file.bytes) {
+      let reader = try TorchReader(file)
+      (format, metadata, tensors) = (.torch, reader.metadata, reader.tensors)
     } else {
       let reader = try SafetensorsReader(file)
-      format = .safetensors
-      metadata = reader.metadata
-      tensors = reader.tensors
+      (format, metadata, tensors) = (.safetensors, reader.metadata, reader.tensors)
     }
   }
 
   private static func otherFormat(_ found: String, _ path: String) -> CheckpointError {
     CheckpointError(
-      .otherFormat(found: found, expected: "a safetensors or npz file"), at: .init(file: path))
+      .otherFormat(found: found, expected: "a safetensors, npz or PyTorch file"),
+      at: .init(file: path))
   }
 }
 
@@ -79,7 +80,12 @@ package enum FileKind {
         <= UInt64(SafetensorsReader.maximumHeader)
   }
 
-  /// The name of a known format that is neither safetensors nor zip.
+  /// A pickle of protocol 2 to 5, with which PyTorch files before 1.6 begin.
+  package static func isPickle(_ bytes: UnsafeRawBufferPointer) -> Bool {
+    !isSafetensors(bytes) && bytes.count > 1 && bytes[0] == 0x80 && (2...5).contains(bytes[1])
+  }
+
+  /// The name of a known format that is not read.
   package static func foreign(_ bytes: UnsafeRawBufferPointer) -> String? {
     // The length could by chance look like something else; the brace decides.
     if isSafetensors(bytes) { return nil }
@@ -102,5 +108,5 @@ package enum FileKind {
       ("an HTML page", Array("<!DOCTYPE".utf8)),
       ("an HTML page", Array("<html".utf8)),
       ("a JSON text", Array("{".utf8)),
-    ] + (2...5).map { ("a Python pickle (an old PyTorch file?)", [0x80, $0]) }
+    ]
 }

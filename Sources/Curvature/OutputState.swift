@@ -218,7 +218,7 @@ package final class OutputState<S: EngineScalar>: Sendable {
     }
   }
 
-  /// Writes `u` of one chunk, `[n, O C]`, sample n divided by `units[n]` (powers of two).
+  /// Writes `u` of one chunk, `[n, O C]`, sample n divided by `units[n]` in double.
   package func write(
     _ gradient: LogitGradient, chunk: Chunk, units: UnsafePointer<Double>,
     to out: UnsafeMutablePointer<S>
@@ -238,42 +238,6 @@ package final class OutputState<S: EngineScalar>: Sendable {
         }
       case .elementwise(let u):
         for j in 0..<positions * classes { target[j] = S(u[row * classes + j] * scale) }
-      }
-    }
-  }
-
-  /// Writes `sum_i weights[i][n] u_in` of one chunk, `[n, O C]`, divided by `unit`: combined in
-  /// double, rounded once.
-  package func writeCombination(
-    _ gradients: [LogitGradient], weights: [[Double]], chunk: Chunk, unit: Double,
-    to out: UnsafeMutablePointer<S>
-  ) {
-    let size = positions * classes
-    withUnsafeTemporaryAllocation(of: Double.self, capacity: 2 * size) { scratch in
-      let sum = scratch.baseAddress!
-      let term = sum + size
-      for n in chunk.first..<chunk.first + chunk.count {
-        sum.update(repeating: 0, count: size)
-        for (gradient, weights) in zip(gradients, weights) where weights[n] != 0 {
-          let weight = weights[n] / unit
-          switch gradient {
-          case .softmax(let labels, let rest):
-            labels.withUnsafeBufferPointer { labels in
-              rest.withUnsafeBufferPointer { rest in
-                let row = n * positions
-                ck_cross_entropy_gradient(
-                  CK_F64, probabilities.pointer + row * classes, rest.baseAddress! + row,
-                  labels.baseAddress! + row, positions, classes, weight, term, nil)
-              }
-            }
-            Kernels.add(term, sum, sum, count: size)
-          case .elementwise(let u):
-            u.withUnsafeBufferPointer { u in
-              Kernels.axpby(weight, u.baseAddress! + n * size, 1, sum, count: size)
-            }
-          }
-        }
-        Kernels.fromDouble(sum, out + (n - chunk.first) * size, count: size)
       }
     }
   }

@@ -95,68 +95,87 @@ package final class PerSampleGradients<S: EngineScalar> {
   /// `sum_rows coefficient[row] g_row` for several sets of coefficients `[R N]`: one product per
   /// layer each, no backward pass.
   ///
+  /// - Parameter inDouble: Multiply and add in double, for sums in which the rows cancel: what is
+  ///   left of them has as many digits fewer as it is smaller.
   /// - Returns: The sums, each as a vector with a scale, so that neither coefficients of 1e-12 nor
   ///   of 1e12 leave the range of single precision.
-  package func weightedSums(_ coefficients: [[Double]]) -> [ScaledVector<S>] {
+  package func weightedSums(
+    _ coefficients: [[Double]], inDouble: Bool = false
+  ) -> [ScaledVector<S>] {
     coefficients.map { set in
       precondition(set.count == count, "weightedSums: \(set.count) coefficients, \(count) rows")
       let scaled = zip(set, scales).map(*)
-      let largest = scaled.reduce(0) { max($0, abs($1)) }
-      let unit = powerOfTwo(near: largest)
+      let unit = powerOfTwo(near: scaled.reduce(0) { max($0, abs($1)) })
+      let weights = scaled.map { $0 / unit }
+      if inDouble && S.self != Double.self {
+        let exact = Vector<Double>(count: linearization.parameterCount)
+        accumulate(weights, into: exact)
+        let rounded = ScaledVector<S>(rounding: exact)
+        return ScaledVector(vector: rounded.vector, scale: rounded.scale * unit)
+      }
       let vector = Vector<S>(count: linearization.parameterCount)
-      accumulate(scaled.map { $0 / unit }, into: vector)
+      accumulate(weights, into: vector)
       return ScaledVector(vector: vector, scale: unit)
     }
   }
 
-  private func accumulate(_ weights: [Double], into result: Vector<S>) {
-    let pool = linearization.pool
+  /// The weighted sum in precision T, whatever precision the rows have.
+  private func accumulate<T: EngineScalar>(_ weights: [Double], into result: Vector<T>) {
     let offsets = linearization.program.offsets
     var tasks: [() -> Void] = []
     for entry in entries {
       switch entry {
       case .factored(let node, let factors, let weight, let bias, let rows):
         // The draws share their inputs: weigh and add their cotangents first.
-        let combined = combine(rows, weights: weights, size: factors.positions * factors.outputs)
-        let factored = FactoredRows(
-          factors: factors, count: samples * factors.positions,
-          inputs: linearization.inputRows(node: node, factors),
+        let combined: Vector<T> = combine(
+          rows, weights: weights, size: factors.positions * factors.outputs)
+        let rowCount = samples * factors.positions
+        let inputs = linearization.inputRows(node: node, factors).converted(
+          count: rowCount * factors.inputs, to: T.self)
+        let factored = FactoredRows<T>(
+          factors: factors, count: rowCount, inputs: inputs.rows,
           cotangents: UnsafePointer(combined.pointer))
         let gradient = factored.gradientTasks(
           weight: result.pointer + offsets[weight.index]!,
           bias: bias.map { result.pointer + offsets[$0.index]! })
-        tasks += gradient.map { task in { withExtendedLifetime(combined) { task() } } }
+        tasks += gradient.map { task in
+          { withExtendedLifetime((combined, inputs.owner)) { task() } }
+        }
       case .explicit(let parameter, let rows):
-        let count = linearization.program.graph.parameters[parameter.index].count
+        let columns = linearization.program.graph.parameters[parameter.index].count
         let target = result.pointer + offsets[parameter.index]!
+        let narrow = Vector<T>(weights.map { T($0) })
         let block = 4096
-        let narrow = Vector<S>(weights.map { S($0) })
-        for begin in stride(from: 0, to: count, by: block) {
-          let length = min(block, count - begin)
+        for begin in stride(from: 0, to: columns, by: block) {
+          let length = min(block, columns - begin)
           tasks.append { [self] in
-            BLAS.gemm(
-              m: 1, n: length, k: self.count, narrow.pointer, lda: self.count,
-              rows.pointer + begin, ldb: count, target + begin, ldc: length)
+            Kernels.zero(target + begin, count: length)
+            withConverted(
+              rows.pointer + begin, rows: count, columns: length, stride: columns, to: T.self
+            ) { tile, stride in
+              BLAS.addTransposedProduct(
+                rows: count, columns: length, tile, stride: stride, narrow.pointer,
+                to: target + begin)
+            }
           }
         }
       }
     }
-    pool.run(tasks.count) { task, _ in tasks[task]() }
+    linearization.pool.run(tasks.count) { task, _ in tasks[task]() }
   }
 
-  private func combine(_ rows: Vector<S>, weights: [Double], size: Int) -> Vector<S> {
-    let combined = Vector<S>(count: samples * size)
-    let scratch = Vector<S>(count: draws > 1 ? samples * size : 0)
-    weights.withUnsafeBufferPointer { weights in
-      for d in 0..<draws {
-        let slice = weights[d * samples..<(d + 1) * samples]
-        if slice.allSatisfy({ $0 == 0 }) { continue }
-        let target = d == 0 ? combined : scratch
-        Kernels.scaleRows(
-          by: weights.baseAddress! + d * samples, group: 1, rows.pointer + d * samples * size,
-          rows: samples, columns: size, target.pointer)
-        if d > 0 {
-          Kernels.add(scratch.pointer, combined.pointer, combined.pointer, count: samples * size)
+  /// `sum_d weights[d, n] rows[d, n]`, in precision T.
+  private func combine<T: EngineScalar>(
+    _ rows: Vector<S>, weights: [Double], size: Int
+  ) -> Vector<T> {
+    let combined = Vector<T>(count: samples * size)
+    for d in 0..<draws where weights[d * samples..<(d + 1) * samples].contains(where: { $0 != 0 }) {
+      withConverted(
+        rows.pointer + d * samples * size, rows: samples, columns: size, stride: size, to: T.self
+      ) { draw, _ in
+        for n in 0..<samples {
+          Kernels.axpby(
+            weights[d * samples + n], draw + n * size, 1, combined.pointer + n * size, count: size)
         }
       }
     }
@@ -203,6 +222,52 @@ package struct ScaledVector<S: EngineScalar>: Sendable {
   package init(vector: Vector<S>, scale: Double) {
     self.vector = vector
     self.scale = scale
+  }
+}
+
+extension ScaledVector {
+  /// A vector in double, rounded to S relative to its largest entry.
+  package init(rounding exact: Vector<Double>) {
+    var largest = 0.0
+    for i in 0..<exact.count { largest = max(largest, abs(exact.pointer[i])) }
+    let unit = powerOfTwo(near: largest)
+    Kernels.axpby(0, exact.pointer, 1 / unit, exact.pointer, count: exact.count)
+    let rounded = Vector<S>(count: exact.count)
+    Kernels.fromDouble(exact.pointer, rounded.pointer, count: exact.count)
+    self.init(vector: rounded, scale: unit)
+  }
+}
+
+/// Calls `body` with a matrix in precision T: itself if it has it, a copy otherwise.
+private func withConverted<S: EngineScalar, T: EngineScalar>(
+  _ x: UnsafePointer<S>, rows: Int, columns: Int, stride: Int, to: T.Type,
+  _ body: (_ matrix: UnsafePointer<T>, _ stride: Int) -> Void
+) {
+  if S.self == T.self {
+    return body(UnsafeRawPointer(x).assumingMemoryBound(to: T.self), stride)
+  }
+  let copy = Vector<Double>(count: rows * columns)
+  for row in 0..<rows {
+    Kernels.toDouble(x + row * stride, copy.pointer + row * columns, count: columns)
+  }
+  body(UnsafeRawPointer(copy.pointer).assumingMemoryBound(to: T.self), columns)
+}
+
+extension InputRows {
+  /// The rows in precision T (S or double), with what owns their memory.
+  fileprivate func converted<T: EngineScalar>(
+    count: Int, to: T.Type
+  ) -> (rows: InputRows<T>, owner: AnyObject?) {
+    switch self {
+    case .oneHot(let indices): return (.oneHot(indices), nil)
+    case .dense(let a):
+      if S.self == T.self {
+        return (.dense(UnsafeRawPointer(a).assumingMemoryBound(to: T.self)), nil)
+      }
+      let copy = Vector<Double>(count: count)
+      Kernels.toDouble(a, copy.pointer, count: count)
+      return (.dense(UnsafeRawPointer(copy.pointer).assumingMemoryBound(to: T.self)), copy)
+    }
   }
 }
 

@@ -102,6 +102,14 @@ package struct GraphBuilder {
     return ValueID(index: sizes.count - 1)
   }
 
+  /// Tells that a node reads an index input as the rows of a table: the smallest table counts.
+  package mutating func limitIndex(_ input: ValueID, below rows: Int) {
+    guard case .index(let bound) = inputs[input.index].kind else {
+      preconditionFailure("GraphBuilder: input \(inputs[input.index].name) holds no indices")
+    }
+    inputs[input.index].kind = .index(bound: min(bound, rows))
+  }
+
   /// Declares a parameter, or finds the one of that name (tied weights).
   ///
   /// - Returns: `nil` if the name is taken by a parameter of another shape.

@@ -10,7 +10,9 @@ import TensorModule
 //     fading over 12 orders, 3000 steps in double end at 1.002 times the least gamma this way, and
 //     at 1.09 times when every drift restarts; over 8 orders in float32 at 1.0003 and 1.04;
 //   - a step after which gamma has risen by more than rounding is taken back;
-//   - the best iterate that a product has confirmed is kept aside.
+//   - the best iterate that a product has confirmed is kept aside;
+//   - while their directions fit into `historyBytes`, residuals are made orthogonal to all earlier
+//     ones, as they would be in exact arithmetic (`ResidualHistory`).
 
 /// Settings of a linear conjugate gradient solve; the problem is in the call.
 public struct ConjugateGradient: Equatable, Sendable {
@@ -23,10 +25,13 @@ public struct ConjugateGradient: Equatable, Sendable {
   public var gammaBound: Double?
   /// Stop when `gamma <= (1 + certificateGap) gammaBound`; 0 turns this off.
   public var certificateGap: Double
+  /// Memory for the directions of earlier residuals; 0 turns reorthogonalisation off. It is also
+  /// off with a preconditioner, whose residuals are orthogonal in another inner product.
+  public var historyBytes: Int
 
   public init(
     relativeTolerance: Double = 1e-6, maxIterations: Int = 1000, residualCheckInterval: Int = 50,
-    gammaBound: Double? = nil, certificateGap: Double = 1e-3
+    gammaBound: Double? = nil, certificateGap: Double = 1e-3, historyBytes: Int = 1 << 28
   ) {
     precondition(relativeTolerance >= 0, "ConjugateGradient: tolerance \(relativeTolerance)")
     precondition(maxIterations >= 0, "ConjugateGradient: \(maxIterations) iterations")
@@ -38,6 +43,7 @@ public struct ConjugateGradient: Equatable, Sendable {
     self.residualCheckInterval = residualCheckInterval
     self.gammaBound = gammaBound
     self.certificateGap = certificateGap
+    self.historyBytes = historyBytes
   }
 
   /// The vectors of a solve, allocated once and used again by the next one: r, v, w and the
@@ -48,6 +54,7 @@ public struct ConjugateGradient: Equatable, Sendable {
     fileprivate let v: Vector<Scalar>
     fileprivate let w: Vector<Scalar>
     fileprivate let kept: Vector<Scalar>
+    fileprivate let history: ResidualHistory<Scalar>
     fileprivate private(set) lazy var z = Vector<Scalar>(count: operations.count)
 
     public init(dimension: Int, pool: WorkerPool) {
@@ -56,6 +63,7 @@ public struct ConjugateGradient: Equatable, Sendable {
       v = Vector(count: dimension)
       w = Vector(count: dimension)
       kept = Vector(count: dimension)
+      history = ResidualHistory(operations: operations)
     }
 
     public var dimension: Int { operations.count }
@@ -163,7 +171,13 @@ extension ConjugateGradient {
       return rz
     }
 
+    // Few directions of many are not worth their memory.
+    let room = historyBytes / max(a.dimension * MemoryLayout<A.Scalar>.stride, 1)
+    let capacity = preconditioner == nil && room >= min(maxIterations, 100) ? room : 0
+    workspace.history.removeAll()
+
     vectors.copy(b, to: r)
+    workspace.history.append(r, norm: bNorm, capacity: capacity)
     var rz = try precondition()
     var z: Vector<A.Scalar> { preconditioner == nil ? r : workspace.z }
     vectors.copy(z, to: v)
@@ -179,6 +193,8 @@ extension ConjugateGradient {
       }
       vectors.copy(w, to: r)
       rr = vectors.dot(r, r)
+      workspace.history.removeAll()
+      workspace.history.append(r, norm: rr.squareRoot(), capacity: capacity)
       result.checks[result.checks.count - 1].restarted = true
       rz = try precondition()
       vectors.copy(z, to: v)
@@ -250,6 +266,11 @@ extension ConjugateGradient {
         }
       }
 
+      if capacity > 0 {
+        workspace.history.orthogonalize(r)
+        rr = vectors.dot(r, r)
+        workspace.history.append(r, norm: rr.squareRoot(), capacity: capacity)
+      }
       let rzBefore = rz
       rz = try precondition()
       let beta = rz / rzBefore

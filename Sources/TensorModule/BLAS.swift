@@ -38,6 +38,43 @@ public enum BLAS {
     }
   }
 
+  /// `y = A x`, A `[rows, columns]` with rows `stride` apart.
+  public static func multiply<S: EngineScalar>(
+    rows: Int, columns: Int, _ a: UnsafePointer<S>, stride: Int, _ x: UnsafePointer<S>,
+    into y: UnsafeMutablePointer<S>
+  ) {
+    gemv(CblasNoTrans, rows, columns, a, stride, x, 0, y)
+  }
+
+  /// `y += A^T x`, A `[rows, columns]` with rows `stride` apart.
+  public static func addTransposedProduct<S: EngineScalar>(
+    rows: Int, columns: Int, _ a: UnsafePointer<S>, stride: Int, _ x: UnsafePointer<S>,
+    to y: UnsafeMutablePointer<S>
+  ) {
+    gemv(CblasTrans, rows, columns, a, stride, x, 1, y)
+  }
+
+  private static func gemv<S: EngineScalar>(
+    _ transpose: CBLAS_TRANSPOSE, _ rows: Int, _ columns: Int, _ a: UnsafePointer<S>,
+    _ stride: Int, _ x: UnsafePointer<S>, _ beta: S, _ y: UnsafeMutablePointer<S>
+  ) {
+    let (m, n, lda) = (blasint(rows), blasint(columns), blasint(stride))
+    let (rawA, rawX, rawY) = (
+      UnsafeRawPointer(a), UnsafeRawPointer(x), UnsafeMutableRawPointer(y)
+    )
+    if S.self == Float.self {
+      cblas_sgemv(
+        CblasRowMajor, transpose, m, n, 1, rawA.assumingMemoryBound(to: Float.self), lda,
+        rawX.assumingMemoryBound(to: Float.self), 1, Float(beta),
+        rawY.assumingMemoryBound(to: Float.self), 1)
+    } else {
+      cblas_dgemv(
+        CblasRowMajor, transpose, m, n, 1, rawA.assumingMemoryBound(to: Double.self), lda,
+        rawX.assumingMemoryBound(to: Double.self), 1, Double(beta),
+        rawY.assumingMemoryBound(to: Double.self), 1)
+    }
+  }
+
   /// `[rows, columns]` to `[columns, rows]`.
   public static func transpose<S: EngineScalar>(
     _ a: UnsafePointer<S>, rows: Int, columns: Int, into b: UnsafeMutablePointer<S>

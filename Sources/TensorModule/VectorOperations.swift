@@ -33,7 +33,7 @@ public final class VectorOperations<Scalar: EngineScalar> {
   /// `x . y`
   public func dot(_ x: Vector<Scalar>, _ y: Vector<Scalar>) -> Double {
     let n = common(x, y)
-    nonisolated(unsafe) let sums = partials
+    let sums = partials
     forEachBlock(n) { block, range in
       sums[block] = ck_dot(
         Scalar.kernelType, x.pointer + range.lowerBound, y.pointer + range.lowerBound, range.count)
@@ -48,7 +48,7 @@ public final class VectorOperations<Scalar: EngineScalar> {
   /// number in exact arithmetic cancel when the vectors are close.
   public func distance(_ x: Vector<Scalar>, _ y: Vector<Scalar>) -> Double {
     let n = common(x, y)
-    nonisolated(unsafe) let sums = partials
+    let sums = partials
     forEachBlock(n) { block, range in
       sums[block] = squaredDistance(
         x.pointer + range.lowerBound, y.pointer + range.lowerBound, range.count)
@@ -75,7 +75,7 @@ public final class VectorOperations<Scalar: EngineScalar> {
     precondition(
       v.count == n && w.count == n && b.count == n,
       "VectorOperations: \(v.count), \(w.count) and \(b.count) elements beside \(n)")
-    nonisolated(unsafe) let sums = partials
+    let sums = partials
     forEachBlock(n) { block, range in
       let at = range.lowerBound
       ck_conjugate_gradient_step(
@@ -92,7 +92,7 @@ public final class VectorOperations<Scalar: EngineScalar> {
   /// Index of the first element that is NaN or infinite, `nil` if there is none.
   public func firstNonFinite(_ x: Vector<Scalar>) -> Int? {
     let n = common(x, x)
-    nonisolated(unsafe) let found = partials
+    let found = partials
     forEachBlock(n) { block, range in
       let index = ck_first_nonfinite(
         Scalar.kernelType, x.pointer + range.lowerBound, range.count)
@@ -149,9 +149,9 @@ public final class VectorOperations<Scalar: EngineScalar> {
 
   private func blocks(_ n: Int) -> Int { (n + Self.blockSize - 1) / Self.blockSize }
 
-  /// One block, or one thread, runs where it is: the pool does not start a worker for it.
-  private func forEachBlock(_ n: Int, _ body: @Sendable (_ block: Int, _ range: Range<Int>) -> Void)
-  {
+  /// Calls `body` for every block of `0 ..< n`, at the same time on several threads. One block,
+  /// or one thread, runs where it is: the pool does not start a worker for it.
+  public func forEachBlock(_ n: Int, _ body: (_ block: Int, _ range: Range<Int>) -> Void) {
     let size = Self.blockSize
     pool.run(blocks(n)) { block, _ in
       body(block, block * size..<min(n, (block + 1) * size))

@@ -31,9 +31,11 @@ package final class BatchGradients<S: EngineScalar> {
     self.dropDuplicates = dropDuplicates
     let all = [output.gradient] + sampled
     let samples = linearization.samples
-    // Each sample's cotangent is divided by a power of two near its size, which is exact and
-    // keeps gradients of well-fitted samples in the range of single precision.
-    let units = all.map { output.squares($0).map { powerOfTwo(near: $0.squareRoot()) } }
+    // Each sample's cotangent is divided by its own norm, in double, which keeps gradients of
+    // well-fitted samples in the range of single precision. With powers of two instead, cotangents
+    // that are parallel, as all of one sample are in a model with two classes, would be rounded
+    // differently, and what SF leaves of g after a projection on them would be that rounding.
+    let units = all.map { output.squares($0).map { $0 > 0 ? $0.squareRoot() : 1 } }
     perSample = linearization.perSampleGradients(draws: all.count, scales: units.flatMap { $0 }) {
       chunk, cotangents in
       let size = chunk.count * linearization.logitCount
@@ -83,6 +85,15 @@ package final class BatchGradients<S: EngineScalar> {
     return (samples..<gram.count).map { row in
       (0..<samples).reduce(0) { $0 + gram[row, $1] } / root
     }
+  }
+
+  /// `|sum_row weights[row] g_row|_2` from the Gram matrix; rows without a weight have none.
+  package func norm(of weights: [Double]) -> Double {
+    var square = 0.0
+    for i in weights.indices where weights[i] != 0 {
+      for j in weights.indices { square += weights[i] * weights[j] * gram[i, j] }
+    }
+    return max(square, 0).squareRoot()
   }
 
   private func solver(

@@ -4,7 +4,8 @@ import TensorModule
 /// Solves `(K + lambda I) c = b` for every damping from one eigen-decomposition of K, in double.
 package struct DampedGramSolver: Sendable {
   package let count: Int
-  /// Rows that take part; the others get c = 0 (see `duplicates`).
+  /// Rows that take part; the others get c = 0 (see `duplicates`). Rows of zero gradients do not:
+  /// they add nothing to a direction, and their eigenvalue of zero is exact, not rounding.
   private let kept: [Int]
   private let matrix: [Double]
   private let eigen: SymmetricEigendecomposition
@@ -20,7 +21,7 @@ package struct DampedGramSolver: Sendable {
     count: Int, values: [Double], precision: Double, leftOut: Set<Int> = []
   ) throws(LinearAlgebraError) {
     self.count = count
-    kept = (0..<count).filter { !leftOut.contains($0) }
+    kept = (0..<count).filter { !leftOut.contains($0) && values[$0 * count + $0] != 0 }
     var matrix: [Double] = []
     matrix.reserveCapacity(kept.count * kept.count)
     for i in kept { for j in kept { matrix.append(values[i * count + j]) } }

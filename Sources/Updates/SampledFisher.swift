@@ -5,43 +5,80 @@ import TensorModule
 /// gradients of k sampled labels per sample divided by sqrt(k). The factor 1/lambda of the
 /// Woodbury identity is left out: only the direction matters.
 ///
-/// For tiny lambda the difference cancels. `Ghat g` and the solve are in double, from the same
-/// Gram matrix, and the difference is taken in logit space, in double, before one backward pass:
-/// `d = J^T (u - sum_i c_i u_i)`.
+/// d is a weighted sum of true and sampled per-sample gradients. For tiny lambda it cancels.
+/// `Ghat g` and the solve are in double and from the Gram matrix of the very rows that are summed,
+/// so the weights are right for these rows; where they cancel, the sum is in double too. With at
+/// least as many sampled gradients as parameters nothing but lambda may be left of g; then
+/// `lambda (Ghat^T Ghat + lambda I)^-1 g` is formed as it stands, where nothing cancels.
 package enum SampledFisher {
   package static func directions<S: EngineScalar>(
     _ gradients: BatchGradients<S>, dampings: [Damping]
   ) throws(LinearAlgebraError) -> [Direction<S>] {
+    if gradients.draws * gradients.samples >= gradients.linearization.parameterCount {
+      return try directionsByParameters(gradients, dampings: dampings)
+    }
     let solver = try gradients.solverOfSampled()
     let target = gradients.sampledDotGradient
-    let lambdas = dampings.map { $0.lambda(largestDiagonal: gradients.largestSampledDiagonal) }
-    let samples = gradients.samples
     let root = Double(gradients.draws).squareRoot()
-    let ones = [Double](repeating: 1, count: samples)
-    let weights = lambdas.map { lambda in
-      let solution = solver.solve(target, lambda: lambda)
-      return [ones]
-        + (0..<gradients.draws).map { d in
-          solution[d * samples..<(d + 1) * samples].map { -$0 / root }
-        }
+    let ones = [Double](repeating: 1, count: gradients.samples)
+    return dampings.map { damping in
+      let lambda = damping.lambda(largestDiagonal: gradients.largestSampledDiagonal)
+      let weights = ones + solver.solve(target, lambda: lambda).map { -$0 / root }
+      // A tenth left costs one digit.
+      let cancels = gradients.norm(of: weights) < 0.1 * gradients.norm(of: ones)
+      return Direction(
+        method: .sf, damping: damping, lambda: lambda,
+        scaled: gradients.perSample.weightedSums([weights], inDouble: cancels)[0],
+        isBelowRounding: solver.isBelowRounding(lambda))
     }
-    let logits = [gradients.output.gradient] + gradients.sampled
-    let linearization = gradients.linearization
-    let unit = powerOfTwo(
-      near: gradients.output.gradientSquares.reduce(0) { max($0, $1.squareRoot()) })
-    let vectors = lambdas.map { _ in Vector<S>(count: linearization.parameterCount) }
-    linearization.vjp(into: vectors) { chunk, cotangents in
-      let size = chunk.count * linearization.logitCount
-      for (r, weights) in weights.enumerated() {
-        gradients.output.writeCombination(
-          logits, weights: weights, chunk: chunk, unit: unit, to: cotangents + r * size)
+  }
+
+  /// From `Ghat = U S V^T`, `[k N, P]` with `k N >= P`: `d = V lambda (S^2 + lambda)^-1 V^T g`.
+  ///
+  /// Without damping it is the limit in direction: `Ghat^T Ghat` inverted where it is regular, what
+  /// g has outside of the span of its rows where it is not.
+  private static func directionsByParameters<S: EngineScalar>(
+    _ gradients: BatchGradients<S>, dampings: [Damping]
+  ) throws(LinearAlgebraError) -> [Direction<S>] {
+    let parameters = gradients.linearization.parameterCount
+    let rows = gradients.draws * gradients.samples
+    let root = Double(gradients.draws).squareRoot()
+    var matrix = [Double](repeating: 0, count: rows * parameters)
+    matrix.withUnsafeMutableBufferPointer { matrix in
+      for row in 0..<rows {
+        gradients.perSample.row(
+          gradients.samples + row, into: matrix.baseAddress! + row * parameters)
       }
     }
-    return vectors.indices.map { i in
-      Direction(
-        method: .sf, damping: dampings[i], lambda: lambdas[i],
-        scaled: ScaledVector(vector: vectors[i], scale: unit),
-        isBelowRounding: solver.isBelowRounding(lambdas[i]))
+    for i in matrix.indices { matrix[i] /= root }
+    let factors = try LAPACK.singularValues(rows: rows, columns: parameters, matrix)
+    let squares = factors.values.map { $0 * $0 }
+    let precision = max(Double.ulpOfOne, Double(S.ulpOfOne) * Double(S.ulpOfOne))
+    let roundingLevel = Double(rows) * precision * (squares.first ?? 0)
+    let isRegular = (squares.last ?? 0) > roundingLevel
+
+    let g = gradients.gradient.vector.array.map { Double($0) }
+    var coordinates = g
+    BLAS.gemm(
+      m: parameters, n: 1, k: parameters, factors.rightTransposed, lda: parameters, g, ldb: 1,
+      &coordinates, ldc: 1)
+    return dampings.map { damping in
+      let lambda = damping.lambda(largestDiagonal: gradients.largestSampledDiagonal)
+      let weighted = zip(coordinates, squares).map { coordinate, square in
+        if lambda > 0 { return coordinate * (lambda / (square + lambda)) }
+        if isRegular { return coordinate / square }
+        return square > roundingLevel ? 0 : coordinate
+      }
+      var d = g
+      BLAS.gemm(
+        transposeA: true, m: parameters, n: 1, k: parameters, factors.rightTransposed,
+        lda: parameters, weighted, ldb: 1, &d, ldc: 1)
+      let unit = powerOfTwo(near: d.reduce(0) { max($0, abs($1)) })
+      return Direction(
+        method: .sf, damping: damping, lambda: lambda,
+        scaled: ScaledVector(
+          vector: Vector(d.map { S($0 / unit) }), scale: unit * gradients.gradient.scale),
+        isBelowRounding: !isRegular && lambda <= roundingLevel)
     }
   }
 }

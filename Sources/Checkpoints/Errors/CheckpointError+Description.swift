@@ -28,6 +28,7 @@ extension CheckpointError {
     switch problem {
     case .fileMissing: "no such file"
     case .isDirectory: "this is a directory, expected a file"
+    case .isNoDirectory: "this is a file, expected a directory"
     case .isDevice: "this is a device, expected a file"
     case .cannotOpen(let code): "cannot open the file: \(systemMessage(code))"
     case .cannotRead(let code): "cannot read the file: \(systemMessage(code))"
@@ -57,10 +58,21 @@ extension CheckpointError {
     case .encrypted: "the archive member is encrypted"
     case .implausibleSize(let declared, let stored):
       "\(stored) stored bytes claim to unpack to \(declared)"
+    case .invalidPickle(let reason): "the pickle is not valid: \(reason)"
+    case .forbiddenGlobal(let name):
+      "\(printable(name)) is not allowed: nothing that a file contains is executed"
+    case .forbiddenOpcode(let name):
+      "the pickle instruction \(name) is not allowed: nothing that a file contains is executed"
+    case .missingStorage(let member): "the archive has no member \(printable(member))"
+    case .viewOutOfBounds(let offset, let shape, let strides, let elements):
+      "shape \(shape) with strides \(strides) from offset \(offset) is not inside a storage of "
+        + count(elements, "element")
+    case .duplicateTensor: "two tensors have this name"
     case .wrongDType(let found, let expected):
       "dtype is \(found.rawValue), expected \(list(expected.map(\.rawValue)))"
     case .shapeMismatch(let found, let expected): "shape is \(found), expected \(expected)"
     case .missingTensor(let name, _): "there is no tensor \(name)"
+    case .missingFiles(let names, let what): "there is no \(what): no \(list(names))"
     case .unexpectedTensor: "this tensor has no meaning here"
     case .sampleCountMismatch(let found, let expected, let reference):
       "\(count(found, "sample")), but \(reference) has \(expected)"
@@ -104,6 +116,9 @@ extension CheckpointError {
       "The file was not written correctly; save it again with a safetensors or numpy library."
     case .unsupportedCompression:
       "Stored and deflated members are read; save it with numpy.savez or savez_compressed."
+    case .invalidPickle: "The file is damaged, or torch.save did not write it; save it again."
+    case .forbiddenGlobal, .forbiddenOpcode:
+      "Save tensors and numbers alone: torch.save(model.state_dict(), path)."
     case .encrypted: "Save it without a password."
     case .implausibleSize: "Deflate cannot do that: the file is damaged or a zip bomb."
     case .missingTensor(_, let near), .unexpectedTensor(let near), .missingValue(_, let near),
@@ -136,14 +151,17 @@ private func list(_ names: [String]) -> String {
 }
 
 /// Text of a file in quotes, shortened, and without characters that could move a cursor.
-func quoted(_ text: String) -> String {
+func quoted(_ text: String) -> String { "\"" + printable(text, limit: 60) + "\"" }
+
+/// Text of a file, shortened, and without characters that could move a cursor.
+private func printable(_ text: String, limit: Int = 120) -> String {
   var shown = ""
-  for scalar in text.unicodeScalars.prefix(60) {
+  for scalar in text.unicodeScalars.prefix(limit) {
     if scalar.value < 32 || (127..<160).contains(scalar.value) {
       shown += "\\u{" + String(scalar.value, radix: 16) + "}"
     } else {
       shown.unicodeScalars.append(scalar)
     }
   }
-  return "\"" + shown + (text.unicodeScalars.count > 60 ? "..." : "") + "\""
+  return shown + (text.unicodeScalars.count > limit ? "..." : "")
 }

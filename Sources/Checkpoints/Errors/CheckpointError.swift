@@ -16,8 +16,8 @@ public struct CheckpointError: Error, Equatable, Sendable {
   public struct Location: Equatable, Sendable {
     public var file: String?
     public var tensor: String?
-    /// Offset from the beginning of the file; for an npz member, from the beginning of the
-    /// member.
+    /// Offset from the beginning of the file; for a member of a zip archive, from the
+    /// beginning of the member.
     public var byte: Int?
 
     public init(file: String? = nil, tensor: String? = nil, byte: Int? = nil) {
@@ -31,6 +31,8 @@ public struct CheckpointError: Error, Equatable, Sendable {
     // Files
     case fileMissing
     case isDirectory
+    /// Something is there, but no folder.
+    case isNoDirectory
     case isDevice
     /// The system refused to open the file; `code` is its errno.
     case cannotOpen(code: Int32)
@@ -60,10 +62,25 @@ public struct CheckpointError: Error, Equatable, Sendable {
     /// More bytes declared than deflate can produce from those stored.
     case implausibleSize(declared: UInt64, stored: UInt64)
 
+    /// What Python's pickle machine would stumble over.
+    case invalidPickle(String)
+    /// A function or class that a pickle names, e.g. "os.system".
+    case forbiddenGlobal(String)
+    /// An instruction of a pickle that is not carried out, by its name.
+    case forbiddenOpcode(String)
+    /// The member of the archive that should hold a tensor's numbers.
+    case missingStorage(String)
+    /// A strided view, in elements, that leaves its storage of `count`.
+    case viewOutOfBounds(offset: Int, shape: [Int], strides: [Int], count: Int)
+    /// Two tensors of the same name.
+    case duplicateTensor
+
     // Meaning
     case wrongDType(found: DType, expected: [DType])
     case shapeMismatch(found: [Int], expected: [Int])
     case missingTensor(String, near: [String])
+    /// A folder without the weights or settings that were looked for under these names.
+    case missingFiles([String], what: String)
     /// A tensor whose name says nothing to the reader.
     case unexpectedTensor(near: [String])
     case sampleCountMismatch(found: Int, expected: Int, reference: String)
@@ -100,7 +117,8 @@ public struct CheckpointError: Error, Equatable, Sendable {
 
   public var category: Category {
     switch problem {
-    case .fileMissing, .isDirectory, .isDevice, .cannotOpen: .missingInput
+    case .fileMissing, .isDirectory, .isNoDirectory, .isDevice, .cannotOpen, .missingFiles:
+      .missingInput
     case .cannotRead: .inputOutput
     case .cannotWrite: .cannotWrite
     default: .badData

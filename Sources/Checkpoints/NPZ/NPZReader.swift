@@ -75,64 +75,21 @@ private final class NPZArray: ByteOwner, @unchecked Sendable {
       if header.isBigEndian { swapBytes(buffer, elementSize: header.dtype.byteCount) }
     }
     let needsTranspose = header.isFortranOrder && header.shape.count > 1
-    let result =
-      needsTranspose
-      ? rowMajor(stored, shape: header.shape, elementSize: header.dtype.byteCount) : stored
+    let result = needsTranspose ? transposed(stored) : stored
     unpacked = result
     return result.load()
   }
-}
 
-// MARK: - Layout
-
-private func swapBytes(_ buffer: UnsafeMutableRawBufferPointer, elementSize: Int) {
-  func swap<I: FixedWidthInteger>(_: I.Type) {
-    let elements = buffer.bindMemory(to: I.self)
-    for index in elements.indices { elements[index] = elements[index].byteSwapped }
-  }
-  switch elementSize {
-  case 2: swap(UInt16.self)
-  case 4: swap(UInt32.self)
-  case 8: swap(UInt64.self)
-  default: break
-  }
-}
-
-/// A copy with the last index running fastest of an array in which the first one does.
-private func rowMajor(_ source: OwnedBytes, shape: [Int], elementSize: Int) -> OwnedBytes {
-  let bytes = source.load()
-  return OwnedBytes(count: bytes.count) { target in
-    func copy<I: FixedWidthInteger>(_: I.Type) {
-      let from = bytes.bindMemory(to: I.self)
-      let to = target.bindMemory(to: I.self)
-      var strides: [Int] = []
-      var stride = 1
-      for dimension in shape {
-        strides.append(stride)
-        stride *= dimension
-      }
-      // `index` counts like an odometer, `position` follows it in the source.
-      var index = [Int](repeating: 0, count: shape.count)
-      var position = 0
-      for output in to.indices {
-        to[output] = from[position]
-        var axis = shape.count - 1
-        while axis >= 0 {
-          index[axis] += 1
-          position += strides[axis]
-          if index[axis] < shape[axis] { break }
-          position -= strides[axis] * shape[axis]
-          index[axis] = 0
-          axis -= 1
-        }
-      }
+  /// A copy with the last index running fastest of an array in which the first one does.
+  private func transposed(_ stored: OwnedBytes) -> OwnedBytes {
+    var strides: [Int] = []
+    var stride = 1
+    for dimension in header.shape {
+      strides.append(stride)
+      stride *= dimension
     }
-    switch elementSize {
-    case 1: copy(UInt8.self)
-    case 2: copy(UInt16.self)
-    case 4: copy(UInt32.self)
-    default: copy(UInt64.self)
-    }
-    withExtendedLifetime(source) {}
+    defer { withExtendedLifetime(stored) {} }
+    return gathered(
+      stored.load(), shape: header.shape, strides: strides, elementSize: header.dtype.byteCount)
   }
 }

@@ -181,6 +181,7 @@ extension SequentialBuilder {
     try requireSize(v.shape + [columns], l)
     try requireSize([rows, columns], l)
     let weight = try parameter(l, "weight", shape: [rows, columns])
+    graph.limitIndex(v.id, below: rows)
     let id = graph.apply(
       Embedding(positions: v.count, rows: rows, columns: columns), to: [v.id],
       parameters: [weight], name: l.label)

@@ -7,12 +7,16 @@ package final class ZipArchive: @unchecked Sendable {
     package var name: String
     /// Bytes after unpacking, as declared; reading checks that there are exactly as many.
     package var size: Int
+    /// Whether the bytes are in the file as they are.
+    package var isStored: Bool
     fileprivate var index: UInt64
   }
 
   package let path: String
   package let members: [Member]
-  private let file: MappedFile
+  /// Where the members' headers are in the file, by name.
+  let directory: [String: Int]
+  package let file: MappedFile
   private let archive: OpaquePointer
   // libzip is not safe for use of one archive from several threads.
   private let lock = NSLock()
@@ -24,6 +28,7 @@ package final class ZipArchive: @unchecked Sendable {
   package init(_ file: MappedFile) throws(CheckpointError) {
     self.file = file
     path = file.path
+    directory = Self.offsets(file.bytes)
     let location = CheckpointError.Location(file: file.path)
     var zipError = zip_error_t()
     zip_error_init(&zipError)
@@ -93,7 +98,7 @@ package final class ZipArchive: @unchecked Sendable {
         throw CheckpointError(
           .implausibleSize(declared: status.size, stored: status.comp_size), at: location)
       }
-      members.append(Member(name: name, size: size, index: index))
+      members.append(Member(name: name, size: size, isStored: !isDeflated, index: index))
     }
     return members
   }

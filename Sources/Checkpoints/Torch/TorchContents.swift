@@ -1,0 +1,275 @@
+import Foundation
+
+/// What an unpickled object of `torch.save` comes to: named tensors over storages, and metadata.
+struct TorchContents {
+  /// The bytes of a storage: in the file as they are, or packed in a member of the archive.
+  struct Region {
+    var archive: ZipArchive?
+    var member: ZipArchive.Member?
+    /// Where in the file, if they are not packed.
+    var range: Range<Int>?
+
+    var byteCount: Int { range?.count ?? member?.size ?? 0 }
+  }
+
+  // Real optimiser states nest four deep. A container that contains itself nests without end.
+  private static let maximumDepth = 64
+  // Shared containers could otherwise be visited exponentially often, with ever longer names.
+  private static let maximumVisits = 1 << 22
+  private static let maximumName = 1024
+  /// PyTorch's own limit on dimensions.
+  private static let maximumDimensions = 64
+  /// Overlapping strides make a tensor larger than its storage. So large is never a mistake.
+  private static let harmlessByteCount = 1 << 24
+
+  private let file: MappedFile
+  private let storages: [String: Region]
+  /// What precedes a key in the archive, for messages.
+  private let storagePrefix: String
+  private let isBigEndian: Bool
+  /// Storages that cannot be used in place, by key and element size.
+  private var fetched: [String: FetchedStorage] = [:]
+  private var visits = 0
+
+  private(set) var tensors: [String: StoredTensor] = [:]
+  private(set) var metadata: [String: String] = [:]
+
+  init(
+    file: MappedFile, storages: [String: Region], storagePrefix: String, isBigEndian: Bool
+  ) {
+    self.file = file
+    self.storages = storages
+    self.storagePrefix = storagePrefix
+    self.isBigEndian = isBigEndian
+  }
+
+  /// Takes over all tensors and scalars of the object `root`.
+  mutating func collect(
+    _ root: Unpickler.Value, from unpickler: Unpickler
+  ) throws(CheckpointError) {
+    switch root {
+    case .tensor, .storage: try visit(root, "tensor", depth: 0, unpickler)
+    default: try visit(root, "", depth: 0, unpickler)
+    }
+  }
+}
+
+// MARK: - Names
+
+extension TorchContents {
+  private mutating func visit(
+    _ value: Unpickler.Value, _ name: String, depth: Int, _ unpickler: Unpickler
+  ) throws(CheckpointError) {
+    visits += 1
+    if visits > Self.maximumVisits {
+      throw failure("it holds more than \(Self.maximumVisits) values")
+    }
+    if depth > Self.maximumDepth {
+      throw failure(
+        "nested deeper than \(Self.maximumDepth) levels, or a container that contains itself")
+    }
+    switch value {
+    case .dictionary(let index):
+      for (key, value) in unpickler.dictionaries[index] {
+        try visit(value, join(name, text(of: key, in: name)), depth: depth + 1, unpickler)
+      }
+    case .list(let index), .tuple(let index):
+      for (position, value) in unpickler.sequences[index].enumerated() {
+        try visit(value, join(name, String(position)), depth: depth + 1, unpickler)
+      }
+    case .tensor(let index):
+      try add(unpickler.tensors[index], name)
+    case .storage(let storage):
+      try add(
+        TorchTensor(storage: storage, offset: 0, shape: [storage.count], strides: [1]), name)
+    case .none: metadata[name] = "null"
+    case .bool(let value): metadata[name] = value ? "true" : "false"
+    case .integer(let value): metadata[name] = String(value)
+    case .real(let value): metadata[name] = String(value)
+    case .string(let value): metadata[name] = value
+    case .long, .bytes, .global: break
+    }
+  }
+
+  private func text(of key: Unpickler.Value, in name: String) throws(CheckpointError) -> String {
+    switch key {
+    case .string(let text): return text
+    case .integer(let number): return String(number)
+    default:
+      let place = name.isEmpty ? "" : " of \(quoted(name))"
+      throw failure("a key\(place) is neither a string nor an integer")
+    }
+  }
+
+  private func join(_ name: String, _ key: String) throws(CheckpointError) -> String {
+    if name.utf8.count + key.utf8.count > Self.maximumName {
+      throw failure("a name is longer than \(Self.maximumName) bytes")
+    }
+    return name.isEmpty ? key : "\(name).\(key)"
+  }
+
+  private mutating func add(_ tensor: TorchTensor, _ name: String) throws(CheckpointError) {
+    let stored = try self.stored(tensor, name)
+    if tensors.updateValue(stored, forKey: name) != nil {
+      throw CheckpointError(
+        .duplicateTensor, at: stored.location,
+        hint: "Nested dictionaries are flattened with dots; rename a key.")
+    }
+  }
+
+  private func failure(_ reason: String) -> CheckpointError {
+    CheckpointError(.invalidPickle(reason), at: .init(file: file.path))
+  }
+}
+
+// MARK: - Tensors
+
+extension TorchContents {
+  /// The tensor over the bytes of its storage, once it is certain that it stays inside them.
+  private mutating func stored(
+    _ tensor: TorchTensor, _ name: String
+  ) throws(CheckpointError) -> StoredTensor {
+    let (storage, shape) = (tensor.storage, tensor.shape)
+    let location = CheckpointError.Location(file: file.path, tensor: name)
+    guard let region = storages[storage.key] else {
+      throw CheckpointError(
+        .missingStorage(storagePrefix + storage.key), at: location,
+        hint: "The file was not written completely; save it again.")
+    }
+    guard let storageSize = checkedByteCount(storage.dtype, [storage.count]) else {
+      throw CheckpointError(.impossibleShape([storage.count]), at: location, hint: Self.remedy)
+    }
+    if region.byteCount != storageSize {
+      throw CheckpointError(
+        .sizeMismatch(
+          found: region.byteCount, expected: storageSize, dtype: storage.dtype,
+          shape: [storage.count]), at: location, hint: Self.remedy)
+    }
+    guard shape.count <= Self.maximumDimensions, let size = checkedByteCount(storage.dtype, shape)
+    else {
+      throw CheckpointError(.impossibleShape(shape), at: location, hint: Self.remedy)
+    }
+    guard let end = Self.end(tensor), end <= storage.count else {
+      throw CheckpointError(
+        .viewOutOfBounds(
+          offset: tensor.offset, shape: shape, strides: tensor.strides, count: storage.count),
+        at: location, hint: Self.remedy)
+    }
+    if size > max(storageSize, Self.harmlessByteCount) {
+      throw CheckpointError(
+        .implausibleSize(declared: UInt64(size), stored: UInt64(storageSize)), at: location,
+        hint: "Its strides repeat the same numbers; call contiguous() on it before saving.")
+    }
+    let (owner, start) = bytes(of: storage, region)
+    // An empty tensor has no place; its offset may lie anywhere.
+    let offset = size == 0 ? 0 : start + tensor.offset * storage.dtype.byteCount
+    if size == 0 || isRowMajor(shape, tensor.strides) {
+      return StoredTensor(
+        name: name, dtype: storage.dtype, shape: shape, file: file.path, owner: owner,
+        offset: offset)
+    }
+    return StoredTensor(
+      name: name, dtype: storage.dtype, shape: shape, file: file.path,
+      owner: GatheredBytes(
+        source: owner, offset: offset, shape: shape, strides: tensor.strides,
+        elementSize: storage.dtype.byteCount))
+  }
+
+  private static let remedy = "The file was not written correctly; save it again with torch.save."
+
+  /// The number of elements of the storage up to the last one that the tensor touches; nil if a
+  /// number is negative or does not fit.
+  private static func end(_ tensor: TorchTensor) -> Int? {
+    if tensor.offset < 0 || tensor.strides.count != tensor.shape.count { return nil }
+    if tensor.strides.contains(where: { $0 < 0 }) { return nil }
+    if tensor.shape.contains(0) { return 0 }
+    var last = tensor.offset
+    for (dimension, stride) in zip(tensor.shape, tensor.strides) {
+      let (distance, first) = (dimension - 1).multipliedReportingOverflow(by: stride)
+      let (sum, second) = last.addingReportingOverflow(distance)
+      if first || second { return nil }
+      last = sum
+    }
+    return last == .max ? nil : last + 1
+  }
+
+  /// Who holds the bytes of a storage, and where they begin there.
+  private mutating func bytes(
+    of storage: TorchStorage, _ region: Region
+  ) -> (any ByteOwner, Int) {
+    let size = storage.dtype.byteCount
+    let swaps = isBigEndian && size > 1
+    if let range = region.range, !swaps { return (file, range.lowerBound) }
+    let key = "\(swaps ? size : 1) \(storage.key)"
+    if let known = fetched[key] { return (known, 0) }
+    let owner = FetchedStorage(file: file, region: region, swapped: swaps ? size : nil)
+    fetched[key] = owner
+    return (owner, 0)
+  }
+}
+
+// MARK: - Bytes
+
+/// The bytes of a storage after unpacking and bringing them into order, on first use.
+private final class FetchedStorage: ByteOwner, @unchecked Sendable {
+  private let file: MappedFile
+  private let region: TorchContents.Region
+  private let swapped: Int?
+  private let lock = NSLock()
+  private var bytes: OwnedBytes?
+
+  /// - Parameter swapped: The size of the elements, if their bytes are to be reversed.
+  init(file: MappedFile, region: TorchContents.Region, swapped: Int?) {
+    self.file = file
+    self.region = region
+    self.swapped = swapped
+  }
+
+  func load() throws(CheckpointError) -> UnsafeRawBufferPointer {
+    lock.lock()
+    defer { lock.unlock() }
+    if let bytes { return bytes.load() }
+    let result = try OwnedBytes(count: region.byteCount) { buffer throws(CheckpointError) in
+      if let range = region.range {
+        buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: file.bytes[range]))
+      } else if let archive = region.archive, let member = region.member {
+        try archive.read(member, from: 0, into: buffer)
+      }
+      if let swapped { swapBytes(buffer, elementSize: swapped) }
+    }
+    bytes = result
+    return result.load()
+  }
+}
+
+/// The elements of a strided view in row-major order, gathered on first use.
+private final class GatheredBytes: ByteOwner, @unchecked Sendable {
+  private let source: any ByteOwner
+  private let offset: Int
+  private let shape: [Int]
+  private let strides: [Int]
+  private let elementSize: Int
+  private let lock = NSLock()
+  private var bytes: OwnedBytes?
+
+  init(source: any ByteOwner, offset: Int, shape: [Int], strides: [Int], elementSize: Int) {
+    self.source = source
+    self.offset = offset
+    self.shape = shape
+    self.strides = strides
+    self.elementSize = elementSize
+  }
+
+  func load() throws(CheckpointError) -> UnsafeRawBufferPointer {
+    lock.lock()
+    defer { lock.unlock() }
+    if let bytes { return bytes.load() }
+    let all = try source.load()
+    let result = gathered(
+      UnsafeRawBufferPointer(rebasing: all[offset...]), shape: shape, strides: strides,
+      elementSize: elementSize)
+    withExtendedLifetime(source) {}
+    bytes = result
+    return result.load()
+  }
+}

@@ -1,0 +1,282 @@
+import Checkpoints
+import Testing
+
+@testable import Models
+
+/// Every mistake in a description is an error whose text names the place.
+struct BuilderErrorTests {
+  struct Mistake: Sendable, CustomStringConvertible {
+    let description: String
+    let input: String
+    let layers: String
+    let message: String
+
+    init(_ layers: String, input: String = "[4]", _ message: String) {
+      (self.layers, self.input, self.message) = (layers, input, message)
+      description = message
+    }
+  }
+
+  static let linear = #"{"type": "linear", "name": "a", "in_features": 4, "out_features": 2}"#
+  static let image = "[2, 4, 4]"
+
+  static let mistakes = [
+    // The model.
+    Mistake(
+      linear, input: "[]",
+      "model.input_shape is a list of 0, expected the positive dimensions of one sample"),
+    Mistake(
+      linear, input: "[0]",
+      "model.input_shape is a list of 1, expected the positive dimensions of one sample"),
+    Mistake(
+      linear, input: "[-4]",
+      "model.input_shape is a list of 1, expected the positive dimensions of one sample"),
+    Mistake(
+      linear, input: "[65536, 65536, 65536, 65536]",
+      "model.input_shape is a list of 4, expected the positive dimensions of one sample"),
+    Mistake(linear, input: "4", "model.input_shape is 4, expected a list"),
+    Mistake(linear, input: "[4.5]", "model.input_shape[0] is 4.5, expected an integer"),
+    Mistake("", "model.layers is a list of 0, expected at least one layer"),
+    Mistake(
+      linear, input: "[2, 2, 4]",
+      "model.layers is a list of 1, expected a last layer whose output is [classes] or [positions, classes]; it is [2, 2, 2]"
+    ),
+    Mistake("3", "model.layers[0] is 3, expected an object"),
+    // Layers.
+    Mistake(linear + #", {"name": "b"}"#, "model.layers[1].type is missing"),
+    Mistake(linear + #", {"type": 3}"#, "model.layers[1].type is 3, expected a string"),
+    Mistake(linear + #", {"type": "linaer"}"#, "unknown layer type \"linaer\""),
+    Mistake(#"{"type": "relu", "inplace": true}"#, "unknown key model.layers[0].inplace"),
+    Mistake(
+      #"{"type": "linear", "name": "a", "in_features": 4, "out_feature": 2}"#,
+      "unknown key model.layers[0].out_feature"),
+    // Names.
+    Mistake(
+      #"{"type": "linear", "in_features": 4, "out_features": 2}"#, "model.layers[0].name is missing"
+    ),
+    Mistake(
+      #"{"type": "linear", "name": "", "in_features": 4, "out_features": 2}"#,
+      "model.layers[0].name is \"\", expected the prefix of the layer's parameters"),
+    Mistake(
+      linear + #", {"type": "linear", "name": "a", "in_features": 2, "out_features": 2}"#,
+      "model.layers[1].name is \"a\", expected a name of its own: another layer has a parameter a.weight of another shape"
+    ),
+    // Linear.
+    Mistake(
+      #"{"type": "linear", "name": "a", "out_features": 2}"#,
+      "model.layers[0].in_features is missing"),
+    Mistake(
+      #"{"type": "linear", "name": "a", "in_features": 4, "out_features": 0}"#,
+      "model.layers[0].out_features is 0, expected a positive integer"),
+    Mistake(
+      #"{"type": "linear", "name": "a", "in_features": 4, "out_features": -3}"#,
+      "model.layers[0].out_features is -3, expected a positive integer"),
+    Mistake(
+      #"{"type": "linear", "name": "a", "in_features": 4, "out_features": 3000000000}"#,
+      "model.layers[0].out_features is 3000000000, expected a positive integer"),
+    Mistake(
+      #"{"type": "linear", "name": "a", "in_features": 5, "out_features": 2}"#,
+      "model.layers[0].type is \"linear\", expected a linear layer whose input ends in in_features = 5; the layer before gives [4]"
+    ),
+    Mistake(
+      #"{"type": "linear", "name": "a", "in_features": 4, "out_features": 2, "bias": 1}"#,
+      "model.layers[0].bias is 1, expected true or false"),
+    Mistake(
+      #"{"type": "linear", "name": "a", "in_features": 4, "out_features": 2000000000}"#,
+      input: "[4, 4]",
+      "model.layers[0].type is \"linear\", expected a layer with fewer than 2^31 scalars per sample and parameter"
+    ),
+    // Convolutions.
+    conv("", "model.layers[0].kernel_size is missing"),
+    conv(
+      #", "kernel_size": 0"#,
+      "model.layers[0].kernel_size is 0, expected an integer or a pair of integers, at least 1"),
+    conv(
+      #", "kernel_size": [1, 2, 3]"#,
+      "model.layers[0].kernel_size is a list of 3, expected an integer or a pair of integers, at least 1"
+    ),
+    conv(#", "kernel_size": "3""#, "model.layers[0].kernel_size is \"3\", expected an integer"),
+    conv(
+      #", "kernel_size": [3, 2.5]"#, "model.layers[0].kernel_size[1] is 2.5, expected an integer"),
+    conv(
+      #", "kernel_size": 2, "stride": 0"#,
+      "model.layers[0].stride is 0, expected an integer or a pair of integers, at least 1"),
+    conv(
+      #", "kernel_size": 2, "padding": -1"#,
+      "model.layers[0].padding is -1, expected an integer or a pair of integers, at least 0"),
+    conv(
+      #", "kernel_size": 2, "padding": "same""#,
+      "model.layers[0].padding is \"same\", expected an integer"),
+    conv(
+      #", "kernel_size": 2, "dilation": 0"#,
+      "model.layers[0].dilation is 0, expected an integer or a pair of integers, at least 1"),
+    conv(
+      #", "kernel_size": 2, "groups": 3"#,
+      "model.layers[0].groups is 3, expected a divisor of in_channels and out_channels"),
+    conv(
+      #", "kernel_size": 2, "groups": 0"#,
+      "model.layers[0].groups is 0, expected a positive integer"),
+    conv(
+      #", "kernel_size": 5"#,
+      "model.layers[0].type is \"conv2d\", expected a window (kernel_size (5, 5)) that fits into the padded image; the layer before gives [2, 4, 4]"
+    ),
+    conv(
+      #", "kernel_size": 3, "dilation": 2"#,
+      "model.layers[0].type is \"conv2d\", expected a window (kernel_size (3, 3)) that fits into the padded image; the layer before gives [2, 4, 4]"
+    ),
+    conv(
+      #", "kernel_size": 2"#, input: "[3, 4, 4]",
+      "model.layers[0].type is \"conv2d\", expected a conv2d of [in_channels = 2, height, width]; the layer before gives [3, 4, 4]"
+    ),
+    conv(
+      #", "kernel_size": 2"#, input: "[2, 4]",
+      "model.layers[0].type is \"conv2d\", expected a conv2d of [in_channels = 2, height, width]; the layer before gives [2, 4]"
+    ),
+    conv(
+      #", "kernel_size": 2147483647, "padding": 2147483647"#,
+      "model.layers[0].type is \"conv2d\", expected a layer with fewer than 2^31 scalars per sample and parameter"
+    ),
+    // Norms.
+    Mistake(
+      #"{"type": "batch_norm2d", "name": "n", "num_features": 3}"#, input: image,
+      "model.layers[0].type is \"batch_norm2d\", expected a batch_norm2d of [num_features = 3, height, width]; the layer before gives [2, 4, 4]"
+    ),
+    Mistake(
+      #"{"type": "batch_norm2d", "name": "n", "num_features": 2, "eps": -1}"#, input: image,
+      "model.layers[0].eps is -1, expected a number that is not negative"),
+    Mistake(
+      #"{"type": "batch_norm2d", "name": "n", "num_features": 4}"#,
+      "model.layers[0].type is \"batch_norm2d\", expected a batch_norm2d of [num_features = 4, height, width]; the layer before gives [4]"
+    ),
+    Mistake(
+      #"{"type": "layer_norm", "name": "n", "normalized_shape": [3]}"#,
+      "model.layers[0].type is \"layer_norm\", expected a layer_norm over the last dimensions [3]; the layer before gives [4]"
+    ),
+    Mistake(
+      #"{"type": "layer_norm", "name": "n", "normalized_shape": [2, 4]}"#,
+      "model.layers[0].type is \"layer_norm\", expected a layer_norm over the last dimensions [2, 4]; the layer before gives [4]"
+    ),
+    Mistake(
+      #"{"type": "layer_norm", "name": "n", "normalized_shape": []}"#,
+      "model.layers[0].type is \"layer_norm\", expected a layer_norm over the last dimensions []; the layer before gives [4]"
+    ),
+    Mistake(#"{"type": "layer_norm", "name": "n"}"#, "model.layers[0].normalized_shape is missing"),
+    Mistake(
+      #"{"type": "group_norm", "name": "n", "num_groups": 3, "num_channels": 4}"#,
+      "model.layers[0].num_groups is 3, expected a divisor of num_channels = 4"),
+    Mistake(
+      #"{"type": "group_norm", "name": "n", "num_groups": 2, "num_channels": 2}"#,
+      "model.layers[0].type is \"group_norm\", expected a group_norm of num_channels = 2; the layer before gives [4]"
+    ),
+    // Embeddings.
+    Mistake(
+      linear + #", {"type": "embedding", "name": "e", "num_embeddings": 3, "embedding_dim": 2}"#,
+      "model.layers[1].type is \"embedding\", expected an embedding only as the first layer: it reads whole numbers"
+    ),
+    Mistake(
+      #"{"type": "embedding", "name": "e", "num_embeddings": 0, "embedding_dim": 2}"#,
+      "model.layers[0].num_embeddings is 0, expected a positive integer"),
+    Mistake(
+      #"{"type": "embedding", "name": "e", "num_embeddings": 3}"#,
+      "model.layers[0].embedding_dim is missing"),
+    Mistake(
+      #"{"type": "embedding", "name": "e", "num_embeddings": 3, "embedding_dim": 1000000000}"#,
+      "model.layers[0].type is \"embedding\", expected a layer with fewer than 2^31 scalars per sample and parameter"
+    ),
+    // Pools and activations.
+    Mistake(
+      #"{"type": "gelu", "approximate": "erf"}"#,
+      "model.layers[0].approximate is \"erf\", expected \"none\" or \"tanh\""),
+    Mistake(
+      #"{"type": "leaky_relu", "negative_slope": "steep"}"#,
+      "model.layers[0].negative_slope is \"steep\", expected a number"),
+    Mistake(
+      #"{"type": "max_pool2d", "kernel_size": 2}"#,
+      "model.layers[0].type is \"max_pool2d\", expected a max_pool2d of [channels, height, width]; the layer before gives [4]"
+    ),
+    Mistake(
+      #"{"type": "max_pool2d", "kernel_size": 3, "padding": 2}"#, input: image,
+      "model.layers[0].padding is 2, expected at most half of kernel_size"),
+    Mistake(
+      #"{"type": "avg_pool2d", "kernel_size": 5}"#, input: image,
+      "model.layers[0].type is \"avg_pool2d\", expected a window (kernel_size (5, 5)) that fits into the padded image; the layer before gives [2, 4, 4]"
+    ),
+    Mistake(
+      #"{"type": "adaptive_avg_pool2d", "output_size": 2}"#, input: image,
+      "model.layers[0].output_size is 2, expected 1, the only size supported"),
+    Mistake(
+      #"{"type": "adaptive_avg_pool2d", "output_size": 1}"#,
+      "model.layers[0].type is \"adaptive_avg_pool2d\", expected an adaptive_avg_pool2d of [channels, height, width]; the layer before gives [4]"
+    ),
+    // Residuals.
+    Mistake(#"{"type": "residual"}"#, "model.layers[0].layers is missing"),
+    Mistake(
+      #"{"type": "residual", "layers": [\#(linear)]}"#,
+      "model.layers[0].layers is a list of 1, expected a branch whose output has the shortcut's shape: branch [2], shortcut [4]"
+    ),
+    Mistake(
+      #"{"type": "residual", "layers": [{"type": "tanh"}, {"type": "tanhh"}]}"#,
+      "unknown layer type \"tanhh\""),
+    Mistake(
+      #"{"type": "residual", "layers": [], "shortcut": [{"type": "linear", "name": "s", "in_features": 3, "out_features": 4}]}"#,
+      "model.layers[0].shortcut[0].type is \"linear\", expected a linear layer whose input ends in in_features = 3; the layer before gives [4]"
+    ),
+    Mistake(
+      #"{"type": "residual", "layers": [{"type": "dropout"}]}, {"type": "embedding", "name": "e", "num_embeddings": 3, "embedding_dim": 2}"#,
+      "model.layers[1].type is \"embedding\", expected an embedding only as the first layer: it reads whole numbers"
+    ),
+    Mistake(
+      #"{"type": "residual", "layers": [\#(embedding)], "shortcut": [{"type": "flatten"}]}"#,
+      "model.layers[0].layers is a list of 1, expected a branch whose output has the shortcut's shape: branch [4, 2], shortcut [4]"
+    ),
+  ]
+
+  private static let embedding =
+    #"{"type": "embedding", "name": "e", "num_embeddings": 3, "embedding_dim": 2}"#
+
+  private static func conv(_ options: String, input: String = image, _ message: String) -> Mistake {
+    Mistake(
+      #"{"type": "conv2d", "name": "c", "in_channels": 2, "out_channels": 2\#(options)}"#,
+      input: input, message)
+  }
+
+  @Test(arguments: mistakes)
+  func mistakesNameTheirPlace(_ mistake: Mistake) throws {
+    let json =
+      #"{"type": "sequential", "input_shape": \#(mistake.input), "layers": [\#(mistake.layers)]}"#
+    #expect(try message(json) == mistake.message)
+  }
+
+  @Test func typesThatAreNotKnownAreNamed() throws {
+    #expect(try message(#"{"type": "sequentail"}"#) == "unknown model type \"sequentail\"")
+    #expect(try message(#"{"layers": []}"#) == "model.type is missing")
+    #expect(
+      try message(#"{"type": "sequential", "input_shape": [1]}"#) == "model.layers is missing")
+    #expect(
+      try message(#"{"type": "sequential", "input_shape": [1], "layers": [], "loss": "mse"}"#)
+        == "unknown key model.loss")
+  }
+
+  @Test func adviceFollowsTheFile() throws {
+    let text = #"{"type": "sequential", "input_shape": [4], "layers": [{"type": "linaer"}]}"#
+    let json = try JSONValue(parsing: text, name: "model", file: "run.bin")
+    let error = #expect(throws: CheckpointError.self) { try Model(json) }
+    #expect(
+      error?.description == """
+        unknown layer type "linaer"
+          at run.bin
+          It is at model.layers[0].type.
+        """)
+  }
+
+  /// The first line of the error's text.
+  private func message(_ text: String) throws -> String {
+    let json = try JSONValue(parsing: text, name: "model", file: nil)
+    do {
+      _ = try Model(json)
+    } catch {
+      return "\(error)".split(separator: "\n").first.map(String.init) ?? ""
+    }
+    return "no error"
+  }
+}
