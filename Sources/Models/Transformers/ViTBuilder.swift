@@ -123,7 +123,8 @@ enum ViTBuilder {
     let parts = module.dropFirst(prefix.count).split(separator: ".", maxSplits: 1)
     guard parts.count == 2 else { return [] }
     let renamed = [
-      "attention.attention.query": "attention.q_proj", "attention.attention.key": "attention.k_proj",
+      "attention.attention.query": "attention.q_proj",
+      "attention.attention.key": "attention.k_proj",
       "attention.attention.value": "attention.v_proj", "attention.output.dense": "attention.o_proj",
       "intermediate.dense": "mlp.fc1", "output.dense": "mlp.fc2",
     ]
