@@ -43,7 +43,7 @@ struct BatchEvaluation<S: EngineScalar> {
       scorer.score(directions, seconds: (clock.now - directionStart).seconds)
     }
     return BatchResult(
-      checkpoint: checkpoint.file.path, epoch: checkpoint.file.epoch, step: checkpoint.file.step,
+      checkpoint: checkpoint.path, epoch: checkpoint.source.epoch, step: checkpoint.source.step,
       batch: batch, samples: problem.linearization.samples, loss: problem.output.totalLoss,
       gradientNorm: problem.norm(gradients.gradient),
       gradientNormRatio: imbalance(gradients.norms),
@@ -64,7 +64,7 @@ struct BatchEvaluation<S: EngineScalar> {
     let wanted = options.monteCarloSamples ?? stored.count
     if wanted > stored.count {
       throw EvaluationError.notEnoughDraws(
-        requested: wanted, stored: stored.count, file: checkpoint.file.path)
+        requested: wanted, stored: stored.count, file: checkpoint.path)
     }
     return Array(stored.prefix(wanted))
   }

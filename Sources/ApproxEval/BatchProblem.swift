@@ -22,7 +22,7 @@ package final class BatchProblem<S: EngineScalar> {
       let size = linearization.logitCount
       if let index = Kernels.firstNonFinite(logits, count: chunk.count * size) {
         throw .nonFiniteLogits(
-          checkpoint: checkpoint.file.path, sample: chunk.first + index / size,
+          checkpoint: checkpoint.path, sample: chunk.first + index / size,
           value: Double(logits[index]))
       }
     }

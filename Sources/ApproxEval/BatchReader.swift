@@ -1,6 +1,7 @@
 import Checkpoints
 import Curvature
 import GraphModule
+import Models
 import TensorModule
 
 /// Turns samples of a data file into what the engine reads, with every check that needs numbers:
@@ -9,20 +10,29 @@ package struct BatchReader: Sendable {
   package let data: DataFile
   package let graph: Graph
   package let loss: Loss
+  package let sequence: SequenceRule?
   /// Draws that the file carries, 0 if none.
   package let storedDraws: Int
   private let inputs: [String: StoredTensor]
 
-  package init(_ data: DataFile, graph: Graph, loss: Loss) throws(CheckpointError) {
+  package init(
+    _ data: DataFile, graph: Graph, loss: Loss, sequence: SequenceRule? = nil
+  ) throws(CheckpointError) {
     self.data = data
     self.graph = graph
     self.loss = loss
+    self.sequence = sequence
     if data.count == 0 {
       throw CheckpointError(
         .unexpectedValue("number of samples", found: "0", expected: "at least one"),
         at: data.labels.location)
     }
-    inputs = try data.inputs(graph.inputs.map(\.name))
+    // What a sequence rule makes is not in the file; its mask need not be.
+    let stored = graph.inputs.map(\.name).filter { name in
+      name != sequence?.decoderInput
+        && !(name == sequence?.mask && data.others[name] == nil)
+    }
+    inputs = try data.inputs(stored)
     storedDraws = data.sampledLabels.map { $0.shape.first ?? 0 } ?? 0
     try checkShapes()
   }
@@ -40,7 +50,13 @@ package struct BatchReader: Sendable {
   ) throws(CheckpointError) -> Batch<S> {
     var values: [BatchInputs<S>.Values] = []
     for spec in graph.inputs {
-      values.append(try read(spec, inputs[spec.name]!, samples))
+      if let sequence, spec.name == sequence.decoderInput {
+        values.append(try readDecoderInput(sequence, samples))
+      } else if let sequence, spec.name == sequence.mask {
+        values.append(try readMask(spec, sequence, samples))
+      } else {
+        values.append(try read(spec, inputs[spec.name]!, samples))
+      }
     }
     let labels = try readLabels(data.labels, samples, draw: 0)
     if case .classes(let classes) = labels, !classes.contains(where: { $0 >= 0 }) {
@@ -63,8 +79,10 @@ package struct BatchReader: Sendable {
 
   private func checkShapes() throws(CheckpointError) {
     for spec in graph.inputs {
-      let tensor = inputs[spec.name]!
-      try tensor.requireShape([data.count] + spec.shape)
+      guard let tensor = inputs[spec.name] else { continue }
+      let isMask = spec.name == sequence?.mask
+      let shape = isMask ? [spec.shape[0] - sequence!.maskPrefix] : spec.shape
+      try tensor.requireShape([data.count] + shape)
       if case .index = spec.kind, !tensor.dtype.isInteger {
         throw CheckpointError(
           .wrongDType(found: tensor.dtype, expected: DType.allCases.filter(\.isInteger)),
@@ -93,9 +111,10 @@ package struct BatchReader: Sendable {
         hint: isClasses
           ? "cross_entropy reads class numbers." : "\(loss.rawValue) reads numbers, not classes.")
     }
-    let expected = leading + (isClasses ? Array(graph.outputShape.dropLast()) : graph.outputShape)
+    let columns = sequence.map { [$0.labelLength] } ?? Array(graph.outputShape.dropLast())
+    let expected = leading + (isClasses ? columns : graph.outputShape)
     // One position may be written out or left out.
-    let isSingle = isClasses && graph.positions == 1
+    let isSingle = isClasses && columns.reduce(1, *) == 1
     let accepted = isSingle ? [leading, leading + [1], expected] : [expected]
     if !accepted.contains(tensor.shape) {
       throw CheckpointError(
@@ -112,15 +131,9 @@ package struct BatchReader: Sendable {
     if case .index(let bound) = spec.kind {
       var indices: [Int32] = []
       for sample in samples {
-        for (place, value) in try tensor.integers(range(sample, size)).enumerated() {
-          guard value >= 0, value < bound else {
-            throw CheckpointError(
-              .unexpectedValue(
-                "entry \(place) of sample \(sample)", found: "\(value)",
-                expected: "0 ..< \(bound), the rows of the embedding"), at: tensor.location)
-          }
-          indices.append(Int32(value))
-        }
+        indices += try self.indices(
+          tensor, sample, size: size, bound: bound,
+          what: "0 ..< \(bound), the rows of the embedding")
       }
       return .index(IndexVector(indices))
     }
@@ -146,13 +159,11 @@ package struct BatchReader: Sendable {
     case .crossEntropy:
       var classes: [Int64] = []
       for sample in samples {
-        let position = draw * data.count + sample
-        for value in try tensor.integers(range(position, graph.positions)) {
-          guard value == -100 || (0..<Int64(graph.classes)).contains(value) else {
-            throw labelError(
-              tensor, sample, "\(value)", "0 ..< \(graph.classes), or -100 for not scored")
-          }
-          classes.append(value)
+        let row = try classLabels(tensor, sample, draw: draw)
+        if let sequence {
+          classes += sequence.labelColumns.map { row[$0] }
+        } else {
+          classes += row
         }
       }
       return .classes(classes)
@@ -169,6 +180,58 @@ package struct BatchReader: Sendable {
       try tensor.requireFinite(UnsafePointer(values.pointer), count: values.count)
       return .real(values.array)
     }
+  }
+
+  /// All label columns of one sample.
+  private func classLabels(
+    _ tensor: StoredTensor, _ sample: Int, draw: Int
+  ) throws(CheckpointError) -> [Int64] {
+    let columns = sequence?.labelLength ?? graph.positions
+    let row = try tensor.integers(range(draw * data.count + sample, columns))
+    for value in row where value != -100 && !(0..<Int64(graph.classes)).contains(value) {
+      throw labelError(
+        tensor, sample, "\(value)", "0 ..< \(graph.classes), or -100 for not scored")
+    }
+    return row
+  }
+
+  private func readDecoderInput<S: EngineScalar>(
+    _ rule: SequenceRule, _ samples: [Int]
+  ) throws(CheckpointError) -> BatchInputs<S>.Values {
+    var tokens: [Int32] = []
+    for sample in samples {
+      tokens += rule.decoderTokens(try classLabels(data.labels, sample, draw: 0))
+    }
+    return .index(IndexVector(tokens))
+  }
+
+  private func readMask<S: EngineScalar>(
+    _ spec: InputSpec, _ rule: SequenceRule, _ samples: [Int]
+  ) throws(CheckpointError) -> BatchInputs<S>.Values {
+    let length = spec.shape[0] - rule.maskPrefix
+    var mask: [Int32] = []
+    for sample in samples {
+      mask += [Int32](repeating: 1, count: rule.maskPrefix)
+      if let tensor = inputs[spec.name] {
+        mask += try indices(tensor, sample, size: length, bound: 2, what: "a mask of 0 and 1")
+      } else {
+        mask += [Int32](repeating: 1, count: length)
+      }
+    }
+    return .index(IndexVector(mask))
+  }
+
+  private func indices(
+    _ tensor: StoredTensor, _ sample: Int, size: Int, bound: Int, what: String
+  ) throws(CheckpointError) -> [Int32] {
+    let values = try tensor.integers(range(sample, size))
+    for (place, value) in values.enumerated() where value < 0 || value >= bound {
+      throw CheckpointError(
+        .unexpectedValue(
+          "entry \(place) of sample \(sample)", found: "\(value)", expected: what),
+        at: tensor.location)
+    }
+    return values.map { Int32($0) }
   }
 
   private func labelError(

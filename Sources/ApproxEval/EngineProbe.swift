@@ -44,7 +44,7 @@ public final class EngineProbe {
   ) throws(EvaluationError) {
     let evaluation = Evaluation(options)
     let (checkpoint, engine) = try evaluating {
-      let checkpoint = try LoadedCheckpoint(path: path, trainable: options.trainable)
+      let checkpoint = try LoadedCheckpoint(path: path, options: options)
       let engine: any ProbeEngine =
         switch options.precision {
         case .float32: try TypedProbe<Float>(checkpoint, evaluation)

@@ -28,14 +28,14 @@ public struct Evaluation: Sendable {
   /// How many batches a checkpoint will be scored on, without reading numbers.
   public func batchCount(checkpoint path: String) throws(EvaluationError) -> Int {
     try evaluating {
-      try source(LoadedCheckpoint(path: path, trainable: options.trainable)).count
+      try source(LoadedCheckpoint(path: path, options: options)).count
     }
   }
 
   /// What a checkpoint holds, without reading numbers.
   public func describe(checkpoint path: String) throws(EvaluationError) -> CheckpointDescription {
     try evaluating {
-      try LoadedCheckpoint(path: path, trainable: options.trainable).description
+      try LoadedCheckpoint(path: path, options: options).description
     }
   }
 
@@ -48,7 +48,7 @@ public struct Evaluation: Sendable {
     checkpoint path: String, observing observe: ((BatchResult) -> Void)? = nil
   ) throws(EvaluationError) -> [BatchResult] {
     try evaluating {
-      let checkpoint = try LoadedCheckpoint(path: path, trainable: options.trainable)
+      let checkpoint = try LoadedCheckpoint(path: path, options: options)
       return switch options.precision {
       case .float32: try score(checkpoint, Float.self, observe)
       case .float64: try score(checkpoint, Double.self, observe)
@@ -102,12 +102,12 @@ public struct Evaluation: Sendable {
   }
 
   func source(_ checkpoint: LoadedCheckpoint) throws -> BatchSource {
-    let data =
-      if let file = options.dataFile { try DataFile.open(file) } else {
-        try checkpoint.file.batchData()
-      }
-    guard let data else { throw EvaluationError.missingBatch(checkpoint: checkpoint.file.path) }
-    let reader = try BatchReader(data, graph: checkpoint.program.graph, loss: checkpoint.loss)
+    guard let data = checkpoint.data else {
+      throw EvaluationError.missingBatch(checkpoint: checkpoint.path)
+    }
+    let reader = try BatchReader(
+      data, graph: checkpoint.program.graph, loss: checkpoint.loss,
+      sequence: checkpoint.model.sequence)
     return try BatchSource(reader: reader, options: options)
   }
 
@@ -115,7 +115,7 @@ public struct Evaluation: Sendable {
   private func updates<S: EngineScalar>(
     _ checkpoint: LoadedCheckpoint, _: S.Type
   ) throws -> ([Method], [String: ScaledVector<S>]) {
-    var stored = StoredUpdate.all(in: checkpoint.file)
+    var stored = checkpoint.source.updates
     for path in options.updateFiles { stored.append(try .open(path)) }
     let asked = options.methods.compactMap { method in
       if case .update(let name) = method { name } else { nil }

@@ -44,17 +44,19 @@ public struct Inspection: Sendable, Equatable {
   public var parameters: [Parameter]
   public var updates: [Update]
 
-  /// - Parameter trainable: Patterns that replace the file's own, unless empty.
-  public init(checkpoint path: String, trainable: [String] = []) throws(EvaluationError) {
-    self = try evaluating { try Inspection(LoadedCheckpoint(path: path, trainable: trainable)) }
+  /// - Parameter options: Its adapter, data file and trainable patterns count here.
+  public init(
+    checkpoint path: String, options: EvaluationOptions = EvaluationOptions()
+  ) throws(EvaluationError) {
+    self = try evaluating { try Inspection(LoadedCheckpoint(path: path, options: options)) }
   }
 
   private init(_ checkpoint: LoadedCheckpoint) throws(CheckpointError) {
-    let (file, program) = (checkpoint.file, checkpoint.program)
+    let (source, program) = (checkpoint.source, checkpoint.program)
     description = checkpoint.description
-    fileSize = try MappedFile(path: file.path).bytes.count
-    samples = try file.batchData()?.count
-    batch = file.batch.sorted { $0.key < $1.key }.map { Tensor($0.key, $0.value) }
+    fileSize = source.bytes
+    samples = checkpoint.data?.count
+    batch = source.batch.sorted { $0.key < $1.key }.map { Tensor($0.key, $0.value) }
     let specs = program.graph.parameters
     layers = program.graph.nodes.map { node in
       Layer(
@@ -65,13 +67,11 @@ public struct Inspection: Sendable, Equatable {
     for (spec, offset) in zip(specs, program.offsets) {
       parameters.append(
         Parameter(
-          tensor: Tensor(spec.name, try file.parameter(spec.name)), isTrainable: offset != nil,
+          tensor: Tensor(spec.name, try source.parameter(spec.name)), isTrainable: offset != nil,
           isBuffer: spec.isBuffer))
     }
     self.parameters = parameters
-    updates = file.updates.sorted { $0.key < $1.key }.map {
-      Update(name: $0.key, tensors: $0.value.count)
-    }
+    updates = source.updates.map { Update(name: $0.name, tensors: $0.tensors.count) }
   }
 }
 

@@ -6,27 +6,40 @@ import TensorModule
 
 /// A checkpoint whose tensors have been checked against its model: everything but numbers.
 package struct LoadedCheckpoint: Sendable {
-  package let file: CheckpointFile
+  package let source: CheckpointSource
+  /// The samples that batches are drawn from, if there are any.
+  package let data: DataFile?
   package let model: Model
   package let program: Program
   package let loss: Loss
 
-  /// - Parameter trainable: Patterns that replace the file's own, unless empty.
-  package init(path: String, trainable: [String] = []) throws(CheckpointError) {
-    let file = try CheckpointFile.open(path)
-    let model = try Model(file.model)
-    self.file = file
+  /// - Parameter options: Its adapter, data file and trainable patterns count here.
+  package init(path: String, options: EvaluationOptions) throws(CheckpointError) {
+    let source = try CheckpointSource(path: path, adapter: options.adapter)
+    if let file = options.dataFile {
+      data = try DataFile.open(file)
+    } else {
+      data = try source.batchData()
+    }
+    let model = try source.model(data)
+    self.source = source
     self.model = model
-    loss = Loss(rawValue: file.loss)!
-    let patterns = trainable.isEmpty ? file.trainable : trainable.map(Glob.init)
-    program = Program(graph: model.graph) { Glob.anyMatches(patterns.map(\.pattern), $0.name) }
+    loss = Loss(rawValue: source.loss)!
+    let patterns =
+      options.trainable.isEmpty ? source.trainable : options.trainable.map(Glob.init)
+    program = Program(graph: model.graph) { spec in
+      if let patterns { return patterns.contains { $0.matches(spec.name) } }
+      return model.adapted?.contains(spec.name) ?? true
+    }
     try checkTensors()
-    try checkTrainable(patterns)
+    try checkTrainable(patterns ?? [])
   }
+
+  package var path: String { source.path }
 
   package var description: CheckpointDescription {
     CheckpointDescription(
-      path: file.path, epoch: file.epoch, step: file.step, model: model.type, loss: file.loss,
+      path: path, epoch: source.epoch, step: source.step, model: model.type, loss: source.loss,
       trainableParameters: program.parameterCount,
       allParameters: program.graph.parameters.reduce(0) { $0 + $1.count },
       positions: program.graph.positions, classes: program.graph.classes)
@@ -35,7 +48,7 @@ package struct LoadedCheckpoint: Sendable {
   /// Every parameter is there with its shape and a floating-point type, and nothing else is.
   private func checkTensors() throws(CheckpointError) {
     for spec in program.graph.parameters {
-      let tensor = try file.parameter(spec.name)
+      let tensor = try source.parameter(spec.name)
       try tensor.requireShape(spec.shape)
       if !tensor.dtype.isFloatingPoint {
         throw CheckpointError(
@@ -44,7 +57,7 @@ package struct LoadedCheckpoint: Sendable {
       }
     }
     let known = Set(program.graph.parameters.map(\.name)).union(model.unreadTensors)
-    for (name, tensor) in file.parameters.sorted(by: { $0.key < $1.key })
+    for (name, tensor) in source.parameters.sorted(by: { $0.key < $1.key })
     where !known.contains(name) {
       throw CheckpointError(
         .unexpectedTensor(near: nearMisses(name, among: known)), at: tensor.location,
@@ -57,13 +70,13 @@ package struct LoadedCheckpoint: Sendable {
     for glob in patterns where !names.contains(where: glob.matches) {
       throw CheckpointError(
         .unknownName(what: "trainable pattern", found: glob.pattern, known: names),
-        at: .init(file: file.path), hint: "It matches no parameter.")
+        at: .init(file: path), hint: "It matches no parameter.")
     }
     if program.parameterCount == 0 {
       throw CheckpointError(
         .unexpectedValue(
           "trainable", found: "\(patterns.map(\.pattern))", expected: "at least one parameter"),
-        at: .init(file: file.path), hint: "Stored statistics of batch_norm2d are never trained.")
+        at: .init(file: path), hint: "Stored statistics of batch_norm2d are never trained.")
     }
   }
 
@@ -73,7 +86,7 @@ package struct LoadedCheckpoint: Sendable {
   package func parameters<S: EngineScalar>(_: S.Type) throws(CheckpointError) -> ParameterStore<S> {
     var vectors: [Vector<S>] = []
     for spec in program.graph.parameters {
-      vectors.append(try file.parameter(spec.name).finiteVector(of: S.self, spec))
+      vectors.append(try source.parameter(spec.name).finiteVector(of: S.self, spec))
     }
     return ParameterStore(vectors)
   }

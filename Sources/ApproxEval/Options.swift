@@ -44,6 +44,8 @@ public struct EvaluationOptions: Sendable {
   public var memory = Int(ProcessInfo.processInfo.physicalMemory / 2)
   /// Batches are drawn from this file instead of the checkpoint's own batch.
   public var dataFile: String?
+  /// Folder of a PEFT adapter on a Hugging Face model.
+  public var adapter: String?
   /// Patterns over parameter names, in place of the checkpoint's own.
   public var trainable: [String] = []
   /// Files with directions to score.

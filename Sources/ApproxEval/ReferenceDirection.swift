@@ -40,7 +40,7 @@ extension Evaluation {
   ) throws(EvaluationError) -> ReferenceDirection {
     precondition(options.reference != .none, "reference: the options ask for none")
     return try evaluating {
-      let checkpoint = try LoadedCheckpoint(path: path, trainable: options.trainable)
+      let checkpoint = try LoadedCheckpoint(path: path, options: options)
       return switch options.precision {
       case .float32: try reference(checkpoint, Float.self)
       case .float64: try reference(checkpoint, Double.self)
@@ -81,7 +81,7 @@ extension Evaluation {
     let isNear = (0x1p-40...0x1p40).contains(scale)
     var metadata = [
       "format": "approx-eval-direction/1", "version": packageVersion, "method": "ng",
-      "checkpoint": checkpoint.file.path, "samples": String(samples),
+      "checkpoint": checkpoint.path, "samples": String(samples),
       "seed": String(options.seed), "precision": options.precision.rawValue,
       "reference": record.kind.rawValue, "damping": String(options.cgDamping),
       "gamma": String(record.gamma), "residual": String(record.residual), "stop": record.stop,

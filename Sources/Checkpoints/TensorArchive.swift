@@ -31,7 +31,7 @@ public struct TensorArchive: Sendable {
     }
     if FileKind.isZip(file.bytes) {
       let archive = try ZipArchive(file)
-      if TorchReader.pickle(in: archive) != nil {
+      if !TorchReader.pickles(in: archive).isEmpty {
         let reader = try TorchReader(archive)
         (format, metadata, tensors) = (.torch, reader.metadata, reader.tensors)
       } else {

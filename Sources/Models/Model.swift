@@ -54,6 +54,15 @@ package struct Model: Sendable {
     }
   }
 
+  /// The name in the model's state_dict of a tensor of an adapter file (without PEFT's prefix):
+  /// modules by their names in Transformers 4, base layers without PEFT's wrapper.
+  package static func parameterName(
+    ofAdapterTensor name: String, modelType: String
+  ) -> String {
+    let bare = name.replacing(".base_layer.", with: ".")
+    return modelType == "vit" ? ViTBuilder.nameInVersion4(bare) : bare
+  }
+
   init(
     graph: Graph, type: String, unreadTensors: Set<String>, adapted: Set<String>? = nil,
     sequence: SequenceRule? = nil

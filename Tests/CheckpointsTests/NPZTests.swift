@@ -269,13 +269,6 @@ import Testing
           at FILE, tensor notes.txt
         """),
     Case(
-      claim: "a PyTorch file",
-      members: [ZipMember(name: "archive/data.pkl", bytes: [0x80, 2])],
-      message: """
-        this is a PyTorch file (a zip with data.pkl), expected a safetensors or npz file
-          at FILE
-        """),
-    Case(
       claim: "the same member twice",
       members: [
         ZipMember(name: "a.npy", bytes: npy(good, data: [0])),

@@ -6,7 +6,9 @@ import Testing
 @Suite struct SweepTests {
   static let files = [
     "golden/mlp_tanh.bin", "golden/tokens_ignore.bin", "data/compressed.npz", "data/zip64.npz",
-    "data/samples.npz",
+    "data/samples.npz", "data/torch/small.pt", "data/torch/small_legacy.pt",
+    "data/torch/checkpoint.pt", "data/torch/big.pt", "data/torch/deflated.pt",
+    "hf/t5_prompt/adapter/adapter_model.bin",
   ]
 
   @Test(arguments: files) func aFileCutAnywhereIsAnError(_ name: String) throws {
@@ -20,8 +22,8 @@ import Testing
     }
   }
 
-  /// A flipped bit in the numbers of a safetensors file goes unseen, as the format has no
-  /// checksum; what matters is that nothing but a `CheckpointError` comes of it.
+  /// A flipped bit in the numbers of a safetensors or PyTorch file goes unseen, as the format has
+  /// no checksum or an optional one; what matters is that nothing but a `CheckpointError` comes of it.
   @Test(arguments: files) func aFlippedBitNeverCrashes(_ name: String) throws {
     let bytes = try fixtureBytes(name)
     let file = TemporaryFile(bytes)

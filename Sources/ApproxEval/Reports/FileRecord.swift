@@ -9,6 +9,19 @@ public struct FileRecord: Sendable, Equatable {
   /// In lower-case hexadecimal digits; `nil` for a pipe, which can be read only once.
   public var sha256: String?
 
+  /// The files behind what a user names: itself, or those of a model's folder that may be read.
+  static func files(_ path: String) -> [String] {
+    var isFolder: ObjCBool = false
+    guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder),
+      isFolder.boolValue
+    else { return [path] }
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
+    let folder = path.hasSuffix("/") ? path : path + "/"
+    return names.filter { name in
+      ["json", "safetensors", "bin"].contains { name.hasSuffix("." + $0) }
+    }.sorted().map { folder + $0 }
+  }
+
   /// Reads the file once, in pieces.
   public init(path: String) throws(CheckpointError) {
     self.path = path

@@ -22,7 +22,9 @@ public struct RunRecord: Sendable {
     self.command = command
     self.options = options
     var files: [FileRecord] = []
-    for path in checkpoints + [options.dataFile].compactMap({ $0 }) + options.updateFiles
+    let given =
+      checkpoints + [options.adapter, options.dataFile].compactMap { $0 } + options.updateFiles
+    for path in given.flatMap(FileRecord.files)
     where !files.contains(where: { $0.path == path }) {
       files.append(try FileRecord(path: path))
     }
@@ -68,6 +70,7 @@ public struct RunRecord: Sendable {
   private var optionsJSON: ReportJSON {
     .members([
       "data": .text(options.dataFile),
+      "adapter": .text(options.adapter),
       "trainable": .texts(options.trainable),
       "methods": .texts(options.methods.map(\.name)),
       "damping": .texts(options.dampings.map(\.text)),

@@ -105,6 +105,7 @@ extension CheckpointError {
     switch problem {
     case .fileMissing: "Check the path; a relative one is taken from the current directory."
     case .isDirectory: "Name a file inside it."
+    case .isNoDirectory: "Name the folder that holds it."
     case .cannotOpen(let code) where code == EACCES: "Ask for permission to read it."
     case .cannotWrite: "Check that the folder exists, may be written and has room."
     case .truncated, .outOfBounds: "The file was probably cut short; copy or save it again."

@@ -31,8 +31,8 @@ struct Folder {
   ///
   /// - Parameters:
   ///   - name: Of the file, with `.json`; without it, it begins the paths of the document.
-  ///   - hint: What to do if the file is missing.
-  func json(_ name: String, hint: String) throws(CheckpointError) -> JSONValue {
+  ///   - hint: What to do if the file is missing, in place of the general advice.
+  func json(_ name: String, hint: String? = nil) throws(CheckpointError) -> JSONValue {
     let file: MappedFile
     do throws(CheckpointError) {
       file = try MappedFile(path: path(of: name))
@@ -42,8 +42,7 @@ struct Folder {
     }
     let root = name.hasSuffix(".json") ? String(name.dropLast(5)) : name
     do throws(JSONParser.Failure) {
-      let value = JSONValue(try JSONParser.parse(file.bytes), name: root, file: file.path)
-      return value
+      return JSONValue(try JSONParser.parse(file.bytes), name: root, file: file.path)
     } catch {
       throw CheckpointError(
         .invalidJSON(document: "the file", defect: error.defect, offset: nil),

@@ -45,7 +45,7 @@ public struct ModelDirectory: Sendable {
   private static func sharded(
     _ name: String, _ folder: Folder
   ) throws(CheckpointError) -> [String: StoredTensor] {
-    let index = try folder.json(name, hint: "")
+    let index = try folder.json(name)
     let map = index["weight_map"]
     var shards: [String: TensorArchive] = [:]
     var result: [String: StoredTensor] = [:]

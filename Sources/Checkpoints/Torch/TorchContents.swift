@@ -15,7 +15,7 @@ struct TorchContents {
   // Real optimiser states nest four deep. A container that contains itself nests without end.
   private static let maximumDepth = 64
   // Shared containers could otherwise be visited exponentially often, with ever longer names.
-  private static let maximumVisits = 1 << 22
+  private static let maximumVisits = 1 << 20
   private static let maximumName = 1024
   /// PyTorch's own limit on dimensions.
   private static let maximumDimensions = 64

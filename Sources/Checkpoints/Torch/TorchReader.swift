@@ -34,16 +34,19 @@ public struct TorchReader: Sendable {
 // MARK: - Zip archives
 
 extension TorchReader {
-  /// The pickle of an archive by `torch.save`, nil if there is none.
-  static func pickle(in archive: ZipArchive) -> ZipArchive.Member? {
-    archive.members.first { $0.name == "data.pkl" || $0.name.hasSuffix("/data.pkl") }
+  /// The pickles in an archive; one by `torch.save` has exactly one.
+  static func pickles(in archive: ZipArchive) -> [ZipArchive.Member] {
+    archive.members.filter { $0.name == "data.pkl" || $0.name.hasSuffix("/data.pkl") }
   }
 
   init(_ archive: ZipArchive) throws(CheckpointError) {
     let location = CheckpointError.Location(file: archive.path)
-    guard let pickle = Self.pickle(in: archive) else {
+    let pickles = Self.pickles(in: archive)
+    guard let pickle = pickles.first, pickles.count == 1 else {
       throw CheckpointError(
-        .otherFormat(found: "a zip without data.pkl", expected: "a PyTorch file"), at: location)
+        .otherFormat(
+          found: "a zip with \(pickles.count) members data.pkl", expected: "a file by torch.save"),
+        at: location, hint: "Save one object: torch.save(model.state_dict(), path).")
     }
     let prefix = String(pickle.name.dropLast("data.pkl".count))
     var members: [String: ZipArchive.Member] = [:]

@@ -116,20 +116,35 @@ enum ViTBuilder {
     return b.sum(outer, attended, name: name + ".output")
   }
 
-  /// Transformers 5 names these modules anew; checkpoints keep the names of version 4.
+  /// Modules that Transformers 5 names anew; checkpoints keep the names of version 4.
+  private static let renamed = [
+    (old: "attention.attention.query", new: "attention.q_proj"),
+    (old: "attention.attention.key", new: "attention.k_proj"),
+    (old: "attention.attention.value", new: "attention.v_proj"),
+    (old: "attention.output.dense", new: "attention.o_proj"),
+    (old: "intermediate.dense", new: "mlp.fc1"), (old: "output.dense", new: "mlp.fc2"),
+  ]
+  private static let layersInVersion4 = "vit.encoder.layer."
+  private static let layersInVersion5 = "vit.layers."
+
   @Sendable static func otherNames(_ module: String) -> [String] {
-    let prefix = "vit.encoder.layer."
-    guard module.hasPrefix(prefix) else { return [] }
-    let parts = module.dropFirst(prefix.count).split(separator: ".", maxSplits: 1)
+    guard module.hasPrefix(layersInVersion4) else { return [] }
+    let parts = module.dropFirst(layersInVersion4.count).split(separator: ".", maxSplits: 1)
     guard parts.count == 2 else { return [] }
-    let renamed = [
-      "attention.attention.query": "attention.q_proj",
-      "attention.attention.key": "attention.k_proj",
-      "attention.attention.value": "attention.v_proj", "attention.output.dense": "attention.o_proj",
-      "intermediate.dense": "mlp.fc1", "output.dense": "mlp.fc2",
-    ]
-    let rest = String(parts[1])
-    return ["vit.layers.\(parts[0]).\(renamed[rest] ?? rest)"]
+    let new = renamed.first { $0.old == parts[1] }?.new ?? String(parts[1])
+    return ["\(layersInVersion5)\(parts[0]).\(new)"]
+  }
+
+  static func nameInVersion4(_ name: String) -> String {
+    guard name.hasPrefix(layersInVersion5) else { return name }
+    let parts = name.dropFirst(layersInVersion5.count).split(separator: ".", maxSplits: 1)
+    guard parts.count == 2 else { return name }
+    var rest = String(parts[1])
+    for (old, new) in renamed where rest.hasPrefix(new + ".") {
+      rest = old + rest.dropFirst(new.count)
+      break
+    }
+    return "\(layersInVersion4)\(parts[0]).\(rest)"
   }
 
   private static func classCount(_ config: JSONValue) throws(CheckpointError) -> Int {

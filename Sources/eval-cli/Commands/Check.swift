@@ -15,17 +15,16 @@ struct Check: ParsableCommand {
   @Argument(help: "The checkpoint.", completion: .file())
   var checkpoint: String
 
-  @Option(
-    help: .init(
-      "Take the batch from this .npz or safetensors file instead of the checkpoint.",
-      valueName: "file"), completion: .file())
-  var data: String?
+  @OptionGroup(title: "Data") var data: DataOptions
+
+  @OptionGroup(title: "Batch") var batch: BatchOptions
 
   @OptionGroup(title: "Computation") var engine: EngineOptions
 
   func run() throws {
     var options = EvaluationOptions()
-    options.dataFile = data
+    data.apply(to: &options)
+    try batch.apply(to: &options)
     try engine.apply(to: &options)
     let items = try Evaluation(options).selfCheck(checkpoint: checkpoint)
     try Console.print(Self.text(items))

@@ -15,17 +15,15 @@ struct Inspect: ParsableCommand {
   @Argument(help: "The checkpoint.", completion: .file())
   var checkpoint: String
 
-  @Option(
-    help: .init(
-      "Trainable parameters by name, * and ? allowed; repeatable. (default: as the file says)",
-      valueName: "glob"))
-  var trainable: [String] = []
+  @OptionGroup(title: "Data") var data: DataOptions
 
   @Flag(help: "Print JSON.")
   var json = false
 
   func run() throws {
-    let inspection = try Inspection(checkpoint: checkpoint, trainable: trainable)
+    var options = EvaluationOptions()
+    data.apply(to: &options)
+    let inspection = try Inspection(checkpoint: checkpoint, options: options)
     try Console.print(json ? inspection.json.document : Self.text(inspection))
   }
 
@@ -53,6 +51,7 @@ struct Inspect: ParsableCommand {
 
   private static func batch(_ it: Inspection) -> String {
     guard let samples = it.samples else { return "no batch: score needs --data\n" }
+    if it.batch.isEmpty { return "batches from \(grouped(samples)) samples of --data\n" }
     let tensors = it.batch.map { "\($0.name) \($0.dtype) \($0.shape)" }
     return wrapped(
       parts: ["batch of \(grouped(samples)) samples: " + tensors[0]]

@@ -15,12 +15,19 @@ struct DataOptions: ParsableArguments {
 
   @Option(
     help: .init(
+      "PEFT adapter (LoRA or prompt tuning) on a Hugging Face model folder.", valueName: "folder"),
+    completion: .directory)
+  var adapter: String?
+
+  @Option(
+    help: .init(
       "Trainable parameters by name, * and ? allowed; repeatable. (default: as the file says)",
       valueName: "glob"))
   var trainable: [String] = []
 
   func apply(to options: inout EvaluationOptions) {
     options.dataFile = file
+    options.adapter = adapter
     options.trainable = trainable
   }
 }

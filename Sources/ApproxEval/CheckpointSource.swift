@@ -1,0 +1,109 @@
+import Checkpoints
+import Foundation
+import Models
+
+/// Where a model and its parameters come from: a checkpoint.bin, or a Hugging Face folder with a
+/// PEFT adapter on it. Everything is named tensors and a description; no number is read.
+package struct CheckpointSource: Sendable {
+  /// As it was given.
+  package let path: String
+  /// The folder of the adapter, if there is one.
+  package let adapterPath: String?
+  package let epoch: Int?
+  package let step: Int?
+  /// The name of the loss.
+  package let loss: String
+  /// Patterns over parameter names; `nil` where the file leaves it to the model.
+  package let trainable: [Glob]?
+  /// By the names of the model's state_dict, the adapter's in place of the base model's.
+  package let parameters: [String: StoredTensor]
+  /// Everything under `batch.` of a checkpoint.bin.
+  package let batch: [String: StoredTensor]
+  package let updates: [StoredUpdate]
+  /// Of all tensors.
+  package let bytes: Int
+  private let description: Description
+
+  private enum Description: Sendable {
+    case file(CheckpointFile)
+    case folder(type: String, config: JSONValue, adapter: JSONValue?)
+  }
+
+  /// Opens what is at `path`; a folder is a Hugging Face model.
+  package init(path: String, adapter: String? = nil) throws(CheckpointError) {
+    var isFolder: ObjCBool = false
+    if FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue {
+      try self.init(folder: ModelDirectory.open(path), adapter: adapter)
+      return
+    }
+    let file = try CheckpointFile.open(path)
+    if adapter != nil {
+      throw CheckpointError(
+        .otherFormat(
+          found: "a self-contained checkpoint", expected: "a Hugging Face folder under an adapter"),
+        at: .init(file: path), hint: "Leave out --adapter, or give the folder of the base model.")
+    }
+    self.init(file: file, path: path)
+  }
+
+  private init(file: CheckpointFile, path: String) {
+    self.path = path
+    adapterPath = nil
+    (epoch, step, loss) = (file.epoch, file.step, file.loss)
+    trainable = file.archive.metadata["trainable"] == nil ? nil : file.trainable
+    parameters = file.parameters
+    batch = file.batch
+    updates = StoredUpdate.all(in: file)
+    bytes = file.archive.tensors.values.reduce(0) { $0 + $1.byteCount }
+    description = .file(file)
+  }
+
+  private init(folder: ModelDirectory, adapter path: String?) throws(CheckpointError) {
+    let type = try folder.config["model_type"].string()
+    var adapter: AdapterDirectory?
+    if let path { adapter = try AdapterDirectory.open(path) }
+    var parameters = folder.tensors
+    for (name, tensor) in adapter?.tensors ?? [:] {
+      parameters[Model.parameterName(ofAdapterTensor: name, modelType: type)] = tensor
+    }
+    self.path = folder.path
+    adapterPath = path
+    (epoch, step, loss) = (nil, nil, "cross_entropy")
+    trainable = nil
+    self.parameters = parameters
+    batch = [:]
+    updates = []
+    bytes = parameters.values.reduce(0) { $0 + $1.byteCount }
+    description = .folder(type: type, config: folder.config, adapter: adapter?.config)
+  }
+
+  /// The batch that a checkpoint.bin carries.
+  package func batchData() throws(CheckpointError) -> DataFile? {
+    if batch.isEmpty { return nil }
+    return try DataFile(path: path, arrays: batch, prefix: "batch.")
+  }
+
+  /// - Parameter data: For models whose graph depends on lengths.
+  package func model(_ data: DataFile?) throws(CheckpointError) -> Model {
+    switch description {
+    case .file(let file): try Model(file.model, data: data)
+    case .folder(let type, let config, let adapter):
+      try Model(type: type, config: config, adapter: adapter, data: data)
+    }
+  }
+
+  /// The parameter of this name.
+  ///
+  /// - Throws: `missingTensor` with the names that come near.
+  package func parameter(_ name: String) throws(CheckpointError) -> StoredTensor {
+    if let tensor = parameters[name] { return tensor }
+    let prefix = batchPrefix
+    let near = nearMisses(name, among: parameters.keys).map { prefix + $0 }
+    let file = adapterPath.map { name.contains("lora_") ? $0 : path } ?? path
+    throw CheckpointError(.missingTensor(prefix + name, near: near), at: .init(file: file))
+  }
+
+  private var batchPrefix: String {
+    if case .file = description { "params." } else { "" }
+  }
+}
