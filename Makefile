@@ -17,7 +17,7 @@ build: setup ## Release build; the command is .build/release/eval-cli
 	swift build -c release --product eval-cli
 
 demo: build ## Score one network at six stages of its training
-	.build/release/eval-cli score fixtures/digits/epoch-*.bin --damping 1e-7
+	@scripts/demo.sh
 
 test: setup ## Checksums of the fixtures, build without warnings, format, tests
 	cd fixtures && sha256sum --check --quiet SHA256SUMS

@@ -43,7 +43,8 @@ extension Evaluation {
   ) throws -> [SelfCheckItem] {
     let problem = try problem(checkpoint, batch: 0, S.self)
     let check = SelfCheck(problem: problem, seed: options.seed)
-    let exact = try problem as? BatchProblem<Double> ?? self.problem(checkpoint, batch: 0, Double.self)
+    let exact =
+      try problem as? BatchProblem<Double> ?? self.problem(checkpoint, batch: 0, Double.self)
     return try [
       check.finiteDifferences(exact: exact) { direction, step in
         try moved(checkpoint, along: direction, step: step)

@@ -33,7 +33,8 @@ final class GradientAccumulators<S: EngineScalar> {
       for r in 0..<pass.directions {
         Kernels.copy(
           pass.cotangent(direction: r),
-          rows.pointer + (r * samples + first) * pass.node.size, count: pass.samples * pass.node.size)
+          rows.pointer + (r * samples + first) * pass.node.size,
+          count: pass.samples * pass.node.size)
       }
     case .direct:
       for (slot, parameter) in pass.node.parameters.enumerated() {

@@ -45,7 +45,8 @@ package final class OutputState<S: EngineScalar>: Sendable {
     var certificates = losses
     switch labels {
     case .classes(let classLabels):
-      precondition(classLabels.count == rows, "OutputState: \(classLabels.count) labels, \(rows) rows")
+      precondition(
+        classLabels.count == rows, "OutputState: \(classLabels.count) labels, \(rows) rows")
       self.labels = classLabels
       probabilities = Vector(count: rows * classes)
       hessianDiagonal = Vector(count: 0)

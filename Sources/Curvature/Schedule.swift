@@ -26,7 +26,9 @@ package struct Schedule: Sendable {
     let rows = 256
     let wanted = samples * max(rowsPerSample, 1) / rows
     let count = min(samples, wanted <= 2 ? 2 : (wanted + 3) / 4 * 4)
-    chunks = Schedule.split(samples, into: count).map { Chunk(first: $0.lowerBound, count: $0.count) }
+    chunks = Schedule.split(samples, into: count).map {
+      Chunk(first: $0.lowerBound, count: $0.count)
+    }
     // Lanes only cost memory and the time to add them up: fewer where they are long.
     let affordable = max(2, (1 << 26) / max(accumulatorCount, 1))
     lanes = Schedule.split(count, into: min(count, 32, affordable))

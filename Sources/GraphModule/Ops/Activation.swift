@@ -30,7 +30,8 @@ package struct Activation: Operation {
   package func jvp<S: EngineScalar>(_ pass: TangentPass<S>) {
     let count = pass.samples * size
     for r in 0..<pass.directions {
-      Kernels.multiply(pass.tangent(0)! + r * count, pass.saved, pass.output + r * count, count: count)
+      Kernels.multiply(
+        pass.tangent(0)! + r * count, pass.saved, pass.output + r * count, count: count)
     }
   }
 

@@ -34,8 +34,9 @@ package struct BatchNorm: Operation {
   package func scratch(samples: Int, directions: Int) -> Int { 2 * channels }
 
   /// `1 / sqrt(var + epsilon)`, and times the weight where `weighted`.
-  private func scale<S: EngineScalar>(_ pass: some Pass, weighted: Bool, into: UnsafeMutablePointer<S>)
-  {
+  private func scale<S: EngineScalar>(
+    _ pass: some Pass, weighted: Bool, into: UnsafeMutablePointer<S>
+  ) {
     let variance: UnsafePointer<S> = cast(pass.parameter(Self.variance))
     let weight: UnsafePointer<S>? =
       weighted && hasAffine ? cast(pass.parameter(Self.weight)) : nil

@@ -29,7 +29,8 @@ package struct Embedding: Operation {
   }
 
   package func forward<S: EngineScalar>(_ pass: ForwardPass<S>) {
-    lookUp(pass.parameter(Self.weight), pass.indices(0), count: pass.samples * positions, pass.output)
+    lookUp(
+      pass.parameter(Self.weight), pass.indices(0), count: pass.samples * positions, pass.output)
   }
 
   package func jvp<S: EngineScalar>(_ pass: TangentPass<S>) {

@@ -298,7 +298,8 @@ extension SequentialBuilder {
     _ l: LayerContext, _ v: Value, kernel: (Int, Int), stride: (Int, Int), padding: (Int, Int),
     dilation: (Int, Int), groups: Int
   ) throws(CheckpointError) -> Kernels.Window {
-    func outputs(_ size: Int, _ kernel: Int, _ stride: Int, _ padding: Int, _ dilation: Int) -> Int {
+    func outputs(_ size: Int, _ kernel: Int, _ stride: Int, _ padding: Int, _ dilation: Int) -> Int
+    {
       let free = size + 2 * padding - dilation * (kernel - 1) - 1
       return free < 0 ? 0 : free / stride + 1
     }

@@ -80,9 +80,10 @@ struct SequentialBuilder {
   }
 
   /// What builds each layer type.
-  typealias LayerBuilder = @Sendable (
-    inout SequentialBuilder, LayerContext, Value
-  ) throws(CheckpointError) -> Value
+  typealias LayerBuilder =
+    @Sendable (
+      inout SequentialBuilder, LayerContext, Value
+    ) throws(CheckpointError) -> Value
 
   // MARK: - Orders
 
@@ -181,7 +182,9 @@ struct LayerContext {
 
   func epsilon() throws(CheckpointError) -> Double {
     let value = try json["eps"].double(default: 1e-5)
-    guard value >= 0, value.isFinite else { throw json["eps"].wrong("a number that is not negative") }
+    guard value >= 0, value.isFinite else {
+      throw json["eps"].wrong("a number that is not negative")
+    }
     return value
   }
 

@@ -230,7 +230,8 @@ struct T5Builder {
     let exact = count / 2
     if size < exact { return Int32(start + size) }
     // In single precision, as Transformers computes it: a boundary may fall on a whole number.
-    let ratio = log(Float(size) / Float(exact)) / Float(log(Double(maximumDistance) / Double(exact)))
+    let ratio =
+      log(Float(size) / Float(exact)) / Float(log(Double(maximumDistance) / Double(exact)))
     let far = exact + Int(ratio * Float(count - exact))
     return Int32(start + min(far, count - 1))
   }
