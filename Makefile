@@ -11,7 +11,7 @@ STRICT := -Xswiftc -warnings-as-errors
 DATA := find data digits golden hf -type f | LC_ALL=C sort | xargs sha256sum
 
 help: ## This list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 setup: ## Check for Swift 6.1 or newer, install missing Debian packages
 	@scripts/setup.sh
