@@ -20,7 +20,7 @@ package struct CheckpointSource: Sendable {
   /// Everything under `batch.` of a checkpoint.bin.
   package let batch: [String: StoredTensor]
   package let updates: [StoredUpdate]
-  /// Of all tensors.
+  /// Of the file, or of all tensors of a folder.
   package let bytes: Int
   private let description: Description
 
@@ -43,10 +43,10 @@ package struct CheckpointSource: Sendable {
           found: "a self-contained checkpoint", expected: "a Hugging Face folder under an adapter"),
         at: .init(file: path), hint: "Leave out --adapter, or give the folder of the base model.")
     }
-    self.init(file: file, path: path)
+    self.init(file: file, path: path, bytes: try MappedFile(path: path).bytes.count)
   }
 
-  private init(file: CheckpointFile, path: String) {
+  private init(file: CheckpointFile, path: String, bytes: Int) {
     self.path = path
     adapterPath = nil
     (epoch, step, loss) = (file.epoch, file.step, file.loss)
@@ -54,7 +54,7 @@ package struct CheckpointSource: Sendable {
     parameters = file.parameters
     batch = file.batch
     updates = StoredUpdate.all(in: file)
-    bytes = file.archive.tensors.values.reduce(0) { $0 + $1.byteCount }
+    self.bytes = bytes
     description = .file(file)
   }
 
