@@ -85,19 +85,22 @@ package struct LoadedCheckpoint: Sendable {
   /// - Throws: `CheckpointError` naming the tensor and entry that is not finite.
   package func parameters<S: EngineScalar>(_: S.Type) throws(CheckpointError) -> ParameterStore<S> {
     var vectors: [Vector<S>] = []
-    for spec in program.graph.parameters {
-      vectors.append(try source.parameter(spec.name).finiteVector(of: S.self, spec))
+    for (spec, offset) in zip(program.graph.parameters, program.offsets) {
+      let tensor = try source.parameter(spec.name)
+      vectors.append(try tensor.finiteVector(of: S.self, spec, isFrozen: offset == nil))
     }
     return ParameterStore(vectors)
   }
 }
 
 extension StoredTensor {
-  /// The tensor in the engine's precision and the storage order of a parameter.
+  /// The tensor in the engine's precision and the storage order of a parameter. Frozen ones,
+  /// which nobody writes, stay in the file's memory where they can.
   func finiteVector<S: EngineScalar>(
-    of: S.Type, _ spec: ParameterSpec
+    of: S.Type, _ spec: ParameterSpec, isFrozen: Bool = false
   ) throws(CheckpointError) -> Vector<S> {
-    let stored = try vector(of: S.self)
+    let mapped = isFrozen ? try inPlace(as: S.self) : nil
+    let stored = try mapped ?? vector(of: S.self)
     try requireFinite(UnsafePointer(stored.pointer), count: stored.count)
     if spec.storage == .plain { return stored }
     let ordered = Vector<S>(count: stored.count)
