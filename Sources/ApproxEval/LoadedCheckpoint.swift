@@ -99,8 +99,10 @@ extension StoredTensor {
   func finiteVector<S: EngineScalar>(
     of: S.Type, _ spec: ParameterSpec, isFrozen: Bool = false
   ) throws(CheckpointError) -> Vector<S> {
-    let mapped = isFrozen ? try inPlace(as: S.self) : nil
-    let stored = try mapped ?? vector(of: S.self)
+    let stored =
+      if isFrozen, let mapped = try inPlace(as: S.self) { mapped } else {
+        try vector(of: S.self)
+      }
     try requireFinite(UnsafePointer(stored.pointer), count: stored.count)
     if spec.storage == .plain { return stored }
     let ordered = Vector<S>(count: stored.count)
