@@ -318,7 +318,8 @@ package final class OutputState<S: EngineScalar>: Sendable {
       switch (loss, metric) {
       case (.crossEntropy, .fisher):
         ck_cross_entropy_hessian(
-          S.kernelType, probabilities.pointer + first * classes, q, rows, classes, scale, out, product)
+          S.kernelType, probabilities.pointer + first * classes, q, rows, classes, scale, out,
+          product)
       case (.binaryCrossEntropy, .fisher):
         ck_diagonal_hessian(
           S.kernelType, hessianDiagonal.pointer + first * classes, q, rows, classes, scale, out,

@@ -109,7 +109,8 @@ struct Score: ParsableCommand {
       text += "residual \(shortened(reference.residual, digits: 2)) (\(reference.stop))"
     }
     if result.recomputedSamples > 0 {
-      text += ", forward values of \(result.recomputedSamples) of \(result.samples) samples "
+      text +=
+        ", forward values of \(result.recomputedSamples) of \(result.samples) samples "
         + "recomputed in every pass (--memory)"
     }
     return text + ", \(shortened(result.seconds, digits: 3)) s"
