@@ -92,6 +92,17 @@ package struct CheckpointSource: Sendable {
     }
   }
 
+  /// The model as the metadata of a checkpoint.bin describe it.
+  package func modelDescription() throws(CheckpointError) -> JSONContent {
+    switch description {
+    case .file(let file): return try file.model.content()
+    case .folder(let type, let config, let adapter):
+      var members = ["type": JSONContent.string(type), "config": try config.content()]
+      if let adapter { members["adapter"] = try adapter.content() }
+      return .object(members)
+    }
+  }
+
   /// The parameter of this name.
   ///
   /// - Throws: `missingTensor` with the names that come near.
