@@ -17,6 +17,8 @@ package struct CheckpointSource: Sendable {
   package let trainable: [Glob]?
   /// By the names of the model's state_dict, the adapter's in place of the base model's.
   package let parameters: [String: StoredTensor]
+  /// Names of the parameters that the adapter's file brings.
+  package let adapterParameters: Set<String>
   /// Everything under `batch.` of a checkpoint.bin.
   package let batch: [String: StoredTensor]
   package let updates: [StoredUpdate]
@@ -52,6 +54,7 @@ package struct CheckpointSource: Sendable {
     (epoch, step, loss) = (file.epoch, file.step, file.loss)
     trainable = file.archive.metadata["trainable"] == nil ? nil : file.trainable
     parameters = file.parameters
+    adapterParameters = []
     batch = file.batch
     updates = StoredUpdate.all(in: file)
     self.bytes = bytes
@@ -63,14 +66,18 @@ package struct CheckpointSource: Sendable {
     var adapter: AdapterDirectory?
     if let path { adapter = try AdapterDirectory.open(path) }
     var parameters = folder.tensors
+    var adapterParameters: Set<String> = []
     for (name, tensor) in adapter?.tensors ?? [:] {
-      parameters[Model.parameterName(ofAdapterTensor: name, modelType: type)] = tensor
+      guard let name = Model.parameterName(ofAdapterTensor: name, modelType: type) else { continue }
+      parameters[name] = tensor
+      adapterParameters.insert(name)
     }
     self.path = folder.path
     adapterPath = path
     (epoch, step, loss) = (nil, nil, "cross_entropy")
     trainable = nil
     self.parameters = parameters
+    self.adapterParameters = adapterParameters
     batch = [:]
     updates = []
     bytes = parameters.values.reduce(0) { $0 + $1.byteCount }

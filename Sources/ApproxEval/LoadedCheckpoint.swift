@@ -29,7 +29,10 @@ package struct LoadedCheckpoint: Sendable {
       options.trainable.isEmpty ? source.trainable : options.trainable.map(Glob.init)
     program = Program(graph: model.graph) { spec in
       if let patterns { return patterns.contains { $0.matches(spec.name) } }
-      return model.adapted?.contains(spec.name) ?? true
+      guard let adapted = model.adapted else { return true }
+      return adapted.contains(spec.name)
+        || model.adaptedIfStored.contains(spec.name)
+          && source.adapterParameters.contains(spec.name)
     }
     try checkTensors()
     try checkTrainable(patterns ?? [])
