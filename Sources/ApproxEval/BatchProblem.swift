@@ -45,9 +45,9 @@ package final class BatchProblem<S: EngineScalar> {
     return max(memory / 4, memory / 4 * 3 - vectors)
   }
 
-  /// The two halves of an indicator, and the indicator itself: gamma does not depend on the scale
-  /// of a direction, but the square of a scale may leave the range of numbers.
-  package typealias Halves = (fisherQuadratic: Double, gradientDot: Double, gamma: Double)
+  /// The two halves of an indicator, and the indicator of the unscaled direction: gamma does not
+  /// depend on the scale, but the square of a scale may leave the range of numbers.
+  package typealias Halves = (fisherQuadratic: Double, gradientDot: Double, unscaled: Indicator)
 
   /// `d^T F d` and `d^T g` for several directions from stacked jvps (method.md 2).
   package func quadratics(_ directions: [ScaledVector<S>]) -> [Halves] {
@@ -82,7 +82,7 @@ package final class BatchProblem<S: EngineScalar> {
       }
       let scale = directions[r].scale
       let indicator = Indicator(fisherQuadratic: quadratic, gradientDot: dot)
-      return (quadratic * scale * scale, dot * scale, indicator.gamma)
+      return (quadratic * scale * scale, dot * scale, indicator)
     }
   }
 

@@ -77,7 +77,7 @@ struct DeterminismTests {
     let reals =
       [
         linearization.allLogits, [output.totalLoss, output.gammaBound, quadratic],
-        output.sampleLosses, gradients.gramMatrix().values,
+        output.sampleLosses, gradients.gramMatrix().scaled,
       ] + linearization.jvps([v])
     let vectors = [product, sum.vector] + linearization.vjps(cotangents)
     return reals.map { $0.map(\.bitPattern) }
