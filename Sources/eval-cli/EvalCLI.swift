@@ -18,8 +18,8 @@ struct EvalCLI: ParsableCommand {
       """,
     version: packageVersion,
     subcommands: [
-        Score.self, Inspect.self, Reference.self, Check.self, Pack.self, Init.self,
-      ])
+      Score.self, Inspect.self, Reference.self, Check.self, Pack.self, Init.self,
+    ])
 }
 
 @main
