@@ -37,7 +37,10 @@ struct PromptTuning: Sendable {
     ]
     for key in try config.keys() where !known.contains(key) { try requireUnset(config[key]) }
     virtualTokens = try config["num_virtual_tokens"].integer()
-    guard virtualTokens > 0 else { throw config["num_virtual_tokens"].wrong("a positive number") }
+    // The graph has a table of all pairs of tokens.
+    guard (1...16384).contains(virtualTokens) else {
+      throw config["num_virtual_tokens"].wrong("a number from 1 to 16384")
+    }
     let task = try config["task_type"].string()
     let submodules: Int
     switch task {

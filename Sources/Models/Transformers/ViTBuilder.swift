@@ -21,6 +21,9 @@ enum ViTBuilder {
     guard image.0 >= patch.0, image.1 >= patch.1 else {
       throw config["patch_size"].wrong("at most the image size")
     }
+    guard (image.0 / patch.0) * (image.1 / patch.1) < 1 << 20 else {
+      throw config["patch_size"].wrong("a size that divides the image into fewer than 2^20 patches")
+    }
     let epsilon = try config["layer_norm_eps"].double(default: 1e-12)
 
     let input = b.graph.input(
