@@ -28,10 +28,15 @@ package struct BatchReader: Sendable {
         .unexpectedValue("number of samples", found: "0", expected: "at least one"),
         at: data.labels.location)
     }
-    // What a sequence rule makes is not in the file; its mask need not be.
+    // What a sequence rule makes need not be in the file.
+    let made = [sequence?.decoderInput, sequence?.mask]
     let stored = graph.inputs.map(\.name).filter { name in
-      name != sequence?.decoderInput
-        && !(name == sequence?.mask && data.others[name] == nil)
+      !made.contains(name) || data.others[name] != nil
+    }
+    if sequence != nil, let mask = data.others["decoder_attention_mask"] {
+      throw CheckpointError(
+        .unexpectedTensor(near: []), at: mask.location,
+        hint: "A decoder's positions see all before them: leave out positions by the label -100.")
     }
     inputs = try data.inputs(stored)
     storedDraws = data.sampledLabels.map { $0.shape.first ?? 0 } ?? 0
@@ -51,7 +56,7 @@ package struct BatchReader: Sendable {
   ) throws(CheckpointError) -> Batch<S> {
     var values: [BatchInputs<S>.Values] = []
     for spec in graph.inputs {
-      if let sequence, spec.name == sequence.decoderInput {
+      if let sequence, spec.name == sequence.decoderInput, inputs[spec.name] == nil {
         values.append(try readDecoderInput(sequence, samples))
       } else if let sequence, spec.name == sequence.mask {
         values.append(try readMask(spec, sequence, samples))

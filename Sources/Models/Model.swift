@@ -89,7 +89,7 @@ package struct SequenceRule: Sendable, Equatable {
   package let labelColumns: [Int]
   /// Columns that the labels have.
   package let labelLength: Int
-  /// The input that is made from the labels.
+  /// The input that is made from the labels where the data have none.
   package let decoderInput: String
   package let decoderStart: Int
   package let padding: Int

@@ -36,7 +36,11 @@ struct PromptTuning: Sendable {
       "token_dim", "tokenizer_kwargs", "tokenizer_name_or_path",
     ]
     for key in try config.keys() where !known.contains(key) { try requireUnset(config[key]) }
-    virtualTokens = try config["num_virtual_tokens"].size()
+    virtualTokens = try config["num_virtual_tokens"].integer()
+    // The graph has a table of all pairs of tokens.
+    guard (1...16384).contains(virtualTokens) else {
+      throw config["num_virtual_tokens"].wrong("a number from 1 to 16384")
+    }
     let task = try config["task_type"].string()
     let submodules: Int
     switch task {

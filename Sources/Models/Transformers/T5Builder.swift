@@ -39,7 +39,8 @@ struct T5Builder {
     epsilon = try config["layer_norm_epsilon"].double(default: 1e-6)
     buckets = try config["relative_attention_num_buckets"].size(default: 32)
     maximumDistance = try config["relative_attention_max_distance"].size(default: 128)
-    // Below, buckets would have no width.
+    // Below, the logarithmic half of the buckets is not defined: the encoder has half of them for
+    // each side, and the decoder's half for near distances is the larger.
     guard buckets >= 4 else {
       throw config["relative_attention_num_buckets"].wrong("at least 4")
     }
