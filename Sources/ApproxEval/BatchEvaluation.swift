@@ -44,10 +44,12 @@ struct BatchEvaluation<S: EngineScalar> {
     }
     return BatchResult(
       checkpoint: checkpoint.path, epoch: checkpoint.source.epoch, step: checkpoint.source.step,
-      batch: batch, samples: problem.linearization.samples, loss: problem.output.totalLoss,
+      batch: batch, samples: problem.linearization.samples,
+      recomputedSamples: problem.linearization.samples - problem.linearization.keptSamples,
+      loss: problem.output.totalLoss,
       gradientNorm: problem.norm(gradients.gradient),
       gradientNormRatio: imbalance(gradients.norms),
-      logitGradientNormRatio: imbalance(problem.output.gradientSquares.map { $0.squareRoot() }),
+      logitGradientNormRatio: imbalance(problem.output.gradientNorms),
       gammaBound: problem.output.gammaBound, reference: reference?.record,
       trace: reference?.trace ?? [], scores: scorer.scores(order: options.methods),
       seconds: (clock.now - start).seconds)
@@ -91,7 +93,7 @@ struct BatchEvaluation<S: EngineScalar> {
     case .sf: return try SampledFisher.directions(gradients, dampings: options.dampings)
     case .ng, .gn:
       return try options.dampings.map { damping in
-        let lambda = damping.lambda(largestDiagonal: gradients.largestDiagonal)
+        let lambda = gradients.lambda(damping).value
         let solution =
           if let dense, method == .ng {
             try dense.solve(damping: lambda, S.self)
@@ -136,7 +138,7 @@ struct DirectionScorer<S: EngineScalar> {
     let halves = problem.quadratics(directions.map(\.scaled))
     let share = (seconds + (clock.now - start).seconds) / Double(max(directions.count, 1))
     for (direction, halves) in zip(directions, halves) {
-      let gamma = exact ?? halves.gamma
+      let gamma = exact ?? halves.unscaled.gamma
       if direction.method == .ng && direction.damping == nil { gammaOfReference = gamma }
       if direction.method == .sgd { gammaOfGradient = gamma }
       guard isListed else { continue }
@@ -146,15 +148,20 @@ struct DirectionScorer<S: EngineScalar> {
           Score(
             method: direction.method.name, damping: direction.damping?.text,
             lambda: direction.lambda, gamma: gamma,
-            gammaRelativeToReference: gammaOfReference.map { gammaRelative(gamma, to: $0) },
-            efficiency: gammaOfReference.map { efficiency(gamma: gamma, reference: $0) },
+            gammaRelativeToReference: gammaOfReference.flatMap {
+              number(gammaRelative(gamma, to: $0))
+            },
+            efficiency: gammaOfReference.flatMap {
+              number(efficiency(gamma: gamma, reference: $0))
+            },
             efficiencyLow: efficiencyLow(gamma: gamma, bound: problem.output.gammaBound),
             fisherQuadratic: halves.fisherQuadratic, gradientDot: halves.gradientDot,
             updateNorm: problem.norm(direction.scaled),
             cosineGradient: problem.cosine(direction.scaled, gradient) ?? .nan,
             cosineReference: reference.flatMap {
               problem.cosine(direction.scaled, $0.direction)
-            }, seconds: share, isBelowRounding: direction.isBelowRounding)
+            }, seconds: share, isBelowRounding: direction.isBelowRounding,
+            defect: gamma.isNaN ? halves.unscaled.defect ?? .underflow : nil)
         ))
     }
   }
@@ -171,10 +178,15 @@ struct DirectionScorer<S: EngineScalar> {
     ordered += rows.filter(isReference).map(\.score)
     return ordered.map { score in
       var score = score
-      score.gammaRelativeToSGD = gammaOfGradient.map { gammaRelative(score.gamma, to: $0) }
+      score.gammaRelativeToSGD = gammaOfGradient.flatMap {
+        number(gammaRelative(score.gamma, to: $0))
+      }
       return score
     }
   }
+
+  /// What relates to a gamma that does not exist stays empty.
+  private func number(_ ratio: Double) -> Double? { ratio.isNaN ? nil : ratio }
 }
 
 extension Duration {

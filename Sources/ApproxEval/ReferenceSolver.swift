@@ -33,9 +33,12 @@ package struct ReferenceSolver: Sendable {
     _ problem: BatchProblem<S>, gradient: ScaledVector<S>, metric: OutputMetric = .fisher,
     damping: Double? = nil
   ) throws(SolveError) -> ReferenceSolution<S> {
-    let phi = problem.output.curvatureUnit(metric)
+    let damping = damping ?? self.damping
+    let unit = problem.output.curvatureUnit(metric)
+    if unit == nil && damping == 0 && problem.norm(gradient) > 0 { return underflow(problem) }
+    let phi = unit ?? 1
     let gammaUnit = phi.squareRoot() / gradient.scale
-    let mu = (damping ?? self.damping) / phi
+    let mu = damping / phi
     // The certificate speaks of F itself.
     let bound = metric == .fisher && mu == 0 ? problem.output.gammaBound / gammaUnit : nil
     let solver = ConjugateGradient(
@@ -57,17 +60,30 @@ package struct ReferenceSolver: Sendable {
       stop = .certificate(gamma: gamma * gammaUnit, bound: bound * gammaUnit, gap: gap)
     }
     let record = ReferenceRecord(
-      kind: .cg, gamma: result.gamma * gammaUnit, iterations: result.iterations,
+      kind: .cg, gamma: resolvedGamma(result.gamma * gammaUnit), iterations: result.iterations,
       residual: result.residual, stop: stop.label, explanation: stop.description,
       isConverged: stop.isConverged)
     let trace = result.trace.map {
       TraceRow(
         iteration: $0.iteration, relativeResidual: $0.relativeResidual,
-        gamma: $0.gamma * gammaUnit, seconds: $0.seconds)
+        gamma: resolvedGamma($0.gamma * gammaUnit), seconds: $0.seconds)
     }
     return ReferenceSolution(
       direction: ScaledVector(vector: result.x, scale: gradient.scale / phi), record: record,
       trace: trace)
+  }
+}
+
+extension ReferenceSolver {
+  /// g lies in the range of F and yet nothing of F is left: there is no direction.
+  private func underflow<S: EngineScalar>(_ problem: BatchProblem<S>) -> ReferenceSolution<S> {
+    let record = ReferenceRecord(
+      kind: .cg, gamma: .nan, iterations: 0, residual: 1, stop: "underflow",
+      explanation: "The model is so sure of every sample that the probabilities of all other "
+        + "classes are below 1e-308.", isConverged: false)
+    let zero = Vector<S>(count: problem.linearization.parameterCount)
+    return ReferenceSolution(
+      direction: ScaledVector(vector: zero, scale: 1), record: record, trace: [])
   }
 }
 
@@ -124,7 +140,8 @@ package struct DenseReference {
     let rows = target.count
     let residual = try residual(exact, unit: unit, damping: damping)
     let record = ReferenceRecord(
-      kind: .dense, gamma: halves.gamma, iterations: nil, residual: residual, stop: "dense",
+      kind: .dense, gamma: halves.unscaled.gamma, iterations: nil, residual: residual,
+      stop: "dense",
       explanation:
         "Singular value decomposition of B [\(rows), \(exact.count)] in double precision: rank "
         + "\(solution.rank).",

@@ -1,16 +1,20 @@
+import Metrics
+
 /// One method at one damping on one batch; the columns of scores.csv.
 public struct Score: Sendable, Equatable {
   public var method: String
   /// As given, `nil` where the method has none.
   public var damping: String?
   public var lambda: Double?
-  /// `sqrt(d^T F d) / |d^T g|` (Eqn 15), in nats^(-1/2).
+  /// `sqrt(d^T F d) / |d^T g|` (Eqn 15), in nats^(-1/2); NaN where `defect` says why. Ratios to a
+  /// gamma that is NaN are `nil`.
   public var gamma: Double
   public var gammaRelativeToSGD: Double?
   public var gammaRelativeToReference: Double?
   /// `(gamma(reference) / gamma)^2`
   public var efficiency: Double?
-  /// `(gamma_bound / gamma)^2`: the efficiency is at least this, by the certificate.
+  /// `(gamma_bound / gamma)^2`: the efficiency is at least this, by the certificate. NaN without
+  /// gamma.
   public var efficiencyLow: Double
   public var fisherQuadratic: Double
   public var gradientDot: Double
@@ -21,6 +25,8 @@ public struct Score: Sendable, Equatable {
   /// lambda and the least eigenvalue of the Gram matrix are both lost in rounding: the direction
   /// rests on noise.
   public var isBelowRounding: Bool
+  /// Why there is no gamma.
+  public var defect: Indicator.Defect?
 }
 
 /// How the reference of a batch was reached.
@@ -53,6 +59,8 @@ public struct BatchResult: Sendable {
   public var step: Int?
   public var batch: Int
   public var samples: Int
+  /// Samples whose forward values did not fit into memory and were recomputed in every pass.
+  public var recomputedSamples: Int
   /// L, summed over samples.
   public var loss: Double
   public var gradientNorm: Double

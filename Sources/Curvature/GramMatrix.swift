@@ -6,19 +6,29 @@ import TensorModule
 /// * factored, few positions: `K += (A A^T) * (B B^T)` element by element, summed over positions;
 /// * factored, many positions: tiles of the per-sample matrices `b_n^T a_n`, one `syrk` each;
 /// * explicit: tiles of the rows.
+///
+/// Kept divided by the square of `unit`, a power of two near the largest norm: gradients of 1e-160
+/// are numbers, their products are not.
 package struct GramMatrix: Sendable {
   package let count: Int
-  /// Row-major, symmetric.
-  package let values: [Double]
+  package let unit: Double
+  /// `K / unit^2`, row-major, symmetric.
+  package let scaled: [Double]
 
-  package init(count: Int, values: [Double]) {
-    precondition(values.count == count * count, "GramMatrix: \(values.count) values, \(count) rows")
+  package init(count: Int, unit: Double, scaled: [Double]) {
+    precondition(scaled.count == count * count, "GramMatrix: \(scaled.count) values, \(count) rows")
     self.count = count
-    self.values = values
+    self.unit = unit
+    self.scaled = scaled
   }
 
-  package subscript(row: Int, column: Int) -> Double { values[row * count + column] }
-  package var diagonal: [Double] { (0..<count).map { values[$0 * count + $0] } }
+  /// K itself, which may underflow.
+  package subscript(row: Int, column: Int) -> Double { scaled(row, column) * unit * unit }
+
+  package func scaled(_ row: Int, _ column: Int) -> Double { scaled[row * count + column] }
+
+  /// `|g_row|_2`
+  package func norm(_ row: Int) -> Double { unit * scaled(row, row).squareRoot() }
 }
 
 extension PerSampleGradients {
@@ -34,14 +44,16 @@ extension PerSampleGradients {
         }
       }
     }
+    let norms = (0..<count).map { total[$0 * count + $0].squareRoot() * scales[$0] }
+    let unit = powerOfTwo(near: norms.max() ?? 0)
     for i in 0..<count {
       for j in 0...i {
-        let value = total[i * count + j] * scales[i] * scales[j]
+        let value = total[i * count + j] * (scales[i] / unit) * (scales[j] / unit)
         total[i * count + j] = value
         total[j * count + i] = value
       }
     }
-    return GramMatrix(count: count, values: total)
+    return GramMatrix(count: count, unit: unit, scaled: total)
   }
 
   /// Lower triangle of one entry's contribution, before scales.

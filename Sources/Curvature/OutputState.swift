@@ -22,8 +22,8 @@ package final class OutputState<S: EngineScalar>: Sendable {
   package let certificates: [Double]
   /// u, for the true labels.
   package let gradient: LogitGradient
-  /// `|u_n|_2^2` over the scored positions.
-  package let gradientSquares: [Double]
+  /// `|u_n|_2` over the scored positions.
+  package let gradientNorms: [Double]
 
   /// Softmax probabilities, zero in rows that are not scored; sigmoids for the binary loss.
   private let probabilities: Vector<Double>
@@ -101,7 +101,7 @@ package final class OutputState<S: EngineScalar>: Sendable {
     }
     sampleLosses = perSample(losses, positions: positions)
     self.certificates = perSample(certificates, positions: positions)
-    gradientSquares = OutputState.squares(
+    gradientNorms = OutputState.norms(
       gradient, probabilities: probabilities, samples: samples, positions: positions,
       classes: classes)
   }
@@ -137,7 +137,11 @@ package final class OutputState<S: EngineScalar>: Sendable {
   /// L
   package var totalLoss: Double { sampleLosses.reduce(0, +) }
   /// `1 / |w|`: no direction has a smaller gamma.
-  package var gammaBound: Double { 1 / certificates.reduce(0, +).squareRoot() }
+  package var gammaBound: Double {
+    // w = u, whose square may leave the range of numbers.
+    if loss == .squaredError { return 1 / euclideanNorm(gradientNorms) }
+    return 1 / certificates.reduce(0, +).squareRoot()
+  }
 
   /// Positions that carry a label.
   package var scoredPositions: Int {
@@ -243,40 +247,36 @@ package final class OutputState<S: EngineScalar>: Sendable {
     }
   }
 
-  /// `|u_n|_2^2`
-  package func squares(_ gradient: LogitGradient) -> [Double] {
-    OutputState.squares(
+  /// `|u_n|_2`
+  package func norms(_ gradient: LogitGradient) -> [Double] {
+    OutputState.norms(
       gradient, probabilities: probabilities, samples: samples, positions: positions,
       classes: classes)
   }
 
-  private static func squares(
+  private static func norms(
     _ gradient: LogitGradient, probabilities: Vector<Double>, samples: Int, positions: Int,
     classes: Int
   ) -> [Double] {
     switch gradient {
     case .softmax(let labels, let rest):
-      var squares = [Double](repeating: 0, count: samples * positions)
       let scratch = Vector<Double>(count: positions * classes)
-      squares.withUnsafeMutableBufferPointer { squares in
-        for n in 0..<samples {
-          let row = n * positions
-          labels.withUnsafeBufferPointer { labels in
-            rest.withUnsafeBufferPointer { rest in
-              ck_cross_entropy_gradient(
-                CK_F64, probabilities.pointer + row * classes, rest.baseAddress! + row,
-                labels.baseAddress! + row, positions, classes, 1, scratch.pointer,
-                squares.baseAddress! + row)
-            }
+      var squares = [Double](repeating: 0, count: positions)
+      return (0..<samples).map { n in
+        let row = n * positions
+        labels.withUnsafeBufferPointer { labels in
+          rest.withUnsafeBufferPointer { rest in
+            ck_cross_entropy_gradient(
+              CK_F64, probabilities.pointer + row * classes, rest.baseAddress! + row,
+              labels.baseAddress! + row, positions, classes, 1, scratch.pointer, &squares)
           }
         }
+        let u = UnsafeBufferPointer(start: scratch.pointer, count: scratch.count)
+        return euclideanNorm(u, square: squares.reduce(0, +))
       }
-      return (0..<samples).map { squares[$0 * positions..<($0 + 1) * positions].reduce(0, +) }
     case .elementwise(let u):
       let size = positions * classes
-      return (0..<samples).map { n in
-        u[n * size..<(n + 1) * size].reduce(0) { $0 + $1 * $1 }
-      }
+      return (0..<samples).map { euclideanNorm(u[$0 * size..<($0 + 1) * size]) }
     }
   }
 
@@ -318,7 +318,8 @@ package final class OutputState<S: EngineScalar>: Sendable {
       switch (loss, metric) {
       case (.crossEntropy, .fisher):
         ck_cross_entropy_hessian(
-          S.kernelType, probabilities.pointer + first * classes, q, rows, classes, scale, out, product)
+          S.kernelType, probabilities.pointer + first * classes, q, rows, classes, scale, out,
+          product)
       case (.binaryCrossEntropy, .fisher):
         ck_diagonal_hessian(
           S.kernelType, hessianDiagonal.pointer + first * classes, q, rows, classes, scale, out,
@@ -336,8 +337,8 @@ package final class OutputState<S: EngineScalar>: Sendable {
 
   /// Of the order of the largest entry of H, as an even power of two: dividing H by it is exact,
   /// and so is its root. A batch that is fitted to 1e-40 has an H that single precision cannot
-  /// hold.
-  package func curvatureUnit(_ metric: OutputMetric) -> Double {
+  /// hold; `nil` if double precision cannot hold it either.
+  package func curvatureUnit(_ metric: OutputMetric) -> Double? {
     var largest = 0.0
     switch (loss, metric) {
     case (.squaredError, _), (_, .identity): return 1
@@ -354,7 +355,7 @@ package final class OutputState<S: EngineScalar>: Sendable {
         largest = max(largest, second)
       }
     }
-    guard largest > 0 else { return 1 }
+    guard largest >= .leastNormalMagnitude else { return nil }
     return Double(sign: .plus, exponent: largest.exponent / 2 * 2, significand: 1)
   }
 
@@ -400,4 +401,14 @@ package final class OutputState<S: EngineScalar>: Sendable {
       }
     }
   }
+}
+
+/// `|x|_2` of numbers whose squares may leave the range of double.
+///
+/// - Parameter square: The sum of squares, if it is known; used where it has all of its digits.
+func euclideanNorm(_ x: some Collection<Double>, square: Double? = nil) -> Double {
+  let square = square ?? x.reduce(0) { $0 + $1 * $1 }
+  if square > 1e-280 && square.isFinite { return square.squareRoot() }
+  let unit = powerOfTwo(near: x.reduce(0) { max($0, abs($1)) })
+  return unit * x.reduce(0) { $0 + ($1 / unit) * ($1 / unit) }.squareRoot()
 }

@@ -18,10 +18,9 @@ public struct Indicator: Equatable, Sendable {
 
   /// `sqrt(d^T F d) / |d^T g|`, without overflow or underflow of any square.
   ///
-  /// Infinite when `d^T g = 0` and `d^T F d > 0`: no step along d lowers the loss. NaN when both
-  /// are 0, and when `d^T F d` is negative, which no Fisher matrix allows: such a direction has no
-  /// gamma, rather than the best of all. 0 when only `d^T F d` is 0.
-  public var gamma: Double { fisherQuadratic.squareRoot() / abs(gradientDot) }
+  /// Infinite when `d^T g = 0` and `d^T F d > 0`: no step along d lowers the loss. NaN where
+  /// `defect` says why: such a direction has no gamma, rather than the best of all.
+  public var gamma: Double { resolvedGamma(fisherQuadratic.squareRoot() / abs(gradientDot)) }
 
   /// `1 / (2 gamma^2) = (d^T g)^2 / (2 d^T F d)`, the decrease of the loss, in its own units, that
   /// the best multiple of d reaches under the local quadratic model (Eqn 59).
@@ -30,6 +29,35 @@ public struct Indicator: Equatable, Sendable {
     return slope * slope / 2
   }
 }
+
+// MARK: - What has no gamma
+
+extension Indicator {
+  /// Why a direction has no gamma.
+  public enum Defect: Equatable, Sendable {
+    /// `d^T F d` and `d^T g` are both 0: d is zero, or changes no output.
+    case flat
+    /// `d^T F d` is 0, or has lost its digits, while `d^T g` is not. In exact arithmetic that
+    /// cannot be, as g lies in the range of F: probabilities have underflowed.
+    case underflow
+    /// One of the two is not finite, or `d^T F d` negative, which no Fisher matrix allows.
+    case invalid
+  }
+
+  /// `nil` where gamma is a number, infinity included.
+  public var defect: Defect? {
+    if !gamma.isNaN { return nil }
+    guard fisherQuadratic >= 0, fisherQuadratic.isFinite, gradientDot.isFinite else {
+      return .invalid
+    }
+    return gradientDot == 0 ? .flat : .underflow
+  }
+}
+
+/// gamma, or NaN where `gamma^2`, which is of the size of the probabilities in F for labels that
+/// the model rules out, is below the normal numbers: what is left of it has lost its digits. (For
+/// squared errors the loss itself is then infinite.)
+public func resolvedGamma(_ gamma: Double) -> Double { gamma < 0x1p-511 ? .nan : gamma }
 
 // MARK: - Ratios
 

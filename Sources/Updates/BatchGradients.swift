@@ -35,7 +35,8 @@ package final class BatchGradients<S: EngineScalar> {
     // well-fitted samples in the range of single precision. With powers of two instead, cotangents
     // that are parallel, as all of one sample are in a model with two classes, would be rounded
     // differently, and what SF leaves of g after a projection on them would be that rounding.
-    let units = all.map { output.squares($0).map { $0 > 0 ? $0.squareRoot() : 1 } }
+    // Norms below the normal numbers have no reciprocal.
+    let units = all.map { output.norms($0).map { $0 >= .leastNormalMagnitude ? $0 : 1 } }
     perSample = linearization.perSampleGradients(draws: all.count, scales: units.flatMap { $0 }) {
       chunk, cotangents in
       let size = chunk.count * linearization.logitCount
@@ -53,9 +54,9 @@ package final class BatchGradients<S: EngineScalar> {
   package var draws: Int { sampled.count }
 
   /// `|g_n|_2` for the true labels.
-  package var norms: [Double] { (0..<samples).map { gram[$0, $0].squareRoot() } }
+  package var norms: [Double] { (0..<samples).map(gram.norm) }
 
-  /// K of the true labels.
+  /// K of the true labels, divided by the square of `gram.unit`.
   package func solver() throws(LinearAlgebraError) -> DampedGramSolver {
     if let trueSolver { return trueSolver }
     let made = try solver(first: 0, count: samples, divisor: 1)
@@ -63,7 +64,7 @@ package final class BatchGradients<S: EngineScalar> {
     return made
   }
 
-  /// `Ghat Ghat^T` of the sampled labels, each row divided by sqrt(k).
+  /// `Ghat Ghat^T` of the sampled labels, each row divided by sqrt(k), in the same units.
   package func solverOfSampled() throws(LinearAlgebraError) -> DampedGramSolver {
     if let sampledSolver { return sampledSolver }
     let made = try solver(first: samples, count: draws * samples, divisor: Double(draws))
@@ -71,27 +72,45 @@ package final class BatchGradients<S: EngineScalar> {
     return made
   }
 
-  /// Largest diagonal entry of the true Gram matrix.
-  package var largestDiagonal: Double { (0..<samples).reduce(0) { max($0, gram[$1, $1]) } }
+  /// lambda, in the units of the loss and in those of the solvers.
+  package typealias Lambda = (value: Double, scaled: Double)
 
-  /// The same of the sampled one.
-  package var largestSampledDiagonal: Double {
-    (samples..<gram.count).reduce(0) { max($0, gram[$1, $1]) } / Double(max(draws, 1))
+  /// lambda for the true Gram matrix.
+  package func lambda(_ damping: Damping) -> Lambda { lambda(damping, 0..<samples, divisor: 1) }
+
+  /// lambda for the sampled one.
+  package func sampledLambda(_ damping: Damping) -> Lambda {
+    lambda(damping, samples..<gram.count, divisor: Double(max(draws, 1)))
   }
 
-  /// `Ghat g` for the sampled rows: sums of the Gram matrix, in double.
+  private func lambda(_ damping: Damping, _ rows: Range<Int>, divisor: Double) -> Lambda {
+    let unit = gram.unit
+    if damping.isRelative {
+      let largest = rows.reduce(0) { max($0, gram.scaled($1, $1)) } / divisor
+      let scaled = damping.lambda(largestDiagonal: largest)
+      return (scaled * unit * unit, scaled)
+    }
+    if damping.value == 0 { return (0, 0) }
+    // What is beyond all numbers leaves nothing of K either way.
+    let exponent = min(damping.value.exponent - 2 * unit.exponent, 996)
+    let scaled = Double(
+      sign: .plus, exponent: exponent, significand: damping.value.significand)
+    return (damping.value, scaled)
+  }
+
+  /// `Ghat g` for the sampled rows: sums of the Gram matrix, in its units, in double.
   package var sampledDotGradient: [Double] {
     let root = Double(draws).squareRoot()
     return (samples..<gram.count).map { row in
-      (0..<samples).reduce(0) { $0 + gram[row, $1] } / root
+      (0..<samples).reduce(0) { $0 + gram.scaled(row, $1) } / root
     }
   }
 
-  /// `|sum_row weights[row] g_row|_2` from the Gram matrix; rows without a weight have none.
+  /// `|sum_row weights[row] g_row|_2 / gram.unit`; rows without a weight have none.
   package func norm(of weights: [Double]) -> Double {
     var square = 0.0
     for i in weights.indices where weights[i] != 0 {
-      for j in weights.indices { square += weights[i] * weights[j] * gram[i, j] }
+      for j in weights.indices { square += weights[i] * weights[j] * gram.scaled(i, j) }
     }
     return max(square, 0).squareRoot()
   }
@@ -101,7 +120,7 @@ package final class BatchGradients<S: EngineScalar> {
     guard let dropDuplicates else { return [] }
     let count = draws * samples
     let block = (0..<count * count).map {
-      gram[samples + $0 / count, samples + $0 % count]
+      gram.scaled(samples + $0 / count, samples + $0 % count)
     }
     return duplicates(count: count, gram: block, cosine: dropDuplicates)
   }
@@ -111,7 +130,7 @@ package final class BatchGradients<S: EngineScalar> {
   ) throws(LinearAlgebraError) -> DampedGramSolver {
     var block = [Double](repeating: 0, count: count * count)
     for i in 0..<count {
-      for j in 0..<count { block[i * count + j] = gram[first + i, first + j] / divisor }
+      for j in 0..<count { block[i * count + j] = gram.scaled(first + i, first + j) / divisor }
     }
     let leftOut = dropDuplicates.map { duplicates(count: count, gram: block, cosine: $0) } ?? []
     return try DampedGramSolver(

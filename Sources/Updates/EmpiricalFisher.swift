@@ -8,21 +8,39 @@ package enum EmpiricalFisher {
   package static func directions<S: EngineScalar>(
     _ gradients: BatchGradients<S>, method: Method, dampings: [Damping]
   ) throws(LinearAlgebraError) -> [Direction<S>] {
+    // b = targetUnit^2 target, with squares that are numbers.
     let target: [Double]
+    let targetUnit: Double
     switch method {
-    case .ef: target = [Double](repeating: 1, count: gradients.samples)
-    case .ief: target = gradients.output.gradientSquares
+    case .ef:
+      target = [Double](repeating: 1, count: gradients.samples)
+      targetUnit = 1
+    case .ief:
+      let norms = gradients.output.gradientNorms
+      targetUnit = powerOfTwo(near: norms.max() ?? 0)
+      target = norms.map { ($0 / targetUnit) * ($0 / targetUnit) }
     default: preconditionFailure("EmpiricalFisher: method \(method.name)")
     }
     let solver = try gradients.solver()
-    let lambdas = dampings.map { $0.lambda(largestDiagonal: gradients.largestDiagonal) }
+    let lambdas = dampings.map(gradients.lambda)
     let padding = [Double](repeating: 0, count: gradients.draws * gradients.samples)
-    let coefficients = lambdas.map { solver.solve(target, lambda: $0) + padding }
+    // c of the order of b / unit^2, or of b / lambda where that dwarfs K: without these factors
+    // it is of the order of 1.
+    let coefficients = lambdas.map { lambda in
+      let excess = lambda.scaled > 1 ? powerOfTwo(near: lambda.scaled) : 1
+      return solver.solve(target, lambda: lambda.scaled).map { $0 * excess } + padding
+    }
     let sums = gradients.perSample.weightedSums(coefficients)
+    let unit = gradients.gram.unit
     return sums.indices.map { i in
-      Direction(
-        method: method, damping: dampings[i], lambda: lambdas[i], scaled: sums[i],
-        isBelowRounding: solver.isBelowRounding(lambdas[i]))
+      let scale =
+        lambdas[i].scaled > 1
+        ? sums[i].scale * targetUnit / powerOfTwo(near: lambdas[i].value) * targetUnit
+        : sums[i].scale * (targetUnit / unit) * (targetUnit / unit)
+      return Direction(
+        method: method, damping: dampings[i], lambda: lambdas[i].value,
+        scaled: ScaledVector(vector: sums[i].vector, scale: scale),
+        isBelowRounding: solver.isBelowRounding(lambdas[i].scaled))
     }
   }
 }

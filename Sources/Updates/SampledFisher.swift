@@ -22,14 +22,14 @@ package enum SampledFisher {
     let root = Double(gradients.draws).squareRoot()
     let ones = [Double](repeating: 1, count: gradients.samples)
     return dampings.map { damping in
-      let lambda = damping.lambda(largestDiagonal: gradients.largestSampledDiagonal)
-      let weights = ones + solver.solve(target, lambda: lambda).map { -$0 / root }
+      let lambda = gradients.sampledLambda(damping)
+      let weights = ones + solver.solve(target, lambda: lambda.scaled).map { -$0 / root }
       // A tenth left costs one digit.
       let cancels = gradients.norm(of: weights) < 0.1 * gradients.norm(of: ones)
       return Direction(
-        method: .sf, damping: damping, lambda: lambda,
+        method: .sf, damping: damping, lambda: lambda.value,
         scaled: gradients.perSample.weightedSums([weights], inDouble: cancels)[0],
-        isBelowRounding: solver.isBelowRounding(lambda))
+        isBelowRounding: solver.isBelowRounding(lambda.scaled))
     }
   }
 
@@ -51,7 +51,8 @@ package enum SampledFisher {
           gradients.samples + row, into: matrix.baseAddress! + row * parameters)
       }
     }
-    for i in matrix.indices { matrix[i] /= root }
+    // In units of the largest gradient, as the Gram matrix is: squares of 1e-160 are no numbers.
+    for i in matrix.indices { matrix[i] /= root * gradients.gram.unit }
     let factors = try LAPACK.singularValues(rows: rows, columns: parameters, matrix)
     let squares = factors.values.map { $0 * $0 }
     let precision = max(Double.ulpOfOne, Double(S.ulpOfOne) * Double(S.ulpOfOne))
@@ -64,7 +65,7 @@ package enum SampledFisher {
       m: parameters, n: 1, k: parameters, factors.rightTransposed, lda: parameters, g, ldb: 1,
       &coordinates, ldc: 1)
     return dampings.map { damping in
-      let lambda = damping.lambda(largestDiagonal: gradients.largestSampledDiagonal)
+      let (value, lambda) = gradients.sampledLambda(damping)
       let weighted = zip(coordinates, squares).map { coordinate, square in
         if lambda > 0 { return coordinate * (lambda / (square + lambda)) }
         if isRegular { return coordinate / square }
@@ -76,7 +77,7 @@ package enum SampledFisher {
         lda: parameters, weighted, ldb: 1, &d, ldc: 1)
       let unit = powerOfTwo(near: d.reduce(0) { max($0, abs($1)) })
       return Direction(
-        method: .sf, damping: damping, lambda: lambda,
+        method: .sf, damping: damping, lambda: value,
         scaled: ScaledVector(
           vector: Vector(d.map { S($0 / unit) }), scale: unit * gradients.gradient.scale),
         isBelowRounding: !isRegular && lambda <= roundingLevel)

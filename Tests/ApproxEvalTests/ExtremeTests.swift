@@ -95,6 +95,86 @@ struct ExtremeTests {
   }
 }
 
+/// sgd, ef and ief had gamma 0, the best of all, and an efficiency of NaN where the labels are so
+/// wrong that all of F underflows; where only its digits do, gamma was off by whatever was left.
+struct Regression_GammaOfFBelowTheRangeOfDouble {
+  @Test(arguments: [720, 740, 1000.0], Precision.allCases)
+  func gammaBelowRangeIsNoResult(_ gap: Double, precision: Precision) throws {
+    var options = EvaluationOptions()
+    options.precision = precision
+    for reference in [ReferenceKind.cg, .dense, .none] {
+      options.reference = reference
+      let file = try checkpoint(gap: gap, label: 1)
+      let evaluation = Evaluation(options)
+      let entry = Report.Entry(
+        try evaluation.describe(checkpoint: file.path), try evaluation.score(checkpoint: file.path))
+      for score in entry.results[0].scores where score.method != "ng" {
+        #expect(score.gamma.isNaN, "\(score.method)")
+        #expect(score.method == "sf" || score.defect == .underflow)
+        #expect(score.efficiency == nil && score.gammaRelativeToSGD == nil)
+      }
+      if let record = entry.results[0].reference {
+        #expect(record.gamma.isNaN && !record.isConverged)
+      }
+      #expect(entry.text.contains("No gamma for sgd, ef, ief"))
+      #expect(Report([entry]).notes.contains { $0.contains("sgd: no gamma, as d^T F d is below") })
+    }
+  }
+}
+
+/// gamma of ef, ief and sf was NaN for logit gradients below 1e-154, whose squares in the Gram
+/// matrix and in |u|^2 are no numbers.
+struct Regression_GradientsWhoseSquaresUnderflow {
+  /// Everything that does not depend on units must be as at a residual of 1, and lambda, norms and
+  /// gamma follow the powers of the residual that they have.
+  @Test(arguments: ["0", "rel:1e-3", "1e-3", "1e300"], Precision.allCases)
+  func tinyResidualsKeepTheirScores(_ damping: String, precision: Precision) throws {
+    func result(_ residual: Double) throws -> BatchResult {
+      let file = try TemporaryCheckpoint(
+        model: #"{"type": "sequential", "input_shape": [3], "layers": [{"type": "linear", "#
+          + #""name": "a", "in_features": 3, "out_features": 2, "bias": false}]}"#, loss: "mse"
+      ) { writer in
+        writer.add("params.a.weight", shape: [2, 3], Vector([0.0, 0, 0, 0, 0, 0]))
+        writer.add("batch.inputs", shape: [2, 3], Vector([1.0, 2, 0.5, 0.25, -1, 1]))
+        writer.add(
+          "batch.labels", shape: [2, 2], Vector([1.0, 0.5, -0.25, 2].map { $0 * residual }))
+      }
+      var options = EvaluationOptions()
+      options.precision = precision
+      options.methods = [.sgd, .ef, .ief]
+      options.dampings = [Damping(damping)!]
+      return try Evaluation(options).score(checkpoint: file.path)[0]
+    }
+    let usual = try result(1)
+    for residual in [0x1p-532, 0x1p-600, 0x1p+500] {
+      let tiny = try result(residual)
+      #expect(mismatch(tiny.gammaBound * residual, usual.gammaBound, tolerance: 1e-13) == nil)
+      #expect(mismatch(tiny.gradientNorm / residual, usual.gradientNorm, tolerance: 1e-13) == nil)
+      for (score, other) in zip(tiny.scores, usual.scores) {
+        #expect(!score.gamma.isNaN, "\(score.method) at \(residual)")
+        // An absolute lambda means something else at another scale.
+        if Double(damping).map({ $0 > 0 }) == true && score.method != "sgd" { continue }
+        #expect(
+          mismatch(score.gamma * residual, other.gamma, tolerance: 1e-5) == nil,
+          "\(score.method) at \(residual)")
+        #expect(
+          mismatch([score.efficiency ?? .nan], [other.efficiency ?? .nan], tolerance: 1e-5) == nil)
+      }
+    }
+  }
+
+  /// A lambda that dwarfs K: d = G^T b / lambda, in its true size.
+  @Test func hugeDampingKeepsTheNorm() throws {
+    let file = try checkpoint(gap: 1, label: 0)
+    var options = EvaluationOptions()
+    options.precision = .float64
+    options.methods = [.sgd, .ef]
+    options.dampings = [Damping("1e30")!]
+    let scores = try Evaluation(options).score(checkpoint: file.path)[0].scores
+    #expect(mismatch(scores[1].updateNorm, scores[0].updateNorm / 1e30, tolerance: 1e-14) == nil)
+  }
+}
+
 /// gamma was computed from `d^T F d` with the square of the direction's scale in it: 0, the best of
 /// all, for entries of 1e-200, and infinite for entries of 1e200.
 struct Regression_GammaOfTinyDirections {

@@ -101,6 +101,21 @@ import Testing
     #expect(half.productOperations == double.productOperations / 2)
   }
 
+  /// Half of the samples' values do not fit: less memory, more operations.
+  @Test func memoryThatIsTooSmallCostsOperations() throws {
+    var options = EvaluationOptions()
+    let whole = try Evaluation(options).resources(checkpoint: fixture("digits/epoch-10.bin"))
+    #expect(whole.recomputedSamples == 0)
+    options.memory = whole.memory.forward
+    let part = try Evaluation(options).resources(checkpoint: fixture("digits/epoch-10.bin"))
+    #expect(part.recomputedSamples > 0)
+    #expect(
+      part.productOperations - whole.productOperations
+        == Double(part.recomputedSamples * part.forwardOperations))
+    let result = try Evaluation(options).score(checkpoint: fixture("digits/epoch-10.bin"))[0]
+    #expect(result.recomputedSamples == part.recomputedSamples)
+  }
+
   @Test func amountsAreRoundedToThreeDigits() {
     #expect(bytes(999) == "999 bytes")
     #expect(bytes(999_999) == "1 MB")

@@ -43,6 +43,19 @@ private let twoRoundings = 2 * Double.ulpOfOne
     #expect(Indicator(fisherQuadratic: 1, gradientDot: .nan).gamma.isNaN)
   }
 
+  @Test func whatHasNoGammaSaysWhy() {
+    func defect(_ quadratic: Double, _ dot: Double) -> Indicator.Defect? {
+      Indicator(fisherQuadratic: quadratic, gradientDot: dot).defect
+    }
+    #expect(defect(0, 0) == .flat)
+    #expect(defect(0, 1e-300) == .underflow)
+    #expect(defect(0x1p-1030, 1) == .underflow)
+    #expect(defect(-1e-30, 1) == .invalid)
+    #expect(defect(.infinity, .infinity) == .invalid)
+    #expect(defect(1, 1) == nil)
+    #expect(defect(1, 0) == nil)
+  }
+
   @Test func efficiencyIsTheRatioOfBestDecreases() {
     // F = diag(1, 4), g = (1, 1): F^-1 g = (1, 1/4), and d = g.
     let reference = Indicator(fisherQuadratic: 1.25, gradientDot: 1.25)

@@ -43,7 +43,7 @@ extension Report.Entry {
         gammaRelativeToReference: summary(scores.map(\.gammaRelativeToReference)),
         efficiency: summary(scores.map(\.efficiency)),
         efficiencyLow: Summary(
-          group.map { $0.isConverged ? $0.score.efficiency! : $0.score.efficiencyLow }),
+          group.map { $0.isConverged ? $0.score.efficiency ?? .nan : $0.score.efficiencyLow }),
         batchesBelowRounding: scores.count { $0.isBelowRounding })
     }
   }

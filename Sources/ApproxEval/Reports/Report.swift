@@ -39,7 +39,8 @@ extension Report {
           .integer(result.batch), .integer(result.samples), .text(score.method),
           .text(score.damping), .number(score.lambda), .number(score.gamma),
           .number(score.gammaRelativeToSGD), .number(score.gammaRelativeToReference),
-          .number(score.efficiency), .number(score.efficiencyLow),
+          .number(score.efficiency),
+          .number(score.efficiencyLow.isNaN ? nil : score.efficiencyLow),
           .number(score.fisherQuadratic), .number(score.gradientDot), .number(score.updateNorm),
           .number(score.cosineGradient), .number(score.cosineReference), .number(score.seconds),
         ])

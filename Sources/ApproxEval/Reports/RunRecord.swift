@@ -1,5 +1,6 @@
 import Checkpoints
 import Foundation
+import Metrics
 
 /// The version of the package, in reports and `--version`.
 public let packageVersion = "0.1.0"
@@ -108,8 +109,8 @@ public struct RunRecord: Sendable {
 // MARK: - Notes
 
 extension Report {
-  /// What a reader of the numbers must know: gradients that are zero, rows whose lambda is below
-  /// rounding, references that did not converge.
+  /// What a reader of the numbers must know: gradients that are zero, rows without gamma or with a
+  /// lambda below rounding, references that did not converge.
   public var notes: [String] {
     var notes: [String] = []
     for result in entries.flatMap(\.results) {
@@ -117,10 +118,11 @@ extension Report {
       if result.gradientNorm == 0 {
         notes.append(place + "the gradient is zero: no direction is distinguished.")
       }
+      for score in result.scoresWithoutGamma {
+        notes.append(place + score.label + ": no gamma, as \(score.defect!).")
+      }
       for score in result.scores where score.isBelowRounding {
-        notes.append(
-          place + score.method + (score.damping.map { " at damping \($0)" } ?? "")
-            + ": lambda is below rounding.")
+        notes.append(place + score.label + ": lambda is below rounding.")
       }
       if let reference = result.reference, !reference.isConverged {
         notes.append(place + "the reference did not converge. " + reference.explanation)
@@ -140,5 +142,35 @@ extension Report {
   public func add(to files: inout OutputFiles, folder: String, record: RunRecord) {
     for table in tables { files.add("\(folder)/\(table.name).csv", table.csv) }
     files.add("\(folder)/run.json", record.json(self).document)
+  }
+}
+
+// MARK: - Rows without gamma
+
+extension BatchResult {
+  /// Without those that other notes explain: all of a zero gradient, and the reference.
+  var scoresWithoutGamma: [Score] {
+    if gradientNorm == 0 { return [] }
+    return scores.filter { score in
+      let isReference = score.method == "ng" && score.damping == nil
+      return score.defect != nil && !(isReference && reference?.isConverged == false)
+    }
+  }
+}
+
+extension Score {
+  /// The row in words.
+  fileprivate var label: String { method + (damping.map { " at damping \($0)" } ?? "") }
+}
+
+extension Indicator.Defect: CustomStringConvertible {
+  /// The reason as a clause.
+  public var description: String {
+    switch self {
+    case .flat: "the direction is zero or changes no output"
+    case .underflow:
+      "d^T F d is below the range of double next to d^T g, the model is too far off the labels"
+    case .invalid: "d^T F d or d^T g is beyond the range of double"
+    }
   }
 }

@@ -39,6 +39,7 @@ extension Report.Entry {
     let shares = Self.aligned(summaries.map { Spread(percent: $0.efficiency) })
     let lows = Self.padded(
       summaries.map {
+        if $0.efficiencyLow.mean.isNaN { return "" }
         let low = percentage($0.efficiencyLow.mean)
         return hasReference ? "(≥ \(low))" : low
       })
@@ -114,7 +115,6 @@ private func rough(_ value: Double) -> String {
 /// A share as a percentage: one decimal, more digits only where it is small.
 private func percentage(_ share: Double) -> String {
   let value = 100 * share
-  if value.isNaN { return "nan" }
   return value >= 0.1 || value == 0
     ? String(format: "%.1f", value) : String(format: "%.1g", value)
 }
@@ -170,6 +170,7 @@ extension Report.Entry {
       remarks.append(
         wrapped("The gradient\(several) is zero: no direction is distinguished, gamma is nan."))
     }
+    remarks += defectRemarks
     let failed = references.filter { !$0.isConverged }
     if let first = failed.first {
       let several =
@@ -189,6 +190,22 @@ extension Report.Entry {
             + "damping or --precision float64."))
     }
     return remarks
+  }
+
+  /// Which methods have no gamma, by reason.
+  private var defectRemarks: [String] {
+    [Indicator.Defect.underflow, .flat, .invalid].compactMap { defect in
+      var methods: [String] = []
+      var batches = 0
+      for result in results {
+        let affected = result.scoresWithoutGamma.filter { $0.defect == defect }.map(\.method)
+        if !affected.isEmpty { batches += 1 }
+        for method in affected where !methods.contains(method) { methods.append(method) }
+      }
+      if methods.isEmpty { return nil }
+      let several = batches < results.count ? " in \(batches) of \(results.count) batches" : ""
+      return wrapped("No gamma for \(methods.joined(separator: ", "))\(several): \(defect).")
+    }
   }
 
   private func range(_ numbers: [Int]) -> String {
@@ -212,6 +229,7 @@ extension ReferenceRecord {
     case "iterations": "not converged, stopped at the iteration limit"
     case "curvature": "not converged, no positive curvature left above rounding"
     case "stagnated": "not converged, no progress beyond the level of rounding"
+    case "underflow": "not converged, F is below the range of double"
     case "zero-gradient": "the gradient is zero: no direction is distinguished"
     case "dense": "exact to rounding"
     default: stop

@@ -129,6 +129,11 @@ struct Score: ParsableCommand {
       if let iterations = reference.iterations { text += "\(iterations) iterations, " }
       text += "residual \(shortened(reference.residual, digits: 2)) (\(reference.stop))"
     }
+    if result.recomputedSamples > 0 {
+      text +=
+        ", forward values of \(result.recomputedSamples) of \(result.samples) samples "
+        + "recomputed in every pass (--memory)"
+    }
     return text + ", \(shortened(result.seconds, digits: 3)) s"
   }
 }
