@@ -18,7 +18,7 @@ struct BatchEvaluation<S: EngineScalar> {
     let clock = ContinuousClock()
     let start = clock.now
     let gradients = BatchGradients(
-      problem.linearization, problem.output, sampled: try draws(),
+      problem.linearization, problem.output, sampled: draws(),
       dropDuplicates: options.dropDuplicates)
     let dense =
       options.reference == .dense
@@ -56,19 +56,15 @@ struct BatchEvaluation<S: EngineScalar> {
   }
 
   /// Monte-Carlo labels: the file's, or drawn.
-  private func draws() throws -> [LogitGradient] {
+  private func draws() -> [LogitGradient] {
     guard options.methods.contains(.sf) else { return [] }
     let stored = problem.storedDraws
     if stored.isEmpty {
       return problem.output.sampledGradients(
         draws: options.monteCarloSamples ?? 1, seed: options.seed, batch: batch)
     }
-    let wanted = options.monteCarloSamples ?? stored.count
-    if wanted > stored.count {
-      throw EvaluationError.notEnoughDraws(
-        requested: wanted, stored: stored.count, file: checkpoint.path)
-    }
-    return Array(stored.prefix(wanted))
+    // As many as there are at the most: `BatchSource` has seen to that.
+    return Array(stored.prefix(options.monteCarloSamples ?? stored.count))
   }
 
   private func solveReference(

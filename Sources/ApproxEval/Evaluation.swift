@@ -26,9 +26,13 @@ public struct Evaluation: Sendable {
   }
 
   /// How many batches a checkpoint will be scored on, without reading numbers.
+  ///
+  /// - Throws: Everything that headers tell: also of updates, batch sizes and Monte-Carlo labels.
   public func batchCount(checkpoint path: String) throws(EvaluationError) -> Int {
     try evaluating {
-      try source(LoadedCheckpoint(path: path, options: options)).count
+      let checkpoint = try LoadedCheckpoint(path: path, options: options)
+      for update in try updates(checkpoint) { try update.check(checkpoint.program) }
+      return try source(checkpoint).count
     }
   }
 
@@ -113,25 +117,33 @@ public struct Evaluation: Sendable {
     return try BatchSource(reader: reader, options: options)
   }
 
+  /// The updates to score: all that there are, unless some are named.
+  private func updates(_ checkpoint: LoadedCheckpoint) throws -> [StoredUpdate] {
+    var stored = checkpoint.source.updates
+    for path in options.updateFiles { stored.append(try .open(path)) }
+    let asked = askedUpdates
+    for name in asked where !stored.contains(where: { $0.name == name }) {
+      throw EvaluationError.unknownUpdate(name: name, known: stored.map(\.name))
+    }
+    return stored.filter { asked.isEmpty || asked.contains($0.name) }
+  }
+
+  private var askedUpdates: [String] {
+    options.methods.compactMap { method in
+      if case .update(let name) = method { name } else { nil }
+    }
+  }
+
   /// The methods to score, with the file's updates, and their directions.
   private func updates<S: EngineScalar>(
     _ checkpoint: LoadedCheckpoint, _: S.Type
   ) throws -> ([Method], [String: ScaledVector<S>]) {
-    var stored = checkpoint.source.updates
-    for path in options.updateFiles { stored.append(try .open(path)) }
-    let asked = options.methods.compactMap { method in
-      if case .update(let name) = method { name } else { nil }
-    }
-    for name in asked where !stored.contains(where: { $0.name == name }) {
-      throw EvaluationError.unknownUpdate(name: name, known: stored.map(\.name))
-    }
-    // All that there are, unless some are named.
-    let wanted = stored.filter { asked.isEmpty || asked.contains($0.name) }
+    let wanted = try updates(checkpoint)
     var directions: [String: ScaledVector<S>] = [:]
     for update in wanted {
       directions[update.name] = try update.direction(checkpoint.program, S.self)
     }
-    let added = asked.isEmpty ? wanted.map { Method.update($0.name) } : []
+    let added = askedUpdates.isEmpty ? wanted.map { Method.update($0.name) } : []
     return (options.methods + added, directions)
   }
 }
@@ -152,6 +164,12 @@ struct BatchSource {
     if let requested = options.batchSize, requested > available {
       throw .batchTooLarge(
         requested: requested, available: available, file: reader.data.path)
+    }
+    if options.methods.contains(.sf), reader.storedDraws > 0,
+      let wanted = options.monteCarloSamples, wanted > reader.storedDraws
+    {
+      throw .notEnoughDraws(
+        requested: wanted, stored: reader.storedDraws, file: reader.data.path)
     }
     self.reader = reader
     size = options.batchSize ?? (fromData ? min(160, available) : available)

@@ -13,12 +13,22 @@ public enum EvaluationError: Error, Sendable {
   case unknownUpdate(name: String, known: [String])
   case notEnoughDraws(requested: Int, stored: Int, file: String)
   case noReferenceGradient(checkpoint: String)
+  /// A pattern of the options, not of the file.
+  case noSuchParameter(pattern: String, near: [String], checkpoint: String)
+  /// The patterns of the options name nothing but stored statistics.
+  case nothingTrainable(patterns: [String], checkpoint: String)
 }
 
 extension EvaluationError: CustomStringConvertible {
   public var description: String {
     switch self {
     case .checkpoint(let error): return error.description
+    case .solve(.memory(let required, let budget)):
+      return """
+        the dense reference needs \(bytes(required)), and \(bytes(budget)) are allowed
+          at --reference dense
+          Use --reference cg, fewer samples (--batch-size), or allow more (--memory).
+        """
     case .solve(let error): return error.description
     case .linearAlgebra(let error): return error.description
     case .nonFiniteLogits(let checkpoint, let sample, let value):
@@ -51,6 +61,19 @@ extension EvaluationError: CustomStringConvertible {
           at \(file), tensor sampled_labels
           Leave out --mc-samples or the tensor.
         """
+    case .noSuchParameter(let pattern, let near, let checkpoint):
+      return """
+        --trainable \(pattern) matches no parameter
+          at \(checkpoint)
+          \(near.isEmpty
+            ? "eval-cli inspect lists the parameters." : "Did you mean \(near.joined(separator: " or "))?")
+        """
+    case .nothingTrainable(let patterns, let checkpoint):
+      return """
+        --trainable \(patterns.joined(separator: " ")) leaves nothing to train
+          at \(checkpoint)
+          Stored statistics of batch_norm2d are never trained; eval-cli inspect says which these are.
+        """
     case .noReferenceGradient(let checkpoint):
       return """
         the gradient of this batch is zero: no direction is distinguished
@@ -58,6 +81,15 @@ extension EvaluationError: CustomStringConvertible {
         """
     }
   }
+}
+
+/// In the largest unit that leaves a number of at least 1.
+private func bytes(_ count: Int) -> String {
+  let units = ["bytes", "KB", "MB", "GB", "TB"]
+  var value = Double(count)
+  var unit = 0
+  while value >= 1000 && unit < units.count - 1 { (value, unit) = (value / 1000, unit + 1) }
+  return shortened(value) + " " + units[unit]
 }
 
 /// Runs what throws a more special error, and wraps it.

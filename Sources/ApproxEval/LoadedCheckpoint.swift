@@ -14,7 +14,8 @@ package struct LoadedCheckpoint: Sendable {
   package let loss: Loss
 
   /// - Parameter options: Its adapter, data file and trainable patterns count here.
-  package init(path: String, options: EvaluationOptions) throws(CheckpointError) {
+  /// - Throws: `CheckpointError`, or `EvaluationError` where the options do not fit the file.
+  package init(path: String, options: EvaluationOptions) throws {
     let source = try CheckpointSource(path: path, adapter: options.adapter)
     if let file = options.dataFile {
       data = try DataFile.open(file)
@@ -35,7 +36,7 @@ package struct LoadedCheckpoint: Sendable {
           && source.adapterParameters.contains(spec.name)
     }
     try checkTensors()
-    try checkTrainable(patterns ?? [])
+    try checkTrainable(patterns ?? [], areOptions: !options.trainable.isEmpty)
   }
 
   package var path: String { source.path }
@@ -53,11 +54,7 @@ package struct LoadedCheckpoint: Sendable {
     for spec in program.graph.parameters {
       let tensor = try source.parameter(spec.name)
       try tensor.requireShape(spec.shape)
-      if !tensor.dtype.isFloatingPoint {
-        throw CheckpointError(
-          .wrongDType(found: tensor.dtype, expected: DType.allCases.filter(\.isFloatingPoint)),
-          at: tensor.location)
-      }
+      try tensor.requireFloatingPoint()
     }
     let known = Set(program.graph.parameters.map(\.name)).union(model.unreadTensors)
     for (name, tensor) in source.parameters.sorted(by: { $0.key < $1.key })
@@ -68,14 +65,22 @@ package struct LoadedCheckpoint: Sendable {
     }
   }
 
-  private func checkTrainable(_ patterns: [Glob]) throws(CheckpointError) {
+  private func checkTrainable(_ patterns: [Glob], areOptions: Bool) throws {
     let names = program.graph.parameters.map(\.name)
     for glob in patterns where !names.contains(where: glob.matches) {
+      if areOptions {
+        throw EvaluationError.noSuchParameter(
+          pattern: glob.pattern, near: nearMisses(glob.pattern, among: names), checkpoint: path)
+      }
       throw CheckpointError(
         .unknownName(what: "trainable pattern", found: glob.pattern, known: names),
         at: .init(file: path), hint: "It matches no parameter.")
     }
     if program.parameterCount == 0 {
+      if areOptions {
+        throw EvaluationError.nothingTrainable(
+          patterns: patterns.map(\.pattern), checkpoint: path)
+      }
       throw CheckpointError(
         .unexpectedValue(
           "trainable", found: "\(patterns.map(\.pattern))", expected: "at least one parameter"),
@@ -97,6 +102,13 @@ package struct LoadedCheckpoint: Sendable {
 }
 
 extension StoredTensor {
+  func requireFloatingPoint() throws(CheckpointError) {
+    if dtype.isFloatingPoint { return }
+    throw CheckpointError(
+      .wrongDType(found: dtype, expected: DType.allCases.filter(\.isFloatingPoint)),
+      at: location)
+  }
+
   /// The tensor in the engine's precision and the storage order of a parameter. Frozen ones,
   /// which nobody writes, stay in the file's memory where they can.
   func finiteVector<S: EngineScalar>(

@@ -12,7 +12,9 @@ public struct SelfCheckItem: Sendable, Equatable {
   /// The largest that passes.
   public var limit: Double
   public var passed: Bool
-  /// What was compared with what.
+  /// Whether the batch allows the check at all; one that it does not allow passes.
+  public var isApplicable = true
+  /// What was compared with what, or why nothing was.
   public var explanation: String
 
   init(_ name: String, measured: Double, limit: Double, _ explanation: String) {
@@ -22,6 +24,12 @@ public struct SelfCheckItem: Sendable, Equatable {
     // NaN fails.
     passed = measured <= limit
     self.explanation = explanation
+  }
+
+  /// A check that needs what this batch does not have.
+  init(_ name: String, limit: Double, notApplicable reason: String) {
+    self.init(name, measured: 0, limit: limit, "not applicable: \(reason)")
+    isApplicable = false
   }
 }
 
@@ -193,10 +201,16 @@ private struct SelfCheck<S: EngineScalar> {
   /// No direction beats the certificate's bound; the gradient is one.
   func certificate() -> SelfCheckItem {
     let g = ScaledVector(vector: gradient(ofSample: nil), scale: 1)
-    let halves = problem.quadratics([g])[0]
-    let gamma = halves.fisherQuadratic.squareRoot() / abs(halves.gradientDot)
+    if problem.norm(g) == 0 {
+      return SelfCheckItem(
+        "certificate", limit: rounding, notApplicable: "the gradient is zero")
+    }
+    let indicator = problem.quadratics([g])[0].unscaled
+    if let defect = indicator.defect, defect != .invalid {
+      return SelfCheckItem("certificate", limit: rounding, notApplicable: "\(defect)")
+    }
     return SelfCheckItem(
-      "certificate", measured: problem.output.gammaBound / gamma - 1, limit: rounding,
+      "certificate", measured: problem.output.gammaBound / indicator.gamma - 1, limit: rounding,
       "gamma_bound / gamma(gradient) - 1, which cannot be positive")
   }
 
@@ -206,6 +220,12 @@ private struct SelfCheck<S: EngineScalar> {
     solver.iterations = min(solver.iterations, 50)
     let g = ScaledVector(vector: gradient(ofSample: nil), scale: 1)
     let trace = try solver.conjugateGradient(problem, gradient: g).trace
+    if trace.isEmpty {
+      return SelfCheckItem(
+        "gamma of CG never rises", limit: rounding,
+        notApplicable: problem.norm(g) == 0
+          ? "the gradient is zero" : "conjugate gradients have no first iterate")
+    }
     let rises = zip(trace.dropFirst(), trace).map { $0.gamma / $1.gamma - 1 }
     return SelfCheckItem(
       "gamma of CG never rises", measured: rises.max() ?? 0, limit: rounding,

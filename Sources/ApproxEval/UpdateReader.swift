@@ -26,10 +26,8 @@ package struct StoredUpdate: Sendable {
     return StoredUpdate(name: name, tensors: archive.tensors, path: path, prefix: "")
   }
 
-  /// The direction in the engine's order, with a scale that keeps it in range.
-  package func direction<S: EngineScalar>(
-    _ program: Program, _: S.Type
-  ) throws(CheckpointError) -> ScaledVector<S> {
+  /// There is one tensor for every trainable parameter, with its shape, and no other.
+  package func check(_ program: Program) throws(CheckpointError) {
     let specs = program.trainable.map { program.graph.parameters[$0.index] }
     let names = Set(specs.map(\.name))
     for (name, tensor) in tensors.sorted(by: { $0.key < $1.key }) where !names.contains(name) {
@@ -37,15 +35,26 @@ package struct StoredUpdate: Sendable {
         .unexpectedTensor(near: nearMisses(name, among: names)), at: tensor.location,
         hint: "An update has one tensor for every trainable parameter.")
     }
-    let exact = Vector<Double>(count: program.parameterCount)
-    for (parameter, spec) in zip(program.trainable, specs) {
+    for spec in specs {
       guard let tensor = tensors[spec.name] else {
         throw CheckpointError(
           .missingTensor(prefix + spec.name, near: nearMisses(spec.name, among: tensors.keys)),
           at: .init(file: path))
       }
       try tensor.requireShape(spec.shape)
-      let values = try tensor.finiteVector(of: Double.self, spec)
+      try tensor.requireFloatingPoint()
+    }
+  }
+
+  /// The direction in the engine's order, with a scale that keeps it in range.
+  package func direction<S: EngineScalar>(
+    _ program: Program, _: S.Type
+  ) throws(CheckpointError) -> ScaledVector<S> {
+    try check(program)
+    let exact = Vector<Double>(count: program.parameterCount)
+    for parameter in program.trainable {
+      let spec = program.graph.parameters[parameter.index]
+      let values = try tensors[spec.name]!.finiteVector(of: Double.self, spec)
       let target = exact.pointer + program.offsets[parameter.index]!
       Kernels.copy(values.pointer, target, count: values.count)
     }

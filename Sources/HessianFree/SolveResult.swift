@@ -47,7 +47,7 @@ extension StopReason: CustomStringConvertible {
         + "direction can have."
     case .iterationLimit(let limit):
       "Reached the limit of \(limit) iterations: the system is ill-conditioned or the tolerance "
-        + "tight. Allow more iterations, or add damping or a preconditioner."
+        + "tight. Allow more (--cg-iterations), or use --precision float64 or --cg-damping."
     case .curvature(let quadratic, let threshold, let iteration):
       "Met curvature v^T A v = \(quadratic), not above \(threshold), in iteration \(iteration): "
         + "what is left of the residual lies in directions that the operator maps to zero within "

@@ -45,7 +45,9 @@ extension ExitStatus {
   private init(_ error: EvaluationError) {
     switch error {
     case .checkpoint(let error): self.init(error)
-    case .batchTooLarge, .unknownUpdate, .notEnoughDraws, .solve(.memory): self = .usage
+    case .batchTooLarge, .unknownUpdate, .notEnoughDraws, .noSuchParameter, .nothingTrainable,
+      .solve(.memory):
+      self = .usage
     case .missingBatch: self = .missingInput
     // NaN and infinity come from the numbers of the checkpoint or batch.
     case .nonFiniteLogits, .noReferenceGradient, .solve(.nonFinite), .linearAlgebra(.nonFinite),

@@ -122,6 +122,43 @@ struct Regression_GammaOfFBelowTheRangeOfDouble {
   }
 }
 
+/// The certificate compares gamma_bound with gamma of the gradient; with a gradient of zero both
+/// are NaN, and the check failed.
+struct Regression_SelfCheckOfAZeroGradient {
+  @Test(arguments: Precision.allCases)
+  func exactFitPassesAndSaysWhatDoesNotApply(_ precision: Precision) throws {
+    let file = try TemporaryCheckpoint(
+      model: #"{"type": "sequential", "input_shape": [2], "layers": [{"type": "linear", "#
+        + #""name": "a", "in_features": 2, "out_features": 1}]}"#, loss: "mse"
+    ) { writer in
+      writer.add("params.a.weight", shape: [1, 2], Vector([1.0, 2]))
+      writer.add("params.a.bias", shape: [1], Vector([1.0]))
+      writer.add("batch.inputs", shape: [2, 2], Vector([1.0, 2, 3, 4]))
+      writer.add("batch.labels", shape: [2, 1], Vector([6.0, 12]))
+    }
+    var options = EvaluationOptions()
+    options.precision = precision
+    let evaluation = Evaluation(options)
+    let items = try evaluation.selfCheck(checkpoint: file.path)
+    #expect(items.allSatisfy { $0.passed })
+    let skipped = items.filter { !$0.isApplicable }
+    #expect(skipped.map(\.name) == ["certificate", "gamma of CG never rises"])
+    #expect(skipped.allSatisfy { $0.explanation == "not applicable: the gradient is zero" })
+    let entry = Report.Entry(
+      try evaluation.describe(checkpoint: file.path), try evaluation.score(checkpoint: file.path))
+    #expect(entry.text.contains("The gradient is zero"))
+    #expect(!entry.text.contains("No gamma"))
+    #expect(!entry.text.contains("(≥"))
+  }
+
+  /// The same where F underflows under a gradient that is not zero.
+  @Test func underflowDoesNotApplyEither() throws {
+    let file = try checkpoint(gap: 1000, label: 1)
+    let items = try Evaluation().selfCheck(checkpoint: file.path)
+    #expect(items.allSatisfy { $0.passed }, "\(items)")
+  }
+}
+
 /// gamma of ef, ief and sf was NaN for logit gradients below 1e-154, whose squares in the Gram
 /// matrix and in |u|^2 are no numbers.
 struct Regression_GradientsWhoseSquaresUnderflow {

@@ -88,7 +88,15 @@ extension CommandLineTests {
       .changed("batch-too-large", status: 64, options: ["--batch-size", "13"]) { _ in },
       .changed("too-many-draws", status: 64, options: ["--mc-samples", "2"]) { _ in },
       .changed("unknown-update", status: 64, options: ["--methods", "update:mine"]) { _ in },
-      .changed("nothing-trainable", options: ["--trainable", "5.*"]) { _ in },
+      .changed("nothing-trainable", status: 64, options: ["--trainable", "5.*"]) { _ in },
+      .changed("nearly-trainable", status: 64, options: ["--trainable", "0.wieght"]) { _ in },
+      .changed("nothing-trainable-in-file") { $0.metadata["trainable"] = "[\"5.*\"]" },
+      .changed("integer-update") {
+        for (name, tensor) in $0.tensors where name.hasPrefix("params.") {
+          $0.tensors["updates.mine." + name.dropFirst(7)] = tensor
+        }
+        $0.tensors["updates.mine.0.bias"]!.dtype = .i64
+      },
       .changed(
         "too-little-memory", status: 64, options: ["--reference", "dense", "--memory", "1KB"]
       ) { _ in },
@@ -125,6 +133,28 @@ extension CommandLineTests {
       #expect(result.status == 65)
       #expect(result.output == "")
       #expect(result.error.hasPrefix("error: there is no tensor params.2.bias"))
+    }
+
+    /// What an option asks for is checked against every checkpoint first: updates were opened, and
+    /// draws counted, when their checkpoint's turn came.
+    @Test(arguments: [
+      ["--updates", "bad"], ["--methods", "update:mine"], ["--mc-samples", "2"],
+    ])
+    func optionsAreCheckedBeforeTheRun(_ options: [String]) throws {
+      let folder = try TemporaryFolder()
+      try CheckpointDraft().write(to: folder.path("second.bin"))
+      var draft = try CheckpointDraft()
+      draft.tensors["batch.sampled_labels"] = nil
+      for (name, tensor) in draft.tensors where name.hasPrefix("params.") {
+        draft.tensors["updates.mine." + name.dropFirst(7)] = tensor
+      }
+      try draft.write(to: folder.path("first.bin"))
+      let result = try Command.run(
+        ["score", folder.path("first.bin"), folder.path("second.bin"), "--verbose"]
+          + options.map { $0 == "bad" ? folder.path("second.bin") : $0 })
+      #expect(result.status == (options[1] == "bad" ? 65 : 64))
+      #expect(result.output == "")
+      #expect(result.error.hasPrefix("error: "), "no batch was scored: \(result.error)")
     }
 
     @Test(arguments: [

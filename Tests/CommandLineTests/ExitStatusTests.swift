@@ -26,6 +26,8 @@ import Testing
     (EvaluationError.batchTooLarge(requested: 2, available: 1, file: "x"), 64),
     (EvaluationError.unknownUpdate(name: "x", known: []), 64),
     (EvaluationError.notEnoughDraws(requested: 2, stored: 1, file: "x"), 64),
+    (EvaluationError.noSuchParameter(pattern: "x", near: [], checkpoint: "x"), 64),
+    (EvaluationError.nothingTrainable(patterns: ["x"], checkpoint: "x"), 64),
     (EvaluationError.nonFiniteLogits(checkpoint: "x", sample: 0, value: .nan), 65),
     (EvaluationError.noReferenceGradient(checkpoint: "x"), 65),
     (EvaluationError.solve(.memory(required: 2, budget: 1)), 64),

@@ -76,7 +76,7 @@ struct BuilderErrorTests {
       "model.layers[0].out_features is 3000000000, expected a positive integer"),
     Mistake(
       #"{"type": "linear", "name": "a", "in_features": 5, "out_features": 2}"#,
-      "model.layers[0].type is \"linear\", expected a linear layer whose input ends in in_features = 5; the layer before gives [4]"
+      "the input of model.layers[0] linear a is [4], expected in_features = 5 as the last dimension"
     ),
     Mistake(
       #"{"type": "linear", "name": "a", "in_features": 4, "out_features": 2, "bias": 1}"#,
@@ -84,7 +84,7 @@ struct BuilderErrorTests {
     Mistake(
       #"{"type": "linear", "name": "a", "in_features": 4, "out_features": 2000000000}"#,
       input: "[4, 4]",
-      "model.layers[0].type is \"linear\", expected a layer with fewer than 2^31 scalars per sample and parameter"
+      "the size of model.layers[0] linear a is 4 x 2000000000, expected fewer than 2^31 numbers per sample and per parameter"
     ),
     // Convolutions.
     conv("", "model.layers[0].kernel_size is missing"),
@@ -118,47 +118,47 @@ struct BuilderErrorTests {
       "model.layers[0].groups is 0, expected a positive integer"),
     conv(
       #", "kernel_size": 5"#,
-      "model.layers[0].type is \"conv2d\", expected a window (kernel_size (5, 5)) that fits into the padded image; the layer before gives [2, 4, 4]"
+      "the input of model.layers[0] conv2d c is [2, 4, 4], expected an image into which, padded, kernel_size (5, 5) fits with its dilation"
     ),
     conv(
       #", "kernel_size": 3, "dilation": 2"#,
-      "model.layers[0].type is \"conv2d\", expected a window (kernel_size (3, 3)) that fits into the padded image; the layer before gives [2, 4, 4]"
+      "the input of model.layers[0] conv2d c is [2, 4, 4], expected an image into which, padded, kernel_size (3, 3) fits with its dilation"
     ),
     conv(
       #", "kernel_size": 2"#, input: "[3, 4, 4]",
-      "model.layers[0].type is \"conv2d\", expected a conv2d of [in_channels = 2, height, width]; the layer before gives [3, 4, 4]"
+      "the input of model.layers[0] conv2d c is [3, 4, 4], expected [in_channels = 2, height, width]"
     ),
     conv(
       #", "kernel_size": 2"#, input: "[2, 4]",
-      "model.layers[0].type is \"conv2d\", expected a conv2d of [in_channels = 2, height, width]; the layer before gives [2, 4]"
+      "the input of model.layers[0] conv2d c is [2, 4], expected [in_channels = 2, height, width]"
     ),
     conv(
       #", "kernel_size": 2147483647, "padding": 2147483647"#,
-      "model.layers[0].type is \"conv2d\", expected a layer with fewer than 2^31 scalars per sample and parameter"
+      "the size of model.layers[0] conv2d c is 2 x 2147483652 x 2147483652, expected fewer than 2^31 numbers per sample and per parameter"
     ),
     // Norms.
     Mistake(
       #"{"type": "batch_norm2d", "name": "n", "num_features": 3}"#, input: image,
-      "model.layers[0].type is \"batch_norm2d\", expected a batch_norm2d of [num_features = 3, height, width]; the layer before gives [2, 4, 4]"
+      "the input of model.layers[0] batch_norm2d n is [2, 4, 4], expected [num_features = 3, height, width]"
     ),
     Mistake(
       #"{"type": "batch_norm2d", "name": "n", "num_features": 2, "eps": -1}"#, input: image,
       "model.layers[0].eps is -1, expected a number that is not negative"),
     Mistake(
       #"{"type": "batch_norm2d", "name": "n", "num_features": 4}"#,
-      "model.layers[0].type is \"batch_norm2d\", expected a batch_norm2d of [num_features = 4, height, width]; the layer before gives [4]"
+      "the input of model.layers[0] batch_norm2d n is [4], expected [num_features = 4, height, width]"
     ),
     Mistake(
       #"{"type": "layer_norm", "name": "n", "normalized_shape": [3]}"#,
-      "model.layers[0].type is \"layer_norm\", expected a layer_norm over the last dimensions [3]; the layer before gives [4]"
+      "the input of model.layers[0] layer_norm n is [4], expected normalized_shape = [3] as the last dimensions"
     ),
     Mistake(
       #"{"type": "layer_norm", "name": "n", "normalized_shape": [2, 4]}"#,
-      "model.layers[0].type is \"layer_norm\", expected a layer_norm over the last dimensions [2, 4]; the layer before gives [4]"
+      "the input of model.layers[0] layer_norm n is [4], expected normalized_shape = [2, 4] as the last dimensions"
     ),
     Mistake(
       #"{"type": "layer_norm", "name": "n", "normalized_shape": []}"#,
-      "model.layers[0].type is \"layer_norm\", expected a layer_norm over the last dimensions []; the layer before gives [4]"
+      "the input of model.layers[0] layer_norm n is [4], expected normalized_shape = [] as the last dimensions"
     ),
     Mistake(#"{"type": "layer_norm", "name": "n"}"#, "model.layers[0].normalized_shape is missing"),
     Mistake(
@@ -166,7 +166,7 @@ struct BuilderErrorTests {
       "model.layers[0].num_groups is 3, expected a divisor of num_channels = 4"),
     Mistake(
       #"{"type": "group_norm", "name": "n", "num_groups": 2, "num_channels": 2}"#,
-      "model.layers[0].type is \"group_norm\", expected a group_norm of num_channels = 2; the layer before gives [4]"
+      "the input of model.layers[0] group_norm n is [4], expected num_channels = 2 as the first dimension"
     ),
     // Embeddings.
     Mistake(
@@ -181,7 +181,7 @@ struct BuilderErrorTests {
       "model.layers[0].embedding_dim is missing"),
     Mistake(
       #"{"type": "embedding", "name": "e", "num_embeddings": 3, "embedding_dim": 1000000000}"#,
-      "model.layers[0].type is \"embedding\", expected a layer with fewer than 2^31 scalars per sample and parameter"
+      "the size of model.layers[0] embedding e is 4 x 1000000000, expected fewer than 2^31 numbers per sample and per parameter"
     ),
     // Pools and activations.
     Mistake(
@@ -192,21 +192,34 @@ struct BuilderErrorTests {
       "model.layers[0].negative_slope is \"steep\", expected a number"),
     Mistake(
       #"{"type": "max_pool2d", "kernel_size": 2}"#,
-      "model.layers[0].type is \"max_pool2d\", expected a max_pool2d of [channels, height, width]; the layer before gives [4]"
+      "the input of model.layers[0] max_pool2d is [4], expected [channels, height, width]"
     ),
     Mistake(
       #"{"type": "max_pool2d", "kernel_size": 3, "padding": 2}"#, input: image,
       "model.layers[0].padding is 2, expected at most half of kernel_size"),
     Mistake(
       #"{"type": "avg_pool2d", "kernel_size": 5}"#, input: image,
-      "model.layers[0].type is \"avg_pool2d\", expected a window (kernel_size (5, 5)) that fits into the padded image; the layer before gives [2, 4, 4]"
+      "the input of model.layers[0] avg_pool2d is [2, 4, 4], expected an image into which, padded, kernel_size (5, 5) fits with its dilation"
     ),
     Mistake(
       #"{"type": "adaptive_avg_pool2d", "output_size": 2}"#, input: image,
       "model.layers[0].output_size is 2, expected 1, the only size supported"),
     Mistake(
       #"{"type": "adaptive_avg_pool2d", "output_size": 1}"#,
-      "model.layers[0].type is \"adaptive_avg_pool2d\", expected an adaptive_avg_pool2d of [channels, height, width]; the layer before gives [4]"
+      "the input of model.layers[0] adaptive_avg_pool2d is [4], expected [channels, height, width]"
+    ),
+    pool(
+      "max", "2147483647, \"padding\": 1073741823",
+      "the size of model.layers[0] max_pool2d is 1 x 1 x 2147483647 x 2147483647 x 2, expected fewer than 2^31 numbers per sample and per parameter"
+    ),
+    pool(
+      "avg", "2147483647, \"padding\": 1073741823, \"stride\": 2147483647",
+      "the size of model.layers[0] avg_pool2d is 1 x 1 x 2147483647 x 2147483647 x 2, expected fewer than 2^31 numbers per sample and per parameter"
+    ),
+    Mistake(
+      #"{"type": "linear", "name": "a", "in_features": 65536, "out_features": 65536}"#,
+      input: "[65536]",
+      "the size of model.layers[0] linear a is 65536 x 65536, expected fewer than 2^31 numbers per sample and per parameter"
     ),
     // Residuals.
     Mistake(#"{"type": "residual"}"#, "model.layers[0].layers is missing"),
@@ -219,7 +232,7 @@ struct BuilderErrorTests {
       "unknown layer type \"tanhh\""),
     Mistake(
       #"{"type": "residual", "layers": [], "shortcut": [{"type": "linear", "name": "s", "in_features": 3, "out_features": 4}]}"#,
-      "model.layers[0].shortcut[0].type is \"linear\", expected a linear layer whose input ends in in_features = 3; the layer before gives [4]"
+      "the input of model.layers[0].shortcut[0] linear s is [4], expected in_features = 3 as the last dimension"
     ),
     Mistake(
       #"{"type": "residual", "layers": [{"type": "dropout"}]}, {"type": "embedding", "name": "e", "num_embeddings": 3, "embedding_dim": 2}"#,
@@ -240,6 +253,10 @@ struct BuilderErrorTests {
       input: input, message)
   }
 
+  private static func pool(_ kind: String, _ options: String, _ message: String) -> Mistake {
+    Mistake(#"{"type": "\#(kind)_pool2d", "kernel_size": \#(options)}"#, input: image, message)
+  }
+
   @Test(arguments: mistakes)
   func mistakesNameTheirPlace(_ mistake: Mistake) throws {
     let json =
@@ -257,6 +274,7 @@ struct BuilderErrorTests {
         == "unknown key model.loss")
   }
 
+  /// The advice said where the layer is instead of what it may have meant.
   @Test func adviceFollowsTheFile() throws {
     let text = #"{"type": "sequential", "input_shape": [4], "layers": [{"type": "linaer"}]}"#
     let json = try JSONValue(parsing: text, name: "model", file: "run.bin")
@@ -264,8 +282,22 @@ struct BuilderErrorTests {
     #expect(
       error?.description == """
         unknown layer type "linaer"
+          at run.bin, model.layers[0].type
+          Did you mean linear?
+        """)
+  }
+
+  @Test func whatDoesNotFitSaysHowToFixIt() throws {
+    let text =
+      #"{"type": "sequential", "input_shape": [4], "layers": [{"type": "tanh"}, "#
+      + #"{"type": "linear", "name": "fc", "in_features": 5, "out_features": 2}]}"#
+    let json = try JSONValue(parsing: text, name: "model", file: "run.bin")
+    let error = #expect(throws: CheckpointError.self) { try Model(json) }
+    #expect(
+      error?.description == """
+        the input of model.layers[1] linear fc is [4], expected in_features = 5 as the last dimension
           at run.bin
-          It is at model.layers[0].type.
+          Set in_features to 4, or change the layers before it.
         """)
   }
 

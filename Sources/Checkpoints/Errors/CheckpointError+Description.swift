@@ -1,6 +1,6 @@
 import Foundation
 
-/// What, where, how to fix: the problem on the first line, then `  at FILE, tensor NAME, byte N`,
+/// What, where, how to fix: the problem on the first line, then `  at FILE, PLACE, tensor NAME, byte N`,
 /// then advice where there is any. The word `error:` is left to whoever prints it.
 extension CheckpointError: CustomStringConvertible {
   public var description: String {
@@ -16,7 +16,7 @@ extension CheckpointError: LocalizedError {
 
 extension CheckpointError.Location: CustomStringConvertible {
   public var description: String {
-    [file, tensor.map { "tensor \($0)" }, byte.map { "byte \($0)" }]
+    [file, place, tensor.map { "tensor \($0)" }, byte.map { "byte \($0)" }]
       .compactMap { $0 }.joined(separator: ", ")
   }
 }

@@ -15,13 +15,18 @@ public struct CheckpointError: Error, Equatable, Sendable {
   /// Where it is; every part that is known.
   public struct Location: Equatable, Sendable {
     public var file: String?
+    /// In a JSON document of the file, as `model.layers[3].type`.
+    public var place: String?
     public var tensor: String?
     /// Offset from the beginning of the file; for a member of a zip archive, from the
     /// beginning of the member.
     public var byte: Int?
 
-    public init(file: String? = nil, tensor: String? = nil, byte: Int? = nil) {
+    public init(
+      file: String? = nil, place: String? = nil, tensor: String? = nil, byte: Int? = nil
+    ) {
       self.file = file
+      self.place = place
       self.tensor = tensor
       self.byte = byte
     }

@@ -36,8 +36,7 @@ struct PromptTuning: Sendable {
       "token_dim", "tokenizer_kwargs", "tokenizer_name_or_path",
     ]
     for key in try config.keys() where !known.contains(key) { try requireUnset(config[key]) }
-    virtualTokens = try config["num_virtual_tokens"].integer()
-    guard virtualTokens > 0 else { throw config["num_virtual_tokens"].wrong("a positive number") }
+    virtualTokens = try config["num_virtual_tokens"].size()
     let task = try config["task_type"].string()
     let submodules: Int
     switch task {

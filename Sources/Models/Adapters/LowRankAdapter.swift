@@ -45,10 +45,9 @@ struct LowRankAdapter: Sendable {
 
   init(_ config: JSONValue) throws(CheckpointError) {
     try LowRankAdapter.refuseUnsupported(config)
-    rank = try config["r"].integer(default: 8)
+    rank = try config["r"].size(default: 8)
     alpha = try config["lora_alpha"].double(default: 8)
     usesRootScaling = try config["use_rslora"].bool(default: false)
-    guard rank > 0 else { throw config["r"].wrong("a positive rank") }
     let biasName = try config["bias"].string(default: "none")
     guard let bias = Bias(rawValue: biasName) else {
       throw config["bias"].wrong("\"none\", \"all\" or \"lora_only\"")
@@ -62,7 +61,7 @@ struct LowRankAdapter: Sendable {
     self.targets = targets
     excluded = try LowRankAdapter.targets(config["exclude_modules"])
     rankPattern = try LowRankAdapter.patterns(config["rank_pattern"]) {
-      value throws(CheckpointError) in try value.integer()
+      value throws(CheckpointError) in try value.size()
     }
     alphaPattern = try LowRankAdapter.patterns(config["alpha_pattern"]) {
       value throws(CheckpointError) in try value.double()

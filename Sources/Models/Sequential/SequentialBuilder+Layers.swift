@@ -43,17 +43,19 @@ extension SequentialBuilder {
     let (inputs, outputs) = (try l.size("in_features"), try l.size("out_features"))
     let hasBias = try l.json["bias"].bool(default: true)
     guard v.shape.last == inputs else {
-      throw l.mismatch("a linear layer whose input ends in in_features = \(inputs)", found: v.shape)
+      throw l.mismatch(
+        "in_features = \(inputs) as the last dimension", found: v.shape,
+        fix: ("in_features", "\(v.shape.last!)"))
     }
     let input = plain(v, name: l.label)
-    let shape = v.shape.dropLast() + [outputs]
-    try requireSize(shape, l)
+    let shape = Array(v.shape.dropLast()) + [outputs]
+    try l.requireSizes(shape, [outputs, inputs])
     var parameters = [try parameter(l, "weight", shape: [outputs, inputs])]
     if hasBias { parameters.append(try parameter(l, "bias", shape: [outputs])) }
     let operation = Linear(
       positions: v.count / inputs, inputs: inputs, outputs: outputs, hasBias: hasBias)
     let id = graph.apply(operation, to: [input.id], parameters: parameters, name: l.label)
-    return Value(id: id, shape: Array(shape))
+    return Value(id: id, shape: shape)
   }
 
   private mutating func convolution(_ l: LayerContext, _ v: Value) throws(CheckpointError) -> Value
@@ -68,7 +70,9 @@ extension SequentialBuilder {
       throw l.json["groups"].wrong("a divisor of in_channels and out_channels")
     }
     guard v.shape.count == 3, v.shape[0] == inputs else {
-      throw l.mismatch("a conv2d of [in_channels = \(inputs), height, width]", found: v.shape)
+      throw l.mismatch(
+        "[in_channels = \(inputs), height, width]", found: v.shape,
+        fix: v.shape.count == 3 ? ("in_channels", "\(v.shape[0])") : nil)
     }
     let kernel = try l.pair("kernel_size", minimum: 1)
     let window = try window(
@@ -77,10 +81,8 @@ extension SequentialBuilder {
       dilation: l.pair("dilation", default: (1, 1), minimum: 1), groups: groups)
     let input = channelsLast(v, name: l.label)
     let shape = [outputs, Int(window.out_height), Int(window.out_width)]
-    try requireSize(shape, l)
-    try requireSize([shape[1] * shape[2], kernel.0 * kernel.1, inputs], l)
     let weight = [outputs, inputs / groups, kernel.0, kernel.1]
-    try requireSize(weight, l)
+    try l.requireSizes(shape, weight)
     var parameters = [try parameter(l, "weight", shape: weight, storage: .channelsLast)]
     if hasBias { parameters.append(try parameter(l, "bias", shape: [outputs])) }
     let id = graph.apply(
@@ -95,7 +97,8 @@ extension SequentialBuilder {
     let hasAffine = try l.json["affine"].bool(default: true)
     guard v.shape.count == 3, v.shape[0] == channels else {
       throw l.mismatch(
-        "a batch_norm2d of [num_features = \(channels), height, width]", found: v.shape)
+        "[num_features = \(channels), height, width]", found: v.shape,
+        fix: v.shape.count == 3 ? ("num_features", "\(v.shape[0])") : nil)
     }
     let input = channelsLast(v, name: l.label)
     var parameters = [
@@ -124,7 +127,9 @@ extension SequentialBuilder {
     }
     guard !shape.isEmpty, v.shape.count >= shape.count, v.shape.suffix(shape.count) == shape[...]
     else {
-      throw l.mismatch("a layer_norm over the last dimensions \(shape)", found: v.shape)
+      throw l.mismatch(
+        "normalized_shape = \(shape) as the last dimensions", found: v.shape,
+        fix: ("normalized_shape", "\(v.shape.suffix(1))"))
     }
     let hasWeight = try l.json["elementwise_affine"].bool(default: true)
     let hasBias = try l.json["bias"].bool(default: true) && hasWeight
@@ -146,7 +151,9 @@ extension SequentialBuilder {
       throw l.json["num_groups"].wrong("a divisor of num_channels = \(channels)")
     }
     guard v.shape[0] == channels else {
-      throw l.mismatch("a group_norm of num_channels = \(channels)", found: v.shape)
+      throw l.mismatch(
+        "num_channels = \(channels) as the first dimension", found: v.shape,
+        fix: ("num_channels", "\(v.shape[0])"))
     }
     let hasAffine = try l.json["affine"].bool(default: true)
     let input = channelsLast(v, name: l.label)
@@ -178,8 +185,7 @@ extension SequentialBuilder {
     guard v.isIndex else {
       throw l.json["type"].wrong("an embedding only as the first layer: it reads whole numbers")
     }
-    try requireSize(v.shape + [columns], l)
-    try requireSize([rows, columns], l)
+    try l.requireSizes(v.shape + [columns], [rows, columns])
     let weight = try parameter(l, "weight", shape: [rows, columns])
     graph.limitIndex(v.id, below: rows)
     let id = graph.apply(
@@ -220,7 +226,7 @@ extension SequentialBuilder {
       throw l.json["padding"].wrong("at most half of kernel_size")
     }
     guard v.shape.count == 3 else {
-      throw l.mismatch("a \(l.type) of [channels, height, width]", found: v.shape)
+      throw l.mismatch("[channels, height, width]", found: v.shape)
     }
     let window = try window(
       l, v, kernel: kernel, stride: l.pair("stride", default: kernel, minimum: 1),
@@ -233,7 +239,7 @@ extension SequentialBuilder {
     let size = try l.pair("output_size", minimum: 1)
     guard size == (1, 1) else { throw l.json["output_size"].wrong("1, the only size supported") }
     guard v.shape.count == 3 else {
-      throw l.mismatch("an adaptive_avg_pool2d of [channels, height, width]", found: v.shape)
+      throw l.mismatch("[channels, height, width]", found: v.shape)
     }
     let kernel = (v.shape[1], v.shape[2])
     let window = try window(
@@ -288,12 +294,6 @@ extension SequentialBuilder {
 
   // MARK: - Checks
 
-  private func requireSize(_ shape: some Sequence<Int>, _ l: LayerContext) throws(CheckpointError) {
-    if checkedCount(Array(shape)) == nil {
-      throw l.json["type"].wrong("a layer with fewer than 2^31 scalars per sample and parameter")
-    }
-  }
-
   private func window(
     _ l: LayerContext, _ v: Value, kernel: (Int, Int), stride: (Int, Int), padding: (Int, Int),
     dilation: (Int, Int), groups: Int
@@ -307,8 +307,11 @@ extension SequentialBuilder {
     let width = outputs(v.shape[2], kernel.1, stride.1, padding.1, dilation.1)
     guard height > 0, width > 0 else {
       throw l.mismatch(
-        "a window (kernel_size \(kernel)) that fits into the padded image", found: v.shape)
+        "an image into which, padded, kernel_size \(kernel) fits with its dilation",
+        found: v.shape)
     }
+    try l.requireSizes(
+      [v.shape[0], height, width], [height, width, kernel.0, kernel.1, v.shape[0]])
     return Kernels.Window(
       height: v.shape[1], width: v.shape[2], channels: v.shape[0], kernel_height: kernel.0,
       kernel_width: kernel.1, stride_height: stride.0, stride_width: stride.1,

@@ -70,7 +70,7 @@ struct SequentialBuilder {
     guard let build = Self.layers[type] else {
       throw CheckpointError(
         .unknownName(what: "layer type", found: type, known: Self.layers.keys.sorted()),
-        at: .init(file: layer.file), hint: "It is at \(layer.path).type.")
+        at: .init(file: layer.file, place: layer.path + ".type"))
     }
     let context = LayerContext(json: layer, type: type)
     if value.isIndex && !["embedding", "dropout", "flatten", "residual"].contains(type) {
@@ -189,7 +189,26 @@ struct LayerContext {
   }
 
   /// The layer does not fit the value it is applied to.
-  func mismatch(_ expected: String, found: [Int]) -> CheckpointError {
-    json["type"].wrong("\(expected); the layer before gives \(found)")
+  ///
+  /// - Parameter fix: An option and the value under which it would.
+  func mismatch(
+    _ expected: String, found: [Int], fix: (option: String, value: String)? = nil
+  ) -> CheckpointError {
+    CheckpointError(
+      .unexpectedValue("the input of \(label)", found: "\(found)", expected: expected),
+      at: .init(file: json.file),
+      hint: fix.map { "Set \($0.option) to \($0.value), or change the layers before it." }
+        ?? "Change the layer or those before it.")
+  }
+
+  /// - Throws: An error unless there are few enough numbers for 32-bit indices in all of these.
+  func requireSizes(_ shapes: [Int]...) throws(CheckpointError) {
+    for shape in shapes where checkedCount(shape) == nil {
+      throw CheckpointError(
+        .unexpectedValue(
+          "the size of \(label)", found: shape.map(String.init).joined(separator: " x "),
+          expected: "fewer than 2^31 numbers per sample and per parameter"),
+        at: .init(file: json.file), hint: "Check its options and the shape of its input.")
+    }
   }
 }

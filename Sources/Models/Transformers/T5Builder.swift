@@ -39,13 +39,21 @@ struct T5Builder {
     epsilon = try config["layer_norm_epsilon"].double(default: 1e-6)
     buckets = try config["relative_attention_num_buckets"].size(default: 32)
     maximumDistance = try config["relative_attention_max_distance"].size(default: 128)
+    // Below, buckets would have no width.
+    guard buckets >= 4 else {
+      throw config["relative_attention_num_buckets"].wrong("at least 4")
+    }
+    guard maximumDistance > buckets / 2 else {
+      throw config["relative_attention_max_distance"].wrong(
+        "more than half of relative_attention_num_buckets = \(buckets)")
+    }
   }
 
   private mutating func build() throws(CheckpointError) -> Model {
     let config = b.config
     let vocabulary = try config["vocab_size"].size(default: 32128)
-    let layers = try config["num_layers"].size(default: 6)
-    let decoderLayers = try config["num_decoder_layers"].size(default: layers)
+    let layers = try config["num_layers"].layerCount(default: 6)
+    let decoderLayers = try config["num_decoder_layers"].layerCount(default: layers)
     let isTied = try config["tie_word_embeddings"].bool(default: true)
     var prompt: PromptTuning?
     if case .promptTuning(let tuning)? = b.adapter { prompt = tuning }
@@ -54,8 +62,8 @@ struct T5Builder {
     let rule = SequenceRule(
       labelColumns: data.scoredColumns, labelLength: data.labelLength,
       decoderInput: "decoder_input_ids",
-      decoderStart: try config["decoder_start_token_id"].integer(default: 0),
-      padding: try config["pad_token_id"].integer(default: 0), labelPrefix: padding,
+      decoderStart: try config["decoder_start_token_id"].token(in: vocabulary),
+      padding: try config["pad_token_id"].token(in: vocabulary), labelPrefix: padding,
       mask: "attention_mask", maskPrefix: promptTokens)
 
     // Every input before the first node.
@@ -234,5 +242,16 @@ struct T5Builder {
       log(Float(size) / Float(exact)) / Float(log(Double(maximumDistance) / Double(exact)))
     let far = exact + Int(ratio * Float(count - exact))
     return Int32(start + min(far, count - 1))
+  }
+}
+
+extension JSONValue {
+  /// A row of the embedding, 0 where there is none.
+  fileprivate func token(in vocabulary: Int) throws(CheckpointError) -> Int {
+    let value = try integer(default: 0)
+    guard (0..<vocabulary).contains(value) else {
+      throw wrong("0 ..< \(vocabulary), a token of the vocabulary")
+    }
+    return value
   }
 }

@@ -55,6 +55,13 @@ struct TransformerBuilder {
   private mutating func declare(
     _ name: String, shape: [Int], storage: ParameterSpec.Storage = .plain
   ) throws(CheckpointError) -> ParameterID {
+    guard checkedCount(shape) != nil else {
+      throw CheckpointError(
+        .unexpectedValue(
+          name, found: shape.map(String.init).joined(separator: " x "),
+          expected: "fewer than 2^31 numbers"),
+        at: .init(file: config.file), hint: "Check the sizes in the configuration.")
+    }
     guard let id = graph.parameter(name, shape: shape, storage: storage) else {
       throw config.wrong("sizes under which \(name) has one shape")
     }
@@ -172,6 +179,13 @@ extension JSONValue {
     var value = standard ?? 0
     if standard == nil || exists { value = try integer() }
     guard value > 0, value <= Int(Int32.max) else { throw wrong("a positive integer") }
+    return value
+  }
+
+  /// A number of layers.
+  func layerCount(default standard: Int) throws(CheckpointError) -> Int {
+    let value = try size(default: standard)
+    guard value <= 10_000 else { throw wrong("at most 10000 layers") }
     return value
   }
 

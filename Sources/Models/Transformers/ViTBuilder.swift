@@ -14,12 +14,15 @@ enum ViTBuilder {
     }
     var b = TransformerBuilder(config: config, adapter: adapter, otherNames: otherNames)
     let hidden = try config["hidden_size"].size(default: 768)
-    let layers = try config["num_hidden_layers"].size(default: 12)
+    let layers = try config["num_hidden_layers"].layerCount(default: 12)
     let channels = try config["num_channels"].size(default: 3)
     let image = try pair(config["image_size"], default: 224)
     let patch = try pair(config["patch_size"], default: 16)
     guard image.0 >= patch.0, image.1 >= patch.1 else {
       throw config["patch_size"].wrong("at most the image size")
+    }
+    guard checkedCount([channels, image.0, image.1]) != nil else {
+      throw config["image_size"].wrong("an image with fewer than 2^31 numbers")
     }
     let epsilon = try config["layer_norm_eps"].double(default: 1e-12)
 

@@ -37,15 +37,19 @@ struct Check: ParsableCommand {
     ])
     for item in items {
       table.append([
-        item.name, shortened(item.measured, digits: 2), shortened(item.limit, digits: 2),
-        item.passed ? "ok" : "FAILED",
+        item.name, item.isApplicable ? shortened(item.measured, digits: 2) : "",
+        shortened(item.limit, digits: 2),
+        !item.isApplicable ? "not applicable" : item.passed ? "ok" : "FAILED",
       ])
     }
+    let applicable = items.count { $0.isApplicable }
     let failed = items.filter { !$0.passed }
-    let remarks = failed.map { wrapped("\($0.name): \($0.explanation)") + "\n" }
     let verdict =
       failed.isEmpty
-      ? "all \(items.count) checks passed\n" : "\(failed.count) of \(items.count) checks failed\n"
+      ? "all \(applicable) checks passed\n" : "\(failed.count) of \(applicable) checks failed\n"
+    let remarks = items.filter { !$0.passed || !$0.isApplicable }.map {
+      wrapped("\($0.name): \($0.explanation)") + "\n"
+    }
     return table.text + verdict + remarks.joined()
   }
 }

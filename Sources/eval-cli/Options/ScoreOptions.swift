@@ -57,6 +57,9 @@ struct UpdateOptions: ParsableArguments {
     options.dampings = try OptionValues.dampings(damping)
     if let mcSamples {
       options.monteCarloSamples = try OptionValues.positive(mcSamples, "--mc-samples")
+      if mcSamples > 10_000 {
+        throw UsageError("\(mcSamples) is more than 10000", at: "--mc-samples")
+      }
     }
     options.updateFiles = updates
     guard let dropDuplicates else { return }
