@@ -116,10 +116,11 @@ import Testing
     #expect(result.recomputedSamples == part.recomputedSamples)
   }
 
-  @Test func amountsAreRoundedToThreeDigits() {
+  @Test func amountsAreRounded() {
     #expect(bytes(999) == "999 bytes")
     #expect(bytes(999_999) == "1 MB")
-    #expect(bytes(1_536_000_000) == "1.54 GB")
+    #expect(bytes(999_400) == "999.4 kB")
+    #expect(bytes(1_536_000_000, digits: 3) == "1.54 GB")
     #expect(operations(35.14e9) == "35.1 GFLOP")
     #expect(duration(61) == "61 s")
     #expect(duration(720) == "12 min")

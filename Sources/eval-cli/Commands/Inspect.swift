@@ -117,13 +117,13 @@ struct Inspect: ParsableCommand {
     var heading = [
       "estimate for a batch of \(grouped(needs.samples)): forward pass "
         + operations(Double(needs.forwardOperations)) + " a sample",
-      "Fisher-vector product \(operations(needs.productOperations)) in \(bytes(memory.total))",
+      "Fisher-vector product \(operations(needs.productOperations)) in \(bytes(memory.total, digits: 3))",
     ]
     if needs.recomputedSamples > 0 {
       heading.append(
         "forward values of \(grouped(needs.recomputedSamples)) samples computed again each time")
     }
     return wrapped(parts: heading) + "\n"
-      + wrapped(parts: parts.map { "\($0.0) \(bytes($0.1))" }) + "\n"
+      + wrapped(parts: parts.map { "\($0.0) \(bytes($0.1, digits: 3))" }) + "\n"
   }
 }
