@@ -39,7 +39,7 @@ package final class BatchProblem<S: EngineScalar> {
 
   /// What of `memory` forward values may take: three quarters, less the parameters and the dozen
   /// vectors of length P that directions and solvers need, but never less than a quarter.
-  private static func forwardBudget(_ program: Program, memory: Int) -> Int {
+  static func forwardBudget(_ program: Program, memory: Int) -> Int {
     let parameters = program.graph.parameters.reduce(0) { $0 + $1.count }
     let vectors = (parameters + 12 * program.parameterCount) * MemoryLayout<S>.stride
     return max(memory / 4, memory / 4 * 3 - vectors)

@@ -46,8 +46,8 @@ public struct Inspection: Sendable, Equatable {
   /// What a batch will take, `nil` without samples.
   public var resources: ResourceEstimate?
 
-  /// - Parameter options: Its adapter, data file, trainable patterns, batch size, precision and
-  ///   number of threads count here.
+  /// - Parameter options: Its adapter, data file, trainable patterns, batch size, precision,
+  ///   memory and number of threads count here.
   public init(
     checkpoint path: String, options: EvaluationOptions = EvaluationOptions()
   ) throws(EvaluationError) {
@@ -157,6 +157,7 @@ extension ResourceEstimate {
       "arena_bytes": .integer(memory.arenas),
       "vector_bytes": .integer(memory.vectors),
       "total_bytes": .integer(memory.total),
+      "recomputed_samples": .integer(recomputedSamples),
     ])
   }
 }

@@ -75,11 +75,21 @@ public struct PackedCheckpoint {
       "loss": source.loss,
     ]
     let patterns =
-      options.trainable.isEmpty ? source.trainable?.map(\.pattern) : options.trainable
+      options.trainable.isEmpty
+      ? source.trainable?.map(\.pattern) ?? trainedNames(checkpoint) : options.trainable
     if let patterns { metadata["trainable"] = JSONContent.array(patterns.map { .string($0) }).text }
     if let epoch = source.epoch { metadata["epoch"] = String(epoch) }
     if let step = source.step { metadata["step"] = String(step) }
     return metadata
+  }
+
+  /// What trains, by name, where the model's description alone would not tell: which tensors came
+  /// with the adapter's file is not to be seen in the packed one.
+  private static func trainedNames(_ checkpoint: LoadedCheckpoint) -> [String]? {
+    guard let adapted = checkpoint.model.adapted else { return nil }
+    let program = checkpoint.program
+    let names = program.trainable.map { program.graph.parameters[$0.index].name }
+    return Set(names) == adapted ? nil : names
   }
 
   /// The drawn samples, `nil` for all of them in their order.

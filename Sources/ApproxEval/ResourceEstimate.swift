@@ -5,9 +5,9 @@ import TensorModule
 
 /// What scoring one batch will take, estimated from shapes before any number is read.
 public struct ResourceEstimate: Sendable, Equatable {
-  /// Bytes while a Fisher-vector product of conjugate gradients runs; all forward values kept.
+  /// Bytes while a Fisher-vector product of conjugate gradients runs.
   public struct Memory: Sendable, Equatable {
-    /// In the engine's precision.
+    /// In the engine's precision; frozen ones may be read in place from the file.
     public var parameters: Int
     public var batch: Int
     /// Values of the forward pass that derivatives read again.
@@ -30,25 +30,38 @@ public struct ResourceEstimate: Sendable, Equatable {
   /// reference is not counted.
   public var batchOperations: Double
   public var memory: Memory
+  /// Samples whose forward values do not fit into the memory that may be used, and are computed
+  /// again in every product.
+  public var recomputedSamples: Int
 
   /// Vectors of length P in a solve: x and the workspace of `ConjugateGradient`, the gradient.
   private static let solverVectors = 6
 
   init(_ checkpoint: LoadedCheckpoint, samples: Int, options: EvaluationOptions) {
+    switch options.precision {
+    case .float32: self.init(checkpoint, samples, options, Float.self)
+    case .float64: self.init(checkpoint, samples, options, Double.self)
+    }
+  }
+
+  private init<S: EngineScalar>(
+    _ checkpoint: LoadedCheckpoint, _ samples: Int, _ options: EvaluationOptions, _: S.Type
+  ) {
     let program = checkpoint.program
-    let needs = ProductNeeds(program, samples: samples, threads: options.threads)
-    let scalar = options.precision == .float32 ? 4 : 8
+    let scalar = MemoryLayout<S>.stride
+    let needs = ProductNeeds(
+      program, samples: samples, threads: options.threads,
+      budget: BatchProblem<S>.forwardBudget(program, memory: options.memory), S.self)
     self.samples = samples
     forwardOperations = program.operationCount
+    recomputedSamples = needs.recomputedSamples
     productOperations = needs.operations
     let inputBytes = program.graph.inputs.reduce(0) { sum, spec in
       sum + spec.shape.reduce(1, *) * (spec.kind == .real ? scalar : 4)
     }
     memory = Memory(
       parameters: program.graph.parameters.reduce(0) { $0 + $1.count } * scalar,
-      batch: samples * inputBytes,
-      forward: needs.forward.scalars * scalar + needs.forward.doubles * 8,
-      arenas: (needs.arenas + needs.accumulators) * scalar,
+      batch: samples * inputBytes, forward: needs.forward, arenas: needs.arenas,
       vectors: Self.solverVectors * program.parameterCount * scalar)
     let counts = ProductCounts(program, samples: samples)
     let direct = options.methods.filter { [.sgd, .ef, .ief, .sf].contains($0) }

@@ -1,34 +1,45 @@
 import GraphModule
+import TensorModule
 
-/// What one Fisher-vector product of a program needs, from shapes alone: nothing is allocated. A
-/// linearization that keeps all forward values needs this much.
+/// What one Fisher-vector product of a `Linearization` needs, from shapes alone: nothing is
+/// allocated.
 package struct ProductNeeds: Sendable {
-  /// Scalars of the engine's precision, and doubles, that the forward pass leaves behind.
-  package let forward: (scalars: Int, doubles: Int)
-  /// Scalars of tangents and cotangents, of all workers.
+  /// Bytes of what the forward pass leaves behind, logits included.
+  package let forward: Int
+  /// Bytes of tangents and cotangents, of all workers, and of what parameter gradients gather in.
   package let arenas: Int
-  /// Scalars in which parameter gradients gather.
-  package let accumulators: Int
   /// Multiplications and additions of `J v` and `J^T w` together, of all samples.
   package let operations: Double
+  /// Samples whose forward values exceed the budget and are computed again in every product.
+  package let recomputedSamples: Int
 
-  package init(_ program: Program, samples: Int, threads: Int) {
-    let plan = GradientPlan(program)
+  /// - Parameter budget: Bytes that forward values may take, as for a linearization.
+  package init<S: EngineScalar>(
+    _ program: Program, samples: Int, threads: Int, budget: Int, _: S.Type
+  ) {
+    let scalar = MemoryLayout<S>.stride
+    let row = max(ForwardStore<S>.bytesPerSample(program), 1)
+    let affordable = budget / row
+    let plan = GradientPlan(program, factors: affordable >= samples)
     let schedule = Schedule(
       samples: samples, rowsPerSample: plan.rowsPerSample,
       accumulatorCount: plan.accumulatedCount)
-    let kept = program.keptCount
-    let logits = program.graph.outputShape.reduce(1, *)
-    forward = (samples * (kept.scalars + logits), samples * kept.doubles)
     let workers = min(threads, schedule.lanes.count)
+    let kept = schedule.chunks.first { $0.first + $0.count > affordable }?.first ?? samples
+    recomputedSamples = samples - kept
+    let spare = kept < samples ? workers * schedule.largestChunk : 0
+    forward =
+      (kept + spare) * row + samples * program.graph.outputShape.reduce(1, *) * scalar
     // Cotangents live as long as tangents, in the other order: about as much memory.
-    arenas = 2 * workers * schedule.largestChunk * BufferPlan.tangentCount(program)
+    let passes = 2 * workers * schedule.largestChunk * BufferPlan.tangentCount(program)
     let rows = plan.routes.reduce(0) { sum, route in
       guard case .factored(let factors, _, _)? = route else { return sum }
       return sum + samples * factors.positions * factors.outputs
     }
-    accumulators = schedule.lanes.count * plan.accumulatedCount + rows
-    operations = 2 * Double(samples) * ProductNeeds.passOperations(program)
+    arenas = (passes + schedule.lanes.count * plan.accumulatedCount + rows) * scalar
+    operations =
+      2 * Double(samples) * ProductNeeds.passOperations(program)
+      + Double(recomputedSamples) * Double(program.operationCount)
   }
 
   /// Of one pass for one sample: an operation that is linear in each of its active operands costs

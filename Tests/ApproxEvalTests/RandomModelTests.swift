@@ -101,10 +101,26 @@ import Testing
     #expect(half.productOperations == double.productOperations / 2)
   }
 
-  @Test func amountsAreRoundedToThreeDigits() {
+  /// Half of the samples' values do not fit: less memory, more operations.
+  @Test func memoryThatIsTooSmallCostsOperations() throws {
+    var options = EvaluationOptions()
+    let whole = try Evaluation(options).resources(checkpoint: fixture("digits/epoch-10.bin"))
+    #expect(whole.recomputedSamples == 0)
+    options.memory = whole.memory.forward
+    let part = try Evaluation(options).resources(checkpoint: fixture("digits/epoch-10.bin"))
+    #expect(part.recomputedSamples > 0)
+    #expect(
+      part.productOperations - whole.productOperations
+        == Double(part.recomputedSamples * part.forwardOperations))
+    let result = try Evaluation(options).score(checkpoint: fixture("digits/epoch-10.bin"))[0]
+    #expect(result.recomputedSamples == part.recomputedSamples)
+  }
+
+  @Test func amountsAreRounded() {
     #expect(bytes(999) == "999 bytes")
     #expect(bytes(999_999) == "1 MB")
-    #expect(bytes(1_536_000_000) == "1.54 GB")
+    #expect(bytes(999_400) == "999.4 kB")
+    #expect(bytes(1_536_000_000, digits: 3) == "1.54 GB")
     #expect(operations(35.14e9) == "35.1 GFLOP")
     #expect(duration(61) == "61 s")
     #expect(duration(720) == "12 min")

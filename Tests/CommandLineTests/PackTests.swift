@@ -45,6 +45,30 @@ extension CommandLineTests {
       #expect(samples == "samples=\(count)")
     }
 
+    /// What trains is written down where it hangs on which tensors the adapter's file brings.
+    @Test(arguments: [
+      "t5_all_biases_as_before", "t5_head", "t5_modules_to_save", "vit_adapted_biases_in_base",
+      "vit_adapted_biases_of_base_layer", "vit_modules_to_save_all_biases", "vit_version_5",
+    ])
+    func packedFileTrainsWhatItsSourcesTrain(_ name: String) throws {
+      let temporary = try TemporaryFolder()
+      let source = Fixture.path("hf_double/\(name)")
+      let arguments = [
+        source + "/base", "--adapter", source + "/adapter", "--data", source + "/data.safetensors",
+      ]
+      let packed = temporary.path("packed.bin")
+      let result = try Command.run(["pack"] + arguments + ["-o", packed])
+      #expect(result.status == 0, "\(result.error)")
+      func parameters(_ arguments: [String]) throws -> [String] {
+        try Command.run(["inspect"] + arguments).output.components(separatedBy: "\n").filter {
+          $0.hasSuffix("  yes") || $0.hasSuffix("  no")
+        }.map { $0.split(separator: " ").joined(separator: " ") }.sorted()
+      }
+      let found = try parameters([packed])
+      #expect(found.count > 10)
+      #expect(try parameters(arguments) == found)
+    }
+
     @Test func fileHoldsWhatTheModelReadsUnderItsNames() throws {
       let temporary = try TemporaryFolder()
       let packed = temporary.path("packed.bin")

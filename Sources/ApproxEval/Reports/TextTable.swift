@@ -79,21 +79,23 @@ public func shortened(_ number: Double, digits: Int = 4) -> String {
   number.isNaN ? "nan" : String(format: "%.\(digits)g", number)
 }
 
-/// `1.5 GB`: three digits, powers of a thousand.
-public func bytes(_ count: Int) -> String {
-  scaled(Double(count), units: ["bytes", "kB", "MB", "GB", "TB"])
+/// `1.536 GB`, in powers of a thousand.
+public func bytes(_ count: Int, digits: Int = 4) -> String {
+  scaled(Double(count), units: ["bytes", "kB", "MB", "GB", "TB"], digits: digits)
 }
 
 /// `35.1 GFLOP`: multiplications and additions.
 public func operations(_ count: Double) -> String {
-  scaled(count, units: ["FLOP", "kFLOP", "MFLOP", "GFLOP", "TFLOP", "PFLOP", "EFLOP"])
+  scaled(
+    count, units: ["FLOP", "kFLOP", "MFLOP", "GFLOP", "TFLOP", "PFLOP", "EFLOP"], digits: 3)
 }
 
-private func scaled(_ number: Double, units: [String]) -> String {
+private func scaled(_ number: Double, units: [String], digits: Int) -> String {
   var (value, unit) = (number, 0)
   // What would round to 1000 belongs to the next unit.
-  while value >= 999.5 && unit < units.count - 1 { (value, unit) = (value / 1000, unit + 1) }
-  return shortened(value, digits: 3) + " " + units[unit]
+  let limit = 1000 - 500 * pow(10, -Double(digits))
+  while value >= limit && unit < units.count - 1 { (value, unit) = (value / 1000, unit + 1) }
+  return shortened(value, digits: digits) + " " + units[unit]
 }
 
 /// `2 h 5 min`, `12 min`, `45 s`

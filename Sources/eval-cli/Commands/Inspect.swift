@@ -26,6 +26,8 @@ struct Inspect: ParsableCommand {
 
   @OptionGroup(title: "Computation") var engine: EngineOptions
 
+  @OptionGroup(title: "Computation") var memory: MemoryOptions
+
   @Flag(help: "Print JSON.")
   var json = false
 
@@ -36,6 +38,7 @@ struct Inspect: ParsableCommand {
       options.batchSize = try OptionValues.positive(batchSize, "--batch-size")
     }
     try engine.apply(to: &options)
+    try memory.apply(to: &options)
     let inspection = try Inspection(checkpoint: checkpoint, options: options)
     try Console.print(json ? inspection.json.document : Self.text(inspection))
   }
@@ -111,12 +114,16 @@ struct Inspect: ParsableCommand {
       ("forward values", memory.forward), ("tangents and cotangents", memory.arenas),
       ("directions", memory.vectors),
     ]
-    return wrapped(
-      parts: [
-        "estimate for a batch of \(grouped(needs.samples)): forward pass "
-          + operations(Double(needs.forwardOperations)) + " a sample",
-        "Fisher-vector product \(operations(needs.productOperations)) in \(bytes(memory.total))",
-      ]) + "\n"
-      + wrapped(parts: parts.map { "\($0.0) \(bytes($0.1))" }, indent: "  ") + "\n"
+    var heading = [
+      "estimate for a batch of \(grouped(needs.samples)): forward pass "
+        + operations(Double(needs.forwardOperations)) + " a sample",
+      "Fisher-vector product \(operations(needs.productOperations)) in \(bytes(memory.total, digits: 3))",
+    ]
+    if needs.recomputedSamples > 0 {
+      heading.append(
+        "forward values of \(grouped(needs.recomputedSamples)) samples computed again each time")
+    }
+    return wrapped(parts: heading) + "\n"
+      + wrapped(parts: parts.map { "\($0.0) \(bytes($0.1, digits: 3))" }) + "\n"
   }
 }
