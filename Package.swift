@@ -7,6 +7,7 @@ let package = Package(
   products: [
     .executable(name: "eval-cli", targets: ["eval-cli"]),
     .library(name: "ApproxEval", targets: ["ApproxEval"]),
+    .library(name: "Updates", targets: ["Updates"]),
     .library(name: "HessianFree", targets: ["HessianFree"]),
     .library(name: "Metrics", targets: ["Metrics"]),
     .library(name: "Checkpoints", targets: ["Checkpoints"]),

@@ -44,7 +44,9 @@ struct BatchEvaluation<S: EngineScalar> {
     }
     return BatchResult(
       checkpoint: checkpoint.path, epoch: checkpoint.source.epoch, step: checkpoint.source.step,
-      batch: batch, samples: problem.linearization.samples, loss: problem.output.totalLoss,
+      batch: batch, samples: problem.linearization.samples,
+      recomputedSamples: problem.linearization.samples - problem.linearization.keptSamples,
+      loss: problem.output.totalLoss,
       gradientNorm: problem.norm(gradients.gradient),
       gradientNormRatio: imbalance(gradients.norms),
       logitGradientNormRatio: imbalance(problem.output.gradientNorms),

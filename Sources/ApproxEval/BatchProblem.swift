@@ -13,10 +13,11 @@ package final class BatchProblem<S: EngineScalar> {
 
   package init(
     _ checkpoint: LoadedCheckpoint, parameters: ParameterStore<S>, batch: BatchReader.Batch<S>,
-    pool: WorkerPool
+    pool: WorkerPool, memory: Int
   ) throws(EvaluationError) {
     linearization = Linearization(
-      program: checkpoint.program, parameters: parameters, inputs: batch.inputs, pool: pool)
+      program: checkpoint.program, parameters: parameters, inputs: batch.inputs, pool: pool,
+      budget: BatchProblem.forwardBudget(checkpoint.program, memory: memory))
     for chunk in linearization.schedule.chunks {
       let logits = linearization.logits(chunk)
       let size = linearization.logitCount
@@ -34,6 +35,14 @@ package final class BatchProblem<S: EngineScalar> {
     }
     storedDraws = stored
     operations = VectorOperations(pool: pool, count: linearization.parameterCount)
+  }
+
+  /// What of `memory` forward values may take: three quarters, less the parameters and the dozen
+  /// vectors of length P that directions and solvers need, but never less than a quarter.
+  private static func forwardBudget(_ program: Program, memory: Int) -> Int {
+    let parameters = program.graph.parameters.reduce(0) { $0 + $1.count }
+    let vectors = (parameters + 12 * program.parameterCount) * MemoryLayout<S>.stride
+    return max(memory / 4, memory / 4 * 3 - vectors)
   }
 
   /// The two halves of an indicator, and the indicator of the unscaled direction: gamma does not

@@ -13,7 +13,8 @@ package struct BatchReader: Sendable {
   package let sequence: SequenceRule?
   /// Draws that the file carries, 0 if none.
   package let storedDraws: Int
-  private let inputs: [String: StoredTensor]
+  /// What the data hold of the model's inputs, by the model's names for them.
+  package let inputs: [String: StoredTensor]
 
   package init(
     _ data: DataFile, graph: Graph, loss: Loss, sequence: SequenceRule? = nil
@@ -58,12 +59,7 @@ package struct BatchReader: Sendable {
         values.append(try read(spec, inputs[spec.name]!, samples))
       }
     }
-    let labels = try readLabels(data.labels, samples, draw: 0)
-    if case .classes(let classes) = labels, !classes.contains(where: { $0 >= 0 }) {
-      throw CheckpointError(
-        .unexpectedValue("labels", found: "only -100", expected: "at least one scored position"),
-        at: data.labels.location)
-    }
+    let labels = try checkedLabels(samples)
     var sampled: [Labels] = []
     if let tensor = data.sampledLabels {
       for draw in 0..<storedDraws {
@@ -73,6 +69,32 @@ package struct BatchReader: Sendable {
     return Batch(
       inputs: BatchInputs(samples: samples.count, values: values), labels: labels,
       sampledLabels: sampled)
+  }
+
+  /// Labels and indices of these samples are in range, at least one label is scored.
+  package func checkRanges(_ samples: [Int]) throws(CheckpointError) {
+    for spec in graph.inputs {
+      guard let tensor = inputs[spec.name], case .index(let bound) = spec.kind else { continue }
+      let size = tensor.shape.dropFirst().reduce(1, *)
+      for sample in samples {
+        _ = try indices(
+          tensor, sample, size: size, bound: bound,
+          what: spec.name == sequence?.mask
+            ? "a mask of 0 and 1" : "0 ..< \(bound), the rows of the embedding")
+      }
+    }
+    _ = try checkedLabels(samples)
+    for draw in 0..<storedDraws { _ = try readLabels(data.sampledLabels!, samples, draw: draw) }
+  }
+
+  private func checkedLabels(_ samples: [Int]) throws(CheckpointError) -> Labels {
+    let labels = try readLabels(data.labels, samples, draw: 0)
+    if case .classes(let classes) = labels, !classes.contains(where: { $0 >= 0 }) {
+      throw CheckpointError(
+        .unexpectedValue("labels", found: "only -100", expected: "at least one scored position"),
+        at: data.labels.location)
+    }
+    return labels
   }
 
   // MARK: - Shapes

@@ -17,10 +17,12 @@ package struct CheckpointSource: Sendable {
   package let trainable: [Glob]?
   /// By the names of the model's state_dict, the adapter's in place of the base model's.
   package let parameters: [String: StoredTensor]
+  /// Names of the parameters that the adapter's file brings.
+  package let adapterParameters: Set<String>
   /// Everything under `batch.` of a checkpoint.bin.
   package let batch: [String: StoredTensor]
   package let updates: [StoredUpdate]
-  /// Of all tensors.
+  /// Of the file, or of all tensors of a folder.
   package let bytes: Int
   private let description: Description
 
@@ -43,18 +45,19 @@ package struct CheckpointSource: Sendable {
           found: "a self-contained checkpoint", expected: "a Hugging Face folder under an adapter"),
         at: .init(file: path), hint: "Leave out --adapter, or give the folder of the base model.")
     }
-    self.init(file: file, path: path)
+    self.init(file: file, path: path, bytes: try MappedFile(path: path).bytes.count)
   }
 
-  private init(file: CheckpointFile, path: String) {
+  private init(file: CheckpointFile, path: String, bytes: Int) {
     self.path = path
     adapterPath = nil
     (epoch, step, loss) = (file.epoch, file.step, file.loss)
     trainable = file.archive.metadata["trainable"] == nil ? nil : file.trainable
     parameters = file.parameters
+    adapterParameters = []
     batch = file.batch
     updates = StoredUpdate.all(in: file)
-    bytes = file.archive.tensors.values.reduce(0) { $0 + $1.byteCount }
+    self.bytes = bytes
     description = .file(file)
   }
 
@@ -63,14 +66,18 @@ package struct CheckpointSource: Sendable {
     var adapter: AdapterDirectory?
     if let path { adapter = try AdapterDirectory.open(path) }
     var parameters = folder.tensors
+    var adapterParameters: Set<String> = []
     for (name, tensor) in adapter?.tensors ?? [:] {
-      parameters[Model.parameterName(ofAdapterTensor: name, modelType: type)] = tensor
+      guard let name = Model.parameterName(ofAdapterTensor: name, modelType: type) else { continue }
+      parameters[name] = tensor
+      adapterParameters.insert(name)
     }
     self.path = folder.path
     adapterPath = path
     (epoch, step, loss) = (nil, nil, "cross_entropy")
     trainable = nil
     self.parameters = parameters
+    self.adapterParameters = adapterParameters
     batch = [:]
     updates = []
     bytes = parameters.values.reduce(0) { $0 + $1.byteCount }
@@ -89,6 +96,17 @@ package struct CheckpointSource: Sendable {
     case .file(let file): try Model(file.model, data: data)
     case .folder(let type, let config, let adapter):
       try Model(type: type, config: config, adapter: adapter, data: data)
+    }
+  }
+
+  /// The model as the metadata of a checkpoint.bin describe it.
+  package func modelDescription() throws(CheckpointError) -> JSONContent {
+    switch description {
+    case .file(let file): return try file.model.content()
+    case .folder(let type, let config, let adapter):
+      var members = ["type": JSONContent.string(type), "config": try config.content()]
+      if let adapter { members["adapter"] = try adapter.content() }
+      return .object(members)
     }
   }
 

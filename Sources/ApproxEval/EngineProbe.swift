@@ -130,7 +130,8 @@ private final class TypedProbe<S: EngineScalar>: ProbeEngine {
     pool = WorkerPool(threads: options.threads)
     parameters = try checkpoint.parameters(S.self)
     batch = try source.reader.read(source.samples(0), S.self)
-    problem = try BatchProblem(checkpoint, parameters: parameters, batch: batch, pool: pool)
+    problem = try BatchProblem(
+      checkpoint, parameters: parameters, batch: batch, pool: pool, memory: options.memory)
     let count = problem.linearization.parameterCount
     direction = Vector(count: count)
     result = Vector(count: count)
@@ -159,13 +160,15 @@ private final class TypedProbe<S: EngineScalar>: ProbeEngine {
   }
 
   private func runBatch() throws {
-    let problem = try BatchProblem(checkpoint, parameters: parameters, batch: batch, pool: pool)
+    let problem = try BatchProblem(
+      checkpoint, parameters: parameters, batch: batch, pool: pool, memory: options.memory)
     let evaluation = BatchEvaluation(
       options: options, checkpoint: checkpoint, problem: problem, batch: 0,
       doubleProblem: { [self] in
         try BatchProblem(
           checkpoint, parameters: checkpoint.parameters(Double.self),
-          batch: source.reader.read(source.samples(0), Double.self), pool: pool)
+          batch: source.reader.read(source.samples(0), Double.self), pool: pool,
+          memory: options.memory)
       }, updates: [:])
     _ = try evaluation.run()
   }

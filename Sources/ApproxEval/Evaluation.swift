@@ -72,14 +72,15 @@ public struct Evaluation: Sendable {
     for batch in 0..<source.count {
       let samples = source.samples(batch)
       let problem = try BatchProblem(
-        checkpoint, parameters: parameters, batch: source.reader.read(samples, S.self), pool: pool)
+        checkpoint, parameters: parameters, batch: source.reader.read(samples, S.self), pool: pool,
+        memory: options.memory)
       let evaluation = BatchEvaluation(
         options: options, checkpoint: checkpoint, problem: problem, batch: batch,
         doubleProblem: {
           if let same = problem as? BatchProblem<Double> { return same }
           return try BatchProblem(
             checkpoint, parameters: checkpoint.parameters(Double.self),
-            batch: source.reader.read(samples, Double.self), pool: pool)
+            batch: source.reader.read(samples, Double.self), pool: pool, memory: options.memory)
         }, updates: updates)
       let result = try evaluation.run()
       observe?(result)
@@ -102,7 +103,8 @@ public struct Evaluation: Sendable {
     let source = try source(checkpoint)
     return try BatchProblem(
       checkpoint, parameters: parameters,
-      batch: source.reader.read(source.samples(batch), S.self), pool: pool)
+      batch: source.reader.read(source.samples(batch), S.self), pool: pool,
+      memory: options.memory)
   }
 
   func source(_ checkpoint: LoadedCheckpoint) throws -> BatchSource {

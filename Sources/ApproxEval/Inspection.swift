@@ -43,15 +43,20 @@ public struct Inspection: Sendable, Equatable {
   /// In the order of the model.
   public var parameters: [Parameter]
   public var updates: [Update]
+  /// What a batch will take, `nil` without samples.
+  public var resources: ResourceEstimate?
 
-  /// - Parameter options: Its adapter, data file and trainable patterns count here.
+  /// - Parameter options: Its adapter, data file, trainable patterns, batch size, precision and
+  ///   number of threads count here.
   public init(
     checkpoint path: String, options: EvaluationOptions = EvaluationOptions()
   ) throws(EvaluationError) {
-    self = try evaluating { try Inspection(LoadedCheckpoint(path: path, options: options)) }
+    self = try evaluating {
+      try Inspection(LoadedCheckpoint(path: path, options: options), options)
+    }
   }
 
-  private init(_ checkpoint: LoadedCheckpoint) throws(CheckpointError) {
+  private init(_ checkpoint: LoadedCheckpoint, _ options: EvaluationOptions) throws {
     let (source, program) = (checkpoint.source, checkpoint.program)
     description = checkpoint.description
     fileSize = source.bytes
@@ -72,6 +77,25 @@ public struct Inspection: Sendable, Equatable {
     }
     self.parameters = parameters
     updates = source.updates.map { Update(name: $0.name, tensors: $0.tensors.count) }
+    resources = try Self.batchSize(checkpoint, options).map {
+      ResourceEstimate(checkpoint, samples: $0, options: options)
+    }
+  }
+
+  /// Samples of a batch that `score` would take, `nil` if there are none.
+  private static func batchSize(
+    _ checkpoint: LoadedCheckpoint, _ options: EvaluationOptions
+  ) throws(EvaluationError) -> Int? {
+    guard let data = checkpoint.data, data.count > 0 else {
+      if options.batchSize != nil { throw .missingBatch(checkpoint: checkpoint.path) }
+      return nil
+    }
+    let size =
+      options.batchSize ?? (options.dataFile == nil ? data.count : min(160, data.count))
+    if size > data.count {
+      throw .batchTooLarge(requested: size, available: data.count, file: data.path)
+    }
+    return size
   }
 }
 
@@ -116,6 +140,23 @@ extension Inspection {
         }),
       "updates": .list(
         updates.map { .members(["name": .text($0.name), "tensors": .integer($0.tensors)]) }),
+      "resources": resources.map(\.json) ?? .text(nil),
+    ])
+  }
+}
+
+extension ResourceEstimate {
+  fileprivate var json: ReportJSON {
+    .members([
+      "samples": .integer(samples),
+      "forward_operations_per_sample": .integer(forwardOperations),
+      "product_operations": .number(productOperations),
+      "parameter_bytes": .integer(memory.parameters),
+      "batch_bytes": .integer(memory.batch),
+      "forward_bytes": .integer(memory.forward),
+      "arena_bytes": .integer(memory.arenas),
+      "vector_bytes": .integer(memory.vectors),
+      "total_bytes": .integer(memory.total),
     ])
   }
 }

@@ -30,7 +30,10 @@ package struct LoadedCheckpoint: Sendable {
       options.trainable.isEmpty ? source.trainable : options.trainable.map(Glob.init)
     program = Program(graph: model.graph) { spec in
       if let patterns { return patterns.contains { $0.matches(spec.name) } }
-      return model.adapted?.contains(spec.name) ?? true
+      guard let adapted = model.adapted else { return true }
+      return adapted.contains(spec.name)
+        || model.adaptedIfStored.contains(spec.name)
+          && source.adapterParameters.contains(spec.name)
     }
     try checkTensors()
     try checkTrainable(patterns ?? [], areOptions: !options.trainable.isEmpty)
@@ -90,8 +93,9 @@ package struct LoadedCheckpoint: Sendable {
   /// - Throws: `CheckpointError` naming the tensor and entry that is not finite.
   package func parameters<S: EngineScalar>(_: S.Type) throws(CheckpointError) -> ParameterStore<S> {
     var vectors: [Vector<S>] = []
-    for spec in program.graph.parameters {
-      vectors.append(try source.parameter(spec.name).finiteVector(of: S.self, spec))
+    for (spec, offset) in zip(program.graph.parameters, program.offsets) {
+      let tensor = try source.parameter(spec.name)
+      vectors.append(try tensor.finiteVector(of: S.self, spec, isFrozen: offset == nil))
     }
     return ParameterStore(vectors)
   }
@@ -105,11 +109,15 @@ extension StoredTensor {
       at: location)
   }
 
-  /// The tensor in the engine's precision and the storage order of a parameter.
+  /// The tensor in the engine's precision and the storage order of a parameter. Frozen ones,
+  /// which nobody writes, stay in the file's memory where they can.
   func finiteVector<S: EngineScalar>(
-    of: S.Type, _ spec: ParameterSpec
+    of: S.Type, _ spec: ParameterSpec, isFrozen: Bool = false
   ) throws(CheckpointError) -> Vector<S> {
-    let stored = try vector(of: S.self)
+    let stored =
+      if isFrozen, let mapped = try inPlace(as: S.self) { mapped } else {
+        try vector(of: S.self)
+      }
     try requireFinite(UnsafePointer(stored.pointer), count: stored.count)
     if spec.storage == .plain { return stored }
     let ordered = Vector<S>(count: stored.count)

@@ -59,6 +59,8 @@ public struct BatchResult: Sendable {
   public var step: Int?
   public var batch: Int
   public var samples: Int
+  /// Samples whose forward values did not fit into memory and were recomputed in every pass.
+  public var recomputedSamples: Int
   /// L, summed over samples.
   public var loss: Double
   public var gradientNorm: Double

@@ -114,6 +114,21 @@ extension StoredTensor {
     }
   }
 
+  /// The tensor where it lies, for reading only: without a copy if the file has it in this
+  /// precision and aligned, as safetensors files usually do; `nil` otherwise.
+  package func inPlace<S: EngineScalar>(as: S.Type) throws(CheckpointError) -> Vector<S>? {
+    let stored: DType = S.self == Float.self ? .f32 : .f64
+    guard dtype == stored, count > 0 else { return nil }
+    let owner = owner
+    let count = count
+    return try withBytes { bytes in
+      let address = bytes.baseAddress!
+      guard Int(bitPattern: address) % MemoryLayout<S>.alignment == 0 else { return nil }
+      return Vector(
+        reading: address.assumingMemoryBound(to: S.self), count: count, owner: owner)
+    }
+  }
+
   /// All integers, in row-major order.
   ///
   /// - Throws: `wrongDType` if the tensor holds floating-point numbers.

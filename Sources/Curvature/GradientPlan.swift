@@ -18,14 +18,18 @@ package struct GradientPlan: Sendable {
   /// Positions per sample of the layer whose products dominate.
   package let rowsPerSample: Int
 
-  init(_ program: Program) {
+  /// - Parameter factors: Whether layers may factor, for which the rows of all samples must be
+  ///   at hand at once.
+  init(_ program: Program, factors: Bool = true) {
     self.program = program
     let graph = program.graph
     var direct = Set<ParameterID>()
     routes = graph.nodes.enumerated().map { index, node in
       let use = program.uses[index]
       guard use.trainableSlots.contains(true) else { return nil }
-      if let route = GradientPlan.factoredRoute(program, node: node, use: use) { return route }
+      if factors, let route = GradientPlan.factoredRoute(program, node: node, use: use) {
+        return route
+      }
       for (slot, parameter) in node.parameters.enumerated() where use.trains(slot) {
         direct.insert(parameter)
       }

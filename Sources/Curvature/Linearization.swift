@@ -5,7 +5,8 @@ import TensorModule
 /// `J v` and `J^T w` are one pass each.
 ///
 /// The batch is split into chunks of samples; worker threads take chunks and reductions run in
-/// chunk order (see `Schedule`). Shapes: directions [P], logits, tangents and cotangents of a
+/// chunk order (see `Schedule`). Where the forward values of all samples do not fit into the
+/// budget, those of the last chunks are recomputed in every pass. Shapes: directions [P], logits, tangents and cotangents of a
 /// chunk [R, n, O C].
 package final class Linearization<S: EngineScalar> {
   package let program: Program
@@ -15,30 +16,53 @@ package final class Linearization<S: EngineScalar> {
   let store: ForwardStore<S>
   let inputs: BatchInputs<S>
   let plan: GradientPlan
+  /// Samples whose forward values are kept; the others are recomputed in every pass.
+  package let keptSamples: Int
+  /// `[N, O C]`
+  private let logitValues: Vector<S>
   private let executors: [Executor<S>]
+  /// Per executor, for chunks that are not kept.
+  private let spareStores: [ForwardStore<S>]
   private var accumulators: GradientAccumulators<S>?
 
   package typealias Chunk = Schedule.Chunk
   package typealias Scalars = UnsafeMutablePointer<S>
 
   /// Runs the forward pass.
+  ///
+  /// - Parameter budget: Bytes that forward values may take. Results may differ in rounding, and
+  ///   only there, between budgets that keep all samples and budgets that do not.
   package init(
-    program: Program, parameters: ParameterStore<S>, inputs: BatchInputs<S>, pool: WorkerPool
+    program: Program, parameters: ParameterStore<S>, inputs: BatchInputs<S>, pool: WorkerPool,
+    budget: Int = .max
   ) {
     self.program = program
     self.pool = pool
     self.inputs = inputs
     samples = inputs.samples
-    plan = GradientPlan(program)
-    schedule = Schedule(
+    let affordable = budget / max(ForwardStore<S>.bytesPerSample(program), 1)
+    plan = GradientPlan(program, factors: affordable >= samples)
+    let schedule = Schedule(
       samples: samples, rowsPerSample: plan.rowsPerSample,
       accumulatorCount: plan.accumulatedCount)
-    store = ForwardStore(program: program, samples: samples)
+    self.schedule = schedule
+    let firstSpare = schedule.chunks.first { $0.first + $0.count > affordable }
+    keptSamples = firstSpare?.first ?? samples
+    store = ForwardStore(program: program, samples: keptSamples)
+    logitValues = Vector(count: samples * program.graph.outputShape.reduce(1, *))
     let largest = schedule.largestChunk
-    executors = (0..<min(pool.threads, schedule.lanes.count)).map { _ in
+    let workers = min(pool.threads, schedule.lanes.count)
+    executors = (0..<workers).map { _ in
       Executor(program: program, parameters: parameters, maximumSamples: largest)
     }
-    forEachChunk { _, _, executor in executor.forward() }
+    spareStores = (0..<(firstSpare == nil ? 0 : workers)).map { _ in
+      ForwardStore(program: program, samples: largest)
+    }
+    forEachChunk(runsForward: true) { chunk, _, executor in
+      let count = logitCount
+      Kernels.copy(
+        executor.logits, logitValues.pointer + chunk.first * count, count: chunk.count * count)
+    }
   }
 
   /// P
@@ -48,8 +72,7 @@ package final class Linearization<S: EngineScalar> {
 
   /// The logits of one chunk, `[n, O C]`.
   package func logits(_ chunk: Chunk) -> UnsafePointer<S> {
-    let values = store.values[program.graph.output.index]!
-    return UnsafePointer(values.pointer + chunk.first * logitCount)
+    UnsafePointer(logitValues.pointer + chunk.first * logitCount)
   }
 
   /// J v for several directions at once; `body` gets each chunk's tangents `[R, n, O C]`.
@@ -116,15 +139,19 @@ package final class Linearization<S: EngineScalar> {
 
   // MARK: - Pieces
 
+  /// Binds an executor to each chunk, with its forward values in place.
   private func forEachChunk(
+    runsForward: Bool = false,
     _ body: (_ chunk: Chunk, _ lane: Int, _ executor: Executor<S>) -> Void
   ) {
     pool.run(schedule.lanes.count) { lane, worker in
       for index in schedule.lanes[lane] {
         let chunk = schedule.chunks[index]
+        let isKept = chunk.first < keptSamples
         executors[worker].bind(
-          first: chunk.first, samples: chunk.count, inputs: inputs, store: store,
-          storeOffset: chunk.first)
+          first: chunk.first, samples: chunk.count, inputs: inputs,
+          store: isKept ? store : spareStores[worker], storeOffset: isKept ? chunk.first : 0)
+        if runsForward || !isKept { executors[worker].forward() }
         body(chunk, lane, executors[worker])
       }
     }

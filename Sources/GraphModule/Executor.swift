@@ -52,6 +52,15 @@ package final class ForwardStore<S: EngineScalar>: Sendable {
   }
 }
 
+extension ForwardStore {
+  package static func bytesPerSample(_ program: Program) -> Int {
+    let kept = program.keptCount
+    let logits = program.graph.outputShape.reduce(1, *)
+    return (kept.scalars + logits) * MemoryLayout<S>.stride
+      + kept.doubles * MemoryLayout<Double>.stride
+  }
+}
+
 /// What `vjp` does with the parameters of a node once the cotangent of its output is complete.
 package protocol GradientCollector<S> {
   associatedtype S: EngineScalar

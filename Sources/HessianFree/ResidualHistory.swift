@@ -10,26 +10,30 @@ import TensorModule
 /// a product with F, and brings the exact behaviour back. Orthogonality to the square root of
 /// the rounding unit is enough (Simon 1984), so the sums may be taken in `Scalar`.
 final class ResidualHistory<Scalar: EngineScalar> {
-  private static var slab: Int { 32 }
-
   private let operations: VectorOperations<Scalar>
+  /// Directions per piece of memory: enough for tall products, little enough to waste nothing.
+  private let slab: Int
   /// `[slab, P]` each, row-major.
   private var slabs: [Vector<Scalar>] = []
-  private let coefficients = Vector<Scalar>(count: ResidualHistory.slab)
+  private let coefficients: Vector<Scalar>
   private var partials = Vector<Scalar>(count: 0)
   private var count = 0
 
-  init(operations: VectorOperations<Scalar>) { self.operations = operations }
+  init(operations: VectorOperations<Scalar>) {
+    self.operations = operations
+    slab = max(1, min(32, (1 << 22) / max(operations.count, 1)))
+    coefficients = Vector(count: slab)
+  }
 
   func removeAll() { count = 0 }
 
   /// Keeps the direction of `r`, unless `capacity` are kept.
   func append(_ r: Vector<Scalar>, norm: Double, capacity: Int) {
     guard count < capacity, norm > 0 else { return }
-    if count == slabs.count * Self.slab {
-      slabs.append(Vector(count: Self.slab * operations.count))
+    if count == slabs.count * slab {
+      slabs.append(Vector(count: slab * operations.count))
     }
-    let row = slabs[count / Self.slab].pointer + (count % Self.slab) * operations.count
+    let row = slabs[count / slab].pointer + (count % slab) * operations.count
     operations.forEachBlock(operations.count) { _, range in
       Kernels.axpby(
         1 / norm, r.pointer + range.lowerBound, 0, row + range.lowerBound, count: range.count)
@@ -41,22 +45,22 @@ final class ResidualHistory<Scalar: EngineScalar> {
   func orthogonalize(_ r: Vector<Scalar>) {
     let p = operations.count
     let blocks = (p + VectorOperations<Scalar>.blockSize - 1) / VectorOperations<Scalar>.blockSize
-    if partials.count < blocks * Self.slab { partials = Vector(count: blocks * Self.slab) }
-    for (index, slab) in slabs.enumerated() where index * Self.slab < count {
-      let rows = min(Self.slab, count - index * Self.slab)
+    if partials.count < blocks * slab { partials = Vector(count: blocks * slab) }
+    for (index, piece) in slabs.enumerated() where index * slab < count {
+      let rows = min(slab, count - index * slab)
       operations.forEachBlock(p) { block, range in
         BLAS.multiply(
-          rows: rows, columns: range.count, slab.pointer + range.lowerBound, stride: p,
-          r.pointer + range.lowerBound, into: partials.pointer + block * Self.slab)
+          rows: rows, columns: range.count, piece.pointer + range.lowerBound, stride: p,
+          r.pointer + range.lowerBound, into: partials.pointer + block * slab)
       }
       for row in 0..<rows {
         var sum = 0.0
-        for block in 0..<blocks { sum += Double(partials.pointer[block * Self.slab + row]) }
+        for block in 0..<blocks { sum += Double(partials.pointer[block * slab + row]) }
         coefficients.pointer[row] = Scalar(-sum)
       }
       operations.forEachBlock(p) { _, range in
         BLAS.addTransposedProduct(
-          rows: rows, columns: range.count, slab.pointer + range.lowerBound, stride: p,
+          rows: rows, columns: range.count, piece.pointer + range.lowerBound, stride: p,
           coefficients.pointer, to: r.pointer + range.lowerBound)
       }
     }

@@ -10,6 +10,9 @@ package struct Model: Sendable {
   package let unreadTensors: Set<String>
   /// The parameters that an adapter brings or trains; `nil` without one.
   package let adapted: Set<String>?
+  /// Parameters of the base model that train if the adapter's file brings them: which ones PEFT
+  /// trains is a matter of its version.
+  package let adaptedIfStored: Set<String>
   /// How a sequence-to-sequence model reads labels and masks; `nil` for others.
   package let sequence: SequenceRule?
 
@@ -55,22 +58,25 @@ package struct Model: Sendable {
   }
 
   /// The name in the model's state_dict of a tensor of an adapter file (without PEFT's prefix):
-  /// modules by their names in Transformers 4, base layers without PEFT's wrapper.
+  /// modules by their names in Transformers 4, base layers and saved modules without PEFT's
+  /// wrappers. `nil` for what a saved module has replaced, which no computation reads.
   package static func parameterName(
     ofAdapterTensor name: String, modelType: String
-  ) -> String {
-    let bare = name.replacing(".base_layer.", with: ".")
+  ) -> String? {
+    if name.contains(".original_module.") { return nil }
+    let bare = name.replacing(".base_layer.", with: ".").replacing(".modules_to_save.", with: ".")
     return modelType == "vit" ? ViTBuilder.nameInVersion4(bare) : bare
   }
 
   init(
     graph: Graph, type: String, unreadTensors: Set<String>, adapted: Set<String>? = nil,
-    sequence: SequenceRule? = nil
+    adaptedIfStored: Set<String> = [], sequence: SequenceRule? = nil
   ) {
     self.graph = graph
     self.type = type
     self.unreadTensors = unreadTensors
     self.adapted = adapted
+    self.adaptedIfStored = adaptedIfStored
     self.sequence = sequence
   }
 }

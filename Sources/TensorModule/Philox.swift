@@ -22,6 +22,7 @@ public enum RandomStream: UInt32, Sendable {
   case sampledLabels = 0
   case batches = 1
   case vectors = 2
+  case initialization = 3
 }
 
 /// Random numbers that are a function of `(seed, batch, sample, stream)` and of how many were

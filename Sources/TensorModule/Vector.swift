@@ -8,6 +8,8 @@ import CKernels
 public final class Vector<Scalar: EngineScalar>: @unchecked Sendable {
   public let count: Int
   public let pointer: UnsafeMutablePointer<Scalar>
+  /// What holds the memory, where it is not the vector's own.
+  private let owner: AnyObject?
 
   /// A vector of zeros.
   public init(count: Int) {
@@ -17,6 +19,14 @@ public final class Vector<Scalar: EngineScalar>: @unchecked Sendable {
     let raw = UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: 64)
     raw.initializeMemory(as: UInt8.self, repeating: 0, count: bytes)
     pointer = raw.bindMemory(to: Scalar.self, capacity: max(count, 1))
+    owner = nil
+  }
+
+  /// A vector over memory that `owner` holds, such as a mapped file: to be read only.
+  public init(reading memory: UnsafePointer<Scalar>, count: Int, owner: AnyObject) {
+    self.count = count
+    pointer = UnsafeMutablePointer(mutating: memory)
+    self.owner = owner
   }
 
   public convenience init(_ values: some Collection<Scalar>) {
@@ -24,7 +34,7 @@ public final class Vector<Scalar: EngineScalar>: @unchecked Sendable {
     for (index, value) in values.enumerated() { pointer[index] = value }
   }
 
-  deinit { UnsafeMutableRawPointer(pointer).deallocate() }
+  deinit { if owner == nil { UnsafeMutableRawPointer(pointer).deallocate() } }
 
   public subscript(index: Int) -> Scalar {
     get {

@@ -17,7 +17,9 @@ struct EvalCLI: ParsableCommand {
       missing, 70 a bug of ours, 73 an output cannot be written, 74 an I/O error, 130 interrupted.
       """,
     version: packageVersion,
-    subcommands: [Score.self, Inspect.self, Reference.self, Check.self])
+    subcommands: [
+      Score.self, Inspect.self, Reference.self, Check.self, Pack.self, Init.self,
+    ])
 }
 
 @main

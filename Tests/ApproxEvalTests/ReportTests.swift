@@ -229,7 +229,8 @@ import Testing
     batch: Int, gammas: [(method: String, damping: String?, gamma: Double)]
   ) -> BatchResult {
     BatchResult(
-      checkpoint: description.path, epoch: 3, step: nil, batch: batch, samples: 8, loss: 4,
+      checkpoint: description.path, epoch: 3, step: nil, batch: batch, samples: 8,
+      recomputedSamples: 0, loss: 4,
       gradientNorm: 1, gradientNormRatio: 2, logitGradientNormRatio: 2, gammaBound: 0.5,
       reference: nil, trace: [],
       scores: gammas.map { row in

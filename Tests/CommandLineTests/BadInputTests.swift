@@ -159,6 +159,7 @@ extension CommandLineTests {
 
     @Test(arguments: [
       ["inspect"], ["check"], ["reference", "-o", "/tmp/never-written.safetensors"],
+      ["pack", "-o", "/tmp/never-written.bin"],
     ])
     func everyCommandSaysWhatIsMissing(_ arguments: [String]) throws {
       let result = try Command.run(arguments + ["/nowhere/checkpoint.bin"])

@@ -217,15 +217,26 @@ extension CommandLineTests {
     @Test func inspectTellsEveryParameter() throws {
       let text = try Command.run([
         "inspect", Fixture.path("golden/cnn_small.bin"), "--trainable", "c*.weight",
+        "--threads", "2",
       ])
       #expect(text.status == 0)
       try expectSnapshot(
         text.output.replacingOccurrences(of: Fixture.root.path, with: "FIXTURES"), "inspect")
       let json = try Command.run([
         "inspect", Fixture.path("golden/cnn_small.bin"), "--trainable", "c*.weight", "--json",
+        "--threads", "2",
       ])
       try expectSnapshot(
         json.output.replacingOccurrences(of: Fixture.root.path, with: "FIXTURES"), "inspect-json")
+    }
+
+    /// The batch of --batch-size, not that of the file.
+    @Test func inspectEstimatesForTheBatchThatIsAskedFor() throws {
+      let path = Fixture.path("golden/cnn_small.bin")
+      let result = try Command.run(["inspect", path, "--batch-size", "3"])
+      #expect(result.status == 0, "\(result.error)")
+      #expect(result.output.contains("estimate for a batch of 3:"))
+      #expect(try Command.run(["inspect", path, "--batch-size", "9"]).status == 64)
     }
 
     @Test func checkPassesOnAGoldenCheckpoint() throws {

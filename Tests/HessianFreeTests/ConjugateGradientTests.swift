@@ -317,6 +317,22 @@ private func solve<Scalar>(
     #expect(times == times.sorted() && times.allSatisfy { $0 >= 0 })
   }
 
+  // MARK: - Reorthogonalisation
+
+  @Test func keptResidualsEndTheSolveAfterAsManyStepsAsTheRank() throws {
+    // Eight orders: plain CG repeats converged eigenvalues and needs several times the rank. The
+    // residual can be driven to about eps |A| |x| / |b|, 2e-8 here.
+    let problem = Problem.fading(rank: 60, zeros: 60, orders: 8, seed: 5)
+    let kept = ConjugateGradient(relativeTolerance: 1e-7, maxIterations: 3000)
+    let plain = ConjugateGradient(relativeTolerance: 1e-7, maxIterations: 3000, historyBytes: 0)
+    let result = try solve(problem, Double.self, kept)
+    #expect(result.stop.label == "tolerance", "\(result.stop)")
+    #expect(result.iterations <= 60, "\(result.iterations)")
+    let repeated = try solve(problem, Double.self, plain)
+    #expect(repeated.iterations >= 120, "\(repeated.iterations) \(repeated.stop)")
+    #expect(largestRise(result.trace) <= 1e-9)
+  }
+
   // MARK: - True residuals
 
   @Test func recurrenceThatDriftsIsReplacedByTheTrueResidual() throws {
@@ -332,8 +348,9 @@ private func solve<Scalar>(
       }
     }
     let problem = Problem.spd
+    // Kept residuals would stand between the solve and what the disturbance left in their span.
     let solver = ConjugateGradient(
-      relativeTolerance: 1e-10, maxIterations: 200, residualCheckInterval: 8)
+      relativeTolerance: 1e-10, maxIterations: 200, residualCheckInterval: 8, historyBytes: 0)
     let result = try solver.solve(
       Disturbed(base: problem.dense(Double.self)), rhs: problem.rightHandSide(Double.self),
       workspace: workspace(problem.dimension))

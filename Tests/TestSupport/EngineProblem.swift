@@ -30,9 +30,10 @@ package struct EngineProblem<S: EngineScalar> {
       ])
   }
 
-  package func linearize(threads: Int = 1) -> Linearization<S> {
+  package func linearize(threads: Int = 1, budget: Int = .max) -> Linearization<S> {
     Linearization(
-      program: program, parameters: parameters, inputs: inputs, pool: WorkerPool(threads: threads))
+      program: program, parameters: parameters, inputs: inputs, pool: WorkerPool(threads: threads),
+      budget: budget)
   }
 
   package func output(_ linearization: Linearization<S>) -> OutputState<S> {

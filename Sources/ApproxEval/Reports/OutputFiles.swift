@@ -75,7 +75,13 @@ extension OutputFiles {
     return slash == parts.startIndex ? "/" : String(parts[..<slash])
   }
 
-  private static func makeFolder(_ path: String) throws(CheckpointError) {
+  /// Makes the folder of a file that is about to be written.
+  public static func makeParent(of path: String) throws(CheckpointError) {
+    try makeFolder(folder(of: path))
+  }
+
+  /// Makes a folder and those above it; one that is there stays as it is.
+  public static func makeFolder(_ path: String) throws(CheckpointError) {
     var status = stat()
     if stat(path, &status) == 0 {
       if status.st_mode & S_IFMT != S_IFDIR { throw failure(path, ENOTDIR) }

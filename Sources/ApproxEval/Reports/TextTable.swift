@@ -78,3 +78,28 @@ public func grouped(_ number: Int) -> String {
 public func shortened(_ number: Double, digits: Int = 4) -> String {
   number.isNaN ? "nan" : String(format: "%.\(digits)g", number)
 }
+
+/// `1.5 GB`: three digits, powers of a thousand.
+public func bytes(_ count: Int) -> String {
+  scaled(Double(count), units: ["bytes", "kB", "MB", "GB", "TB"])
+}
+
+/// `35.1 GFLOP`: multiplications and additions.
+public func operations(_ count: Double) -> String {
+  scaled(count, units: ["FLOP", "kFLOP", "MFLOP", "GFLOP", "TFLOP", "PFLOP", "EFLOP"])
+}
+
+private func scaled(_ number: Double, units: [String]) -> String {
+  var (value, unit) = (number, 0)
+  // What would round to 1000 belongs to the next unit.
+  while value >= 999.5 && unit < units.count - 1 { (value, unit) = (value / 1000, unit + 1) }
+  return shortened(value, digits: 3) + " " + units[unit]
+}
+
+/// `2 h 5 min`, `12 min`, `45 s`
+public func duration(_ seconds: Double) -> String {
+  if seconds < 100 { return "\(Int(seconds.rounded(.up))) s" }
+  let minutes = Int((min(seconds, 1e15) / 60).rounded(.up))
+  if minutes < 100 { return "\(minutes) min" }
+  return "\(grouped(minutes / 60)) h \(minutes % 60) min"
+}

@@ -10,7 +10,7 @@ public struct SafetensorsWriter {
   private struct Item {
     var dtype: DType
     var shape: [Int]
-    /// Hands the bytes to its argument, in one piece.
+    /// Hands the bytes to its argument, in order, in one piece or several.
     var emit:
       ((UnsafeRawBufferPointer) throws(CheckpointError) -> Void) throws(CheckpointError)
         -> Void
@@ -60,6 +60,33 @@ extension SafetensorsWriter {
       try tensor.withBytes { bytes throws(CheckpointError) in try sink(bytes) }
     }
   }
+
+  /// Adds numbers that are made when the file is written, a piece at a time, so that memory for
+  /// one piece is enough for a tensor of any size.
+  ///
+  /// - Parameter fill: Writes the elements of the range, counted in row-major order, to where the
+  ///   pointer points. Ranges come in order and begin at multiples of 2^22.
+  public mutating func add(
+    _ name: String, shape: [Int],
+    generating fill: @escaping (_ elements: Range<Int>, UnsafeMutablePointer<Float>) -> Void
+  ) {
+    let count = shape.reduce(1, *)
+    insert(name, .f32, shape, byteCount: count * DType.f32.byteCount) {
+      sink throws(CheckpointError) in
+      let piece = Vector<Float>(count: min(count, Self.generatedPiece))
+      for first in stride(from: 0, to: count, by: Self.generatedPiece) {
+        let elements = first..<min(first + Self.generatedPiece, count)
+        fill(elements, piece.pointer)
+        try sink(
+          UnsafeRawBufferPointer(
+            start: piece.pointer, count: elements.count * DType.f32.byteCount))
+      }
+      withExtendedLifetime(piece) {}
+    }
+  }
+
+  /// 16 MB: large enough for all threads to share, small beside any large tensor.
+  private static var generatedPiece: Int { 1 << 22 }
 
   private mutating func insert(
     _ name: String, _ dtype: DType, _ shape: [Int], byteCount: Int,

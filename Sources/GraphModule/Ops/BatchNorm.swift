@@ -22,6 +22,11 @@ package struct BatchNorm: Operation {
   static let bias = 3
 
   private var size: Int { positions * channels }
+  private var affine: AffineRows {
+    AffineRows(
+      rows: positions, columns: channels, weight: hasAffine ? Self.weight : nil,
+      bias: hasAffine ? Self.bias : nil)
+  }
 
   package var inputSizes: [Int] { [size] }
   package var outputSize: Int { size }
@@ -78,15 +83,7 @@ package struct BatchNorm: Operation {
           tangent + r * rows * channels, by: pass.scratch, output, rows: rows, columns: channels)
         written = true
       }
-      if hasAffine, let weight = pass.parameterTangent(Self.weight, direction: r) {
-        Kernels.multiplyRows(
-          pass.saved, by: weight, output, rows: rows, columns: channels, accumulate: written)
-        written = true
-      }
-      if !written { Kernels.zero(output, count: rows * channels) }
-      if hasAffine, let bias = pass.parameterTangent(Self.bias, direction: r) {
-        Kernels.addToRows(bias, output, rows: rows, columns: channels)
-      }
+      affine.addTangents(pass, direction: r, to: output, isWritten: written)
     }
   }
 
@@ -101,20 +98,13 @@ package struct BatchNorm: Operation {
   package func addGradient<S: EngineScalar>(
     _ pass: CotangentPass<S>, slot: Int, direction: Int, to out: UnsafeMutablePointer<S>
   ) {
-    addAffineGradient(
-      pass.cotangent(direction: direction), xhat: slot == Self.weight ? pass.saved : nil,
-      rows: pass.samples * positions, columns: channels, to: out)
+    affine.addGradient(pass, slot: slot, direction: direction, to: out)
   }
 
   package func addPerSampleGradients<S: EngineScalar>(
     _ pass: CotangentPass<S>, slot: Int, direction: Int, to out: UnsafeMutablePointer<S>,
     stride: Int
   ) {
-    for n in 0..<pass.samples {
-      addAffineGradient(
-        pass.cotangent(direction: direction) + n * size,
-        xhat: slot == Self.weight ? pass.saved + n * size : nil, rows: positions,
-        columns: channels, to: out + n * stride)
-    }
+    affine.addPerSampleGradients(pass, slot: slot, direction: direction, to: out, stride: stride)
   }
 }

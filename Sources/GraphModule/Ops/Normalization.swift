@@ -28,6 +28,11 @@ package struct Normalization: Operation {
 
   private var deviations: Int { layout.items * layout.groups }
   private var rows: Int { size / affineColumns }
+  private var affine: AffineRows {
+    AffineRows(
+      rows: rows, columns: affineColumns, weight: hasWeight ? Self.weight : nil,
+      bias: hasBias ? Self.bias : nil)
+  }
 
   package var inputSizes: [Int] { [size] }
   package var outputSize: Int { size }
@@ -86,15 +91,7 @@ package struct Normalization: Operation {
         }
         written = true
       }
-      if hasWeight, let weight = pass.parameterTangent(Self.weight, direction: r) {
-        Kernels.multiplyRows(
-          pass.saved, by: weight, output, rows: rows, columns: affineColumns, accumulate: written)
-        written = true
-      }
-      if !written { Kernels.zero(output, count: count) }
-      if hasBias, let bias = pass.parameterTangent(Self.bias, direction: r) {
-        Kernels.addToRows(bias, output, rows: rows, columns: affineColumns)
-      }
+      affine.addTangents(pass, direction: r, to: output, isWritten: written)
     }
   }
 
@@ -118,34 +115,13 @@ package struct Normalization: Operation {
   package func addGradient<S: EngineScalar>(
     _ pass: CotangentPass<S>, slot: Int, direction: Int, to out: UnsafeMutablePointer<S>
   ) {
-    addAffineGradient(
-      pass.cotangent(direction: direction), xhat: slot == Self.weight ? pass.saved : nil,
-      rows: pass.samples * rows, columns: affineColumns, to: out)
+    affine.addGradient(pass, slot: slot, direction: direction, to: out)
   }
 
   package func addPerSampleGradients<S: EngineScalar>(
     _ pass: CotangentPass<S>, slot: Int, direction: Int, to out: UnsafeMutablePointer<S>,
     stride: Int
   ) {
-    for n in 0..<pass.samples {
-      addAffineGradient(
-        pass.cotangent(direction: direction) + n * size,
-        xhat: slot == Self.weight ? pass.saved + n * size : nil, rows: rows,
-        columns: affineColumns, to: out + n * stride)
-    }
-  }
-}
-
-/// Gradient of `y = weight * xhat + bias` over rows: of the weight with `xhat`, of the bias
-/// without.
-func addAffineGradient<S: EngineScalar>(
-  _ cotangent: UnsafePointer<S>, xhat: UnsafeMutablePointer<S>?, rows: Int, columns: Int,
-  to out: UnsafeMutablePointer<S>
-) {
-  if let xhat {
-    Kernels.sumProductRows(
-      cotangent, xhat, rows: rows, columns: columns, out, accumulate: true)
-  } else {
-    Kernels.sumRows(cotangent, rows: rows, columns: columns, out, accumulate: true)
+    affine.addPerSampleGradients(pass, slot: slot, direction: direction, to: out, stride: stride)
   }
 }

@@ -6,7 +6,7 @@ import Foundation
 struct LowRankAdapter: Sendable {
   enum Bias: String, Sendable {
     case none
-    /// Every parameter with `bias` in its name, as PEFT has it.
+    /// Every parameter named `bias`; in older versions of PEFT, every one with `bias` in its name.
     case all
     /// The biases of the modules that are changed.
     case adapted = "lora_only"
@@ -22,6 +22,8 @@ struct LowRankAdapter: Sendable {
   private let targets: Targets
   private let excluded: Targets?
   private let layers: Set<Int>?
+  /// Where the number of a layer is in a module's name; empty: behind the name of any list.
+  private let layerPatterns: [NamePattern]
 
   /// Which modules a setting names.
   enum Targets: Sendable {
@@ -73,6 +75,7 @@ struct LowRankAdapter: Sendable {
     } else {
       layers = nil
     }
+    layerPatterns = try LowRankAdapter.layerPatterns(config["layers_pattern"])
   }
 
   /// Rank and scale for a module, `nil` if the adapter leaves it alone.
@@ -88,15 +91,18 @@ struct LowRankAdapter: Sendable {
 
   private func isTarget(_ module: String, isHead: Bool) -> Bool {
     if let excluded, excluded.matches(module) { return false }
-    if modulesToSave.contains(where: { module.split(separator: ".").contains(Substring($0)) }) {
-      return false
-    }
+    // A saved module and what is inside it are not changed.
+    if modulesToSave.contains(where: { ".\(module).".contains(".\($0).") }) { return false }
     if case .allLinear = targets, isHead { return false }
     guard targets.matches(module) else { return false }
     guard let layers else { return true }
-    // PEFT takes the number behind the name of a list of layers.
-    let numbers = module.split(separator: ".").compactMap { Int($0) }
-    return numbers.first.map(layers.contains) ?? false
+    let number: Int?
+    if layerPatterns.isEmpty {
+      number = module.split(separator: ".").lazy.compactMap { Int($0) }.first
+    } else {
+      number = layerPatterns.lazy.compactMap { $0.number(behind: module) }.first
+    }
+    return number.map(layers.contains) ?? false
   }
 
   /// Whether a whole module is trained and saved with the adapter.
@@ -118,8 +124,23 @@ struct LowRankAdapter: Sendable {
       let names = try value.strings()
       return names.isEmpty ? nil : .names(names)
     }
-    if text == "all-linear" { return .allLinear }
+    if text.lowercased() == "all-linear" { return .allLinear }
     return .pattern(try NamePattern(text, at: value))
+  }
+
+  private static func layerPatterns(
+    _ value: JSONValue
+  ) throws(CheckpointError) -> [NamePattern] {
+    guard value.exists else { return [] }
+    var texts: [String] = []
+    if case .string(let text) = try value.content() {
+      texts = text.isEmpty ? [] : [text]
+    } else {
+      texts = try value.strings()
+    }
+    var result: [NamePattern] = []
+    for text in texts { result.append(try NamePattern(text, at: value)) }
+    return result
   }
 
   private static func patterns<Number>(
@@ -173,36 +194,39 @@ func requireUnset(_ value: JSONValue) throws(CheckpointError) {
   }
 }
 
-/// A regular expression over module names, as Python's `re` would apply it.
+/// A regular expression over module names, as PEFT applies it with Python's `re`.
 struct NamePattern: Sendable {
-  private let expression: NSRegularExpression
+  private let whole: NSRegularExpression
+  private let end: NSRegularExpression
+  private let list: NSRegularExpression
 
   init(_ text: String, at place: JSONValue) throws(CheckpointError) {
     do {
-      expression = try NSRegularExpression(pattern: text)
+      // On its own first: what surrounds it must not make it valid.
+      _ = try NSRegularExpression(pattern: text)
+      whole = try NSRegularExpression(pattern: "^(?:\(text))$")
+      end = try NSRegularExpression(pattern: "^(.*\\.)?(\(text))$")
+      list = try NSRegularExpression(pattern: "^(?:.*?\\.)?(?:\(text))\\.(?<number>[0-9]+)\\.")
     } catch {
       throw place.wrong("a regular expression")
     }
   }
 
   /// `re.fullmatch`
-  func matches(_ name: String) -> Bool { wholeMatch(name) }
+  func matches(_ name: String) -> Bool { match(whole, name) != nil }
 
-  /// PEFT's `(.*\.)?(key)$` from the start: the whole name, or its end after a dot.
-  func matchesEnd(of name: String) -> Bool {
-    if wholeMatch(name) { return true }
-    return name.indices.contains { index in
-      name[index] == "." && wholeMatch(String(name[name.index(after: index)...]))
-    }
+  /// The whole name, or its end after a dot. A `^` in the pattern is the start of the name.
+  func matchesEnd(of name: String) -> Bool { match(end, name) != nil }
+
+  /// The first number that follows the pattern in a name, as in `layer.3.`.
+  func number(behind name: String) -> Int? {
+    guard let found = match(list, name),
+      let range = Range(found.range(withName: "number"), in: name)
+    else { return nil }
+    return Int(name[range])
   }
 
-  private func wholeMatch(_ name: String) -> Bool {
-    let range = NSRange(name.startIndex..., in: name)
-    // The longest alternative need not come first: ask for a match that ends at the end.
-    guard
-      let anchored = try? NSRegularExpression(
-        pattern: "^(?:" + expression.pattern + ")$", options: expression.options)
-    else { return false }
-    return anchored.firstMatch(in: name, range: range) != nil
+  private func match(_ expression: NSRegularExpression, _ name: String) -> NSTextCheckingResult? {
+    expression.firstMatch(in: name, range: NSRange(name.startIndex..., in: name))
   }
 }

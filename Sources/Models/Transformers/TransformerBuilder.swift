@@ -20,6 +20,8 @@ struct TransformerBuilder {
   let otherNames: @Sendable (String) -> [String]
   /// Parameters that the adapter brings or trains.
   private(set) var adapted: Set<String> = []
+  /// Parameters that the adapter trains if it brings them.
+  private(set) var adaptedIfStored: Set<String> = []
   /// Modules that the adapter changes, to notice one that changes nothing.
   private(set) var changedModules = 0
 
@@ -40,7 +42,12 @@ struct TransformerBuilder {
     let name = suffix.isEmpty ? module : module + "." + suffix
     if case .lowRank(let adapter)? = adapter {
       let savesModule = ([module] + otherNames(module)).contains(where: adapter.saves)
-      if savesModule || (adapter.bias == .all && name.contains("bias")) { adapted.insert(name) }
+      if savesModule || (adapter.bias == .all && name.hasSuffix(".bias")) {
+        adapted.insert(name)
+      } else if adapter.bias == .all && name.contains("bias") {
+        // T5's relative_attention_bias.weight: PEFT used to train and save it, and no longer does.
+        adaptedIfStored.insert(name)
+      }
     }
     return try declare(name, shape: shape, storage: storage)
   }
@@ -161,7 +168,8 @@ struct TransformerBuilder {
     }
     return Model(
       graph: graph.finish(output: output.id, shape: shape), type: type,
-      unreadTensors: unreadTensors, adapted: adapter == nil ? nil : adapted, sequence: sequence)
+      unreadTensors: unreadTensors, adapted: adapter == nil ? nil : adapted,
+      adaptedIfStored: adaptedIfStored, sequence: sequence)
   }
 }
 

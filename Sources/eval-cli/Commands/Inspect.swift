@@ -7,7 +7,8 @@ struct Inspect: ParsableCommand {
     abstract: "Shows what a checkpoint holds.",
     discussion: """
       Model, loss, layers, every parameter with shape, element type and whether it is trainable, \
-      the batch and the directions that the file carries. Reads no numbers.
+      the batch and the directions that the file carries, and an estimate of what one product with \
+      the Fisher matrix of a batch takes. Reads no numbers.
 
       Example: eval-cli inspect checkpoint.bin --json
       """)
@@ -17,12 +18,24 @@ struct Inspect: ParsableCommand {
 
   @OptionGroup(title: "Data") var data: DataOptions
 
+  @Option(
+    parsing: .unconditional,
+    help: .init(
+      "Samples per batch, for the estimate. (default: as in score)", valueName: "n"))
+  var batchSize: Int?
+
+  @OptionGroup(title: "Computation") var engine: EngineOptions
+
   @Flag(help: "Print JSON.")
   var json = false
 
   func run() throws {
     var options = EvaluationOptions()
     data.apply(to: &options)
+    if let batchSize {
+      options.batchSize = try OptionValues.positive(batchSize, "--batch-size")
+    }
+    try engine.apply(to: &options)
     let inspection = try Inspection(checkpoint: checkpoint, options: options)
     try Console.print(json ? inspection.json.document : Self.text(inspection))
   }
@@ -30,7 +43,7 @@ struct Inspect: ParsableCommand {
   private static func text(_ it: Inspection) -> String {
     [
       it.description.path + "\n" + wrapped(parts: heading(it)) + "\n" + batch(it), layers(it),
-      parameters(it), updates(it),
+      parameters(it), updates(it), resources(it),
     ].compactMap { $0 }.joined(separator: "\n")
   }
 
@@ -88,5 +101,22 @@ struct Inspect: ParsableCommand {
     return wrapped(
       "updates: " + it.updates.map { "\($0.name) (\($0.tensors) tensors)" }.joined(separator: ", ")
     ) + "\n"
+  }
+
+  private static func resources(_ it: Inspection) -> String? {
+    guard let needs = it.resources else { return nil }
+    let memory = needs.memory
+    let parts = [
+      ("parameters", memory.parameters), ("batch", memory.batch),
+      ("forward values", memory.forward), ("tangents and cotangents", memory.arenas),
+      ("directions", memory.vectors),
+    ]
+    return wrapped(
+      parts: [
+        "estimate for a batch of \(grouped(needs.samples)): forward pass "
+          + operations(Double(needs.forwardOperations)) + " a sample",
+        "Fisher-vector product \(operations(needs.productOperations)) in \(bytes(memory.total))",
+      ]) + "\n"
+      + wrapped(parts: parts.map { "\($0.0) \(bytes($0.1))" }, indent: "  ") + "\n"
   }
 }

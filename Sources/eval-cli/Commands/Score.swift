@@ -57,6 +57,7 @@ struct Score: ParsableCommand {
       ? RunRecord(
         command: CommandLine.arguments, options: options, checkpoints: checkpoints, start: start)
       : nil
+    if !log.quiet { try Self.announce(evaluation, checkpoints) }
     let progress = Progress(total: total, isQuiet: log.quiet || log.verbose)
     defer { progress.finish() }
     var entries: [Report.Entry] = []
@@ -99,6 +100,26 @@ struct Score: ParsableCommand {
     return options
   }
 
+  /// A line on what lies ahead, if it is more than a minute.
+  private static func announce(_ evaluation: Evaluation, _ checkpoints: [String]) throws {
+    var total = 0.0
+    var memory = 0
+    for path in checkpoints {
+      let needs = try evaluation.resources(checkpoint: path)
+      total += needs.batchOperations * Double(try evaluation.batchCount(checkpoint: path))
+      memory = max(memory, needs.memory.total)
+    }
+    // Less than a minute even at 1 GFLOP/s: nothing to measure.
+    if total < 60 * 1e9 { return }
+    let rate = evaluation.measuredRate()
+    if total / rate < 60 { return }
+    Console.log(
+      wrapped(
+        "estimate: at most \(duration(total / rate)), \(operations(total)) at "
+          + "\(operations(rate))/s, if conjugate gradients take all their iterations; a "
+          + "Fisher-vector product needs about \(bytes(memory))"))
+  }
+
   private static func line(_ result: BatchResult) -> String {
     var text =
       "\(result.checkpoint), batch \(result.batch): loss \(shortened(result.loss)), gradient "
@@ -107,6 +128,11 @@ struct Score: ParsableCommand {
       text += ", reference gamma \(shortened(reference.gamma)), "
       if let iterations = reference.iterations { text += "\(iterations) iterations, " }
       text += "residual \(shortened(reference.residual, digits: 2)) (\(reference.stop))"
+    }
+    if result.recomputedSamples > 0 {
+      text +=
+        ", forward values of \(result.recomputedSamples) of \(result.samples) samples "
+        + "recomputed in every pass (--memory)"
     }
     return text + ", \(shortened(result.seconds, digits: 3)) s"
   }

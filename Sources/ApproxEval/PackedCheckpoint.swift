@@ -1,0 +1,159 @@
+import Checkpoints
+import Curvature
+import Foundation
+import TensorModule
+
+/// A model, its adapter and one batch, ready to be written as one checkpoint.bin.
+///
+/// Only tensors that the model reads go into the file, as they are stored, under the names by
+/// which the model knows them. Scoring the file gives the numbers that scoring its sources with
+/// the same samples gives, bit for bit. One case agrees to rounding only: where the drawn samples
+/// score fewer label positions of a sequence than the whole data, less is computed.
+public struct PackedCheckpoint {
+  public let description: CheckpointDescription
+  /// Samples of the batch, `nil` without one.
+  public let samples: Int?
+  /// Names of the updates that the source carries and the file keeps.
+  public let updates: [String]
+  private let writer: SafetensorsWriter
+
+  /// Opens the sources and checks them; numbers are read when the file is written.
+  ///
+  /// - Parameter options: Adapter, data file, batch size, seed and trainable patterns count here.
+  ///   With a batch size the samples are those of the first batch that an evaluation would draw;
+  ///   without, all samples in their order.
+  public init(
+    checkpoint path: String, options: EvaluationOptions = EvaluationOptions()
+  ) throws(EvaluationError) {
+    self = try evaluating {
+      try PackedCheckpoint(LoadedCheckpoint(path: path, options: options), options)
+    }
+  }
+
+  private init(_ checkpoint: LoadedCheckpoint, _ options: EvaluationOptions) throws {
+    let source = checkpoint.source
+    var writer = SafetensorsWriter(metadata: try Self.metadata(checkpoint, options))
+    for spec in checkpoint.program.graph.parameters {
+      writer.add("params." + spec.name, try source.parameter(spec.name))
+    }
+    if let data = checkpoint.data {
+      let reader = try BatchReader(
+        data, graph: checkpoint.program.graph, loss: checkpoint.loss,
+        sequence: checkpoint.model.sequence)
+      let chosen = try Self.samples(data, options)
+      try reader.checkRanges(chosen ?? Array(0..<data.count))
+      Self.add(reader, chosen, to: &writer)
+      samples = chosen?.count ?? data.count
+    } else if options.batchSize != nil {
+      throw EvaluationError.missingBatch(checkpoint: source.path)
+    } else {
+      samples = nil
+    }
+    // A direction has an entry for each trainable parameter: with others it is another direction.
+    let kept = options.trainable.isEmpty ? source.updates : []
+    for update in kept {
+      for (name, tensor) in update.tensors {
+        writer.add("updates.\(update.name).\(name)", tensor)
+      }
+    }
+    updates = kept.map(\.name)
+    description = checkpoint.description
+    self.writer = writer
+  }
+
+  /// Writes the file, tensor by tensor: no second copy of the weights comes into memory.
+  public func write(to path: String) throws(CheckpointError) { try writer.write(to: path) }
+
+  // MARK: - Pieces
+
+  private static func metadata(
+    _ checkpoint: LoadedCheckpoint, _ options: EvaluationOptions
+  ) throws(CheckpointError) -> [String: String] {
+    let source = checkpoint.source
+    var metadata = [
+      "format": CheckpointFile.format, "model": try source.modelDescription().text,
+      "loss": source.loss,
+    ]
+    let patterns =
+      options.trainable.isEmpty ? source.trainable?.map(\.pattern) : options.trainable
+    if let patterns { metadata["trainable"] = JSONContent.array(patterns.map { .string($0) }).text }
+    if let epoch = source.epoch { metadata["epoch"] = String(epoch) }
+    if let step = source.step { metadata["step"] = String(step) }
+    return metadata
+  }
+
+  /// The drawn samples, `nil` for all of them in their order.
+  private static func samples(
+    _ data: DataFile, _ options: EvaluationOptions
+  ) throws(EvaluationError) -> [Int]? {
+    guard let size = options.batchSize else { return nil }
+    if size > data.count {
+      throw .batchTooLarge(requested: size, available: data.count, file: data.path)
+    }
+    return sampleWithoutReplacement(count: size, from: data.count, seed: options.seed, batch: 0)
+  }
+
+  private static func add(
+    _ reader: BatchReader, _ samples: [Int]?, to writer: inout SafetensorsWriter
+  ) {
+    let data = reader.data
+    for (name, tensor) in reader.inputs {
+      writer.add("batch." + name, tensor.rows(samples, of: data.count))
+    }
+    writer.add("batch.labels", data.labels.rows(samples, of: data.count))
+    if let sampled = data.sampledLabels {
+      writer.add(
+        "batch.sampled_labels", sampled.rows(samples, of: data.count, draws: reader.storedDraws))
+    }
+  }
+}
+
+extension StoredTensor {
+  /// The tensor with only these samples, in this order; all of them are the tensor itself.
+  ///
+  /// - Parameter draws: The dimension before the samples, if there is one.
+  fileprivate func rows(_ samples: [Int]?, of count: Int, draws: Int? = nil) -> StoredTensor {
+    guard let samples else { return self }
+    let row = byteCount / ((draws ?? 1) * count)
+    var shape = shape
+    shape[draws == nil ? 0 : 1] = samples.count
+    return StoredTensor(
+      name: name, dtype: dtype, shape: shape, file: file,
+      owner: GatheredRows(
+        source: self,
+        ranges: (0..<(draws ?? 1)).flatMap { draw in
+          samples.map { (draw * count + $0) * row..<(draw * count + $0 + 1) * row }
+        }))
+  }
+}
+
+/// Some of the bytes of a tensor, one range after the other, copied when they are first asked for.
+private final class GatheredRows: ByteOwner, @unchecked Sendable {
+  private let source: StoredTensor
+  private let ranges: [Range<Int>]
+  private let lock = NSLock()
+  private var bytes: OwnedBytes?
+
+  init(source: StoredTensor, ranges: [Range<Int>]) {
+    self.source = source
+    self.ranges = ranges
+  }
+
+  func load() throws(CheckpointError) -> UnsafeRawBufferPointer {
+    lock.lock()
+    defer { lock.unlock() }
+    if let bytes { return bytes.load() }
+    let made = try source.withBytes { all throws(CheckpointError) in
+      OwnedBytes(count: ranges.reduce(0) { $0 + $1.count }) { target in
+        var end = 0
+        for range in ranges {
+          UnsafeMutableRawBufferPointer(rebasing: target[end..<end + range.count]).copyMemory(
+            from: UnsafeRawBufferPointer(rebasing: all[range]))
+          end += range.count
+        }
+      }
+    }
+    bytes = made
+    return made.load()
+  }
+}

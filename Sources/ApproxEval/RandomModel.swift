@@ -1,0 +1,225 @@
+import Checkpoints
+import Foundation
+import GraphModule
+import Models
+import TensorModule
+
+/// A ViT or T5 model of a given config.json with random weights, and on wish an adapter: folders
+/// as Transformers and PEFT write them, to try a run of full size without a download.
+///
+/// Scales are those of the two libraries (`WeightStart`). Equal seeds give equal tensors: each is
+/// a function of the seed and its own name.
+public struct RandomModel {
+  /// What is put on the model.
+  public enum Adapter: Sendable, Equatable {
+    case lowRank(LowRank)
+    /// Prompt tuning with so many virtual tokens.
+    case prompt(tokens: Int)
+  }
+
+  public struct LowRank: Sendable, Equatable {
+    public var rank: Int
+    public var alpha: Double
+    /// Names of linear layers, whole or the end after a dot; `nil`: query and value.
+    public var targets: [String]?
+    public var bias: Bias
+
+    public init(rank: Int = 8, alpha: Double = 8, targets: [String]? = nil, bias: Bias = .none) {
+      (self.rank, self.alpha, self.targets, self.bias) = (rank, alpha, targets, bias)
+    }
+  }
+
+  /// Which biases an adapter trains, in PEFT's words.
+  public enum Bias: String, Sendable, CaseIterable {
+    case none
+    case all
+    /// Those of the adapted layers.
+    case adapted = "lora_only"
+  }
+
+  /// What PEFT calls task_type; with prompt tuning it decides how labels are padded.
+  public enum Task: String, Sendable, CaseIterable {
+    case causalLM = "CAUSAL_LM"
+    case sequenceToSequence = "SEQ_2_SEQ_LM"
+  }
+
+  /// vit or t5.
+  public let type: String
+  /// Of the model without the adapter.
+  public let baseParameters: Int
+  /// What an evaluation would train: the adapter's parameters and the biases it names.
+  public let trainableParameters: Int
+  public let allParameters: Int
+  /// Linear layers of the model, by name: what LoRA can change.
+  public let linearLayers: [String]
+
+  private let configuration: MappedFile
+  private let config: JSONValue
+  private let base: [ParameterSpec]
+  private let adapterConfig: JSONContent?
+  /// By the name in the adapter's file.
+  private let adapterTensors: [(name: String, spec: ParameterSpec)]
+  private let seed: UInt64
+  private let pool: WorkerPool
+
+  /// Reads a config.json, or that of a folder; makes no number yet.
+  ///
+  /// - Parameter task: `nil`: SEQ_2_SEQ_LM for T5, nothing for ViT.
+  public init(
+    config path: String, adapter: Adapter? = nil, task: Task? = nil,
+    seed: UInt64 = EvaluationOptions().seed, threads: Int = EvaluationOptions().threads
+  ) throws(CheckpointError) {
+    configuration = try Self.open(path)
+    config = try JSONValue(
+      parsing: String(decoding: configuration.bytes, as: UTF8.self), name: "config",
+      file: configuration.path)
+    type = try config["model_type"].string()
+    let model = try Model(type: type, config: config, adapter: nil, data: nil)
+    base = model.graph.parameters
+    baseParameters = base.reduce(0) { $0 + $1.count }
+    // Not a head that is tied to an embedding: it has no weight of its own.
+    linearLayers = model.graph.nodes.filter { [base] node in
+      node.operation is Linear && base[node.parameters[0].index].name == node.name + ".weight"
+    }.map(\.name)
+    self.seed = seed
+    pool = WorkerPool(threads: threads)
+    guard let adapter else {
+      (adapterConfig, adapterTensors) = (nil, [])
+      (trainableParameters, allParameters) = (baseParameters, baseParameters)
+      return
+    }
+    let content = try Self.configuration(adapter, task: task, type: type, config)
+    adapterConfig = content
+    let adapted = try Model(
+      type: type, config: config,
+      adapter: JSONValue(content, name: "adapter_config", file: configuration.path), data: nil)
+    let trained = adapted.graph.parameters.filter { adapted.adapted!.contains($0.name) }
+    trainableParameters = trained.reduce(0) { $0 + $1.count }
+    allParameters = adapted.graph.parameters.reduce(0) { $0 + $1.count }
+    adapterTensors = Self.fileNames(trained)
+  }
+
+  /// Writes config.json and model.safetensors.
+  public func writeModel(to folder: String) throws(CheckpointError) {
+    try copyConfiguration(to: folder)
+    var writer = SafetensorsWriter(metadata: ["format": "pt"])
+    for spec in base { add(spec, as: spec.name, to: &writer) }
+    try writer.write(to: Self.path("model.safetensors", in: folder))
+  }
+
+  /// Writes adapter_config.json and adapter_model.safetensors.
+  ///
+  /// - Precondition: There is an adapter.
+  public func writeAdapter(to folder: String) throws(CheckpointError) {
+    guard let adapterConfig else { preconditionFailure("RandomModel: there is no adapter") }
+    var files = OutputFiles()
+    files.add(Self.path("adapter_config.json", in: folder), adapterConfig.text + "\n")
+    try files.write()
+    var writer = SafetensorsWriter(metadata: ["format": "pt"])
+    for (name, spec) in adapterTensors { add(spec, as: name, to: &writer) }
+    try writer.write(to: Self.path("adapter_model.safetensors", in: folder))
+  }
+
+  /// The file with weights that is in the folder already, if one is.
+  public static func weights(in folder: String) -> String? {
+    [
+      "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
+      "pytorch_model.bin.index.json", "adapter_model.safetensors", "adapter_model.bin",
+    ].first { FileManager.default.fileExists(atPath: path($0, in: folder)) }
+  }
+}
+
+// MARK: - Files
+
+extension RandomModel {
+  private static func open(_ path: String) throws(CheckpointError) -> MappedFile {
+    var isFolder: ObjCBool = false
+    let exists = FileManager.default.fileExists(atPath: path, isDirectory: &isFolder)
+    return try MappedFile(
+      path: exists && isFolder.boolValue ? Self.path("config.json", in: path) : path)
+  }
+
+  private static func path(_ name: String, in folder: String) -> String {
+    folder.hasSuffix("/") ? folder + name : folder + "/" + name
+  }
+
+  /// Byte by byte.
+  private func copyConfiguration(to folder: String) throws(CheckpointError) {
+    var files = OutputFiles()
+    files.add(
+      Self.path("config.json", in: folder), String(decoding: configuration.bytes, as: UTF8.self))
+    try files.write()
+  }
+
+  private func add(_ spec: ParameterSpec, as name: String, to writer: inout SafetensorsWriter) {
+    let start = WeightStart(spec, type: type, config)
+    let random = NamedRandom(seed: seed, name: spec.name)
+    writer.add(name, shape: spec.shape) { elements, target in
+      let block = 1 << 16
+      pool.run((elements.count + block - 1) / block) { task, _ in
+        let first = elements.lowerBound + task * block
+        start.fill(
+          first..<min(first + block, elements.upperBound), random, into: target + task * block)
+      }
+    }
+  }
+}
+
+// MARK: - Adapters
+
+extension RandomModel {
+  private static func configuration(
+    _ adapter: Adapter, task: Task?, type: String, _ config: JSONValue
+  ) throws(CheckpointError) -> JSONContent {
+    let task = task ?? (type == "t5" ? .sequenceToSequence : nil)
+    var members: [String: JSONContent] = [
+      "auto_mapping": .null, "base_model_name_or_path": .null, "inference_mode": .bool(true),
+      "revision": .null, "task_type": task.map { .string($0.rawValue) } ?? .null,
+    ]
+    switch adapter {
+    case .lowRank(let change):
+      let targets = change.targets ?? (type == "t5" ? ["q", "v"] : ["query", "value"])
+      members.merge([
+        "peft_type": .string("LORA"), "r": .integer(change.rank),
+        "lora_alpha": Int(exactly: change.alpha).map { .integer($0) } ?? .real(change.alpha),
+        "target_modules": .array(targets.map { .string($0) }),
+        "bias": .string(change.bias.rawValue), "lora_dropout": .real(0),
+        "fan_in_fan_out": .bool(false), "init_lora_weights": .bool(true),
+        "use_rslora": .bool(false), "rank_pattern": .object([:]), "alpha_pattern": .object([:]),
+        "layers_pattern": .null, "layers_to_transform": .null, "modules_to_save": .null,
+      ]) { $1 }
+    case .prompt(let tokens):
+      members.merge([
+        "peft_type": .string("PROMPT_TUNING"), "num_virtual_tokens": .integer(tokens),
+        "prompt_tuning_init": .string("RANDOM"), "prompt_tuning_init_text": .null,
+        "num_transformer_submodules": .integer(task == .causalLM ? 1 : 2),
+        "num_layers": .integer(try config["num_layers"].integer(default: 6)),
+        "num_attention_heads": .integer(try config["num_heads"].integer(default: 8)),
+        "token_dim": .integer(try config["d_model"].integer(default: 512)),
+        "tokenizer_name_or_path": .null,
+      ]) { $1 }
+    }
+    return .object(members)
+  }
+
+  /// The names under which PEFT saves what an adapter trains. A bias of a layer that LoRA changes
+  /// is that of the wrapped layer; other parameters than biases it does not save.
+  private static func fileNames(
+    _ trained: [ParameterSpec]
+  ) -> [(name: String, spec: ParameterSpec)] {
+    let changed = Set(
+      trained.compactMap { spec in
+        spec.name.hasSuffix(".lora_A.weight") ? String(spec.name.dropLast(14)) : nil
+      })
+    return trained.compactMap { spec in
+      if spec.name == "prompt_embeddings" { return (spec.name, spec) }
+      let prefix = "base_model.model."
+      if spec.name.hasSuffix(".lora_A.weight") || spec.name.hasSuffix(".lora_B.weight") {
+        return (prefix + spec.name, spec)
+      }
+      guard spec.name.hasSuffix(".bias") else { return nil }
+      let module = String(spec.name.dropLast(5))
+      return (prefix + (changed.contains(module) ? module + ".base_layer.bias" : spec.name), spec)
+    }
+  }
+}

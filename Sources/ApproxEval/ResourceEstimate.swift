@@ -1,0 +1,115 @@
+import Curvature
+import Foundation
+import GraphModule
+import TensorModule
+
+/// What scoring one batch will take, estimated from shapes before any number is read.
+public struct ResourceEstimate: Sendable, Equatable {
+  /// Bytes while a Fisher-vector product of conjugate gradients runs; all forward values kept.
+  public struct Memory: Sendable, Equatable {
+    /// In the engine's precision.
+    public var parameters: Int
+    public var batch: Int
+    /// Values of the forward pass that derivatives read again.
+    public var forward: Int
+    /// Tangents, cotangents and gathered gradients.
+    public var arenas: Int
+    /// Vectors of length P: the gradient and the five of conjugate gradients.
+    public var vectors: Int
+
+    public var total: Int { parameters + batch + forward + arenas + vectors }
+  }
+
+  /// Samples of the batch.
+  public var samples: Int
+  /// Multiplications and additions of the forward pass of one sample.
+  public var forwardOperations: Int
+  /// The same of one Fisher-vector product of the batch.
+  public var productOperations: Double
+  /// The same of the whole batch if conjugate gradients use all their iterations; a dense
+  /// reference is not counted.
+  public var batchOperations: Double
+  public var memory: Memory
+
+  /// Vectors of length P in a solve: x and the workspace of `ConjugateGradient`, the gradient.
+  private static let solverVectors = 6
+
+  init(_ checkpoint: LoadedCheckpoint, samples: Int, options: EvaluationOptions) {
+    let program = checkpoint.program
+    let needs = ProductNeeds(program, samples: samples, threads: options.threads)
+    let scalar = options.precision == .float32 ? 4 : 8
+    self.samples = samples
+    forwardOperations = program.operationCount
+    productOperations = needs.operations
+    let inputBytes = program.graph.inputs.reduce(0) { sum, spec in
+      sum + spec.shape.reduce(1, *) * (spec.kind == .real ? scalar : 4)
+    }
+    memory = Memory(
+      parameters: program.graph.parameters.reduce(0) { $0 + $1.count } * scalar,
+      batch: samples * inputBytes,
+      forward: needs.forward.scalars * scalar + needs.forward.doubles * 8,
+      arenas: (needs.arenas + needs.accumulators) * scalar,
+      vectors: Self.solverVectors * program.parameterCount * scalar)
+    let counts = ProductCounts(program, samples: samples)
+    let direct = options.methods.filter { [.sgd, .ef, .ief, .sf].contains($0) }
+    let solved = options.methods.count { $0 == .ng || $0 == .gn } * options.dampings.count
+    let solves = solved + (options.reference == .cg ? 1 : 0)
+    let updates =
+      counts.batch(
+        methods: direct, dampings: options.dampings.count,
+        draws: options.monteCarloSamples ?? 1) ?? 0
+    batchOperations = updates + Double(solves * options.cgIterations) * productOperations
+  }
+
+  /// Seconds for so many batches at a rate in operations per second.
+  public func seconds(batches: Int, rate: Double) -> Double {
+    batchOperations * Double(batches) / rate
+  }
+}
+
+extension Evaluation {
+  /// What one batch of a checkpoint will take; no number is read.
+  ///
+  /// - Throws: `missingBatch`, and whatever is wrong with the headers.
+  public func resources(checkpoint path: String) throws(EvaluationError) -> ResourceEstimate {
+    try evaluating {
+      let checkpoint = try LoadedCheckpoint(path: path, options: options)
+      return ResourceEstimate(
+        checkpoint, samples: try source(checkpoint).samples(0).count, options: options)
+    }
+  }
+
+  /// Operations per second that the engine may be expected to reach here, from a few matrix
+  /// products; takes a fraction of a second.
+  public func measuredRate() -> Double {
+    switch options.precision {
+    case .float32: measuredRate(Float.self)
+    case .float64: measuredRate(Double.self)
+    }
+  }
+
+  private func measuredRate<S: EngineScalar>(_: S.Type) -> Double {
+    let n = 512
+    let pool = WorkerPool(threads: options.threads)
+    let operands = (0..<options.threads).map { _ in Vector<S>(count: 3 * n * n) }
+    func multiply(_ times: Int) {
+      pool.run(options.threads) { task, _ in
+        let a = operands[task].pointer
+        for _ in 0..<times {
+          BLAS.gemm(
+            m: n, n: n, k: n, UnsafePointer(a), lda: n, UnsafePointer(a + n * n), ldb: n,
+            a + 2 * n * n, ldc: n)
+        }
+      }
+    }
+    multiply(1)
+    let times = 8
+    let time = ContinuousClock().measure { multiply(times) }
+    let seconds =
+      Double(time.components.seconds) + Double(time.components.attoseconds) * 1e-18
+    let products = Double(2 * n * n * n * times * options.threads) / seconds
+    // Benchmarks/results: a Fisher-vector product takes 1.3 to 1.6 times as long as its matrix
+    // products alone.
+    return 0.65 * products
+  }
+}

@@ -1,0 +1,81 @@
+import ApproxEval
+import ArgumentParser
+import Foundation
+
+/// One self-contained file.
+struct Pack: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Writes one self-contained checkpoint.bin from a model, an adapter and a batch.",
+    discussion: """
+      The file holds what the model reads and nothing else, element types as they are. Scoring it \
+      gives the same numbers as scoring the sources with the same samples.
+
+      Example: eval-cli pack t5-base/ --adapter lora/ --data sst2.npz --batch-size 160 -o sst2.bin
+      """)
+
+  @Argument(
+    help: "A Hugging Face model folder, or a checkpoint.bin.", completion: .file())
+  var checkpoint: String
+
+  @Option(
+    name: .shortAndLong, help: .init("Where to write the checkpoint.", valueName: "file"),
+    completion: .file())
+  var output: String
+
+  @Option(
+    help: .init(
+      "PEFT adapter (LoRA or prompt tuning) on a Hugging Face model folder.", valueName: "folder"),
+    completion: .directory)
+  var adapter: String?
+
+  @Option(
+    help: .init(
+      "Trainable parameters by name, * and ? allowed; repeatable. (default: as the source says)",
+      valueName: "glob"))
+  var trainable: [String] = []
+
+  @Option(
+    help: .init(
+      "Take the batch from this .npz or safetensors file. (default: the checkpoint's own)",
+      valueName: "file"), completion: .file())
+  var data: String?
+
+  @Option(
+    parsing: .unconditional,
+    help: .init(
+      "Draw so many samples, those of score's first batch. (default: all samples, in order)",
+      valueName: "n"))
+  var batchSize: Int?
+
+  @Option(parsing: .unconditional, help: .init("Key of the draw.", valueName: "number"))
+  var seed: UInt64 = EvaluationOptions().seed
+
+  func run() throws {
+    var options = EvaluationOptions()
+    options.adapter = adapter
+    options.trainable = trainable
+    options.dataFile = data
+    if let batchSize {
+      options.batchSize = try OptionValues.positive(batchSize, "--batch-size")
+    }
+    options.seed = seed
+    try OutputFiles.requireWritable(file: output)
+    let packed = try PackedCheckpoint(checkpoint: checkpoint, options: options)
+    try OutputFiles.makeParent(of: output)
+    try packed.write(to: output)
+    try Console.print(text(packed))
+  }
+
+  private func text(_ packed: PackedCheckpoint) -> String {
+    let about = packed.description
+    var parts = [
+      about.model, "loss \(about.loss)",
+      "\(grouped(about.trainableParameters)) of \(grouped(about.allParameters)) parameters "
+        + "trainable",
+      packed.samples.map { "\(grouped($0)) sample\($0 == 1 ? "" : "s")" }
+        ?? "no batch: score needs --data",
+    ]
+    if !packed.updates.isEmpty { parts.append("updates " + packed.updates.joined(separator: " ")) }
+    return "written: \(output)\n" + wrapped(parts: parts) + "\n"
+  }
+}

@@ -1,0 +1,167 @@
+import Checkpoints
+import Foundation
+import TensorModule
+import TestSupport
+import Testing
+import Updates
+
+@testable import ApproxEval
+@testable import Curvature
+
+/// Hugging Face models and PEFT adapters against values that plain autograd in double precision
+/// gives for them (fixtures/make_hf_cases.py).
+@Suite(.serialized)
+struct HuggingFaceTests {
+  static let cases: [String] = {
+    let files = try? FileManager.default.contentsOfDirectory(atPath: fixture("hf_double"))
+    return (files ?? []).sorted()
+  }()
+  /// Every kind of block and adapter once.
+  private static let few = [
+    "vit_full", "vit_patterns", "vit_version_5", "t5_full", "t5_v1_1_full", "t5_distant",
+    "t5_prompt_causal",
+  ]
+
+  @Test func allCasesAreThere() {
+    #expect(HuggingFaceTests.cases.count == 38)
+    #expect(Set(HuggingFaceTests.few).isSubset(of: HuggingFaceTests.cases))
+  }
+
+  /// Sums of some thousand products with roundings of 1e-16, through ten layers; EF, iEF and SF
+  /// solve systems whose condition is at most |g_n|^2 / 1e-4, some 1e5.
+  @Test(arguments: cases)
+  func agreesInDouble(_ name: String) throws {
+    try check(name, Double.self, .float64, tolerance: 1e-11, solved: 1e-9)
+  }
+
+  /// The same with roundings of 6e-8.
+  @Test(arguments: few)
+  func agreesInSingle(_ name: String) throws {
+    try check(name, Float.self, .float32, tolerance: 2e-5, solved: 5e-3)
+  }
+
+  @Test(arguments: cases)
+  func selfCheckPasses(_ name: String) throws {
+    let items = try Evaluation(options(name, .float64)).selfCheck(checkpoint: base(name))
+    for item in items {
+      #expect(item.passed, "\(name): \(item.name), \(item.measured), limit \(item.limit)")
+    }
+  }
+
+  // MARK: - One case
+
+  private func check<S: EngineScalar>(
+    _ name: String, _: S.Type, _ precision: Precision, tolerance: Double, solved: Double
+  ) throws {
+    let expected = try Expected(name)
+    let evaluation = Evaluation(try options(name, precision))
+    let checkpoint = try LoadedCheckpoint(path: base(name), options: evaluation.options)
+    #expect(checkpoint.description.trainableParameters == expected.trainable)
+    #expect(checkpoint.description.positions == expected.columns.count)
+    // Batches take the samples of a data file in an order of their own.
+    let order = try evaluation.source(checkpoint).samples(0)
+    func ordered<Element>(_ values: [Element]) -> [Element] { order.map { values[$0] } }
+
+    let problem = try evaluation.problem(checkpoint, batch: 0, S.self)
+    let (linearization, output) = (problem.linearization, problem.output)
+    let logits = linearization.schedule.chunks.flatMap { chunk in
+      (0..<chunk.count * linearization.logitCount).map {
+        Double(linearization.logits(chunk)[$0])
+      }
+    }
+    func compare(_ found: [Double], _ wanted: [Double], _ what: String) {
+      let problem = mismatch(found, wanted, tolerance: tolerance)
+      #expect(problem == nil, "\(name): \(what)")
+    }
+    compare(logits, ordered(expected.logits).flatMap { $0.flatMap { $0 } }, "logits")
+    compare(output.sampleLosses, ordered(expected.perSampleLoss), "losses")
+    compare(
+      output.gradientSquares.map { $0.squareRoot() }, ordered(expected.logitGradientNorm),
+      "logit gradient norms")
+    let gram = try gramMatrix(problem)
+    compare(
+      gram.diagonal.map { $0.squareRoot() }, ordered(expected.perSampleGradientNorm),
+      "gradient norms of samples")
+    compare(gram.values, ordered(expected.gram).flatMap { ordered($0) }, "Gram matrix")
+
+    let result = try evaluation.score(checkpoint: base(name))[0]
+    func compare(_ found: Double, _ wanted: Double, _ tolerance: Double, _ what: String) {
+      let problem = mismatch(found, wanted, tolerance: tolerance)
+      #expect(problem == nil, "\(name): \(what)")
+    }
+    compare(result.loss, expected.loss, tolerance, "loss")
+    compare(result.gradientNorm, expected.gradientNorm, tolerance, "gradient norm")
+    // Sums of 1 / p(y) amplify an error of the logits.
+    compare(result.gammaBound, expected.gammaBound, 10 * tolerance, "gamma bound")
+    for row in expected.scores {
+      let label = "\(row.method)@\(row.damping ?? 0) "
+      let found = try #require(
+        result.scores.first {
+          $0.method == row.method && $0.damping.map { Double($0)! } == row.damping
+        }, "\(label)")
+      let own = row.method == "sgd" ? 10 * tolerance : solved
+      compare(found.gamma, row.gamma, own, label + "gamma")
+      compare(found.cosineGradient, row.cosineGradient, own, label + "cosine")
+      compare(found.fisherQuadratic, row.fisherQuadratic, 2 * own, label + "Fisher quadratic")
+      compare(found.updateNorm, row.norm, own, label + "norm")
+    }
+  }
+
+  private func gramMatrix<S: EngineScalar>(_ problem: BatchProblem<S>) throws -> GramMatrix {
+    let ones = [Double](repeating: 1, count: problem.linearization.samples)
+    return problem.linearization.perSampleGradients(draws: 1, scales: ones) { chunk, out in
+      ones.withUnsafeBufferPointer {
+        problem.output.write(
+          problem.output.gradient, chunk: chunk, units: $0.baseAddress!, to: out)
+      }
+    }.gramMatrix()
+  }
+
+  private func base(_ name: String) -> String { fixture("hf_double/\(name)/base") }
+
+  private func options(_ name: String, _ precision: Precision) throws -> EvaluationOptions {
+    var options = EvaluationOptions()
+    let adapter = fixture("hf_double/\(name)/adapter")
+    if FileManager.default.fileExists(atPath: adapter) { options.adapter = adapter }
+    options.dataFile = fixture("hf_double/\(name)/data.safetensors")
+    options.batchSize = try Expected(name).perSampleLoss.count
+    options.batches = 1
+    options.dampings = [Damping("0.0001")!, Damping("0.1")!]
+    options.reference = .none
+    options.precision = precision
+    options.threads = 1
+    return options
+  }
+}
+
+/// The values of a case, under the names in the file (there in snake case).
+private struct Expected: Decodable {
+  struct Row: Decodable {
+    let method: String
+    let damping: Double?
+    let gamma: Double
+    let fisherQuadratic: Double
+    let norm: Double
+    let cosineGradient: Double
+  }
+  let trainable: Int
+  let loss: Double
+  let perSampleLoss: [Double]
+  /// Label columns that any sample scores.
+  let columns: [Int]
+  /// `[N, S, C]`
+  let logits: [[[Double]]]
+  let logitGradientNorm: [Double]
+  let gradientNorm: Double
+  let perSampleGradientNorm: [Double]
+  let gram: [[Double]]
+  let gammaBound: Double
+  let scores: [Row]
+
+  init(_ name: String) throws {
+    let file = URL(fileURLWithPath: fixture("hf_double/\(name)/expected.json"))
+    let decoder = JSONDecoder()
+    decoder.keyDecodingStrategy = .convertFromSnakeCase
+    self = try decoder.decode(Expected.self, from: Data(contentsOf: file))
+  }
+}

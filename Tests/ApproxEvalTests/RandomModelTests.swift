@@ -1,0 +1,113 @@
+import Checkpoints
+import Foundation
+import TensorModule
+import TestSupport
+import Testing
+
+@testable import ApproxEval
+
+/// The setups of the paper at full size, by their configurations alone, and the scales of random
+/// weights.
+@Suite struct RandomModelTests {
+  /// method.md 6; the sizes of the base models are those of the published ones.
+  static let counts:
+    [(
+      config: String, adapter: RandomModel.Adapter, task: RandomModel.Task?, base: Int,
+      trainable: Int
+    )] = [
+      ("t5-base", .prompt(tokens: 20), .causalLM, 222_903_552, 15_360),
+      ("t5-base", .lowRank(.init()), nil, 222_903_552, 884_736),
+      ("vit-base", .lowRank(.init(bias: .adapted)), nil, 86_567_656, 313_344),
+    ]
+
+  @Test(arguments: counts.indices)
+  func countsAreThoseOfThePaper(_ index: Int) throws {
+    let setup = Self.counts[index]
+    let model = try RandomModel(
+      config: fixture("configs/\(setup.config).json"), adapter: setup.adapter, task: setup.task)
+    #expect(model.baseParameters == setup.base)
+    #expect(model.trainableParameters == setup.trainable)
+  }
+
+  /// With n numbers the deviation is known to 1 / sqrt(2 n), the mean to 1 / sqrt(n) deviations;
+  /// five of these.
+  @Test(arguments: [0.02, 1, 30])
+  func normalNumbersHaveTheirDeviation(_ deviation: Double) {
+    let numbers = Vector<Float>(count: 1 << 16)
+    NamedRandom(seed: 1, name: "w").normal(
+      0..<numbers.count, deviation: Float(deviation), into: numbers.pointer)
+    let count = Double(numbers.count)
+    let mean = numbers.array.reduce(0) { $0 + Double($1) } / count
+    let square = numbers.array.reduce(0) { $0 + Double($1) * Double($1) } / count
+    #expect(abs(mean) < 5 * deviation / count.squareRoot())
+    #expect(abs(square.squareRoot() / deviation - 1) < 5 / (2 * count).squareRoot())
+  }
+
+  @Test func uniformNumbersFillTheirInterval() {
+    let numbers = Vector<Float>(count: 1 << 16)
+    NamedRandom(seed: 1, name: "w").uniform(
+      0..<numbers.count, bound: 0.25, into: numbers.pointer)
+    #expect(numbers.array.allSatisfy { abs($0) <= 0.25 })
+    #expect(numbers.array.max()! > 0.249)
+    #expect(numbers.array.min()! < -0.249)
+  }
+
+  @Test func piecesAreThoseOfTheWhole() {
+    let random = NamedRandom(seed: 9, name: "w")
+    let whole = Vector<Float>(count: 1003)
+    random.normal(0..<1003, deviation: 1, into: whole.pointer)
+    let pieces = Vector<Float>(count: 1003)
+    for first in stride(from: 0, to: 1003, by: 100) {
+      random.normal(
+        first..<min(first + 100, 1003), deviation: 1, into: pieces.pointer + first)
+    }
+    #expect(pieces.array == whole.array)
+    let other = Vector<Float>(count: 1003)
+    NamedRandom(seed: 9, name: "v").normal(0..<1003, deviation: 1, into: other.pointer)
+    #expect(other.array != whole.array)
+  }
+}
+
+@Suite struct ResourceEstimateTests {
+  /// Two operations for each weight in each product: J v has one with the input's tangent (not in
+  /// the first layer) and one with the weight's, J^T w the same.
+  @Test func operationsOfAPerceptronAreCounted() throws {
+    let needs = try Evaluation().resources(checkpoint: fixture("golden/mlp_tanh.bin"))
+    #expect(needs.samples == 12)
+    let weights = 8 * 6 + 6 * 5 + 5 * 4
+    let later = 6 * 5 + 5 * 4
+    // Each activation adds a few operations a scalar, each bias one.
+    let expected = Double(2 * 12 * 2 * (weights + later))
+    #expect(needs.productOperations >= expected)
+    #expect(needs.productOperations < 1.5 * expected)
+    #expect(needs.forwardOperations >= 2 * weights)
+  }
+
+  @Test func memoryFollowsBatchAndPrecision() throws {
+    var options = EvaluationOptions()
+    options.threads = 2
+    let single = try Evaluation(options).resources(checkpoint: fixture("golden/mlp_tanh.bin"))
+    options.precision = .float64
+    let double = try Evaluation(options).resources(checkpoint: fixture("golden/mlp_tanh.bin"))
+    // 8-6-5-4 with biases; the gradient, x and four vectors of workspace.
+    let parameters = 8 * 6 + 6 + 6 * 5 + 5 + 5 * 4 + 4
+    #expect(single.memory.parameters == 4 * parameters)
+    #expect(single.memory.vectors == 6 * 4 * parameters)
+    #expect(double.memory.parameters == 8 * parameters)
+    #expect(double.memory.batch == 2 * single.memory.batch)
+    options.batchSize = 6
+    let half = try Evaluation(options).resources(checkpoint: fixture("golden/mlp_tanh.bin"))
+    #expect(half.memory.forward < double.memory.forward)
+    #expect(half.productOperations == double.productOperations / 2)
+  }
+
+  @Test func amountsAreRoundedToThreeDigits() {
+    #expect(bytes(999) == "999 bytes")
+    #expect(bytes(999_999) == "1 MB")
+    #expect(bytes(1_536_000_000) == "1.54 GB")
+    #expect(operations(35.14e9) == "35.1 GFLOP")
+    #expect(duration(61) == "61 s")
+    #expect(duration(720) == "12 min")
+    #expect(duration(7500) == "2 h 5 min")
+  }
+}

@@ -1,0 +1,109 @@
+import Checkpoints
+import Foundation
+import Testing
+
+extension CommandLineTests {
+  @Suite struct PackTests {
+    /// Rows of scores.csv without the name of the checkpoint and the time.
+    private func scores(_ arguments: [String], _ folder: TemporaryFolder) throws -> [[String]] {
+      let csv = folder.path("scores.csv")
+      let result = try Command.run(["score"] + arguments + ["--csv", csv, "--quiet"])
+      #expect(result.status == 0, "\(result.error)")
+      return try csvRows(csv).map { row in
+        row.filter { $0.key != "checkpoint" && $0.key != "seconds" }.sorted { $0.key < $1.key }
+          .map { "\($0.key)=\($0.value)" }
+      }
+    }
+
+    private func folder(_ name: String) -> [String] {
+      [
+        Fixture.path("hf/\(name)/base"), "--adapter", Fixture.path("hf/\(name)/adapter"), "--data",
+        Fixture.path("hf/\(name)/data.safetensors"),
+      ]
+    }
+
+    /// The same bits: the same tensors, the same samples in the same order.
+    @Test(arguments: ["vit_lora", "t5_lora", "t5_prompt"], ["4", nil])
+    func packedFileScoresAsItsSources(_ name: String, _ size: String?) throws {
+      let temporary = try TemporaryFolder()
+      let packed = temporary.path("deep/packed.bin")
+      let batch = size.map { ["--batch-size", $0, "--seed", "7"] } ?? []
+      let result = try Command.run(["pack"] + folder(name) + batch + ["-o", packed])
+      #expect(result.status == 0, "\(result.error)")
+      let found = try scores([packed, "--seed", "7"], temporary)
+      if size != nil {
+        #expect(try scores(folder(name) + batch + ["--batches", "1"], temporary) == found)
+      }
+      // Nothing is left to pack.
+      let again = temporary.path("again.bin")
+      _ = try Command.run(["pack", packed, "-o", again])
+      #expect(
+        try Data(contentsOf: URL(fileURLWithPath: packed))
+          == Data(contentsOf: URL(fileURLWithPath: again)))
+      let samples = try #require(found.first?.first { $0.hasPrefix("samples=") })
+      let count = try TensorArchive.open(packed).tensor("batch.labels").shape[0]
+      #expect(samples == "samples=\(count)")
+    }
+
+    @Test func fileHoldsWhatTheModelReadsUnderItsNames() throws {
+      let temporary = try TemporaryFolder()
+      let packed = temporary.path("packed.bin")
+      _ = try Command.run(["pack"] + folder("t5_lora") + ["-o", packed])
+      let file = try CheckpointFile.open(packed)
+      #expect(try file.model["type"].string() == "t5")
+      #expect(try file.model["adapter"]["peft_type"].string() == "LORA")
+      #expect(file.loss == "cross_entropy")
+      #expect(file.archive.metadata["trainable"] == nil, "the adapter says what trains")
+      #expect(
+        file.parameters["decoder.block.1.layer.1.EncDecAttention.q.lora_A.weight"]?.dtype == .f32)
+      #expect(
+        !file.parameters.keys.contains { $0.hasPrefix("base_model") || $0 == "lm_head.weight" })
+      #expect(
+        Set(file.batch.keys) == ["input_ids", "attention_mask", "labels", "sampled_labels"])
+    }
+
+    @Test func checkpointKeepsWhatItCarries() throws {
+      let temporary = try TemporaryFolder()
+      let source = try TensorArchive.open(Fixture.path("digits/epoch-10.bin"))
+      let packed = temporary.path("packed.bin")
+      let result = try Command.run([
+        "pack", Fixture.path("digits/epoch-10.bin"), "--batch-size", "32", "--trainable",
+        "*.weight", "-o", packed,
+      ])
+      #expect(result.status == 0, "\(result.error)")
+      let file = try CheckpointFile.open(packed)
+      #expect(file.epoch == Int(source.metadata["epoch"] ?? ""))
+      #expect(file.trainable.map(\.pattern) == ["*.weight"])
+      #expect(try file.archive.tensor("batch.labels").shape == [32])
+      #expect(
+        try file.archive.tensor("batch.inputs").dtype == source.tensor("batch.inputs").dtype)
+    }
+
+    @Test func batchMayBeMissingUnlessItsSizeIsGiven() throws {
+      let temporary = try TemporaryFolder()
+      let model = Array(folder("vit_lora").prefix(3))
+      let packed = temporary.path("packed.bin")
+      let result = try Command.run(["pack"] + model + ["-o", packed])
+      #expect(result.status == 0, "\(result.error)")
+      #expect(result.output.contains("no batch: score needs --data"))
+      #expect(try CheckpointFile.open(packed).batch.isEmpty)
+      let sized = try Command.run(["pack"] + model + ["--batch-size", "3", "-o", packed])
+      #expect(sized.status == 66)
+      let tooLarge = try Command.run(
+        ["pack"] + folder("vit_lora") + ["--batch-size", "300", "-o", packed])
+      #expect(tooLarge.status == 64)
+    }
+
+    @Test func badLabelIsFoundBeforeAnythingIsWritten() throws {
+      let temporary = try TemporaryFolder()
+      var draft = try CheckpointDraft()
+      draft.set("batch.labels", 7, Int64(4))
+      try draft.write(to: temporary.path("bad.bin"))
+      let result = try Command.run(
+        ["pack", temporary.path("bad.bin"), "-o", temporary.path("packed.bin")])
+      #expect(result.status == 65)
+      #expect(result.error.hasPrefix("error: label of sample 7 is 4"), "\(result.error)")
+      #expect(try temporary.content == ["bad.bin"])
+    }
+  }
+}
