@@ -83,15 +83,6 @@ extension EvaluationError: CustomStringConvertible {
   }
 }
 
-/// In the largest unit that leaves a number of at least 1.
-private func bytes(_ count: Int) -> String {
-  let units = ["bytes", "KB", "MB", "GB", "TB"]
-  var value = Double(count)
-  var unit = 0
-  while value >= 1000 && unit < units.count - 1 { (value, unit) = (value / 1000, unit + 1) }
-  return shortened(value) + " " + units[unit]
-}
-
 /// Runs what throws a more special error, and wraps it.
 func evaluating<Result>(
   _ body: () throws -> Result
