@@ -53,7 +53,7 @@ package struct CheckpointSource: Sendable {
     adapterPath = nil
     (epoch, step, loss) = (file.epoch, file.step, file.loss)
     trainable = file.archive.metadata["trainable"] == nil ? nil : file.trainable
-    parameters = file.parameters
+    parameters = CheckpointSource.renamed(file)
     adapterParameters = []
     batch = file.batch
     updates = StoredUpdate.all(in: file)
@@ -82,6 +82,20 @@ package struct CheckpointSource: Sendable {
     updates = []
     bytes = parameters.values.reduce(0) { $0 + $1.byteCount }
     description = .folder(type: type, config: folder.config, adapter: adapter?.config)
+  }
+
+  /// A file of a Hugging Face model has the adapter's parameters by the names that PEFT gives them.
+  private static func renamed(_ file: CheckpointFile) -> [String: StoredTensor] {
+    guard let type = try? file.model["type"].string(), ["vit", "t5"].contains(type) else {
+      return file.parameters
+    }
+    var parameters: [String: StoredTensor] = [:]
+    for (name, tensor) in file.parameters {
+      guard let own = Model.parameterName(ofAdapterTensor: name, modelType: type) else { continue }
+      // What PEFT has wrapped counts, not the base model's parameter of that name.
+      if own != name || parameters[own] == nil { parameters[own] = tensor }
+    }
+    return parameters
   }
 
   /// The batch that a checkpoint.bin carries.

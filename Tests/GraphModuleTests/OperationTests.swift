@@ -23,7 +23,7 @@ struct OperationTests {
   private func check<S: EngineScalar>(_ test: Case, _: S.Type, tolerance: Double) throws {
     let problem = Problem(test)
     let engine = try EngineProblem(problem, S.self)
-    let run = Run(engine, directions: 3)
+    let run = Run(engine.program, engine.parameters, engine.inputs, directions: 3)
     let size = problem.samples * problem.logitCount
     var random = SeededGenerator(seed: test.seed &+ 100)
     var directions = (0..<2).map { _ in random.normals(problem.parameterCount) }
@@ -65,82 +65,6 @@ struct OperationTests {
         }
       }
       #expect(mismatch(sums[r], total, tolerance: tolerance) == nil, "rows add up, \(r)")
-    }
-  }
-}
-
-/// One executor over one chunk of all samples.
-private struct Run<S: EngineScalar> {
-  let engine: EngineProblem<S>
-  let executor: Executor<S>
-
-  init(_ engine: EngineProblem<S>, directions: Int) {
-    self.engine = engine
-    let samples = engine.problem.samples
-    executor = Executor(
-      program: engine.program, parameters: engine.parameters, maximumSamples: samples)
-    executor.reserve(directions: directions, tangents: true, cotangents: true)
-    let store = ForwardStore<S>(program: engine.program, samples: samples)
-    executor.bind(
-      first: 0, samples: samples, inputs: engine.inputs, store: store, storeOffset: 0)
-    executor.forward()
-    kept = store
-  }
-
-  private let kept: ForwardStore<S>
-  private var size: Int { engine.problem.samples * engine.problem.logitCount }
-
-  func jvp(_ directions: [Vector<S>]) -> [[Double]] {
-    withExtendedLifetime(kept) {
-      let tangents = executor.jvp(directions.map { UnsafePointer($0.pointer) })
-      return directions.indices.map { r in (0..<size).map { Double(tangents[r * size + $0]) } }
-    }
-  }
-
-  /// Sums over samples and rows of samples, in the engine's layout.
-  func vjp(_ cotangents: [[Double]]) -> (sums: [[Double]], rows: [[[Double]]]) {
-    withExtendedLifetime(kept) {
-      let target = executor.logitCotangents(directions: cotangents.count)
-      for r in cotangents.indices {
-        for i in 0..<size { target[r * size + i] = S(cotangents[r][i]) }
-      }
-      let (count, samples) = (engine.program.parameterCount, engine.problem.samples)
-      let collector = Collector(
-        program: engine.program, samples: samples,
-        sums: Vector<S>(count: cotangents.count * count),
-        rows: Vector<S>(count: cotangents.count * samples * count))
-      executor.vjp(collector)
-      func slice(_ vector: Vector<S>, _ index: Int) -> [Double] {
-        (0..<count).map { Double(vector.pointer[index * count + $0]) }
-      }
-      return (
-        cotangents.indices.map { slice(collector.sums, $0) },
-        cotangents.indices.map { r in
-          (0..<samples).map { slice(collector.rows, r * samples + $0) }
-        }
-      )
-    }
-  }
-
-  /// Asks every operation for its own gradients, never for factors.
-  struct Collector: GradientCollector {
-    let program: Program
-    let samples: Int
-    let sums: Vector<S>
-    let rows: Vector<S>
-
-    func collect(_ pass: CotangentPass<S>, first: Int) {
-      let count = program.parameterCount
-      for (slot, parameter) in pass.node.parameters.enumerated() {
-        guard let offset = program.offsets[parameter.index] else { continue }
-        for r in 0..<pass.directions {
-          pass.node.operation.addGradient(
-            pass, slot: slot, direction: r, to: sums.pointer + r * count + offset)
-          pass.node.operation.addPerSampleGradients(
-            pass, slot: slot, direction: r, to: rows.pointer + r * samples * count + offset,
-            stride: count)
-        }
-      }
     }
   }
 }

@@ -32,6 +32,8 @@ package struct Dual: Sendable {
     return apply(root, slope: 0.5 / root)
   }
 
+  package var exponential: Dual { apply(exp(value), slope: exp(value)) }
+
   var tanh: Dual {
     let t = Foundation.tanh(value)
     return apply(t, slope: 1 - t * t)

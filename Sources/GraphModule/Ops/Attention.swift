@@ -116,9 +116,12 @@ package struct Attention: Operation {
   }
 
   package func vjp<S: EngineScalar>(_ pass: CotangentPass<S>) {
-    let (dq, dk, dv) = (
-      pass.inputCotangent(Self.q), pass.inputCotangent(Self.k), pass.inputCotangent(Self.v)
-    )
+    // In the order of writing; one value may be several of the inputs.
+    let dv = pass.inputCotangent(Self.v)
+    if dv != nil { pass.markWritten(Self.v) }
+    let dq = pass.inputCotangent(Self.q)
+    if dq != nil { pass.markWritten(Self.q) }
+    let dk = pass.inputCotangent(Self.k)
     for r in 0..<pass.directions {
       for n in 0..<pass.samples {
         let at = r * pass.samples + n
