@@ -162,9 +162,11 @@ struct TransformerBuilder {
     sequence: SequenceRule? = nil
   ) throws(CheckpointError) -> Model {
     if case .lowRank = adapter, changedModules == 0 {
-      throw config.wrong(
-        "a model with modules that the adapter's target_modules name; it has none of them",
-        hint: "The adapter is for another model.")
+      throw CheckpointError(
+        .unexpectedValue(
+          "target_modules of the adapter", found: "without a match in this model",
+          expected: "names of its linear layers"),
+        at: .init(file: config.file), hint: "The adapter is for another model.")
     }
     return Model(
       graph: graph.finish(output: output.id, shape: shape), type: type,
