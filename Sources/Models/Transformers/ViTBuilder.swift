@@ -21,11 +21,11 @@ enum ViTBuilder {
     guard image.0 >= patch.0, image.1 >= patch.1 else {
       throw config["patch_size"].wrong("at most the image size")
     }
-    guard checkedCount([channels, image.0, image.1]) != nil else {
-      throw config["image_size"].wrong("an image with fewer than 2^31 numbers")
-    }
     guard (image.0 / patch.0) * (image.1 / patch.1) < 1 << 20 else {
       throw config["patch_size"].wrong("a size that divides the image into fewer than 2^20 patches")
+    }
+    guard checkedCount([channels, image.0, image.1]) != nil else {
+      throw config["image_size"].wrong("an image with fewer than 2^31 numbers")
     }
     let epsilon = try config["layer_norm_eps"].double(default: 1e-12)
 
