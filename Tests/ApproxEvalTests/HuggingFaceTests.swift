@@ -135,7 +135,8 @@ struct HuggingFaceTests {
       (0..<gram.count).map { gram.norm($0) }, ordered(expected.perSampleGradientNorm),
       "gradient norms of samples")
     compare(
-      gram.scaled.map { $0 * gram.unit * gram.unit }, ordered(expected.gram).flatMap { ordered($0) }, "Gram matrix")
+      gram.scaled.map { $0 * gram.unit * gram.unit },
+      ordered(expected.gram).flatMap { ordered($0) }, "Gram matrix")
 
     let result = try evaluation.score(checkpoint: base(name))[0]
     func compare(_ found: Double, _ wanted: Double, _ tolerance: Double, _ what: String) {
