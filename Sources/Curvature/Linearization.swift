@@ -40,22 +40,19 @@ package final class Linearization<S: EngineScalar> {
     self.pool = pool
     self.inputs = inputs
     samples = inputs.samples
-    let affordable = budget / max(ForwardStore<S>.bytesPerSample(program), 1)
-    plan = GradientPlan(program, factors: affordable >= samples)
-    let schedule = Schedule(
-      samples: samples, rowsPerSample: plan.rowsPerSample,
-      accumulatorCount: plan.accumulatedCount)
-    self.schedule = schedule
-    let firstSpare = schedule.chunks.first { $0.first + $0.count > affordable }
-    keptSamples = firstSpare?.first ?? samples
+    let batch = BatchPlan(
+      program, samples: samples, threads: pool.threads, budget: budget,
+      bytesPerSample: ForwardStore<S>.bytesPerSample(program))
+    plan = batch.gradients
+    schedule = batch.schedule
+    keptSamples = batch.keptSamples
     store = ForwardStore(program: program, samples: keptSamples)
     logitValues = Vector(count: samples * program.graph.outputShape.reduce(1, *))
     let largest = schedule.largestChunk
-    let workers = min(pool.threads, schedule.lanes.count)
-    executors = (0..<workers).map { _ in
+    executors = (0..<batch.workers).map { _ in
       Executor(program: program, parameters: parameters, maximumSamples: largest)
     }
-    spareStores = (0..<(firstSpare == nil ? 0 : workers)).map { _ in
+    spareStores = (0..<(keptSamples == samples ? 0 : batch.workers)).map { _ in
       ForwardStore(program: program, samples: largest)
     }
     forEachChunk(runsForward: true) { chunk, _, executor in

@@ -19,17 +19,12 @@ package struct ProductNeeds: Sendable {
   ) {
     let scalar = MemoryLayout<S>.stride
     let row = max(ForwardStore<S>.bytesPerSample(program), 1)
-    let affordable = budget / row
-    let plan = GradientPlan(program, factors: affordable >= samples)
-    let schedule = Schedule(
-      samples: samples, rowsPerSample: plan.rowsPerSample,
-      accumulatorCount: plan.accumulatedCount)
-    let workers = min(threads, schedule.lanes.count)
-    let kept = schedule.chunks.first { $0.first + $0.count > affordable }?.first ?? samples
-    recomputedSamples = samples - kept
-    let spare = kept < samples ? workers * schedule.largestChunk : 0
+    let batch = BatchPlan(
+      program, samples: samples, threads: threads, budget: budget, bytesPerSample: row)
+    let (plan, schedule, workers) = (batch.gradients, batch.schedule, batch.workers)
+    recomputedSamples = samples - batch.keptSamples
     forward =
-      (kept + spare) * row + samples * program.graph.outputShape.reduce(1, *) * scalar
+      batch.storedSamples * row + samples * program.graph.outputShape.reduce(1, *) * scalar
     // Cotangents live as long as tangents, in the other order: about as much memory.
     let passes = 2 * workers * schedule.largestChunk * BufferPlan.tangentCount(program)
     let rows = plan.routes.reduce(0) { sum, route in

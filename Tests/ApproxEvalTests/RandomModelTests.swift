@@ -104,6 +104,8 @@ import Testing
   /// Half of the samples' values do not fit: less memory, more operations.
   @Test func memoryThatIsTooSmallCostsOperations() throws {
     var options = EvaluationOptions()
+    // The chunks in work of two threads would be the whole batch.
+    options.threads = 1
     let whole = try Evaluation(options).resources(checkpoint: fixture("digits/epoch-10.bin"))
     #expect(whole.recomputedSamples == 0)
     options.memory = whole.memory.forward
