@@ -26,10 +26,10 @@ package final class OutputState<S: EngineScalar>: Sendable {
   package let gradientNorms: [Double]
 
   /// Softmax probabilities, zero in rows that are not scored; sigmoids for the binary loss.
-  private let probabilities: Vector<Double>
+  let probabilities: Vector<Double>
   /// Diagonal of H for element-wise losses; empty where it is all ones.
-  private let hessianDiagonal: Vector<Double>
-  private let labels: [Int64]
+  let hessianDiagonal: Vector<Double>
+  let labels: [Int64]
 
   package typealias Chunk = Schedule.Chunk
 
@@ -301,104 +301,6 @@ package final class OutputState<S: EngineScalar>: Sendable {
         }
       }
       return dots.reduce(0, +)
-    }
-  }
-
-  // MARK: - Products with H
-
-  /// `q^T H q` of a chunk and, if asked for, `scale H q` (may overwrite q); q `[n, O C]`.
-  package func multiply(
-    _ metric: OutputMetric, chunk: Chunk, _ q: UnsafePointer<S>,
-    into product: UnsafeMutablePointer<S>? = nil, scale: Double = 1
-  ) -> Double {
-    let rows = chunk.count * positions
-    let first = chunk.first * positions
-    return withUnsafeTemporaryAllocation(of: Double.self, capacity: rows) { quadratics in
-      let out = quadratics.baseAddress!
-      switch (loss, metric) {
-      case (.crossEntropy, .fisher):
-        ck_cross_entropy_hessian(
-          S.kernelType, probabilities.pointer + first * classes, q, rows, classes, scale, out,
-          product)
-      case (.binaryCrossEntropy, .fisher):
-        ck_diagonal_hessian(
-          S.kernelType, hessianDiagonal.pointer + first * classes, q, rows, classes, scale, out,
-          product)
-      case (.squaredError, _), (_, .identity):
-        ck_diagonal_hessian(S.kernelType, nil, q, rows, classes, scale, out, product)
-        for row in 0..<rows where !labels.isEmpty && labels[first + row] < 0 {
-          out[row] = 0
-          if let product { Kernels.zero(product + row * classes, count: classes) }
-        }
-      }
-      return quadratics.reduce(0, +)
-    }
-  }
-
-  /// Of the order of the largest entry of H, as an even power of two: dividing H by it is exact,
-  /// and so is its root. A batch that is fitted to 1e-40 has an H that single precision cannot
-  /// hold; `nil` if double precision cannot hold it either.
-  package func curvatureUnit(_ metric: OutputMetric) -> Double? {
-    var largest = 0.0
-    switch (loss, metric) {
-    case (.squaredError, _), (_, .identity): return 1
-    case (.binaryCrossEntropy, .fisher):
-      for i in 0..<hessianDiagonal.count { largest = max(largest, hessianDiagonal.pointer[i]) }
-    case (.crossEntropy, .fisher):
-      // p (1 - p) of all but the most probable class, where it is p up to a factor of 2.
-      for row in 0..<samples * positions {
-        var (first, second) = (0.0, 0.0)
-        for c in 0..<classes {
-          let p = probabilities.pointer[row * classes + c]
-          (first, second) = p > first ? (p, first) : (first, max(second, p))
-        }
-        largest = max(largest, second)
-      }
-    }
-    guard largest >= .leastNormalMagnitude else { return nil }
-    return Double(sign: .plus, exponent: largest.exponent / 2 * 2, significand: 1)
-  }
-
-  /// Column c of A at position o of every sample of a chunk, where `H = A A^T` and `u = A w`:
-  /// `A = (I - p 1^T) diag(sqrt p)` for cross-entropy, `diag(sqrt h)` otherwise (method.md 2).
-  package func writeRootColumn(
-    position: Int, class column: Int, chunk: Chunk, to out: UnsafeMutablePointer<S>
-  ) {
-    Kernels.zero(out, count: chunk.count * positions * classes)
-    for i in 0..<chunk.count {
-      let row = (chunk.first + i) * positions + position
-      let target = out + (i * positions + position) * classes
-      switch loss {
-      case .crossEntropy:
-        let p = probabilities.pointer + row * classes
-        let root = p[column].squareRoot()
-        for c in 0..<classes { target[c] = S(-root * p[c]) }
-        // 1 - p_c as the sum of the others: it does not cancel.
-        var rest = 0.0
-        for c in 0..<classes where c != column { rest += p[c] }
-        target[column] = S(root * rest)
-      case .squaredError: target[column] = 1
-      case .binaryCrossEntropy:
-        target[column] = S(hessianDiagonal[row * classes + column].squareRoot())
-      }
-    }
-  }
-
-  /// w at one position and class of every sample, `u = A w`.
-  package func rootWeights(position: Int, class column: Int) -> [Double] {
-    (0..<samples).map { n in
-      let row = n * positions + position
-      switch gradient {
-      case .softmax(let labels, let rest):
-        guard labels[row] >= 0 else { return 0 }
-        let root = probabilities[row * classes + column].squareRoot()
-        // sqrt(p) - 1 / sqrt(p) for the label, without cancelling.
-        return Int(labels[row]) == column ? -rest[row] / root : root
-      case .elementwise(let u):
-        let value = u[row * classes + column]
-        if loss == .squaredError { return value }
-        return value / hessianDiagonal[row * classes + column].squareRoot()
-      }
     }
   }
 }
