@@ -17,6 +17,7 @@ public enum EvaluationError: Error, Sendable {
   case noSuchParameter(pattern: String, near: [String], checkpoint: String)
   /// The patterns of the options name nothing but stored statistics.
   case nothingTrainable(patterns: [String], checkpoint: String)
+  case journal(JournalError)
 }
 
 extension EvaluationError: CustomStringConvertible {
@@ -31,6 +32,7 @@ extension EvaluationError: CustomStringConvertible {
         """
     case .solve(let error): return error.description
     case .linearAlgebra(let error): return error.description
+    case .journal(let error): return error.description
     case .nonFiniteLogits(let checkpoint, let sample, let value):
       return """
         the logits of sample \(sample) contain \(value)
@@ -97,6 +99,8 @@ func evaluating<Result>(
     throw .solve(error)
   } catch let error as LinearAlgebraError {
     throw .linearAlgebra(error)
+  } catch let error as JournalError {
+    throw .journal(error)
   } catch {
     preconditionFailure("unforeseen error \(error)")
   }
