@@ -7,7 +7,7 @@ final class Progress {
   private let isShown: Bool
   private let isTerminal: Bool
   private let clock = ContinuousClock()
-  private let start: ContinuousClock.Instant
+  private var start: ContinuousClock.Instant
   private var lastLine: ContinuousClock.Instant
 
   /// Between lines where nothing is rewritten.
@@ -18,6 +18,12 @@ final class Progress {
     line = ProgressLine(plan: plan, resumed: finished, finished: finished, seconds: 0)
     self.isShown = isShown
     isTerminal = Console.errorIsTerminal
+    start = clock.now
+    lastLine = start
+  }
+
+  /// The clock starts here.
+  func begin() {
     start = clock.now
     lastLine = start
     if isTerminal { rewrite() }

@@ -59,6 +59,9 @@ final class ScoreRun: Sendable {
     }
   }
 
+  /// Scoring begins.
+  func begin() { state.withLock { $0.progress.begin() } }
+
   /// One more batch is done.
   func add(_ result: BatchResult) throws(CheckpointError) {
     try state.withLock { state throws(CheckpointError) in
@@ -84,7 +87,6 @@ final class ScoreRun: Sendable {
   func finish() throws -> Int {
     try state.withLock { state in
       try write(&state)
-      try state.journal?.markReported()
       return plan.report(state.results).referencesNotConverged
     }
   }
@@ -120,8 +122,7 @@ final class ScoreRun: Sendable {
       } catch {
         Console.log("error: " + (message(for: error) ?? ""))
       }
-      // Not exit(): other threads still compute, and must not find their libraries gone.
-      _exit(ExitStatus.interrupted.rawValue)
+      Interruption.exit()
     }
   }
 
@@ -131,7 +132,8 @@ final class ScoreRun: Sendable {
 
   // MARK: - Reports
 
-  /// Files first: what is on standard output has been kept.
+  /// Files first: whatever happens to standard output, such as a reader that leaves, the run has
+  /// been reported.
   private func write(_ state: inout State) throws {
     state.isEnded = true
     state.progress.finish()
@@ -150,8 +152,9 @@ final class ScoreRun: Sendable {
           "All results are kept in \($0.path): make room and write the reports with --resume."
         })
     }
+    if report.batchCount == plan.count { try state.journal?.markReported() }
     switch destination.format {
-    case .table: try Console.print(report.entries.map(\.text).joined(separator: "\n"))
+    case .table: try Console.print(report.text)
     case .csv: try Console.print(report.scores.csv)
     case .json: try Console.print(report.json(state.record!).document)
     }

@@ -165,6 +165,24 @@ import Testing
     }
   }
 
+  /// Whatever byte of a file has changed, what is read of it is what was written.
+  @Test func aChangedByteIsAnErrorOrTheEndOfTheFile() throws {
+    let folder = try Folder()
+    let results = Self.results(2, traceRows: 0)
+    try folder.write(results)
+    let whole = try folder.bytes
+    let lines = Self.lines(results)
+    for index in stride(from: 0, to: whole.count, by: 7) {
+      for mask: UInt8 in [1, 0x80] {
+        var changed = whole
+        changed[changed.startIndex + index] ^= mask
+        guard let contents = try? JournalContents(changed, file: "") else { continue }
+        let read = Self.lines(contents.results)
+        #expect(read.count < 2 && read == Array(lines.prefix(read.count)), "byte \(index)")
+      }
+    }
+  }
+
   @Test func anUnfinishedRunIsNotOverwritten() throws {
     let folder = try Folder()
     try folder.write(Self.results(2))

@@ -259,6 +259,21 @@ import Testing
         """)
   }
 
+  @Test func textOfARunEndsWithHowManyReferencesDidNotConverge() {
+    let results = (0..<3).map { batch in
+      var result = Self.result(batch: batch, gammas: [("sgd", nil, 1)])
+      result.reference = Self.reference(isConverged: batch > 0)
+      return result
+    }
+    let entry = Report.Entry(Self.description, results)
+    #expect(Report([entry]).text == entry.text, "its own line says so")
+    #expect(
+      Report([entry, entry]).text == entry.text + "\n" + entry.text
+        + "\nIn all, the reference did not converge in 2 of 6 batches.\n")
+    let converged = Report.Entry(Self.description, Array(results.dropFirst()))
+    #expect(Report([converged, converged]).text == converged.text + "\n" + converged.text)
+  }
+
   // MARK: Made-up results
 
   private static let description = CheckpointDescription(

@@ -154,6 +154,16 @@ extension CommandLineTests {
       try Self.expectSameReports(folder, "whole", "cut")
     }
 
+    /// The reports are there: the next run need not be told to leave them alone.
+    @Test func aReaderThatLeavesDoesNotLeaveTheRunUnfinished() throws {
+      let folder = try TemporaryFolder()
+      let arguments = Self.arguments() + ["--output", folder.path("r")]
+      _ = try Command.start(arguments, shell: "\"$0\" \"$@\" | true").result()
+      #expect(try Self.journalLines(folder, "r") == 8)
+      #expect(try Self.run(folder, "r")["complete"] as? Bool == true)
+      #expect(try Command.run(arguments).status == 0)
+    }
+
     // MARK: What is refused
 
     @Test func anotherRunIsRefused() throws {

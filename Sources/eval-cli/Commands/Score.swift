@@ -45,6 +45,7 @@ struct Score: ParsableCommand {
   func run() throws {
     let options = try evaluationOptions()
     let start = Date()
+    Interruption.watch()
     try destination.requireWritable()
     let evaluation = Evaluation(options)
     // Whatever the headers of all files tell comes before the first computation.
@@ -56,8 +57,9 @@ struct Score: ParsableCommand {
         command: CommandLine.arguments, options: options, checkpoints: checkpoints, start: start)
       : nil
     let run = try ScoreRun(plan, record: record, destination: destination, log: log)
-    Interruption.watch(run.interrupt)
+    Interruption.response.withLock { $0 = run.interrupt }
     if !log.quiet { try Self.announce(evaluation, plan, after: run.resumed) }
+    run.begin()
     do throws(EvaluationError) {
       try evaluation.score(plan, after: run.resumed) { result throws(CheckpointError) in
         try run.add(result)
