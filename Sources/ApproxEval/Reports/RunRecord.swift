@@ -73,7 +73,7 @@ public struct RunRecord: Sendable {
   }
 
   /// A number where every reader of JSON keeps all of its digits.
-  var seed: ReportJSON {
+  private var seed: ReportJSON {
     options.seed < 1 << 53 ? .integer(Int(options.seed)) : .text(String(options.seed))
   }
 
