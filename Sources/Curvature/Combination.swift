@@ -42,6 +42,14 @@ package enum DirectionForm<S: EngineScalar> {
   case explicit(ScaledVector<S>)
   case combination(Combination<S>)
 
+  /// What the vector, the weights and the cotangent are to be multiplied by.
+  package var scale: Double {
+    switch self {
+    case .explicit(let vector): vector.scale
+    case .combination(let combination): combination.scale
+    }
+  }
+
   /// The vector itself, formed where it is not kept.
   package func vector() -> ScaledVector<S> {
     switch self {

@@ -128,12 +128,12 @@ package final class Frame<S: EngineScalar> {
   let cotangentWritten: UnsafeMutablePointer<Bool>
   let parameterTangents: UnsafeMutablePointer<UnsafePointer<S>?>
   var scratch: Pointer?
+  /// Where each parameter lies in the directions, `nil` where they have no numbers for it.
+  var tangentOffsets: [Int?] = []
   private let parameterValues: [Pointer]
-  private let parameterOffsets: [Int?]
 
   init(
-    valueCount: Int, nodeCount: Int, parameterValues: [Pointer], parameterOffsets: [Int?],
-    maximumDirections: Int
+    valueCount: Int, nodeCount: Int, parameterValues: [Pointer], maximumDirections: Int
   ) {
     func table<T>(_ count: Int, _ value: T) -> UnsafeMutablePointer<T> {
       let table = UnsafeMutablePointer<T>.allocate(capacity: max(count, 1))
@@ -148,7 +148,6 @@ package final class Frame<S: EngineScalar> {
     cotangentWritten = table(valueCount, false)
     parameterTangents = table(maximumDirections, nil)
     self.parameterValues = parameterValues
-    self.parameterOffsets = parameterOffsets
   }
 
   deinit {
@@ -166,7 +165,7 @@ package final class Frame<S: EngineScalar> {
   }
 
   func parameterTangent(_ id: ParameterID, direction: Int) -> UnsafePointer<S>? {
-    guard let offset = parameterOffsets[id.index] else { return nil }
+    guard let offset = tangentOffsets[id.index] else { return nil }
     return parameterTangents[direction].map { $0 + offset }
   }
 }
@@ -225,7 +224,7 @@ package struct TangentPass<S: EngineScalar>: Pass {
     frame.tangents[node.inputs[input].index].map { UnsafePointer($0) }
   }
   package var output: UnsafeMutablePointer<S> { frame.tangents[node.output.index]! }
-  /// `nil` for frozen parameters.
+  /// `nil` for frozen parameters and those that a `TangentSource` answers for.
   package func parameterTangent(_ slot: Int, direction: Int) -> UnsafePointer<S>? {
     frame.parameterTangent(node.parameters[slot], direction: direction)
   }
