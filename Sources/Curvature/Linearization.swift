@@ -26,6 +26,8 @@ package final class Linearization<S: EngineScalar> {
   private var accumulators: GradientAccumulators<S>?
   /// Per node, formed when first asked for (`rowKernel`).
   var rowKernels: [Int: Vector<Double>] = [:]
+  /// Likewise, of convolutions that factor (`inputRows`).
+  var unfoldedRows: [Int: Vector<S>] = [:]
 
   package typealias Chunk = Schedule.Chunk
   package typealias Scalars = UnsafeMutablePointer<S>

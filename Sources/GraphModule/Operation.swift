@@ -36,11 +36,20 @@ package protocol Operation: Sendable {
     stride: Int)
   /// How the gradients w.r.t. the parameters factor, if they do.
   var factorization: Factorization? { get }
+  /// The rows `a` of a factorization by unfolding, `[n T, in]`, from the value of input 0.
+  func writeRows<S: EngineScalar>(
+    _ value: UnsafePointer<S>, samples: Int, to rows: UnsafeMutablePointer<S>)
 }
 
 extension Operation {
   package func scratch(samples: Int, directions: Int) -> Int { 0 }
   package var factorization: Factorization? { nil }
+
+  package func writeRows<S: EngineScalar>(
+    _ value: UnsafePointer<S>, samples: Int, to rows: UnsafeMutablePointer<S>
+  ) {
+    preconditionFailure("an operation whose rows are not unfolded has none to write")
+  }
 
   package func addGradient<S: EngineScalar>(
     _ pass: CotangentPass<S>, slot: Int, direction: Int, to out: UnsafeMutablePointer<S>
@@ -95,8 +104,8 @@ package struct Factorization: Sendable {
   package enum Rows: Sendable, Equatable {
     /// `a` is the value of input 0: `[T, in]`.
     case input
-    /// `a` is the saved memory: `[T, in]`.
-    case saved
+    /// `a` is what the operation makes of the value of input 0 (`writeRows`): `[T, in]`.
+    case unfolded
     /// `a` is a one-hot row: input 0 holds the index, `[T]`.
     case oneHot
   }
