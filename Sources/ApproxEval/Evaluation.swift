@@ -68,7 +68,7 @@ public struct Evaluation: Sendable {
     _ observe: (BatchResult) throws(CheckpointError) -> Void
   ) throws -> [BatchResult] {
     let source = try source(checkpoint)
-    let parameters = try checkpoint.parameters(S.self)
+    let parameters = try checkpoint.parameters(S.self, areRead: true)
     let (methods, updates) = try updates(checkpoint, S.self)
     var options = options
     options.methods = methods
@@ -83,7 +83,7 @@ public struct Evaluation: Sendable {
         doubleProblem: {
           if let same = problem as? BatchProblem<Double> { return same }
           return try BatchProblem(
-            checkpoint, parameters: checkpoint.parameters(Double.self),
+            checkpoint, parameters: checkpoint.parameters(Double.self, areRead: true),
             batch: source.reader.read(samples, Double.self), pool: pool, memory: options.memory)
         }, updates: updates)
       let result = try evaluation.run()
@@ -97,7 +97,7 @@ public struct Evaluation: Sendable {
   package func problem<S: EngineScalar>(
     _ checkpoint: LoadedCheckpoint, batch: Int, _: S.Type
   ) throws -> BatchProblem<S> {
-    try problem(checkpoint, batch: batch, parameters: checkpoint.parameters(S.self))
+    try problem(checkpoint, batch: batch, parameters: checkpoint.parameters(S.self, areRead: true))
   }
 
   /// The same at other parameters than the checkpoint's.
