@@ -78,12 +78,12 @@ let package = Package(
     .testTarget(name: "UpdatesTests", dependencies: ["Updates", "TestSupport"]),
     .testTarget(name: "ModelsTests", dependencies: ["Models", "TestSupport"]),
     .testTarget(name: "ApproxEvalTests", dependencies: ["ApproxEval", "TestSupport"]),
-    .testTarget(name: "FiguresTests", dependencies: ["Figures"], exclude: ["Snapshots"]),
+    .testTarget(name: "FiguresTests", dependencies: ["Figures", "ApproxEval", "TestSupport"]),
     // Runs the built command.
     .testTarget(
       name: "CommandLineTests",
       dependencies: [
-        "eval-cli", "ApproxEval", "Checkpoints", "HessianFree",
+        "eval-cli", "ApproxEval", "Checkpoints", "Figures", "HessianFree", "TestSupport",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], exclude: ["Snapshots"]),
   ]

@@ -27,13 +27,15 @@ enum Command {
     return candidates.first(where: FileManager.default.isExecutableFile) ?? candidates.last!
   }()
 
-  static func run(_ arguments: [String]) throws -> Result {
+  /// - Parameter environment: what differs from that of the tests.
+  static func run(_ arguments: [String], environment: [String: String] = [:]) throws -> Result {
     let folder = try TemporaryFolder()
     let process = Process()
     process.executableURL = URL(fileURLWithPath: path)
     process.arguments = arguments
     // The width of help texts.
     process.environment = ProcessInfo.processInfo.environment.merging(["COLUMNS": "80"]) { $1 }
+      .merging(environment) { $1 }
     // Files, which take any amount without anyone reading them.
     let (out, err) = (folder.path("out"), folder.path("err"))
     for file in [out, err] { _ = FileManager.default.createFile(atPath: file, contents: nil) }

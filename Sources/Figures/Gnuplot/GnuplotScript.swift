@@ -56,8 +56,8 @@ package struct GnuplotScript: Sendable {
       fontscale 1.5 linewidth 2 pointscale 2 dashlength 0.8
         }
         if (format eq 'pdf') {
-          set terminal pdfcairo noenhanced size width/96.0,height/96.0 font 'sans,\(PanelSize.font)' \
-      fontscale 0.75 dashlength 0.8
+          set terminal pdfcairo noenhanced size width/72.0,height/72.0 font 'sans,\(PanelSize.font)' \
+      fontscale 0.75 linewidth 2 dashlength 1.2
         }
         set output name.'.'.format
         set border lc rgb '\(Color.ink.rawValue)'

@@ -3,8 +3,17 @@ enum GnuplotText {
   /// A string constant. In single quotes gnuplot expands no escapes, no variables and no commands
   /// in backquotes; the quote itself is doubled, and control characters are gone.
   static func quoted(_ text: String) -> String {
-    "'" + singleLine(text).split(separator: "'", omittingEmptySubsequences: false)
-      .joined(separator: "''") + "'"
+    // Scalars and not characters: a quote with an accent on it is one character, and ends a string.
+    let scalars = singleLine(text).unicodeScalars
+    // gnuplot takes a doubled quote at the very beginning for an empty string.
+    let leading = scalars.prefix { $0 == "'" }
+    var quoted = "'".unicodeScalars
+    for scalar in scalars.dropFirst(leading.count) {
+      if scalar == "'" { quoted.append(scalar) }
+      quoted.append(scalar)
+    }
+    quoted.append("'")
+    return String(repeating: "\"'\".", count: leading.count) + String(quoted)
   }
 
   /// Lines of a comment. A backslash at the end of a line would make the next one part of the

@@ -6,15 +6,16 @@ struct InlineSVG {
   ///   - name: Begins every id, so that pictures of one page do not meet.
   ///   - description: What the picture shows, in words.
   init(_ document: String, name: String, title: String, description: String) {
-    var parts: [Substring] = document.split(separator: "<", omittingEmptySubsequences: false)
+    // Scalars and not characters: text may begin with an accent, which is then part of a `>`.
+    var parts = document.unicodeScalars.split(separator: "<", omittingEmptySubsequences: false)
     // Before the root element stand the XML declaration and perhaps a document type.
-    let root = parts.firstIndex { $0.hasPrefix("svg") } ?? 0
+    let root = parts.firstIndex { $0.starts(with: "svg".unicodeScalars) } ?? 0
     parts.removeFirst(root)
     var markup = ""
     for part in parts {
       // Text cannot hold `<` or `>`: gnuplot escapes them. So only tags are changed here.
       guard let end = part.firstIndex(of: ">") else { continue }
-      let text = part[part.index(after: end)...]
+      let text = String(part[part.index(after: end)...])
       let tag = String(part[..<end])
       if tag.hasPrefix("svg") {
         markup += Self.root(tag, name: name)
@@ -25,7 +26,6 @@ struct InlineSVG {
         continue
       } else {
         markup += "<" + Self.changed(tag, name: name) + ">" + text
-        continue
       }
     }
     self.markup = markup

@@ -68,7 +68,8 @@ package struct ResultsPage: Sendable {
       for (panel, picture) in zip(figure.panels, panels) {
         // What scrolls has to be reachable by keyboard.
         let isWide = PanelSize(panel).isWide
-        body += HTML.element("figure", isWide ? "class=\"wide\" tabindex=\"0\"" : "", picture) + "\n"
+        body +=
+          HTML.element("figure", isWide ? "class=\"wide\" tabindex=\"0\"" : "", picture) + "\n"
       }
       body += "</div>\n"
     } else {
@@ -78,7 +79,9 @@ package struct ResultsPage: Sendable {
       }
       body += "</ul>\n"
     }
-    for note in figure.notes { body += HTML.element("p", "class=\"note\"", HTML.escaped(note)) + "\n" }
+    for note in figure.notes {
+      body += HTML.element("p", "class=\"note\"", HTML.escaped(note)) + "\n"
+    }
     return body
   }
 }

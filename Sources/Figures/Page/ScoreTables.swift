@@ -52,7 +52,8 @@ struct ScoreTables {
   private static func efficiency(_ rows: [ScoreRow], _ converged: Set<Place>) -> String {
     let summary = Summary(rows.map { 100 * $0.efficiency })
     let low = Summary(
-      rows.map { 100 * (converged.contains($0.place) ? $0.efficiency : $0.efficiencyLow) }).mean
+      rows.map { 100 * (converged.contains($0.place) ? $0.efficiency : $0.efficiencyLow) }
+    ).mean
     let share = spread(summary.mean, summary.standardDeviation)
     if low.isNaN || rows.allSatisfy({ converged.contains($0.place) }) { return share }
     return share.isEmpty ? "≥ " + shown(low) : share + " (≥ \(shown(low)))"
@@ -67,7 +68,8 @@ struct ScoreTables {
       return [
         stage.label, singleLine(stage.checkpoint, limit: 60), String(rows.count),
         Self.range(rows.map(\.samples)), Self.cell(rows.map { $0.loss / $0.samples }),
-        Self.cell(rows.map(\.gradientNormRatio)), Self.range(rows.compactMap(\.referenceIterations)),
+        Self.cell(rows.map(\.gradientNormRatio)),
+        Self.range(rows.compactMap(\.referenceIterations)),
         rows.compactMap(\.referenceResidual).max().map { shown($0, digits: 2) } ?? "",
         Self.stops(rows),
       ]
@@ -85,7 +87,8 @@ struct ScoreTables {
 
   private static func range(_ values: [Double]) -> String {
     guard let low = values.min(), let high = values.max() else { return "" }
-    return low == high ? shown(low, digits: 12) : "\(shown(low, digits: 12)) to \(shown(high, digits: 12))"
+    return low == high
+      ? shown(low, digits: 12) : "\(shown(low, digits: 12)) to \(shown(high, digits: 12))"
   }
 
   /// `certificate 9, iterations 1`

@@ -43,7 +43,20 @@ extension Axis {
         ticks.append(Tick(position: value, label: isLabelled ? short(value) : ""))
       }
     }
-    return ticks
+    return ticks.count { !$0.label.isEmpty } > 1 ? ticks : even(pow(10, low), pow(10, high))
+  }
+
+  /// Even steps, for a range so short that it holds hardly a round number.
+  private static func even(_ low: Double, _ high: Double) -> [Tick] {
+    let rough = (high - low) / 4
+    let decade = Int(log10(rough).rounded(.down))
+    let digit = [1, 2, 5].last { Double("\($0)e\(decade)")! <= rough } ?? 1
+    let step = Double("\(digit)e\(decade)")!
+    return (Int((low / step).rounded(.up))...Int((high / step).rounded(.down))).map {
+      // Again the number that its label says.
+      let label = short(Double($0) * step)
+      return Tick(position: Double(label)!, label: label)
+    }
   }
 
   /// To three digits, which are enough for the end of an axis and easier to edit.

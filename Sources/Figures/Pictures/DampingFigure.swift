@@ -32,43 +32,46 @@ enum DampingFigure {
       let (kept, lost) = drawable(curves, panel: stage.label)
       notes += lost
       if kept.isEmpty { continue }
+      let positions = Set(kept.flatMap(\.points).map(\.x)).sorted()
       panels.append(
         .curves(
-          stage.label,
-          x: .logarithmic(scale.label, holding: kept.flatMap(\.points).map(\.x)),
-          y: "γ / γ(sgd), ratio", kept, guides: levels(groups, swept, stage)))
+          stage.label, x: .logarithmic(scale.label, holding: positions), y: "γ / γ(sgd), ratio",
+          kept + levels(groups, swept, stage, at: positions),
+          guides: [Guide(label: "sgd", level: 1, style: .guide)]))
     }
     if panels.isEmpty {
       throw FigureGap(
         name: name, title: title, reason: "scores.csv has no finite ratio to sgd.",
         remedy: "Score with --methods sgd,ef,ief,sf and several dampings above 0.")
     }
-    if swept.contains(where: { groups.dampings($0).contains { DampingText($0 ?? "")?.value == 0 } }) {
+    if swept.contains(where: { groups.dampings($0).contains { DampingText($0 ?? "")?.value == 0 } })
+    {
       notes.append("Damping 0 has no place on a logarithmic axis and is left out.")
     }
     return Figure(
       name: name, title: title,
       caption: "Mean over batches of γ relative to plain gradient descent, for every damping; bars "
         + "are one standard deviation, and a bar that would reach zero runs to the bottom. Below 1 "
-        + "the method beats sgd. Methods without damping are levels.",
+        + "the method beats sgd. Methods without damping are dotted levels.",
       panels: panels, notes: notes)
   }
 
-  /// sgd itself, and the means of the other methods that have one value for all dampings.
+  /// The methods that have one value for all dampings.
   private static func levels(
-    _ groups: ScoreGroups, _ swept: [Variant], _ stage: Stages.Stage
-  ) -> [Guide] {
-    var guides = [Guide(label: "sgd", level: 1, style: .guide)]
-    for variant in groups.variants where variant.method != "sgd" && !swept.contains(variant) {
+    _ groups: ScoreGroups, _ swept: [Variant], _ stage: Stages.Stage, at positions: [Double]
+  ) -> [Curve] {
+    groups.variants.filter { $0.method != "sgd" && !swept.contains($0) }.compactMap { variant in
       let rows = groups.leastDamped(stage.checkpoint, variant)
       let level = Curve.Point(x: 0, rows.map(\.gammaRelativeToSGD))
-      if level.isDrawable {
-        var style = groups.styles[variant]!
-        (style.marker, style.dash) = (.none, .dotted)
-        guides.append(Guide(label: groups.label(variant), level: level.y, style: style))
-      }
+      if !level.isDrawable { return nil }
+      var style = groups.styles[variant]!
+      style.dash = .dotted
+      return Curve(
+        label: groups.label(variant), style: style,
+        points: positions.map {
+          .init(x: $0, y: level.y, deviation: nil, batches: level.batches)
+        })
     }
-    return guides
   }
 
   /// How dampings are laid out: as given where all are of one kind, else by the lambda used.

@@ -53,7 +53,8 @@ enum EfficiencyFigure {
     }
     return Figure(
       name: name, title: title,
-      caption: "Share of the loss decrease of the exact natural gradient, under the local quadratic "
+      caption:
+        "Share of the loss decrease of the exact natural gradient, under the local quadratic "
         + "model, that each method gets at its smallest damping: mean over batches. Where the "
         + "reference did not converge in every batch, the true share lies in the bracket.",
       panels: panels, notes: notes)

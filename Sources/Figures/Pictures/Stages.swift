@@ -33,7 +33,9 @@ package struct Stages: Sendable {
       (positions, axisLabel, isOrder) = (steps, "training (steps)", false)
       labels = steps.map { "step " + Axis.short($0) }
     } else {
-      (positions, axisLabel, isOrder) = (checkpoints.indices.map { Double($0 + 1) }, "checkpoint (in the order given)", true)
+      (positions, axisLabel, isOrder) = (
+        checkpoints.indices.map { Double($0 + 1) }, "checkpoint (in the order given)", true
+      )
       labels = names
     }
     stages = checkpoints.indices.map {

@@ -141,7 +141,10 @@ extension Panel {
     // A bar that reaches to zero has no end on a logarithmic axis, and one that nearly does would
     // take the picture with it: bars count for the axis down to a tenth of their mean.
     let ends = points.flatMap { point in
-      [point.y, point.y + (point.deviation ?? 0), max(point.y - (point.deviation ?? 0), point.y / 10)]
+      [
+        point.y, point.y + (point.deviation ?? 0),
+        max(point.y - (point.deviation ?? 0), point.y / 10),
+      ]
     }
     return Panel(
       title: title, x: x, y: .logarithmic(label, holding: ends + guides.map(\.level)),

@@ -69,8 +69,10 @@ extension TableError: CustomStringConvertible {
     case .noTables: ["Name the folder that eval-cli score --output has written."]
     case .nothingToDraw(let reasons): reasons
     case .missingColumns:
-      ["Write the report again with this version of eval-cli score; columns may be added, none "
-        + "left out."]
+      [
+        "Write the report again with this version of eval-cli score; columns may be added, none "
+          + "left out."
+      ]
     default: ["The file was changed or cut short; write the report again with eval-cli score."]
     }
   }
