@@ -8,7 +8,7 @@ SHELL := /bin/bash
 STRICT := -Xswiftc -warnings-as-errors
 
 # What SHA256SUMS has to say, run in fixtures/: every data file, none left out.
-DATA := find configs data digits golden hf hf_double -type f | LC_ALL=C sort | xargs sha256sum
+DATA := find configs data digits golden hf hf_double training -type f | LC_ALL=C sort | xargs sha256sum
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16

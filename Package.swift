@@ -38,6 +38,8 @@ let package = Package(
       exclude: ["README.md"]),
     // Update methods: what direction an optimiser would take.
     .target(name: "Updates", dependencies: ["Curvature"], exclude: ["README.md"]),
+    // Optimisers: from the direction of a mini-batch to a step.
+    .target(name: "Training", dependencies: ["Curvature", "Updates"], exclude: ["README.md"]),
     // The indicator and statistics: plain numbers in, numbers out.
     .target(name: "Metrics", dependencies: [], exclude: ["README.md"]),
     // Bytes to named tensors.
@@ -52,14 +54,14 @@ let package = Package(
     .target(
       name: "ApproxEval",
       dependencies: [
-        "Curvature", "Updates", "Metrics", "Models", "Checkpoints",
+        "Curvature", "Updates", "Training", "Metrics", "Models", "Checkpoints",
         .product(name: "Crypto", package: "swift-crypto"),
       ], exclude: ["README.md"]),
     // The command.
     .executableTarget(
       name: "eval-cli",
       dependencies: [
-        "ApproxEval", "Checkpoints", "HessianFree", "Updates",
+        "ApproxEval", "Checkpoints", "HessianFree", "Training", "Updates",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], exclude: ["README.md"]),
     // Tests mirror the targets.
@@ -74,6 +76,8 @@ let package = Package(
     .testTarget(name: "GraphModuleTests", dependencies: ["GraphModule", "TestSupport"]),
     .testTarget(name: "CurvatureTests", dependencies: ["Curvature", "TestSupport"]),
     .testTarget(name: "UpdatesTests", dependencies: ["Updates", "TestSupport"]),
+    .testTarget(
+      name: "TrainingTests", dependencies: ["Training", "ApproxEval", "TestSupport"]),
     .testTarget(name: "ModelsTests", dependencies: ["Models", "TestSupport"]),
     .testTarget(name: "ApproxEvalTests", dependencies: ["ApproxEval", "TestSupport"]),
     // Runs the built command.

@@ -6,7 +6,7 @@ import HessianFree
 /// The exit codes of cli.md; those from 64 on are those of sysexits.h.
 enum ExitStatus: Int32 {
   case done = 0
-  /// `check` found a property that does not hold.
+  /// `check` found a property that does not hold, or training diverged.
   case checkFailed = 1
   case usage = 64
   case badData = 65
@@ -14,6 +14,8 @@ enum ExitStatus: Int32 {
   case bug = 70
   case cannotWrite = 73
   case inputOutput = 74
+  /// By SIGINT or SIGTERM; what is finished is kept.
+  case interrupted = 130
 }
 
 extension ExitStatus {
@@ -45,8 +47,9 @@ extension ExitStatus {
   private init(_ error: EvaluationError) {
     switch error {
     case .checkpoint(let error): self.init(error)
+    case .diverged: self = .checkFailed
     case .batchTooLarge, .unknownUpdate, .notEnoughDraws, .noSuchParameter, .nothingTrainable,
-      .solve(.memory):
+      .noSplit, .solve(.memory):
       self = .usage
     case .missingBatch: self = .missingInput
     // NaN and infinity come from the numbers of the checkpoint or batch.
