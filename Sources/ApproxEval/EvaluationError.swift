@@ -17,6 +17,7 @@ public enum EvaluationError: Error, Sendable {
   case noSuchParameter(pattern: String, near: [String], checkpoint: String)
   /// The patterns of the options name nothing but stored statistics.
   case nothingTrainable(patterns: [String], checkpoint: String)
+  case journal(JournalError)
   /// A share that holds out no sample, or all.
   case noSplit(share: Double, samples: Int, file: String)
   /// Training met a number that is not finite; `folder` has the checkpoints up to `lastEpoch`.
@@ -35,6 +36,7 @@ extension EvaluationError: CustomStringConvertible {
         """
     case .solve(let error): return error.description
     case .linearAlgebra(let error): return error.description
+    case .journal(let error): return error.description
     case .nonFiniteLogits(let checkpoint, let sample, let value):
       return """
         the logits of sample \(sample) contain \(value)
@@ -114,6 +116,8 @@ func evaluating<Result>(
     throw .solve(error)
   } catch let error as LinearAlgebraError {
     throw .linearAlgebra(error)
+  } catch let error as JournalError {
+    throw .journal(error)
   } catch {
     preconditionFailure("unforeseen error \(error)")
   }

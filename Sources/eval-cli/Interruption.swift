@@ -1,11 +1,22 @@
 import Foundation
+import Synchronization
 
 /// SIGINT and SIGTERM end a command in an orderly way.
 enum Interruption {
-  /// Calls `body` on a thread of its own when the process is asked to end, once. A second request
-  /// ends the process at once, as if there were no `body`; one that whoever started the process
-  /// has set to be ignored, as `nohup` does, stays ignored.
-  static func watch(_ body: @escaping @Sendable () -> Void) {
+  /// What is done, on a thread of its own, when the process is asked to end; it has to see
+  /// to it that it does.
+  static let response = Mutex<@Sendable () -> Void>({
+    Console.log("interrupted before the first batch")
+    exit()
+  })
+
+  /// Not `Foundation.exit`: other threads still compute, and must not find their libraries gone.
+  static func exit() -> Never { _exit(ExitStatus.interrupted.rawValue) }
+
+  /// From here on a request to end the process is answered by `response`. A second one ends it at
+  /// once; one that whoever started the process has set to be ignored, as `nohup` does, stays
+  /// ignored.
+  static func watch() {
     var ends: [Int32] = [-1, -1]
     // Without a pipe a request ends the process, as before.
     guard pipe(&ends) == 0 else { return }
@@ -17,7 +28,7 @@ enum Interruption {
       while read(listening, &byte, 1) != 1 {
         if errno != EINTR { return }
       }
-      body()
+      response.withLock { $0 }()
     }
     for number in [SIGINT, SIGTERM] { handle(number) }
   }
@@ -36,6 +47,11 @@ enum Interruption {
     }
     action.sa_flags = Int32(SA_RESTART) | Int32(bitPattern: UInt32(SA_RESETHAND))
     _ = sigaction(number, &action, nil)
+    // A parent that starts us from a thread with masked signals hands its mask on.
+    var mask = sigset_t()
+    sigemptyset(&mask)
+    sigaddset(&mask, number)
+    pthread_sigmask(SIG_UNBLOCK, &mask, nil)
   }
 
   private static func isIgnored(_ action: sigaction) -> Bool {

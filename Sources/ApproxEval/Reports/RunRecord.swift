@@ -14,6 +14,10 @@ public struct RunRecord: Sendable {
   public var files: [FileRecord]
   public var start: Date
   public var end: Date
+  /// Batches that the run has to score; `nil` where the results are all there are.
+  public var plannedBatches: Int?
+  /// Batches that an earlier run had finished.
+  public var resumedBatches = 0
   public var machine: Machine
 
   /// Reads all files of the run once, for their sums.
@@ -46,6 +50,11 @@ public struct RunRecord: Sendable {
       "start": .text(Self.time(start)),
       "end": .text(Self.time(end)),
       "seconds": .number(end.timeIntervalSince(start)),
+      "complete": .bool(report.batchCount == plannedBatches ?? report.batchCount),
+      "batches_planned": .integer(plannedBatches ?? report.batchCount),
+      "batches_finished": .integer(report.batchCount),
+      "batches_resumed": .integer(resumedBatches),
+      "references_not_converged": .integer(report.referencesNotConverged),
       "options": optionsJSON,
       "checkpoints": .list(report.entries.map(Self.json)),
       "files": .list(files.map(\.json)),
@@ -54,8 +63,14 @@ public struct RunRecord: Sendable {
     ])
   }
 
-  private var optionsJSON: ReportJSON {
-    .members([
+  var seed: ReportJSON { ReportJSON(seed: options.seed) }
+
+  private var optionsJSON: ReportJSON { .members(optionValues) }
+
+  /// Each option that may change numbers by the name that the command gives it, with `_` for `-`,
+  /// but for the seed and the precision.
+  var optionValues: KeyValuePairs<String, ReportJSON> {
+    [
       "data": .text(options.dataFile),
       "adapter": .text(options.adapter),
       "trainable": .texts(options.trainable),
@@ -69,10 +84,11 @@ public struct RunRecord: Sendable {
       "cg_damping": .number(options.cgDamping),
       "batch_size": .integer(options.batchSize),
       "batches": .integer(options.batches),
+      "first_batch": .integer(options.firstBatch),
       "memory": .integer(options.memory),
       "updates": .texts(options.updateFiles),
       "drop_duplicates": .number(options.dropDuplicates),
-    ])
+    ]
   }
 
   private static func json(_ entry: Report.Entry) -> ReportJSON {

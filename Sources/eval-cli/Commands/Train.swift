@@ -53,7 +53,8 @@ struct Train: ParsableCommand {
     let record = try TrainingRecord(command: CommandLine.arguments, run: run, start: start)
     if !log.quiet { Console.log(Self.summary(run)) }
     let isCancelled = Flag()
-    Interruption.watch { isCancelled.set() }
+    Interruption.response.withLock { $0 = { isCancelled.set() } }
+    Interruption.watch()
     let progress = TrainingProgress(run, log)
     let result: TrainingResult
     do {
@@ -71,7 +72,7 @@ struct Train: ParsableCommand {
       Console.log(
         "interrupted after step \(result.steps.count) of \(run.steps); checkpoints up to epoch "
           + "\(result.epochs.count - 1) are in \(folder)")
-      Foundation.exit(ExitStatus.interrupted.rawValue)
+      Interruption.exit()
     }
   }
 
