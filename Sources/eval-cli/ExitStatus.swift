@@ -7,7 +7,8 @@ import HessianFree
 /// The exit codes of cli.md; those from 64 on are those of sysexits.h.
 enum ExitStatus: Int32 {
   case done = 0
-  /// `check` found a property that does not hold, or `--strict` a reference that did not converge.
+  /// `check` found a property that does not hold, `--strict` a reference that did not converge, or
+  /// training diverged.
   case checkFailed = 1
   case usage = 64
   case badData = 65
@@ -60,9 +61,10 @@ extension ExitStatus {
   private init(_ error: EvaluationError) {
     switch error {
     case .checkpoint(let error): self.init(error)
+    case .diverged: self = .checkFailed
     case .journal(let error): self.init(error)
     case .batchTooLarge, .unknownUpdate, .notEnoughDraws, .noSuchParameter, .nothingTrainable,
-      .solve(.memory):
+      .noSplit, .solve(.memory):
       self = .usage
     case .missingBatch: self = .missingInput
     // NaN and infinity come from the numbers of the checkpoint or batch.
