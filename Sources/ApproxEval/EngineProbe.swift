@@ -88,16 +88,6 @@ public final class EngineProbe {
     }
   }
 
-  /// One product of two square matrices of the engine's precision on every thread at the same
-  /// time: the rate that the products of the steps could run at.
-  ///
-  /// - Returns: The operations it took: `2 size^3` for each thread.
-  @discardableResult
-  public func runSquareProducts(size: Int) -> Double {
-    engine.squareProducts(size: size)
-    return 2 * Double(size) * Double(size) * Double(size) * Double(options.threads)
-  }
-
   /// What OpenBLAS says of its own build.
   public static var buildOfBLAS: String { BLAS.buildDescription }
 }
@@ -108,7 +98,6 @@ private protocol ProbeEngine {
   var samples: Int { get }
   var storedDraws: Int { get }
   func run(_ step: EngineProbe.Step) throws
-  func squareProducts(size: Int)
 }
 
 private final class TypedProbe<S: EngineScalar>: ProbeEngine {
@@ -121,7 +110,6 @@ private final class TypedProbe<S: EngineScalar>: ProbeEngine {
   private let problem: BatchProblem<S>
   private let direction: Vector<S>
   private let result: Vector<S>
-  private var factors: [Vector<S>] = []
 
   init(_ checkpoint: LoadedCheckpoint, _ evaluation: Evaluation) throws {
     self.checkpoint = checkpoint
@@ -179,21 +167,6 @@ private final class TypedProbe<S: EngineScalar>: ProbeEngine {
     ones.withUnsafeBufferPointer {
       problem.output.write(
         problem.output.gradient, chunk: chunk, units: $0.baseAddress!, to: cotangents)
-    }
-  }
-
-  func squareProducts(size: Int) {
-    if factors.first?.count != size * size {
-      factors = (0..<3 * pool.threads).map { place in
-        let factor = Vector<S>(count: size * size)
-        for i in 0..<factor.count { factor.pointer[i] = S((i + place) % 7) - 3 }
-        return factor
-      }
-    }
-    pool.run(pool.threads) { task, _ in
-      let (a, b, c) = (factors[3 * task], factors[3 * task + 1], factors[3 * task + 2])
-      BLAS.gemm(
-        m: size, n: size, k: size, a.pointer, lda: size, b.pointer, ldb: size, c.pointer, ldc: size)
     }
   }
 }

@@ -119,10 +119,12 @@ extension Workload {
 }
 
 /// SplitMix64 (Steele, Lea, Flood 2014): the same numbers on every machine.
-struct SplitMix64: RandomNumberGenerator {
+public struct SplitMix64: RandomNumberGenerator {
   var state: UInt64
 
-  mutating func next() -> UInt64 {
+  public init(state: UInt64) { self.state = state }
+
+  public mutating func next() -> UInt64 {
     state &+= 0x9E37_79B9_7F4A_7C15
     var z = state
     z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
@@ -130,7 +132,7 @@ struct SplitMix64: RandomNumberGenerator {
     return z ^ (z >> 31)
   }
 
-  mutating func normal() -> Float {
+  public mutating func normal() -> Float {
     let radius = (-2 * log(Double.random(in: 0x1p-53..<1, using: &self))).squareRoot()
     return Float(radius * cos(2 * .pi * Double.random(in: 0..<1, using: &self)))
   }
