@@ -28,6 +28,13 @@ let package = Package(
         .product(name: "Checkpoints", package: "approx-eval"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
+    // Time and memory against the sizes of a problem.
+    .executableTarget(
+      name: "scaling",
+      dependencies: [
+        "Workloads", .product(name: "ApproxEval", package: "approx-eval"),
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ]),
     // The same steps for `swift package benchmark`, with its baselines and comparisons.
     .executableTarget(
       name: "EngineBenchmarks",

@@ -27,6 +27,9 @@ public final class EngineProbe {
     /// The Gram matrix of the per-sample gradients of the true labels: the backward pass to the
     /// outputs of the layers, and the products.
     case gramMatrix
+    /// The directions that the options ask for, with all that they rest on, unscored; the forward
+    /// pass is kept. Combinations that the engine does not form are not formed here either.
+    case updates
     /// The whole batch as the options ask for it, forward pass included.
     case batch
   }
@@ -70,7 +73,7 @@ public final class EngineProbe {
   /// The count belongs to the step, not to this engine: every direction is explicit and scored by
   /// a jvp of its own. An engine that finds a short cut may spend less.
   ///
-  /// - Returns: `nil` for a batch with a reference solve, whose products are not known
+  /// - Returns: `nil` for directions alone, and for a batch with a reference solve, whose products are not known
   ///   beforehand, or with methods other than sgd, ef, ief and sf.
   public func productOperations(_ step: Step) -> Double? {
     let counts = ProductCounts(program, samples: samples)
@@ -80,6 +83,7 @@ public final class EngineProbe {
     case .vjp: return counts.vjp
     case .fisherVectorProduct: return counts.jvp + counts.vjp
     case .gramMatrix: return counts.inputs + counts.gram(draws: 1)
+    case .updates: return nil
     case .batch:
       guard options.reference == .none else { return nil }
       return counts.batch(
@@ -143,6 +147,7 @@ private final class TypedProbe<S: EngineScalar>: ProbeEngine {
     case .gramMatrix:
       let ones = [Double](repeating: 1, count: samples)
       _ = linearization.perSampleGradients(draws: 1, scales: ones, writeGradient).gramMatrix()
+    case .updates: _ = try evaluation(problem).unscored()
     case .batch: try runBatch()
     }
   }
@@ -150,7 +155,11 @@ private final class TypedProbe<S: EngineScalar>: ProbeEngine {
   private func runBatch() throws {
     let problem = try BatchProblem(
       checkpoint, parameters: parameters, batch: batch, pool: pool, memory: options.memory)
-    let evaluation = BatchEvaluation(
+    _ = try evaluation(problem).run()
+  }
+
+  private func evaluation(_ problem: BatchProblem<S>) -> BatchEvaluation<S> {
+    BatchEvaluation(
       options: options, checkpoint: checkpoint, problem: problem, batch: 0,
       doubleProblem: { [self] in
         try BatchProblem(
@@ -158,7 +167,6 @@ private final class TypedProbe<S: EngineScalar>: ProbeEngine {
           batch: source.reader.read(source.samples(0), Double.self), pool: pool,
           memory: options.memory)
       }, updates: [:])
-    _ = try evaluation.run()
   }
 
   /// The logit gradient of every sample.

@@ -60,7 +60,8 @@ struct Compare: ParsableCommand {
       for task in tasks {
         let comparison = try compare(task, model, products, rates: &result.productRates)
         result.comparisons.append(comparison)
-        log("\(name) \(task.rawValue): \(format(comparison.seconds, 4)) s"
+        log(
+          "\(name) \(task.rawValue): \(format(comparison.seconds, 4)) s"
             + (comparison.ratio.map { ", best peer / ours \(format($0, 2))" } ?? ""))
       }
       result.productShares[name] = try productShare(model, products)

@@ -1,4 +1,5 @@
 import Foundation
+import Workloads
 
 /// One task on one workload, both sides.
 struct Comparison: Codable {

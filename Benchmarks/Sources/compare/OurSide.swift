@@ -1,5 +1,6 @@
 import ApproxEval
 import Foundation
+import Workloads
 
 /// Runs our side of a task in a process of its own.
 struct OurSide {

@@ -1,4 +1,5 @@
 import Foundation
+import Workloads
 
 /// Runs a peer's side of a task: one of the scripts in Benchmarks/peers, in a process of its own.
 struct Peer {

@@ -1,24 +1,26 @@
 import Foundation
 
 /// A process with what the operating system knows of it once it has ended.
-struct ChildProcess {
-  let output: String
-  let errors: String
-  let status: Int32
+public struct ChildProcess {
+  public let output: String
+  public let errors: String
+  public let status: Int32
   /// Wall time from its start to its end.
-  let seconds: Double
+  public let seconds: Double
   /// Peak resident memory, bytes.
-  let peakMemory: Int
+  public let peakMemory: Int
 
-  struct Failure: Error, CustomStringConvertible {
-    let description: String
+  public struct Failure: Error, CustomStringConvertible {
+    public let description: String
+
+    public init(description: String) { self.description = description }
   }
 
   /// Runs a command to its end.
   ///
   /// - Parameter changes: Environment variables to set, or with `nil` to leave out.
   /// - Throws: `Failure` where it cannot be started.
-  init(_ command: [String], environment changes: [String: String?] = [:]) throws {
+  public init(_ command: [String], environment changes: [String: String?] = [:]) throws {
     var environment = ProcessInfo.processInfo.environment
     for (name, value) in changes { environment[name] = value }
     // Files, not pipes: nothing has to be read while the child runs.
@@ -55,7 +57,7 @@ struct ChildProcess {
   }
 
   /// The output, unless the process failed.
-  func requireSuccess(_ what: String) throws -> String {
+  public func requireSuccess(_ what: String) throws -> String {
     if status == 0 { return output }
     let end = errors.split(separator: "\n").suffix(4).joined(separator: "\n  ")
     throw Failure(description: "\(what) ended with status \(status)\n  \(end)")
