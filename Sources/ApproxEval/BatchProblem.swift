@@ -9,6 +9,7 @@ package final class BatchProblem<S: EngineScalar> {
   package let linearization: Linearization<S>
   package let output: OutputState<S>
   package let operations: VectorOperations<S>
+  package let labels: Labels
   package let storedDraws: [LogitGradient]
 
   package init(
@@ -27,8 +28,9 @@ package final class BatchProblem<S: EngineScalar> {
           value: Double(logits[index]))
       }
     }
+    labels = batch.labels
     output = OutputState(
-      loss: checkpoint.loss, labels: batch.labels, linearization: linearization)
+      loss: checkpoint.loss, labels: labels, linearization: linearization)
     var stored: [LogitGradient] = []
     for labels in batch.sampledLabels {
       stored.append(output.gradient(for: labels, linearization: linearization))

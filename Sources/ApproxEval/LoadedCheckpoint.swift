@@ -16,7 +16,12 @@ package struct LoadedCheckpoint: Sendable {
   /// - Parameter options: Its adapter, data file and trainable patterns count here.
   /// - Throws: `CheckpointError`, or `EvaluationError` where the options do not fit the file.
   package init(path: String, options: EvaluationOptions) throws {
-    let source = try CheckpointSource(path: path, adapter: options.adapter)
+    try self.init(
+      source: CheckpointSource(path: path, adapter: options.adapter), options: options)
+  }
+
+  /// The same for what is open already.
+  init(source: CheckpointSource, options: EvaluationOptions) throws {
     if let file = options.dataFile {
       data = try DataFile.open(file)
     } else {

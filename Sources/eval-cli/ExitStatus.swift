@@ -1,16 +1,20 @@
 import ApproxEval
 import ArgumentParser
 import Checkpoints
+import Figures
 import HessianFree
 
 /// The exit codes of cli.md; those from 64 on are those of sysexits.h.
 enum ExitStatus: Int32 {
   case done = 0
-  /// `check` found a property that does not hold, or `--strict` a reference that did not converge.
+  /// `check` found a property that does not hold, `--strict` a reference that did not converge, or
+  /// training diverged.
   case checkFailed = 1
   case usage = 64
   case badData = 65
   case missingInput = 66
+  /// Another program that is needed is not there or does not work.
+  case unavailable = 69
   case bug = 70
   case cannotWrite = 73
   case inputOutput = 74
@@ -26,6 +30,8 @@ extension ExitStatus {
     case is UsageError: self = .usage
     case let error as CheckpointError: self.init(error)
     case let error as EvaluationError: self.init(error)
+    case let error as TableError: self.init(error)
+    case is GnuplotError: self = .unavailable
     default:
       switch EvalCLI.exitCode(for: error) {
       case .success: self = .done
@@ -44,12 +50,21 @@ extension ExitStatus {
     }
   }
 
+  private init(_ error: TableError) {
+    switch error.problem {
+    case .file(let error): self.init(error)
+    case .noTables: self = .missingInput
+    default: self = .badData
+    }
+  }
+
   private init(_ error: EvaluationError) {
     switch error {
     case .checkpoint(let error): self.init(error)
+    case .diverged: self = .checkFailed
     case .journal(let error): self.init(error)
     case .batchTooLarge, .unknownUpdate, .notEnoughDraws, .noSuchParameter, .nothingTrainable,
-      .solve(.memory):
+      .noSplit, .solve(.memory):
       self = .usage
     case .missingBatch: self = .missingInput
     // NaN and infinity come from the numbers of the checkpoint or batch.
@@ -102,6 +117,8 @@ func message(for error: any Error) -> String? {
   case let error as UsageError: return error.description
   case let error as CheckpointError: return error.description
   case let error as EvaluationError: return error.description
+  case let error as TableError: return error.description
+  case let error as GnuplotError: return error.description
   default:
     let text = EvalCLI.fullMessage(for: error)
     return text.hasPrefix("Error: ") ? String(text.dropFirst(7)) : text

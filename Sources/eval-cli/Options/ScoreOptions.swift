@@ -68,19 +68,9 @@ struct UpdateOptions: ParsableArguments {
   func apply(to options: inout EvaluationOptions) throws(UsageError) {
     options.methods = try OptionValues.methods(methods)
     options.dampings = try OptionValues.dampings(damping)
-    if let mcSamples {
-      options.monteCarloSamples = try OptionValues.positive(mcSamples, "--mc-samples")
-      if mcSamples > 10_000 {
-        throw UsageError("\(mcSamples) is more than 10000", at: "--mc-samples")
-      }
-    }
+    if let mcSamples { options.monteCarloSamples = try OptionValues.draws(mcSamples) }
     options.updateFiles = updates
-    guard let dropDuplicates else { return }
-    guard (0...1).contains(dropDuplicates) else {
-      throw UsageError(
-        "\(dropDuplicates) is not a cosine between 0 and 1", at: "--drop-duplicates")
-    }
-    options.dropDuplicates = dropDuplicates
+    if let dropDuplicates { options.dropDuplicates = try OptionValues.cosine(dropDuplicates) }
   }
 }
 
