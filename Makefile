@@ -22,7 +22,8 @@ build: setup ## Release build; the command is .build/release/eval-cli
 demo: build ## Score one network at six stages of its training
 	@scripts/demo.sh
 
-test: setup ## Checksums of the fixtures, build without warnings, format, tests
+test: ## Checksums of the fixtures, build without warnings, format, tests
+	@scripts/setup.sh --figures
 	cd fixtures && diff <($(DATA)) SHA256SUMS
 	swift build --build-tests $(STRICT)
 	$(MAKE) --no-print-directory lint

@@ -28,6 +28,7 @@ extension ExitStatus {
     case let error as CheckpointError: self.init(error)
     case let error as EvaluationError: self.init(error)
     case let error as TableError: self.init(error)
+    case GnuplotError.incomplete: self = .cannotWrite
     case is GnuplotError: self = .unavailable
     default:
       switch EvalCLI.exitCode(for: error) {

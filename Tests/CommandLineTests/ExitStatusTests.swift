@@ -43,6 +43,7 @@ import Testing
     (TableError(.missingColumns(["x"]), file: "x"), 65),
     (TableError(.openQuote, file: "x", line: 1), 65),
     (GnuplotError.missing, 69),
+    (GnuplotError.incomplete(picture: "x", said: ""), 73),
     (GnuplotError.cannotStart(path: "x", reason: "y"), 69),
     (GnuplotError.failed(scripts: ["x"], folder: "y", said: ""), 69),
     (CancellationError(), 70),
