@@ -4,7 +4,7 @@ import Testing
 extension CommandLineTests {
   @Suite struct HelpTests {
     @Test(arguments: [
-      "", "score", "inspect", "reference", "check", "pack", "init", "plot", "report",
+      "", "score", "inspect", "reference", "check", "pack", "init", "train", "plot", "report",
     ])
     func helpIsAsRecorded(_ command: String) throws {
       let result = try Command.run((command.isEmpty ? [] : [command]) + ["--help"])

@@ -35,6 +35,8 @@ void ck_multiply(ck_dtype t, const void *a, const void *b, void *out, size_t n, 
 void ck_add(ck_dtype t, const void *a, const void *b, void *out, size_t n);
 // y = a x + b y. With b = 0, y is not read.
 void ck_axpby(ck_dtype t, double a, const void *x, double b, void *y, size_t n);
+// y += x with x in double, rounded once.
+void ck_add_rounded(ck_dtype t, const double *x, void *y, size_t n);
 // x = value
 void ck_fill(ck_dtype t, double value, void *x, size_t n);
 // Index of the first element that is NaN or infinite, n if there is none.

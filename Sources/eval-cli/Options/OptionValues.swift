@@ -62,6 +62,19 @@ enum OptionValues {
     return value
   }
 
+  /// Monte-Carlo labels per sample.
+  static func draws(_ value: Int) throws(UsageError) -> Int {
+    if value > 10_000 { throw UsageError("\(value) is more than 10000", at: "--mc-samples") }
+    return try positive(value, "--mc-samples")
+  }
+
+  static func cosine(_ value: Double) throws(UsageError) -> Double {
+    guard (0...1).contains(value) else {
+      throw UsageError("\(value) is not a cosine between 0 and 1", at: "--drop-duplicates")
+    }
+    return value
+  }
+
   static func notNegative(_ value: Double, _ option: String) throws(UsageError) -> Double {
     if !(value >= 0 && value.isFinite) {
       throw UsageError("\(value) is not a number that is at least 0", at: option)
