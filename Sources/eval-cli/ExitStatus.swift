@@ -54,7 +54,7 @@ extension ExitStatus {
   private init(_ error: TableError) {
     switch error.problem {
     case .file(let error): self.init(error)
-    case .noTables: self = .missingInput
+    case .noTables, .unfinishedRun: self = .missingInput
     default: self = .badData
     }
   }

@@ -45,6 +45,7 @@ import Testing
     (EvaluationError.linearAlgebra(.notConverged(routine: "dsyevd", info: 1)), 70),
     (TableError(.file(CheckpointError(.cannotRead(code: 5), at: place)), file: "x"), 74),
     (TableError(.noTables(["x"]), file: "x"), 66),
+    (TableError(.unfinishedRun, file: "x"), 66),
     (TableError(.nothingToDraw([]), file: "x"), 65),
     (TableError(.missingColumns(["x"]), file: "x"), 65),
     (TableError(.openQuote, file: "x", line: 1), 65),

@@ -108,6 +108,10 @@ extension CommandLineTests {
       Case(name: "empty-folder", status: 66) { draft in
         for table in ["scores", "batches", "cg", "layers"] { try draft.remove(table + ".csv") }
       },
+      Case(name: "unfinished-run", status: 66) { draft in
+        for table in ["scores", "batches", "cg", "layers"] { try draft.remove(table + ".csv") }
+        try draft.write("journal.jsonl", ["{}"])
+      },
       Case(name: "missing-columns", status: 65) { draft in
         try draft.edit("scores.csv") {
           $0 = $0.replacingOccurrences(of: "efficiency_low", with: "low")
