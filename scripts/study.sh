@@ -65,11 +65,10 @@ step "F.2: conjugate gradients, and every parameter tensor on its own"
   --methods sgd,ef,ief,sf --reference cg --cg-iterations 300 --cg-gap 0 --per-layer \
   --output "$folder/solver" >/dev/null
 
-step "E2: the same training with SGD, exact EF, iEF and SF"
-rival sgd --learning-rate 0.1
-rival ief --learning-rate 1
-rival ef --learning-rate 0.1
-rival sf --learning-rate 0.1
+step "E2: SGD and exact EF, iEF and SF with steps of one length, so that directions alone differ"
+for name in sgd ef ief sf; do
+  rival "$name" --learning-rate 0.3 --schedule linear --normalize
+done
 
 step "figures"
 for results in e1 e3 solver; do "$cli" plot "$folder/$results" >/dev/null; done
