@@ -57,11 +57,13 @@ let package = Package(
         "Curvature", "Updates", "Training", "Metrics", "Models", "Checkpoints",
         .product(name: "Crypto", package: "swift-crypto"),
       ], exclude: ["README.md"]),
+    // Tables of a run to figures: gnuplot scripts, an HTML page.
+    .target(name: "Figures", dependencies: ["Metrics", "Checkpoints"], exclude: ["README.md"]),
     // The command.
     .executableTarget(
       name: "eval-cli",
       dependencies: [
-        "ApproxEval", "Checkpoints", "HessianFree", "Training", "Updates",
+        "ApproxEval", "Checkpoints", "Figures", "HessianFree", "Training", "Updates",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], exclude: ["README.md"]),
     // Tests mirror the targets.
@@ -80,11 +82,12 @@ let package = Package(
       name: "TrainingTests", dependencies: ["Training", "ApproxEval", "TestSupport"]),
     .testTarget(name: "ModelsTests", dependencies: ["Models", "TestSupport"]),
     .testTarget(name: "ApproxEvalTests", dependencies: ["ApproxEval", "TestSupport"]),
+    .testTarget(name: "FiguresTests", dependencies: ["Figures", "ApproxEval", "TestSupport"]),
     // Runs the built command.
     .testTarget(
       name: "CommandLineTests",
       dependencies: [
-        "eval-cli", "ApproxEval", "Checkpoints", "HessianFree",
+        "eval-cli", "ApproxEval", "Checkpoints", "Figures", "HessianFree", "TestSupport",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], exclude: ["Snapshots"]),
   ]

@@ -58,6 +58,14 @@ struct BatchEvaluation<S: EngineScalar> {
       seconds: (clock.now - start).seconds)
   }
 
+  /// The directions of all methods, unscored: per-sample gradients, Gram matrices, solves.
+  func unscored() throws -> [Direction<S>] {
+    let gradients = BatchGradients(
+      problem.linearization, problem.output, sampled: draws(),
+      dropDuplicates: options.dropDuplicates)
+    return try options.methods.flatMap { try directions($0, gradients, nil) }
+  }
+
   /// Monte-Carlo labels: the file's, or drawn.
   private func draws() -> [LogitGradient] {
     guard options.methods.contains(.sf) else { return [] }

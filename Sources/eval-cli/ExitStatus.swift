@@ -1,6 +1,7 @@
 import ApproxEval
 import ArgumentParser
 import Checkpoints
+import Figures
 import HessianFree
 
 /// The exit codes of cli.md; those from 64 on are those of sysexits.h.
@@ -12,6 +13,8 @@ enum ExitStatus: Int32 {
   case usage = 64
   case badData = 65
   case missingInput = 66
+  /// Another program that is needed is not there or does not work.
+  case unavailable = 69
   case bug = 70
   case cannotWrite = 73
   case inputOutput = 74
@@ -27,6 +30,8 @@ extension ExitStatus {
     case is UsageError: self = .usage
     case let error as CheckpointError: self.init(error)
     case let error as EvaluationError: self.init(error)
+    case let error as TableError: self.init(error)
+    case is GnuplotError: self = .unavailable
     default:
       switch EvalCLI.exitCode(for: error) {
       case .success: self = .done
@@ -42,6 +47,14 @@ extension ExitStatus {
     case .missingInput: self = .missingInput
     case .cannotWrite: self = .cannotWrite
     case .inputOutput: self = .inputOutput
+    }
+  }
+
+  private init(_ error: TableError) {
+    switch error.problem {
+    case .file(let error): self.init(error)
+    case .noTables: self = .missingInput
+    default: self = .badData
     }
   }
 
@@ -105,6 +118,8 @@ func message(for error: any Error) -> String? {
   case let error as UsageError: return error.description
   case let error as CheckpointError: return error.description
   case let error as EvaluationError: return error.description
+  case let error as TableError: return error.description
+  case let error as GnuplotError: return error.description
   default:
     let text = EvalCLI.fullMessage(for: error)
     return text.hasPrefix("Error: ") ? String(text.dropFirst(7)) : text

@@ -3,8 +3,8 @@ import Synchronization
 
 /// SIGINT and SIGTERM end a command in an orderly way.
 enum Interruption {
-  /// What is done, on a thread of its own, when the process is asked to end; it has to see
-  /// to it that it does.
+  /// What is done, on a thread of its own, when the process is asked to end: it ends it, unless
+  /// that is happening already.
   static let response = Mutex<@Sendable () -> Void>({
     Console.log("interrupted before the first batch")
     exit()
@@ -41,11 +41,13 @@ enum Interruption {
     action = sigaction()
     setHandler(&action) { _ in
       let code = errno
+      signal(SIGINT, SIG_DFL)
+      signal(SIGTERM, SIG_DFL)
       var byte: UInt8 = 1
       _ = write(wakeUp, &byte, 1)
       errno = code
     }
-    action.sa_flags = Int32(SA_RESTART) | Int32(bitPattern: UInt32(SA_RESETHAND))
+    action.sa_flags = Int32(SA_RESTART)
     _ = sigaction(number, &action, nil)
     // A parent that starts us from a thread with masked signals hands its mask on.
     var mask = sigset_t()

@@ -100,7 +100,7 @@ final class ScoreRun: Sendable {
       if state.results.isEmpty { return }
       do {
         try write(&state)
-        Console.log("\(Self.share(state.results, plan)) are finished; then came an error")
+        Console.log("reported: \(Self.share(state.results, plan)), those before an error")
       } catch {
         Console.log("error: " + (message(for: error) ?? ""))
       }
@@ -118,7 +118,7 @@ final class ScoreRun: Sendable {
       if state.journal != nil { advice = "the same command with --resume goes on" }
       do {
         if !state.results.isEmpty { try write(&state) }
-        Console.log("interrupted: \(share) are finished; \(advice)")
+        Console.log("interrupted after \(share); \(advice)")
       } catch {
         Console.log("error: " + (message(for: error) ?? ""))
       }

@@ -1,6 +1,7 @@
 import ApproxEval
 import ArgumentParser
 import Checkpoints
+import Figures
 import HessianFree
 import TensorModule
 import Testing
@@ -42,6 +43,14 @@ import Testing
     (EvaluationError.linearAlgebra(.nonFinite(offset: 0)), 65),
     (EvaluationError.solve(.notPositiveSemidefinite), 70),
     (EvaluationError.linearAlgebra(.notConverged(routine: "dsyevd", info: 1)), 70),
+    (TableError(.file(CheckpointError(.cannotRead(code: 5), at: place)), file: "x"), 74),
+    (TableError(.noTables(["x"]), file: "x"), 66),
+    (TableError(.nothingToDraw([]), file: "x"), 65),
+    (TableError(.missingColumns(["x"]), file: "x"), 65),
+    (TableError(.openQuote, file: "x", line: 1), 65),
+    (GnuplotError.missing, 69),
+    (GnuplotError.cannotStart(path: "x", reason: "y"), 69),
+    (GnuplotError.failed(scripts: ["x"], folder: "y", said: ""), 69),
     (CancellationError(), 70),
   ]
 

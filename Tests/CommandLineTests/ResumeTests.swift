@@ -145,8 +145,7 @@ extension CommandLineTests {
       #expect(try csvRows(folder.path("cut/batches.csv")).count == finished)
       #expect(
         result.error.hasSuffix(
-          "interrupted: \(finished) of 80 batches are finished; the same command with --resume "
-            + "goes on\n"))
+          "interrupted after \(finished) of 80 batches; the same command with --resume goes on\n"))
       #expect(result.output.contains("Reference: "), "what is finished is printed")
       if signal == SIGINT { return }
       #expect(try Self.start(folder, "cut", batches: batches, ["--resume"]).result().status == 0)
@@ -285,7 +284,7 @@ extension CommandLineTests {
         folder.path("r"),
       ])
       #expect(result.status == 65)
-      let start = "1 of 2 batches are finished; then came an error\nerror: "
+      let start = "reported: 1 of 2 batches, those before an error\nerror: "
       #expect(result.error.hasPrefix(start), "\(result.error)")
       #expect(try csvRows(folder.path("r/batches.csv")).count == 1)
       #expect(try Self.run(folder, "r")["complete"] as? Bool == false)

@@ -27,16 +27,24 @@ enum Command {
     return candidates.first(where: FileManager.default.isExecutableFile) ?? candidates.last!
   }()
 
-  static func run(_ arguments: [String]) throws -> Result { try start(arguments).result() }
+  /// - Parameter environment: what differs from that of the tests.
+  static func run(_ arguments: [String], environment: [String: String] = [:]) throws -> Result {
+    try start(arguments, environment: environment).result()
+  }
 
-  /// - Parameter shell: Runs the command as `$0 "$@"`, in a shell that has done something before.
-  static func start(_ arguments: [String], shell: String? = nil) throws -> Running {
+  /// - Parameters:
+  ///   - shell: Runs the command as `$0 "$@"`, in a shell that has done something before.
+  ///   - environment: What differs from that of the tests.
+  static func start(
+    _ arguments: [String], shell: String? = nil, environment: [String: String] = [:]
+  ) throws -> Running {
     let folder = try TemporaryFolder()
     let process = Process()
     process.executableURL = URL(fileURLWithPath: shell == nil ? path : "/bin/sh")
     process.arguments = (shell.map { ["-c", $0, path] } ?? []) + arguments
     // The width of help texts.
     process.environment = ProcessInfo.processInfo.environment.merging(["COLUMNS": "80"]) { $1 }
+      .merging(environment) { $1 }
     // Files, which take any amount without anyone reading them.
     let (out, err) = (folder.path("out"), folder.path("err"))
     for file in [out, err] { _ = FileManager.default.createFile(atPath: file, contents: nil) }

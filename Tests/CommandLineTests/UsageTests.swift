@@ -51,6 +51,7 @@ extension CommandLineTests {
       Case(name: "trace-over-direction", arguments: ["reference", "x.bin", "-o", "y.csv"]),
       Case(name: "no-output", arguments: ["reference", "x.bin"]),
       Case(name: "no-number", arguments: ["score", "x.bin", "--batch-size", "many"]),
+      Case(name: "unknown-format", arguments: ["plot", "x", "--format", "svg,jpeg"]),
       Case(name: "negative-seed", arguments: ["score", "x.bin", "--seed", "-1"]),
     ]
 

@@ -1,4 +1,5 @@
 import Checkpoints
+import Figures
 import Updates
 
 /// From the text of an option to its value.
@@ -79,6 +80,21 @@ enum OptionValues {
       throw UsageError("\(value) is not a number that is at least 0", at: option)
     }
     return value
+  }
+
+  /// `svg,png`; what is repeated counts once.
+  static func formats(_ lists: [String]) throws(UsageError) -> [GnuplotScript.Format] {
+    var formats: [GnuplotScript.Format] = []
+    for name in lists.flatMap(items) {
+      guard let format = GnuplotScript.Format(rawValue: name) else {
+        let known = GnuplotScript.Format.allCases.map(\.rawValue)
+        throw UsageError(
+          "unknown format \"\(name)\"", at: "--format",
+          "Known are \(known.joined(separator: ", ")).")
+      }
+      if !formats.contains(format) { formats.append(format) }
+    }
+    return formats
   }
 
   /// For the help.
