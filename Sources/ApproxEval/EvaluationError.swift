@@ -20,6 +20,8 @@ public enum EvaluationError: Error, Sendable {
   case journal(JournalError)
   /// A share that holds out no sample, or all.
   case noSplit(share: Double, samples: Int, file: String)
+  /// A model that is not finite on its data before the first step of training.
+  case startOverflows(reason: String, checkpoint: String)
   /// Training met a number that is not finite; `folder` has the checkpoints up to `lastEpoch`.
   case diverged(step: Int, reason: String, lastEpoch: Int, folder: String)
 }
@@ -85,6 +87,12 @@ extension EvaluationError: CustomStringConvertible {
         a share of \(share) of \(samples) samples leaves nothing to train on or nothing to watch
           at \(file)
           Give --hold-out another share, or a file as --validation.
+        """
+    case .startOverflows(let reason, let checkpoint):
+      return """
+        before the first step \(reason)
+          at \(checkpoint)
+          The network overflows on these samples: check weights and data, or use --precision float64.
         """
     case .diverged(let step, let reason, let lastEpoch, let folder):
       return """
