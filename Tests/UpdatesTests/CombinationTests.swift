@@ -20,7 +20,7 @@ struct CombinationTests {
   @Test(arguments: cases)
   func combinationsAreTheirVectorsInSingle(_ test: Case) throws {
     // At a damping of 1e-2 weights of up to 1e2 cancel in the formed vector: 1e2 times 1e-6.
-    try check(test, Float.self, dampings: Array(Self.dampings.prefix(2)), tolerance: 1e-4)
+    try check(test, dampings: Array(Self.dampings.prefix(2)), Float.self, tolerance: 1e-4)
   }
 
   private func check<S: EngineScalar>(
