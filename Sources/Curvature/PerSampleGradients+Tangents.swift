@@ -105,9 +105,14 @@ private struct RowTangents<S: EngineScalar>: TangentSource {
       withUnsafeTemporaryAllocation(of: Double.self, capacity: count * (k + width)) { scratch in
         let weighted = scratch.baseAddress!
         let product = weighted + count * k
-        for i in 0..<count {
-          for m in 0..<k {
-            weighted[i * k + m] = kernel[i * all + m % all] * set.rows[m / positions]
+        withUnsafeTemporaryAllocation(of: Double.self, capacity: k) { weights in
+          for m in 0..<k { weights[m] = set.rows[m / positions] }
+          for i in 0..<count {
+            for d in 0..<set.draws.count {
+              Kernels.multiply(
+                UnsafePointer(kernel + i * all), weights.baseAddress! + d * all,
+                weighted + i * k + d * all, count: all)
+            }
           }
         }
         let rows = layer.rows.pointer + set.draws.lowerBound * all * outputs

@@ -42,7 +42,7 @@ extension Linearization {
     let (rows, split) = (blocks.rows, blocks.split)
     // Fixed lanes, added in order: the same bits for every number of threads.
     let affordable = max(1, (1 << 24) / max(rows * rows, 1))
-    let lanes = Schedule.split(tiles, into: max(1, min(tiles, 16, affordable)))
+    let lanes = Schedule.split(tiles, into: max(1, min(tiles, 8, affordable)))
     let partials = lanes.map { _ in Vector<Double>(count: (rows + 1) * rows) }
     pool.run(lanes.count) { lane, _ in
       let target = Vector<Double>(count: rows * width)
