@@ -100,7 +100,8 @@ extension ConjugateGradient {
   /// - Throws: `SolveError.dimensionMismatch` if `a` and `b` differ in `P`;
   ///   `SolveError.notPositiveSemidefinite` if `a` does not declare that it is;
   ///   `SolveError.nonFinite` naming the operand and iteration where NaN or infinity appeared.
-  /// - Complexity: One product per iteration, one per residual check, one for the final residual.
+  /// - Complexity: One product per iteration, one per residual check, one for the final residual; two
+  ///   for each check where vectors are pairs, whose inner products are settled by a product.
   ///   Four vectors of `P` elements in the workspace, one more with a preconditioner, and the
   ///   result; an iteration allocates nothing. Inner products accumulate in double precision.
   ///
