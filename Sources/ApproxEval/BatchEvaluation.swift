@@ -28,7 +28,8 @@ struct BatchEvaluation<S: EngineScalar> {
     let referenceSeconds = (clock.now - referenceStart).seconds
 
     var scorer = DirectionScorer(
-      problem: problem, gradient: gradients.gradient, reference: reference)
+      problem: problem, gradient: gradients.gradient, reference: reference,
+      perLayer: options.perLayer)
     if let reference {
       scorer.score(
         [Direction(method: .ng, scaled: reference.direction)], seconds: referenceSeconds,
@@ -37,11 +38,16 @@ struct BatchEvaluation<S: EngineScalar> {
     // The gradient comes first: other scores are relative to it.
     let sgd = Direction(method: .sgd, scaled: gradients.gradient)
     scorer.score([sgd], seconds: 0, isListed: options.methods.contains(.sgd))
-    for method in options.methods where method != .sgd {
-      let directionStart = clock.now
-      let directions = try directions(method, gradients, dense)
-      scorer.score(directions, seconds: (clock.now - directionStart).seconds)
+    let methods = MethodDirections(
+      options: options, problem: problem, gradients: gradients, dense: dense, updates: updates)
+    for method in options.methods where method != .sgd && !method.isTruncated {
+      for draws in method.isSampled ? drawCounts : [nil] {
+        let directionStart = clock.now
+        let directions = try methods.directions(method, draws: draws)
+        scorer.score(directions, seconds: (clock.now - directionStart).seconds, draws: draws)
+      }
     }
+    try methods.truncated { direction, seconds in scorer.score([direction], seconds: seconds) }
     return BatchResult(
       checkpoint: checkpoint.path, epoch: checkpoint.source.epoch, step: checkpoint.source.step,
       batch: batch, samples: problem.linearization.samples,
@@ -52,19 +58,25 @@ struct BatchEvaluation<S: EngineScalar> {
       logitGradientNormRatio: imbalance(problem.output.gradientNorms),
       gammaBound: problem.output.gammaBound, reference: reference?.record,
       trace: reference?.trace ?? [], scores: scorer.scores(order: options.methods),
-      seconds: (clock.now - start).seconds)
+      layers: scorer.layerScores(order: options.methods), seconds: (clock.now - start).seconds)
   }
 
-  /// Monte-Carlo labels: the file's, or drawn.
+  /// Monte-Carlo labels: the file's, or drawn; as many as the method that asks for most.
   private func draws() -> [LogitGradient] {
-    guard options.methods.contains(.sf) else { return [] }
+    guard options.methods.contains(where: \.isSampled) else { return [] }
+    let count = drawCounts.reduce(0) { max($0, $1 ?? 0) }
     let stored = problem.storedDraws
     if stored.isEmpty {
-      return problem.output.sampledGradients(
-        draws: options.monteCarloSamples ?? 1, seed: options.seed, batch: batch)
+      return problem.output.sampledGradients(draws: count, seed: options.seed, batch: batch)
     }
     // As many as there are at the most: `BatchSource` has seen to that.
-    return Array(stored.prefix(options.monteCarloSamples ?? stored.count))
+    return Array(stored.prefix(count))
+  }
+
+  /// Draws per sample of the methods that draw; fewer are the first of more.
+  private var drawCounts: [Int?] {
+    if !options.monteCarloSamples.isEmpty { return options.monteCarloSamples }
+    return [max(problem.storedDraws.count, 1)]
   }
 
   private func solveReference(
@@ -77,33 +89,6 @@ struct BatchEvaluation<S: EngineScalar> {
       return try ReferenceSolver(options).conjugateGradient(problem, gradient: gradients.gradient)
     }
   }
-
-  private func directions(
-    _ method: Method, _ gradients: BatchGradients<S>, _ dense: DenseReference?
-  ) throws -> [Direction<S>] {
-    switch method {
-    case .sgd: return [Direction(method: .sgd, scaled: gradients.gradient)]
-    case .ef, .ief:
-      return try EmpiricalFisher.directions(
-        gradients, method: method, dampings: options.dampings)
-    case .sf: return try SampledFisher.directions(gradients, dampings: options.dampings)
-    case .ng, .gn:
-      return try options.dampings.map { damping in
-        let lambda = gradients.lambda(damping).value
-        let solution =
-          if let dense, method == .ng {
-            try dense.solve(damping: lambda, S.self)
-          } else {
-            try ReferenceSolver(options).conjugateGradient(
-              problem, gradient: gradients.gradient,
-              metric: method == .ng ? .fisher : .identity, damping: lambda)
-          }
-        return Direction(
-          method: method, damping: damping, lambda: lambda, scaled: solution.direction)
-      }
-    case .update(let name): return [Direction(method: method, scaled: updates[name]!)]
-    }
-  }
 }
 
 /// Turns directions into scores, relative to the gradient's and the reference's.
@@ -114,25 +99,34 @@ struct DirectionScorer<S: EngineScalar> {
   private var gammaOfReference: Double?
   private var gammaOfGradient: Double?
   private var rows: [(method: Method, score: Score)] = []
+  private var layers: LayerScorer<S>?
 
   init(
-    problem: BatchProblem<S>, gradient: ScaledVector<S>, reference: ReferenceSolution<S>?
+    problem: BatchProblem<S>, gradient: ScaledVector<S>, reference: ReferenceSolution<S>?,
+    perLayer: Bool
   ) {
     self.problem = problem
     self.gradient = gradient
     self.reference = reference
+    if perLayer {
+      layers = LayerScorer(
+        problem: problem, gradient: gradient, gammaOfReference: reference?.record.gamma)
+    }
   }
 
   /// - Parameters:
   ///   - seconds: What it took to find the directions together.
   ///   - exact: gamma from a solver that works in higher precision than the engine.
+  ///   - draws: Monte-Carlo labels per sample that went into them.
   mutating func score(
-    _ directions: [Direction<S>], seconds: Double, exact: Double? = nil, isListed: Bool = true
+    _ directions: [Direction<S>], seconds: Double, exact: Double? = nil, isListed: Bool = true,
+    draws: Int? = nil
   ) {
     let clock = ContinuousClock()
     let start = clock.now
     let halves = problem.quadratics(directions.map(\.scaled))
     let share = (seconds + (clock.now - start).seconds) / Double(max(directions.count, 1))
+    if isListed { layers?.score(directions, draws: draws) }
     for (direction, halves) in zip(directions, halves) {
       let gamma = exact ?? halves.unscaled.gamma
       if direction.method == .ng && direction.damping == nil { gammaOfReference = gamma }
@@ -157,7 +151,8 @@ struct DirectionScorer<S: EngineScalar> {
             cosineReference: reference.flatMap {
               problem.cosine(direction.scaled, $0.direction)
             }, seconds: share, isBelowRounding: direction.isBelowRounding,
-            defect: gamma.isNaN ? halves.unscaled.defect ?? .underflow : nil)
+            defect: gamma.isNaN ? halves.unscaled.defect ?? .underflow : nil,
+            monteCarloSamples: draws)
         ))
     }
   }
@@ -180,6 +175,9 @@ struct DirectionScorer<S: EngineScalar> {
       return score
     }
   }
+
+  /// In the same order, every direction layer by layer.
+  func layerScores(order: [Method]) -> [LayerScore] { layers?.scores(order: order) ?? [] }
 
   /// What relates to a gamma that does not exist stays empty.
   private func number(_ ratio: Double) -> Double? { ratio.isNaN ? nil : ratio }

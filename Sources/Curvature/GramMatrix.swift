@@ -27,6 +27,13 @@ package struct GramMatrix: Sendable {
 
   package func scaled(_ row: Int, _ column: Int) -> Double { scaled[row * count + column] }
 
+  /// The matrix of the first rows, in the same unit.
+  package func prefix(_ rows: Int) -> GramMatrix {
+    GramMatrix(
+      count: rows, unit: unit,
+      scaled: (0..<rows).flatMap { scaled[$0 * count..<$0 * count + rows] })
+  }
+
   /// `|g_row|_2`
   package func norm(_ row: Int) -> Double { unit * scaled(row, row).squareRoot() }
 }
@@ -203,7 +210,7 @@ extension PerSampleGradients {
   }
 
   /// `[R N, out]`: cotangents summed over positions, the gradients of a bias.
-  private func positionSums(_ factors: Factorization, rows: Vector<S>) -> Vector<S> {
+  func positionSums(_ factors: Factorization, rows: Vector<S>) -> Vector<S> {
     let sums = Vector<S>(count: count * factors.outputs)
     for i in 0..<count {
       Kernels.sumRows(

@@ -119,12 +119,21 @@ package final class Linearization<S: EngineScalar> {
     _ cotangents: (_ chunk: Chunk, _ cotangents: Scalars) -> Void
   ) -> PerSampleGradients<S> {
     let gradients = PerSampleGradients(linearization: self, draws: draws, scales: scales)
+    backward(draws: draws, gradients.collector, cotangents)
+    return gradients
+  }
+
+  /// One backward pass of R cotangents per sample that shows the collector every node with
+  /// trainable parameters, chunk by chunk; chunks run at the same time.
+  func backward(
+    draws: Int, _ collector: some GradientCollector<S>,
+    _ cotangents: (_ chunk: Chunk, _ cotangents: Scalars) -> Void
+  ) {
     reserve(directions: draws, tangents: false, cotangents: true)
     forEachChunk { chunk, _, executor in
       cotangents(chunk, executor.logitCotangents(directions: draws))
-      executor.vjp(gradients.collector)
+      executor.vjp(collector)
     }
-    return gradients
   }
 
   /// How many directions fit into one pass without the tangents of a chunk growing beyond a

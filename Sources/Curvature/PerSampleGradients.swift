@@ -47,6 +47,15 @@ package final class PerSampleGradients<S: EngineScalar> {
     self.entries = entries
   }
 
+  /// The same rows, or some of them: the first draws, and tensors of one's choice.
+  init(_ other: PerSampleGradients, draws: Int, entries: [Entry]) {
+    precondition(draws <= other.draws, "PerSampleGradients: \(draws) of \(other.draws) draws")
+    linearization = other.linearization
+    self.draws = draws
+    scales = Array(other.scales.prefix(draws * other.linearization.samples))
+    self.entries = entries
+  }
+
   /// R N
   package var count: Int { draws * samples }
   package var samples: Int { linearization.samples }
@@ -120,8 +129,12 @@ package final class PerSampleGradients<S: EngineScalar> {
   }
 
   /// The weighted sum in precision T, whatever precision the rows have.
-  private func accumulate<T: EngineScalar>(_ weights: [Double], into result: Vector<T>) {
-    let offsets = linearization.program.offsets
+  ///
+  /// - Parameter origin: Where in a direction of length P `result` begins.
+  func accumulate<T: EngineScalar>(
+    _ weights: [Double], into result: Vector<T>, origin: Int = 0
+  ) {
+    let offsets = linearization.program.offsets.map { $0.map { $0 - origin } }
     var tasks: [() -> Void] = []
     for entry in entries {
       switch entry {

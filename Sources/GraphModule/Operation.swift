@@ -36,11 +36,14 @@ package protocol Operation: Sendable {
     stride: Int)
   /// How the gradients w.r.t. the parameters factor, if they do.
   var factorization: Factorization? { get }
+  /// The linear layer that the operation is, if it is one.
+  var linearLayer: LinearLayer? { get }
 }
 
 extension Operation {
   package func scratch(samples: Int, directions: Int) -> Int { 0 }
   package var factorization: Factorization? { nil }
+  package var linearLayer: LinearLayer? { factorization?.linearLayer }
 
   package func addGradient<S: EngineScalar>(
     _ pass: CotangentPass<S>, slot: Int, direction: Int, to out: UnsafeMutablePointer<S>

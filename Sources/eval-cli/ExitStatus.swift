@@ -45,7 +45,8 @@ extension ExitStatus {
   private init(_ error: EvaluationError) {
     switch error {
     case .checkpoint(let error): self.init(error)
-    case .batchTooLarge, .unknownUpdate, .notEnoughDraws, .noSuchParameter, .nothingTrainable,
+    case .batchTooLarge, .unknownUpdate, .duplicateUpdate, .notEnoughDraws, .noSuchParameter,
+      .nothingTrainable,
       .solve(.memory):
       self = .usage
     case .missingBatch: self = .missingInput

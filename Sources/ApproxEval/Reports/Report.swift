@@ -16,7 +16,7 @@ public struct Report: Sendable {
   public init(_ entries: [Entry]) { self.entries = entries }
 
   /// All tables, in the order in which they are written.
-  public var tables: [ReportTable] { [scores, batches, cg, summary] }
+  public var tables: [ReportTable] { [scores, batches, cg, summary] + (hasLayers ? [layers] : []) }
 }
 
 // MARK: - One row per observation
@@ -30,7 +30,7 @@ extension Report {
         "checkpoint", "epoch", "step", "batch", "samples", "method", "damping", "lambda", "gamma",
         "gamma_rel_sgd", "gamma_rel_reference", "efficiency", "efficiency_low",
         "fisher_quadratic", "gradient_dot", "update_norm", "cosine_gradient", "cosine_reference",
-        "seconds",
+        "seconds", "mc_samples",
       ])
     for result in entries.flatMap(\.results) {
       for score in result.scores {
@@ -43,6 +43,7 @@ extension Report {
           .number(score.efficiencyLow.isNaN ? nil : score.efficiencyLow),
           .number(score.fisherQuadratic), .number(score.gradientDot), .number(score.updateNorm),
           .number(score.cosineGradient), .number(score.cosineReference), .number(score.seconds),
+          .integer(score.monteCarloSamples),
         ])
       }
     }
@@ -103,14 +104,14 @@ extension Report {
     let measures = ["gamma", "gamma_rel_sgd", "gamma_rel_reference", "efficiency"]
     var table = ReportTable(
       name: "summary",
-      columns: ["checkpoint", "epoch", "step", "method", "damping", "batches"]
+      columns: ["checkpoint", "epoch", "step", "method", "damping", "mc_samples", "batches"]
         + measures.flatMap { [$0 + "_mean", $0 + "_std"] })
     for entry in entries {
       for group in entry.summaries {
         let place = entry.description
         var row: [ReportCell] = [
           .text(place.path), .integer(place.epoch), .integer(place.step), .text(group.method),
-          .text(group.damping), .integer(group.gamma.count),
+          .text(group.damping), .integer(group.monteCarloSamples), .integer(group.gamma.count),
         ]
         for measure in [
           group.gamma, group.gammaRelativeToSGD, group.gammaRelativeToReference, group.efficiency,

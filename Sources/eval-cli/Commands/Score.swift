@@ -9,7 +9,8 @@ struct Score: ParsableCommand {
     discussion: """
       Prints a table per checkpoint: gamma of each update, its ratio to that of plain gradient \
       descent, and its efficiency, the share of what the exact natural gradient could gain. With \
-      --output, writes scores.csv, batches.csv, summary.csv, cg.csv and run.json.
+      --output, writes scores.csv, batches.csv, summary.csv, cg.csv and run.json (with \
+      --per-layer also layers.csv).
 
       Examples:
         eval-cli score checkpoint.bin

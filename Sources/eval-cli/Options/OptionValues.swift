@@ -13,12 +13,25 @@ enum OptionValues {
         throw UsageError(
           "unknown method \"\(name)\"", at: "--methods",
           near.isEmpty
-            ? "Known are \(known.joined(separator: ", ")) and update:<name>."
+            ? "Known are \(methodNames)."
             : "Did you mean \(near.joined(separator: " or "))?")
       }
       if !methods.contains(method) { methods.append(method) }
     }
     return methods
+  }
+
+  /// `1,10`; what is repeated counts once.
+  static func draws(_ list: String) throws(UsageError) -> [Int] {
+    var draws: [Int] = []
+    for text in items(list) {
+      guard let count = Int(text) else {
+        throw UsageError("\"\(text)\" is not a whole number", at: "--mc-samples")
+      }
+      if count > 10_000 { throw UsageError("\(count) is more than 10000", at: "--mc-samples") }
+      if !draws.contains(try positive(count, "--mc-samples")) { draws.append(count) }
+    }
+    return draws
   }
 
   /// `1e-3,rel:1e-7`; what is repeated counts once.
@@ -69,7 +82,10 @@ enum OptionValues {
   }
 
   /// For the help.
-  static var methodNames: String { Method.named.map(\.name).joined(separator: ", ") }
+  static var methodNames: String {
+    let names = Method.named.map(\.name) + Method.patterns
+    return names.dropLast().joined(separator: ", ") + " or " + names.last!
+  }
 
   private static func items(_ list: String) -> [String] {
     list.split(separator: ",", omittingEmptySubsequences: false).map {
