@@ -45,7 +45,9 @@ package struct OptimizerState: UpdateSource {
     let archive = try TensorArchive.open(path)
     guard archive.format == .torch else {
       throw CheckpointError(
-        .otherFormat(found: "\(archive.format.rawValue) file", expected: "a PyTorch file"),
+        .otherFormat(
+          found: archive.format == .npz ? "an npz file" : "a safetensors file",
+          expected: "a PyTorch file"),
         at: .init(file: path), hint: "Save it with torch.save(optimizer.state_dict(), ...).")
     }
     return try OptimizerState(archive)

@@ -55,6 +55,32 @@ struct MethodTests {
     }
   }
 
+  /// Where lambda dwarfs everything, (M + lambda)^-1 g is g over lambda: so the rows that K-FAC has of
+  /// attention layers and of both matrices of an adapter give the gradient that backpropagation gives.
+  @Test(arguments: ["t5_lora", "vit_lora"], Precision.allCases)
+  func kroneckerRowsOfTransformersGiveTheGradient(_ name: String, _ precision: Precision) throws {
+    var options = options([.kfac, .ekfac, .iekfac])
+    options.precision = precision
+    options.adapter = fixture("hf/\(name)/adapter")
+    options.dataFile = fixture("hf/\(name)/data.safetensors")
+    options.batchSize = 4
+    options.batches = 1
+    options.reference = .none
+    options.dampings = [Damping("1e30")!]
+    for memory in [Int.max / 4, 1 << 20] {
+      options.memory = memory
+      let evaluation = Evaluation(options)
+      let roles = try evaluation.describe(checkpoint: fixture("hf/\(name)/base")).parameters
+      let adapters = roles.filter { $0.name.contains("lora_") }
+      #expect(!adapters.isEmpty && adapters.allSatisfy { $0.kroneckerBlock == "kronecker" })
+      for score in try evaluation.score(checkpoint: fixture("hf/\(name)/base"))[0].scores {
+        // Roundings of two ways to sum.
+        #expect(
+          1 - score.cosineGradient < (precision == .float64 ? 1e-12 : 1e-6), "\(score.method)")
+      }
+    }
+  }
+
   // MARK: - Draws
 
   @Test func drawsOfAListAreNested() throws {

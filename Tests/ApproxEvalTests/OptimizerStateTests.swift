@@ -54,6 +54,32 @@ struct OptimizerStateTests {
       mismatch(found, Array(try expectedDirection("adam").suffix(15)), tolerance: 1e-14) == nil)
   }
 
+  /// States in another order than the model's, by the names that PEFT gives. The gradient of tensor j,
+  /// in alphabetical order, was j + 1 everywhere and eps 1.
+  @Test func namesOfPEFTFindTheirParameters() throws {
+    var options = EvaluationOptions()
+    options.adapter = fixture("hf/t5_lora/adapter")
+    options.dataFile = fixture("hf/t5_lora/data.safetensors")
+    let loaded = try LoadedCheckpoint(path: fixture("hf/t5_lora/base"), options: options)
+    let state = try OptimizerState.open(fixture(Self.folder + "t5_lora.pt"))
+    let direction = try state.direction(loaded, Double.self)
+    let program = loaded.program
+    let specs = program.trainable.map { program.graph.parameters[$0.index] }
+    let names = specs.map(\.name).sorted()
+    #expect(names.count == 24)
+    for parameter in program.trainable {
+      let spec = program.graph.parameters[parameter.index]
+      let j = try #require(names.firstIndex(of: spec.name))
+      let offset = program.offsets[parameter.index]!
+      let found = (offset..<offset + spec.count).map {
+        direction.vector[$0] * direction.scale
+      }
+      let expected = [Double](repeating: Double(j + 1) / Double(j + 2), count: spec.count)
+      // Moments in float32.
+      #expect(mismatch(found, expected, tolerance: 1e-6) == nil, "\(spec.name)")
+    }
+  }
+
   // MARK: - Errors
 
   @Test(arguments: [
@@ -83,7 +109,7 @@ struct OptimizerStateTests {
     let error = try #require(throws: CheckpointError.self) { try OptimizerState.open(path) }
     #expect(
       error.description == """
-        tensor state.<index>.exp_avg is missing
+        there is no tensor state.<index>.exp_avg
           at \(path)
           The state of Adam, AdamW or SGD with momentum is read, after at least one step.
         """)

@@ -40,6 +40,30 @@ extension CommandLineTests {
           == ["batches.csv", "cg.csv", "run.json", "scores.csv", "summary.csv"])
     }
 
+    @Test func perLayerWritesLayers() throws {
+      let folder = try TemporaryFolder()
+      let result = try Command.run([
+        "score", Fixture.path("golden/tokens_ignore.bin"), "--output", folder.path("report"),
+        "--per-layer", "--methods", "sgd,kfac,adam,ng@2", "--mc-samples", "1", "--precision",
+        "float64", "--reference", "dense",
+      ])
+      #expect(result.status == 0, "\(result.error)")
+      // The model: an embedding, a layer norm, two linear layers.
+      #expect(
+        result.output.contains(
+          "kfac: Kronecker products for 4 of 7 tensors; exact blocks for "), "\(result.output)")
+      #expect(result.output.contains("Each direction restricted to one block"))
+      let text = try String(contentsOfFile: folder.path("report/layers.csv"), encoding: .utf8)
+      #expect(
+        text.components(separatedBy: "\r\n").first == """
+          checkpoint,epoch,step,batch,method,damping,mc_samples,layer,kind,parameters,status,gamma,\
+          gamma_rel_sgd,efficiency,fisher_quadratic,gradient_dot,update_norm
+          """)
+      let record = try String(contentsOfFile: folder.path("report/run.json"), encoding: .utf8)
+      #expect(record.contains(#""kfac_block": "embedding""#))
+      #expect(record.contains(#""kfac_block": "kronecker""#))
+    }
+
     @Test(arguments: ["mlp_tanh", "cnn_small", "mse_mlp", "tokens_ignore"])
     func numbersAreThoseOfTheGoldenCase(_ name: String) throws {
       let folder = try TemporaryFolder()
