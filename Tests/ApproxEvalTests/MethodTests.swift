@@ -59,7 +59,8 @@ struct MethodTests {
   /// attention layers and of both matrices of an adapter give the gradient that backpropagation gives.
   @Test(arguments: ["t5_lora", "vit_lora"], Precision.allCases)
   func kroneckerRowsOfTransformersGiveTheGradient(_ name: String, _ precision: Precision) throws {
-    var options = options([.kfac, .ekfac, .iekfac])
+    // The exact blocks of iekfac, here those of ViT's biases, tend to the sum of s_n g_n instead.
+    var options = options(name == "t5_lora" ? [.kfac, .ekfac, .iekfac] : [.kfac, .ekfac])
     options.precision = precision
     options.adapter = fixture("hf/\(name)/adapter")
     options.dataFile = fixture("hf/\(name)/data.safetensors")
@@ -176,15 +177,11 @@ struct MethodTests {
     let folder = try TestFolder()
     let path = folder.path("mine.safetensors")
     let checkpoint = fixture("golden/toy_least_squares.bin")
-    let loaded = try LoadedCheckpoint(path: checkpoint, options: EvaluationOptions())
-    let specs = loaded.program.trainable.map { loaded.program.graph.parameters[$0.index] }
-    try write(
-      specs.flatMap { spec in
-        [
-          ("updates.a." + spec.name, spec.shape, [1.0, 0]),
-          ("updates.b." + spec.name, spec.shape, [0.0, 1]),
-        ]
-      }, to: path)
+    let own: [(String, [Int], [Double])] = [
+      ("updates.a.fc.weight", [1, 1], [1]), ("updates.a.fc.bias", [1], [0]),
+      ("updates.b.fc.weight", [1, 1], [0]), ("updates.b.fc.bias", [1], [1]),
+    ]
+    try write(own, to: path)
     var options = options([.sgd])
     options.reference = .none
     options.updateFiles = [path]
@@ -206,15 +203,14 @@ struct MethodTests {
           A file with one direction gives it its own name: rename the file or the update.
         """)
 
-    try write(
-      specs.map { ("updates.a." + $0.name, $0.shape, [1.0, 0]) } + [("stray", [1], [0])], to: path)
+    try write(own + [("stray", [1], [0])], to: path)
     options.updateFiles = [path]
     let stray = try #require(throws: EvaluationError.self) {
       try Evaluation(options).batchCount(checkpoint: checkpoint)
     }
     #expect(
       stray.description == """
-        unexpected tensor
+        this tensor has no meaning here
           at \(path), tensor stray
           A file of several directions has tensors updates.<update>.<parameter> only.
         """)

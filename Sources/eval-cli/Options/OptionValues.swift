@@ -13,7 +13,7 @@ enum OptionValues {
         throw UsageError(
           "unknown method \"\(name)\"", at: "--methods",
           near.isEmpty
-            ? "Known are \(methodNames)."
+            ? "Known are \(methodNames("and"))."
             : "Did you mean \(near.joined(separator: " or "))?")
       }
       if !methods.contains(method) { methods.append(method) }
@@ -81,10 +81,10 @@ enum OptionValues {
     return value
   }
 
-  /// For the help.
-  static var methodNames: String {
+  /// `sgd, ef, ..., ng@<iterations> or update:<name>`
+  static func methodNames(_ conjunction: String) -> String {
     let names = Method.named.map(\.name) + Method.patterns
-    return names.dropLast().joined(separator: ", ") + " or " + names.last!
+    return names.dropLast().joined(separator: ", ") + " \(conjunction) " + names.last!
   }
 
   private static func items(_ list: String) -> [String] {

@@ -17,7 +17,7 @@ struct BatchCountOptions: ParsableArguments {
 struct UpdateOptions: ParsableArguments {
   @Option(
     help: .init(
-      "Update methods: \(OptionValues.methodNames), separated by commas.",
+      "Update methods: \(OptionValues.methodNames("or")), separated by commas.",
       valueName: "list"))
   var methods = "sgd,ef,ief,sf"
 
