@@ -28,37 +28,62 @@ struct BatchEvaluation<S: EngineScalar> {
     let referenceSeconds = (clock.now - referenceStart).seconds
 
     var scorer = DirectionScorer(
-      problem: problem, gradient: gradients.gradient, reference: reference,
-      perLayer: options.perLayer)
+      problem: problem, gradient: gradients.gradientForm, reference: reference)
+    if options.perLayer {
+      scorer.layers = LayerScorer(
+        problem: problem, gradient: gradients.gradient, gammaOfReference: reference?.record.gamma)
+    }
     if let reference {
       scorer.score(
-        [Direction(method: .ng, scaled: reference.direction)], seconds: referenceSeconds,
+        reference: Direction(method: .ng, form: reference.form), seconds: referenceSeconds,
         exact: reference.record.kind == .dense ? reference.record.gamma : nil)
     }
-    // The gradient comes first: other scores are relative to it.
-    let sgd = Direction(method: .sgd, scaled: gradients.gradient)
-    scorer.score([sgd], seconds: 0, isListed: options.methods.contains(.sgd))
-    let methods = MethodDirections(
-      options: options, problem: problem, gradients: gradients, dense: dense, updates: updates)
-    for method in options.methods where method != .sgd && !method.isTruncated {
-      for draws in method.isSampled ? drawCounts : [nil] {
-        let directionStart = clock.now
-        let directions = try methods.directions(method, draws: draws)
-        scorer.score(directions, seconds: (clock.now - directionStart).seconds, draws: draws)
-      }
-    }
-    try methods.truncated { direction, seconds in scorer.score([direction], seconds: seconds) }
+    // All directions share their jvps. The gradient comes first: other scores are relative to it.
+    let sgd = FoundDirection(direction: Direction(method: .sgd, form: gradients.gradientForm))
+    let found = try found(gradients, dense)
+    scorer.score([sgd] + found, listsGradient: options.methods.contains(.sgd))
     return BatchResult(
       checkpoint: checkpoint.path, epoch: checkpoint.source.epoch, step: checkpoint.source.step,
       batch: batch, samples: problem.linearization.samples,
       recomputedSamples: problem.linearization.samples - problem.linearization.keptSamples,
       loss: problem.output.totalLoss,
-      gradientNorm: problem.norm(gradients.gradient),
+      gradientNorm: problem.norm(gradients.gradientForm),
       gradientNormRatio: imbalance(gradients.norms),
       logitGradientNormRatio: imbalance(problem.output.gradientNorms),
       gammaBound: problem.output.gammaBound, reference: reference?.record,
       trace: reference?.trace ?? [], scores: scorer.scores(order: options.methods),
-      layers: scorer.layerScores(order: options.methods), seconds: (clock.now - start).seconds)
+      layers: scorer.layers?.scores(order: options.methods) ?? [],
+      seconds: (clock.now - start).seconds)
+  }
+
+  /// The directions of all methods, unscored: per-sample gradients, Gram matrices, solves.
+  func unscored() throws -> [Direction<S>] {
+    let gradients = BatchGradients(
+      problem.linearization, problem.output, sampled: draws(),
+      dropDuplicates: options.dropDuplicates)
+    let sgd =
+      options.methods.contains(.sgd)
+      ? [Direction(method: .sgd, form: gradients.gradientForm)] : []
+    return try sgd + found(gradients, nil).map(\.direction)
+  }
+
+  /// The directions of all methods but the gradient's.
+  private func found(
+    _ gradients: BatchGradients<S>, _ dense: DenseReference?
+  ) throws -> [FoundDirection<S>] {
+    let clock = ContinuousClock()
+    let methods = MethodDirections(
+      options: options, problem: problem, gradients: gradients, dense: dense, updates: updates)
+    var found: [FoundDirection<S>] = []
+    for method in options.methods where method != .sgd && !method.isTruncated {
+      for draws in method.isSampled ? drawCounts : [nil] {
+        let start = clock.now
+        let directions = try methods.directions(method, draws: draws)
+        let share = (clock.now - start).seconds / Double(max(directions.count, 1))
+        found += directions.map { FoundDirection(direction: $0, seconds: share, draws: draws) }
+      }
+    }
+    return try found + methods.truncated()
   }
 
   /// Monte-Carlo labels: the file's, or drawn; as many as the method that asks for most.
@@ -85,8 +110,7 @@ struct BatchEvaluation<S: EngineScalar> {
     switch options.reference {
     case .none: return nil
     case .dense: return try dense!.solve(damping: options.cgDamping, S.self)
-    case .cg:
-      return try ReferenceSolver(options).conjugateGradient(problem, gradient: gradients.gradient)
+    case .cg: return try ReferenceSolver(options).conjugateGradient(problem, gradients)
     }
   }
 }
@@ -94,67 +118,119 @@ struct BatchEvaluation<S: EngineScalar> {
 /// Turns directions into scores, relative to the gradient's and the reference's.
 struct DirectionScorer<S: EngineScalar> {
   let problem: BatchProblem<S>
-  let gradient: ScaledVector<S>
+  let gradient: DirectionForm<S>
   let reference: ReferenceSolution<S>?
   private var gammaOfReference: Double?
   private var gammaOfGradient: Double?
+  /// J times the unscaled reference, where inner products with it are taken in logit space.
+  private var tangentOfReference: Vector<Double>?
   private var rows: [(method: Method, score: Score)] = []
-  private var layers: LayerScorer<S>?
+  /// Scores layer by layer, where they are asked for.
+  var layers: LayerScorer<S>?
 
   init(
-    problem: BatchProblem<S>, gradient: ScaledVector<S>, reference: ReferenceSolution<S>?,
-    perLayer: Bool
+    problem: BatchProblem<S>, gradient: DirectionForm<S>, reference: ReferenceSolution<S>?
   ) {
     self.problem = problem
     self.gradient = gradient
     self.reference = reference
-    if perLayer {
-      layers = LayerScorer(
-        problem: problem, gradient: gradient, gammaOfReference: reference?.record.gamma)
+  }
+
+  /// - Parameter listsGradient: Whether the gradient's own score is asked for.
+  mutating func score(_ found: [FoundDirection<S>], listsGradient: Bool) {
+    let clock = ContinuousClock()
+    let start = clock.now
+    let halves = halves(found.map(\.direction))
+    let share = (clock.now - start).seconds / Double(max(found.count, 1))
+    for (item, halves) in zip(found, halves) {
+      let direction = item.direction
+      let gamma = halves.unscaled.gamma
+      if direction.method == .sgd { gammaOfGradient = gamma }
+      guard direction.method != .sgd || listsGradient else { continue }
+      append(
+        direction, halves, gamma: gamma, seconds: item.seconds + share, draws: item.draws)
     }
   }
 
-  /// - Parameters:
-  ///   - seconds: What it took to find the directions together.
-  ///   - exact: gamma from a solver that works in higher precision than the engine.
-  ///   - draws: Monte-Carlo labels per sample that went into them.
-  mutating func score(
-    _ directions: [Direction<S>], seconds: Double, exact: Double? = nil, isListed: Bool = true,
-    draws: Int? = nil
-  ) {
+  /// The reference, to which other scores are relative.
+  ///
+  /// - Parameter exact: gamma from a solver that works in higher precision than the engine.
+  mutating func score(reference direction: Direction<S>, seconds: Double, exact: Double?) {
     let clock = ContinuousClock()
     let start = clock.now
-    let halves = problem.quadratics(directions.map(\.scaled))
-    let share = (seconds + (clock.now - start).seconds) / Double(max(directions.count, 1))
-    if isListed { layers?.score(directions, draws: draws) }
-    for (direction, halves) in zip(directions, halves) {
-      let gamma = exact ?? halves.unscaled.gamma
-      if direction.method == .ng && direction.damping == nil { gammaOfReference = gamma }
-      if direction.method == .sgd { gammaOfGradient = gamma }
-      guard isListed else { continue }
-      rows.append(
-        (
-          direction.method,
-          Score(
-            method: direction.method.name, damping: direction.damping?.text,
-            lambda: direction.lambda, gamma: gamma,
-            gammaRelativeToReference: gammaOfReference.flatMap {
-              number(gammaRelative(gamma, to: $0))
-            },
-            efficiency: gammaOfReference.flatMap {
-              number(efficiency(gamma: gamma, reference: $0))
-            },
-            efficiencyLow: efficiencyLow(gamma: gamma, bound: problem.output.gammaBound),
-            fisherQuadratic: halves.fisherQuadratic, gradientDot: halves.gradientDot,
-            updateNorm: problem.norm(direction.scaled),
-            cosineGradient: problem.cosine(direction.scaled, gradient) ?? .nan,
-            cosineReference: reference.flatMap {
-              problem.cosine(direction.scaled, $0.direction)
-            }, seconds: share, isBelowRounding: direction.isBelowRounding,
-            defect: gamma.isNaN ? halves.unscaled.defect ?? .underflow : nil,
-            monteCarloSamples: draws)
-        ))
+    let halves = problem.quadratics([direction.form], keepsTangents: true)[0]
+    tangentOfReference = halves.tangent
+    let gamma = exact ?? halves.unscaled.gamma
+    gammaOfReference = gamma
+    append(
+      direction, halves, gamma: gamma, seconds: seconds + (clock.now - start).seconds, draws: nil)
+  }
+
+  /// J d of explicit directions is kept where the reference is a combination.
+  private func halves(_ directions: [Direction<S>]) -> [BatchProblem<S>.Halves] {
+    var keeps = false
+    if case .combination? = reference?.form { keeps = true }
+    return problem.quadratics(directions.map(\.form), keepsTangents: keeps)
+  }
+
+  private mutating func append(
+    _ direction: Direction<S>, _ halves: BatchProblem<S>.Halves, gamma: Double, seconds: Double,
+    draws: Int?
+  ) {
+    layers?.score(direction, draws: draws)
+    rows.append(
+      (
+        direction.method,
+        Score(
+          method: direction.method.name, damping: direction.damping?.text,
+          lambda: direction.lambda, gamma: gamma,
+          gammaRelativeToReference: gammaOfReference.flatMap {
+            number(gammaRelative(gamma, to: $0))
+          },
+          efficiency: gammaOfReference.flatMap {
+            number(efficiency(gamma: gamma, reference: $0))
+          },
+          efficiencyLow: efficiencyLow(gamma: gamma, bound: problem.output.gammaBound),
+          fisherQuadratic: halves.fisherQuadratic, gradientDot: halves.gradientDot,
+          updateNorm: problem.norm(direction.form),
+          cosineGradient: cosineGradient(direction.form, halves) ?? .nan,
+          cosineReference: cosineReference(direction.form, halves), seconds: seconds,
+          isBelowRounding: direction.isBelowRounding,
+          defect: gamma.isNaN ? halves.unscaled.defect ?? .underflow : nil,
+          monteCarloSamples: draws)
+      ))
+  }
+
+  // MARK: - Cosines
+
+  private func cosineGradient(
+    _ direction: DirectionForm<S>, _ halves: BatchProblem<S>.Halves
+  ) -> Double? {
+    if case (.explicit(let d), .explicit(let g)) = (direction, gradient) {
+      return problem.cosine(d, g)
     }
+    // d^T g is one of the halves.
+    let norms = problem.norm(direction) * problem.norm(gradient)
+    return norms > 0 ? halves.gradientDot / norms : nil
+  }
+
+  /// `<J^T y, x> = y . J x` where one of the two is a combination.
+  private func cosineReference(
+    _ direction: DirectionForm<S>, _ halves: BatchProblem<S>.Halves
+  ) -> Double? {
+    guard let reference else { return nil }
+    let dot: Double
+    switch (direction, reference.form) {
+    case (.explicit(let d), .explicit(let x)): return problem.cosine(d, x)
+    case (.combination(let d), let x):
+      guard let q = tangentOfReference else { return nil }
+      dot = VectorOperations<Double>.dot(d.cotangent, q) * d.scale * x.scale
+    case (.explicit(let d), .combination(let x)):
+      guard let q = halves.tangent else { return nil }
+      dot = VectorOperations<Double>.dot(x.cotangent, q) * d.scale * x.scale
+    }
+    let norms = problem.norm(direction) * problem.norm(reference.form)
+    return norms > 0 ? dot / norms : nil
   }
 
   /// In the order of the methods, dampings as given, the reference last.
@@ -175,9 +251,6 @@ struct DirectionScorer<S: EngineScalar> {
       return score
     }
   }
-
-  /// In the same order, every direction layer by layer.
-  func layerScores(order: [Method]) -> [LayerScore] { layers?.scores(order: order) ?? [] }
 
   /// What relates to a gamma that does not exist stays empty.
   private func number(_ ratio: Double) -> Double? { ratio.isNaN ? nil : ratio }

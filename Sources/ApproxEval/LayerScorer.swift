@@ -66,31 +66,44 @@ struct LayerScorer<S: EngineScalar> {
     return blocks
   }
 
-  /// - Parameter draws: Monte-Carlo labels per sample that went into them.
-  mutating func score(_ directions: [Direction<S>], draws: Int?) {
-    for direction in directions {
-      let halves = restrictedHalves(direction.scaled)
-      var scores: [LayerScore] = []
-      for (place, block) in blocks.enumerated() {
-        let norms = block.tensors.map { norm(direction.scaled, $0) }
-        let isTied = block.tensors.contains(where: \.isTied)
+  /// - Parameter draws: Monte-Carlo labels per sample that went into it.
+  mutating func score(_ direction: Direction<S>, draws: Int?) {
+    let vector = direction.scaled
+    let halves = restrictedHalves(vector)
+    var scores: [LayerScore] = []
+    for (place, block) in blocks.enumerated() {
+      let norms = block.tensors.map { norm(vector, $0) }
+      let isTied = block.tensors.contains(where: \.isTied)
+      func score(
+        _ halves: Halves, layer: String, kind: LayerScore.Kind, parameters: Int,
+        status: ParameterRole.Status, norm: Double, sgd: Double
+      ) {
+        let gamma = LayerScorer.gamma(halves)
+        let ratio = gammaRelative(gamma, to: sgd)
+        let share = gammaOfReference.map { efficiency(gamma: gamma, reference: $0) }
         scores.append(
-          score(
-            direction, draws, halves[place][0], layer: block.name, kind: .block,
-            parameters: block.tensors.reduce(0) { $0 + $1.count },
-            status: isTied ? .tied : block.isPartlyFrozen ? .partlyFrozen : .trained,
-            // Of norms that may be 1e-200.
-            norm: norms.reduce(0) { euclideanSum($0, $1) }, sgd: gammasOfGradient[place][0]))
-        for (index, tensor) in block.tensors.enumerated() {
-          scores.append(
-            score(
-              direction, draws, halves[place][1 + index], layer: tensor.name, kind: .tensor,
-              parameters: tensor.count, status: tensor.isTied ? .tied : .trained,
-              norm: norms[index], sgd: gammasOfGradient[place][1 + index]))
-        }
+          LayerScore(
+            method: direction.method.name, damping: direction.damping?.text,
+            monteCarloSamples: draws, layer: layer, kind: kind, parameters: parameters,
+            status: status, gamma: gamma, gammaRelativeToSGD: ratio.isNaN ? nil : ratio,
+            efficiency: share.flatMap { $0.isNaN ? nil : $0 },
+            fisherQuadratic: halves.fisherQuadratic * vector.scale * vector.scale,
+            gradientDot: halves.gradientDot * vector.scale, updateNorm: norm))
       }
-      rows.append((direction.method, direction.isReference, scores))
+      score(
+        halves[place][0], layer: block.name, kind: .block,
+        parameters: block.tensors.reduce(0) { $0 + $1.count },
+        status: isTied ? .tied : block.isPartlyFrozen ? .partlyFrozen : .trained,
+        // Of norms that may be 1e-200.
+        norm: norms.reduce(0) { euclideanSum($0, $1) }, sgd: gammasOfGradient[place][0])
+      for (index, tensor) in block.tensors.enumerated() {
+        score(
+          halves[place][1 + index], layer: tensor.name, kind: .tensor, parameters: tensor.count,
+          status: tensor.isTied ? .tied : .trained, norm: norms[index],
+          sgd: gammasOfGradient[place][1 + index])
+      }
     }
+    rows.append((direction.method, direction.isReference, scores))
   }
 
   /// In the order of the methods, the reference last.
@@ -98,23 +111,6 @@ struct LayerScorer<S: EngineScalar> {
     order.flatMap { method in
       rows.filter { $0.method == method && !$0.isReference }.flatMap(\.scores)
     } + rows.filter(\.isReference).flatMap(\.scores)
-  }
-
-  private func score(
-    _ direction: Direction<S>, _ draws: Int?, _ halves: Halves, layer: String,
-    kind: LayerScore.Kind, parameters: Int, status: ParameterRole.Status, norm: Double, sgd: Double
-  ) -> LayerScore {
-    let gamma = LayerScorer.gamma(halves)
-    let scale = direction.scaled.scale
-    let ratio = gammaRelative(gamma, to: sgd)
-    let share = gammaOfReference.map { efficiency(gamma: gamma, reference: $0) }
-    return LayerScore(
-      method: direction.method.name, damping: direction.damping?.text, monteCarloSamples: draws,
-      layer: layer, kind: kind, parameters: parameters, status: status, gamma: gamma,
-      gammaRelativeToSGD: ratio.isNaN ? nil : ratio,
-      efficiency: share.flatMap { $0.isNaN ? nil : $0 },
-      fisherQuadratic: halves.fisherQuadratic * scale * scale,
-      gradientDot: halves.gradientDot * scale, updateNorm: norm)
   }
 
   private static func gamma(_ halves: Halves) -> Double {

@@ -3,6 +3,15 @@ import HessianFree
 import TensorModule
 import Updates
 
+/// A direction with what a report tells of how it came about.
+struct FoundDirection<S: EngineScalar> {
+  var direction: Direction<S>
+  /// What it took to find it.
+  var seconds = 0.0
+  /// Monte-Carlo labels per sample that went into it, `nil` where the method draws none.
+  var draws: Int?
+}
+
 /// The directions of one batch, method by method; what several methods need is made once, when the
 /// first of them asks.
 final class MethodDirections<S: EngineScalar> {
@@ -31,7 +40,7 @@ final class MethodDirections<S: EngineScalar> {
   func directions(_ method: Method, draws: Int? = nil) throws -> [Direction<S>] {
     let dampings = options.dampings
     switch method {
-    case .sgd: return [Direction(method: .sgd, scaled: gradients.gradient)]
+    case .sgd: return [Direction(method: .sgd, form: gradients.gradientForm)]
     case .ef, .ief:
       return try EmpiricalFisher.directions(gradients, method: method, dampings: dampings)
     case .sf:
@@ -50,22 +59,20 @@ final class MethodDirections<S: EngineScalar> {
   }
 
   /// `ng@k` for every k and damping: the iterates of one solve per damping.
-  ///
-  /// - Parameter score: Called with each direction and what it took.
-  func truncated(_ score: (_ direction: Direction<S>, _ seconds: Double) throws -> Void) throws {
+  func truncated() throws -> [FoundDirection<S>] {
     let counts = options.methods.compactMap { method in
       if case .truncated(let iterations) = method { iterations } else { nil }
     }
-    if counts.isEmpty { return }
-    for damping in options.dampings {
+    if counts.isEmpty { return [] }
+    return try options.dampings.flatMap { damping in
       let lambda = gradients.lambda(damping).value
       let iterates = try ReferenceSolver(options).iterates(
         problem, gradient: gradients.gradient, after: counts, damping: lambda)
-      for (count, iterate) in zip(counts, iterates) {
-        try score(
-          Direction(
+      return zip(counts, iterates).map { count, iterate in
+        FoundDirection(
+          direction: Direction(
             method: .truncated(iterations: count), damping: damping, lambda: lambda,
-            scaled: iterate.direction), iterate.seconds)
+            scaled: iterate.direction), seconds: iterate.seconds)
       }
     }
   }
@@ -77,11 +84,9 @@ final class MethodDirections<S: EngineScalar> {
         try dense.solve(damping: lambda, S.self)
       } else {
         try ReferenceSolver(options).conjugateGradient(
-          problem, gradient: gradients.gradient, metric: method == .ng ? .fisher : .identity,
-          damping: lambda)
+          problem, gradients, metric: method == .ng ? .fisher : .identity, damping: lambda)
       }
-    return Direction(
-      method: method, damping: damping, lambda: lambda, scaled: solution.direction)
+    return Direction(method: method, damping: damping, lambda: lambda, form: solution.form)
   }
 
   private func blocks(_ draws: Int?) -> TensorBlocks<S> {

@@ -1,7 +1,7 @@
 import Metrics
 
 /// One method at one damping on one batch; the columns of scores.csv.
-public struct Score: Sendable, Equatable {
+public struct Score: Sendable, Equatable, Codable {
   public var method: String
   /// As given, `nil` where the method has none.
   public var damping: String?
@@ -33,8 +33,8 @@ public struct Score: Sendable, Equatable {
 
 /// One direction restricted to one parameter tensor, or to the tensors of one module; the columns
 /// of layers.csv. All else of the direction is zero.
-public struct LayerScore: Sendable, Equatable {
-  public enum Kind: String, Sendable, Equatable {
+public struct LayerScore: Sendable, Equatable, Codable {
+  public enum Kind: String, Sendable, Equatable, Codable {
     /// One parameter tensor.
     case tensor
     /// The tensors whose names differ in the last part only, as weight and bias of a layer.
@@ -65,7 +65,7 @@ public struct LayerScore: Sendable, Equatable {
 
 /// What a parameter of the model is to a run.
 public struct ParameterRole: Sendable, Equatable {
-  public enum Status: String, Sendable, Equatable {
+  public enum Status: String, Sendable, Equatable, Codable {
     case trained
     /// Trained, and used in several places of the model.
     case tied
@@ -85,7 +85,7 @@ public struct ParameterRole: Sendable, Equatable {
 }
 
 /// How the reference of a batch was reached.
-public struct ReferenceRecord: Sendable, Equatable {
+public struct ReferenceRecord: Sendable, Equatable, Codable {
   public var kind: ReferenceKind
   public var gamma: Double
   /// `nil` for the dense solver.
@@ -100,7 +100,7 @@ public struct ReferenceRecord: Sendable, Equatable {
 }
 
 /// One iterate of the reference solve; the columns of cg.csv.
-public struct TraceRow: Sendable, Equatable {
+public struct TraceRow: Sendable, Equatable, Codable {
   public var iteration: Int
   public var relativeResidual: Double
   public var gamma: Double
@@ -108,7 +108,7 @@ public struct TraceRow: Sendable, Equatable {
 }
 
 /// One batch of one checkpoint; the columns of batches.csv, with its scores.
-public struct BatchResult: Sendable {
+public struct BatchResult: Sendable, Codable {
   public var checkpoint: String
   public var epoch: Int?
   public var step: Int?

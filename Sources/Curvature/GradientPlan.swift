@@ -58,10 +58,11 @@ package struct GradientPlan: Sendable {
     let isTied = ([weight] + (bias.map { [$0] } ?? [])).contains {
       program.useCounts[$0.index] > 1
     }
-    // Rows that outweigh the weight are better multiplied where they are.
-    let isSmaller =
-      2 * factors.positions * factors.outputs <= factors.inputs * factors.outputs
-      || factors.rows == .oneHot
+    // Rows that outweigh the weight are better multiplied where they are. Unfolded ones would
+    // have to be kept as well, and explicit per-sample gradients save a product for every sum of
+    // them: these may take up to ten times the memory of the output's rows.
+    let margin = factors.rows == .unfolded ? 10 : 2
+    let isSmaller = margin * factors.positions <= factors.inputs || factors.rows == .oneHot
     guard !isTied, isSmaller || factors.positions == 1 else { return nil }
     return .factored(factors, weight: weight, bias: bias)
   }

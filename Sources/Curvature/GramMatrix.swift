@@ -45,10 +45,8 @@ extension PerSampleGradients {
     for entry in entries {
       let part = gram(entry)
       total.withUnsafeMutableBufferPointer { total in
-        part.withUnsafeBufferPointer { part in
-          Kernels.add(
-            part.baseAddress!, total.baseAddress!, total.baseAddress!, count: count * count)
-        }
+        Kernels.add(
+          part.pointer, total.baseAddress!, total.baseAddress!, count: count * count)
       }
     }
     let norms = (0..<count).map { total[$0 * count + $0].squareRoot() * scales[$0] }
@@ -64,26 +62,26 @@ extension PerSampleGradients {
   }
 
   /// Lower triangle of one entry's contribution, before scales.
-  private func gram(_ entry: Entry) -> [Double] {
+  private func gram(_ entry: Entry) -> Vector<Double> {
     switch entry {
     case .explicit(let parameter, let rows):
       let columns = linearization.program.graph.parameters[parameter.index].count
-      return gramOfRows(UnsafePointer(rows.pointer), rows: count, columns: columns)
+      return linearization.gramOfRows(
+        UnsafePointer(rows.pointer), rows: count, columns: columns)
     case .factored(let node, let factors, _, let bias, let rows):
-      let inputs = linearization.inputRows(node: node, factors)
       if prefersPairs(factors) {
-        return gramOfPairs(factors, inputs: inputs, hasBias: bias != nil, rows: rows)
+        return gramOfPairs(node: node, factors, hasBias: bias != nil, rows: rows)
       }
-      var total: [Double]
-      switch inputs {
+      let total: Vector<Double>
+      switch linearization.inputRows(node: node, factors) {
       case .dense(let a): total = gramOfOuterProducts(factors, inputs: a, rows: rows)
       case .oneHot(let indices): total = gramOfTables(factors, indices: indices, rows: rows)
       }
       if bias != nil {
         let sums = positionSums(factors, rows: rows)
-        let part = gramOfRows(
+        let part = linearization.gramOfRows(
           UnsafePointer(sums.pointer), rows: count, columns: factors.outputs)
-        for i in total.indices { total[i] += part[i] }
+        Kernels.add(part.pointer, total.pointer, total.pointer, count: total.count)
       }
       return total
     }
@@ -107,49 +105,31 @@ extension PerSampleGradients {
 
   /// `K_(dn)(em) = sum_ts (a_nt . a_ms + [bias]) (b_dnt . b_ems)`
   private func gramOfPairs(
-    _ factors: Factorization, inputs: InputRows<S>, hasBias: Bool, rows: Vector<S>
-  ) -> [Double] {
+    node: Int, _ factors: Factorization, hasBias: Bool, rows: Vector<S>
+  ) -> Vector<Double> {
     let positions = factors.positions
     let inputRows = samples * positions
-    var a: [Double]
-    switch inputs {
-    case .dense(let pointer):
-      a = gramOfRows(pointer, rows: inputRows, columns: factors.inputs)
-    case .oneHot(let indices):
-      a = [Double](repeating: 0, count: inputRows * inputRows)
-      for t in 0..<inputRows {
-        for s in 0...t where indices[t] == indices[s] { a[t * inputRows + s] = 1 }
-      }
-    }
-    if hasBias { for i in a.indices { a[i] += 1 } }
+    let kernel = linearization.rowKernel(node: node, factors, hasBias: hasBias)
     let drawnRows = draws * inputRows
-    let b = gramOfRows(
+    let products = linearization.gramOfRows(
       UnsafePointer(rows.pointer), rows: drawnRows, columns: factors.outputs)
-    var result = [Double](repeating: 0, count: count * count)
+    let result = Vector<Double>(count: count * count)
     let (count, samples) = (count, samples)
-    result.withUnsafeMutableBufferPointer { result in
-      a.withUnsafeBufferPointer { a in
-        b.withUnsafeBufferPointer { b in
-          // Rows of the result are independent.
-          linearization.pool.run(count) { i, _ in
-            for j in 0...i {
-              var sum = 0.0
-              for t in 0..<positions {
-                let at = (i % samples) * positions + t
-                let bt = i * positions + t
-                for s in 0..<positions {
-                  let asIndex = (j % samples) * positions + s
-                  let bs = j * positions + s
-                  // Only lower triangles are filled.
-                  let (hiA, loA) = (max(at, asIndex), min(at, asIndex))
-                  let (hiB, loB) = (max(bt, bs), min(bt, bs))
-                  sum += a[hiA * inputRows + loA] * b[hiB * drawnRows + loB]
-                }
-              }
-              result[i * count + j] = sum
-            }
+    let (a, b, out) = (kernel.pointer, products.pointer, result.pointer)
+    // Rows of the result are independent.
+    linearization.pool.run(count) { i, _ in
+      for j in 0...i {
+        var sum = 0.0
+        for t in 0..<positions {
+          let at = a + ((i % samples) * positions + t) * inputRows + (j % samples) * positions
+          let bt = i * positions + t
+          for s in 0..<positions {
+            let bs = j * positions + s
+            // Of these products only the lower triangle is filled.
+            sum += at[s] * b[max(bt, bs) * drawnRows + min(bt, bs)]
           }
         }
+        out[i * count + j] = sum
       }
     }
     return result
@@ -160,12 +140,14 @@ extension PerSampleGradients {
   /// Tiles of `b_n^T a_n`: some rows of the weight for all samples at once.
   private func gramOfOuterProducts(
     _ factors: Factorization, inputs: UnsafePointer<S>, rows: Vector<S>
-  ) -> [Double] {
+  ) -> Vector<Double> {
     let (inCount, outCount, positions) = (factors.inputs, factors.outputs, factors.positions)
     // Products with fewer than 16 rows run far below the rate of larger ones.
-    let block = min(outCount, max(16, tileScalars / max(count * inCount, 1)))
+    let block = min(outCount, max(16, linearization.tileScalars / max(count * inCount, 1)))
     let tiles = (outCount + block - 1) / block
-    return symmetricSum(tiles: tiles, width: block * inCount) { tile, width, target, scratch in
+    return linearization.symmetricSum(
+      rows: count, tiles: tiles, width: block * inCount
+    ) { tile, width, target, scratch in
       let begin = tile * block
       let length = min(block, outCount - begin)
       width = length * inCount
@@ -183,14 +165,16 @@ extension PerSampleGradients {
   /// Tiles of an embedding's per-sample gradients, over the rows of the table that occur.
   private func gramOfTables(
     _ factors: Factorization, indices: UnsafePointer<Int32>, rows: Vector<S>
-  ) -> [Double] {
+  ) -> Vector<Double> {
     let (columns, positions) = (factors.outputs, factors.positions)
     var used: [Int32: [Int]] = [:]
     for t in 0..<samples * positions { used[indices[t], default: []].append(t) }
     let lists = used.sorted { $0.key < $1.key }.map(\.value)
-    let block = max(1, min(lists.count, tileScalars / max(count * columns, 1)))
+    let block = max(1, min(lists.count, linearization.tileScalars / max(count * columns, 1)))
     let tiles = (lists.count + block - 1) / block
-    return symmetricSum(tiles: tiles, width: block * columns) { tile, width, target, scratch in
+    return linearization.symmetricSum(
+      rows: count, tiles: tiles, width: block * columns
+    ) { tile, width, target, scratch in
       let first = tile * block
       let length = min(block, lists.count - first)
       width = length * columns
@@ -218,50 +202,5 @@ extension PerSampleGradients {
         columns: factors.outputs, sums.pointer + i * factors.outputs, accumulate: false)
     }
     return sums
-  }
-
-  /// Lower triangle of `X X^T`, X `[rows, columns]`.
-  private func gramOfRows(_ x: UnsafePointer<S>, rows: Int, columns: Int) -> [Double] {
-    let block = max(1, min(columns, tileScalars / max(rows, 1)))
-    let tiles = (columns + block - 1) / block
-    return symmetricSum(rows: rows, tiles: tiles, width: block) { tile, width, target, _ in
-      let begin = tile * block
-      width = min(block, columns - begin)
-      for i in 0..<rows {
-        Kernels.toDouble(x + i * columns + begin, target + i * width, count: width)
-      }
-    }
-  }
-
-  /// Scalars of one tile: half a megabyte of doubles, so that it stays in the second-level cache.
-  private var tileScalars: Int { 1 << 16 }
-
-  /// `sum_tiles T T^T` where `fill` writes tile T as `[rows, width]`, `width` at most the given.
-  private func symmetricSum(
-    rows: Int? = nil, tiles: Int, width: Int,
-    fill: (
-      _ tile: Int, _ width: inout Int, _ target: UnsafeMutablePointer<Double>,
-      _ scratch: UnsafeMutablePointer<S>
-    ) -> Void
-  ) -> [Double] {
-    let rows = rows ?? count
-    // Fixed lanes, added in order: the same bits for every number of threads.
-    let affordable = max(1, (1 << 24) / max(rows * rows, 1))
-    let lanes = Schedule.split(tiles, into: max(1, min(tiles, 16, affordable)))
-    let partials = lanes.map { _ in Vector<Double>(count: rows * rows) }
-    linearization.pool.run(lanes.count) { lane, _ in
-      let target = Vector<Double>(count: rows * width)
-      let scratch = Vector<S>(count: rows * width)
-      for tile in lanes[lane] {
-        var actual = width
-        fill(tile, &actual, target.pointer, scratch.pointer)
-        BLAS.symmetricRankUpdate(
-          n: rows, k: actual, target.pointer, lda: actual, partials[lane].pointer, ldc: rows)
-      }
-    }
-    for partial in partials.dropFirst() {
-      Kernels.add(partial.pointer, partials[0].pointer, partials[0].pointer, count: rows * rows)
-    }
-    return partials[0].array
   }
 }

@@ -111,12 +111,15 @@ extension PerSampleGradients {
   }
 
   private func bytesOfRows(_ layer: KroneckerPlan.Layer) -> Int {
-    let inputs = keepsAllInputs ? 0 : layer.linear.inputs
+    let inputs = keepsInputs(layer) ? 0 : layer.linear.inputs
     return samples * layer.linear.positions * (draws * layer.linear.outputs + inputs)
       * MemoryLayout<S>.stride
   }
 
-  private var keepsAllInputs: Bool { linearization.keptSamples == samples }
+  /// Whether the rows `a` of all samples are in memory as they are.
+  private func keepsInputs(_ layer: KroneckerPlan.Layer) -> Bool {
+    linearization.keptSamples == samples && layer.linear.rows != .unfolded
+  }
 
   private func collect(
     _ group: [Int], _ plan: KroneckerPlan,
@@ -128,7 +131,7 @@ extension PerSampleGradients {
       let rows = samples * layer.linear.positions
       collector.layers[layer.node] = LayerRowCollector.Target(
         layer: layer.linear, cotangents: Vector(count: draws * rows * layer.linear.outputs),
-        inputs: keepsAllInputs ? nil : Vector(count: rows * layer.linear.inputs))
+        inputs: keepsInputs(layer) ? nil : Vector(count: rows * layer.linear.inputs))
     }
     linearization.backward(draws: draws, collector, cotangents)
     return group.map { index in
@@ -150,7 +153,7 @@ extension Linearization {
   /// The rows `a` of all samples, `[N T, in]`, as the forward pass has left them.
   fileprivate func keptRows(_ layer: KroneckerPlan.Layer) -> UnsafePointer<S> {
     guard case .input(let input) = layer.linear.rows else {
-      return UnsafePointer(store.saved[layer.node]!.pointer)
+      preconditionFailure("keptRows: the rows of node \(layer.node) are unfolded")
     }
     let value = program.graph.nodes[layer.node].inputs[input].index
     if let kept = store.values[value] { return UnsafePointer(kept.pointer) }
@@ -166,7 +169,7 @@ private struct LayerRowCollector<S: EngineScalar>: GradientCollector {
   struct Target {
     let layer: LinearLayer
     let cotangents: Vector<S>
-    /// Where the forward pass does not keep those of all samples.
+    /// Where the forward pass does not leave those of all samples.
     let inputs: Vector<S>?
   }
 
@@ -184,11 +187,11 @@ private struct LayerRowCollector<S: EngineScalar>: GradientCollector {
     }
     guard let inputs = target.inputs else { return }
     let width = target.layer.positions * target.layer.inputs
-    let source: UnsafePointer<S>
+    let rows = inputs.pointer + first * width
     switch target.layer.rows {
-    case .input(let input): source = pass.value(input)
-    case .saved: source = UnsafePointer(pass.saved)
+    case .input(let input): Kernels.copy(pass.value(input), rows, count: pass.samples * width)
+    case .unfolded:
+      pass.node.operation.writeRows(pass.value(0), samples: pass.samples, to: rows)
     }
-    Kernels.copy(source, inputs.pointer + first * width, count: pass.samples * width)
   }
 }

@@ -24,6 +24,10 @@ package final class Linearization<S: EngineScalar> {
   /// Per executor, for chunks that are not kept.
   private let spareStores: [ForwardStore<S>]
   private var accumulators: GradientAccumulators<S>?
+  /// Per node, formed when first asked for (`rowKernel`).
+  var rowKernels: [Int: Vector<Double>] = [:]
+  /// Likewise, of convolutions that factor (`inputRows`).
+  var unfoldedRows: [Int: Vector<S>] = [:]
 
   package typealias Chunk = Schedule.Chunk
   package typealias Scalars = UnsafeMutablePointer<S>
@@ -119,8 +123,16 @@ package final class Linearization<S: EngineScalar> {
     _ cotangents: (_ chunk: Chunk, _ cotangents: Scalars) -> Void
   ) -> PerSampleGradients<S> {
     let gradients = PerSampleGradients(linearization: self, draws: draws, scales: scales)
-    backward(draws: draws, gradients.collector, cotangents)
+    collect(into: gradients, cotangents)
     return gradients
+  }
+
+  /// The same for a collection that holds zeros (`PerSampleGradients.clear`).
+  func collect(
+    into gradients: PerSampleGradients<S>,
+    _ cotangents: (_ chunk: Chunk, _ cotangents: Scalars) -> Void
+  ) {
+    backward(draws: gradients.draws, gradients.collector, cotangents)
   }
 
   /// One backward pass of R cotangents per sample that shows the collector every node with
@@ -146,7 +158,7 @@ package final class Linearization<S: EngineScalar> {
   // MARK: - Pieces
 
   /// Binds an executor to each chunk, with its forward values in place.
-  private func forEachChunk(
+  func forEachChunk(
     runsForward: Bool = false,
     _ body: (_ chunk: Chunk, _ lane: Int, _ executor: Executor<S>) -> Void
   ) {
@@ -163,7 +175,7 @@ package final class Linearization<S: EngineScalar> {
     }
   }
 
-  private func reserve(directions: Int, tangents: Bool, cotangents: Bool) {
+  func reserve(directions: Int, tangents: Bool, cotangents: Bool) {
     for executor in executors {
       executor.reserve(directions: directions, tangents: tangents, cotangents: cotangents)
     }

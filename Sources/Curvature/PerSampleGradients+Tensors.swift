@@ -43,10 +43,11 @@ extension PerSampleGradients {
       coefficients.count == count, "weightedSum: \(coefficients.count) coefficients, \(count) rows")
     let scaled = zip(coefficients, scales).map(*)
     let unit = powerOfTwo(near: scaled.reduce(0) { max($0, abs($1)) })
-    let program = linearization.program
-    let values = Vector<Double>(count: program.graph.parameters[parameter.index].count)
-    accumulate(
-      scaled.map { $0 / unit }, into: values, origin: program.offsets[parameter.index]!)
+    let parameters = linearization.program.graph.parameters
+    let values = Vector<Double>(count: parameters[parameter.index].count)
+    var offsets = [Int?](repeating: nil, count: parameters.count)
+    offsets[parameter.index] = 0
+    accumulate(scaled.map { $0 / unit }, into: values, offsets: offsets)
     return (values, unit)
   }
 }
@@ -65,9 +66,9 @@ extension PerSampleGradients {
       write = { Kernels.toDouble(rows.pointer + $0 * size, $1, count: size) }
     case .factored(let node, let factors, let weight, _, let rows):
       size = linearization.program.graph.parameters[weight.index].count
-      write = { [self] in
-        writeOuterProducts($0, factors, linearization.inputRows(node: node, factors), rows, to: $1)
-      }
+      // Before the workers: rows that are unfolded are kept by whoever asks first.
+      let inputs = linearization.inputRows(node: node, factors)
+      write = { [self] in writeOuterProducts($0, factors, inputs, rows, to: $1) }
     }
     var result = [Double](repeating: 0, count: range.count * size)
     result.withUnsafeMutableBufferPointer { result in

@@ -7,8 +7,8 @@ package struct LinearLayer: Sendable, Equatable {
   package enum Rows: Sendable, Equatable {
     /// `a` is the value of this input: `[T, in]`.
     case input(Int)
-    /// `a` is the saved memory: `[T, in]`.
-    case saved
+    /// `a` is what the operation makes of the value of input 0 (`writeRows`): `[T, in]`.
+    case unfolded
   }
   package let positions: Int
   package let inputs: Int
@@ -26,7 +26,7 @@ extension Factorization {
     let place: LinearLayer.Rows
     switch rows {
     case .input: place = .input(0)
-    case .saved: place = .saved
+    case .unfolded: place = .unfolded
     case .oneHot: return nil
     }
     return LinearLayer(

@@ -38,12 +38,21 @@ package protocol Operation: Sendable {
   var factorization: Factorization? { get }
   /// The linear layer that the operation is, if it is one.
   var linearLayer: LinearLayer? { get }
+  /// The rows `a` of a factorization by unfolding, `[n T, in]`, from the value of input 0.
+  func writeRows<S: EngineScalar>(
+    _ value: UnsafePointer<S>, samples: Int, to rows: UnsafeMutablePointer<S>)
 }
 
 extension Operation {
   package func scratch(samples: Int, directions: Int) -> Int { 0 }
   package var factorization: Factorization? { nil }
   package var linearLayer: LinearLayer? { factorization?.linearLayer }
+
+  package func writeRows<S: EngineScalar>(
+    _ value: UnsafePointer<S>, samples: Int, to rows: UnsafeMutablePointer<S>
+  ) {
+    preconditionFailure("an operation whose rows are not unfolded has none to write")
+  }
 
   package func addGradient<S: EngineScalar>(
     _ pass: CotangentPass<S>, slot: Int, direction: Int, to out: UnsafeMutablePointer<S>
@@ -98,8 +107,8 @@ package struct Factorization: Sendable {
   package enum Rows: Sendable, Equatable {
     /// `a` is the value of input 0: `[T, in]`.
     case input
-    /// `a` is the saved memory: `[T, in]`.
-    case saved
+    /// `a` is what the operation makes of the value of input 0 (`writeRows`): `[T, in]`.
+    case unfolded
     /// `a` is a one-hot row: input 0 holds the index, `[T]`.
     case oneHot
   }
@@ -131,12 +140,12 @@ package final class Frame<S: EngineScalar> {
   let cotangentWritten: UnsafeMutablePointer<Bool>
   let parameterTangents: UnsafeMutablePointer<UnsafePointer<S>?>
   var scratch: Pointer?
+  /// Where each parameter lies in the directions, `nil` where they have no numbers for it.
+  var tangentOffsets: [Int?] = []
   private let parameterValues: [Pointer]
-  private let parameterOffsets: [Int?]
 
   init(
-    valueCount: Int, nodeCount: Int, parameterValues: [Pointer], parameterOffsets: [Int?],
-    maximumDirections: Int
+    valueCount: Int, nodeCount: Int, parameterValues: [Pointer], maximumDirections: Int
   ) {
     func table<T>(_ count: Int, _ value: T) -> UnsafeMutablePointer<T> {
       let table = UnsafeMutablePointer<T>.allocate(capacity: max(count, 1))
@@ -151,7 +160,6 @@ package final class Frame<S: EngineScalar> {
     cotangentWritten = table(valueCount, false)
     parameterTangents = table(maximumDirections, nil)
     self.parameterValues = parameterValues
-    self.parameterOffsets = parameterOffsets
   }
 
   deinit {
@@ -169,7 +177,7 @@ package final class Frame<S: EngineScalar> {
   }
 
   func parameterTangent(_ id: ParameterID, direction: Int) -> UnsafePointer<S>? {
-    guard let offset = parameterOffsets[id.index] else { return nil }
+    guard let offset = tangentOffsets[id.index] else { return nil }
     return parameterTangents[direction].map { $0 + offset }
   }
 }
@@ -228,7 +236,7 @@ package struct TangentPass<S: EngineScalar>: Pass {
     frame.tangents[node.inputs[input].index].map { UnsafePointer($0) }
   }
   package var output: UnsafeMutablePointer<S> { frame.tangents[node.output.index]! }
-  /// `nil` for frozen parameters.
+  /// `nil` for frozen parameters and those that a `TangentSource` answers for.
   package func parameterTangent(_ slot: Int, direction: Int) -> UnsafePointer<S>? {
     frame.parameterTangent(node.parameters[slot], direction: direction)
   }

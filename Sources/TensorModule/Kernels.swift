@@ -34,6 +34,11 @@ public enum Kernels {
     ck_axpby(S.kernelType, a, x, b, y, count)
   }
 
+  /// `y += x`, rounded once.
+  public static func addRounded<S: EngineScalar>(_ x: In<Double>, _ y: Out<S>, count: Int) {
+    ck_add_rounded(S.kernelType, x, y, count)
+  }
+
   /// Copies, or adds with `accumulate`.
   public static func copy<S: EngineScalar>(
     _ x: In<S>, _ y: Out<S>, count: Int, accumulate: Bool = false

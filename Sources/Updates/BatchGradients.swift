@@ -11,8 +11,12 @@ package final class BatchGradients<S: EngineScalar> {
   package let sampled: [LogitGradient]
   package let perSample: PerSampleGradients<S>
   package let gram: GramMatrix
+  /// Whether directions are combinations that are never formed.
+  package let usesCombinations: Bool
   /// g, the sum over samples.
-  package let gradient: ScaledVector<S>
+  package private(set) lazy var gradient: ScaledVector<S> = gradientForm.vector()
+  /// g as directions are kept.
+  package private(set) lazy var gradientForm: DirectionForm<S> = form(of: trueRows(1))
   package let dropDuplicates: Double?
   private var trueSolver: DampedGramSolver?
   private var sampledSolver: DampedGramSolver?
@@ -21,16 +25,18 @@ package final class BatchGradients<S: EngineScalar> {
   ///   - sampled: Logit gradients of Monte-Carlo labels, one per draw.
   ///   - dropDuplicates: Samples whose gradients have a larger cosine than this with a larger
   ///     gradient are left out of the solves.
+  ///   - usesCombinations: Whether directions are combinations that are never formed; by default
+  ///     where that costs less.
   package init(
     _ linearization: Linearization<S>, _ output: OutputState<S>, sampled: [LogitGradient],
-    dropDuplicates: Double? = nil
+    dropDuplicates: Double? = nil, usesCombinations: Bool? = nil
   ) {
     self.linearization = linearization
     self.output = output
     self.sampled = sampled
     self.dropDuplicates = dropDuplicates
+    self.usesCombinations = usesCombinations ?? linearization.prefersCombinations
     let all = [output.gradient] + sampled
-    let samples = linearization.samples
     // Each sample's cotangent is divided by its own norm, in double, which keeps gradients of
     // well-fitted samples in the range of single precision. With powers of two instead, cotangents
     // that are parallel, as all of one sample are in a model with two classes, would be rounded
@@ -45,9 +51,53 @@ package final class BatchGradients<S: EngineScalar> {
       }
     }
     gram = perSample.gramMatrix()
-    var ones = [Double](repeating: 0, count: all.count * samples)
-    for n in 0..<samples { ones[n] = 1 }
-    gradient = perSample.weightedSums([ones])[0]
+  }
+
+  /// Weights for all rows: the given one for true labels, none for sampled ones.
+  private func trueRows(_ weight: Double) -> [Double] {
+    [Double](repeating: weight, count: samples)
+      + [Double](repeating: 0, count: draws * samples)
+  }
+
+  /// `scale sum_rows weights[row] g_row`, formed or not.
+  ///
+  /// - Parameter cancels: Whether little is left of the rows: see `weightedSums`.
+  package func form(
+    of weights: [Double], scale: Double = 1, cancels: Bool = false
+  ) -> DirectionForm<S> {
+    if usesCombinations {
+      return .combination(combination(weights, scale: scale, cancels: cancels))
+    }
+    let sum = perSample.weightedSums([weights], inDouble: cancels)[0]
+    return .explicit(ScaledVector(vector: sum.vector, scale: sum.scale * scale))
+  }
+
+  private func combination(
+    _ weights: [Double], scale: Double, cancels: Bool
+  ) -> Combination<S> {
+    let unit = powerOfTwo(near: zip(weights, perSample.scales).reduce(0) { max($0, abs($1.0 * $1.1)) })
+    let weights = weights.map { $0 / unit }
+    let size = linearization.logitCount
+    let cotangent = Vector<Double>(count: samples * size)
+    let rows = Vector<Double>(count: linearization.schedule.largestChunk * size)
+    for (d, gradient) in ([output.gradient] + sampled).enumerated() {
+      let first = d * samples
+      guard weights[first..<first + samples].contains(where: { $0 != 0 }) else { continue }
+      for chunk in linearization.schedule.chunks {
+        perSample.scales[first..<first + samples].withContiguousStorageIfAvailable {
+          output.write(gradient, chunk: chunk, units: $0.baseAddress!, to: rows.pointer)
+        }
+        for n in 0..<chunk.count {
+          let row = first + chunk.first + n
+          Kernels.axpby(
+            weights[row] * perSample.scales[row], rows.pointer + n * size, 1,
+            cotangent.pointer + (chunk.first + n) * size, count: size)
+        }
+      }
+    }
+    return Combination(
+      basis: perSample, weights: weights, scale: scale * unit, cotangent: cotangent,
+      norm: norm(of: weights) * gram.unit * unit * scale, cancels: cancels)
   }
 
   /// The same batch with fewer draws of sampled labels: a part of the rows and of their Gram matrix.
@@ -57,7 +107,7 @@ package final class BatchGradients<S: EngineScalar> {
     sampled = Array(other.sampled.prefix(draws))
     perSample = other.perSample.prefix(draws: 1 + draws)
     gram = other.gram.prefix(perSample.count)
-    gradient = other.gradient
+    usesCombinations = other.usesCombinations
     dropDuplicates = other.dropDuplicates
     trueSolver = other.trueSolver
   }

@@ -18,6 +18,8 @@ public struct MethodSummary: Sendable, Equatable {
   public let efficiencyLow: Summary
   /// In how many batches lambda was below rounding.
   public let batchesBelowRounding: Int
+  /// In how many batches the reference did not converge; `nil` where there is none.
+  public let batchesWithoutReference: Int?
 }
 
 extension Report.Entry {
@@ -29,19 +31,20 @@ extension Report.Entry {
       var monteCarloSamples: Int?
     }
     var order: [Key] = []
-    var groups: [Key: [(score: Score, isConverged: Bool)]] = [:]
+    var groups: [Key: [(score: Score, isConverged: Bool?)]] = [:]
     for result in results {
       for score in result.scores {
         let key = Key(
           method: score.method, damping: score.damping,
           monteCarloSamples: score.monteCarloSamples)
         if groups[key] == nil { order.append(key) }
-        groups[key, default: []].append((score, result.reference?.isConverged ?? false))
+        groups[key, default: []].append((score, result.reference?.isConverged))
       }
     }
     return order.map { key in
       let group = groups[key]!
       let scores = group.map(\.score)
+      let outcomes = group.compactMap(\.isConverged)
       return MethodSummary(
         method: key.method, damping: key.damping, monteCarloSamples: key.monteCarloSamples,
         gamma: Summary(scores.map(\.gamma)),
@@ -49,8 +52,11 @@ extension Report.Entry {
         gammaRelativeToReference: summary(scores.map(\.gammaRelativeToReference)),
         efficiency: summary(scores.map(\.efficiency)),
         efficiencyLow: Summary(
-          group.map { $0.isConverged ? $0.score.efficiency ?? .nan : $0.score.efficiencyLow }),
-        batchesBelowRounding: scores.count { $0.isBelowRounding })
+          group.map {
+            $0.isConverged == true ? $0.score.efficiency ?? .nan : $0.score.efficiencyLow
+          }),
+        batchesBelowRounding: scores.count { $0.isBelowRounding },
+        batchesWithoutReference: outcomes.isEmpty ? nil : outcomes.count { !$0 })
     }
   }
 

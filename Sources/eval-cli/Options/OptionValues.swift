@@ -1,4 +1,5 @@
 import Checkpoints
+import Figures
 import Updates
 
 /// From the text of an option to its value.
@@ -28,8 +29,7 @@ enum OptionValues {
       guard let count = Int(text) else {
         throw UsageError("\"\(text)\" is not a whole number", at: "--mc-samples")
       }
-      if count > 10_000 { throw UsageError("\(count) is more than 10000", at: "--mc-samples") }
-      if !draws.contains(try positive(count, "--mc-samples")) { draws.append(count) }
+      if !draws.contains(try Self.draws(count)) { draws.append(count) }
     }
     return draws
   }
@@ -74,6 +74,19 @@ enum OptionValues {
     return value
   }
 
+  /// Monte-Carlo labels per sample.
+  static func draws(_ value: Int) throws(UsageError) -> Int {
+    if value > 10_000 { throw UsageError("\(value) is more than 10000", at: "--mc-samples") }
+    return try positive(value, "--mc-samples")
+  }
+
+  static func cosine(_ value: Double) throws(UsageError) -> Double {
+    guard (0...1).contains(value) else {
+      throw UsageError("\(value) is not a cosine between 0 and 1", at: "--drop-duplicates")
+    }
+    return value
+  }
+
   static func notNegative(_ value: Double, _ option: String) throws(UsageError) -> Double {
     if !(value >= 0 && value.isFinite) {
       throw UsageError("\(value) is not a number that is at least 0", at: option)
@@ -85,6 +98,21 @@ enum OptionValues {
   static func methodNames(_ conjunction: String) -> String {
     let names = Method.named.map(\.name) + Method.patterns
     return names.dropLast().joined(separator: ", ") + " \(conjunction) " + names.last!
+  }
+
+  /// `svg,png`; what is repeated counts once.
+  static func formats(_ lists: [String]) throws(UsageError) -> [GnuplotScript.Format] {
+    var formats: [GnuplotScript.Format] = []
+    for name in lists.flatMap(items) {
+      guard let format = GnuplotScript.Format(rawValue: name) else {
+        let known = GnuplotScript.Format.allCases.map(\.rawValue)
+        throw UsageError(
+          "unknown format \"\(name)\"", at: "--format",
+          "Known are \(known.joined(separator: ", ")).")
+      }
+      if !formats.contains(format) { formats.append(format) }
+    }
+    return formats
   }
 
   private static func items(_ list: String) -> [String] {
