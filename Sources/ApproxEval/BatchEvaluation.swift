@@ -20,11 +20,10 @@ struct BatchEvaluation<S: EngineScalar> {
     let gradients = BatchGradients(
       problem.linearization, problem.output, sampled: draws(),
       dropDuplicates: options.dropDuplicates)
-    let dense =
-      options.reference == .dense
-      ? try DenseReference(doubleProblem(), memory: options.memory) : nil
+    let solver = try BatchReference(
+      problem, batch: batch, options: options, doubleProblem: doubleProblem)
     let referenceStart = clock.now
-    let reference = try solveReference(gradients, dense)
+    let reference = try solver.solve(gradients.gradient)
     let referenceSeconds = (clock.now - referenceStart).seconds
 
     var scorer = DirectionScorer(
@@ -32,14 +31,14 @@ struct BatchEvaluation<S: EngineScalar> {
     if let reference {
       scorer.score(
         [Direction(method: .ng, scaled: reference.direction)], seconds: referenceSeconds,
-        exact: reference.record.kind == .dense ? reference.record.gamma : nil)
+        exact: reference.isInDouble ? reference.record.gamma : nil)
     }
     // The gradient comes first: other scores are relative to it.
     let sgd = Direction(method: .sgd, scaled: gradients.gradient)
     scorer.score([sgd], seconds: 0, isListed: options.methods.contains(.sgd))
     for method in options.methods where method != .sgd {
       let directionStart = clock.now
-      let directions = try directions(method, gradients, dense)
+      let directions = try directions(method, gradients, solver)
       scorer.score(directions, seconds: (clock.now - directionStart).seconds)
     }
     return BatchResult(
@@ -67,19 +66,8 @@ struct BatchEvaluation<S: EngineScalar> {
     return Array(stored.prefix(options.monteCarloSamples ?? stored.count))
   }
 
-  private func solveReference(
-    _ gradients: BatchGradients<S>, _ dense: DenseReference?
-  ) throws -> ReferenceSolution<S>? {
-    switch options.reference {
-    case .none: return nil
-    case .dense: return try dense!.solve(damping: options.cgDamping, S.self)
-    case .cg:
-      return try ReferenceSolver(options).conjugateGradient(problem, gradient: gradients.gradient)
-    }
-  }
-
   private func directions(
-    _ method: Method, _ gradients: BatchGradients<S>, _ dense: DenseReference?
+    _ method: Method, _ gradients: BatchGradients<S>, _ solver: BatchReference<S>
   ) throws -> [Direction<S>] {
     switch method {
     case .sgd: return [Direction(method: .sgd, scaled: gradients.gradient)]
@@ -90,14 +78,8 @@ struct BatchEvaluation<S: EngineScalar> {
     case .ng, .gn:
       return try options.dampings.map { damping in
         let lambda = gradients.lambda(damping).value
-        let solution =
-          if let dense, method == .ng {
-            try dense.solve(damping: lambda, S.self)
-          } else {
-            try ReferenceSolver(options).conjugateGradient(
-              problem, gradient: gradients.gradient,
-              metric: method == .ng ? .fisher : .identity, damping: lambda)
-          }
+        let solution = try solver.solve(
+          gradients.gradient, damping: lambda, metric: method == .ng ? .fisher : .identity)
         return Direction(
           method: method, damping: damping, lambda: lambda, scaled: solution.direction)
       }

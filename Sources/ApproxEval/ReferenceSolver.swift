@@ -6,8 +6,10 @@ import TensorModule
 /// A natural-gradient direction with what is known of it.
 package struct ReferenceSolution<S: EngineScalar> {
   package let direction: ScaledVector<S>
-  package let record: ReferenceRecord
+  package var record: ReferenceRecord
   package let trace: [TraceRow]
+  /// Whether gamma of the record comes from double precision, of which the direction is a rounding.
+  package var isInDouble = false
 }
 
 /// Solves `F x = g` for one batch.
@@ -31,11 +33,13 @@ package struct ReferenceSolver: Sendable {
   /// `gamma = sqrt(phi) / unit gamma'`.
   package func conjugateGradient<S: EngineScalar>(
     _ problem: BatchProblem<S>, gradient: ScaledVector<S>, metric: OutputMetric = .fisher,
-    damping: Double? = nil
+    damping: Double? = nil, preconditioner: (any Preconditioner<S>)? = nil
   ) throws(SolveError) -> ReferenceSolution<S> {
     let damping = damping ?? self.damping
     let unit = problem.output.curvatureUnit(metric)
-    if unit == nil && damping == 0 && problem.norm(gradient) > 0 { return underflow(problem) }
+    if unit == nil && damping == 0 && problem.norm(gradient) > 0 {
+      return underflow(problem, kind: .cg)
+    }
     let phi = unit ?? 1
     let gammaUnit = phi.squareRoot() / gradient.scale
     let mu = damping / phi
@@ -51,18 +55,18 @@ package struct ReferenceSolver: Sendable {
       problem.linearization, problem.output, metric: metric, unit: phi)
     let result =
       mu == 0
-      ? try solver.solve(fisher, rhs: gradient.vector, workspace: workspace)
+      ? try solver.solve(
+        fisher, rhs: gradient.vector, preconditioner: preconditioner, workspace: workspace)
       : try solver.solve(
         DampedOperator(fisher, mu: mu, operations: workspace.operations), rhs: gradient.vector,
-        workspace: workspace)
-    var stop = result.stop
-    if case .certificate(let gamma, let bound, let gap) = stop {
-      stop = .certificate(gamma: gamma * gammaUnit, bound: bound * gammaUnit, gap: gap)
-    }
+        preconditioner: preconditioner, workspace: workspace)
+    let stop = result.stop.scaled(gamma: gammaUnit)
+    // The certificate and what the steps tell of the least gamma are of F.
+    let estimate = metric == .fisher ? result.leastGammaEstimate.map { $0 * gammaUnit } : nil
     let record = ReferenceRecord(
       kind: .cg, gamma: resolvedGamma(result.gamma * gammaUnit), iterations: result.iterations,
       residual: result.residual, stop: stop.label, explanation: stop.description,
-      isConverged: stop.isConverged)
+      isConverged: stop.isConverged, leastGammaEstimate: estimate)
     let trace = result.trace.map {
       TraceRow(
         iteration: $0.iteration, relativeResidual: $0.relativeResidual,
@@ -76,14 +80,24 @@ package struct ReferenceSolver: Sendable {
 
 extension ReferenceSolver {
   /// g lies in the range of F and yet nothing of F is left: there is no direction.
-  private func underflow<S: EngineScalar>(_ problem: BatchProblem<S>) -> ReferenceSolution<S> {
+  func underflow<S: EngineScalar>(
+    _ problem: BatchProblem<S>, kind: ReferenceKind
+  ) -> ReferenceSolution<S> {
     let record = ReferenceRecord(
-      kind: .cg, gamma: .nan, iterations: 0, residual: 1, stop: "underflow",
+      kind: kind, gamma: .nan, iterations: 0, residual: 1, stop: "underflow",
       explanation: "The model is so sure of every sample that the probabilities of all other "
         + "classes are below 1e-308.", isConverged: false)
     let zero = Vector<S>(count: problem.linearization.parameterCount)
     return ReferenceSolution(
       direction: ScaledVector(vector: zero, scale: 1), record: record, trace: [])
+  }
+}
+
+extension StopReason {
+  /// The same in other units of gamma.
+  func scaled(gamma unit: Double) -> StopReason {
+    guard case .certificate(let gamma, let bound, let gap) = self else { return self }
+    return .certificate(gamma: gamma * unit, bound: bound * unit, gap: gap)
   }
 }
 
@@ -148,8 +162,7 @@ package struct DenseReference {
       // At 1, or NaN, nothing of g was in reach: H has underflowed on labels that the model rules
       // out.
       isConverged: residual < 1)
-    return ReferenceSolution(
-      direction: rounded, record: record, trace: [])
+    return ReferenceSolution(direction: rounded, record: record, trace: [], isInDouble: true)
   }
 
   /// `|g - (F + mu I) x| / |g|`
@@ -158,14 +171,7 @@ package struct DenseReference {
   ) throws(SolveError) -> Double {
     let product = Vector<Double>(count: x.count)
     _ = try FisherOperator(problem.linearization, problem.output).apply(x, into: product)
-    let gradient = Vector<Double>(count: x.count)
-    let ones = [Double](repeating: 1, count: problem.linearization.samples)
-    problem.linearization.vjp(into: [gradient]) { chunk, cotangents in
-      ones.withUnsafeBufferPointer {
-        problem.output.write(
-          problem.output.gradient, chunk: chunk, units: $0.baseAddress!, to: cotangents)
-      }
-    }
+    let gradient = problem.gradient()
     let size = problem.operations.norm(gradient)
     problem.operations.axpby(damping, x, 1, product)
     problem.operations.axpby(-unit, product, 1, gradient)

@@ -66,7 +66,7 @@ public struct ResourceEstimate: Sendable, Equatable {
     let counts = ProductCounts(program, samples: samples)
     let direct = options.methods.filter { [.sgd, .ef, .ief, .sf].contains($0) }
     let solved = options.methods.count { $0 == .ng || $0 == .gn } * options.dampings.count
-    let solves = solved + (options.reference == .cg ? 1 : 0)
+    let solves = solved + ([.cg, .lsqr, .auto].contains(options.reference) ? 1 : 0)
     let updates =
       counts.batch(
         methods: direct, dampings: options.dampings.count,

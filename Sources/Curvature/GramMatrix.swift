@@ -203,7 +203,7 @@ extension PerSampleGradients {
   }
 
   /// `[R N, out]`: cotangents summed over positions, the gradients of a bias.
-  private func positionSums(_ factors: Factorization, rows: Vector<S>) -> Vector<S> {
+  func positionSums(_ factors: Factorization, rows: Vector<S>) -> Vector<S> {
     let sums = Vector<S>(count: count * factors.outputs)
     for i in 0..<count {
       Kernels.sumRows(
