@@ -74,12 +74,12 @@ struct LanczosSteps {
       return false
     }
     // The first diagonal entry is not below the least eigenvalue.
-    var (low, high) = (0.0, 1 / first)
-    var scale = high
-    while scale > high * 1e-40, isAboveLeast(scale / 4) { scale /= 4 }
-    if scale < high { (low, high) = (scale / 4, scale) }
+    var high = 1 / first
+    let floor = high * 1e-40
+    while high > floor, isAboveLeast(high / 4) { high /= 4 }
+    var low = high / 4
     // Two digits are plenty for an estimate.
-    while high - low > 1e-2 * high && low > 0 {
+    while high - low > 1e-2 * high {
       let middle = (low + high) / 2
       if isAboveLeast(middle) { high = middle } else { low = middle }
     }
