@@ -79,7 +79,8 @@ extension ReferenceChoice.Costs {
     svd = 2 * (4 * m * p * k + 22 * k * k * k)
     let held = ProductNeeds(
       program, samples: samples, threads: threads, budget: budget, Double.self)
-    svdMemory = DenseLeastSquares.requiredMemory(rows: rows, columns: columns)
+    svdMemory =
+      DenseLeastSquares.requiredMemory(rows: rows, columns: columns)
       .addingReportingOverflow(held.forward).partialValue
     if svdMemory < 0 { svdMemory = .max }
 

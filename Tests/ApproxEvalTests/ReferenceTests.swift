@@ -128,7 +128,8 @@ import Testing
       let (bound, estimate) = (try #require(result.excess.bound), result.excess.estimate)
       #expect(bound >= truth * (1 - 1e-6) && truth > 0)
       // Few of the 1440 eigenvalues have been seen: an order of magnitude is what to expect.
-      #expect((0.1...10).contains(try #require(estimate) / truth), "\(kind): \(estimate!), \(truth)")
+      #expect(
+        (0.1...10).contains(try #require(estimate) / truth), "\(kind): \(estimate!), \(truth)")
       // The residual is formed anew from the direction.
       #expect(abs(result.record.residual / result.trace.last!.relativeResidual - 1) <= 1e-6)
     }

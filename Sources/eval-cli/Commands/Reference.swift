@@ -73,7 +73,9 @@ struct Reference: ParsableCommand {
     }
     if let iterations = record.iterations { parts.append("\(grouped(iterations)) iterations") }
     parts.append("residual \(shortened(record.residual, digits: 2))")
-    let choice = record.choice.map { wrapped("\(record.solver), chosen by prediction: \($0).") + "\n" }
+    let choice = record.choice.map {
+      wrapped("\(record.solver), chosen by prediction: \($0).") + "\n"
+    }
     return """
       \(direction.description.path)
       \(wrapped(parts: parts))
