@@ -20,9 +20,9 @@ struct BatchEvaluation<S: EngineScalar> {
     let gradients = BatchGradients(
       problem.linearization, problem.output, sampled: draws(),
       dropDuplicates: options.dropDuplicates)
+    let referenceStart = clock.now
     let solver = try BatchReference(
       problem, batch: batch, options: options, doubleProblem: doubleProblem)
-    let referenceStart = clock.now
     let reference = try solver.solve(gradients.gradient)
     let referenceSeconds = (clock.now - referenceStart).seconds
 

@@ -7,10 +7,11 @@ import TensorModule
 final class BatchReference<S: EngineScalar> {
   private let options: EvaluationOptions
   private let problem: BatchProblem<S>
-  private let batch: Int
   private let choice: ReferenceChoice
-  private let dense: DenseReference?
-  private let gram: GramReference<S>?
+  /// The one that has found the reference, and so also solves at other dampings.
+  private var settled: ReferenceKind
+  private var dense: DenseReference?
+  private var gram: GramReference<S>?
   private var exactGram: GramReference<Double>?
   private let preconditioning: Preconditioning<S>
   private let doubleProblem: () throws -> BatchProblem<Double>
@@ -22,23 +23,34 @@ final class BatchReference<S: EngineScalar> {
   ) throws {
     self.options = options
     self.problem = problem
-    self.batch = batch
     self.doubleProblem = doubleProblem
     let costs = ReferenceChoice.Costs(
       problem.linearization.program, samples: problem.linearization.samples,
       rank: problem.output.rootRank, options: options, S.self)
     choice = ReferenceChoice(options, costs)
-    dense =
-      choice.kind == .dense ? try DenseReference(doubleProblem(), memory: options.memory) : nil
-    gram = choice.kind == .gram ? try GramReference(problem, memory: options.memory) : nil
+    settled = choice.kind
     preconditioning = Preconditioning(options.cgPreconditioner, seed: options.seed, batch: batch)
   }
 
   /// The reference itself, with the damping of the options; `nil` if there is to be none.
   func solve(_ gradient: ScaledVector<S>) throws -> ReferenceSolution<S>? {
     if choice.kind == .none { return nil }
-    var solution = try solve(gradient, damping: options.cgDamping)
-    solution.record.choice = choice.reason
+    var solution = try solve(
+      gradient, choice.kind, damping: options.cgDamping, iterations: choice.iterations)
+    var reason = choice.reason
+    if !solution.record.isConverged, let fallback = choice.fallback {
+      let exact = try solve(gradient, fallback, damping: options.cgDamping, iterations: 0)
+      // Where neither converges, the lower gamma is the better reference.
+      if exact.record.isConverged || exact.record.gamma < solution.record.gamma {
+        let before = solution.record
+        reason =
+          "\(before.solver) not converged in \(before.iterations ?? 0) iterations, "
+          + (reason ?? "")
+        solution = exact
+        settled = fallback
+      }
+    }
+    solution.record.choice = reason
     return solution
   }
 
@@ -46,17 +58,33 @@ final class BatchReference<S: EngineScalar> {
   func solve(
     _ gradient: ScaledVector<S>, damping: Double, metric: OutputMetric = .fisher
   ) throws -> ReferenceSolution<S> {
-    let solver = ReferenceSolver(options)
-    if metric == .fisher {
-      if let dense { return try dense.solve(damping: damping, S.self) }
-      if let gram { return try solve(gram, gradient, damping: damping) }
-      if choice.kind == .lsqr { return try solver.lsqr(problem, damping: damping) }
+    if metric == .identity {
+      return try ReferenceSolver(options).conjugateGradient(
+        problem, gradient: gradient, metric: metric, damping: damping)
     }
-    let preconditioner =
-      metric == .fisher ? try preconditioning.make(problem, damping: damping) : nil
-    return try solver.conjugateGradient(
-      problem, gradient: gradient, metric: metric, damping: damping,
-      preconditioner: preconditioner)
+    return try solve(gradient, settled, damping: damping, iterations: options.cgIterations)
+  }
+
+  private func solve(
+    _ gradient: ScaledVector<S>, _ kind: ReferenceKind, damping: Double, iterations: Int
+  ) throws -> ReferenceSolution<S> {
+    var solver = ReferenceSolver(options)
+    solver.iterations = iterations
+    switch kind {
+    case .dense:
+      let dense = try dense ?? DenseReference(doubleProblem(), memory: options.memory)
+      self.dense = dense
+      return try dense.solve(damping: damping, S.self)
+    case .gram:
+      let gram = try gram ?? GramReference(problem, memory: options.memory)
+      self.gram = gram
+      return try solve(gram, gradient, damping: damping)
+    case .lsqr: return try solver.lsqr(problem, damping: damping)
+    case .cg, .auto, .none:
+      return try solver.conjugateGradient(
+        problem, gradient: gradient, damping: damping,
+        preconditioner: preconditioning.make(problem, damping: damping))
+    }
   }
 
   /// In the engine's precision where that gives a solution that is proved, in double otherwise.

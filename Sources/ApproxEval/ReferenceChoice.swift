@@ -7,21 +7,27 @@ import TensorModule
 /// to need the least, from shapes and options alone. No clock and no number of threads has a part in
 /// it, so that the same input gives the same bits everywhere.
 ///
-/// Costs are in operations of a large product in single precision. An iterative solve is charged with
-/// all the iterations that it may take: how many it will need depends on a spectrum that nobody knows.
+/// How many iterations a solve needs depends on a spectrum that nobody knows beforehand. So `auto`
+/// iterates for at most what an exact solver would cost and turns to that one if the reference has not
+/// converged by then: it never spends more than twice what the better of the two takes.
 struct ReferenceChoice: Equatable {
-  /// Never `auto`.
+  /// The first to try; never `auto`.
   let kind: ReferenceKind
-  /// A sentence; `nil` where the options decide.
+  /// Iterations that the first may take.
+  let iterations: Int
+  /// What follows if it does not converge.
+  var fallback: ReferenceKind?
+  /// A clause; `nil` where the options decide.
   let reason: String?
 
-  /// What the prediction rests on.
+  /// What the prediction rests on, in operations of a large product in single precision and bytes.
   struct Costs: Equatable {
     var svd: Double
     var svdMemory: Int
     var gram: Double
     var gramMemory: Int
-    var iterative: Double
+    /// Of one iteration.
+    var iteration: Double
     /// Rows and columns of B.
     var rows: Int
     var columns: Int
@@ -33,27 +39,39 @@ struct ReferenceChoice: Equatable {
       let fallsBack =
         wanted == .dense && costs.svdMemory > memory && costs.gramMemory <= memory
       kind = fallsBack ? .gram : wanted
+      iterations = options.cgIterations
       reason =
         fallsBack
         ? "B [\(costs.rows), \(costs.columns)] does not fit into the memory, B B^T does" : nil
       return
     }
+    // The conjugate gradients that a preconditioner is asked for, or LSQR.
+    let iterative = options.cgPreconditioner == .none ? ReferenceKind.lsqr : .cg
     var candidates: [(kind: ReferenceKind, cost: Double)] = []
     if costs.svdMemory <= memory { candidates.append((.dense, costs.svd)) }
     if costs.gramMemory <= memory { candidates.append((.gram, costs.gram)) }
-    // The conjugate gradients that a preconditioner is asked for, or LSQR.
-    let iterative = options.cgPreconditioner == .none ? ReferenceKind.lsqr : .cg
-    candidates.append((iterative, costs.iterative))
-    let best = candidates.min { $0.cost < $1.cost }!
-    kind = best.kind
-    let others = candidates.filter { $0.kind != best.kind }.map {
-      "\($0.kind.rawValue) \(Self.rounded($0.cost))"
+    // On a par the first one.
+    guard let exact = candidates.min(by: { $0.cost < $1.cost }) else {
+      (kind, iterations) = (iterative, options.cgIterations)
+      reason = "nothing else fits into the memory"
+      return
     }
     reason =
-      others.isEmpty
-      ? "nothing else fits into the memory"
-      : "predicted \(Self.rounded(best.cost)) operations, " + others.joined(separator: ", ")
+      "predicted operations: an iteration \(Self.rounded(costs.iteration)), "
+      + candidates.map { "\($0.kind.rawValue) \(Self.rounded($0.cost))" }.joined(separator: ", ")
+    let affordable = exact.cost / costs.iteration
+    if affordable < Self.fewestIterations {
+      (kind, iterations) = (exact.kind, options.cgIterations)
+      return
+    }
+    kind = iterative
+    iterations = Int(min(affordable, Double(options.cgIterations)))
+    // Not where it would take far longer than all the iterations that were asked for.
+    fallback = affordable <= 10 * Double(options.cgIterations) ? exact.kind : nil
   }
+
+  /// So many are always needed, or nearly.
+  private static var fewestIterations: Double { 5 }
 
   /// Two digits: more would suggest that the prediction has them.
   private static func rounded(_ cost: Double) -> String { shortened(cost, digits: 2) }
@@ -98,7 +116,6 @@ extension ReferenceChoice.Costs {
 
     // Some ten passes over vectors of P elements, at the rate of memory, and what it takes to start
     // the threads a few times, 50 microseconds.
-    let product = counts.jvp + counts.vjp + 400 * p + 5e6
-    iterative = Double(min(options.cgIterations, rows, columns)) * product
+    iteration = counts.jvp + counts.vjp + 400 * p + 5e6
   }
 }
