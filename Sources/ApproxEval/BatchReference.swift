@@ -1,6 +1,7 @@
 import Curvature
 import HessianFree
 import TensorModule
+import Updates
 
 /// The reference solver of one batch: the one that the options ask for, or that `auto` picks, with
 /// what its solves at several dampings share.
@@ -33,13 +34,13 @@ final class BatchReference<S: EngineScalar> {
   }
 
   /// The reference itself, with the damping of the options; `nil` if there is to be none.
-  func solve(_ gradient: ScaledVector<S>) throws -> ReferenceSolution<S>? {
+  func solve(_ gradients: BatchGradients<S>) throws -> ReferenceSolution<S>? {
     if choice.kind == .none { return nil }
     var solution = try solve(
-      gradient, choice.kind, damping: options.cgDamping, iterations: choice.iterations)
+      gradients, choice.kind, damping: options.cgDamping, iterations: choice.iterations)
     var reason = choice.reason
     if !solution.record.isConverged, let fallback = choice.fallback {
-      let exact = try solve(gradient, fallback, damping: options.cgDamping, iterations: 0)
+      let exact = try solve(gradients, fallback, damping: options.cgDamping, iterations: 0)
       // Where neither converges, the lower gamma is the better reference.
       if exact.record.isConverged || exact.record.gamma < solution.record.gamma {
         let before = solution.record
@@ -56,17 +57,17 @@ final class BatchReference<S: EngineScalar> {
 
   /// `(F + mu I)^-1 g`, or with the identity for H.
   func solve(
-    _ gradient: ScaledVector<S>, damping: Double, metric: OutputMetric = .fisher
+    _ gradients: BatchGradients<S>, damping: Double, metric: OutputMetric = .fisher
   ) throws -> ReferenceSolution<S> {
     if metric == .identity {
       return try ReferenceSolver(options).conjugateGradient(
-        problem, gradient: gradient, metric: metric, damping: damping)
+        problem, gradients, metric: metric, damping: damping)
     }
-    return try solve(gradient, settled, damping: damping, iterations: options.cgIterations)
+    return try solve(gradients, settled, damping: damping, iterations: options.cgIterations)
   }
 
   private func solve(
-    _ gradient: ScaledVector<S>, _ kind: ReferenceKind, damping: Double, iterations: Int
+    _ gradients: BatchGradients<S>, _ kind: ReferenceKind, damping: Double, iterations: Int
   ) throws -> ReferenceSolution<S> {
     var solver = ReferenceSolver(options)
     solver.iterations = iterations
@@ -78,22 +79,24 @@ final class BatchReference<S: EngineScalar> {
     case .gram:
       let gram = try gram ?? GramReference(problem, memory: options.memory)
       self.gram = gram
-      return try solve(gram, gradient, damping: damping)
+      return try solve(gram, gradients, damping: damping)
     case .lsqr: return try solver.lsqr(problem, damping: damping)
     case .cg, .auto, .none:
       return try solver.conjugateGradient(
-        problem, gradient: gradient, damping: damping,
+        problem, gradients, damping: damping,
         preconditioner: preconditioning.make(problem, damping: damping))
     }
   }
 
   /// In the engine's precision where that gives a solution that is proved, in double otherwise.
   private func solve(
-    _ gram: GramReference<S>, _ gradient: ScaledVector<S>, damping: Double
+    _ gram: GramReference<S>, _ gradients: BatchGradients<S>, damping: Double
   ) throws -> ReferenceSolution<S> {
     let (gap, tolerance) = (options.cgGap, options.cgTolerance)
     if S.self != Double.self && damping == 0 {
-      if let proved = try gram.provedSolution(gradient: gradient, gap: gap) { return proved }
+      if let proved = try gram.provedSolution(gradient: gradients.gradient, gap: gap) {
+        return proved
+      }
       let exactProblem = try doubleProblem()
       if exactGram == nil {
         do throws(SolveError) {
@@ -114,6 +117,7 @@ final class BatchReference<S: EngineScalar> {
           record: solution.record, trace: [], isInDouble: true)
       }
     }
-    return try gram.solve(gradient: gradient, damping: damping, gap: gap, tolerance: tolerance)
+    return try gram.solve(
+      gradient: gradients.gradient, damping: damping, gap: gap, tolerance: tolerance)
   }
 }

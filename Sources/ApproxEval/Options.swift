@@ -9,7 +9,7 @@ public enum Precision: String, Sendable, CaseIterable {
 }
 
 /// How the natural-gradient direction is found (method.md 4).
-public enum ReferenceKind: String, Sendable, CaseIterable {
+public enum ReferenceKind: String, Sendable, CaseIterable, Codable {
   /// Linear conjugate gradients, Algorithm 5.
   case cg
   /// LSQR on B with `F = B^T B`: the same space and products, in which gamma does not cancel.
@@ -56,6 +56,9 @@ public struct EvaluationOptions: Sendable {
   public var batchSize: Int?
   /// Number of batches; `nil`: 1 of the checkpoint's own, 10 of a data file.
   public var batches: Int?
+  /// Number of the first batch. Samples and Monte-Carlo labels depend on a batch's number, so that
+  /// any batch of a longer run can be repeated alone.
+  public var firstBatch = 0
   public var seed: UInt64 = 1337
   public var precision = Precision.float32
   public var threads = ProcessInfo.processInfo.activeProcessorCount

@@ -59,7 +59,7 @@ extension Evaluation {
       try problem as? BatchProblem<Double> ?? self.problem(checkpoint, batch: 0, Double.self)
     }
     let gradients = BatchGradients(problem.linearization, problem.output, sampled: [])
-    guard let solution = try solver.solve(gradients.gradient) else {
+    guard let solution = try solver.solve(gradients) else {
       preconditionFailure("reference: the options ask for none")
     }
     return ReferenceDirection(
@@ -73,9 +73,10 @@ extension Evaluation {
     _ checkpoint: LoadedCheckpoint, _ solution: ReferenceSolution<S>, samples: Int
   ) -> SafetensorsWriter {
     let record = solution.record
+    let direction = solution.direction
     // The scale is a power of two. Near the ends of the range of single precision it stays
     // outside, where it costs no digits; a direction has no length to speak of.
-    let scale = solution.direction.scale
+    let scale = direction.scale
     let isNear = (0x1p-40...0x1p40).contains(scale)
     var metadata = [
       "format": "approx-eval-direction/1", "version": packageVersion, "method": "ng",
@@ -92,7 +93,7 @@ extension Evaluation {
       let spec = program.graph.parameters[parameter.index]
       let vector = Vector<S>(count: spec.count)
       spec.reorder(
-        solution.direction.vector.pointer + program.offsets[parameter.index]!,
+        direction.vector.pointer + program.offsets[parameter.index]!,
         into: vector.pointer, toFile: true)
       if isNear {
         Kernels.axpby(0, vector.pointer, scale, vector.pointer, count: vector.count)

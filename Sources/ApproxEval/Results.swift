@@ -1,7 +1,7 @@
 import Metrics
 
 /// One method at one damping on one batch; the columns of scores.csv.
-public struct Score: Sendable, Equatable {
+public struct Score: Sendable, Equatable, Codable {
   public var method: String
   /// As given, `nil` where the method has none.
   public var damping: String?
@@ -30,7 +30,7 @@ public struct Score: Sendable, Equatable {
 }
 
 /// How the reference of a batch was reached.
-public struct ReferenceRecord: Sendable, Equatable {
+public struct ReferenceRecord: Sendable, Equatable, Codable {
   public var kind: ReferenceKind
   public var gamma: Double
   /// `nil` for the dense solvers.
@@ -69,7 +69,7 @@ public struct ReferenceExcess: Sendable, Equatable {
 }
 
 /// One iterate of the reference solve; the columns of cg.csv.
-public struct TraceRow: Sendable, Equatable {
+public struct TraceRow: Sendable, Equatable, Codable {
   public var iteration: Int
   public var relativeResidual: Double
   public var gamma: Double
@@ -77,7 +77,7 @@ public struct TraceRow: Sendable, Equatable {
 }
 
 /// One batch of one checkpoint; the columns of batches.csv, with its scores.
-public struct BatchResult: Sendable {
+public struct BatchResult: Sendable, Codable {
   public var checkpoint: String
   public var epoch: Int?
   public var step: Int?

@@ -57,8 +57,12 @@ public struct ConjugateGradient: Equatable, Sendable {
     fileprivate let history: ResidualHistory<Scalar>
     fileprivate private(set) lazy var z = Vector<Scalar>(count: operations.count)
 
-    public init(dimension: Int, pool: WorkerPool) {
-      operations = VectorOperations(pool: pool, count: dimension)
+    /// - Parameter innerProduct: That in which the operator is symmetric.
+    public init(
+      dimension: Int, pool: WorkerPool,
+      innerProduct: VectorOperations<Scalar>.InnerProduct = .euclidean
+    ) {
+      operations = VectorOperations(pool: pool, count: dimension, innerProduct: innerProduct)
       r = Vector(count: dimension)
       v = Vector(count: dimension)
       w = Vector(count: dimension)
@@ -112,10 +116,12 @@ extension ConjugateGradient {
     let vectors = workspace.operations
     let (r, v, w) = (workspace.r, workspace.v, workspace.w)
     let x = Vector<A.Scalar>(count: a.dimension)
-    let rounding = Rounding(A.Scalar.self)
+    let rounding = Rounding(a.rounding)
+    let settles = vectors.innerProduct != .euclidean
     var result = SolveResult(zero: x)
 
-    var rr = vectors.dot(b, b)  // r^T r
+    try a.settle(b)
+    var rr = vectors.square(b)  // r^T r
     guard rr.isFinite else {
       throw .nonFinite(.rightHandSide, iteration: 0, index: vectors.firstNonFinite(b))
     }
@@ -135,9 +141,11 @@ extension ConjugateGradient {
 
     // Leaves the true residual b - A x in w, and x in workspace.kept if it is the best so far.
     func confirm() throws(SolveError) -> ResidualCheck {
+      try a.settle(x)
       let quadratic = try a.apply(x, into: w)
-      result.products += 1
+      result.products += settles ? 2 : 1
       vectors.axpby(1, b, -1, w)
+      try a.settle(w)
       let residual = vectors.norm(w) / bNorm
       guard quadratic.isFinite && residual.isFinite else {
         throw .nonFinite(.product, iteration: k, index: vectors.firstNonFinite(w))
@@ -147,7 +155,7 @@ extension ConjugateGradient {
       progress.record(gain: gain, residual: residual)
       lastGain = gain
       if best.isWorse(than: gain, residual, highest: progress.highestGain, rounding) {
-        let withoutDamping = subtractDamping(a.damping, from: quadratic, x, vectors)
+        let withoutDamping = subtractDamping(a.damping, from: quadratic, x, vectors, rounding)
         best = Confirmed(
           iterate: k, gain: gain, residual: residual, gamma: gamma(withoutDamping, xb))
         vectors.copy(x, to: workspace.kept)
@@ -157,6 +165,17 @@ extension ConjugateGradient {
           iteration: k, trueResidual: residual, recurrenceResidual: rr.squareRoot() / bNorm,
           difference: vectors.distance(w, r) / bNorm, restarted: false))
       return result.checks[result.checks.count - 1]
+    }
+
+    // x += alpha v, r -= alpha w.
+    func step(_ alpha: Double) throws(SolveError) -> VectorOperations<A.Scalar>.StepSums {
+      if !settles {
+        return vectors.conjugateGradientStep(alpha: alpha, v: v, w: w, x: x, r: r, b: b)
+      }
+      vectors.axpby(alpha, v, 1, x)
+      vectors.axpby(-alpha, w, 1, r)
+      try a.settle(r)
+      return vectors.stepSums(x: x, r: r, b: b)
     }
 
     // z = M^-1 r; returns r^T z.
@@ -193,7 +212,7 @@ extension ConjugateGradient {
         return false
       }
       vectors.copy(w, to: r)
-      rr = vectors.dot(r, r)
+      rr = vectors.square(r)
       steps.startAgain()
       workspace.history.removeAll()
       workspace.history.append(r, norm: rr.squareRoot(), capacity: capacity)
@@ -224,7 +243,7 @@ extension ConjugateGradient {
       }
 
       let alpha = rz / vAv
-      let sums = vectors.conjugateGradientStep(alpha: alpha, v: v, w: w, x: x, r: r, b: b)
+      let sums = try step(alpha)
       rr = sums.residualSquared
       guard rr.isFinite else {
         throw .nonFinite(.residual, iteration: k + 1, index: vectors.firstNonFinite(r))
@@ -244,7 +263,7 @@ extension ConjugateGradient {
       k += 1
       let entry = TraceEntry(
         iteration: k, relativeResidual: rr.squareRoot() / bNorm,
-        gamma: gamma(subtractDamping(a.damping, from: xAx, x, vectors), xb),
+        gamma: gamma(subtractDamping(a.damping, from: xAx, x, vectors, rounding), xb),
         seconds: seconds(clock.now - start))
       result.trace.append(entry)
       observe?(entry)
@@ -271,7 +290,7 @@ extension ConjugateGradient {
 
       if capacity > 0 {
         workspace.history.orthogonalize(r)
-        rr = vectors.dot(r, r)
+        rr = vectors.square(r)
         workspace.history.append(r, norm: rr.squareRoot(), capacity: capacity)
       }
       let rzBefore = rz
@@ -314,10 +333,9 @@ struct Rounding {
   /// a `B v` that is zero, so `eps^2` of the quadratic form.
   let curvature: Double
 
-  init(_ scalar: any EngineScalar.Type) {
-    let isFloat = scalar == Float.self
-    eps = isFloat ? Double(Float.ulpOfOne) : Double.ulpOfOne
-    slack = isFloat ? 1e-4 : 1e-9
+  init(_ eps: Double) {
+    self.eps = eps
+    slack = eps > 1e-10 ? 1e-4 : 1e-9
     curvature = 4 * eps * eps
   }
 }
@@ -380,11 +398,12 @@ func gamma(_ quadratic: Double, _ xb: Double) -> Double {
 
 /// `x^T F x = x^T A x - mu x^T x`; NaN where nothing but rounding is left.
 private func subtractDamping<Scalar>(
-  _ mu: Double, from quadratic: Double, _ x: Vector<Scalar>, _ vectors: VectorOperations<Scalar>
+  _ mu: Double, from quadratic: Double, _ x: Vector<Scalar>, _ vectors: VectorOperations<Scalar>,
+  _ rounding: Rounding
 ) -> Double {
   if mu == 0 { return quadratic }
-  let difference = quadratic - mu * vectors.dot(x, x)
-  return difference > 4 * Double(Scalar.ulpOfOne) * quadratic ? difference : .nan
+  let difference = quadratic - mu * vectors.square(x)
+  return difference > 4 * rounding.eps * quadratic ? difference : .nan
 }
 
 func seconds(_ duration: Duration) -> Double {

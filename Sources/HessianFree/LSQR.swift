@@ -115,7 +115,7 @@ extension LSQR {
     let (u, v, d, product) = (workspace.u, workspace.v, workspace.d, workspace.product)
     let (image, imageOfD, imageOfX) = (workspace.image, workspace.imageOfD, workspace.imageOfX)
     let x = Vector<B.Scalar>(count: b.columns)
-    let rounding = Rounding(B.Scalar.self)
+    let rounding = Rounding(Double(B.Scalar.ulpOfOne))
     var result = SolveResult(zero: x)
 
     let wNorm = short.norm(w)

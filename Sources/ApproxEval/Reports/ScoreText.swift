@@ -1,6 +1,21 @@
 import Foundation
 import Metrics
 
+extension Report {
+  /// What a person sees of a run: its checkpoints, and over all of them in how many batches the
+  /// reference did not converge.
+  public var text: String {
+    var parts = entries.map(\.text)
+    if referencesNotConverged > 0 && entries.count > 1 {
+      parts.append(
+        wrapped(
+          "In all, the reference did not converge in \(grouped(referencesNotConverged)) of "
+            + "\(grouped(batchCount)) batches.") + "\n")
+    }
+    return parts.joined(separator: "\n")
+  }
+}
+
 /// What a person sees of a checkpoint's scores: a line above the table, the table, and below it
 /// how the reference was reached and what limits the numbers. For 80 columns.
 extension Report.Entry {
