@@ -23,9 +23,11 @@ demo: build ## Score one network at six stages of its training
 	@scripts/demo.sh
 
 study: build ## Train on the digits, score every stage, draw all figures into study/
+	@scripts/setup.sh --figures
 	@scripts/study.sh
 
-test: setup ## Checksums of the fixtures, build without warnings, format, tests
+test: ## Checksums of the fixtures, build without warnings, format, tests
+	@scripts/setup.sh --figures
 	cd fixtures && diff <($(SUMS)) SHA256SUMS
 	swift build --build-tests $(STRICT)
 	$(MAKE) --no-print-directory lint

@@ -205,7 +205,7 @@ struct DirectionScorer<S: EngineScalar> {
     }
     // d^T g is one of the halves.
     let norms = problem.norm(direction) * problem.norm(gradient)
-    return norms > 0 ? halves.gradientDot / norms : nil
+    return norms > 0 ? cosine(halves.gradientDot / norms) : nil
   }
 
   /// `<J^T y, x> = y . J x` where one of the two is a combination.
@@ -224,8 +224,11 @@ struct DirectionScorer<S: EngineScalar> {
       dot = VectorOperations<Double>.dot(x.cotangent, q) * d.scale * x.scale
     }
     let norms = problem.norm(direction) * problem.norm(reference.form)
-    return norms > 0 ? dot / norms : nil
+    return norms > 0 ? cosine(dot / norms) : nil
   }
+
+  /// Numerator and denominator come from different sums, whose rounding may carry the ratio past 1.
+  private func cosine(_ ratio: Double) -> Double { min(max(ratio, -1), 1) }
 
   /// In the order of the methods, dampings as given, the reference last.
   func scores(order: [Method]) -> [Score] {

@@ -168,7 +168,9 @@ extension ConjugateGradient {
 
     // x += alpha v, r -= alpha w.
     func step(_ alpha: Double) throws(SolveError) -> VectorOperations<A.Scalar>.StepSums {
-      if !settles { return vectors.conjugateGradientStep(alpha: alpha, v: v, w: w, x: x, r: r, b: b) }
+      if !settles {
+        return vectors.conjugateGradientStep(alpha: alpha, v: v, w: w, x: x, r: r, b: b)
+      }
       vectors.axpby(alpha, v, 1, x)
       vectors.axpby(-alpha, w, 1, r)
       try a.settle(r)

@@ -31,6 +31,7 @@ extension ExitStatus {
     case let error as CheckpointError: self.init(error)
     case let error as EvaluationError: self.init(error)
     case let error as TableError: self.init(error)
+    case GnuplotError.incomplete: self = .cannotWrite
     case is GnuplotError: self = .unavailable
     default:
       switch EvalCLI.exitCode(for: error) {
@@ -53,7 +54,7 @@ extension ExitStatus {
   private init(_ error: TableError) {
     switch error.problem {
     case .file(let error): self.init(error)
-    case .noTables: self = .missingInput
+    case .noTables, .unfinishedRun: self = .missingInput
     default: self = .badData
     }
   }

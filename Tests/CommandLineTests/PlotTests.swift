@@ -71,18 +71,28 @@ extension CommandLineTests {
       #expect(page.contains("gnuplot could not draw it"))
     }
 
-    @Test func aFailingGnuplotIsHeard() throws {
+    @Test(arguments: [
+      ("echo 'no terminal today' >&2; exit 3", 69 as Int32, "gnuplot failed", "no terminal today"),
+      // What a full disk leaves; gnuplot does not notice.
+      (
+        "printf '<?xml' > training.svg", 73, "the picture was not written to its end",
+        "training.svg"
+      ),
+      ("true", 73, "the picture was not written to its end", "training.svg"),
+    ])
+    func gnuplotIsHeardAndChecked(
+      _ script: String, _ status: Int32, _ problem: String, _ detail: String
+    ) throws {
       let (draft, folder) = (try ResultsDraft(), try TemporaryFolder())
       let program = folder.path("gnuplot")
-      try "#!/bin/sh\necho 'no terminal today' >&2\nexit 3\n".write(
-        toFile: program, atomically: true, encoding: .utf8)
+      try "#!/bin/sh\n\(script)\n".write(toFile: program, atomically: true, encoding: .utf8)
       try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: program)
       let result = try Command.run(
         ["plot", draft.path, "-o", folder.path("out"), "--quiet"],
         environment: ["PATH": folder.url.path])
-      #expect(result.status == 69)
-      #expect(result.error.hasPrefix("error: gnuplot failed"))
-      #expect(result.error.contains("no terminal today"))
+      #expect(result.status == status)
+      #expect(result.error.hasPrefix("error: " + problem))
+      #expect(result.error.contains(detail))
     }
 
     // MARK: - Bad input
@@ -97,6 +107,10 @@ extension CommandLineTests {
     static let cases = [
       Case(name: "empty-folder", status: 66) { draft in
         for table in ["scores", "batches", "cg", "layers"] { try draft.remove(table + ".csv") }
+      },
+      Case(name: "unfinished-run", status: 66) { draft in
+        for table in ["scores", "batches", "cg", "layers"] { try draft.remove(table + ".csv") }
+        try draft.write("journal.jsonl", ["{}"])
       },
       Case(name: "missing-columns", status: 65) { draft in
         try draft.edit("scores.csv") {

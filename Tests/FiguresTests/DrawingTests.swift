@@ -29,7 +29,7 @@ import Testing
       for (end, text) in [(".gp", script.script), (".dat", script.data)] {
         try Data(text.utf8).write(to: url.appendingPathComponent(script.name + end))
       }
-      let said = try gnuplot.draw([script.name + ".gp"], in: url.path)
+      let said = try gnuplot.draw([script], in: url.path)
       #expect(said == "", "\(figure.name)")
       for format in formats {
         let picture = try Data(
@@ -91,7 +91,7 @@ import Testing
     try folder { url in
       try Data("plot 1 with nonsense\n".utf8).write(to: url.appendingPathComponent("bad.gp"))
       #expect {
-        try Gnuplot().draw(["bad.gp"], in: url.path)
+        try Gnuplot().run(["bad.gp"], in: url.path)
       } throws: { error in
         "\(error)".contains("bad.gp") && "\(error)".contains("line 1")
       }

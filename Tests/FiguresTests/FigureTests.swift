@@ -67,8 +67,8 @@ import Testing
     let training = try figure("training", draft)
     #expect(block(0, training)[0] == ["0", "0.5", "?", "?", "?", "1"])
     let script = GnuplotScript(training, formats: [.svg]).script
-    #expect(!script.contains("data index 0 using 1:2:4:5"))
-    #expect(script.contains("data index 3 using 1:2:4:5"), "imbalance still has two batches")
+    #expect(!script.contains("data index 0 using 1:4:(0)"))
+    #expect(script.contains("data index 3 using 1:4:(0)"), "imbalance still has two batches")
   }
 
   @Test func dampingIsLaidOutAsGivenOrByLambda() throws {

@@ -112,6 +112,7 @@ import Testing
     #expect(reader.text.contains("≥"))
     #expect(reader.text.contains("a<b>"), "the record's files")
     #expect(reader.text.contains("1 note on the numbers"))
+    #expect(reader.values("scope").filter { $0 == "row" }.count > 30, "rows have headings")
   }
 
   @Test func runWithoutARecordStillHasAPage() throws {

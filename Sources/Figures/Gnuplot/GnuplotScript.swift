@@ -10,6 +10,7 @@ package struct GnuplotScript: Sendable {
   }
 
   package let name: String
+  package let formats: [Format]
   /// Of NAME.gp
   package let script: String
   /// Of NAME.dat
@@ -18,6 +19,7 @@ package struct GnuplotScript: Sendable {
   /// - Parameter isTransparent: whether a page behind an SVG is to be seen.
   package init(_ figure: Figure, formats: [Format], isTransparent: Bool = false) {
     name = figure.name
+    self.formats = formats
     var data = DataFile(figure)
     var texts = ""
     var panels = ""

@@ -91,6 +91,10 @@ extension PanelScript {
 // MARK: - Contents
 
 extension PanelScript {
+  /// A line with a cross-bar at each end. Not error bars: gnuplot 5.4 puts a disc in the colour of
+  /// the background below each of their points, which shows on any other background.
+  private static func bar(_ size: Double) -> String { "vectors heads size graph \(size),90 fixed" }
+
   private mutating func write(_ curves: [Curve], _ guides: [Guide], _ data: inout DataFile) {
     command(
       hasKey
@@ -113,8 +117,8 @@ extension PanelScript {
       let label = text("curve\(index + 1)", curve.label)
       if curve.points.contains(where: { $0.deviation != nil }) {
         bars.append(
-          "data index \(block) using 1:2:4:5 with yerrorbars lw 1.2 dt 1 "
-            + "lc rgb '\(curve.style.color.rawValue)' pt -1 notitle")
+          "data index \(block) using 1:4:(0):($5-$4) with \(Self.bar(0.01)) lw 1.2 dt 1 "
+            + "lc rgb '\(curve.style.color.rawValue)' notitle")
       }
       lines.append(
         "data index \(block) using 1:2 with linespoints lw 2.2 \(look(curve.style)) "
@@ -140,7 +144,8 @@ extension PanelScript {
     ]
     if bars.contains(where: { $0.low != nil }) {
       parts.append(
-        "data index \(block) using 2:1:3:2 with xerrorbars lw 2.5 dt 1 lc rgb '\(ink)' pt -1")
+        "data index \(block) using 3:1:($2-$3):(0) with \(Self.bar(0.02)) lw 2.5 dt 1 lc rgb '\(ink)'"
+      )
     }
     parts.append(
       "data index \(block) using 2:1:(sprintf('%.3g', $2)) with labels left offset 0.8,0 "

@@ -21,7 +21,7 @@ package struct PanelPictures: Sendable {
       throw CheckpointError(.cannotWrite(code: EACCES), at: .init(file: folder.path))
     }
     defer { try? FileManager.default.removeItem(at: folder) }
-    var scripts: [String] = []
+    var scripts: [GnuplotScript] = []
     for figure in figures {
       for index in figure.panels.indices {
         var single = figure
@@ -35,7 +35,7 @@ package struct PanelPictures: Sendable {
             throw CheckpointError(.cannotWrite(code: ENOSPC), at: .init(file: folder.path))
           }
         }
-        scripts.append(script.name + ".gp")
+        scripts.append(script)
       }
     }
     _ = try gnuplot.draw(scripts, in: folder.path)

@@ -47,7 +47,8 @@ struct RunSection {
 
   private static func pairs(_ caption: String, _ members: [String: JSONContent]) -> String {
     HTML.table(
-      caption, ["", "value"], members.sorted { $0.key < $1.key }.map { [$0.key, text($0.value)] },
+      caption, ["name", "value"],
+      members.sorted { $0.key < $1.key }.map { [$0.key, text($0.value)] },
       numbers: 0..<0)
   }
 

@@ -13,7 +13,7 @@ struct ScoreTables {
   /// One table for each checkpoint; empty without scores.
   var scores: String {
     guard let rows = results.scores, !rows.isEmpty else { return "" }
-    let groups = ScoreGroups(rows)
+    let groups = ScoreGroups(rows, labelLimit: 60)
     let converged = Set((results.batches ?? []).filter(\.hasConvergedReference).map(\.place))
     var text = HTML.paragraph(
       "Mean over batches ± one standard deviation. Efficiency: the share of the loss decrease of "

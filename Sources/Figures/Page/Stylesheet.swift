@@ -29,7 +29,7 @@ enum Stylesheet {
       text-align: left; vertical-align: top; }
     tbody th { font-weight: 400; }
     .number { text-align: right; white-space: nowrap; }
-    td, tbody th { overflow-wrap: anywhere; min-width: 4rem; }
+    td, tbody th { max-width: 36rem; min-width: 4rem; }
     summary { cursor: pointer; padding: 0.25rem 0; }
     """
 }

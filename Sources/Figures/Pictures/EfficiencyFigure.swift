@@ -40,7 +40,7 @@ enum EfficiencyFigure {
     }
     let axis = Axis(
       label: "efficiency (%)", isLogarithmic: false, low: 0,
-      high: most > 60 && most <= 100 ? 125 : max(most * 1.25, 1e-3))
+      high: max(most * 1.25, 1e-3))
     let panels = charts.map { stage, bars in
       Panel(
         title: stage.label, x: axis, y: .names(bars.map(\.label)), content: .bars(bars))

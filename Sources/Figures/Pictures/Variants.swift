@@ -24,7 +24,8 @@ struct ScoreGroups {
     var damping: String?
   }
 
-  init(_ rows: [ScoreRow]) {
+  /// Labels are cut to so many characters; a picture has little room.
+  init(_ rows: [ScoreRow], labelLimit: Int = 16) {
     var draws: [String: Set<Int?>] = [:]
     for row in rows { draws[row.direction.method, default: []].insert(row.direction.draws) }
     var variants: [Variant] = []
@@ -52,7 +53,7 @@ struct ScoreGroups {
     let hasDampedReference = variants.contains { $0.method == "ng" && !$0.isReference }
     labels = Dictionary(
       uniqueKeysWithValues: variants.map { variant in
-        var label = singleLine(variant.method, limit: 16)
+        var label = singleLine(variant.method, limit: labelLimit)
         if let draws = variant.draws { label += " K=\(draws)" }
         if variant.isReference && hasDampedReference { label += " (exact)" }
         return (variant, label)

@@ -12,9 +12,12 @@ package struct Results: Sendable {
   /// run.json
   package var run: JSONValue?
 
+  /// To which a run adds its batches before it writes tables.
+  static let journalName = "journal.jsonl"
+
   static let tableNames = ["scores.csv", "batches.csv", "cg.csv", "layers.csv"]
 
-  /// - Throws: `.noTables` for a folder without any of the tables, the first defect of a table.
+  /// - Throws: `.noTables` or `.unfinishedRun` for a folder without any of the tables, the first defect of a table.
   package init(folder: String) throws(TableError) {
     self.folder = folder
     var status = stat()
@@ -35,7 +38,8 @@ package struct Results: Sendable {
     layers = try Self.table("layers.csv", in: folder).map(LayerRow.read)
     run = try Self.record(in: folder)
     if scores == nil && batches == nil && iterates == nil && layers == nil {
-      throw TableError(.noTables(Self.tableNames), file: folder)
+      let hasJournal = access(Self.path(Self.journalName, in: folder), F_OK) == 0
+      throw TableError(hasJournal ? .unfinishedRun : .noTables(Self.tableNames), file: folder)
     }
   }
 

@@ -7,6 +7,8 @@ package struct TableError: Error, Equatable, Sendable {
     case file(CheckpointError)
     /// The folder has none of the tables.
     case noTables([String])
+    /// A run has left its journal and no tables yet.
+    case unfinishedRun
     /// The tables that are there hold no row to draw.
     case nothingToDraw([String])
     case empty
@@ -46,6 +48,7 @@ extension TableError: CustomStringConvertible {
     switch problem {
     case .file(let error): error.description
     case .noTables(let names): "there are no results: no \(names.joined(separator: ", "))"
+    case .unfinishedRun: "the run has not ended: there is its journal, and no table yet"
     case .nothingToDraw: "there is nothing to draw"
     case .empty: "the table is empty: it has no header row"
     case .repeatedColumn(let name): "two columns have the name \(Self.shown(name))"
@@ -67,6 +70,8 @@ extension TableError: CustomStringConvertible {
     switch problem {
     case .file: []
     case .noTables: ["Name the folder that eval-cli score --output has written."]
+    case .unfinishedRun:
+      ["Wait for its end, or go on with the same eval-cli score command and --resume."]
     case .nothingToDraw(let reasons): reasons
     case .missingColumns:
       [

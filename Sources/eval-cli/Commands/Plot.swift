@@ -54,7 +54,7 @@ struct Plot: ParsableCommand {
     if !log.quiet { tell(figures) }
     let gnuplot = try Gnuplot()
     for script in scripts {
-      let said = try gnuplot.draw([script.name + ".gp"], in: folder)
+      let said = try gnuplot.draw([script], in: folder)
       if !said.isEmpty { Console.log(said) }
       let pictures = formats.map { "." + $0.rawValue }.joined(separator: ", ")
       try Console.print("drawn: \(folder)/\(script.name)\(pictures)\n")

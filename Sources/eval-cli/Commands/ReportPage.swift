@@ -14,7 +14,7 @@ struct ReportPage: ParsableCommand {
       Needs gnuplot (Debian: gnuplot-nox) for the figures. Without it the page is still written, \
       with figures in words; the exit code is then 69.
 
-      Example: eval-cli report results/ -o report.html
+      Example: eval-cli report results/ -o run-12.html
       """)
 
   @Argument(help: "The folder that score --output has written.", completion: .directory)
@@ -22,10 +22,13 @@ struct ReportPage: ParsableCommand {
 
   @Option(
     name: .shortAndLong,
-    help: .init("Where to write the page.", valueName: "file"), completion: .file())
-  var output = "report.html"
+    help: .init(
+      "Where to write the page. (default: report.html in the results)", valueName: "file"),
+    completion: .file())
+  var output: String?
 
   func run() throws {
+    let output = output ?? (results.hasSuffix("/") ? results : results + "/") + "report.html"
     let results = try Results(folder: results)
     let figures = try FigureSet(results)
     try OutputFiles.requireWritable(file: output)
