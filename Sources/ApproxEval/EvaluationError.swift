@@ -99,7 +99,7 @@ extension EvaluationError: CustomStringConvertible {
         training diverged at step \(step): \(reason)
           at \(folder)
           Checkpoints up to epoch \(lastEpoch) are kept, steps.csv has the steps up to there. Try a \
-        smaller --learning-rate, a larger --damping, or --normalize.
+        smaller --learning-rate; for ef, ief and sf also a larger --damping or --normalize.
         """
     case .noReferenceGradient(let checkpoint):
       return """
