@@ -88,25 +88,17 @@ package struct ReferenceSolver: Sendable {
   package func conjugateGradientOfLogits<S: EngineScalar>(
     _ problem: BatchProblem<S>, metric: OutputMetric = .fisher, damping: Double? = nil
   ) throws(SolveError) -> ReferenceSolution<S> {
-    let (linearization, output) = (problem.linearization, problem.output)
-    let largest = output.gradientNorms.max() ?? 0
+    let largest = problem.output.gradientNorms.max() ?? 0
     let gradientUnit = powerOfTwo(near: largest)
     guard
       let units = units(
         problem, metric: metric, damping: damping, gradientUnit: gradientUnit,
         gradientIsZero: largest == 0)
     else { return underflow(problem, kind: .cg) }
-    let fisher = LogitFisherOperator(linearization, output, metric: metric, unit: units.phi)
+    let fisher = LogitFisherOperator(
+      problem.linearization, problem.output, metric: metric, unit: units.phi)
     let workspace = fisher.workspace()
-    let b = Vector<Double>(count: fisher.dimension)
-    let all = [Double](repeating: gradientUnit, count: linearization.samples)
-    for chunk in linearization.schedule.chunks {
-      all.withUnsafeBufferPointer {
-        output.write(
-          output.gradient, chunk: chunk, units: $0.baseAddress!,
-          to: b.pointer + chunk.first * linearization.logitCount)
-      }
-    }
+    let b = fisher.rightHandSide(unit: gradientUnit)
     let result = try solve(fisher, b, workspace, units)
     return solution(
       result, units,
