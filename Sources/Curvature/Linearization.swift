@@ -137,8 +137,15 @@ package final class Linearization<S: EngineScalar> {
     into gradients: PerSampleGradients<S>,
     _ cotangents: (_ chunk: Chunk, _ cotangents: Scalars) -> Void
   ) {
-    let draws = gradients.draws
-    let collector = gradients.collector
+    backward(draws: gradients.draws, gradients.collector, cotangents)
+  }
+
+  /// One backward pass of R cotangents per sample that shows the collector every node with
+  /// trainable parameters, chunk by chunk; chunks run at the same time.
+  func backward(
+    draws: Int, _ collector: some GradientCollector<S>,
+    _ cotangents: (_ chunk: Chunk, _ cotangents: Scalars) -> Void
+  ) {
     reserve(directions: draws, tangents: false, cotangents: true)
     forEachChunk { chunk, _, executor in
       cotangents(chunk, executor.logitCotangents(directions: draws))
