@@ -20,11 +20,10 @@ struct BatchEvaluation<S: EngineScalar> {
     let gradients = BatchGradients(
       problem.linearization, problem.output, sampled: draws(),
       dropDuplicates: options.dropDuplicates)
-    let dense =
-      options.reference == .dense
-      ? try DenseReference(doubleProblem(), memory: options.memory) : nil
     let referenceStart = clock.now
-    let reference = try solveReference(gradients, dense)
+    let solver = try BatchReference(
+      problem, batch: batch, options: options, doubleProblem: doubleProblem)
+    let reference = try solver.solve(gradients)
     let referenceSeconds = (clock.now - referenceStart).seconds
 
     var scorer = DirectionScorer(
@@ -36,11 +35,11 @@ struct BatchEvaluation<S: EngineScalar> {
     if let reference {
       scorer.score(
         reference: Direction(method: .ng, form: reference.form), seconds: referenceSeconds,
-        exact: reference.record.kind == .dense ? reference.record.gamma : nil)
+        exact: reference.isInDouble ? reference.record.gamma : nil)
     }
     // All directions share their jvps. The gradient comes first: other scores are relative to it.
     let sgd = FoundDirection(direction: Direction(method: .sgd, form: gradients.gradientForm))
-    let found = try found(gradients, dense)
+    let found = try found(gradients, solver)
     scorer.score([sgd] + found, listsGradient: options.methods.contains(.sgd))
     return BatchResult(
       checkpoint: checkpoint.path, epoch: checkpoint.source.epoch, step: checkpoint.source.step,
@@ -61,19 +60,22 @@ struct BatchEvaluation<S: EngineScalar> {
     let gradients = BatchGradients(
       problem.linearization, problem.output, sampled: draws(),
       dropDuplicates: options.dropDuplicates)
+    let solver = try BatchReference(
+      problem, batch: batch, options: options, doubleProblem: doubleProblem)
     let sgd =
       options.methods.contains(.sgd)
       ? [Direction(method: .sgd, form: gradients.gradientForm)] : []
-    return try sgd + found(gradients, nil).map(\.direction)
+    return try sgd + found(gradients, solver).map(\.direction)
   }
 
   /// The directions of all methods but the gradient's.
   private func found(
-    _ gradients: BatchGradients<S>, _ dense: DenseReference?
+    _ gradients: BatchGradients<S>, _ solver: BatchReference<S>
   ) throws -> [FoundDirection<S>] {
     let clock = ContinuousClock()
     let methods = MethodDirections(
-      options: options, problem: problem, gradients: gradients, dense: dense, updates: updates)
+      options: options, problem: problem, gradients: gradients, solver: solver,
+      updates: updates)
     var found: [FoundDirection<S>] = []
     for method in options.methods where method != .sgd && !method.isTruncated {
       for draws in method.isSampled ? drawCounts : [nil] {
@@ -104,13 +106,6 @@ struct BatchEvaluation<S: EngineScalar> {
     return [max(problem.storedDraws.count, 1)]
   }
 
-  private func solveReference(
-    _ gradients: BatchGradients<S>, _ dense: DenseReference?
-  ) throws -> ReferenceSolution<S>? {
-    switch options.reference {
-    case .none: return nil
-    case .dense: return try dense!.solve(damping: options.cgDamping, S.self)
-    case .cg: return try ReferenceSolver(options).conjugateGradient(problem, gradients)
     }
   }
 }
@@ -211,7 +206,7 @@ struct DirectionScorer<S: EngineScalar> {
     }
     // d^T g is one of the halves.
     let norms = problem.norm(direction) * problem.norm(gradient)
-    return norms > 0 ? halves.gradientDot / norms : nil
+    return norms > 0 ? cosine(halves.gradientDot / norms) : nil
   }
 
   /// `<J^T y, x> = y . J x` where one of the two is a combination.
@@ -230,8 +225,11 @@ struct DirectionScorer<S: EngineScalar> {
       dot = VectorOperations<Double>.dot(x.cotangent, q) * d.scale * x.scale
     }
     let norms = problem.norm(direction) * problem.norm(reference.form)
-    return norms > 0 ? dot / norms : nil
+    return norms > 0 ? cosine(dot / norms) : nil
   }
+
+  /// Numerator and denominator come from different sums, whose rounding may carry the ratio past 1.
+  private func cosine(_ ratio: Double) -> Double { min(max(ratio, -1), 1) }
 
   /// In the order of the methods, dampings as given, the reference last.
   func scores(order: [Method]) -> [Score] {

@@ -22,7 +22,8 @@ public final class EngineProbe {
     case jvp
     /// `J^T w` for one cotangent.
     case vjp
-    /// `F v`, as every iteration of conjugate gradients needs it.
+    /// `F v`, as every iteration of conjugate gradients needs it: on vectors of length P, or on
+    /// combinations of rows of J where the engine keeps directions so.
     case fisherVectorProduct
     /// The Gram matrix of the per-sample gradients of the true labels: the backward pass to the
     /// outputs of the layers, and the products.
@@ -73,8 +74,8 @@ public final class EngineProbe {
   /// The count belongs to the step, not to this engine: every direction is explicit and scored by
   /// a jvp of its own. An engine that finds a short cut may spend less.
   ///
-  /// - Returns: `nil` for directions alone, and for a batch with a reference solve, whose products are not known
-  ///   beforehand, or with methods other than sgd, ef, ief and sf.
+  /// - Returns: `nil` for directions alone, and for a batch with a reference solve, whose products
+  ///   are not known beforehand, or with methods other than sgd, ef, ief and sf.
   public func productOperations(_ step: Step) -> Double? {
     let counts = ProductCounts(program, samples: samples)
     switch step {
@@ -112,23 +113,28 @@ private final class TypedProbe<S: EngineScalar>: ProbeEngine {
   private let batch: BatchReader.Batch<S>
   private let pool: WorkerPool
   private let problem: BatchProblem<S>
-  private let direction: Vector<S>
-  private let result: Vector<S>
+  /// Random numbers of length P, and room for a result: only for the steps that ask for them.
+  private lazy var direction = randomDirection()
+  private lazy var result = Vector<S>(count: problem.linearization.parameterCount)
+  /// The product on combinations, with the logit gradient as the first half of a pair.
+  private lazy var combinations = CombinationProduct(problem)
 
   init(_ checkpoint: LoadedCheckpoint, _ evaluation: Evaluation) throws {
     self.checkpoint = checkpoint
     options = evaluation.options
     source = try evaluation.source(checkpoint)
     pool = WorkerPool(threads: options.threads)
-    parameters = try checkpoint.parameters(S.self)
+    parameters = try checkpoint.parameters(S.self, areRead: true)
     batch = try source.reader.read(source.samples(0), S.self)
     problem = try BatchProblem(
       checkpoint, parameters: parameters, batch: batch, pool: pool, memory: options.memory)
-    let count = problem.linearization.parameterCount
-    direction = Vector(count: count)
-    result = Vector(count: count)
+  }
+
+  private func randomDirection() -> Vector<S> {
+    let direction = Vector<S>(count: problem.linearization.parameterCount)
     var random = CounterRandom(seed: options.seed, batch: 0, sample: 0, stream: .vectors)
-    for i in 0..<count { direction[i] = S(random.normal()) }
+    for i in 0..<direction.count { direction[i] = S(random.normal()) }
+    return direction
   }
 
   var samples: Int { problem.linearization.samples }
@@ -142,6 +148,7 @@ private final class TypedProbe<S: EngineScalar>: ProbeEngine {
         program: checkpoint.program, parameters: parameters, inputs: batch.inputs, pool: pool)
     case .jvp: linearization.jvp([direction]) { _, _ in }
     case .vjp: linearization.vjp(into: [result], writeGradient)
+    case .fisherVectorProduct where linearization.prefersCombinations: try combinations.run()
     case .fisherVectorProduct:
       _ = try FisherOperator(linearization, problem.output).apply(direction, into: result)
     case .gramMatrix:
@@ -176,5 +183,25 @@ private final class TypedProbe<S: EngineScalar>: ProbeEngine {
       problem.output.write(
         problem.output.gradient, chunk: chunk, units: $0.baseAddress!, to: cotangents)
     }
+  }
+}
+
+/// One product of conjugate gradients in logit space: H, and the tangents of the new combination.
+private struct CombinationProduct<S: EngineScalar> {
+  private let fisher: LogitFisherOperator<S>
+  private let v: Vector<Double>
+  private let product: Vector<Double>
+
+  init(_ problem: BatchProblem<S>) {
+    fisher = LogitFisherOperator(problem.linearization, problem.output)
+    v = fisher.rightHandSide(unit: 1)
+    product = Vector(count: fisher.dimension)
+    // A second half of the right size will do.
+    Kernels.copy(v.pointer, v.pointer + v.count / 2, count: v.count / 2)
+  }
+
+  func run() throws {
+    _ = try fisher.apply(v, into: product)
+    try fisher.settle(product)
   }
 }

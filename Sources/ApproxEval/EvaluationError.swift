@@ -22,6 +22,8 @@ public enum EvaluationError: Error, Sendable {
   case journal(JournalError)
   /// A share that holds out no sample, or all.
   case noSplit(share: Double, samples: Int, file: String)
+  /// A model that is not finite on its data before the first step of training.
+  case startOverflows(reason: String, checkpoint: String)
   /// Training met a number that is not finite; `folder` has the checkpoints up to `lastEpoch`.
   case diverged(step: Int, reason: String, lastEpoch: Int, folder: String)
 }
@@ -94,12 +96,18 @@ extension EvaluationError: CustomStringConvertible {
           at \(file)
           Give --hold-out another share, or a file as --validation.
         """
+    case .startOverflows(let reason, let checkpoint):
+      return """
+        before the first step \(reason)
+          at \(checkpoint)
+          The network overflows on these samples: check weights and data, or use --precision float64.
+        """
     case .diverged(let step, let reason, let lastEpoch, let folder):
       return """
         training diverged at step \(step): \(reason)
           at \(folder)
           Checkpoints up to epoch \(lastEpoch) are kept, steps.csv has the steps up to there. Try a \
-        smaller --learning-rate, a larger --damping, or --normalize.
+        smaller --learning-rate; for ef, ief and sf also a larger --damping or --normalize.
         """
     case .noReferenceGradient(let checkpoint):
       return """

@@ -18,7 +18,7 @@ final class MethodDirections<S: EngineScalar> {
   private let options: EvaluationOptions
   private let problem: BatchProblem<S>
   private let gradients: BatchGradients<S>
-  private let dense: DenseReference?
+  private let solver: BatchReference<S>
   private let updates: [String: ScaledVector<S>]
   /// By number of draws.
   private var blocks: [Int: TensorBlocks<S>] = [:]
@@ -26,12 +26,12 @@ final class MethodDirections<S: EngineScalar> {
 
   init(
     options: EvaluationOptions, problem: BatchProblem<S>, gradients: BatchGradients<S>,
-    dense: DenseReference?, updates: [String: ScaledVector<S>]
+    solver: BatchReference<S>, updates: [String: ScaledVector<S>]
   ) {
     self.options = options
     self.problem = problem
     self.gradients = gradients
-    self.dense = dense
+    self.solver = solver
     self.updates = updates
   }
 
@@ -79,13 +79,8 @@ final class MethodDirections<S: EngineScalar> {
 
   private func solved(_ method: Method, _ damping: Damping) throws -> Direction<S> {
     let lambda = gradients.lambda(damping).value
-    let solution =
-      if let dense, method == .ng {
-        try dense.solve(damping: lambda, S.self)
-      } else {
-        try ReferenceSolver(options).conjugateGradient(
-          problem, gradients, metric: method == .ng ? .fisher : .identity, damping: lambda)
-      }
+    let solution = try solver.solve(
+      gradients, damping: lambda, metric: method == .ng ? .fisher : .identity)
     return Direction(method: method, damping: damping, lambda: lambda, form: solution.form)
   }
 

@@ -88,7 +88,7 @@ public struct ParameterRole: Sendable, Equatable {
 public struct ReferenceRecord: Sendable, Equatable, Codable {
   public var kind: ReferenceKind
   public var gamma: Double
-  /// `nil` for the dense solver.
+  /// `nil` for the dense solvers.
   public var iterations: Int?
   /// `|g - F x| / |g|`, recomputed from the solution.
   public var residual: Double
@@ -97,6 +97,30 @@ public struct ReferenceRecord: Sendable, Equatable, Codable {
   /// A sentence: what that means and what can be done.
   public var explanation: String
   public var isConverged: Bool
+  /// An estimate, no bound, of the least gamma that any direction has, from the steps of the solver
+  /// (`LanczosSteps`) or the residual; `nil` where there is none.
+  public var leastGammaEstimate: Double?
+  /// Why `auto` has picked this solver; `nil` where the options name it.
+  public var choice: String?
+}
+
+/// How much gamma of a reference can be above the least that any direction has, as a share of it.
+public struct ReferenceExcess: Sendable, Equatable {
+  /// By the certificate: proved, whatever the solver did. Wide where the least gamma lies above
+  /// gamma_bound, as where there are more logits than parameters.
+  public var bound: Double?
+  /// By the solver's own account (`LanczosSteps`); no bound.
+  public var estimate: Double?
+
+  init(_ record: ReferenceRecord, bound: Double) {
+    func excess(over least: Double) -> Double? {
+      let value = record.gamma / least - 1
+      // Rounding may put gamma below its bound.
+      return value.isFinite ? max(value, 0) : nil
+    }
+    self.bound = excess(over: bound)
+    estimate = record.leastGammaEstimate.flatMap { excess(over: $0) }
+  }
 }
 
 /// One iterate of the reference solve; the columns of cg.csv.
@@ -131,6 +155,11 @@ public struct BatchResult: Sendable, Codable {
   /// Empty unless asked for.
   public var layers: [LayerScore] = []
   public var seconds: Double
+
+  /// How far the reference can be from the natural gradient.
+  public var referenceExcess: ReferenceExcess? {
+    reference.map { ReferenceExcess($0, bound: gammaBound) }
+  }
 }
 
 /// What was scored: the line above the table.

@@ -17,6 +17,8 @@ package struct GradientPlan: Sendable {
   package let accumulatedCount: Int
   /// Positions per sample of the layer whose products dominate.
   package let rowsPerSample: Int
+  /// Whether nearly all work is in linear layers whose weights leave the cache.
+  let isWide: Bool
 
   /// - Parameter factors: Whether layers may factor, for which the rows of all samples must be
   ///   at hand at once.
@@ -44,6 +46,13 @@ package struct GradientPlan: Sendable {
     accumulatorOffsets = offsets
     accumulatedCount = end
     rowsPerSample = GradientPlan.rowsPerSample(graph)
+    let large = graph.nodes.reduce(0) { sum, node in
+      guard let layer = node.operation as? Linear, layer.inputs * layer.outputs >= 1 << 20 else {
+        return sum
+      }
+      return sum + layer.operationCount
+    }
+    isWide = Double(large) >= 0.95 * Double(program.operationCount)
   }
 
   private static func factoredRoute(

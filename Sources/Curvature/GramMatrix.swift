@@ -14,24 +14,44 @@ package struct GramMatrix: Sendable {
   package let unit: Double
   /// `K / unit^2`, row-major, symmetric.
   package let scaled: [Double]
+  /// Rows of the first block. Beyond it is a second one, and entries between the two are not
+  /// formed where that is less than all rows.
+  package let split: Int
+  /// Per row its product with the sum of the first block's rows, over `unit^2`.
+  private let dotSums: [Double]
 
   package init(count: Int, unit: Double, scaled: [Double]) {
     precondition(scaled.count == count * count, "GramMatrix: \(scaled.count) values, \(count) rows")
+    let sums = (0..<count).map { scaled[$0 * count..<($0 + 1) * count].reduce(0, +) }
+    self.init(count: count, unit: unit, scaled: scaled, split: count, dotSums: sums)
+  }
+
+  fileprivate init(count: Int, unit: Double, scaled: [Double], split: Int, dotSums: [Double]) {
     self.count = count
     self.unit = unit
     self.scaled = scaled
+    self.split = split
+    self.dotSums = dotSums
   }
 
   /// K itself, which may underflow.
   package subscript(row: Int, column: Int) -> Double { scaled(row, column) * unit * unit }
 
-  package func scaled(_ row: Int, _ column: Int) -> Double { scaled[row * count + column] }
+  package func scaled(_ row: Int, _ column: Int) -> Double {
+    precondition((row < split) == (column < split), "GramMatrix: \(row) and \(column) do not meet")
+    return scaled[row * count + column]
+  }
 
-  /// The matrix of the first rows, in the same unit.
+  /// The product of a row with the sum of the rows of the first block, over `unit^2`.
+  package func scaledDotSum(_ row: Int) -> Double { dotSums[row] }
+
+  /// The matrix of the first rows, in the same unit; of a split one, at least the first block.
   package func prefix(_ rows: Int) -> GramMatrix {
-    GramMatrix(
-      count: rows, unit: unit,
-      scaled: (0..<rows).flatMap { scaled[$0 * count..<$0 * count + rows] })
+    let part = (0..<rows).flatMap { scaled[$0 * count..<$0 * count + rows] }
+    guard split < count else { return GramMatrix(count: rows, unit: unit, scaled: part) }
+    precondition(rows >= split, "GramMatrix: \(rows) rows of a first block of \(split)")
+    return GramMatrix(
+      count: rows, unit: unit, scaled: part, split: split, dotSums: Array(dotSums.prefix(rows)))
   }
 
   /// `|g_row|_2`
@@ -40,13 +60,18 @@ package struct GramMatrix: Sendable {
 
 extension PerSampleGradients {
   /// The Gram matrix of all rows over all trainable parameters.
-  package func gramMatrix() -> GramMatrix {
-    var total = [Double](repeating: 0, count: count * count)
+  ///
+  /// - Parameter isSplit: Whether the first draw and the others are blocks of their own: the
+  ///   products between them are only needed summed over the first draw, which costs next to nothing.
+  package func gramMatrix(isSplit: Bool = false) -> GramMatrix {
+    let split = isSplit ? samples : count
+    // One more row: products with the sum of the first rows.
+    var total = [Double](repeating: 0, count: (count + 1) * count)
     for entry in entries {
-      let part = gram(entry)
+      let part = gram(entry, split: split)
       total.withUnsafeMutableBufferPointer { total in
         Kernels.add(
-          part.pointer, total.baseAddress!, total.baseAddress!, count: count * count)
+          part.pointer, total.baseAddress!, total.baseAddress!, count: (count + 1) * count)
       }
     }
     let norms = (0..<count).map { total[$0 * count + $0].squareRoot() * scales[$0] }
@@ -58,29 +83,33 @@ extension PerSampleGradients {
         total[j * count + i] = value
       }
     }
-    return GramMatrix(count: count, unit: unit, scaled: total)
+    return GramMatrix(
+      count: count, unit: unit, scaled: Array(total[..<(count * count)]), split: split,
+      dotSums: (0..<count).map { total[count * count + $0] * (scales[$0] / unit) / unit })
   }
 
-  /// Lower triangle of one entry's contribution, before scales.
-  private func gram(_ entry: Entry) -> Vector<Double> {
+  /// Lower triangle of one entry's contribution, before scales, and a row of products with the sum
+  /// of the first rows times their scales.
+  private func gram(_ entry: Entry, split: Int) -> Vector<Double> {
+    let blocks = Linearization<S>.GramBlocks(
+      rows: count, split: split, sumWeights: Array(scales[..<split]))
     switch entry {
     case .explicit(let parameter, let rows):
       let columns = linearization.program.graph.parameters[parameter.index].count
-      return linearization.gramOfRows(
-        UnsafePointer(rows.pointer), rows: count, columns: columns)
+      return linearization.gramOfRows(UnsafePointer(rows.pointer), columns: columns, blocks)
     case .factored(let node, let factors, _, let bias, let rows):
       if prefersPairs(factors) {
-        return gramOfPairs(node: node, factors, hasBias: bias != nil, rows: rows)
+        return gramOfPairs(node: node, factors, hasBias: bias != nil, rows: rows, blocks)
       }
       let total: Vector<Double>
       switch linearization.inputRows(node: node, factors) {
-      case .dense(let a): total = gramOfOuterProducts(factors, inputs: a, rows: rows)
-      case .oneHot(let indices): total = gramOfTables(factors, indices: indices, rows: rows)
+      case .dense(let a): total = gramOfOuterProducts(factors, inputs: a, rows: rows, blocks)
+      case .oneHot(let indices): total = gramOfTables(factors, indices: indices, rows: rows, blocks)
       }
       if bias != nil {
         let sums = positionSums(factors, rows: rows)
         let part = linearization.gramOfRows(
-          UnsafePointer(sums.pointer), rows: count, columns: factors.outputs)
+          UnsafePointer(sums.pointer), columns: factors.outputs, blocks)
         Kernels.add(part.pointer, total.pointer, total.pointer, count: total.count)
       }
       return total
@@ -105,15 +134,17 @@ extension PerSampleGradients {
 
   /// `K_(dn)(em) = sum_ts (a_nt . a_ms + [bias]) (b_dnt . b_ems)`
   private func gramOfPairs(
-    node: Int, _ factors: Factorization, hasBias: Bool, rows: Vector<S>
+    node: Int, _ factors: Factorization, hasBias: Bool, rows: Vector<S>,
+    _ blocks: Linearization<S>.GramBlocks
   ) -> Vector<Double> {
     let positions = factors.positions
     let inputRows = samples * positions
     let kernel = linearization.rowKernel(node: node, factors, hasBias: hasBias)
     let drawnRows = draws * inputRows
     let products = linearization.gramOfRows(
-      UnsafePointer(rows.pointer), rows: drawnRows, columns: factors.outputs)
-    let result = Vector<Double>(count: count * count)
+      UnsafePointer(rows.pointer), columns: factors.outputs,
+      .init(rows: drawnRows, split: drawnRows))
+    let result = Vector<Double>(count: (count + 1) * count)
     let (count, samples) = (count, samples)
     let (a, b, out) = (kernel.pointer, products.pointer, result.pointer)
     // Rows of the result are independent.
@@ -132,6 +163,11 @@ extension PerSampleGradients {
         out[i * count + j] = sum
       }
     }
+    for i in 0..<count {
+      for (j, weight) in blocks.sumWeights.enumerated() {
+        out[count * count + i] += weight * out[max(i, j) * count + min(i, j)]
+      }
+    }
     return result
   }
 
@@ -139,14 +175,15 @@ extension PerSampleGradients {
 
   /// Tiles of `b_n^T a_n`: some rows of the weight for all samples at once.
   private func gramOfOuterProducts(
-    _ factors: Factorization, inputs: UnsafePointer<S>, rows: Vector<S>
+    _ factors: Factorization, inputs: UnsafePointer<S>, rows: Vector<S>,
+    _ blocks: Linearization<S>.GramBlocks
   ) -> Vector<Double> {
     let (inCount, outCount, positions) = (factors.inputs, factors.outputs, factors.positions)
     // Products with fewer than 16 rows run far below the rate of larger ones.
     let block = min(outCount, max(16, linearization.tileScalars / max(count * inCount, 1)))
     let tiles = (outCount + block - 1) / block
     return linearization.symmetricSum(
-      rows: count, tiles: tiles, width: block * inCount
+      blocks, tiles: tiles, width: block * inCount
     ) { tile, width, target, scratch in
       let begin = tile * block
       let length = min(block, outCount - begin)
@@ -164,7 +201,8 @@ extension PerSampleGradients {
 
   /// Tiles of an embedding's per-sample gradients, over the rows of the table that occur.
   private func gramOfTables(
-    _ factors: Factorization, indices: UnsafePointer<Int32>, rows: Vector<S>
+    _ factors: Factorization, indices: UnsafePointer<Int32>, rows: Vector<S>,
+    _ blocks: Linearization<S>.GramBlocks
   ) -> Vector<Double> {
     let (columns, positions) = (factors.outputs, factors.positions)
     var used: [Int32: [Int]] = [:]
@@ -173,7 +211,7 @@ extension PerSampleGradients {
     let block = max(1, min(lists.count, linearization.tileScalars / max(count * columns, 1)))
     let tiles = (lists.count + block - 1) / block
     return linearization.symmetricSum(
-      rows: count, tiles: tiles, width: block * columns
+      blocks, tiles: tiles, width: block * columns
     ) { tile, width, target, scratch in
       let first = tile * block
       let length = min(block, lists.count - first)

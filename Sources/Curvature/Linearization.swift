@@ -16,6 +16,8 @@ package final class Linearization<S: EngineScalar> {
   let store: ForwardStore<S>
   let inputs: BatchInputs<S>
   let plan: GradientPlan
+  /// Whether the batch is one chunk whose operations use all threads.
+  let sharesProducts: Bool
   /// Samples whose forward values are kept; the others are recomputed in every pass.
   package let keptSamples: Int
   /// `[N, O C]`
@@ -48,13 +50,16 @@ package final class Linearization<S: EngineScalar> {
       program, samples: samples, threads: pool.threads, budget: budget,
       bytesPerSample: ForwardStore<S>.bytesPerSample(program))
     plan = batch.gradients
+    sharesProducts = batch.sharesProducts
     schedule = batch.schedule
     keptSamples = batch.keptSamples
     store = ForwardStore(program: program, samples: keptSamples)
     logitValues = Vector(count: samples * program.graph.outputShape.reduce(1, *))
     let largest = schedule.largestChunk
     executors = (0..<batch.workers).map { _ in
-      Executor(program: program, parameters: parameters, maximumSamples: largest)
+      Executor(
+        program: program, parameters: parameters, maximumSamples: largest,
+        pool: batch.sharesProducts ? pool : nil)
     }
     spareStores = (0..<(keptSamples == samples ? 0 : batch.workers)).map { _ in
       ForwardStore(program: program, samples: largest)

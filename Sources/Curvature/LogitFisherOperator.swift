@@ -43,6 +43,20 @@ package final class LogitFisherOperator<S: EngineScalar>: LinearOperator {
       dimension: dimension, pool: linearization.pool, innerProduct: .paired(rounding: rounding))
   }
 
+  /// `g / unit = J^T (u / unit)`, its second half still to be settled.
+  package func rightHandSide(unit: Double) -> Vector<Double> {
+    let b = Vector<Double>(count: dimension)
+    let units = [Double](repeating: unit, count: linearization.samples)
+    for chunk in linearization.schedule.chunks {
+      units.withUnsafeBufferPointer {
+        output.write(
+          output.gradient, chunk: chunk, units: $0.baseAddress!,
+          to: b.pointer + chunk.first * linearization.logitCount)
+      }
+    }
+    return b
+  }
+
   /// The first half of the product; the second is left to `settle`.
   package func apply(
     _ v: Vector<Double>, into product: Vector<Double>

@@ -44,12 +44,14 @@ private struct RowTangents<S: EngineScalar>: TangentSource {
   let blockCount: Int
   private let layers: [Int: Layer]
   private let samples: Int
+  private let pool: WorkerPool?
   /// Per direction: the draws that take part, and the weights of their rows.
   private let weights: [(draws: Range<Int>, rows: [Double])]
 
   init(_ gradients: PerSampleGradients<S>, weights: [[Double]]) {
     let linearization = gradients.linearization
     samples = gradients.samples
+    pool = linearization.sharesProducts ? linearization.pool : nil
     var layers: [Int: Layer] = [:]
     var answered = Set<ParameterID>()
     for entry in gradients.entries {
@@ -92,30 +94,42 @@ private struct RowTangents<S: EngineScalar>: TangentSource {
     let count = pass.samples * positions
     let kernel = layer.kernel.pointer + first * positions * all
     // Columns whose products stay in the second-level cache.
-    let block = min(outputs, max(16, (1 << 15) / max(count, 1)))
-    let longest = weights.reduce(0) { max($0, $1.draws.count) } * all
-    withUnsafeTemporaryAllocation(of: Double.self, capacity: count * (longest + block)) { scratch in
-      let weighted = scratch.baseAddress!
-      let product = weighted + count * longest
-      for (r, set) in weights.enumerated() where !set.draws.isEmpty {
-        let k = set.draws.count * all
-        for i in 0..<count {
-          for m in 0..<k {
-            weighted[i * k + m] = kernel[i * all + m % all] * set.rows[m / positions]
+    let block = min(outputs, max(64, (1 << 16) / max(count, 1)))
+    let blocks = (outputs + block - 1) / block
+    let products = { (task: Int) in
+      let set = weights[task / blocks]
+      if set.draws.isEmpty { return }
+      let begin = task % blocks * block
+      let width = min(block, outputs - begin)
+      let k = set.draws.count * all
+      withUnsafeTemporaryAllocation(of: Double.self, capacity: count * (k + width)) { scratch in
+        let weighted = scratch.baseAddress!
+        let product = weighted + count * k
+        withUnsafeTemporaryAllocation(of: Double.self, capacity: k) { weights in
+          for m in 0..<k { weights[m] = set.rows[m / positions] }
+          for i in 0..<count {
+            for d in 0..<set.draws.count {
+              Kernels.multiply(
+                UnsafePointer(kernel + i * all), weights.baseAddress! + d * all,
+                weighted + i * k + d * all, count: all)
+            }
           }
         }
         let rows = layer.rows.pointer + set.draws.lowerBound * all * outputs
-        let output = pass.output + r * count * outputs
-        for begin in stride(from: 0, to: outputs, by: block) {
-          let width = min(block, outputs - begin)
-          BLAS.gemm(
-            m: count, n: width, k: k, UnsafePointer(weighted), lda: k,
-            UnsafePointer(rows + begin), ldb: outputs, product, ldc: width)
-          for i in 0..<count {
-            Kernels.addRounded(product + i * width, output + i * outputs + begin, count: width)
-          }
+        BLAS.gemm(
+          m: count, n: width, k: k, UnsafePointer(weighted), lda: k,
+          UnsafePointer(rows + begin), ldb: outputs, product, ldc: width)
+        let output = pass.output + task / blocks * count * outputs
+        for i in 0..<count {
+          Kernels.addRounded(product + i * width, output + i * outputs + begin, count: width)
         }
       }
+    }
+    let tasks = weights.count * blocks
+    if let pool {
+      pool.run(tasks) { task, _ in products(task) }
+    } else {
+      (0..<tasks).forEach(products)
     }
   }
 }

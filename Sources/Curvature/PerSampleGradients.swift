@@ -9,7 +9,7 @@ import TensorModule
 /// Row `d N + n` belongs to draw d and sample n. Gradients are `scales[row]` times what is
 /// stored: a sample that is fitted to 1e-30 keeps its digits in single precision.
 package final class PerSampleGradients<S: EngineScalar> {
-  let linearization: Linearization<S>
+  package let linearization: Linearization<S>
   package let draws: Int
   package internal(set) var scales: [Double]
   let entries: [Entry]

@@ -9,7 +9,8 @@ struct RowKernelKey: Hashable {
 
 // Kernels of layer inputs, `A A^T` over all rows of the batch, and which layers answer with them.
 extension Linearization {
-  /// `A A^T`, plus 1 where a bias trains, over the rows of all samples: `[N T, N T]` in double.
+  /// `A A^T`, plus 1 where a bias trains, over the rows of all samples: `[N T, N T]` in double, and a
+  /// row of zeros.
   ///
   /// Formed once; not to be called first from several threads.
   func rowKernel(node: Int, _ factors: Factorization, hasBias: Bool) -> Vector<Double> {
@@ -20,7 +21,7 @@ extension Linearization {
     let kernel: Vector<Double>
     switch inputRows(node: node, factors) {
     case .dense(let pointer):
-      kernel = gramOfRows(pointer, rows: rows, columns: factors.inputs)
+      kernel = gramOfRows(pointer, columns: factors.inputs, .init(rows: rows, split: rows))
       for t in 0..<rows {
         for s in 0..<t { kernel.pointer[s * rows + t] = kernel.pointer[t * rows + s] }
       }
@@ -30,7 +31,7 @@ extension Linearization {
         for s in 0..<rows where indices[t] == indices[s] { kernel.pointer[t * rows + s] = 1 }
       }
     }
-    if hasBias { for i in 0..<kernel.count { kernel.pointer[i] += 1 } }
+    if hasBias { for i in 0..<rows * rows { kernel.pointer[i] += 1 } }
     rowKernels[key] = kernel
     return kernel
   }

@@ -18,8 +18,14 @@ package struct Schedule: Sendable {
   /// - Parameters:
   ///   - rowsPerSample: Rows that one sample brings to the products that dominate.
   ///   - accumulatorCount: Scalars that each lane accumulates for itself.
-  init(samples: Int, rowsPerSample: Int, accumulatorCount: Int) {
+  ///   - sharesProducts: Whether all threads can work on one chunk's products.
+  init(samples: Int, rowsPerSample: Int, accumulatorCount: Int, sharesProducts: Bool = false) {
     self.samples = samples
+    if sharesProducts {
+      chunks = [Chunk(first: 0, count: samples)]
+      lanes = [0..<1]
+      return
+    }
     // Below about 64 rows OpenBLAS spends its time on packing the weights; above a few hundred
     // nothing is gained and the chunk leaves the cache. At least two chunks, and then multiples
     // of four, keep any usual number of cores evenly busy.

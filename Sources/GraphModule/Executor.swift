@@ -86,6 +86,7 @@ package final class Executor<S: EngineScalar> {
   private let tangentPlan: BufferPlan
   private let cotangentPlan: BufferPlan
   private let parameters: ParameterStore<S>
+  private let pool: WorkerPool?
   private var maximumDirections = 0
   private var frame: Frame<S>!
   private var forwardArena = Vector<S>(count: 0)
@@ -94,8 +95,12 @@ package final class Executor<S: EngineScalar> {
   private var scratch = Vector<S>(count: 0)
   private var first = 0
 
-  package init(program: Program, parameters: ParameterStore<S>, maximumSamples: Int) {
+  /// - Parameter pool: Shares the work inside of operations, where this is the only executor.
+  package init(
+    program: Program, parameters: ParameterStore<S>, maximumSamples: Int, pool: WorkerPool? = nil
+  ) {
     self.program = program
+    self.pool = pool
     self.parameters = parameters
     self.maximumSamples = maximumSamples
     forwardPlan = .forward(program)
@@ -116,6 +121,7 @@ package final class Executor<S: EngineScalar> {
       }
       grow(&scratch, to: scratchCount)
       frame.scratch = scratch.pointer
+      frame.pool = pool
     }
     let rows = maximumSamples * directions
     if tangents { grow(&tangentArena, to: tangentPlan.total * rows) }

@@ -142,6 +142,8 @@ package final class Frame<S: EngineScalar> {
   var scratch: Pointer?
   /// Where each parameter lies in the directions, `nil` where they have no numbers for it.
   var tangentOffsets: [Int?] = []
+  /// For operations to share their work, where no other executor runs.
+  var pool: WorkerPool?
   private let parameterValues: [Pointer]
 
   init(
@@ -212,6 +214,28 @@ extension Pass {
 
   package func parameter(_ slot: Int) -> UnsafePointer<S> {
     frame.parameter(node.parameters[slot])
+  }
+}
+
+extension Pass {
+  /// `C = A op(B) + beta C` (see `BLAS.gemm`), in blocks of columns on all threads where the
+  /// whole batch is one chunk.
+  func multiply(
+    transposeB: Bool = false, m: Int, n: Int, k: Int, _ a: UnsafePointer<S>, lda: Int,
+    _ b: UnsafePointer<S>, ldb: Int, beta: S = 0, _ c: UnsafeMutablePointer<S>, ldc: Int
+  ) {
+    guard let pool = frame.pool else {
+      return BLAS.gemm(
+        transposeB: transposeB, m: m, n: n, k: k, a, lda: lda, b, ldb: ldb, beta: beta, c, ldc: ldc)
+    }
+    // Enough columns for OpenBLAS to be near its best rate.
+    let block = 512
+    pool.run((n + block - 1) / block) { task, _ in
+      let first = task * block
+      BLAS.gemm(
+        transposeB: transposeB, m: m, n: min(block, n - first), k: k, a, lda: lda,
+        b + (transposeB ? first * ldb : first), ldb: ldb, beta: beta, c + first, ldc: ldc)
+    }
   }
 }
 

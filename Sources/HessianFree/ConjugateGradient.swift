@@ -138,6 +138,7 @@ extension ConjugateGradient {
     var k = 0  // steps in x
     var best = Confirmed()  // the iterate in workspace.kept
     var progress = ProgressMeter(rounding: rounding)
+    var steps = LanczosSteps(capacity: min(maxIterations, 1 << 16))
     var highestGain = 0.0  // of the recurrence
     var lastGain = 0.0  // of the last iterate confirmed
 
@@ -171,7 +172,9 @@ extension ConjugateGradient {
 
     // x += alpha v, r -= alpha w.
     func step(_ alpha: Double) throws(SolveError) -> VectorOperations<A.Scalar>.StepSums {
-      if !settles { return vectors.conjugateGradientStep(alpha: alpha, v: v, w: w, x: x, r: r, b: b) }
+      if !settles {
+        return vectors.conjugateGradientStep(alpha: alpha, v: v, w: w, x: x, r: r, b: b)
+      }
       vectors.axpby(alpha, v, 1, x)
       vectors.axpby(-alpha, w, 1, r)
       try a.settle(r)
@@ -213,6 +216,7 @@ extension ConjugateGradient {
       }
       vectors.copy(w, to: r)
       rr = vectors.square(r)
+      steps.startAgain()
       workspace.history.removeAll()
       workspace.history.append(r, norm: rr.squareRoot(), capacity: capacity)
       result.checks[result.checks.count - 1].restarted = true
@@ -258,6 +262,7 @@ extension ConjugateGradient {
         break
       }
       highestGain = max(highestGain, gain)
+      steps.append(alpha: alpha, residual: rz)
       k += 1
       let entry = TraceEntry(
         iteration: k, relativeResidual: rr.squareRoot() / bNorm,
@@ -309,6 +314,12 @@ extension ConjugateGradient {
       vectors.copy(workspace.kept, to: x)
       (result.iterate, result.residual) = (best.iterate, best.residual)
       result.gamma = best.gamma
+      if a.damping == 0 && best.iterate == k {
+        // The true residual may lie above that of the recurrence.
+        let excess = max(1, rr > 0 ? best.residual * bNorm / rr.squareRoot() : 1)
+        let last = try precondition() * excess * excess
+        result.leastGammaEstimate = steps.leastGamma(below: best.gamma, residual: last)
+      }
     }
     return result
   }
@@ -317,7 +328,7 @@ extension ConjugateGradient {
 // MARK: -
 
 /// What rounding in a precision looks like to the solver.
-private struct Rounding {
+struct Rounding {
   let eps: Double
   /// By how much the gain may fall short of an earlier one, relative; gamma moves by half of it.
   /// The inner products that give it move by about `eps |x| |b| / x^T b` when x is rounded.
@@ -334,7 +345,7 @@ private struct Rounding {
 }
 
 /// An iterate of which the product has been formed.
-private struct Confirmed {
+struct Confirmed {
   var iterate = 0
   var gain = 0.0
   var residual = Double.infinity
@@ -350,7 +361,7 @@ private struct Confirmed {
 }
 
 /// Tells rounding from progress: neither the gain nor the true residual improves any more.
-private struct ProgressMeter {
+struct ProgressMeter {
   let rounding: Rounding
   private(set) var highestGain = 0.0
   private var lowestResidual = Double.infinity
@@ -380,12 +391,12 @@ private struct ProgressMeter {
 
 /// `(x^T b)^2 / x^T A x = 1 / gamma^2`: twice the decrease of the quadratic model that the best
 /// multiple of x reaches (Eqn 59), which conjugate gradients increase step by step.
-private func gainAlong(_ xb: Double, _ quadratic: Double) -> Double {
+func gainAlong(_ xb: Double, _ quadratic: Double) -> Double {
   quadratic > 0 ? xb / quadratic * xb : 0
 }
 
 /// `sqrt(x^T F x) / |x^T b|` (Eqn 15)
-private func gamma(_ quadratic: Double, _ xb: Double) -> Double {
+func gamma(_ quadratic: Double, _ xb: Double) -> Double {
   quadratic > 0 && xb != 0 ? quadratic.squareRoot() / abs(xb) : .nan
 }
 
@@ -399,7 +410,7 @@ private func subtractDamping<Scalar>(
   return difference > 4 * rounding.eps * quadratic ? difference : .nan
 }
 
-private func seconds(_ duration: Duration) -> Double {
+func seconds(_ duration: Duration) -> Double {
   let (seconds, attoseconds) = duration.components
   return Double(seconds) + Double(attoseconds) * 1e-18
 }
@@ -422,9 +433,9 @@ private func requireMatching<A: LinearOperator>(
 }
 
 extension SolveResult {
-  fileprivate init(zero x: Vector<Scalar>) {
+  init(zero x: Vector<Scalar>) {
     self.init(
       x: x, stop: .zeroRightHandSide, iterations: 0, iterate: 0, products: 0, residual: 0,
-      recurrenceResidual: 0, gamma: .nan, trace: [], checks: [])
+      recurrenceResidual: 0, gamma: .nan, leastGammaEstimate: nil, trace: [], checks: [])
   }
 }

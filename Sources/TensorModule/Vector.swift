@@ -8,18 +8,16 @@ import CKernels
 public final class Vector<Scalar: EngineScalar>: @unchecked Sendable {
   public let count: Int
   public let pointer: UnsafeMutablePointer<Scalar>
-  /// What holds the memory, where it is not the vector's own.
-  private let owner: AnyObject?
+  /// What holds the memory.
+  private let owner: AnyObject
 
   /// A vector of zeros.
   public init(count: Int) {
     precondition(count >= 0, "Vector: negative count \(count)")
     self.count = count
-    let bytes = max(count, 1) * MemoryLayout<Scalar>.stride
-    let raw = UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: 64)
-    raw.initializeMemory(as: UInt8.self, repeating: 0, count: bytes)
-    pointer = raw.bindMemory(to: Scalar.self, capacity: max(count, 1))
-    owner = nil
+    let block = ZeroedMemory(bytes: max(count, 1) * MemoryLayout<Scalar>.stride)
+    pointer = block.pointer.bindMemory(to: Scalar.self, capacity: max(count, 1))
+    owner = block
   }
 
   /// A vector over memory that `owner` holds, such as a mapped file: to be read only.
@@ -33,8 +31,6 @@ public final class Vector<Scalar: EngineScalar>: @unchecked Sendable {
     self.init(count: values.count)
     for (index, value) in values.enumerated() { pointer[index] = value }
   }
-
-  deinit { if owner == nil { UnsafeMutableRawPointer(pointer).deallocate() } }
 
   public subscript(index: Int) -> Scalar {
     get {

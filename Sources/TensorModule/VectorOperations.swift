@@ -187,7 +187,8 @@ public final class VectorOperations<Scalar: EngineScalar> {
   /// `y = x`, bit by bit.
   public func copy(_ x: Vector<Scalar>, to y: Vector<Scalar>) {
     forEachBlock(common(x, y)) { _, range in
-      (y.pointer + range.lowerBound).update(from: x.pointer + range.lowerBound, count: range.count)
+      Kernels.copy(
+        x.pointer + range.lowerBound, y.pointer + range.lowerBound, count: range.count)
     }
   }
 

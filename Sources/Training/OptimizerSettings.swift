@@ -75,8 +75,7 @@ public struct OptimizerSettings: Sendable {
     switch kind {
     case .sgd, .adam, .adamw: learningRate = 1e-3
     case .adafactor: learningRate = 1e-2
-    case .ief: learningRate = 1
-    case .ef, .sf: learningRate = 0.1
+    case .ef, .ief, .sf: learningRate = 1
     }
     // "A linearly decaying normalised update" keeps EF from diverging; SF was given the same.
     let isBounded = kind == .ef || kind == .sf

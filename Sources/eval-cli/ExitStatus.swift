@@ -69,7 +69,8 @@ extension ExitStatus {
       self = .usage
     case .missingBatch: self = .missingInput
     // NaN and infinity come from the numbers of the checkpoint or batch.
-    case .nonFiniteLogits, .noReferenceGradient, .solve(.nonFinite), .linearAlgebra(.nonFinite),
+    case .nonFiniteLogits, .startOverflows, .noReferenceGradient, .solve(.nonFinite),
+      .linearAlgebra(.nonFinite),
       .solve(.linearAlgebra(.nonFinite)):
       self = .badData
     case .solve, .linearAlgebra: self = .bug

@@ -14,7 +14,8 @@ extension CommandLineTests {
       "batches": """
       checkpoint,epoch,step,batch,samples,loss,gradient_norm,gradient_norm_ratio,\
       logit_gradient_norm_ratio,gamma_bound,reference_gamma,reference_iterations,\
-      reference_residual,reference_stop,seconds
+      reference_residual,reference_stop,seconds,reference_solver,reference_excess_bound,\
+      reference_excess_estimate
       """,
       "summary": """
       checkpoint,epoch,step,method,damping,mc_samples,batches,gamma_mean,gamma_std,gamma_rel_sgd_mean,\

@@ -49,6 +49,12 @@ extension CommandLineTests {
       Case(name: "unknown-precision", arguments: ["score", "x.bin", "--precision", "half"]),
       Case(name: "unknown-reference", arguments: ["score", "x.bin", "--reference", "exact"]),
       Case(name: "no-solver", arguments: ["reference", "x", "-o", "y", "--reference", "none"]),
+      Case(
+        name: "preconditioned-lsqr",
+        arguments: ["score", "x", "--reference", "lsqr", "--cg-preconditioner", "sf"]),
+      Case(
+        name: "unknown-preconditioner",
+        arguments: ["reference", "x", "-o", "y", "--cg-preconditioner", "ilu"]),
       Case(name: "quiet-and-verbose", arguments: ["score", "x.bin", "--quiet", "--verbose"]),
       Case(name: "trace-over-direction", arguments: ["reference", "x.bin", "-o", "y.csv"]),
       Case(name: "no-output", arguments: ["reference", "x.bin"]),

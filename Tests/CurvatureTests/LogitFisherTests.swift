@@ -9,7 +9,8 @@ import Testing
 struct LogitFisherTests {
   /// With at least as many parameters as logits; `J J^T` is regular as far as rows allow.
   static let wide = [
-    Case("wide mlp", input: [30], linear("a", 30, 12) + #", {"type": "tanh"}, "# + linear("b", 12, 3)),
+    Case(
+      "wide mlp", input: [30], linear("a", 30, 12) + #", {"type": "tanh"}, "# + linear("b", 12, 3)),
     Case(
       "wide mlp", input: [30], linear("a", 30, 12) + #", {"type": "tanh"}, "# + linear("b", 12, 3),
       loss: "mse", samples: 4),

@@ -66,6 +66,7 @@ extension Report {
         "checkpoint", "epoch", "step", "batch", "samples", "loss", "gradient_norm",
         "gradient_norm_ratio", "logit_gradient_norm_ratio", "gamma_bound", "reference_gamma",
         "reference_iterations", "reference_residual", "reference_stop", "seconds",
+        "reference_solver", "reference_excess_bound", "reference_excess_estimate",
       ])
     for result in entries.flatMap(\.results) {
       let reference = result.reference
@@ -75,7 +76,8 @@ extension Report {
         .number(result.gradientNorm), .number(result.gradientNormRatio),
         .number(result.logitGradientNormRatio), .number(result.gammaBound),
         .number(reference?.gamma), .integer(reference?.iterations), .number(reference?.residual),
-        .text(reference?.stop), .number(result.seconds),
+        .text(reference?.stop), .number(result.seconds), .text(reference?.kind.rawValue),
+        .number(result.referenceExcess?.bound), .number(result.referenceExcess?.estimate),
       ])
     }
     return table

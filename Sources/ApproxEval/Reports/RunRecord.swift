@@ -83,6 +83,7 @@ public struct RunRecord: Sendable {
       "cg_tolerance": .number(options.cgTolerance),
       "cg_gap": .number(options.cgGap),
       "cg_damping": .number(options.cgDamping),
+      "cg_preconditioner": .text(options.cgPreconditioner.rawValue),
       "batch_size": .integer(options.batchSize),
       "batches": .integer(options.batches),
       "first_batch": .integer(options.firstBatch),
@@ -163,6 +164,9 @@ extension Report {
       }
       for score in result.scores where score.isBelowRounding {
         notes.append(place + score.label + ": lambda is below rounding.")
+      }
+      if let reference = result.reference, let choice = reference.choice {
+        notes.append(place + "reference by \(reference.kind.rawValue): \(choice).")
       }
       if let reference = result.reference, !reference.isConverged {
         notes.append(place + "the reference did not converge. " + reference.explanation)

@@ -49,7 +49,9 @@ final class Trainer<S: EngineScalar> {
     let problem = try problem(
       checkpoint, samples.reader, batch, memory: options.memory, isStep: true)
     let loss = problem.output.totalLoss / Double(problem.output.scoredPositions)
-    if !loss.isFinite { throw NonFinite(reason: "the loss is \(loss)", isStep: true) }
+    if !loss.isFinite {
+      throw NonFinite(reason: "the loss is \(ReportCell.spelling(loss))", isStep: true)
+    }
     do {
       try BatchDirection.write(
         settings, problem.linearization, problem.output, seed: options.seed, step: step,
@@ -70,7 +72,8 @@ final class Trainer<S: EngineScalar> {
     optimizer.step(master.values, direction, learningRate: rate)
     master.publish()
     if let index = operations.firstNonFinite(master.values) {
-      throw NonFinite(reason: "a parameter is \(master.values[index])", isStep: true)
+      throw NonFinite(
+        reason: "a parameter is \(ReportCell.spelling(master.values[index]))", isStep: true)
     }
     return TrainingStep(
       step: step + 1, epoch: epoch, samples: batch.count, loss: loss, learningRate: rate,
@@ -102,7 +105,9 @@ final class Trainer<S: EngineScalar> {
         problem.labels, loss: checkpoint.loss, problem.linearization)
     }
     let mean = loss / Double(positions)
-    if !mean.isFinite { throw NonFinite(reason: "the loss is \(mean)", isStep: false) }
+    if !mean.isFinite {
+      throw NonFinite(reason: "the loss is \(ReportCell.spelling(mean))", isStep: false)
+    }
     return .init(loss: mean, accuracy: accuracy.share)
   }
 
@@ -116,7 +121,8 @@ final class Trainer<S: EngineScalar> {
         memory: memory)
     } catch EvaluationError.nonFiniteLogits(_, let sample, let value) {
       throw NonFinite(
-        reason: "the logits of sample \(batch[sample]) contain \(value)", isStep: isStep)
+        reason: "the logits of sample \(batch[sample]) contain \(ReportCell.spelling(value))",
+        isStep: isStep)
     }
   }
 }

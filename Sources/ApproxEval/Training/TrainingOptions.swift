@@ -5,8 +5,9 @@ import Training
 public struct TrainingOptions: Sendable {
   public var optimizer: OptimizerSettings
   public var epochs = 10
-  /// Samples per step; the last step of an epoch may have fewer. The paper trains with 32.
-  public var batchSize = 32
+  /// Samples per step; the last step of an epoch may have fewer. `nil`: 32, as in the paper, or all
+  /// there are.
+  public var batchSize: Int?
   public var dataFile: String
   /// Samples to watch, which nothing is trained on: a file, or a share of the data.
   public var validation = Validation.none

@@ -14,6 +14,7 @@ public struct TrainingRecord: Sendable {
   /// With the name of the program.
   public let command: [String]
   public let options: TrainingOptions
+  public let batchSize: Int
   public let description: CheckpointDescription
   /// Everything that was read: model, data.
   public let files: [FileRecord]
@@ -23,6 +24,7 @@ public struct TrainingRecord: Sendable {
   public init(command: [String], run: TrainingRun, start: Date) throws(CheckpointError) {
     self.command = command
     options = run.options
+    batchSize = run.batchSize
     description = run.description
     self.start = start
     var paths = [run.description.path, options.adapter, options.dataFile].compactMap { $0 }
@@ -55,7 +57,7 @@ public struct TrainingRecord: Sendable {
       "trainable_parameters": .integer(description.trainableParameters),
       "optimizer": optimizer,
       "epochs": .integer(options.epochs),
-      "batch_size": .integer(options.batchSize),
+      "batch_size": .integer(batchSize),
       "validation": validation,
       "files": .list(files.map(\.json)),
       "machine": Machine.current.json,

@@ -22,6 +22,8 @@ public struct TrainingRun {
   public let trainingSamples: Int
   /// 0 without validation.
   public let validationSamples: Int
+  /// Samples per step.
+  public let batchSize: Int
   /// In one epoch.
   public let stepsPerEpoch: Int
 
@@ -77,11 +79,12 @@ public struct TrainingRun {
     }
     trainingSamples = samples.training.count
     validationSamples = validation?.samples.count ?? 0
-    stepsPerEpoch = samples.steps(batchSize: options.batchSize)
-    if options.batchSize > trainingSamples {
+    if let requested = options.batchSize, requested > trainingSamples {
       throw EvaluationError.batchTooLarge(
-        requested: options.batchSize, available: trainingSamples, file: options.dataFile)
+        requested: requested, available: trainingSamples, file: options.dataFile)
     }
+    batchSize = options.batchSize ?? min(32, trainingSamples)
+    stepsPerEpoch = samples.steps(batchSize: batchSize)
   }
 
   /// Steps of the whole run.
@@ -128,14 +131,17 @@ public struct TrainingRun {
       options, checkpoint, samples, validation, parameters: try checkpoint.parameters(S.self))
     var result = TrainingResult()
     func finishEpoch(_ epoch: Int, seconds: Double) throws {
+      // First, so that a state that overflows is not saved, and data that cannot be read are found
+      // before anything is written.
+      let (training, watched) = try trainer.measure()
       var file: String?
       if epoch % options.saveEvery == 0 || epoch == options.epochs {
+        try OutputFiles.makeFolder(folder)
         file = name(epoch)
         try writer.write(
           trainer.parameters, epoch: epoch, step: result.steps.count,
           to: "\(folder)/\(file!)")
       }
-      let (training, watched) = try trainer.measure()
       result.epochs.append(
         TrainingEpoch(
           epoch: epoch, step: result.steps.count, training: training, validation: watched,
@@ -143,13 +149,12 @@ public struct TrainingRun {
       try write(result, folder)
       observe(.epoch(result.epochs.last!))
     }
-    try OutputFiles.makeFolder(folder)
-    try finishEpoch(0, seconds: 0)
     do {
+      try finishEpoch(0, seconds: 0)
       for epoch in 1...options.epochs {
         let start = ContinuousClock.now
         for batch in samples.batches(
-          epoch: epoch, size: options.batchSize, seed: options.seed)
+          epoch: epoch, size: batchSize, seed: options.seed)
         {
           if isCancelled() {
             result.isInterrupted = true
@@ -163,6 +168,10 @@ public struct TrainingRun {
         try finishEpoch(epoch, seconds: (ContinuousClock.now - start).seconds)
       }
     } catch let failure as NonFinite {
+      if result.epochs.isEmpty {
+        throw EvaluationError.startOverflows(
+          reason: failure.reason, checkpoint: description.path)
+      }
       try write(result, folder)
       throw EvaluationError.diverged(
         step: result.steps.count + (failure.isStep ? 1 : 0), reason: failure.reason,

@@ -17,7 +17,7 @@ struct Train: ParsableCommand {
 
       Examples:
         eval-cli train net.json --data train.npz -o run/ --epochs 40
-        eval-cli train epoch-00.bin --data train.npz -o run/ --optimizer ief --hold-out 0.2
+        eval-cli train net.bin --data d.npz -o run/ --optimizer ief --hold-out 0.2
       """)
 
   @Argument(

@@ -21,7 +21,7 @@ struct OptimizerOptions: ParsableArguments {
     help: .init(
       """
       Learning rate. Baselines see the mean gradient, ef, ief and sf the summed one. (default: \
-      1e-3; 1e-2 for adafactor, 1 for ief, 0.1 for ef and sf)
+      1e-3; 1e-2 for adafactor, 1 for ef, ief and sf)
       """, valueName: "x"))
   var learningRate: Double?
 

@@ -112,9 +112,12 @@ struct ReferenceOptions: ParsableArguments {
 struct DirectionOptions: ParsableArguments {
   enum Kind: String, CaseIterable, ExpressibleByArgument {
     case cg
+    case lsqr
     case dense
+    case gram
+    case auto
 
-    var kind: ReferenceKind { self == .cg ? .cg : .dense }
+    var kind: ReferenceKind { ReferenceKind(rawValue: rawValue)! }
   }
 
   @Option(help: "How the natural gradient is found.")

@@ -72,8 +72,10 @@ struct TrainingScheduleOptions: ParsableArguments {
   @Option(parsing: .unconditional, help: .init("Passes through the data.", valueName: "n"))
   var epochs = 10
 
-  @Option(parsing: .unconditional, help: .init("Samples per step.", valueName: "n"))
-  var batchSize = 32
+  @Option(
+    parsing: .unconditional,
+    help: .init("Samples per step. (default: 32, or all there are)", valueName: "n"))
+  var batchSize: Int?
 
   @Option(
     parsing: .unconditional,
@@ -96,7 +98,9 @@ struct TrainingScheduleOptions: ParsableArguments {
 
   func apply(to options: inout TrainingOptions) throws(UsageError) {
     options.epochs = try OptionValues.positive(epochs, "--epochs")
-    options.batchSize = try OptionValues.positive(batchSize, "--batch-size")
+    if let batchSize {
+      options.batchSize = try OptionValues.positive(batchSize, "--batch-size")
+    }
     options.saveEvery = try OptionValues.positive(saveEvery, "--save-every")
     if carry < 0 { throw UsageError("\(carry) is less than 0", at: "--carry") }
     options.carriedSamples = carry
