@@ -105,9 +105,6 @@ struct BatchEvaluation<S: EngineScalar> {
     if !options.monteCarloSamples.isEmpty { return options.monteCarloSamples }
     return [max(problem.storedDraws.count, 1)]
   }
-
-    }
-  }
 }
 
 /// Turns directions into scores, relative to the gradient's and the reference's.

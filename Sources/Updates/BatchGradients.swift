@@ -120,7 +120,6 @@ package final class BatchGradients<S: EngineScalar> {
     gram = other.gram.prefix(perSample.count)
     usesCombinations = other.usesCombinations
     dropDuplicates = other.dropDuplicates
-    trueSolver = other.trueSolver
   }
 
   package var samples: Int { linearization.samples }
