@@ -27,7 +27,7 @@ package final class Linearization<S: EngineScalar> {
   private let spareStores: [ForwardStore<S>]
   private var accumulators: GradientAccumulators<S>?
   /// Per node, formed when first asked for (`rowKernel`).
-  var rowKernels: [Int: Vector<Double>] = [:]
+  var rowKernels: [RowKernelKey: Vector<Double>] = [:]
   /// Likewise, of convolutions that factor (`inputRows`).
   var unfoldedRows: [Int: Vector<S>] = [:]
 
