@@ -30,18 +30,19 @@ struct BatchEvaluation<S: EngineScalar> {
     var scorer = DirectionScorer(
       problem: problem, gradient: gradients.gradient, reference: reference)
     if let reference {
-      scorer.score(
+      scorer.add(
         [Direction(method: .ng, scaled: reference.direction)], seconds: referenceSeconds,
         exact: reference.record.kind == .dense ? reference.record.gamma : nil)
     }
     // The gradient comes first: other scores are relative to it.
     let sgd = Direction(method: .sgd, scaled: gradients.gradient)
-    scorer.score([sgd], seconds: 0, isListed: options.methods.contains(.sgd))
+    scorer.add([sgd], seconds: 0, isListed: options.methods.contains(.sgd))
     for method in options.methods where method != .sgd {
       let directionStart = clock.now
       let directions = try directions(method, gradients, dense)
-      scorer.score(directions, seconds: (clock.now - directionStart).seconds)
+      scorer.add(directions, seconds: (clock.now - directionStart).seconds)
     }
+    scorer.finish()
     return BatchResult(
       checkpoint: checkpoint.path, epoch: checkpoint.source.epoch, step: checkpoint.source.step,
       batch: batch, samples: problem.linearization.samples,
@@ -106,7 +107,8 @@ struct BatchEvaluation<S: EngineScalar> {
   }
 }
 
-/// Turns directions into scores, relative to the gradient's and the reference's.
+/// Turns directions into scores, relative to the gradient's and the reference's. Directions wait
+/// for others to share a stacked jvp with, as long as all of them fit into a quarter of a gigabyte.
 struct DirectionScorer<S: EngineScalar> {
   let problem: BatchProblem<S>
   let gradient: ScaledVector<S>
@@ -114,6 +116,14 @@ struct DirectionScorer<S: EngineScalar> {
   private var gammaOfReference: Double?
   private var gammaOfGradient: Double?
   private var rows: [(method: Method, score: Score)] = []
+  private var waiting: [Entry] = []
+
+  private struct Entry {
+    let direction: Direction<S>
+    let seconds: Double
+    let exact: Double?
+    let isListed: Bool
+  }
 
   init(
     problem: BatchProblem<S>, gradient: ScaledVector<S>, reference: ReferenceSolution<S>?
@@ -126,18 +136,33 @@ struct DirectionScorer<S: EngineScalar> {
   /// - Parameters:
   ///   - seconds: What it took to find the directions together.
   ///   - exact: gamma from a solver that works in higher precision than the engine.
-  mutating func score(
+  mutating func add(
     _ directions: [Direction<S>], seconds: Double, exact: Double? = nil, isListed: Bool = true
   ) {
+    for direction in directions {
+      waiting.append(
+        Entry(
+          direction: direction, seconds: seconds / Double(directions.count), exact: exact,
+          isListed: isListed))
+      let bytes = problem.linearization.parameterCount * MemoryLayout<S>.stride
+      if (waiting.count + 1) * bytes > 1 << 28 { finish() }
+    }
+  }
+
+  /// Scores the directions that wait.
+  mutating func finish() {
+    let entries = waiting
+    waiting = []
     let clock = ContinuousClock()
     let start = clock.now
-    let halves = problem.quadratics(directions.map(\.scaled))
-    let share = (seconds + (clock.now - start).seconds) / Double(max(directions.count, 1))
-    for (direction, halves) in zip(directions, halves) {
-      let gamma = exact ?? halves.unscaled.gamma
+    let halves = problem.quadratics(entries.map(\.direction.scaled))
+    let share = (clock.now - start).seconds / Double(max(entries.count, 1))
+    for (entry, halves) in zip(entries, halves) {
+      let direction = entry.direction
+      let gamma = entry.exact ?? halves.unscaled.gamma
       if direction.method == .ng && direction.damping == nil { gammaOfReference = gamma }
       if direction.method == .sgd { gammaOfGradient = gamma }
-      guard isListed else { continue }
+      guard entry.isListed else { continue }
       rows.append(
         (
           direction.method,
@@ -156,7 +181,7 @@ struct DirectionScorer<S: EngineScalar> {
             cosineGradient: problem.cosine(direction.scaled, gradient) ?? .nan,
             cosineReference: reference.flatMap {
               problem.cosine(direction.scaled, $0.direction)
-            }, seconds: share, isBelowRounding: direction.isBelowRounding,
+            }, seconds: entry.seconds + share, isBelowRounding: direction.isBelowRounding,
             defect: gamma.isNaN ? halves.unscaled.defect ?? .underflow : nil)
         ))
     }

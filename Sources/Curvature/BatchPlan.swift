@@ -21,6 +21,7 @@ package struct BatchPlan: Sendable {
     gradients = GradientPlan(program, factors: affordable >= samples)
     let schedule = Schedule(
       samples: samples, rowsPerSample: gradients.rowsPerSample,
+      weightCount: program.graph.parameters.reduce(0) { $0 + $1.count },
       accumulatorCount: gradients.accumulatedCount)
     self.schedule = schedule
     let workers = min(threads, schedule.lanes.count)

@@ -8,6 +8,8 @@ import CKernels
 public final class Vector<Scalar: EngineScalar>: @unchecked Sendable {
   public let count: Int
   public let pointer: UnsafeMutablePointer<Scalar>
+  /// The vector's own memory.
+  private let memory: ZeroedMemory?
   /// What holds the memory, where it is not the vector's own.
   private let owner: AnyObject?
 
@@ -15,10 +17,9 @@ public final class Vector<Scalar: EngineScalar>: @unchecked Sendable {
   public init(count: Int) {
     precondition(count >= 0, "Vector: negative count \(count)")
     self.count = count
-    let bytes = max(count, 1) * MemoryLayout<Scalar>.stride
-    let raw = UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: 64)
-    raw.initializeMemory(as: UInt8.self, repeating: 0, count: bytes)
-    pointer = raw.bindMemory(to: Scalar.self, capacity: max(count, 1))
+    let memory = ZeroedMemory(byteCount: count * MemoryLayout<Scalar>.stride)
+    pointer = memory.start.bindMemory(to: Scalar.self, capacity: max(count, 1))
+    self.memory = memory
     owner = nil
   }
 
@@ -26,6 +27,7 @@ public final class Vector<Scalar: EngineScalar>: @unchecked Sendable {
   public init(reading memory: UnsafePointer<Scalar>, count: Int, owner: AnyObject) {
     self.count = count
     pointer = UnsafeMutablePointer(mutating: memory)
+    self.memory = nil
     self.owner = owner
   }
 
@@ -34,7 +36,7 @@ public final class Vector<Scalar: EngineScalar>: @unchecked Sendable {
     for (index, value) in values.enumerated() { pointer[index] = value }
   }
 
-  deinit { if owner == nil { UnsafeMutableRawPointer(pointer).deallocate() } }
+  deinit { memory?.deallocate() }
 
   public subscript(index: Int) -> Scalar {
     get {
