@@ -1,8 +1,8 @@
 import CKernels
 import COpenBLAS
 
-/// Row-major dense products in either precision (OpenBLAS, and a kernel of our own for a few rows
-/// times a large matrix). No call starts threads: the engine brings its own (see `WorkerPool`).
+/// Row-major dense products in either precision (OpenBLAS, and kernels of our own where a large
+/// weight is better read where it is). No call starts threads: the engine brings its own (see `WorkerPool`).
 public enum BLAS {
   public static func useOneThreadPerCall() { openblas_set_num_threads(1) }
 
@@ -31,6 +31,13 @@ public enum BLAS {
       UnsafeRawPointer(a), UnsafeRawPointer(b), UnsafeMutableRawPointer(c)
     )
     if S.self == Float.self {
+      if hasOwnProduct, !transposeA, n * k >= ownProductSize {
+        ck_product(
+          transposeB ? 1 : 0, m, n, k, Float(alpha), rawA.assumingMemoryBound(to: Float.self), lda,
+          rawB.assumingMemoryBound(to: Float.self), ldb, Float(beta),
+          rawC.assumingMemoryBound(to: Float.self), ldc)
+        return
+      }
       cblas_sgemm(
         CblasRowMajor, ta, tb, m32, n32, k32, Float(alpha),
         rawA.assumingMemoryBound(to: Float.self), blasint(lda),
@@ -50,6 +57,10 @@ public enum BLAS {
   private static func isFewRows(m: Int, n: Int, k: Int) -> Bool {
     m <= 16 && n * k >= 1 << 16
   }
+
+  private static let hasOwnProduct = ck_has_product() == 1
+  /// Elements of B from which on OpenBLAS loses time by packing it.
+  private static let ownProductSize = 1 << 18
 
   /// `y = A x`, A `[rows, columns]` with rows `stride` apart.
   public static func multiply<S: EngineScalar>(

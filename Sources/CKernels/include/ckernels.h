@@ -66,6 +66,15 @@ void ck_few_rows(ck_dtype t, int transposed, size_t m, size_t n, size_t k, doubl
                  const void *x, size_t ldx, const void *w, size_t ldw, double beta, void *y,
                  size_t ldy);
 
+// MARK: Products of many rows with a large weight, in single precision
+
+// Whether this processor has them: 512-bit vectors.
+int ck_has_product(void);
+// As ck_few_rows, for any m; fast from a few dozen rows and a w of some hundred thousand elements on.
+// Uses half a megabyte of memory of the calling thread. Only where ck_has_product() is 1.
+void ck_product(int transposed, size_t m, size_t n, size_t k, float alpha, const float *x,
+                size_t ldx, const float *w, size_t ldw, float beta, float *y, size_t ldy);
+
 // MARK: Windows over channels-last images  ([height, width, channels])
 
 typedef struct {
