@@ -2,13 +2,13 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test lint bench checksums
+.PHONY: help setup build demo study test lint bench checksums
 
 # Own code is held to "no warnings"; the flag is the same everywhere so that nothing builds twice.
 STRICT := -Xswiftc -warnings-as-errors
 
 # What SHA256SUMS has to say, run in fixtures/: every data file, none left out.
-DATA := find configs data digits golden hf hf_double -type f | LC_ALL=C sort | xargs sha256sum
+SUMS := find configs data digits golden hf hf_double training -type f | LC_ALL=C sort | xargs sha256sum
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -22,8 +22,13 @@ build: setup ## Release build; the command is .build/release/eval-cli
 demo: build ## Score one network at six stages of its training
 	@scripts/demo.sh
 
-test: setup ## Checksums of the fixtures, build without warnings, format, tests
-	cd fixtures && diff <($(DATA)) SHA256SUMS
+study: build ## Train on the digits, score every stage, draw all figures into study/
+	@scripts/setup.sh --figures
+	@scripts/study.sh
+
+test: ## Checksums of the fixtures, build without warnings, format, tests
+	@scripts/setup.sh --figures
+	cd fixtures && diff <($(SUMS)) SHA256SUMS
 	swift build --build-tests $(STRICT)
 	$(MAKE) --no-print-directory lint
 	swift test $(STRICT)
@@ -35,4 +40,4 @@ bench: setup ## Time the engine against the machine's matrix products
 	swift run -c release --package-path Benchmarks report
 
 checksums: ## Write fixtures/SHA256SUMS anew, after fixtures were meant to change
-	cd fixtures && $(DATA) > SHA256SUMS
+	cd fixtures && $(SUMS) > SHA256SUMS

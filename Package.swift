@@ -38,6 +38,8 @@ let package = Package(
       exclude: ["README.md"]),
     // Update methods: what direction an optimiser would take.
     .target(name: "Updates", dependencies: ["Curvature"], exclude: ["README.md"]),
+    // Optimisers: from the direction of a mini-batch to a step.
+    .target(name: "Training", dependencies: ["Curvature", "Updates"], exclude: ["README.md"]),
     // The indicator and statistics: plain numbers in, numbers out.
     .target(name: "Metrics", dependencies: [], exclude: ["README.md"]),
     // Bytes to named tensors.
@@ -52,14 +54,16 @@ let package = Package(
     .target(
       name: "ApproxEval",
       dependencies: [
-        "Curvature", "Updates", "Metrics", "Models", "Checkpoints",
+        "Curvature", "Updates", "Training", "Metrics", "Models", "Checkpoints",
         .product(name: "Crypto", package: "swift-crypto"),
       ], exclude: ["README.md"]),
+    // Tables of a run to figures: gnuplot scripts, an HTML page.
+    .target(name: "Figures", dependencies: ["Metrics", "Checkpoints"], exclude: ["README.md"]),
     // The command.
     .executableTarget(
       name: "eval-cli",
       dependencies: [
-        "ApproxEval", "Checkpoints", "HessianFree", "Updates",
+        "ApproxEval", "Checkpoints", "Figures", "HessianFree", "Training", "Updates",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], exclude: ["README.md"]),
     // Tests mirror the targets.
@@ -74,13 +78,16 @@ let package = Package(
     .testTarget(name: "GraphModuleTests", dependencies: ["GraphModule", "TestSupport"]),
     .testTarget(name: "CurvatureTests", dependencies: ["Curvature", "TestSupport"]),
     .testTarget(name: "UpdatesTests", dependencies: ["Updates", "TestSupport"]),
+    .testTarget(
+      name: "TrainingTests", dependencies: ["Training", "ApproxEval", "TestSupport"]),
     .testTarget(name: "ModelsTests", dependencies: ["Models", "TestSupport"]),
     .testTarget(name: "ApproxEvalTests", dependencies: ["ApproxEval", "TestSupport"]),
+    .testTarget(name: "FiguresTests", dependencies: ["Figures", "ApproxEval", "TestSupport"]),
     // Runs the built command.
     .testTarget(
       name: "CommandLineTests",
       dependencies: [
-        "eval-cli", "ApproxEval", "Checkpoints", "HessianFree",
+        "eval-cli", "ApproxEval", "Checkpoints", "Figures", "HessianFree", "TestSupport",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], exclude: ["Snapshots"]),
   ]

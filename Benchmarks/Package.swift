@@ -6,6 +6,7 @@ let package = Package(
   name: "approx-eval-benchmarks",
   dependencies: [
     .package(name: "approx-eval", path: ".."),
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
     // Without its default traits: they interpose malloc, and the counts read 0 on Linux here.
     .package(url: "https://github.com/ordo-one/benchmark", from: "1.38.1", traits: []),
   ],
@@ -19,6 +20,21 @@ let package = Package(
       ]),
     // A markdown table of times and of their ratios to the machine's matrix products.
     .executableTarget(name: "report", dependencies: ["Workloads"]),
+    // The whole evaluation beside its peers.
+    .executableTarget(
+      name: "compare",
+      dependencies: [
+        "Workloads", .product(name: "ApproxEval", package: "approx-eval"),
+        .product(name: "Checkpoints", package: "approx-eval"),
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ]),
+    // Time and memory against the sizes of a problem.
+    .executableTarget(
+      name: "scaling",
+      dependencies: [
+        "Workloads", .product(name: "ApproxEval", package: "approx-eval"),
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ]),
     // The same steps for `swift package benchmark`, with its baselines and comparisons.
     .executableTarget(
       name: "EngineBenchmarks",

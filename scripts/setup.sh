@@ -1,10 +1,16 @@
 #!/usr/bin/env bash
 # Checks what the package needs, and installs the Debian packages that are missing.
-# Says nothing when everything is there.
+# Says nothing when everything is there. With --figures also gnuplot, which building and scoring do
+# not need, but drawing and the tests of drawing do.
 set -euo pipefail
 
 needed_swift=6.1
 packages=(libopenblas-dev liblapacke-dev libzip-dev pkg-config)
+programs=()
+if [ "${1:-}" = --figures ]; then
+  packages+=(gnuplot-nox)
+  programs+=(gnuplot)
+fi
 
 fail() {
   printf 'setup: %s\n' "$@" >&2
@@ -30,8 +36,12 @@ at_least "$version" "$needed_swift" || fail \
 
 # MARK: Libraries
 
-# Whether the C libraries can be used, however they were installed.
+# Whether the C libraries and programs can be used, however they were installed.
 libraries_are_there() {
+  local program
+  for program in "${programs[@]}"; do
+    command -v "$program" >/dev/null 2>&1 || return 1
+  done
   command -v pkg-config >/dev/null 2>&1 || return 1
   pkg-config --exists openblas libzip || return 1
   printf '#include <cblas.h>\n#include <lapacke.h>\n#include <zip.h>\n' |
@@ -51,9 +61,10 @@ packages_are_there && exit 0
 libraries_are_there && exit 0
 
 command -v apt-get >/dev/null 2>&1 || fail \
-  "OpenBLAS (with LAPACKE), libzip or pkg-config is missing, and there is no apt-get to install it." \
+  "OpenBLAS (with LAPACKE), libzip, ${programs[*]:+${programs[*]}, }or pkg-config is missing, and" \
+  "there is no apt-get to install it." \
   "On Debian and its relatives the packages are: ${packages[*]}." \
-  "Elsewhere install their equivalents so that 'pkg-config --exists openblas libzip' succeeds."
+  "Elsewhere install their equivalents so that 'pkg-config --exists openblas libzip' succeeds${programs[*]:+ and ${programs[*]} is on the PATH}."
 
 if [ "$(id -u)" = 0 ]; then
   root=()

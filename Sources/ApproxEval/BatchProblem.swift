@@ -9,6 +9,7 @@ package final class BatchProblem<S: EngineScalar> {
   package let linearization: Linearization<S>
   package let output: OutputState<S>
   package let operations: VectorOperations<S>
+  package let labels: Labels
   package let storedDraws: [LogitGradient]
 
   package init(
@@ -27,8 +28,9 @@ package final class BatchProblem<S: EngineScalar> {
           value: Double(logits[index]))
       }
     }
+    labels = batch.labels
     output = OutputState(
-      loss: checkpoint.loss, labels: batch.labels, linearization: linearization)
+      loss: checkpoint.loss, labels: labels, linearization: linearization)
     var stored: [LogitGradient] = []
     for labels in batch.sampledLabels {
       stored.append(output.gradient(for: labels, linearization: linearization))
@@ -45,45 +47,23 @@ package final class BatchProblem<S: EngineScalar> {
     return max(memory / 4, memory / 4 * 3 - vectors)
   }
 
-  /// The two halves of an indicator, and the indicator of the unscaled direction: gamma does not
-  /// depend on the scale, but the square of a scale may leave the range of numbers.
-  package typealias Halves = (fisherQuadratic: Double, gradientDot: Double, unscaled: Indicator)
-
-  /// `d^T F d` and `d^T g` for several directions from stacked jvps (method.md 2).
-  package func quadratics(_ directions: [ScaledVector<S>]) -> [Halves] {
-    var results: [Halves] = []
-    let width = linearization.directionsPerPass
-    var first = 0
-    while first < directions.count {
-      let group = Array(directions[first..<min(first + width, directions.count)])
-      results += quadraticsOfOnePass(group)
-      first += width
+  package func norm(_ direction: DirectionForm<S>) -> Double {
+    switch direction {
+    case .explicit(let vector): norm(vector)
+    case .combination(let combination): combination.norm
     }
-    return results
   }
 
-  private func quadraticsOfOnePass(_ directions: [ScaledVector<S>]) -> [Halves] {
-    let count = directions.count
-    let sums = Vector<Double>(count: 2 * count * linearization.samples)
-    linearization.jvp(directions.map(\.vector)) { chunk, tangents in
-      for r in 0..<count {
-        let q = UnsafePointer(tangents) + r * chunk.count * linearization.logitCount
-        // Each chunk writes to the row of its first sample.
-        let row = sums.pointer + 2 * (chunk.first * count + r)
-        row[0] = output.multiply(.fisher, chunk: chunk, q)
-        row[1] = output.gradientDot(output.gradient, chunk: chunk, q)
+  /// g by one backward pass, as it is: entries below the range of S are lost.
+  package func gradient() -> Vector<S> {
+    let result = Vector<S>(count: linearization.parameterCount)
+    let ones = [Double](repeating: 1, count: linearization.samples)
+    linearization.vjp(into: [result]) { chunk, cotangents in
+      ones.withUnsafeBufferPointer {
+        output.write(output.gradient, chunk: chunk, units: $0.baseAddress!, to: cotangents)
       }
     }
-    return directions.indices.map { r in
-      var (quadratic, dot) = (0.0, 0.0)
-      for chunk in linearization.schedule.chunks {
-        quadratic += sums[2 * (chunk.first * count + r)]
-        dot += sums[2 * (chunk.first * count + r) + 1]
-      }
-      let scale = directions[r].scale
-      let indicator = Indicator(fisherQuadratic: quadratic, gradientDot: dot)
-      return (quadratic * scale * scale, dot * scale, indicator)
-    }
+    return result
   }
 
   package func norm(_ direction: ScaledVector<S>) -> Double {

@@ -2,8 +2,8 @@ import Checkpoints
 import Foundation
 import Models
 
-/// Where a model and its parameters come from: a checkpoint.bin, or a Hugging Face folder with a
-/// PEFT adapter on it. Everything is named tensors and a description; no number is read.
+/// Where a model and its parameters come from: a checkpoint.bin, a Hugging Face folder with a PEFT
+/// adapter on it, or a description with parameters made in memory. Everything is named tensors and a description; no number is read.
 package struct CheckpointSource: Sendable {
   /// As it was given.
   package let path: String
@@ -29,6 +29,7 @@ package struct CheckpointSource: Sendable {
   private enum Description: Sendable {
     case file(CheckpointFile)
     case folder(type: String, config: JSONValue, adapter: JSONValue?)
+    case model(JSONValue)
   }
 
   /// Opens what is at `path`; a folder is a Hugging Face model.
@@ -59,6 +60,24 @@ package struct CheckpointSource: Sendable {
     updates = StoredUpdate.all(in: file)
     self.bytes = bytes
     description = .file(file)
+  }
+
+  /// A model by its description alone, before any training.
+  ///
+  /// - Parameter parameters: One for each of the model's, by name.
+  init(
+    path: String, description: JSONValue, loss: String, parameters: [String: StoredTensor]
+  ) {
+    self.path = path
+    adapterPath = nil
+    (epoch, step, self.loss) = (0, 0, loss)
+    trainable = nil
+    self.parameters = parameters
+    adapterParameters = []
+    batch = [:]
+    updates = []
+    bytes = parameters.values.reduce(0) { $0 + $1.byteCount }
+    self.description = .model(description)
   }
 
   private init(folder: ModelDirectory, adapter path: String?) throws(CheckpointError) {
@@ -108,6 +127,7 @@ package struct CheckpointSource: Sendable {
   package func model(_ data: DataFile?) throws(CheckpointError) -> Model {
     switch description {
     case .file(let file): try Model(file.model, data: data)
+    case .model(let description): try Model(description, data: data)
     case .folder(let type, let config, let adapter):
       try Model(type: type, config: config, adapter: adapter, data: data)
     }
@@ -117,6 +137,7 @@ package struct CheckpointSource: Sendable {
   package func modelDescription() throws(CheckpointError) -> JSONContent {
     switch description {
     case .file(let file): return try file.model.content()
+    case .model(let description): return try description.content()
     case .folder(let type, let config, let adapter):
       var members = ["type": JSONContent.string(type), "config": try config.content()]
       if let adapter { members["adapter"] = try adapter.content() }

@@ -22,11 +22,15 @@ public final class EngineProbe {
     case jvp
     /// `J^T w` for one cotangent.
     case vjp
-    /// `F v`, as every iteration of conjugate gradients needs it.
+    /// `F v`, as every iteration of conjugate gradients needs it: on vectors of length P, or on
+    /// combinations of rows of J where the engine keeps directions so.
     case fisherVectorProduct
     /// The Gram matrix of the per-sample gradients of the true labels: the backward pass to the
     /// outputs of the layers, and the products.
     case gramMatrix
+    /// The directions that the options ask for, with all that they rest on, unscored; the forward
+    /// pass is kept. Combinations that the engine does not form are not formed here either.
+    case updates
     /// The whole batch as the options ask for it, forward pass included.
     case batch
   }
@@ -70,8 +74,8 @@ public final class EngineProbe {
   /// The count belongs to the step, not to this engine: every direction is explicit and scored by
   /// a jvp of its own. An engine that finds a short cut may spend less.
   ///
-  /// - Returns: `nil` for a batch with a reference solve, whose products are not known
-  ///   beforehand, or with methods other than sgd, ef, ief and sf.
+  /// - Returns: `nil` for directions alone, and for a batch with a reference solve, whose products
+  ///   are not known beforehand, or with methods other than sgd, ef, ief and sf.
   public func productOperations(_ step: Step) -> Double? {
     let counts = ProductCounts(program, samples: samples)
     switch step {
@@ -80,22 +84,13 @@ public final class EngineProbe {
     case .vjp: return counts.vjp
     case .fisherVectorProduct: return counts.jvp + counts.vjp
     case .gramMatrix: return counts.inputs + counts.gram(draws: 1)
+    case .updates: return nil
     case .batch:
       guard options.reference == .none else { return nil }
       return counts.batch(
         methods: options.methods, dampings: options.dampings.count,
         draws: options.monteCarloSamples ?? max(engine.storedDraws, 1))
     }
-  }
-
-  /// One product of two square matrices of the engine's precision on every thread at the same
-  /// time: the rate that the products of the steps could run at.
-  ///
-  /// - Returns: The operations it took: `2 size^3` for each thread.
-  @discardableResult
-  public func runSquareProducts(size: Int) -> Double {
-    engine.squareProducts(size: size)
-    return 2 * Double(size) * Double(size) * Double(size) * Double(options.threads)
   }
 
   /// What OpenBLAS says of its own build.
@@ -108,7 +103,6 @@ private protocol ProbeEngine {
   var samples: Int { get }
   var storedDraws: Int { get }
   func run(_ step: EngineProbe.Step) throws
-  func squareProducts(size: Int)
 }
 
 private final class TypedProbe<S: EngineScalar>: ProbeEngine {
@@ -119,24 +113,28 @@ private final class TypedProbe<S: EngineScalar>: ProbeEngine {
   private let batch: BatchReader.Batch<S>
   private let pool: WorkerPool
   private let problem: BatchProblem<S>
-  private let direction: Vector<S>
-  private let result: Vector<S>
-  private var factors: [Vector<S>] = []
+  /// Random numbers of length P, and room for a result: only for the steps that ask for them.
+  private lazy var direction = randomDirection()
+  private lazy var result = Vector<S>(count: problem.linearization.parameterCount)
+  /// The product on combinations, with the logit gradient as the first half of a pair.
+  private lazy var combinations = CombinationProduct(problem)
 
   init(_ checkpoint: LoadedCheckpoint, _ evaluation: Evaluation) throws {
     self.checkpoint = checkpoint
     options = evaluation.options
     source = try evaluation.source(checkpoint)
     pool = WorkerPool(threads: options.threads)
-    parameters = try checkpoint.parameters(S.self)
+    parameters = try checkpoint.parameters(S.self, areRead: true)
     batch = try source.reader.read(source.samples(0), S.self)
     problem = try BatchProblem(
       checkpoint, parameters: parameters, batch: batch, pool: pool, memory: options.memory)
-    let count = problem.linearization.parameterCount
-    direction = Vector(count: count)
-    result = Vector(count: count)
+  }
+
+  private func randomDirection() -> Vector<S> {
+    let direction = Vector<S>(count: problem.linearization.parameterCount)
     var random = CounterRandom(seed: options.seed, batch: 0, sample: 0, stream: .vectors)
-    for i in 0..<count { direction[i] = S(random.normal()) }
+    for i in 0..<direction.count { direction[i] = S(random.normal()) }
+    return direction
   }
 
   var samples: Int { problem.linearization.samples }
@@ -150,11 +148,13 @@ private final class TypedProbe<S: EngineScalar>: ProbeEngine {
         program: checkpoint.program, parameters: parameters, inputs: batch.inputs, pool: pool)
     case .jvp: linearization.jvp([direction]) { _, _ in }
     case .vjp: linearization.vjp(into: [result], writeGradient)
+    case .fisherVectorProduct where linearization.prefersCombinations: try combinations.run()
     case .fisherVectorProduct:
       _ = try FisherOperator(linearization, problem.output).apply(direction, into: result)
     case .gramMatrix:
       let ones = [Double](repeating: 1, count: samples)
       _ = linearization.perSampleGradients(draws: 1, scales: ones, writeGradient).gramMatrix()
+    case .updates: _ = try evaluation(problem).unscored()
     case .batch: try runBatch()
     }
   }
@@ -162,7 +162,11 @@ private final class TypedProbe<S: EngineScalar>: ProbeEngine {
   private func runBatch() throws {
     let problem = try BatchProblem(
       checkpoint, parameters: parameters, batch: batch, pool: pool, memory: options.memory)
-    let evaluation = BatchEvaluation(
+    _ = try evaluation(problem).run()
+  }
+
+  private func evaluation(_ problem: BatchProblem<S>) -> BatchEvaluation<S> {
+    BatchEvaluation(
       options: options, checkpoint: checkpoint, problem: problem, batch: 0,
       doubleProblem: { [self] in
         try BatchProblem(
@@ -170,7 +174,6 @@ private final class TypedProbe<S: EngineScalar>: ProbeEngine {
           batch: source.reader.read(source.samples(0), Double.self), pool: pool,
           memory: options.memory)
       }, updates: [:])
-    _ = try evaluation.run()
   }
 
   /// The logit gradient of every sample.
@@ -181,19 +184,24 @@ private final class TypedProbe<S: EngineScalar>: ProbeEngine {
         problem.output.gradient, chunk: chunk, units: $0.baseAddress!, to: cotangents)
     }
   }
+}
 
-  func squareProducts(size: Int) {
-    if factors.first?.count != size * size {
-      factors = (0..<3 * pool.threads).map { place in
-        let factor = Vector<S>(count: size * size)
-        for i in 0..<factor.count { factor.pointer[i] = S((i + place) % 7) - 3 }
-        return factor
-      }
-    }
-    pool.run(pool.threads) { task, _ in
-      let (a, b, c) = (factors[3 * task], factors[3 * task + 1], factors[3 * task + 2])
-      BLAS.gemm(
-        m: size, n: size, k: size, a.pointer, lda: size, b.pointer, ldb: size, c.pointer, ldc: size)
-    }
+/// One product of conjugate gradients in logit space: H, and the tangents of the new combination.
+private struct CombinationProduct<S: EngineScalar> {
+  private let fisher: LogitFisherOperator<S>
+  private let v: Vector<Double>
+  private let product: Vector<Double>
+
+  init(_ problem: BatchProblem<S>) {
+    fisher = LogitFisherOperator(problem.linearization, problem.output)
+    v = fisher.rightHandSide(unit: 1)
+    product = Vector(count: fisher.dimension)
+    // A second half of the right size will do.
+    Kernels.copy(v.pointer, v.pointer + v.count / 2, count: v.count / 2)
+  }
+
+  func run() throws {
+    _ = try fisher.apply(v, into: product)
+    try fisher.settle(product)
   }
 }

@@ -43,33 +43,37 @@ public struct Evaluation: Sendable {
     }
   }
 
-  /// Scores every batch of one checkpoint.
+  /// Scores batches of one checkpoint.
   ///
-  /// - Parameter observe: Called after each batch, in order.
+  /// - Parameters:
+  ///   - batches: Their numbers; `nil`: those that the options ask for.
+  ///   - observe: Called after each batch, in order; what it throws ends the evaluation.
   /// - Throws: `EvaluationError`; nothing is printed or written here.
   @discardableResult
   public func score(
-    checkpoint path: String, observing observe: ((BatchResult) -> Void)? = nil
+    checkpoint path: String, batches: Range<Int>? = nil,
+    observing observe: (BatchResult) throws(CheckpointError) -> Void = { _ in }
   ) throws(EvaluationError) -> [BatchResult] {
     try evaluating {
       let checkpoint = try LoadedCheckpoint(path: path, options: options)
       return switch options.precision {
-      case .float32: try score(checkpoint, Float.self, observe)
-      case .float64: try score(checkpoint, Double.self, observe)
+      case .float32: try score(checkpoint, batches, Float.self, observe)
+      case .float64: try score(checkpoint, batches, Double.self, observe)
       }
     }
   }
 
   private func score<S: EngineScalar>(
-    _ checkpoint: LoadedCheckpoint, _: S.Type, _ observe: ((BatchResult) -> Void)?
+    _ checkpoint: LoadedCheckpoint, _ batches: Range<Int>?, _: S.Type,
+    _ observe: (BatchResult) throws(CheckpointError) -> Void
   ) throws -> [BatchResult] {
     let source = try source(checkpoint)
-    let parameters = try checkpoint.parameters(S.self)
+    let parameters = try checkpoint.parameters(S.self, areRead: true)
     let (methods, updates) = try updates(checkpoint, S.self)
     var options = options
     options.methods = methods
     var results: [BatchResult] = []
-    for batch in 0..<source.count {
+    for batch in batches ?? options.firstBatch..<options.firstBatch + source.count {
       let samples = source.samples(batch)
       let problem = try BatchProblem(
         checkpoint, parameters: parameters, batch: source.reader.read(samples, S.self), pool: pool,
@@ -79,11 +83,11 @@ public struct Evaluation: Sendable {
         doubleProblem: {
           if let same = problem as? BatchProblem<Double> { return same }
           return try BatchProblem(
-            checkpoint, parameters: checkpoint.parameters(Double.self),
+            checkpoint, parameters: checkpoint.parameters(Double.self, areRead: true),
             batch: source.reader.read(samples, Double.self), pool: pool, memory: options.memory)
         }, updates: updates)
       let result = try evaluation.run()
-      observe?(result)
+      try observe(result)
       results.append(result)
     }
     return results
@@ -93,7 +97,7 @@ public struct Evaluation: Sendable {
   package func problem<S: EngineScalar>(
     _ checkpoint: LoadedCheckpoint, batch: Int, _: S.Type
   ) throws -> BatchProblem<S> {
-    try problem(checkpoint, batch: batch, parameters: checkpoint.parameters(S.self))
+    try problem(checkpoint, batch: batch, parameters: checkpoint.parameters(S.self, areRead: true))
   }
 
   /// The same at other parameters than the checkpoint's.

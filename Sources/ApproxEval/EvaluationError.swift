@@ -17,6 +17,13 @@ public enum EvaluationError: Error, Sendable {
   case noSuchParameter(pattern: String, near: [String], checkpoint: String)
   /// The patterns of the options name nothing but stored statistics.
   case nothingTrainable(patterns: [String], checkpoint: String)
+  case journal(JournalError)
+  /// A share that holds out no sample, or all.
+  case noSplit(share: Double, samples: Int, file: String)
+  /// A model that is not finite on its data before the first step of training.
+  case startOverflows(reason: String, checkpoint: String)
+  /// Training met a number that is not finite; `folder` has the checkpoints up to `lastEpoch`.
+  case diverged(step: Int, reason: String, lastEpoch: Int, folder: String)
 }
 
 extension EvaluationError: CustomStringConvertible {
@@ -31,6 +38,7 @@ extension EvaluationError: CustomStringConvertible {
         """
     case .solve(let error): return error.description
     case .linearAlgebra(let error): return error.description
+    case .journal(let error): return error.description
     case .nonFiniteLogits(let checkpoint, let sample, let value):
       return """
         the logits of sample \(sample) contain \(value)
@@ -74,6 +82,25 @@ extension EvaluationError: CustomStringConvertible {
           at \(checkpoint)
           Stored statistics of batch_norm2d are never trained; eval-cli inspect says which these are.
         """
+    case .noSplit(let share, let samples, let file):
+      return """
+        a share of \(share) of \(samples) samples leaves nothing to train on or nothing to watch
+          at \(file)
+          Give --hold-out another share, or a file as --validation.
+        """
+    case .startOverflows(let reason, let checkpoint):
+      return """
+        before the first step \(reason)
+          at \(checkpoint)
+          The network overflows on these samples: check weights and data, or use --precision float64.
+        """
+    case .diverged(let step, let reason, let lastEpoch, let folder):
+      return """
+        training diverged at step \(step): \(reason)
+          at \(folder)
+          Checkpoints up to epoch \(lastEpoch) are kept, steps.csv has the steps up to there. Try a \
+        smaller --learning-rate; for ef, ief and sf also a larger --damping or --normalize.
+        """
     case .noReferenceGradient(let checkpoint):
       return """
         the gradient of this batch is zero: no direction is distinguished
@@ -97,6 +124,8 @@ func evaluating<Result>(
     throw .solve(error)
   } catch let error as LinearAlgebraError {
     throw .linearAlgebra(error)
+  } catch let error as JournalError {
+    throw .journal(error)
   } catch {
     preconditionFailure("unforeseen error \(error)")
   }

@@ -16,7 +16,12 @@ package struct LoadedCheckpoint: Sendable {
   /// - Parameter options: Its adapter, data file and trainable patterns count here.
   /// - Throws: `CheckpointError`, or `EvaluationError` where the options do not fit the file.
   package init(path: String, options: EvaluationOptions) throws {
-    let source = try CheckpointSource(path: path, adapter: options.adapter)
+    try self.init(
+      source: CheckpointSource(path: path, adapter: options.adapter), options: options)
+  }
+
+  /// The same for what is open already.
+  init(source: CheckpointSource, options: EvaluationOptions) throws {
     if let file = options.dataFile {
       data = try DataFile.open(file)
     } else {
@@ -90,12 +95,16 @@ package struct LoadedCheckpoint: Sendable {
 
   /// The parameters in the engine's precision and order.
   ///
+  /// - Parameter areRead: Whether nobody will write to them: then trainable ones stay in the file's
+  ///   memory too.
   /// - Throws: `CheckpointError` naming the tensor and entry that is not finite.
-  package func parameters<S: EngineScalar>(_: S.Type) throws(CheckpointError) -> ParameterStore<S> {
+  package func parameters<S: EngineScalar>(
+    _: S.Type, areRead: Bool = false
+  ) throws(CheckpointError) -> ParameterStore<S> {
     var vectors: [Vector<S>] = []
     for (spec, offset) in zip(program.graph.parameters, program.offsets) {
       let tensor = try source.parameter(spec.name)
-      vectors.append(try tensor.finiteVector(of: S.self, spec, isFrozen: offset == nil))
+      vectors.append(try tensor.finiteVector(of: S.self, spec, isRead: areRead || offset == nil))
     }
     return ParameterStore(vectors)
   }
@@ -109,13 +118,13 @@ extension StoredTensor {
       at: location)
   }
 
-  /// The tensor in the engine's precision and the storage order of a parameter. Frozen ones,
-  /// which nobody writes, stay in the file's memory where they can.
+  /// The tensor in the engine's precision and the storage order of a parameter. One that nobody
+  /// writes stays in the file's memory where it can.
   func finiteVector<S: EngineScalar>(
-    of: S.Type, _ spec: ParameterSpec, isFrozen: Bool = false
+    of: S.Type, _ spec: ParameterSpec, isRead: Bool = false
   ) throws(CheckpointError) -> Vector<S> {
     let stored =
-      if isFrozen, let mapped = try inPlace(as: S.self) { mapped } else {
+      if isRead, let mapped = try inPlace(as: S.self) { mapped } else {
         try vector(of: S.self)
       }
     try requireFinite(UnsafePointer(stored.pointer), count: stored.count)

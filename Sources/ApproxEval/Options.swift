@@ -9,13 +9,31 @@ public enum Precision: String, Sendable, CaseIterable {
 }
 
 /// How the natural-gradient direction is found (method.md 4).
-public enum ReferenceKind: String, Sendable, CaseIterable {
+public enum ReferenceKind: String, Sendable, CaseIterable, Codable {
   /// Linear conjugate gradients, Algorithm 5.
   case cg
-  /// The SVD of B with `F = B^T B`, always in double; for small problems.
+  /// LSQR on B with `F = B^T B`: the same space and products, in which gamma does not cancel.
+  case lsqr
+  /// The SVD of B, always in double, for small problems; where B does not fit into the memory, as
+  /// `gram`.
   case dense
+  /// A factorisation of `B B^T`, formed without B from one backward pass with a cotangent per
+  /// class: for few classes and samples, however many parameters.
+  case gram
+  /// One of these, by predicted operations and memory; the record says which and why.
+  case auto
   /// No reference: scores relative to it stay empty.
   case none
+}
+
+/// What conjugate gradients are preconditioned with. On a singular F the limit is then another
+/// solution, of the same gamma.
+public enum PreconditionerKind: String, Sendable, CaseIterable {
+  case none
+  /// The diagonal of F, exact for few classes, from sampled labels otherwise.
+  case jacobi
+  /// The Fisher matrix of sampled labels, inverted by the Woodbury identity.
+  case sf
 }
 
 /// What `Evaluation` computes, with the defaults of the command.
@@ -33,10 +51,14 @@ public struct EvaluationOptions: Sendable {
   public var cgGap = 1e-3
   /// mu of `F + mu I` in the reference solve.
   public var cgDamping = 0.0
+  public var cgPreconditioner = PreconditionerKind.none
   /// Samples per batch; `nil`: the checkpoint's own batch as a whole, or 160 of a data file.
   public var batchSize: Int?
   /// Number of batches; `nil`: 1 of the checkpoint's own, 10 of a data file.
   public var batches: Int?
+  /// Number of the first batch. Samples and Monte-Carlo labels depend on a batch's number, so that
+  /// any batch of a longer run can be repeated alone.
+  public var firstBatch = 0
   public var seed: UInt64 = 1337
   public var precision = Precision.float32
   public var threads = ProcessInfo.processInfo.activeProcessorCount

@@ -30,7 +30,7 @@ public struct PackedCheckpoint {
     }
   }
 
-  private init(_ checkpoint: LoadedCheckpoint, _ options: EvaluationOptions) throws {
+  init(_ checkpoint: LoadedCheckpoint, _ options: EvaluationOptions) throws {
     let source = checkpoint.source
     var writer = SafetensorsWriter(metadata: try Self.metadata(checkpoint, options))
     for spec in checkpoint.program.graph.parameters {
@@ -66,8 +66,10 @@ public struct PackedCheckpoint {
 
   // MARK: - Pieces
 
-  private static func metadata(
-    _ checkpoint: LoadedCheckpoint, _ options: EvaluationOptions
+  /// - Parameter epoch, step: In place of the source's.
+  static func metadata(
+    _ checkpoint: LoadedCheckpoint, _ options: EvaluationOptions, epoch: Int? = nil,
+    step: Int? = nil
   ) throws(CheckpointError) -> [String: String] {
     let source = checkpoint.source
     var metadata = [
@@ -78,8 +80,8 @@ public struct PackedCheckpoint {
       options.trainable.isEmpty
       ? source.trainable?.map(\.pattern) ?? trainedNames(checkpoint) : options.trainable
     if let patterns { metadata["trainable"] = JSONContent.array(patterns.map { .string($0) }).text }
-    if let epoch = source.epoch { metadata["epoch"] = String(epoch) }
-    if let step = source.step { metadata["step"] = String(step) }
+    if let epoch = epoch ?? source.epoch { metadata["epoch"] = String(epoch) }
+    if let step = step ?? source.step { metadata["step"] = String(step) }
     return metadata
   }
 
@@ -103,7 +105,7 @@ public struct PackedCheckpoint {
     return sampleWithoutReplacement(count: size, from: data.count, seed: options.seed, batch: 0)
   }
 
-  private static func add(
+  static func add(
     _ reader: BatchReader, _ samples: [Int]?, to writer: inout SafetensorsWriter
   ) {
     let data = reader.data

@@ -66,7 +66,7 @@ public struct ResourceEstimate: Sendable, Equatable {
     let counts = ProductCounts(program, samples: samples)
     let direct = options.methods.filter { [.sgd, .ef, .ief, .sf].contains($0) }
     let solved = options.methods.count { $0 == .ng || $0 == .gn } * options.dampings.count
-    let solves = solved + (options.reference == .cg ? 1 : 0)
+    let solves = solved + ([.cg, .lsqr, .auto].contains(options.reference) ? 1 : 0)
     let updates =
       counts.batch(
         methods: direct, dampings: options.dampings.count,
@@ -95,34 +95,9 @@ extension Evaluation {
   /// Operations per second that the engine may be expected to reach here, from a few matrix
   /// products; takes a fraction of a second.
   public func measuredRate() -> Double {
-    switch options.precision {
-    case .float32: measuredRate(Float.self)
-    case .float64: measuredRate(Double.self)
-    }
-  }
-
-  private func measuredRate<S: EngineScalar>(_: S.Type) -> Double {
-    let n = 512
-    let pool = WorkerPool(threads: options.threads)
-    let operands = (0..<options.threads).map { _ in Vector<S>(count: 3 * n * n) }
-    func multiply(_ times: Int) {
-      pool.run(options.threads) { task, _ in
-        let a = operands[task].pointer
-        for _ in 0..<times {
-          BLAS.gemm(
-            m: n, n: n, k: n, UnsafePointer(a), lda: n, UnsafePointer(a + n * n), ldb: n,
-            a + 2 * n * n, ldc: n)
-        }
-      }
-    }
-    multiply(1)
-    let times = 8
-    let time = ContinuousClock().measure { multiply(times) }
-    let seconds =
-      Double(time.components.seconds) + Double(time.components.attoseconds) * 1e-18
-    let products = Double(2 * n * n * n * times * options.threads) / seconds
-    // Benchmarks/results: a Fisher-vector product takes 1.3 to 1.6 times as long as its matrix
-    // products alone.
-    return 0.65 * products
+    // Products in double run at half the rate. Benchmarks/results: a Fisher-vector product takes
+    // 1.3 to 1.6 times as long as its matrix products alone.
+    let share = options.precision == .float32 ? 0.65 : 0.32
+    return share * SquareProducts(size: 512, threads: options.threads).rate()
   }
 }

@@ -1,7 +1,7 @@
 import Metrics
 
 /// One method at one damping on one batch; the columns of scores.csv.
-public struct Score: Sendable, Equatable {
+public struct Score: Sendable, Equatable, Codable {
   public var method: String
   /// As given, `nil` where the method has none.
   public var damping: String?
@@ -30,10 +30,10 @@ public struct Score: Sendable, Equatable {
 }
 
 /// How the reference of a batch was reached.
-public struct ReferenceRecord: Sendable, Equatable {
+public struct ReferenceRecord: Sendable, Equatable, Codable {
   public var kind: ReferenceKind
   public var gamma: Double
-  /// `nil` for the dense solver.
+  /// `nil` for the dense solvers.
   public var iterations: Int?
   /// `|g - F x| / |g|`, recomputed from the solution.
   public var residual: Double
@@ -42,10 +42,34 @@ public struct ReferenceRecord: Sendable, Equatable {
   /// A sentence: what that means and what can be done.
   public var explanation: String
   public var isConverged: Bool
+  /// An estimate, no bound, of the least gamma that any direction has, from the steps of the solver
+  /// (`LanczosSteps`) or the residual; `nil` where there is none.
+  public var leastGammaEstimate: Double?
+  /// Why `auto` has picked this solver; `nil` where the options name it.
+  public var choice: String?
+}
+
+/// How much gamma of a reference can be above the least that any direction has, as a share of it.
+public struct ReferenceExcess: Sendable, Equatable {
+  /// By the certificate: proved, whatever the solver did. Wide where the least gamma lies above
+  /// gamma_bound, as where there are more logits than parameters.
+  public var bound: Double?
+  /// By the solver's own account (`LanczosSteps`); no bound.
+  public var estimate: Double?
+
+  init(_ record: ReferenceRecord, bound: Double) {
+    func excess(over least: Double) -> Double? {
+      let value = record.gamma / least - 1
+      // Rounding may put gamma below its bound.
+      return value.isFinite ? max(value, 0) : nil
+    }
+    self.bound = excess(over: bound)
+    estimate = record.leastGammaEstimate.flatMap { excess(over: $0) }
+  }
 }
 
 /// One iterate of the reference solve; the columns of cg.csv.
-public struct TraceRow: Sendable, Equatable {
+public struct TraceRow: Sendable, Equatable, Codable {
   public var iteration: Int
   public var relativeResidual: Double
   public var gamma: Double
@@ -53,7 +77,7 @@ public struct TraceRow: Sendable, Equatable {
 }
 
 /// One batch of one checkpoint; the columns of batches.csv, with its scores.
-public struct BatchResult: Sendable {
+public struct BatchResult: Sendable, Codable {
   public var checkpoint: String
   public var epoch: Int?
   public var step: Int?
@@ -74,6 +98,11 @@ public struct BatchResult: Sendable {
   public var trace: [TraceRow]
   public var scores: [Score]
   public var seconds: Double
+
+  /// How far the reference can be from the natural gradient.
+  public var referenceExcess: ReferenceExcess? {
+    reference.map { ReferenceExcess($0, bound: gammaBound) }
+  }
 }
 
 /// What was scored: the line above the table.

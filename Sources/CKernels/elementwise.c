@@ -21,6 +21,10 @@ void ck_axpby(ck_dtype t, double a, const void *x, double b, void *y, size_t n) 
   CK_DISPATCH(t, axpby, a, x, b, y, n);
 }
 
+void ck_add_rounded(ck_dtype t, const double *x, void *y, size_t n) {
+  CK_DISPATCH(t, add_rounded, x, y, n);
+}
+
 void ck_fill(ck_dtype t, double value, void *x, size_t n) { CK_DISPATCH(t, fill, value, x, n); }
 
 size_t ck_first_nonfinite(ck_dtype t, const void *x, size_t n) {

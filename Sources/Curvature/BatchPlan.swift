@@ -6,6 +6,8 @@ package struct BatchPlan: Sendable {
   package let gradients: GradientPlan
   package let schedule: Schedule
   package let workers: Int
+  /// Whether the batch is one chunk, whose products are shared by the threads.
+  package let sharesProducts: Bool
   /// Samples whose forward values are kept; the others are recomputed in every pass, in memory
   /// for one chunk of each worker.
   package let keptSamples: Int
@@ -19,10 +21,13 @@ package struct BatchPlan: Sendable {
     let affordable = budget / max(bytesPerSample, 1)
     // Layers factor only where the rows of all samples are at hand. Not a matter of threads.
     gradients = GradientPlan(program, factors: affordable >= samples)
+    // Chunks of so few rows would make every thread read every weight for itself.
+    let sharesProducts = gradients.isWide && samples * gradients.rowsPerSample <= 512
+    self.sharesProducts = sharesProducts
     let schedule = Schedule(
       samples: samples, rowsPerSample: gradients.rowsPerSample,
       weightCount: program.graph.parameters.reduce(0) { $0 + $1.count },
-      accumulatorCount: gradients.accumulatedCount)
+      accumulatorCount: gradients.accumulatedCount, sharesProducts: sharesProducts)
     self.schedule = schedule
     let workers = min(threads, schedule.lanes.count)
     self.workers = workers

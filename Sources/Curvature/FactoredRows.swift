@@ -60,8 +60,7 @@ extension Linearization {
     let node = program.graph.nodes[index]
     let value = node.inputs[0].index
     switch factors.rows {
-    case .saved:
-      return .dense(UnsafePointer(store.saved[index]!.pointer))
+    case .unfolded: return .dense(UnsafePointer(unfoldedRows(node: index, factors).pointer))
     case .input where value >= program.graph.inputs.count:
       return .dense(UnsafePointer(store.values[value]!.pointer))
     case .input, .oneHot:
@@ -70,5 +69,29 @@ extension Linearization {
       case .index(let indices): return .oneHot(UnsafePointer(indices.pointer))
       }
     }
+  }
+
+  /// Kept once they have been asked for: only layers that factor do.
+  private func unfoldedRows(node index: Int, _ factors: Factorization) -> Vector<S> {
+    if let rows = unfoldedRows[index] { return rows }
+    let node = program.graph.nodes[index]
+    let value = node.inputs[0].index
+    let size = program.graph.sizes[value]
+    let images: UnsafePointer<S>
+    if let kept = store.values[value] {
+      images = UnsafePointer(kept.pointer)
+    } else {
+      guard case .real(let vector) = inputs.values[value] else {
+        preconditionFailure("unfoldedRows: whole numbers have no windows")
+      }
+      images = UnsafePointer(vector.pointer)
+    }
+    let rowScalars = factors.positions * factors.inputs
+    let rows = Vector<S>(count: samples * rowScalars)
+    pool.run(samples) { n, _ in
+      node.operation.writeRows(images + n * size, samples: 1, to: rows.pointer + n * rowScalars)
+    }
+    unfoldedRows[index] = rows
+    return rows
   }
 }

@@ -17,6 +17,8 @@ package struct GradientPlan: Sendable {
   package let accumulatedCount: Int
   /// Positions per sample of the layer whose products dominate.
   package let rowsPerSample: Int
+  /// Whether nearly all work is in linear layers whose weights leave the cache.
+  let isWide: Bool
 
   /// - Parameter factors: Whether layers may factor, for which the rows of all samples must be
   ///   at hand at once.
@@ -44,6 +46,13 @@ package struct GradientPlan: Sendable {
     accumulatorOffsets = offsets
     accumulatedCount = end
     rowsPerSample = GradientPlan.rowsPerSample(graph)
+    let large = graph.nodes.reduce(0) { sum, node in
+      guard let layer = node.operation as? Linear, layer.inputs * layer.outputs >= 1 << 20 else {
+        return sum
+      }
+      return sum + layer.operationCount
+    }
+    isWide = Double(large) >= 0.95 * Double(program.operationCount)
   }
 
   private static func factoredRoute(
@@ -58,10 +67,11 @@ package struct GradientPlan: Sendable {
     let isTied = ([weight] + (bias.map { [$0] } ?? [])).contains {
       program.useCounts[$0.index] > 1
     }
-    // Rows that outweigh the weight are better multiplied where they are.
-    let isSmaller =
-      2 * factors.positions * factors.outputs <= factors.inputs * factors.outputs
-      || factors.rows == .oneHot
+    // Rows that outweigh the weight are better multiplied where they are. Unfolded ones would
+    // have to be kept as well, and explicit per-sample gradients save a product for every sum of
+    // them: these may take up to ten times the memory of the output's rows.
+    let margin = factors.rows == .unfolded ? 10 : 2
+    let isSmaller = margin * factors.positions <= factors.inputs || factors.rows == .oneHot
     guard !isTied, isSmaller || factors.positions == 1 else { return nil }
     return .factored(factors, weight: weight, bias: bias)
   }

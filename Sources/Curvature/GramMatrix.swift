@@ -14,18 +14,36 @@ package struct GramMatrix: Sendable {
   package let unit: Double
   /// `K / unit^2`, row-major, symmetric.
   package let scaled: [Double]
+  /// Rows of the first block. Beyond it is a second one, and entries between the two are not
+  /// formed where that is less than all rows.
+  package let split: Int
+  /// Per row its product with the sum of the first block's rows, over `unit^2`.
+  private let dotSums: [Double]
 
   package init(count: Int, unit: Double, scaled: [Double]) {
     precondition(scaled.count == count * count, "GramMatrix: \(scaled.count) values, \(count) rows")
+    let sums = (0..<count).map { scaled[$0 * count..<($0 + 1) * count].reduce(0, +) }
+    self.init(count: count, unit: unit, scaled: scaled, split: count, dotSums: sums)
+  }
+
+  fileprivate init(count: Int, unit: Double, scaled: [Double], split: Int, dotSums: [Double]) {
     self.count = count
     self.unit = unit
     self.scaled = scaled
+    self.split = split
+    self.dotSums = dotSums
   }
 
   /// K itself, which may underflow.
   package subscript(row: Int, column: Int) -> Double { scaled(row, column) * unit * unit }
 
-  package func scaled(_ row: Int, _ column: Int) -> Double { scaled[row * count + column] }
+  package func scaled(_ row: Int, _ column: Int) -> Double {
+    precondition((row < split) == (column < split), "GramMatrix: \(row) and \(column) do not meet")
+    return scaled[row * count + column]
+  }
+
+  /// The product of a row with the sum of the rows of the first block, over `unit^2`.
+  package func scaledDotSum(_ row: Int) -> Double { dotSums[row] }
 
   /// `|g_row|_2`
   package func norm(_ row: Int) -> Double { unit * scaled(row, row).squareRoot() }
@@ -33,15 +51,18 @@ package struct GramMatrix: Sendable {
 
 extension PerSampleGradients {
   /// The Gram matrix of all rows over all trainable parameters.
-  package func gramMatrix() -> GramMatrix {
-    var total = [Double](repeating: 0, count: count * count)
+  ///
+  /// - Parameter isSplit: Whether the first draw and the others are blocks of their own: the
+  ///   products between them are only needed summed over the first draw, which costs next to nothing.
+  package func gramMatrix(isSplit: Bool = false) -> GramMatrix {
+    let split = isSplit ? samples : count
+    // One more row: products with the sum of the first rows.
+    var total = [Double](repeating: 0, count: (count + 1) * count)
     for entry in entries {
-      let part = gram(entry)
+      let part = gram(entry, split: split)
       total.withUnsafeMutableBufferPointer { total in
-        part.withUnsafeBufferPointer { part in
-          Kernels.add(
-            part.baseAddress!, total.baseAddress!, total.baseAddress!, count: count * count)
-        }
+        Kernels.add(
+          part.pointer, total.baseAddress!, total.baseAddress!, count: (count + 1) * count)
       }
     }
     let norms = (0..<count).map { total[$0 * count + $0].squareRoot() * scales[$0] }
@@ -53,30 +74,34 @@ extension PerSampleGradients {
         total[j * count + i] = value
       }
     }
-    return GramMatrix(count: count, unit: unit, scaled: total)
+    return GramMatrix(
+      count: count, unit: unit, scaled: Array(total[..<(count * count)]), split: split,
+      dotSums: (0..<count).map { total[count * count + $0] * (scales[$0] / unit) / unit })
   }
 
-  /// Lower triangle of one entry's contribution, before scales.
-  private func gram(_ entry: Entry) -> [Double] {
+  /// Lower triangle of one entry's contribution, before scales, and a row of products with the sum
+  /// of the first rows times their scales.
+  private func gram(_ entry: Entry, split: Int) -> Vector<Double> {
+    let blocks = Linearization<S>.GramBlocks(
+      rows: count, split: split, sumWeights: Array(scales[..<split]))
     switch entry {
     case .explicit(let parameter, let rows):
       let columns = linearization.program.graph.parameters[parameter.index].count
-      return gramOfRows(UnsafePointer(rows.pointer), rows: count, columns: columns)
+      return linearization.gramOfRows(UnsafePointer(rows.pointer), columns: columns, blocks)
     case .factored(let node, let factors, _, let bias, let rows):
-      let inputs = linearization.inputRows(node: node, factors)
       if prefersPairs(factors) {
-        return gramOfPairs(factors, inputs: inputs, hasBias: bias != nil, rows: rows)
+        return gramOfPairs(node: node, factors, hasBias: bias != nil, rows: rows, blocks)
       }
-      var total: [Double]
-      switch inputs {
-      case .dense(let a): total = gramOfOuterProducts(factors, inputs: a, rows: rows)
-      case .oneHot(let indices): total = gramOfTables(factors, indices: indices, rows: rows)
+      let total: Vector<Double>
+      switch linearization.inputRows(node: node, factors) {
+      case .dense(let a): total = gramOfOuterProducts(factors, inputs: a, rows: rows, blocks)
+      case .oneHot(let indices): total = gramOfTables(factors, indices: indices, rows: rows, blocks)
       }
       if bias != nil {
         let sums = positionSums(factors, rows: rows)
-        let part = gramOfRows(
-          UnsafePointer(sums.pointer), rows: count, columns: factors.outputs)
-        for i in total.indices { total[i] += part[i] }
+        let part = linearization.gramOfRows(
+          UnsafePointer(sums.pointer), columns: factors.outputs, blocks)
+        Kernels.add(part.pointer, total.pointer, total.pointer, count: total.count)
       }
       return total
     }
@@ -100,49 +125,38 @@ extension PerSampleGradients {
 
   /// `K_(dn)(em) = sum_ts (a_nt . a_ms + [bias]) (b_dnt . b_ems)`
   private func gramOfPairs(
-    _ factors: Factorization, inputs: InputRows<S>, hasBias: Bool, rows: Vector<S>
-  ) -> [Double] {
+    node: Int, _ factors: Factorization, hasBias: Bool, rows: Vector<S>,
+    _ blocks: Linearization<S>.GramBlocks
+  ) -> Vector<Double> {
     let positions = factors.positions
     let inputRows = samples * positions
-    var a: [Double]
-    switch inputs {
-    case .dense(let pointer):
-      a = gramOfRows(pointer, rows: inputRows, columns: factors.inputs)
-    case .oneHot(let indices):
-      a = [Double](repeating: 0, count: inputRows * inputRows)
-      for t in 0..<inputRows {
-        for s in 0...t where indices[t] == indices[s] { a[t * inputRows + s] = 1 }
-      }
-    }
-    if hasBias { for i in a.indices { a[i] += 1 } }
+    let kernel = linearization.rowKernel(node: node, factors, hasBias: hasBias)
     let drawnRows = draws * inputRows
-    let b = gramOfRows(
-      UnsafePointer(rows.pointer), rows: drawnRows, columns: factors.outputs)
-    var result = [Double](repeating: 0, count: count * count)
+    let products = linearization.gramOfRows(
+      UnsafePointer(rows.pointer), columns: factors.outputs,
+      .init(rows: drawnRows, split: drawnRows))
+    let result = Vector<Double>(count: (count + 1) * count)
     let (count, samples) = (count, samples)
-    result.withUnsafeMutableBufferPointer { result in
-      a.withUnsafeBufferPointer { a in
-        b.withUnsafeBufferPointer { b in
-          // Rows of the result are independent.
-          linearization.pool.run(count) { i, _ in
-            for j in 0...i {
-              var sum = 0.0
-              for t in 0..<positions {
-                let at = (i % samples) * positions + t
-                let bt = i * positions + t
-                for s in 0..<positions {
-                  let asIndex = (j % samples) * positions + s
-                  let bs = j * positions + s
-                  // Only lower triangles are filled.
-                  let (hiA, loA) = (max(at, asIndex), min(at, asIndex))
-                  let (hiB, loB) = (max(bt, bs), min(bt, bs))
-                  sum += a[hiA * inputRows + loA] * b[hiB * drawnRows + loB]
-                }
-              }
-              result[i * count + j] = sum
-            }
+    let (a, b, out) = (kernel.pointer, products.pointer, result.pointer)
+    // Rows of the result are independent.
+    linearization.pool.run(count) { i, _ in
+      for j in 0...i {
+        var sum = 0.0
+        for t in 0..<positions {
+          let at = a + ((i % samples) * positions + t) * inputRows + (j % samples) * positions
+          let bt = i * positions + t
+          for s in 0..<positions {
+            let bs = j * positions + s
+            // Of these products only the lower triangle is filled.
+            sum += at[s] * b[max(bt, bs) * drawnRows + min(bt, bs)]
           }
         }
+        out[i * count + j] = sum
+      }
+    }
+    for i in 0..<count {
+      for (j, weight) in blocks.sumWeights.enumerated() {
+        out[count * count + i] += weight * out[max(i, j) * count + min(i, j)]
       }
     }
     return result
@@ -152,13 +166,16 @@ extension PerSampleGradients {
 
   /// Tiles of `b_n^T a_n`: some rows of the weight for all samples at once.
   private func gramOfOuterProducts(
-    _ factors: Factorization, inputs: UnsafePointer<S>, rows: Vector<S>
-  ) -> [Double] {
+    _ factors: Factorization, inputs: UnsafePointer<S>, rows: Vector<S>,
+    _ blocks: Linearization<S>.GramBlocks
+  ) -> Vector<Double> {
     let (inCount, outCount, positions) = (factors.inputs, factors.outputs, factors.positions)
     // Products with fewer than 16 rows run far below the rate of larger ones.
-    let block = min(outCount, max(16, tileScalars / max(count * inCount, 1)))
+    let block = min(outCount, max(16, linearization.tileScalars / max(count * inCount, 1)))
     let tiles = (outCount + block - 1) / block
-    return symmetricSum(tiles: tiles, width: block * inCount) { tile, width, target, scratch in
+    return linearization.symmetricSum(
+      blocks, tiles: tiles, width: block * inCount
+    ) { tile, width, target, scratch in
       let begin = tile * block
       let length = min(block, outCount - begin)
       width = length * inCount
@@ -175,15 +192,18 @@ extension PerSampleGradients {
 
   /// Tiles of an embedding's per-sample gradients, over the rows of the table that occur.
   private func gramOfTables(
-    _ factors: Factorization, indices: UnsafePointer<Int32>, rows: Vector<S>
-  ) -> [Double] {
+    _ factors: Factorization, indices: UnsafePointer<Int32>, rows: Vector<S>,
+    _ blocks: Linearization<S>.GramBlocks
+  ) -> Vector<Double> {
     let (columns, positions) = (factors.outputs, factors.positions)
     var used: [Int32: [Int]] = [:]
     for t in 0..<samples * positions { used[indices[t], default: []].append(t) }
     let lists = used.sorted { $0.key < $1.key }.map(\.value)
-    let block = max(1, min(lists.count, tileScalars / max(count * columns, 1)))
+    let block = max(1, min(lists.count, linearization.tileScalars / max(count * columns, 1)))
     let tiles = (lists.count + block - 1) / block
-    return symmetricSum(tiles: tiles, width: block * columns) { tile, width, target, scratch in
+    return linearization.symmetricSum(
+      blocks, tiles: tiles, width: block * columns
+    ) { tile, width, target, scratch in
       let first = tile * block
       let length = min(block, lists.count - first)
       width = length * columns
@@ -203,7 +223,7 @@ extension PerSampleGradients {
   }
 
   /// `[R N, out]`: cotangents summed over positions, the gradients of a bias.
-  private func positionSums(_ factors: Factorization, rows: Vector<S>) -> Vector<S> {
+  func positionSums(_ factors: Factorization, rows: Vector<S>) -> Vector<S> {
     let sums = Vector<S>(count: count * factors.outputs)
     for i in 0..<count {
       Kernels.sumRows(
@@ -211,50 +231,5 @@ extension PerSampleGradients {
         columns: factors.outputs, sums.pointer + i * factors.outputs, accumulate: false)
     }
     return sums
-  }
-
-  /// Lower triangle of `X X^T`, X `[rows, columns]`.
-  private func gramOfRows(_ x: UnsafePointer<S>, rows: Int, columns: Int) -> [Double] {
-    let block = max(1, min(columns, tileScalars / max(rows, 1)))
-    let tiles = (columns + block - 1) / block
-    return symmetricSum(rows: rows, tiles: tiles, width: block) { tile, width, target, _ in
-      let begin = tile * block
-      width = min(block, columns - begin)
-      for i in 0..<rows {
-        Kernels.toDouble(x + i * columns + begin, target + i * width, count: width)
-      }
-    }
-  }
-
-  /// Scalars of one tile: half a megabyte of doubles, so that it stays in the second-level cache.
-  private var tileScalars: Int { 1 << 16 }
-
-  /// `sum_tiles T T^T` where `fill` writes tile T as `[rows, width]`, `width` at most the given.
-  private func symmetricSum(
-    rows: Int? = nil, tiles: Int, width: Int,
-    fill: (
-      _ tile: Int, _ width: inout Int, _ target: UnsafeMutablePointer<Double>,
-      _ scratch: UnsafeMutablePointer<S>
-    ) -> Void
-  ) -> [Double] {
-    let rows = rows ?? count
-    // Fixed lanes, added in order: the same bits for every number of threads.
-    let affordable = max(1, (1 << 24) / max(rows * rows, 1))
-    let lanes = Schedule.split(tiles, into: max(1, min(tiles, 16, affordable)))
-    let partials = lanes.map { _ in Vector<Double>(count: rows * rows) }
-    linearization.pool.run(lanes.count) { lane, _ in
-      let target = Vector<Double>(count: rows * width)
-      let scratch = Vector<S>(count: rows * width)
-      for tile in lanes[lane] {
-        var actual = width
-        fill(tile, &actual, target.pointer, scratch.pointer)
-        BLAS.symmetricRankUpdate(
-          n: rows, k: actual, target.pointer, lda: actual, partials[lane].pointer, ldc: rows)
-      }
-    }
-    for partial in partials.dropFirst() {
-      Kernels.add(partial.pointer, partials[0].pointer, partials[0].pointer, count: rows * rows)
-    }
-    return partials[0].array
   }
 }

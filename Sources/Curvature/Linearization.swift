@@ -16,6 +16,8 @@ package final class Linearization<S: EngineScalar> {
   let store: ForwardStore<S>
   let inputs: BatchInputs<S>
   let plan: GradientPlan
+  /// Whether the batch is one chunk whose operations use all threads.
+  let sharesProducts: Bool
   /// Samples whose forward values are kept; the others are recomputed in every pass.
   package let keptSamples: Int
   /// `[N, O C]`
@@ -24,6 +26,10 @@ package final class Linearization<S: EngineScalar> {
   /// Per executor, for chunks that are not kept.
   private let spareStores: [ForwardStore<S>]
   private var accumulators: GradientAccumulators<S>?
+  /// Per node, formed when first asked for (`rowKernel`).
+  var rowKernels: [Int: Vector<Double>] = [:]
+  /// Likewise, of convolutions that factor (`inputRows`).
+  var unfoldedRows: [Int: Vector<S>] = [:]
 
   package typealias Chunk = Schedule.Chunk
   package typealias Scalars = UnsafeMutablePointer<S>
@@ -44,13 +50,16 @@ package final class Linearization<S: EngineScalar> {
       program, samples: samples, threads: pool.threads, budget: budget,
       bytesPerSample: ForwardStore<S>.bytesPerSample(program))
     plan = batch.gradients
+    sharesProducts = batch.sharesProducts
     schedule = batch.schedule
     keptSamples = batch.keptSamples
     store = ForwardStore(program: program, samples: keptSamples)
     logitValues = Vector(count: samples * program.graph.outputShape.reduce(1, *))
     let largest = schedule.largestChunk
     executors = (0..<batch.workers).map { _ in
-      Executor(program: program, parameters: parameters, maximumSamples: largest)
+      Executor(
+        program: program, parameters: parameters, maximumSamples: largest,
+        pool: batch.sharesProducts ? pool : nil)
     }
     spareStores = (0..<(keptSamples == samples ? 0 : batch.workers)).map { _ in
       ForwardStore(program: program, samples: largest)
@@ -119,12 +128,22 @@ package final class Linearization<S: EngineScalar> {
     _ cotangents: (_ chunk: Chunk, _ cotangents: Scalars) -> Void
   ) -> PerSampleGradients<S> {
     let gradients = PerSampleGradients(linearization: self, draws: draws, scales: scales)
+    collect(into: gradients, cotangents)
+    return gradients
+  }
+
+  /// The same for a collection that holds zeros (`PerSampleGradients.clear`).
+  func collect(
+    into gradients: PerSampleGradients<S>,
+    _ cotangents: (_ chunk: Chunk, _ cotangents: Scalars) -> Void
+  ) {
+    let draws = gradients.draws
+    let collector = gradients.collector
     reserve(directions: draws, tangents: false, cotangents: true)
     forEachChunk { chunk, _, executor in
       cotangents(chunk, executor.logitCotangents(directions: draws))
-      executor.vjp(gradients.collector)
+      executor.vjp(collector)
     }
-    return gradients
   }
 
   /// How many directions fit into one pass without the tangents of a chunk growing beyond 64 MiB
@@ -138,7 +157,7 @@ package final class Linearization<S: EngineScalar> {
   // MARK: - Pieces
 
   /// Binds an executor to each chunk, with its forward values in place.
-  private func forEachChunk(
+  func forEachChunk(
     runsForward: Bool = false,
     _ body: (_ chunk: Chunk, _ lane: Int, _ executor: Executor<S>) -> Void
   ) {
@@ -155,7 +174,7 @@ package final class Linearization<S: EngineScalar> {
     }
   }
 
-  private func reserve(directions: Int, tangents: Bool, cotangents: Bool) {
+  func reserve(directions: Int, tangents: Bool, cotangents: Bool) {
     for executor in executors {
       executor.reserve(directions: directions, tangents: tangents, cotangents: cotangents)
     }

@@ -5,9 +5,9 @@ import TensorModule
 // (method: B = A^T J, so that `F = B^T B`).
 extension OutputState {
   /// `q^T H q` of a chunk and, if asked for, `scale H q` (may overwrite q); q `[n, O C]`.
-  package func multiply(
-    _ metric: OutputMetric, chunk: Chunk, _ q: UnsafePointer<S>,
-    into product: UnsafeMutablePointer<S>? = nil, scale: Double = 1
+  package func multiply<T: EngineScalar>(
+    _ metric: OutputMetric, chunk: Chunk, _ q: UnsafePointer<T>,
+    into product: UnsafeMutablePointer<T>? = nil, scale: Double = 1
   ) -> Double {
     let rows = chunk.count * positions
     let first = chunk.first * positions
@@ -16,14 +16,14 @@ extension OutputState {
       switch (loss, metric) {
       case (.crossEntropy, .fisher):
         ck_cross_entropy_hessian(
-          S.kernelType, probabilities.pointer + first * classes, q, rows, classes, scale, out,
+          T.kernelType, probabilities.pointer + first * classes, q, rows, classes, scale, out,
           product)
       case (.binaryCrossEntropy, .fisher):
         ck_diagonal_hessian(
-          S.kernelType, hessianDiagonal.pointer + first * classes, q, rows, classes, scale, out,
+          T.kernelType, hessianDiagonal.pointer + first * classes, q, rows, classes, scale, out,
           product)
       case (.squaredError, _), (_, .identity):
-        ck_diagonal_hessian(S.kernelType, nil, q, rows, classes, scale, out, product)
+        ck_diagonal_hessian(T.kernelType, nil, q, rows, classes, scale, out, product)
         for row in 0..<rows where !labels.isEmpty && labels[first + row] < 0 {
           out[row] = 0
           if let product { Kernels.zero(product + row * classes, count: classes) }

@@ -224,9 +224,9 @@ package final class OutputState<S: EngineScalar>: Sendable {
   }
 
   /// Writes `u` of one chunk, `[n, O C]`, sample n divided by `units[n]` in double.
-  package func write(
+  package func write<T: EngineScalar>(
     _ gradient: LogitGradient, chunk: Chunk, units: UnsafePointer<Double>,
-    to out: UnsafeMutablePointer<S>
+    to out: UnsafeMutablePointer<T>
   ) {
     for i in 0..<chunk.count {
       let row = (chunk.first + i) * positions
@@ -237,12 +237,12 @@ package final class OutputState<S: EngineScalar>: Sendable {
         labels.withUnsafeBufferPointer { labels in
           rest.withUnsafeBufferPointer { rest in
             ck_cross_entropy_gradient(
-              S.kernelType, probabilities.pointer + row * classes, rest.baseAddress! + row,
+              T.kernelType, probabilities.pointer + row * classes, rest.baseAddress! + row,
               labels.baseAddress! + row, positions, classes, scale, target, nil)
           }
         }
       case .elementwise(let u):
-        for j in 0..<positions * classes { target[j] = S(u[row * classes + j] * scale) }
+        for j in 0..<positions * classes { target[j] = T(u[row * classes + j] * scale) }
       }
     }
   }

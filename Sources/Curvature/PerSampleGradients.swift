@@ -9,9 +9,9 @@ import TensorModule
 /// Row `d N + n` belongs to draw d and sample n. Gradients are `scales[row]` times what is
 /// stored: a sample that is fitted to 1e-30 keeps its digits in single precision.
 package final class PerSampleGradients<S: EngineScalar> {
-  let linearization: Linearization<S>
+  package let linearization: Linearization<S>
   package let draws: Int
-  package let scales: [Double]
+  package internal(set) var scales: [Double]
   let entries: [Entry]
 
   enum Entry {
@@ -45,6 +45,11 @@ package final class PerSampleGradients<S: EngineScalar> {
         .explicit(parameter: parameter, rows: Vector(count: draws * samples * count)))
     }
     self.entries = entries
+  }
+
+  /// Makes room for other gradients: the rows of explicit ones are added to.
+  func clear() {
+    for case .explicit(_, let rows) in entries { Kernels.zero(rows.pointer, count: rows.count) }
   }
 
   /// R N
@@ -102,30 +107,35 @@ package final class PerSampleGradients<S: EngineScalar> {
   package func weightedSums(
     _ coefficients: [[Double]], inDouble: Bool = false
   ) -> [ScaledVector<S>] {
-    coefficients.map { set in
+    let offsets = linearization.program.offsets
+    return coefficients.map { set in
       precondition(set.count == count, "weightedSums: \(set.count) coefficients, \(count) rows")
       let scaled = zip(set, scales).map(*)
       let unit = powerOfTwo(near: scaled.reduce(0) { max($0, abs($1)) })
       let weights = scaled.map { $0 / unit }
       if inDouble && S.self != Double.self {
         let exact = Vector<Double>(count: linearization.parameterCount)
-        accumulate(weights, into: exact)
+        accumulate(weights, into: exact, offsets: offsets)
         let rounded = ScaledVector<S>(rounding: exact)
         return ScaledVector(vector: rounded.vector, scale: rounded.scale * unit)
       }
       let vector = Vector<S>(count: linearization.parameterCount)
-      accumulate(weights, into: vector)
+      accumulate(weights, into: vector, offsets: offsets)
       return ScaledVector(vector: vector, scale: unit)
     }
   }
 
-  /// The weighted sum in precision T, whatever precision the rows have.
-  private func accumulate<T: EngineScalar>(_ weights: [Double], into result: Vector<T>) {
-    let offsets = linearization.program.offsets
+  /// The weighted sum of the stored rows in precision T, whatever precision they have.
+  ///
+  /// - Parameter offsets: Where each parameter goes; those that are to be left out have none.
+  func accumulate<T: EngineScalar>(
+    _ weights: [Double], into result: Vector<T>, offsets: [Int?]
+  ) {
     var tasks: [() -> Void] = []
     for entry in entries {
       switch entry {
       case .factored(let node, let factors, let weight, let bias, let rows):
+        guard let start = offsets[weight.index] else { continue }
         // The draws share their inputs: weigh and add their cotangents first.
         let combined: Vector<T> = combine(
           rows, weights: weights, size: factors.positions * factors.outputs)
@@ -136,14 +146,14 @@ package final class PerSampleGradients<S: EngineScalar> {
           factors: factors, count: rowCount, inputs: inputs.rows,
           cotangents: UnsafePointer(combined.pointer))
         let gradient = factored.gradientTasks(
-          weight: result.pointer + offsets[weight.index]!,
-          bias: bias.map { result.pointer + offsets[$0.index]! })
+          weight: result.pointer + start, bias: bias.map { result.pointer + offsets[$0.index]! })
         tasks += gradient.map { task in
           { withExtendedLifetime((combined, inputs.owner)) { task() } }
         }
       case .explicit(let parameter, let rows):
+        guard let start = offsets[parameter.index] else { continue }
         let columns = linearization.program.graph.parameters[parameter.index].count
-        let target = result.pointer + offsets[parameter.index]!
+        let target = result.pointer + start
         let narrow = Vector<T>(weights.map { T($0) })
         let block = 4096
         for begin in stride(from: 0, to: columns, by: block) {

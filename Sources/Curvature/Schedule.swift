@@ -19,8 +19,17 @@ package struct Schedule: Sendable {
   ///   - rowsPerSample: Rows that one sample brings to the products that dominate.
   ///   - weightCount: Scalars of all parameters, which every chunk reads.
   ///   - accumulatorCount: Scalars that each lane accumulates for itself.
-  init(samples: Int, rowsPerSample: Int, weightCount: Int, accumulatorCount: Int) {
+  ///   - sharesProducts: Whether all threads can work on one chunk's products.
+  init(
+    samples: Int, rowsPerSample: Int, weightCount: Int, accumulatorCount: Int,
+    sharesProducts: Bool = false
+  ) {
     self.samples = samples
+    if sharesProducts {
+      chunks = [Chunk(first: 0, count: samples)]
+      lanes = [0..<1]
+      return
+    }
     // Below about 64 rows OpenBLAS spends its time on packing the weights; above a few hundred
     // nothing is gained and the chunk leaves the cache. Weights that do not fit into a cache
     // either have to come from memory for every chunk, and are worth more rows. At least two

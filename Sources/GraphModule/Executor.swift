@@ -68,6 +68,15 @@ package protocol GradientCollector<S> {
   func collect(_ pass: CotangentPass<S>, first: Int)
 }
 
+/// What directions that are not given as numbers bring to the tangent of a node's output.
+package protocol TangentSource<S> {
+  associatedtype S: EngineScalar
+  /// Adds it to the output, which holds what the inputs and the other parameters bring.
+  ///
+  /// - Parameter first: The first sample of the chunk, counted in the batch.
+  func addTangents(_ pass: TangentPass<S>, first: Int)
+}
+
 /// Runs the program's passes over one chunk of samples at a time, in memory of its own: one
 /// executor per worker thread.
 package final class Executor<S: EngineScalar> {
@@ -77,6 +86,7 @@ package final class Executor<S: EngineScalar> {
   private let tangentPlan: BufferPlan
   private let cotangentPlan: BufferPlan
   private let parameters: ParameterStore<S>
+  private let pool: WorkerPool?
   private var maximumDirections = 0
   private var frame: Frame<S>!
   private var forwardArena = Vector<S>(count: 0)
@@ -85,8 +95,12 @@ package final class Executor<S: EngineScalar> {
   private var scratch = Vector<S>(count: 0)
   private var first = 0
 
-  package init(program: Program, parameters: ParameterStore<S>, maximumSamples: Int) {
+  /// - Parameter pool: Shares the work inside of operations, where this is the only executor.
+  package init(
+    program: Program, parameters: ParameterStore<S>, maximumSamples: Int, pool: WorkerPool? = nil
+  ) {
     self.program = program
+    self.pool = pool
     self.parameters = parameters
     self.maximumSamples = maximumSamples
     forwardPlan = .forward(program)
@@ -101,13 +115,13 @@ package final class Executor<S: EngineScalar> {
       let graph = program.graph
       frame = Frame(
         valueCount: graph.sizes.count, nodeCount: graph.nodes.count,
-        parameterValues: parameters.vectors.map(\.pointer), parameterOffsets: program.offsets,
-        maximumDirections: directions)
+        parameterValues: parameters.vectors.map(\.pointer), maximumDirections: directions)
       let scratchCount = graph.nodes.reduce(0) {
         max($0, $1.operation.scratch(samples: maximumSamples, directions: directions))
       }
       grow(&scratch, to: scratchCount)
       frame.scratch = scratch.pointer
+      frame.pool = pool
     }
     let rows = maximumSamples * directions
     if tangents { grow(&tangentArena, to: tangentPlan.total * rows) }
@@ -164,9 +178,16 @@ package final class Executor<S: EngineScalar> {
 
   /// J v for R directions, each a pointer to P scalars.
   ///
+  /// - Parameters:
+  ///   - offsets: Where parameters lie in the directions, if not where the program has them.
+  ///   - source: What answers for the parameters that `offsets` leaves out.
   /// - Returns: Tangents of the logits, `[R, n, O C]`, valid until the next `jvp`.
-  package func jvp(_ directions: [UnsafePointer<S>]) -> UnsafeMutablePointer<S> {
+  package func jvp(
+    _ directions: [UnsafePointer<S>], offsets: [Int?]? = nil,
+    adding source: (any TangentSource<S>)? = nil
+  ) -> UnsafeMutablePointer<S> {
     let rows = frame.samples * directions.count
+    frame.tangentOffsets = offsets ?? program.offsets
     frame.directions = directions.count
     for (r, pointer) in directions.enumerated() { frame.parameterTangents[r] = pointer }
     for value in program.graph.sizes.indices {
@@ -174,7 +195,9 @@ package final class Executor<S: EngineScalar> {
     }
     for (index, node) in program.graph.nodes.enumerated()
     where program.isActive[node.output.index] {
-      node.operation.jvp(TangentPass(frame: frame, node: node, nodeIndex: index))
+      let pass = TangentPass(frame: frame, node: node, nodeIndex: index)
+      node.operation.jvp(pass)
+      source?.addTangents(pass, first: first)
     }
     return frame.tangents[program.graph.output.index]!
   }

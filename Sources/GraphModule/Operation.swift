@@ -36,11 +36,20 @@ package protocol Operation: Sendable {
     stride: Int)
   /// How the gradients w.r.t. the parameters factor, if they do.
   var factorization: Factorization? { get }
+  /// The rows `a` of a factorization by unfolding, `[n T, in]`, from the value of input 0.
+  func writeRows<S: EngineScalar>(
+    _ value: UnsafePointer<S>, samples: Int, to rows: UnsafeMutablePointer<S>)
 }
 
 extension Operation {
   package func scratch(samples: Int, directions: Int) -> Int { 0 }
   package var factorization: Factorization? { nil }
+
+  package func writeRows<S: EngineScalar>(
+    _ value: UnsafePointer<S>, samples: Int, to rows: UnsafeMutablePointer<S>
+  ) {
+    preconditionFailure("an operation whose rows are not unfolded has none to write")
+  }
 
   package func addGradient<S: EngineScalar>(
     _ pass: CotangentPass<S>, slot: Int, direction: Int, to out: UnsafeMutablePointer<S>
@@ -95,8 +104,8 @@ package struct Factorization: Sendable {
   package enum Rows: Sendable, Equatable {
     /// `a` is the value of input 0: `[T, in]`.
     case input
-    /// `a` is the saved memory: `[T, in]`.
-    case saved
+    /// `a` is what the operation makes of the value of input 0 (`writeRows`): `[T, in]`.
+    case unfolded
     /// `a` is a one-hot row: input 0 holds the index, `[T]`.
     case oneHot
   }
@@ -128,12 +137,14 @@ package final class Frame<S: EngineScalar> {
   let cotangentWritten: UnsafeMutablePointer<Bool>
   let parameterTangents: UnsafeMutablePointer<UnsafePointer<S>?>
   var scratch: Pointer?
+  /// Where each parameter lies in the directions, `nil` where they have no numbers for it.
+  var tangentOffsets: [Int?] = []
+  /// For operations to share their work, where no other executor runs.
+  var pool: WorkerPool?
   private let parameterValues: [Pointer]
-  private let parameterOffsets: [Int?]
 
   init(
-    valueCount: Int, nodeCount: Int, parameterValues: [Pointer], parameterOffsets: [Int?],
-    maximumDirections: Int
+    valueCount: Int, nodeCount: Int, parameterValues: [Pointer], maximumDirections: Int
   ) {
     func table<T>(_ count: Int, _ value: T) -> UnsafeMutablePointer<T> {
       let table = UnsafeMutablePointer<T>.allocate(capacity: max(count, 1))
@@ -148,7 +159,6 @@ package final class Frame<S: EngineScalar> {
     cotangentWritten = table(valueCount, false)
     parameterTangents = table(maximumDirections, nil)
     self.parameterValues = parameterValues
-    self.parameterOffsets = parameterOffsets
   }
 
   deinit {
@@ -166,7 +176,7 @@ package final class Frame<S: EngineScalar> {
   }
 
   func parameterTangent(_ id: ParameterID, direction: Int) -> UnsafePointer<S>? {
-    guard let offset = parameterOffsets[id.index] else { return nil }
+    guard let offset = tangentOffsets[id.index] else { return nil }
     return parameterTangents[direction].map { $0 + offset }
   }
 }
@@ -204,6 +214,28 @@ extension Pass {
   }
 }
 
+extension Pass {
+  /// `C = A op(B) + beta C` (see `BLAS.gemm`), in blocks of columns on all threads where the
+  /// whole batch is one chunk.
+  func multiply(
+    transposeB: Bool = false, m: Int, n: Int, k: Int, _ a: UnsafePointer<S>, lda: Int,
+    _ b: UnsafePointer<S>, ldb: Int, beta: S = 0, _ c: UnsafeMutablePointer<S>, ldc: Int
+  ) {
+    guard let pool = frame.pool else {
+      return BLAS.gemm(
+        transposeB: transposeB, m: m, n: n, k: k, a, lda: lda, b, ldb: ldb, beta: beta, c, ldc: ldc)
+    }
+    // Enough columns for OpenBLAS to be near its best rate.
+    let block = 512
+    pool.run((n + block - 1) / block) { task, _ in
+      let first = task * block
+      BLAS.gemm(
+        transposeB: transposeB, m: m, n: min(block, n - first), k: k, a, lda: lda,
+        b + (transposeB ? first * ldb : first), ldb: ldb, beta: beta, c + first, ldc: ldc)
+    }
+  }
+}
+
 package struct ForwardPass<S: EngineScalar>: Pass {
   package let frame: Frame<S>
   package let node: Node
@@ -225,7 +257,7 @@ package struct TangentPass<S: EngineScalar>: Pass {
     frame.tangents[node.inputs[input].index].map { UnsafePointer($0) }
   }
   package var output: UnsafeMutablePointer<S> { frame.tangents[node.output.index]! }
-  /// `nil` for frozen parameters.
+  /// `nil` for frozen parameters and those that a `TangentSource` answers for.
   package func parameterTangent(_ slot: Int, direction: Int) -> UnsafePointer<S>? {
     frame.parameterTangent(node.parameters[slot], direction: direction)
   }

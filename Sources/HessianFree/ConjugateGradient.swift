@@ -57,8 +57,12 @@ public struct ConjugateGradient: Equatable, Sendable {
     fileprivate let history: ResidualHistory<Scalar>
     fileprivate private(set) lazy var z = Vector<Scalar>(count: operations.count)
 
-    public init(dimension: Int, pool: WorkerPool) {
-      operations = VectorOperations(pool: pool, count: dimension)
+    /// - Parameter innerProduct: That in which the operator is symmetric.
+    public init(
+      dimension: Int, pool: WorkerPool,
+      innerProduct: VectorOperations<Scalar>.InnerProduct = .euclidean
+    ) {
+      operations = VectorOperations(pool: pool, count: dimension, innerProduct: innerProduct)
       r = Vector(count: dimension)
       v = Vector(count: dimension)
       w = Vector(count: dimension)
@@ -112,10 +116,12 @@ extension ConjugateGradient {
     let vectors = workspace.operations
     let (r, v, w) = (workspace.r, workspace.v, workspace.w)
     let x = Vector<A.Scalar>(count: a.dimension)
-    let rounding = Rounding(A.Scalar.self)
+    let rounding = Rounding(a.rounding)
+    let settles = vectors.innerProduct != .euclidean
     var result = SolveResult(zero: x)
 
-    var rr = vectors.dot(b, b)  // r^T r
+    try a.settle(b)
+    var rr = vectors.square(b)  // r^T r
     guard rr.isFinite else {
       throw .nonFinite(.rightHandSide, iteration: 0, index: vectors.firstNonFinite(b))
     }
@@ -129,14 +135,17 @@ extension ConjugateGradient {
     var k = 0  // steps in x
     var best = Confirmed()  // the iterate in workspace.kept
     var progress = ProgressMeter(rounding: rounding)
+    var steps = LanczosSteps(capacity: min(maxIterations, 1 << 16))
     var highestGain = 0.0  // of the recurrence
     var lastGain = 0.0  // of the last iterate confirmed
 
     // Leaves the true residual b - A x in w, and x in workspace.kept if it is the best so far.
     func confirm() throws(SolveError) -> ResidualCheck {
+      try a.settle(x)
       let quadratic = try a.apply(x, into: w)
-      result.products += 1
+      result.products += settles ? 2 : 1
       vectors.axpby(1, b, -1, w)
+      try a.settle(w)
       let residual = vectors.norm(w) / bNorm
       guard quadratic.isFinite && residual.isFinite else {
         throw .nonFinite(.product, iteration: k, index: vectors.firstNonFinite(w))
@@ -146,7 +155,7 @@ extension ConjugateGradient {
       progress.record(gain: gain, residual: residual)
       lastGain = gain
       if best.isWorse(than: gain, residual, highest: progress.highestGain, rounding) {
-        let withoutDamping = subtractDamping(a.damping, from: quadratic, x, vectors)
+        let withoutDamping = subtractDamping(a.damping, from: quadratic, x, vectors, rounding)
         best = Confirmed(
           iterate: k, gain: gain, residual: residual, gamma: gamma(withoutDamping, xb))
         vectors.copy(x, to: workspace.kept)
@@ -156,6 +165,17 @@ extension ConjugateGradient {
           iteration: k, trueResidual: residual, recurrenceResidual: rr.squareRoot() / bNorm,
           difference: vectors.distance(w, r) / bNorm, restarted: false))
       return result.checks[result.checks.count - 1]
+    }
+
+    // x += alpha v, r -= alpha w.
+    func step(_ alpha: Double) throws(SolveError) -> VectorOperations<A.Scalar>.StepSums {
+      if !settles {
+        return vectors.conjugateGradientStep(alpha: alpha, v: v, w: w, x: x, r: r, b: b)
+      }
+      vectors.axpby(alpha, v, 1, x)
+      vectors.axpby(-alpha, w, 1, r)
+      try a.settle(r)
+      return vectors.stepSums(x: x, r: r, b: b)
     }
 
     // z = M^-1 r; returns r^T z.
@@ -192,7 +212,8 @@ extension ConjugateGradient {
         return false
       }
       vectors.copy(w, to: r)
-      rr = vectors.dot(r, r)
+      rr = vectors.square(r)
+      steps.startAgain()
       workspace.history.removeAll()
       workspace.history.append(r, norm: rr.squareRoot(), capacity: capacity)
       result.checks[result.checks.count - 1].restarted = true
@@ -222,7 +243,7 @@ extension ConjugateGradient {
       }
 
       let alpha = rz / vAv
-      let sums = vectors.conjugateGradientStep(alpha: alpha, v: v, w: w, x: x, r: r, b: b)
+      let sums = try step(alpha)
       rr = sums.residualSquared
       guard rr.isFinite else {
         throw .nonFinite(.residual, iteration: k + 1, index: vectors.firstNonFinite(r))
@@ -238,10 +259,11 @@ extension ConjugateGradient {
         break
       }
       highestGain = max(highestGain, gain)
+      steps.append(alpha: alpha, residual: rz)
       k += 1
       let entry = TraceEntry(
         iteration: k, relativeResidual: rr.squareRoot() / bNorm,
-        gamma: gamma(subtractDamping(a.damping, from: xAx, x, vectors), xb),
+        gamma: gamma(subtractDamping(a.damping, from: xAx, x, vectors, rounding), xb),
         seconds: seconds(clock.now - start))
       result.trace.append(entry)
       observe?(entry)
@@ -268,7 +290,7 @@ extension ConjugateGradient {
 
       if capacity > 0 {
         workspace.history.orthogonalize(r)
-        rr = vectors.dot(r, r)
+        rr = vectors.square(r)
         workspace.history.append(r, norm: rr.squareRoot(), capacity: capacity)
       }
       let rzBefore = rz
@@ -288,6 +310,12 @@ extension ConjugateGradient {
       vectors.copy(workspace.kept, to: x)
       (result.iterate, result.residual) = (best.iterate, best.residual)
       result.gamma = best.gamma
+      if a.damping == 0 && best.iterate == k {
+        // The true residual may lie above that of the recurrence.
+        let excess = max(1, rr > 0 ? best.residual * bNorm / rr.squareRoot() : 1)
+        let last = try precondition() * excess * excess
+        result.leastGammaEstimate = steps.leastGamma(below: best.gamma, residual: last)
+      }
     }
     return result
   }
@@ -296,7 +324,7 @@ extension ConjugateGradient {
 // MARK: -
 
 /// What rounding in a precision looks like to the solver.
-private struct Rounding {
+struct Rounding {
   let eps: Double
   /// By how much the gain may fall short of an earlier one, relative; gamma moves by half of it.
   /// The inner products that give it move by about `eps |x| |b| / x^T b` when x is rounded.
@@ -305,16 +333,15 @@ private struct Rounding {
   /// a `B v` that is zero, so `eps^2` of the quadratic form.
   let curvature: Double
 
-  init(_ scalar: any EngineScalar.Type) {
-    let isFloat = scalar == Float.self
-    eps = isFloat ? Double(Float.ulpOfOne) : Double.ulpOfOne
-    slack = isFloat ? 1e-4 : 1e-9
+  init(_ eps: Double) {
+    self.eps = eps
+    slack = eps > 1e-10 ? 1e-4 : 1e-9
     curvature = 4 * eps * eps
   }
 }
 
 /// An iterate of which the product has been formed.
-private struct Confirmed {
+struct Confirmed {
   var iterate = 0
   var gain = 0.0
   var residual = Double.infinity
@@ -330,7 +357,7 @@ private struct Confirmed {
 }
 
 /// Tells rounding from progress: neither the gain nor the true residual improves any more.
-private struct ProgressMeter {
+struct ProgressMeter {
   let rounding: Rounding
   private(set) var highestGain = 0.0
   private var lowestResidual = Double.infinity
@@ -360,25 +387,26 @@ private struct ProgressMeter {
 
 /// `(x^T b)^2 / x^T A x = 1 / gamma^2`: twice the decrease of the quadratic model that the best
 /// multiple of x reaches (Eqn 59), which conjugate gradients increase step by step.
-private func gainAlong(_ xb: Double, _ quadratic: Double) -> Double {
+func gainAlong(_ xb: Double, _ quadratic: Double) -> Double {
   quadratic > 0 ? xb / quadratic * xb : 0
 }
 
 /// `sqrt(x^T F x) / |x^T b|` (Eqn 15)
-private func gamma(_ quadratic: Double, _ xb: Double) -> Double {
+func gamma(_ quadratic: Double, _ xb: Double) -> Double {
   quadratic > 0 && xb != 0 ? quadratic.squareRoot() / abs(xb) : .nan
 }
 
 /// `x^T F x = x^T A x - mu x^T x`; NaN where nothing but rounding is left.
 private func subtractDamping<Scalar>(
-  _ mu: Double, from quadratic: Double, _ x: Vector<Scalar>, _ vectors: VectorOperations<Scalar>
+  _ mu: Double, from quadratic: Double, _ x: Vector<Scalar>, _ vectors: VectorOperations<Scalar>,
+  _ rounding: Rounding
 ) -> Double {
   if mu == 0 { return quadratic }
-  let difference = quadratic - mu * vectors.dot(x, x)
-  return difference > 4 * Double(Scalar.ulpOfOne) * quadratic ? difference : .nan
+  let difference = quadratic - mu * vectors.square(x)
+  return difference > 4 * rounding.eps * quadratic ? difference : .nan
 }
 
-private func seconds(_ duration: Duration) -> Double {
+func seconds(_ duration: Duration) -> Double {
   let (seconds, attoseconds) = duration.components
   return Double(seconds) + Double(attoseconds) * 1e-18
 }
@@ -401,9 +429,9 @@ private func requireMatching<A: LinearOperator>(
 }
 
 extension SolveResult {
-  fileprivate init(zero x: Vector<Scalar>) {
+  init(zero x: Vector<Scalar>) {
     self.init(
       x: x, stop: .zeroRightHandSide, iterations: 0, iterate: 0, products: 0, residual: 0,
-      recurrenceResidual: 0, gamma: .nan, trace: [], checks: [])
+      recurrenceResidual: 0, gamma: .nan, leastGammaEstimate: nil, trace: [], checks: [])
   }
 }

@@ -23,10 +23,21 @@ public protocol LinearOperator<Scalar> {
   /// is exact where the product has been rounded to `Scalar`. Others return
   /// `operations.dot(v, product)`.
   func apply(_ v: Vector<Scalar>, into product: Vector<Scalar>) throws(SolveError) -> Double
+
+  /// Relative rounding of what the products are made of: that of `Scalar`, unless vectors are kept
+  /// in a higher precision than products have.
+  var rounding: Double { get }
+
+  /// Called when a vector has new entries and inner products with it come next. Where vectors are
+  /// pairs (`VectorOperations.InnerProduct`) and products fill the first halves only, this
+  /// brings the second half up to date; elsewhere there is nothing to do.
+  func settle(_ x: Vector<Scalar>) throws(SolveError)
 }
 
 extension LinearOperator {
   public var damping: Double { 0 }
+  public var rounding: Double { Double(Scalar.ulpOfOne) }
+  public func settle(_ x: Vector<Scalar>) throws(SolveError) {}
 }
 
 // MARK: -
@@ -48,6 +59,8 @@ public struct DampedOperator<Base: LinearOperator>: LinearOperator {
   public var dimension: Int { base.dimension }
   public var isPositiveSemidefinite: Bool { base.isPositiveSemidefinite }
   public var damping: Double { base.damping + mu }
+  public var rounding: Double { base.rounding }
+  public func settle(_ x: Vector<Base.Scalar>) throws(SolveError) { try base.settle(x) }
 
   public func apply(
     _ v: Vector<Base.Scalar>, into product: Vector<Base.Scalar>

@@ -44,14 +44,17 @@ final class ResidualHistory<Scalar: EngineScalar> {
   /// Takes the kept directions out of `r`.
   func orthogonalize(_ r: Vector<Scalar>) {
     let p = operations.count
-    let blocks = (p + VectorOperations<Scalar>.blockSize - 1) / VectorOperations<Scalar>.blockSize
+    // In the inner product of the operations: the first entries of one against these of the other.
+    let (length, partner) = operations.pairing(p)
+    let blocks =
+      (length + VectorOperations<Scalar>.blockSize - 1) / VectorOperations<Scalar>.blockSize
     if partials.count < blocks * slab { partials = Vector(count: blocks * slab) }
     for (index, piece) in slabs.enumerated() where index * slab < count {
       let rows = min(slab, count - index * slab)
-      operations.forEachBlock(p) { block, range in
+      operations.forEachBlock(length) { block, range in
         BLAS.multiply(
           rows: rows, columns: range.count, piece.pointer + range.lowerBound, stride: p,
-          r.pointer + range.lowerBound, into: partials.pointer + block * slab)
+          r.pointer + partner + range.lowerBound, into: partials.pointer + block * slab)
       }
       for row in 0..<rows {
         var sum = 0.0

@@ -34,7 +34,7 @@ public struct Indicator: Equatable, Sendable {
 
 extension Indicator {
   /// Why a direction has no gamma.
-  public enum Defect: Equatable, Sendable {
+  public enum Defect: String, Equatable, Sendable, Codable {
     /// `d^T F d` and `d^T g` are both 0: d is zero, or changes no output.
     case flat
     /// `d^T F d` is 0, or has lost its digits, while `d^T g` is not. In exact arithmetic that

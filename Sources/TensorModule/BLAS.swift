@@ -18,6 +18,7 @@ public enum BLAS {
     _ c: UnsafeMutablePointer<S>, ldc: Int
   ) {
     if m == 0 || n == 0 { return }
+    ProductMeter.count(operations: 2 * m * n * k, scalars: m * k + k * n + m * n, S.self)
     if isFewRows(m: m, n: n, k: k), !transposeA {
       ck_few_rows(
         S.kernelType, transposeB ? 1 : 0, m, n, k, Double(alpha), a, lda, b, ldb, Double(beta), c,
@@ -82,6 +83,7 @@ public enum BLAS {
     _ transpose: CBLAS_TRANSPOSE, _ rows: Int, _ columns: Int, _ a: UnsafePointer<S>,
     _ stride: Int, _ x: UnsafePointer<S>, _ beta: S, _ y: UnsafeMutablePointer<S>
   ) {
+    ProductMeter.count(operations: 2 * rows * columns, scalars: rows * columns, S.self)
     let (m, n, lda) = (blasint(rows), blasint(columns), blasint(stride))
     let (rawA, rawX, rawY) = (
       UnsafeRawPointer(a), UnsafeRawPointer(x), UnsafeMutableRawPointer(y)
@@ -122,6 +124,7 @@ public enum BLAS {
     n: Int, k: Int, alpha: Double = 1, _ a: UnsafePointer<Double>, lda: Int, beta: Double = 1,
     _ c: UnsafeMutablePointer<Double>, ldc: Int
   ) {
+    ProductMeter.count(operations: n * n * k, scalars: n * k + n * n / 2, Double.self)
     cblas_dsyrk(
       CblasRowMajor, CblasLower, CblasNoTrans, blasint(n), blasint(k), alpha, a, blasint(lda), beta,
       c, blasint(ldc))

@@ -34,15 +34,23 @@ public enum Kernels {
     ck_axpby(S.kernelType, a, x, b, y, count)
   }
 
+  /// `y += x`, rounded once.
+  public static func addRounded<S: EngineScalar>(_ x: In<Double>, _ y: Out<S>, count: Int) {
+    ck_add_rounded(S.kernelType, x, y, count)
+  }
+
   /// Copies, or adds with `accumulate`.
   public static func copy<S: EngineScalar>(
     _ x: In<S>, _ y: Out<S>, count: Int, accumulate: Bool = false
   ) {
-    if accumulate { add(x, y, y, count: count) } else { y.update(from: x, count: count) }
+    if accumulate { return add(x, y, y, count: count) }
+    UnsafeMutableRawPointer(y).copyMemory(from: x, byteCount: count * MemoryLayout<S>.stride)
   }
 
+  /// As bytes: a generic loop over scalars would call a witness for every one of them.
   public static func zero<S: EngineScalar>(_ x: Out<S>, count: Int) {
-    x.update(repeating: 0, count: count)
+    UnsafeMutableRawPointer(x).initializeMemory(
+      as: UInt8.self, repeating: 0, count: count * MemoryLayout<S>.stride)
   }
 
   public static func firstNonFinite<S: EngineScalar>(_ x: In<S>, count: Int) -> Int? {

@@ -23,6 +23,8 @@ public enum RandomStream: UInt32, Sendable {
   case batches = 1
   case vectors = 2
   case initialization = 3
+  case trainingOrder = 16
+  case heldOutSamples = 17
 }
 
 /// Random numbers that are a function of `(seed, batch, sample, stream)` and of how many were
@@ -92,18 +94,18 @@ public struct CounterRandom: RandomNumberGenerator, Sendable {
   }
 }
 
-/// `count` different numbers of `0 ..< population` in random order, determined by `seed` and
-/// `batch` alone.
+/// `count` different numbers of `0 ..< population` in random order, determined by `seed`, `batch`
+/// and `stream` alone.
 ///
 /// The first `count` steps of a Fisher-Yates shuffle whose moved entries are kept in a table: time
 /// and memory are O(count), whatever the population.
 public func sampleWithoutReplacement(
-  count: Int, from population: Int, seed: UInt64, batch: Int
+  count: Int, from population: Int, seed: UInt64, batch: Int, stream: RandomStream = .batches
 ) -> [Int] {
   precondition(
     count >= 0 && count <= population,
     "sampleWithoutReplacement: \(count) of \(population)")
-  var random = CounterRandom(seed: seed, batch: batch, sample: 0, stream: .batches)
+  var random = CounterRandom(seed: seed, batch: batch, sample: 0, stream: stream)
   var moved: [Int: Int] = [:]
   moved.reserveCapacity(count)
   var result: [Int] = []

@@ -8,26 +8,22 @@ import CKernels
 public final class Vector<Scalar: EngineScalar>: @unchecked Sendable {
   public let count: Int
   public let pointer: UnsafeMutablePointer<Scalar>
-  /// The vector's own memory.
-  private let memory: ZeroedMemory?
-  /// What holds the memory, where it is not the vector's own.
-  private let owner: AnyObject?
+  /// What holds the memory.
+  private let owner: AnyObject
 
   /// A vector of zeros.
   public init(count: Int) {
     precondition(count >= 0, "Vector: negative count \(count)")
     self.count = count
-    let memory = ZeroedMemory(byteCount: count * MemoryLayout<Scalar>.stride)
-    pointer = memory.start.bindMemory(to: Scalar.self, capacity: max(count, 1))
-    self.memory = memory
-    owner = nil
+    let block = ZeroedMemory(bytes: max(count, 1) * MemoryLayout<Scalar>.stride)
+    pointer = block.pointer.bindMemory(to: Scalar.self, capacity: max(count, 1))
+    owner = block
   }
 
   /// A vector over memory that `owner` holds, such as a mapped file: to be read only.
   public init(reading memory: UnsafePointer<Scalar>, count: Int, owner: AnyObject) {
     self.count = count
     pointer = UnsafeMutablePointer(mutating: memory)
-    self.memory = nil
     self.owner = owner
   }
 
@@ -35,8 +31,6 @@ public final class Vector<Scalar: EngineScalar>: @unchecked Sendable {
     self.init(count: values.count)
     for (index, value) in values.enumerated() { pointer[index] = value }
   }
-
-  deinit { memory?.deallocate() }
 
   public subscript(index: Int) -> Scalar {
     get {

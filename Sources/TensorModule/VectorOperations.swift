@@ -9,18 +9,32 @@ import CKernels
 /// The partial sums live in memory that is allocated once, so no operation allocates. For the
 /// same reason one object serves one caller at a time.
 public final class VectorOperations<Scalar: EngineScalar> {
+  /// What an inner product of two vectors is.
+  public enum InnerProduct: Sendable, Equatable {
+    /// `x . y`
+    case euclidean
+    /// Vectors are pairs `[y, q]` of halves with `q = M y` for a fixed positive semi-definite M, and
+    /// stand for the elements `M^(1/2) y`: `<(y, q), (y', q')> = y . q'`. Products with M carry the
+    /// given relative rounding, below which no square is resolved.
+    case paired(rounding: Double)
+  }
+
   /// Elements in a block: 256 KiB in float32, large enough to hide the cost of handing it out.
   public static var blockSize: Int { 1 << 16 }
 
   public let pool: WorkerPool
   public let count: Int
+  public let innerProduct: InnerProduct
   private let partials: UnsafeMutablePointer<Double>
   private let capacity: Int
 
-  public init(pool: WorkerPool, count: Int) {
+  public init(pool: WorkerPool, count: Int, innerProduct: InnerProduct = .euclidean) {
     precondition(count >= 0, "VectorOperations: negative count \(count)")
+    precondition(
+      innerProduct == .euclidean || count % 2 == 0, "VectorOperations: \(count) is not even")
     self.pool = pool
     self.count = count
+    self.innerProduct = innerProduct
     capacity = 3 * max(1, (count + Self.blockSize - 1) / Self.blockSize)
     partials = .allocate(capacity: capacity)
     partials.initialize(repeating: 0, count: capacity)
@@ -30,25 +44,56 @@ public final class VectorOperations<Scalar: EngineScalar> {
 
   // MARK: - Sums
 
-  /// `x . y`
+  /// `<x, y>`
   public func dot(_ x: Vector<Scalar>, _ y: Vector<Scalar>) -> Double {
     let n = common(x, y)
+    let pairing = pairing(n)
+    return sumOfProducts(x.pointer, y.pointer + pairing.partner, count: pairing.count)
+  }
+
+  /// `<x, x>`, never negative. Of pairs at least what rounding leaves of it, so that a vector is
+  /// not taken for zero because its halves are nearly orthogonal.
+  public func square(_ x: Vector<Scalar>) -> Double {
+    guard case .paired(let rounding) = innerProduct else { return dot(x, x) }
+    let half = common(x, x) / 2
+    let (y, q) = (x.pointer, x.pointer + half)
+    let sizes = sumOfProducts(y, y, count: half) * sumOfProducts(q, q, count: half)
+    return max(dot(x, x), rounding * sizes.squareRoot())
+  }
+
+  /// `|x| = <x, x>^(1/2)`
+  public func norm(_ x: Vector<Scalar>) -> Double { square(x).squareRoot() }
+
+  private func sumOfProducts(
+    _ x: UnsafePointer<Scalar>, _ y: UnsafePointer<Scalar>, count n: Int
+  ) -> Double {
     let sums = partials
     forEachBlock(n) { block, range in
       sums[block] = ck_dot(
-        Scalar.kernelType, x.pointer + range.lowerBound, y.pointer + range.lowerBound, range.count)
+        Scalar.kernelType, x + range.lowerBound, y + range.lowerBound, range.count)
     }
     return total(blocks: blocks(n), stride: 1, offset: 0)
   }
 
-  /// `|x|_2`
-  public func norm(_ x: Vector<Scalar>) -> Double { dot(x, x).squareRoot() }
+  /// How many entries of one vector meet entries of the other, and where those begin.
+  public func pairing(_ n: Int) -> (count: Int, partner: Int) {
+    innerProduct == .euclidean ? (n, 0) : (n / 2, n / 2)
+  }
 
   /// `|x - y|_2`, from the differences themselves: the three inner products that give the same
   /// number in exact arithmetic cancel when the vectors are close.
   public func distance(_ x: Vector<Scalar>, _ y: Vector<Scalar>) -> Double {
     let n = common(x, y)
     let sums = partials
+    if innerProduct != .euclidean {
+      let half = n / 2
+      var sum = 0.0
+      for i in 0..<half {
+        sum +=
+          Double(x.pointer[i] - y.pointer[i]) * Double(x.pointer[half + i] - y.pointer[half + i])
+      }
+      return max(sum, 0).squareRoot()
+    }
     forEachBlock(n) { block, range in
       sums[block] = squaredDistance(
         x.pointer + range.lowerBound, y.pointer + range.lowerBound, range.count)
@@ -66,7 +111,16 @@ public final class VectorOperations<Scalar: EngineScalar> {
     public var iterateDotResidual: Double
   }
 
-  /// `x += alpha v`, `r -= alpha w`, and the inner products of the new `x` and `r`, in one pass.
+  /// The inner products of an iterate and its residual.
+  public func stepSums(
+    x: Vector<Scalar>, r: Vector<Scalar>, b: Vector<Scalar>
+  ) -> StepSums {
+    StepSums(
+      residualSquared: square(r), iterateDotRightHandSide: dot(x, b),
+      iterateDotResidual: dot(x, r))
+  }
+
+  /// `x += alpha v`, `r -= alpha w`, and the Euclidean inner products of the new `x` and `r`, in one pass.
   public func conjugateGradientStep(
     alpha: Double, v: Vector<Scalar>, w: Vector<Scalar>, x: Vector<Scalar>, r: Vector<Scalar>,
     b: Vector<Scalar>
@@ -102,6 +156,12 @@ public final class VectorOperations<Scalar: EngineScalar> {
     return nil
   }
 
+  /// `x . y` of short vectors, by the calling thread.
+  public static func dot(_ x: Vector<Scalar>, _ y: Vector<Scalar>) -> Double {
+    precondition(x.count == y.count, "VectorOperations: \(x.count) and \(y.count) elements")
+    return ck_dot(Scalar.kernelType, x.pointer, y.pointer, x.count)
+  }
+
   // MARK: - Element-wise
 
   /// `y = a x + b y`. With `b = 0`, `y` is not read.
@@ -127,7 +187,8 @@ public final class VectorOperations<Scalar: EngineScalar> {
   /// `y = x`, bit by bit.
   public func copy(_ x: Vector<Scalar>, to y: Vector<Scalar>) {
     forEachBlock(common(x, y)) { _, range in
-      (y.pointer + range.lowerBound).update(from: x.pointer + range.lowerBound, count: range.count)
+      Kernels.copy(
+        x.pointer + range.lowerBound, y.pointer + range.lowerBound, count: range.count)
     }
   }
 

@@ -1,4 +1,5 @@
 import Curvature
+import Synchronization
 import TensorModule
 
 /// Everything that EF, iEF, SF and SGD need of one batch: the per-sample gradients of true and
@@ -10,27 +11,34 @@ package final class BatchGradients<S: EngineScalar> {
   package let output: OutputState<S>
   package let sampled: [LogitGradient]
   package let perSample: PerSampleGradients<S>
+  /// Of the rows of the true labels, and of those of the sampled ones; between the two there are
+  /// only the products with the sum of the true rows.
   package let gram: GramMatrix
+  /// Whether directions are combinations that are never formed.
+  package let usesCombinations: Bool
   /// g, the sum over samples.
-  package let gradient: ScaledVector<S>
+  package private(set) lazy var gradient: ScaledVector<S> = gradientForm.vector()
+  /// g as directions are kept.
+  package private(set) lazy var gradientForm: DirectionForm<S> = form(of: trueRows(1))
   package let dropDuplicates: Double?
-  private var trueSolver: DampedGramSolver?
-  private var sampledSolver: DampedGramSolver?
+  private var knownSolvers: [Result<DampedGramSolver, LinearAlgebraError>]?
 
   /// - Parameters:
   ///   - sampled: Logit gradients of Monte-Carlo labels, one per draw.
   ///   - dropDuplicates: Samples whose gradients have a larger cosine than this with a larger
   ///     gradient are left out of the solves.
+  ///   - usesCombinations: Whether directions are combinations that are never formed; by default
+  ///     where that costs less.
   package init(
     _ linearization: Linearization<S>, _ output: OutputState<S>, sampled: [LogitGradient],
-    dropDuplicates: Double? = nil
+    dropDuplicates: Double? = nil, usesCombinations: Bool? = nil
   ) {
     self.linearization = linearization
     self.output = output
     self.sampled = sampled
     self.dropDuplicates = dropDuplicates
+    self.usesCombinations = usesCombinations ?? linearization.prefersCombinations
     let all = [output.gradient] + sampled
-    let samples = linearization.samples
     // Each sample's cotangent is divided by its own norm, in double, which keeps gradients of
     // well-fitted samples in the range of single precision. With powers of two instead, cotangents
     // that are parallel, as all of one sample are in a model with two classes, would be rounded
@@ -44,10 +52,63 @@ package final class BatchGradients<S: EngineScalar> {
         output.write(gradient, chunk: chunk, units: units[d], to: cotangents + d * size)
       }
     }
-    gram = perSample.gramMatrix()
-    var ones = [Double](repeating: 0, count: all.count * samples)
-    for n in 0..<samples { ones[n] = 1 }
-    gradient = perSample.weightedSums([ones])[0]
+    gram = perSample.gramMatrix(isSplit: true)
+  }
+
+  /// Weights for all rows: the given one for true labels, none for sampled ones.
+  private func trueRows(_ weight: Double) -> [Double] {
+    [Double](repeating: weight, count: samples)
+      + [Double](repeating: 0, count: draws * samples)
+  }
+
+  /// `scale sum_rows weights[row] g_row`, formed or not.
+  ///
+  /// - Parameter cancels: Whether little is left of the rows: see `weightedSums`.
+  package func form(
+    of weights: [Double], scale: Double = 1, cancels: Bool = false
+  ) -> DirectionForm<S> {
+    if usesCombinations {
+      return .combination(combination(weights, scale: scale, cancels: cancels))
+    }
+    let sum = perSample.weightedSums([weights], inDouble: cancels)[0]
+    return .explicit(ScaledVector(vector: sum.vector, scale: sum.scale * scale))
+  }
+
+  private func combination(
+    _ weights: [Double], scale: Double, cancels: Bool
+  ) -> Combination<S> {
+    let unit = powerOfTwo(
+      near: zip(weights, perSample.scales).reduce(0) { max($0, abs($1.0 * $1.1)) })
+    let weights = weights.map { $0 / unit }
+    let size = linearization.logitCount
+    let cotangent = Vector<Double>(count: samples * size)
+    let rows = Vector<Double>(count: linearization.schedule.largestChunk * size)
+    for (d, gradient) in ([output.gradient] + sampled).enumerated() {
+      let first = d * samples
+      guard weights[first..<first + samples].contains(where: { $0 != 0 }) else { continue }
+      for chunk in linearization.schedule.chunks {
+        perSample.scales[first..<first + samples].withContiguousStorageIfAvailable {
+          output.write(gradient, chunk: chunk, units: $0.baseAddress!, to: rows.pointer)
+        }
+        for n in 0..<chunk.count {
+          let row = first + chunk.first + n
+          Kernels.axpby(
+            weights[row] * perSample.scales[row], rows.pointer + n * size, 1,
+            cotangent.pointer + (chunk.first + n) * size, count: size)
+        }
+      }
+    }
+    func combination(norm: Double) -> Combination<S> {
+      Combination(
+        basis: perSample, weights: weights, scale: scale * unit, cotangent: cotangent,
+        norm: norm, cancels: cancels)
+    }
+    let combined = combination(norm: norm(of: weights) * gram.unit * unit * scale)
+    if !cancels { return combined }
+    // The square of what is left has lost twice as many digits: the vector itself, for once.
+    let formed = combined.vector()
+    let operations = VectorOperations<S>(pool: linearization.pool, count: formed.vector.count)
+    return combination(norm: operations.norm(formed.vector) * formed.scale)
   }
 
   package var samples: Int { linearization.samples }
@@ -57,19 +118,29 @@ package final class BatchGradients<S: EngineScalar> {
   package var norms: [Double] { (0..<samples).map(gram.norm) }
 
   /// K of the true labels, divided by the square of `gram.unit`.
-  package func solver() throws(LinearAlgebraError) -> DampedGramSolver {
-    if let trueSolver { return trueSolver }
-    let made = try solver(first: 0, count: samples, divisor: 1)
-    trueSolver = made
-    return made
-  }
+  package func solver() throws(LinearAlgebraError) -> DampedGramSolver { try solvers()[0].get() }
 
   /// `Ghat Ghat^T` of the sampled labels, each row divided by sqrt(k), in the same units.
   package func solverOfSampled() throws(LinearAlgebraError) -> DampedGramSolver {
-    if let sampledSolver { return sampledSolver }
-    let made = try solver(first: samples, count: draws * samples, divisor: Double(draws))
-    sampledSolver = made
-    return made
+    try solvers()[1].get()
+  }
+
+  /// Both, decomposed side by side when the first of them is asked for.
+  private func solvers() -> [Result<DampedGramSolver, LinearAlgebraError>] {
+    if let knownSolvers { return knownSolvers }
+    let made = Mutex([Result<DampedGramSolver, LinearAlgebraError>?](repeating: nil, count: 2))
+    linearization.pool.run(2) { task, _ in
+      let result = Result { () throws(LinearAlgebraError) in
+        task == 0
+          ? try solver(first: 0, count: samples, divisor: 1)
+          : try solver(
+            first: samples, count: draws * samples, divisor: Double(max(draws, 1)))
+      }
+      made.withLock { $0[task] = result }
+    }
+    let solvers = made.withLock { $0 }.map { $0! }
+    knownSolvers = solvers
+    return solvers
   }
 
   /// lambda, in the units of the loss and in those of the solvers.
@@ -98,21 +169,36 @@ package final class BatchGradients<S: EngineScalar> {
     return (damping.value, scaled)
   }
 
-  /// `Ghat g` for the sampled rows: sums of the Gram matrix, in its units, in double.
+  /// `Ghat g` for the sampled rows, from the same rows as the Gram matrix, in its units, in double.
   package var sampledDotGradient: [Double] {
     let root = Double(draws).squareRoot()
-    return (samples..<gram.count).map { row in
-      (0..<samples).reduce(0) { $0 + gram.scaled(row, $1) } / root
-    }
+    return (samples..<gram.count).map { gram.scaledDotSum($0) / root }
   }
 
   /// `|sum_row weights[row] g_row|_2 / gram.unit`; rows without a weight have none.
+  ///
+  /// - Precondition: Where sampled rows have weights, those of the true labels are all the same.
   package func norm(of weights: [Double]) -> Double {
-    var square = 0.0
-    for i in weights.indices where weights[i] != 0 {
-      for j in weights.indices { square += weights[i] * weights[j] * gram.scaled(i, j) }
+    let (trueRows, sampledRows) = (0..<samples, samples..<weights.count)
+    var square = quadratic(weights, trueRows)
+    if sampledRows.contains(where: { weights[$0] != 0 }) {
+      let common = weights[0]
+      precondition(
+        trueRows.allSatisfy { weights[$0] == common }, "norm: mixed weights beside sampled rows")
+      square += quadratic(weights, sampledRows)
+      for row in sampledRows { square += 2 * common * weights[row] * gram.scaledDotSum(row) }
     }
     return max(square, 0).squareRoot()
+  }
+
+  private func quadratic(_ weights: [Double], _ rows: Range<Int>) -> Double {
+    var sum = 0.0
+    for i in rows where weights[i] != 0 {
+      var row = 0.0
+      for j in rows { row += weights[j] * gram.scaled(i, j) }
+      sum += weights[i] * row
+    }
+    return sum
   }
 
   /// Draws that `dropDuplicates` leaves out, counted from the first sampled row.

@@ -30,16 +30,15 @@ package enum EmpiricalFisher {
       let excess = lambda.scaled > 1 ? powerOfTwo(near: lambda.scaled) : 1
       return solver.solve(target, lambda: lambda.scaled).map { $0 * excess } + padding
     }
-    let sums = gradients.perSample.weightedSums(coefficients)
     let unit = gradients.gram.unit
-    return sums.indices.map { i in
+    return lambdas.indices.map { i in
       let scale =
         lambdas[i].scaled > 1
-        ? sums[i].scale * targetUnit / powerOfTwo(near: lambdas[i].value) * targetUnit
-        : sums[i].scale * (targetUnit / unit) * (targetUnit / unit)
+        ? targetUnit / powerOfTwo(near: lambdas[i].value) * targetUnit
+        : (targetUnit / unit) * (targetUnit / unit)
       return Direction(
         method: method, damping: dampings[i], lambda: lambdas[i].value,
-        scaled: ScaledVector(vector: sums[i].vector, scale: scale),
+        form: gradients.form(of: coefficients[i], scale: scale),
         isBelowRounding: solver.isBelowRounding(lambdas[i].scaled))
     }
   }

@@ -28,7 +28,7 @@ package enum SampledFisher {
       let cancels = gradients.norm(of: weights) < 0.1 * gradients.norm(of: ones)
       return Direction(
         method: .sf, damping: damping, lambda: lambda.value,
-        scaled: gradients.perSample.weightedSums([weights], inDouble: cancels)[0],
+        form: gradients.form(of: weights, cancels: cancels),
         isBelowRounding: solver.isBelowRounding(lambda.scaled))
     }
   }

@@ -1,29 +1,38 @@
 import ApproxEval
 import ArgumentParser
 import Checkpoints
+import Figures
 import HessianFree
 
 /// The exit codes of cli.md; those from 64 on are those of sysexits.h.
 enum ExitStatus: Int32 {
   case done = 0
-  /// `check` found a property that does not hold.
+  /// `check` found a property that does not hold, `--strict` a reference that did not converge, or
+  /// training diverged.
   case checkFailed = 1
   case usage = 64
   case badData = 65
   case missingInput = 66
+  /// Another program that is needed is not there or does not work.
+  case unavailable = 69
   case bug = 70
   case cannotWrite = 73
   case inputOutput = 74
+  /// By SIGINT or SIGTERM; whole batches are kept.
+  case interrupted = 130
 }
 
 extension ExitStatus {
   /// The one table from errors to exit codes.
   init(_ error: any Error) {
     switch error {
-    case is CheckFailure: self = .checkFailed
+    case is CheckFailure, is ReferenceFailure: self = .checkFailed
     case is UsageError: self = .usage
     case let error as CheckpointError: self.init(error)
     case let error as EvaluationError: self.init(error)
+    case let error as TableError: self.init(error)
+    case GnuplotError.incomplete: self = .cannotWrite
+    case is GnuplotError: self = .unavailable
     default:
       switch EvalCLI.exitCode(for: error) {
       case .success: self = .done
@@ -42,15 +51,26 @@ extension ExitStatus {
     }
   }
 
+  private init(_ error: TableError) {
+    switch error.problem {
+    case .file(let error): self.init(error)
+    case .noTables, .unfinishedRun: self = .missingInput
+    default: self = .badData
+    }
+  }
+
   private init(_ error: EvaluationError) {
     switch error {
     case .checkpoint(let error): self.init(error)
+    case .diverged: self = .checkFailed
+    case .journal(let error): self.init(error)
     case .batchTooLarge, .unknownUpdate, .notEnoughDraws, .noSuchParameter, .nothingTrainable,
-      .solve(.memory):
+      .noSplit, .solve(.memory):
       self = .usage
     case .missingBatch: self = .missingInput
     // NaN and infinity come from the numbers of the checkpoint or batch.
-    case .nonFiniteLogits, .noReferenceGradient, .solve(.nonFinite), .linearAlgebra(.nonFinite),
+    case .nonFiniteLogits, .startOverflows, .noReferenceGradient, .solve(.nonFinite),
+      .linearAlgebra(.nonFinite),
       .solve(.linearAlgebra(.nonFinite)):
       self = .badData
     case .solve, .linearAlgebra: self = .bug
@@ -58,16 +78,49 @@ extension ExitStatus {
   }
 }
 
+extension ExitStatus {
+  private init(_ error: JournalError) {
+    switch error {
+    case .unfinished, .inUse: self = .cannotWrite
+    case .differs: self = .usage
+    case .damaged, .foreign: self = .badData
+    }
+  }
+}
+
 /// A property that `check` found not to hold; the table has said which.
 struct CheckFailure: Error {}
+
+/// References that did not converge in a run with `--strict`.
+struct ReferenceFailure: Error, Equatable, CustomStringConvertible {
+  var batches: Int
+  var total: Int
+
+  init(batches: Int, of total: Int) {
+    self.batches = batches
+    self.total = total
+  }
+
+  var description: String {
+    """
+    the reference did not converge in \(batches) of \(total) batch\(total == 1 ? "" : "es")
+      at --strict
+      See reference_stop in batches.csv; allow more --cg-iterations, or use --precision float64 or, \
+    for small problems, --reference dense.
+    """
+  }
+}
 
 /// What follows `error:`, `nil` if everything has been said.
 func message(for error: any Error) -> String? {
   switch error {
   case is CheckFailure: return nil
+  case let error as ReferenceFailure: return error.description
   case let error as UsageError: return error.description
   case let error as CheckpointError: return error.description
   case let error as EvaluationError: return error.description
+  case let error as TableError: return error.description
+  case let error as GnuplotError: return error.description
   default:
     let text = EvalCLI.fullMessage(for: error)
     return text.hasPrefix("Error: ") ? String(text.dropFirst(7)) : text

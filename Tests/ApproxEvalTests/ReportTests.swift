@@ -76,6 +76,53 @@ import Testing
     #expect(row["gamma_rel_reference_mean"] == .empty)
   }
 
+  /// Against numbers worked out by hand, for gammas 1, 2, 6 and an EF of twice that.
+  @Test func summaryHasErrorAndOrderStatistics() throws {
+    var results = [6.0, 1, 2].enumerated().map { batch, gamma in
+      Self.result(batch: batch, gammas: [("sgd", nil, gamma), ("ef", "0.1", 2 * gamma)])
+    }
+    for index in results.indices {
+      results[index].reference = Self.reference(isConverged: index == 1)
+    }
+    func row(_ results: [BatchResult]) -> [String: ReportCell] {
+      let table = Report([Report.Entry(Self.description, results)]).summary
+      return Dictionary(uniqueKeysWithValues: zip(table.columns, table.rows[1]))
+    }
+    let three = row(results)
+    #expect(three["gamma_min"] == .number(2))
+    #expect(three["gamma_median"] == .number(4))
+    #expect(three["gamma_max"] == .number(12))
+    // sqrt(28 / 3)
+    guard case .number(let error) = three["gamma_stderr"] else {
+      Issue.record("no standard error")
+      return
+    }
+    #expect(abs(error - 3.055050463303893) < 1e-14)
+    #expect(three["gamma_rel_sgd_stderr"] == .number(0))
+    #expect(three["gamma_rel_sgd_median"] == .number(2))
+    #expect(three["efficiency_stderr"] == .empty)
+    #expect(three["batches_reference_not_converged"] == .integer(2))
+
+    // Of two batches the median is the mean of both, of one there is no error.
+    #expect(row(Array(results.prefix(2)))["gamma_median"] == .number(7))
+    #expect(row(Array(results.prefix(1)))["gamma_stderr"] == .empty)
+    #expect(row(Array(results.prefix(1)))["gamma_max"] == .number(12))
+
+    // What is infinite shows where it must; what it makes meaningless is nan.
+    results[0].scores[1].gamma = .infinity
+    let infinite = row(results)
+    #expect(infinite["gamma_mean"] == .number(.infinity))
+    #expect(infinite["gamma_max"] == .number(.infinity))
+    #expect(infinite["gamma_median"] == .number(4))
+    guard case .number(let deviation) = infinite["gamma_std"] else {
+      Issue.record("no deviation")
+      return
+    }
+    #expect(deviation.isNaN)
+    for index in results.indices { results[index].reference = nil }
+    #expect(row(results)["batches_reference_not_converged"] == .empty)
+  }
+
   @Test func oneBatchHasNoDeviation() {
     let entry = Report.Entry(
       Self.description, [Self.result(batch: 0, gammas: [("sgd", nil, 0.5)])])
@@ -202,7 +249,8 @@ import Testing
 
         Reference: conjugate gradients, 3 iterations, residual 0.1. 2 of 3 batches:
           converged, the residual is within the tolerance; 1 of 3 batches: not
-          converged, stopped at the iteration limit.
+          converged, stopped at the iteration limit. Its gamma is at most 10 % above the
+          least possible.
         The reference did not converge in 1 of 3 batches: efficiency is relative to what
           it reached; the share of the exact optimum lies between the number in brackets
           and it. Why.
@@ -210,6 +258,21 @@ import Testing
           noise. Use a larger damping or --precision float64.
 
         """)
+  }
+
+  @Test func textOfARunEndsWithHowManyReferencesDidNotConverge() {
+    let results = (0..<3).map { batch in
+      var result = Self.result(batch: batch, gammas: [("sgd", nil, 1)])
+      result.reference = Self.reference(isConverged: batch > 0)
+      return result
+    }
+    let entry = Report.Entry(Self.description, results)
+    #expect(Report([entry]).text == entry.text, "its own line says so")
+    #expect(
+      Report([entry, entry]).text == entry.text + "\n" + entry.text
+        + "\nIn all, the reference did not converge in 2 of 6 batches.\n")
+    let converged = Report.Entry(Self.description, Array(results.dropFirst()))
+    #expect(Report([converged, converged]).text == converged.text + "\n" + converged.text)
   }
 
   // MARK: Made-up results
@@ -220,7 +283,7 @@ import Testing
 
   private static func reference(isConverged: Bool) -> ReferenceRecord {
     ReferenceRecord(
-      kind: .cg, gamma: 0.5, iterations: 3, residual: 0.1,
+      kind: .cg, gamma: isConverged ? 0.5 : 0.55, iterations: 3, residual: 0.1,
       stop: isConverged ? "tolerance" : "iterations",
       explanation: "Why.", isConverged: isConverged)
   }

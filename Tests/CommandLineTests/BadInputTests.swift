@@ -85,6 +85,21 @@ extension CommandLineTests {
         for name in $0.tensors.keys where name.hasPrefix("batch.") { $0.tensors[name] = nil }
       },
       .changed("no-such-data", status: 66, options: ["--data", "/nowhere/train.npz"]) { _ in },
+      Case(name: "data-of-zero-bytes", options: ["--data", "DIR/data.npz"]) { folder in
+        try CheckpointDraft().write(to: folder.path("checkpoint.bin"))
+        try Data().write(to: folder.url.appendingPathComponent("data.npz"))
+      },
+      Case(name: "data-without-samples", options: ["--data", "DIR/data.npz"]) { folder in
+        try CheckpointDraft().write(to: folder.path("checkpoint.bin"))
+        try data(samples: 0).write(to: folder.path("data.npz"))
+      },
+      Case(
+        name: "batch-larger-than-data", status: 64,
+        options: ["--data", "DIR/data.npz", "--batch-size", "6"]
+      ) { folder in
+        try CheckpointDraft().write(to: folder.path("checkpoint.bin"))
+        try data(samples: 5).write(to: folder.path("data.npz"))
+      },
       .changed("batch-too-large", status: 64, options: ["--batch-size", "13"]) { _ in },
       .changed("too-many-draws", status: 64, options: ["--mc-samples", "2"]) { _ in },
       .changed("unknown-update", status: 64, options: ["--methods", "update:mine"]) { _ in },
@@ -106,12 +121,22 @@ extension CommandLineTests {
       },
     ]
 
+    /// For the golden checkpoint.
+    private static func data(samples: Int) -> SafetensorsWriter {
+      var writer = SafetensorsWriter(metadata: [:])
+      writer.add(
+        "inputs", dtype: .f64, shape: [samples, 8], data: Data(count: samples * 8 * 8))
+      writer.add("labels", dtype: .i64, shape: [samples], data: Data(count: samples * 8))
+      return writer
+    }
+
     @Test(arguments: cases) func badInputIsNamedAndNothingIsWritten(_ test: Case) throws {
       let folder = try TemporaryFolder()
       try test.make(folder)
       let before = try folder.content
       let result = try Command.run(
-        ["score", folder.path("checkpoint.bin"), "--threads", "1", "--quiet"] + test.options
+        ["score", folder.path("checkpoint.bin"), "--threads", "1", "--quiet"]
+          + test.options.map { $0.replacingOccurrences(of: "DIR", with: folder.url.path) }
           + ["--output", folder.path("report/deep"), "--csv", folder.path("scores.csv")])
       #expect(result.status == test.status, "\(result.error)")
       #expect(result.output == "")

@@ -1,6 +1,7 @@
 import ApproxEval
 import ArgumentParser
 import Checkpoints
+import Figures
 import HessianFree
 import TensorModule
 import Testing
@@ -15,6 +16,12 @@ import Testing
     (UsageError("x", at: "--x"), 64),
     (ValidationError("x"), 64),
     (CheckFailure(), 1),
+    (ReferenceFailure(batches: 1, of: 2), 1),
+    (EvaluationError.journal(.unfinished(file: "x", finished: 1, planned: 2)), 73),
+    (EvaluationError.journal(.inUse(file: "x")), 73),
+    (EvaluationError.journal(.differs(file: "x", ["x"])), 64),
+    (EvaluationError.journal(.damaged(file: "x", line: 2, byte: 9, .checksum)), 65),
+    (EvaluationError.journal(.foreign(file: "x")), 65),
     (CheckpointError(.fileMissing, at: place), 66),
     (CheckpointError(.isDirectory, at: place), 66),
     (CheckpointError(.cannotOpen(code: 13), at: place), 66),
@@ -36,6 +43,16 @@ import Testing
     (EvaluationError.linearAlgebra(.nonFinite(offset: 0)), 65),
     (EvaluationError.solve(.notPositiveSemidefinite), 70),
     (EvaluationError.linearAlgebra(.notConverged(routine: "dsyevd", info: 1)), 70),
+    (TableError(.file(CheckpointError(.cannotRead(code: 5), at: place)), file: "x"), 74),
+    (TableError(.noTables(["x"]), file: "x"), 66),
+    (TableError(.unfinishedRun, file: "x"), 66),
+    (TableError(.nothingToDraw([]), file: "x"), 65),
+    (TableError(.missingColumns(["x"]), file: "x"), 65),
+    (TableError(.openQuote, file: "x", line: 1), 65),
+    (GnuplotError.missing, 69),
+    (GnuplotError.incomplete(picture: "x", said: ""), 73),
+    (GnuplotError.cannotStart(path: "x", reason: "y"), 69),
+    (GnuplotError.failed(scripts: ["x"], folder: "y", said: ""), 69),
     (CancellationError(), 70),
   ]
 

@@ -3,7 +3,9 @@ import Testing
 
 extension CommandLineTests {
   @Suite struct HelpTests {
-    @Test(arguments: ["", "score", "inspect", "reference", "check", "pack", "init"])
+    @Test(arguments: [
+      "", "score", "inspect", "reference", "check", "pack", "init", "train", "plot", "report",
+    ])
     func helpIsAsRecorded(_ command: String) throws {
       let result = try Command.run((command.isEmpty ? [] : [command]) + ["--help"])
       #expect(result.status == 0)

@@ -27,13 +27,24 @@ enum Command {
     return candidates.first(where: FileManager.default.isExecutableFile) ?? candidates.last!
   }()
 
-  static func run(_ arguments: [String]) throws -> Result {
+  /// - Parameter environment: what differs from that of the tests.
+  static func run(_ arguments: [String], environment: [String: String] = [:]) throws -> Result {
+    try start(arguments, environment: environment).result()
+  }
+
+  /// - Parameters:
+  ///   - shell: Runs the command as `$0 "$@"`, in a shell that has done something before.
+  ///   - environment: What differs from that of the tests.
+  static func start(
+    _ arguments: [String], shell: String? = nil, environment: [String: String] = [:]
+  ) throws -> Running {
     let folder = try TemporaryFolder()
     let process = Process()
-    process.executableURL = URL(fileURLWithPath: path)
-    process.arguments = arguments
+    process.executableURL = URL(fileURLWithPath: shell == nil ? path : "/bin/sh")
+    process.arguments = (shell.map { ["-c", $0, path] } ?? []) + arguments
     // The width of help texts.
     process.environment = ProcessInfo.processInfo.environment.merging(["COLUMNS": "80"]) { $1 }
+      .merging(environment) { $1 }
     // Files, which take any amount without anyone reading them.
     let (out, err) = (folder.path("out"), folder.path("err"))
     for file in [out, err] { _ = FileManager.default.createFile(atPath: file, contents: nil) }
@@ -44,12 +55,25 @@ enum Command {
     (process.standardOutput, process.standardError) = (outHandle, errHandle)
     process.standardInput = FileHandle.nullDevice
     try process.run()
-    process.waitUntilExit()
     try outHandle.close()
     try errHandle.close()
-    return Result(
-      status: process.terminationStatus, output: try String(contentsOfFile: out, encoding: .utf8),
-      error: try String(contentsOfFile: err, encoding: .utf8))
+    return Running(process: process, folder: folder)
+  }
+
+  /// A command that has been started.
+  struct Running {
+    let process: Process
+    /// With its outputs, `out` and `err`.
+    let folder: TemporaryFolder
+
+    /// Waits for its end.
+    func result() throws -> Result {
+      process.waitUntilExit()
+      return Result(
+        status: process.terminationStatus,
+        output: try String(contentsOfFile: folder.path("out"), encoding: .utf8),
+        error: try String(contentsOfFile: folder.path("err"), encoding: .utf8))
+    }
   }
 }
 
@@ -142,4 +166,11 @@ func csvRows(_ path: String) throws -> [[String: String]] {
   return lines.dropFirst().map { line in
     Dictionary(uniqueKeysWithValues: zip(columns, line.components(separatedBy: ",")))
   }
+}
+
+/// The lines of a report. Seconds are the last column where there are any.
+func csvWithoutSeconds(_ path: String) throws -> [String] {
+  let lines = try String(contentsOfFile: path, encoding: .utf8).components(separatedBy: "\r\n")
+  guard lines[0].hasSuffix(",seconds") else { return lines }
+  return lines.map { $0.components(separatedBy: ",").dropLast().joined(separator: ",") }
 }

@@ -22,6 +22,12 @@ extension CommandLineTests {
       Case(name: "infinite-damping", arguments: ["score", "x.bin", "--damping", "1,inf"]),
       Case(name: "zero-batch-size", arguments: ["score", "x.bin", "--batch-size", "0"]),
       Case(name: "zero-batches", arguments: ["score", "x.bin", "--batches", "0"]),
+      Case(name: "negative-first-batch", arguments: ["score", "x.bin", "--first-batch", "-1"]),
+      Case(name: "too-many-batches", arguments: ["score", "x.bin", "--batches", "9999999999"]),
+      Case(name: "resume-nothing", arguments: ["score", "x.bin", "--resume"]),
+      Case(
+        name: "strict-about-nothing",
+        arguments: ["score", "x.bin", "--strict", "--reference", "none"]),
       Case(name: "zero-threads", arguments: ["score", "x.bin", "--threads", "0"]),
       Case(name: "too-many-threads", arguments: ["check", "x.bin", "--threads", "5000"]),
       Case(name: "negative-threads", arguments: ["score", "x.bin", "--threads", "-2"]),
@@ -41,10 +47,17 @@ extension CommandLineTests {
       Case(name: "unknown-precision", arguments: ["score", "x.bin", "--precision", "half"]),
       Case(name: "unknown-reference", arguments: ["score", "x.bin", "--reference", "exact"]),
       Case(name: "no-solver", arguments: ["reference", "x", "-o", "y", "--reference", "none"]),
+      Case(
+        name: "preconditioned-lsqr",
+        arguments: ["score", "x", "--reference", "lsqr", "--cg-preconditioner", "sf"]),
+      Case(
+        name: "unknown-preconditioner",
+        arguments: ["reference", "x", "-o", "y", "--cg-preconditioner", "ilu"]),
       Case(name: "quiet-and-verbose", arguments: ["score", "x.bin", "--quiet", "--verbose"]),
       Case(name: "trace-over-direction", arguments: ["reference", "x.bin", "-o", "y.csv"]),
       Case(name: "no-output", arguments: ["reference", "x.bin"]),
       Case(name: "no-number", arguments: ["score", "x.bin", "--batch-size", "many"]),
+      Case(name: "unknown-format", arguments: ["plot", "x", "--format", "svg,jpeg"]),
       Case(name: "negative-seed", arguments: ["score", "x.bin", "--seed", "-1"]),
     ]
 

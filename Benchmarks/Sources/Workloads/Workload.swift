@@ -11,6 +11,8 @@ public struct Workload: Sendable {
   public let samples: Int
   public let classes: Int
   let inputShape: [Int]
+  /// Labels of a sample.
+  var positions = 1
   let layers: [Layer]
 
   /// MLP 3072-2048-2048-10, relu, biases: 10,510,346 parameters.
@@ -34,6 +36,26 @@ public struct Workload: Sendable {
     ])
 
   public static let all = [w1, w2]
+
+  /// An MLP of given widths, inputs first and classes last, relu between.
+  public static func mlp(_ widths: [Int], samples: Int) -> Workload {
+    let layers = zip(widths, widths.dropFirst()).enumerated().flatMap { index, pair in
+      (index > 0 ? [Layer.plain(#"{"type":"relu"}"#)] : [])
+        + [.linear("fc\(index + 1)", pair.0, pair.1)]
+    }
+    return Workload(
+      name: "mlp", title: "MLP \(widths.map(String.init).joined(separator: "-"))",
+      samples: samples, classes: widths.last!, inputShape: [widths[0]], layers: layers)
+  }
+
+  /// The same layers at each of T positions, all of them scored.
+  public static func positions(_ count: Int, _ widths: [Int], samples: Int) -> Workload {
+    let mlp = mlp(widths, samples: samples)
+    return Workload(
+      name: "positions", title: "\(mlp.title) at \(count) positions", samples: samples,
+      classes: mlp.classes, inputShape: [count, widths[0]], positions: count,
+      layers: mlp.layers)
+  }
 }
 
 // MARK: - Layers
@@ -96,8 +118,10 @@ extension Workload {
     writer.add(
       "batch.inputs", dtype: .f32, shape: [samples] + inputShape, data: bytes(inputs))
     writer.add(
-      "batch.labels", shape: [samples],
-      integers: (0..<samples).map { _ in Int64.random(in: 0..<Int64(classes), using: &random) })
+      "batch.labels", shape: positions == 1 ? [samples] : [samples, positions],
+      integers: (0..<samples * positions).map { _ in
+        Int64.random(in: 0..<Int64(classes), using: &random)
+      })
     try writer.write(to: path)
   }
 
@@ -119,10 +143,12 @@ extension Workload {
 }
 
 /// SplitMix64 (Steele, Lea, Flood 2014): the same numbers on every machine.
-struct SplitMix64: RandomNumberGenerator {
+public struct SplitMix64: RandomNumberGenerator {
   var state: UInt64
 
-  mutating func next() -> UInt64 {
+  public init(state: UInt64) { self.state = state }
+
+  public mutating func next() -> UInt64 {
     state &+= 0x9E37_79B9_7F4A_7C15
     var z = state
     z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
@@ -130,7 +156,7 @@ struct SplitMix64: RandomNumberGenerator {
     return z ^ (z >> 31)
   }
 
-  mutating func normal() -> Float {
+  public mutating func normal() -> Float {
     let radius = (-2 * log(Double.random(in: 0x1p-53..<1, using: &self))).squareRoot()
     return Float(radius * cos(2 * .pi * Double.random(in: 0..<1, using: &self)))
   }

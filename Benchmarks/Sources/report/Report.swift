@@ -10,11 +10,12 @@ struct Report {
   let rounds: Int
 
   func run() throws -> String {
+    let products = SquareProducts(threads: probe.options.threads)
     var rates: [Double] = []
     var times: [EngineProbe.Step: [Double]] = [:]
     // The first round only warms up: pages, caches, the clock of the processor.
     for round in 0...rounds {
-      let rate = squareProductRate()
+      let rate = products.rate()
       if round > 0 { rates.append(rate) }
       for step in steps {
         let seconds = try time { try probe.run(step) }
@@ -22,13 +23,6 @@ struct Report {
       }
     }
     return table(rates: rates, times: times)
-  }
-
-  /// Operations per second, from about a tenth of a second of products.
-  private func squareProductRate() -> Double {
-    var operations = 0.0
-    let seconds = time { for _ in 0..<8 { operations += probe.runSquareProducts(size: 1024) } }
-    return operations / seconds
   }
 
   private func time(_ body: () throws -> Void) rethrows -> Double {
@@ -61,32 +55,4 @@ struct Report {
     }
     return lines.joined(separator: "\n")
   }
-}
-
-/// What a reader of the numbers has to know of the machine.
-func machineDescription(threads: Int, rounds: Int) -> String {
-  let date = Date().formatted(.iso8601.year().month().day())
-  let load = (try? String(contentsOfFile: "/proc/loadavg", encoding: .utf8)) ?? ""
-  return """
-    Processor: \(processorName()), \(ProcessInfo.processInfo.activeProcessorCount) cores visible; \
-    \(threads) threads. BLAS: \(EngineProbe.buildOfBLAS). \(date), \(rounds) rounds after one of \
-    warming up, load average at the start \(load.split(separator: " ").first ?? "unknown").
-    """
-}
-
-private func processorName() -> String {
-  let text = (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8)) ?? ""
-  let line = text.split(separator: "\n").first { $0.hasPrefix("model name") }
-  let name = line?.split(separator: ":").last.map(String.init) ?? " unknown"
-  return name.trimmingCharacters(in: .whitespaces)
-}
-
-func median(_ values: [Double]) -> Double {
-  let sorted = values.sorted()
-  let middle = sorted.count / 2
-  return sorted.count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
-}
-
-func format(_ value: Double, _ digits: Int) -> String {
-  String(format: "%.\(digits)f", value)
 }

@@ -50,7 +50,7 @@ guard let settings = settings(Array(CommandLine.arguments.dropFirst())) else {
 }
 
 let workloads = Workload.all.filter { settings.only == nil || settings.only == $0.name }
-print(machineDescription(threads: settings.threads, rounds: settings.rounds))
+print(machineDescription(threads: settings.threads))
 for workload in workloads {
   let probe = try workload.probe(threads: settings.threads)
   print(

@@ -3,7 +3,7 @@ import Crypto
 import Foundation
 
 /// A file that a run has read.
-public struct FileRecord: Sendable, Equatable {
+public struct FileRecord: Sendable, Equatable, Codable {
   public var path: String
   public var bytes: Int
   /// In lower-case hexadecimal digits; `nil` for a pipe, which can be read only once.
@@ -38,9 +38,14 @@ public struct FileRecord: Sendable, Equatable {
       let end = min(start + piece, bytes)
       hash.update(bufferPointer: UnsafeRawBufferPointer(rebasing: file.bytes[start..<end]))
     }
-    sha256 = hash.finalize().map { byte in
-      (byte < 16 ? "0" : "") + String(byte, radix: 16)
-    }.joined()
+    sha256 = hash.finalize().hexadecimal
     withExtendedLifetime(file) {}
+  }
+}
+
+extension SHA256Digest {
+  /// In lower case.
+  var hexadecimal: String {
+    map { byte in (byte < 16 ? "0" : "") + String(byte, radix: 16) }.joined()
   }
 }

@@ -16,6 +16,8 @@ public struct MethodSummary: Sendable, Equatable {
   public let efficiencyLow: Summary
   /// In how many batches lambda was below rounding.
   public let batchesBelowRounding: Int
+  /// In how many batches the reference did not converge; `nil` where there is none.
+  public let batchesWithoutReference: Int?
 }
 
 extension Report.Entry {
@@ -26,25 +28,29 @@ extension Report.Entry {
       var damping: String?
     }
     var order: [Key] = []
-    var groups: [Key: [(score: Score, isConverged: Bool)]] = [:]
+    var groups: [Key: [(score: Score, isConverged: Bool?)]] = [:]
     for result in results {
       for score in result.scores {
         let key = Key(method: score.method, damping: score.damping)
         if groups[key] == nil { order.append(key) }
-        groups[key, default: []].append((score, result.reference?.isConverged ?? false))
+        groups[key, default: []].append((score, result.reference?.isConverged))
       }
     }
     return order.map { key in
       let group = groups[key]!
       let scores = group.map(\.score)
+      let outcomes = group.compactMap(\.isConverged)
       return MethodSummary(
         method: key.method, damping: key.damping, gamma: Summary(scores.map(\.gamma)),
         gammaRelativeToSGD: summary(scores.map(\.gammaRelativeToSGD)),
         gammaRelativeToReference: summary(scores.map(\.gammaRelativeToReference)),
         efficiency: summary(scores.map(\.efficiency)),
         efficiencyLow: Summary(
-          group.map { $0.isConverged ? $0.score.efficiency ?? .nan : $0.score.efficiencyLow }),
-        batchesBelowRounding: scores.count { $0.isBelowRounding })
+          group.map {
+            $0.isConverged == true ? $0.score.efficiency ?? .nan : $0.score.efficiencyLow
+          }),
+        batchesBelowRounding: scores.count { $0.isBelowRounding },
+        batchesWithoutReference: outcomes.isEmpty ? nil : outcomes.count { !$0 })
     }
   }
 

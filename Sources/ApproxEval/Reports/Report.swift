@@ -13,6 +13,14 @@ public struct Report: Sendable {
 
   public let entries: [Entry]
 
+  /// Batches of all checkpoints.
+  public var batchCount: Int { entries.reduce(0) { $0 + $1.results.count } }
+
+  /// Batches whose reference did not converge.
+  public var referencesNotConverged: Int {
+    entries.reduce(0) { $0 + $1.results.count { $0.reference?.isConverged == false } }
+  }
+
   public init(_ entries: [Entry]) { self.entries = entries }
 
   /// All tables, in the order in which they are written.
@@ -57,6 +65,7 @@ extension Report {
         "checkpoint", "epoch", "step", "batch", "samples", "loss", "gradient_norm",
         "gradient_norm_ratio", "logit_gradient_norm_ratio", "gamma_bound", "reference_gamma",
         "reference_iterations", "reference_residual", "reference_stop", "seconds",
+        "reference_solver", "reference_excess_bound", "reference_excess_estimate",
       ])
     for result in entries.flatMap(\.results) {
       let reference = result.reference
@@ -66,7 +75,8 @@ extension Report {
         .number(result.gradientNorm), .number(result.gradientNormRatio),
         .number(result.logitGradientNormRatio), .number(result.gammaBound),
         .number(reference?.gamma), .integer(reference?.iterations), .number(reference?.residual),
-        .text(reference?.stop), .number(result.seconds),
+        .text(reference?.stop), .number(result.seconds), .text(reference?.kind.rawValue),
+        .number(result.referenceExcess?.bound), .number(result.referenceExcess?.estimate),
       ])
     }
     return table
@@ -98,13 +108,17 @@ extension Report {
 // MARK: - One row per checkpoint, method and damping
 
 extension Report {
-  /// Mean and standard deviation over the batches (n - 1; empty for a single batch).
+  /// Statistics over the batches: means and standard deviations first (n - 1; empty for a single
+  /// batch), then standard errors of the means and order statistics.
   public var summary: ReportTable {
     let measures = ["gamma", "gamma_rel_sgd", "gamma_rel_reference", "efficiency"]
-    var table = ReportTable(
-      name: "summary",
-      columns: ["checkpoint", "epoch", "step", "method", "damping", "batches"]
-        + measures.flatMap { [$0 + "_mean", $0 + "_std"] })
+    var columns = ["checkpoint", "epoch", "step", "method", "damping", "batches"]
+    for measure in measures { columns += [measure + "_mean", measure + "_std"] }
+    for measure in measures {
+      columns += ["_stderr", "_min", "_median", "_max"].map { measure + $0 }
+    }
+    columns.append("batches_reference_not_converged")
+    var table = ReportTable(name: "summary", columns: columns)
     for entry in entries {
       for group in entry.summaries {
         let place = entry.description
@@ -112,11 +126,19 @@ extension Report {
           .text(place.path), .integer(place.epoch), .integer(place.step), .text(group.method),
           .text(group.damping), .integer(group.gamma.count),
         ]
-        for measure in [
+        let measures = [
           group.gamma, group.gammaRelativeToSGD, group.gammaRelativeToReference, group.efficiency,
-        ] {
+        ]
+        for measure in measures {
           row += [.number(measure?.mean), .number(measure?.standardDeviation)]
         }
+        for measure in measures {
+          row += [
+            .number(measure?.standardError), .number(measure?.min), .number(measure?.median),
+            .number(measure?.max),
+          ]
+        }
+        row.append(.integer(group.batchesWithoutReference))
         table.append(row)
       }
     }

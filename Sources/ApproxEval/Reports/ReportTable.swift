@@ -52,9 +52,14 @@ extension ReportTable {
   private static func quoted(_ cell: String) -> String {
     let special: Set<Unicode.Scalar> = [",", "\"", "\r", "\n"]
     guard cell.unicodeScalars.contains(where: special.contains) else { return cell }
-    return "\""
-      + cell.split(separator: "\"", omittingEmptySubsequences: false).joined(
-        separator: "\"\"") + "\""
+    // Scalars and not characters: a quote with an accent on it is one character, and no quote.
+    var quoted = "\"".unicodeScalars
+    for scalar in cell.unicodeScalars {
+      if scalar == "\"" { quoted.append(scalar) }
+      quoted.append(scalar)
+    }
+    quoted.append("\"")
+    return String(quoted)
   }
 }
 

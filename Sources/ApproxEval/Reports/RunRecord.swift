@@ -14,6 +14,10 @@ public struct RunRecord: Sendable {
   public var files: [FileRecord]
   public var start: Date
   public var end: Date
+  /// Batches that the run has to score; `nil` where the results are all there are.
+  public var plannedBatches: Int?
+  /// Batches that an earlier run had finished.
+  public var resumedBatches = 0
   public var machine: Machine
 
   /// Reads all files of the run once, for their sums.
@@ -40,36 +44,33 @@ public struct RunRecord: Sendable {
     .members([
       "version": .text(packageVersion),
       "command": .texts(command),
-      "seed": seed,
+      "seed": ReportJSON(seed: options.seed),
       "precision": .text(options.precision.rawValue),
       "threads": .integer(options.threads),
       "start": .text(Self.time(start)),
       "end": .text(Self.time(end)),
       "seconds": .number(end.timeIntervalSince(start)),
+      "complete": .bool(report.batchCount == plannedBatches ?? report.batchCount),
+      "batches_planned": .integer(plannedBatches ?? report.batchCount),
+      "batches_finished": .integer(report.batchCount),
+      "batches_resumed": .integer(resumedBatches),
+      "references_not_converged": .integer(report.referencesNotConverged),
       "options": optionsJSON,
       "checkpoints": .list(report.entries.map(Self.json)),
-      "files": .list(
-        files.map {
-          .members([
-            "path": .text($0.path), "bytes": .integer($0.bytes), "sha256": .text($0.sha256),
-          ])
-        }),
-      "machine": .members([
-        "cores": .integer(machine.cores), "processor": .text(machine.processor),
-        "memory": .integer(machine.memory), "os": .text(machine.operatingSystem),
-        "blas": .text(machine.blas),
-      ]),
+      "files": .list(files.map(\.json)),
+      "machine": machine.json,
       "notes": .texts(report.notes),
     ])
   }
 
-  /// A number where every reader of JSON keeps all of its digits.
-  private var seed: ReportJSON {
-    options.seed < 1 << 53 ? .integer(Int(options.seed)) : .text(String(options.seed))
-  }
+  var seed: ReportJSON { ReportJSON(seed: options.seed) }
 
-  private var optionsJSON: ReportJSON {
-    .members([
+  private var optionsJSON: ReportJSON { .members(optionValues) }
+
+  /// Each option that may change numbers by the name that the command gives it, with `_` for `-`,
+  /// but for the seed and the precision.
+  var optionValues: KeyValuePairs<String, ReportJSON> {
+    [
       "data": .text(options.dataFile),
       "adapter": .text(options.adapter),
       "trainable": .texts(options.trainable),
@@ -81,12 +82,14 @@ public struct RunRecord: Sendable {
       "cg_tolerance": .number(options.cgTolerance),
       "cg_gap": .number(options.cgGap),
       "cg_damping": .number(options.cgDamping),
+      "cg_preconditioner": .text(options.cgPreconditioner.rawValue),
       "batch_size": .integer(options.batchSize),
       "batches": .integer(options.batches),
+      "first_batch": .integer(options.firstBatch),
       "memory": .integer(options.memory),
       "updates": .texts(options.updateFiles),
       "drop_duplicates": .number(options.dropDuplicates),
-    ])
+    ]
   }
 
   private static func json(_ entry: Report.Entry) -> ReportJSON {
@@ -101,8 +104,32 @@ public struct RunRecord: Sendable {
   }
 
   /// ISO 8601 in UTC: `2026-02-01T12:30:05.123Z`.
-  private static func time(_ date: Date) -> String {
+  static func time(_ date: Date) -> String {
     date.formatted(Date.ISO8601FormatStyle(includingFractionalSeconds: true))
+  }
+}
+
+// MARK: - Parts that records share
+
+extension ReportJSON {
+  /// A number where every reader of JSON keeps all of its digits.
+  init(seed: UInt64) {
+    self = seed < 1 << 53 ? .integer(Int(seed)) : .text(String(seed))
+  }
+}
+
+extension FileRecord {
+  var json: ReportJSON {
+    .members(["path": .text(path), "bytes": .integer(bytes), "sha256": .text(sha256)])
+  }
+}
+
+extension Machine {
+  var json: ReportJSON {
+    .members([
+      "cores": .integer(cores), "processor": .text(processor), "memory": .integer(memory),
+      "os": .text(operatingSystem), "blas": .text(blas),
+    ])
   }
 }
 
@@ -123,6 +150,9 @@ extension Report {
       }
       for score in result.scores where score.isBelowRounding {
         notes.append(place + score.label + ": lambda is below rounding.")
+      }
+      if let reference = result.reference, let choice = reference.choice {
+        notes.append(place + "reference by \(reference.kind.rawValue): \(choice).")
       }
       if let reference = result.reference, !reference.isConverged {
         notes.append(place + "the reference did not converge. " + reference.explanation)

@@ -1,7 +1,8 @@
 // Vector loops that BLAS does not have. Every function works on float or double, told by its
 // first argument; all arrays are dense and row-major; images are channels-last.
 // Sums over more than a few elements are taken in double in a fixed order, so that a result
-// depends on nothing but the input. Nothing here allocates, locks or keeps state.
+// depends on nothing but the input. Nothing here allocates, locks or keeps state, but for the meter
+// at the end.
 #ifndef CKERNELS_H
 #define CKERNELS_H
 
@@ -35,6 +36,8 @@ void ck_multiply(ck_dtype t, const void *a, const void *b, void *out, size_t n, 
 void ck_add(ck_dtype t, const void *a, const void *b, void *out, size_t n);
 // y = a x + b y. With b = 0, y is not read.
 void ck_axpby(ck_dtype t, double a, const void *x, double b, void *y, size_t n);
+// y += x with x in double, rounded once.
+void ck_add_rounded(ck_dtype t, const double *x, void *y, size_t n);
 // x = value
 void ck_fill(ck_dtype t, double value, void *x, size_t n);
 // Index of the first element that is NaN or infinite, n if there is none.
@@ -189,5 +192,11 @@ typedef enum {
 
 // n numbers from any (unaligned) source of the given kind.
 void ck_convert(ck_source s, const void *source, ck_dtype t, void *destination, size_t n);
+
+// MARK: Meter
+
+// Adds to the work counted for this process; ck_meter_read gives the sums over all threads.
+void ck_meter_add(uint64_t operations, uint64_t bytes);
+void ck_meter_read(uint64_t *operations, uint64_t *bytes);
 
 #endif

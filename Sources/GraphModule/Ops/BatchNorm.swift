@@ -16,10 +16,10 @@ package struct BatchNorm: Operation {
   }
 
   // Slots: running mean and variance, then weight and bias where there are any.
-  static let mean = 0
-  static let variance = 1
-  static let weight = 2
-  static let bias = 3
+  package static let mean = 0
+  package static let variance = 1
+  package static let weight = 2
+  package static let bias = 3
 
   private var size: Int { positions * channels }
   private var affine: AffineRows {

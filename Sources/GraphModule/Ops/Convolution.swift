@@ -37,66 +37,69 @@ package struct Convolution: Operation {
   package var operationCount: Int { 2 * positions * outputs * groupColumns }
 
   package func needs(_ use: DerivativeUse) -> ForwardNeeds {
-    let trains = use.trains(Self.weight)
-    return isPointwise
-      ? ForwardNeeds(inputs: [trains])
-      : ForwardNeeds(inputs: [false], saved: trains ? positions * columns : 0)
+    // Unfolded rows are many times the image: every pass unfolds it again, a block in cache.
+    ForwardNeeds(inputs: [use.trains(Self.weight)])
   }
 
   package var factorization: Factorization? {
     guard groups == 1 else { return nil }
     return Factorization(
       positions: positions, inputs: columns, outputs: outputs,
-      rows: isPointwise ? .input : .saved, weightSlot: Self.weight,
+      rows: isPointwise ? .input : .unfolded, weightSlot: Self.weight,
       biasSlot: hasBias ? Self.bias : nil)
   }
 
   /// Images whose unfolded rows are multiplied at once: enough rows for a tall product, few
-  /// enough to stay in cache.
-  private var imagesPerBlock: Int { max(1, 256 / positions) }
-
-  package func scratch(samples: Int, directions: Int) -> Int {
-    isPointwise ? 0 : min(imagesPerBlock, samples * directions) * positions * columns
+  /// enough to stay in cache, of tangents and of values.
+  private var imagesPerBlock: Int {
+    max(1, min(256 / positions, (1 << 17) / (positions * columns)))
   }
 
+  package func scratch(samples: Int, directions: Int) -> Int {
+    isPointwise ? 0 : 2 * blockScalars
+  }
+
+  private var blockScalars: Int { imagesPerBlock * positions * columns }
+
   package func forward<S: EngineScalar>(_ pass: ForwardPass<S>) {
-    let keep = pass.keepsSaved && !isPointwise
     forEachBlock(images: pass.samples) { first, count in
-      let rows = unfolded(
-        pass.value(0), first: first, count: count,
-        into: isPointwise ? nil : keep ? pass.saved + first * positions * columns : pass.scratch)
+      let rows = unfolded(pass.value(0), first: first, count: count, into: pass.scratch)
+      let output = pass.output + first * outputSize
       multiply(
-        rows, by: pass.parameter(Self.weight), images: count, accumulate: false,
-        into: pass.output + first * outputSize)
-    }
-    if hasBias {
-      Kernels.addToRows(
-        pass.parameter(Self.bias), pass.output, rows: pass.samples * positions, columns: outputs)
+        rows, by: pass.parameter(Self.weight), images: count, accumulate: false, into: output)
+      if hasBias {
+        Kernels.addToRows(
+          pass.parameter(Self.bias), output, rows: count * positions, columns: outputs)
+      }
     }
   }
 
   package func jvp<S: EngineScalar>(_ pass: TangentPass<S>) {
-    let tangent = pass.tangent(0)
-    if let tangent {
-      forEachBlock(images: pass.directions * pass.samples) { first, count in
-        let rows = unfolded(
-          tangent, first: first, count: count, into: isPointwise ? nil : pass.scratch)
-        multiply(
-          rows, by: pass.parameter(Self.weight), images: count, accumulate: false,
-          into: pass.output + first * outputSize)
-      }
+    let (n, tangent) = (pass.samples, pass.tangent(0))
+    let hasWeight = (0..<pass.directions).contains {
+      pass.parameterTangent(Self.weight, direction: $0) != nil
     }
-    for r in 0..<pass.directions {
-      let output = pass.output + r * pass.samples * outputSize
-      var written = tangent != nil
-      if let weight = pass.parameterTangent(Self.weight, direction: r) {
-        multiply(
-          keptRows(pass), by: weight, images: pass.samples, accumulate: written, into: output)
-        written = true
-      }
-      if !written { Kernels.zero(output, count: pass.samples * outputSize) }
-      if hasBias, let bias = pass.parameterTangent(Self.bias, direction: r) {
-        Kernels.addToRows(bias, output, rows: pass.samples * positions, columns: outputs)
+    forEachBlock(images: n) { first, count in
+      let values =
+        hasWeight ? unfolded(pass.value(0), first: first, count: count, into: pass.scratch) : nil
+      for r in 0..<pass.directions {
+        let output = pass.output + (r * n + first) * outputSize
+        if let tangent {
+          let rows = unfolded(
+            tangent + r * n * imageSize, first: first, count: count,
+            into: isPointwise ? pass.scratch : pass.scratch + blockScalars)
+          multiply(
+            rows, by: pass.parameter(Self.weight), images: count, accumulate: false, into: output)
+        }
+        var written = tangent != nil
+        if let values, let weight = pass.parameterTangent(Self.weight, direction: r) {
+          multiply(values, by: weight, images: count, accumulate: written, into: output)
+          written = true
+        }
+        if !written { Kernels.zero(output, count: count * outputSize) }
+        if hasBias, let bias = pass.parameterTangent(Self.bias, direction: r) {
+          Kernels.addToRows(bias, output, rows: count * positions, columns: outputs)
+        }
       }
     }
   }
@@ -130,7 +133,10 @@ package struct Convolution: Operation {
     let b = pass.cotangent(direction: direction)
     let rows = pass.samples * positions
     if slot == Self.weight {
-      addOuterProducts(b, keptRows(pass), rows: rows, to: out)
+      forEachBlock(images: pass.samples) { first, count in
+        let a = unfolded(pass.value(0), first: first, count: count, into: pass.scratch)
+        addOuterProducts(b + first * outputSize, a, rows: count * positions, to: out)
+      }
     } else {
       Kernels.sumRows(b, rows: rows, columns: outputs, out, accumulate: true)
     }
@@ -144,7 +150,8 @@ package struct Convolution: Operation {
     for n in 0..<pass.samples {
       if slot == Self.weight {
         addOuterProducts(
-          b + n * outputSize, keptRows(pass) + n * positions * columns, rows: positions,
+          b + n * outputSize,
+          unfolded(pass.value(0), first: n, count: 1, into: pass.scratch), rows: positions,
           to: out + n * stride)
       } else {
         Kernels.sumRows(
@@ -154,14 +161,15 @@ package struct Convolution: Operation {
     }
   }
 
-  // MARK: - Pieces
-
-  private func keptRows<S>(_ pass: some Pass) -> UnsafePointer<S>
-  where S: EngineScalar {
-    isPointwise
-      ? UnsafeRawPointer(pass.value(0)).assumingMemoryBound(to: S.self)
-      : UnsafeRawPointer(pass.saved).assumingMemoryBound(to: S.self)
+  package func writeRows<S: EngineScalar>(
+    _ value: UnsafePointer<S>, samples: Int, to rows: UnsafeMutablePointer<S>
+  ) {
+    for n in 0..<samples {
+      Kernels.unfold(window, value + n * imageSize, rows + n * positions * columns)
+    }
   }
+
+  // MARK: - Pieces
 
   private func forEachBlock(images: Int, _ body: (_ first: Int, _ count: Int) -> Void) {
     var first = 0
@@ -172,14 +180,13 @@ package struct Convolution: Operation {
     }
   }
 
+  /// The rows of some images: in `rows`, or where they are if each image is its own unfolding.
   private func unfolded<S: EngineScalar>(
-    _ images: UnsafePointer<S>, first: Int, count: Int, into rows: UnsafeMutablePointer<S>?
+    _ images: UnsafePointer<S>, first: Int, count: Int, into rows: UnsafeMutablePointer<S>
   ) -> UnsafePointer<S> {
     let start = images + first * imageSize
-    guard let rows else { return start }
-    for i in 0..<count {
-      Kernels.unfold(window, start + i * imageSize, rows + i * positions * columns)
-    }
+    if isPointwise { return start }
+    writeRows(start, samples: count, to: rows)
     return UnsafePointer(rows)
   }
 

@@ -33,7 +33,7 @@ package struct Linear: Operation {
 
   package func forward<S: EngineScalar>(_ pass: ForwardPass<S>) {
     let rows = pass.samples * positions
-    BLAS.gemm(
+    pass.multiply(
       transposeB: true, m: rows, n: outputs, k: inputs, pass.value(0), lda: inputs,
       pass.parameter(Self.weight), ldb: inputs, pass.output, ldc: outputs)
     if hasBias {
@@ -45,7 +45,7 @@ package struct Linear: Operation {
     let rows = pass.samples * positions
     let tangent = pass.tangent(0)
     if let tangent {
-      BLAS.gemm(
+      pass.multiply(
         transposeB: true, m: pass.directions * rows, n: outputs, k: inputs, tangent, lda: inputs,
         pass.parameter(Self.weight), ldb: inputs, pass.output, ldc: outputs)
     }
@@ -53,7 +53,7 @@ package struct Linear: Operation {
       let output = pass.output + r * rows * outputs
       var written = tangent != nil
       if let weight = pass.parameterTangent(Self.weight, direction: r) {
-        BLAS.gemm(
+        pass.multiply(
           transposeB: true, m: rows, n: outputs, k: inputs, pass.value(0), lda: inputs, weight,
           ldb: inputs, beta: written ? 1 : 0, output, ldc: outputs)
         written = true
@@ -67,7 +67,7 @@ package struct Linear: Operation {
 
   package func vjp<S: EngineScalar>(_ pass: CotangentPass<S>) {
     guard let (target, accumulate) = pass.inputCotangent(0) else { return }
-    BLAS.gemm(
+    pass.multiply(
       m: pass.directions * pass.samples * positions, n: inputs, k: outputs, pass.cotangent,
       lda: outputs, pass.parameter(Self.weight), ldb: inputs, beta: accumulate ? 1 : 0, target,
       ldc: inputs)

@@ -40,7 +40,7 @@ struct SequentialBuilder {
     let input = builder.graph.input(
       "inputs", shape: shape, kind: bound.map { .index(bound: $0) } ?? .real)
     var value = Value(id: input, shape: shape, isIndex: bound != nil)
-    for layer in layers { value = try builder.apply(layer, to: value) }
+    for layer in poolingFirst(layers) { value = try builder.apply(layer, to: value) }
     value = builder.plain(value, name: "output")
     guard value.shape.count == 1 || value.shape.count == 2 else {
       throw description["layers"].wrong(
@@ -50,6 +50,19 @@ struct SequentialBuilder {
     return Model(
       graph: builder.graph.finish(output: value.id, shape: value.shape), type: "sequential",
       unreadTensors: builder.unreadTensors)
+  }
+
+  /// A rectifier after maximum pooling is a rectifier before it, value and derivatives alike, on a
+  /// fraction of the numbers: a window's winner is the same, or the derivative is zero.
+  private static func poolingFirst(_ layers: [JSONValue]) -> [JSONValue] {
+    var ordered = layers
+    for i in ordered.indices.dropLast() {
+      let isRectifier = (try? ordered[i]["type"].string()) == "relu"
+      if isRectifier, (try? ordered[i + 1]["type"].string()) == "max_pool2d" {
+        ordered.swapAt(i, i + 1)
+      }
+    }
+    return ordered
   }
 
   /// Rows of the embedding that reads the model's input, if one does.

@@ -8,25 +8,34 @@ extension RandomModel.Task: ExpressibleByArgument {}
 /// A model to try things with.
 struct Init: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Makes a ViT or T5 model folder with random weights, and an adapter on it.",
+    abstract: "Makes a model with random weights: a ViT or T5 folder, or a sequential checkpoint.",
     discussion: """
       For runs of full size without a download: the folders are as Transformers and PEFT save \
       them, and so are the scales of the numbers, in float32. One departure: LoRA's B starts with \
-      small random numbers and not with zeros, so that the gradient with respect to A is not zero.
+      small random numbers and not with zeros, so that the gradient with respect to A is not zero. \
+      The JSON description of a sequential model gives one checkpoint.bin without a batch, with the \
+      random weights that PyTorch's modules start with.
 
       Examples:
+        eval-cli init net.json -o net.bin
         eval-cli init vit-base.json -o vit/ --lora --lora-bias lora_only
         eval-cli init t5-base.json -o t5/ --prompt 20 --task CAUSAL_LM
       """)
 
   @Argument(
-    help: "A config.json of Hugging Face, or a folder that has one.", completion: .file())
+    help: """
+      A config.json of Hugging Face, a folder that has one, or the description of a sequential model.
+      """, completion: .file())
   var config: String
 
   @Option(
-    name: .shortAndLong, help: .init("Folder for the model.", valueName: "folder"),
+    name: .shortAndLong,
+    help: .init("Folder for the model; for a sequential one the file.", valueName: "path"),
     completion: .directory)
   var output: String
+
+  @Option(help: .init("Loss of a sequential model. (default: cross_entropy)"))
+  var loss: LossName?
 
   @Option(parsing: .unconditional, help: .init("Key of all weights.", valueName: "number"))
   var seed: UInt64 = EvaluationOptions().seed
@@ -35,6 +44,11 @@ struct Init: ParsableCommand {
 
   func run() throws {
     let choice = try adapter.choice()
+    if RandomNetwork.isDescription(config) { return try writeNetwork(choice) }
+    if loss != nil {
+      throw UsageError(
+        "the models of Hugging Face have the loss cross_entropy", at: "--loss", "Leave it out.")
+    }
     let plain = try RandomModel(config: config)
     try adapter.check(plain)
     let model = try RandomModel(config: config, adapter: choice, task: adapter.task, seed: seed)
@@ -60,6 +74,28 @@ struct Init: ParsableCommand {
         + "\(grouped(model.allParameters)) parameters trainable)\n"
     }
     try Console.print(text)
+  }
+
+  /// A checkpoint of a sequential model.
+  private func writeNetwork(_ choice: RandomModel.Adapter?) throws {
+    if choice != nil {
+      throw UsageError(
+        "a sequential model takes no adapter", at: "--lora or --prompt", "Leave it out.")
+    }
+    if FileManager.default.fileExists(atPath: output) {
+      throw UsageError(
+        "\(output) exists already", at: "--output",
+        "Choose another name: weights that are there are not replaced.")
+    }
+    try OutputFiles.requireWritable(file: output)
+    let network = try RandomNetwork(
+      description: config, loss: (loss ?? .crossEntropy).rawValue, seed: seed)
+    let packed = try PackedCheckpoint(network)
+    try OutputFiles.makeParent(of: output)
+    try packed.write(to: output)
+    try Console.print(
+      "written: \(output) (\(packed.description.model), "
+        + "\(grouped(packed.description.allParameters)) parameters)\n")
   }
 }
 

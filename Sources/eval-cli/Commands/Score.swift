@@ -1,5 +1,6 @@
 import ApproxEval
 import ArgumentParser
+import Checkpoints
 import Foundation
 
 /// Algorithm 4.
@@ -9,11 +10,13 @@ struct Score: ParsableCommand {
     discussion: """
       Prints a table per checkpoint: gamma of each update, its ratio to that of plain gradient \
       descent, and its efficiency, the share of what the exact natural gradient could gain. With \
-      --output, writes scores.csv, batches.csv, summary.csv, cg.csv and run.json.
+      --output, writes scores.csv, batches.csv, summary.csv, cg.csv and run.json, and while it \
+      runs a journal of finished batches: an interrupted run goes on with --resume.
 
       Examples:
         eval-cli score checkpoint.bin
         eval-cli score run/epoch-*.bin --data train.npz --output results/
+        eval-cli score run/epoch-*.bin --data train.npz --output results/ --resume
       """)
 
   @Argument(help: "Checkpoints, scored in this order.", completion: .file())
@@ -42,48 +45,33 @@ struct Score: ParsableCommand {
   func run() throws {
     let options = try evaluationOptions()
     let start = Date()
+    Interruption.watch()
     try destination.requireWritable()
     let evaluation = Evaluation(options)
     // Whatever the headers of all files tell comes before the first computation.
-    var descriptions: [CheckpointDescription] = []
-    var total = 0
-    for path in checkpoints {
-      descriptions.append(try evaluation.describe(checkpoint: path))
-      total += try evaluation.batchCount(checkpoint: path)
-    }
+    let plan = try evaluation.plan(checkpoints: checkpoints)
     let needsRecord = destination.output != nil || destination.format == .json
-    var record =
+    let record =
       try needsRecord
       ? RunRecord(
         command: CommandLine.arguments, options: options, checkpoints: checkpoints, start: start)
       : nil
-    if !log.quiet { try Self.announce(evaluation, checkpoints) }
-    let progress = Progress(total: total, isQuiet: log.quiet || log.verbose)
-    defer { progress.finish() }
-    var entries: [Report.Entry] = []
-    for description in descriptions {
-      let results = try evaluation.score(checkpoint: description.path) { result in
-        progress.advance()
+    let run = try ScoreRun(plan, record: record, destination: destination, log: log)
+    Interruption.response.withLock { $0 = run.interrupt }
+    if !log.quiet { try Self.announce(evaluation, plan, after: run.resumed) }
+    run.begin()
+    do throws(EvaluationError) {
+      try evaluation.score(plan, after: run.resumed) { result throws(CheckpointError) in
+        try run.add(result)
         if log.verbose { Console.log(Self.line(result)) }
       }
-      entries.append(Report.Entry(description, results))
+    } catch {
+      run.fail(error)
+      throw error
     }
-    progress.finish()
-    record?.end = Date()
-    try write(Report(entries), record)
-  }
-
-  private func write(_ report: Report, _ record: RunRecord?) throws {
-    var files = OutputFiles()
-    if let output = destination.output, let record {
-      report.add(to: &files, folder: output, record: record)
-    }
-    if let csv = destination.csv { files.add(csv, report.scores.csv) }
-    try files.write()
-    switch destination.format {
-    case .table: try Console.print(report.entries.map(\.text).joined(separator: "\n"))
-    case .csv: try Console.print(report.scores.csv)
-    case .json: try Console.print(report.json(record!).document)
+    let failures = try run.finish()
+    if reference.strict && failures > 0 {
+      throw ReferenceFailure(batches: failures, of: plan.count)
     }
   }
 
@@ -92,8 +80,9 @@ struct Score: ParsableCommand {
     data.apply(to: &options)
     try batch.apply(to: &options)
     try batches.apply(to: &options)
+    try destination.check()
     try updates.apply(to: &options)
-    options.reference = reference.kind
+    try reference.apply(to: &options)
     try solver.apply(to: &options)
     try engine.apply(to: &options)
     try memory.apply(to: &options)
@@ -101,12 +90,18 @@ struct Score: ParsableCommand {
   }
 
   /// A line on what lies ahead, if it is more than a minute.
-  private static func announce(_ evaluation: Evaluation, _ checkpoints: [String]) throws {
+  private static func announce(
+    _ evaluation: Evaluation, _ plan: RunPlan, after finished: Int
+  ) throws {
     var total = 0.0
     var memory = 0
-    for path in checkpoints {
-      let needs = try evaluation.resources(checkpoint: path)
-      total += needs.batchOperations * Double(try evaluation.batchCount(checkpoint: path))
+    var rest = finished
+    for checkpoint in plan.checkpoints {
+      let batches = checkpoint.batches.dropFirst(rest).count
+      rest = max(rest - checkpoint.batches.count, 0)
+      if batches == 0 { continue }
+      let needs = try evaluation.resources(checkpoint: checkpoint.description.path)
+      total += needs.batchOperations * Double(batches)
       memory = max(memory, needs.memory.total)
     }
     // Less than a minute even at 1 GFLOP/s: nothing to measure.

@@ -1,4 +1,5 @@
 import Checkpoints
+import Figures
 import Updates
 
 /// From the text of an option to its value.
@@ -61,11 +62,39 @@ enum OptionValues {
     return value
   }
 
+  /// Monte-Carlo labels per sample.
+  static func draws(_ value: Int) throws(UsageError) -> Int {
+    if value > 10_000 { throw UsageError("\(value) is more than 10000", at: "--mc-samples") }
+    return try positive(value, "--mc-samples")
+  }
+
+  static func cosine(_ value: Double) throws(UsageError) -> Double {
+    guard (0...1).contains(value) else {
+      throw UsageError("\(value) is not a cosine between 0 and 1", at: "--drop-duplicates")
+    }
+    return value
+  }
+
   static func notNegative(_ value: Double, _ option: String) throws(UsageError) -> Double {
     if !(value >= 0 && value.isFinite) {
       throw UsageError("\(value) is not a number that is at least 0", at: option)
     }
     return value
+  }
+
+  /// `svg,png`; what is repeated counts once.
+  static func formats(_ lists: [String]) throws(UsageError) -> [GnuplotScript.Format] {
+    var formats: [GnuplotScript.Format] = []
+    for name in lists.flatMap(items) {
+      guard let format = GnuplotScript.Format(rawValue: name) else {
+        let known = GnuplotScript.Format.allCases.map(\.rawValue)
+        throw UsageError(
+          "unknown format \"\(name)\"", at: "--format",
+          "Known are \(known.joined(separator: ", ")).")
+      }
+      if !formats.contains(format) { formats.append(format) }
+    }
+    return formats
   }
 
   /// For the help.

@@ -8,8 +8,21 @@ struct BatchCountOptions: ParsableArguments {
     help: .init("Number of batches. (default: 1, or 10 with --data)", valueName: "n"))
   var batches: Int?
 
+  @Option(
+    parsing: .unconditional,
+    help: .init(
+      "Number of the first batch, from 0: repeats a part of a longer run.", valueName: "n"))
+  var firstBatch = EvaluationOptions().firstBatch
+
   func apply(to options: inout EvaluationOptions) throws(UsageError) {
     if let batches { options.batches = try OptionValues.positive(batches, "--batches") }
+    // Batches are numbered by 32 bits (`CounterRandom`).
+    let largest = 2_000_000_000
+    for (number, option) in [(batches ?? 1, "--batches"), (firstBatch, "--first-batch")] {
+      if number > largest { throw UsageError("\(number) is more than \(largest)", at: option) }
+      if number < 0 { throw UsageError("\(number) is less than 0", at: option) }
+    }
+    options.firstBatch = firstBatch
   }
 }
 
@@ -55,19 +68,9 @@ struct UpdateOptions: ParsableArguments {
   func apply(to options: inout EvaluationOptions) throws(UsageError) {
     options.methods = try OptionValues.methods(methods)
     options.dampings = try OptionValues.dampings(damping)
-    if let mcSamples {
-      options.monteCarloSamples = try OptionValues.positive(mcSamples, "--mc-samples")
-      if mcSamples > 10_000 {
-        throw UsageError("\(mcSamples) is more than 10000", at: "--mc-samples")
-      }
-    }
+    if let mcSamples { options.monteCarloSamples = try OptionValues.draws(mcSamples) }
     options.updateFiles = updates
-    guard let dropDuplicates else { return }
-    guard (0...1).contains(dropDuplicates) else {
-      throw UsageError(
-        "\(dropDuplicates) is not a cosine between 0 and 1", at: "--drop-duplicates")
-    }
-    options.dropDuplicates = dropDuplicates
+    if let dropDuplicates { options.dropDuplicates = try OptionValues.cosine(dropDuplicates) }
   }
 }
 
@@ -75,15 +78,31 @@ struct UpdateOptions: ParsableArguments {
 struct ReferenceOptions: ParsableArguments {
   @Option(name: .customLong("reference"), help: "How the natural gradient is found.")
   var kind = EvaluationOptions().reference
+
+  @Flag(
+    help: "Exit code 1 if the reference of a batch did not converge; reports are written anyway.")
+  var strict = false
+
+  func apply(to options: inout EvaluationOptions) throws(UsageError) {
+    options.reference = kind
+    if strict && kind == .none {
+      throw UsageError(
+        "there is no reference that could fail to converge", at: "--strict, --reference none",
+        "Leave out one of the two.")
+    }
+  }
 }
 
 /// How a direction is found that must be found.
 struct DirectionOptions: ParsableArguments {
   enum Kind: String, CaseIterable, ExpressibleByArgument {
     case cg
+    case lsqr
     case dense
+    case gram
+    case auto
 
-    var kind: ReferenceKind { self == .cg ? .cg : .dense }
+    var kind: ReferenceKind { ReferenceKind(rawValue: rawValue)! }
   }
 
   @Option(help: "How the natural gradient is found.")
@@ -107,6 +126,21 @@ struct DestinationOptions: ParsableArguments {
 
   @Option(help: "What is printed on standard output.")
   var format = Format.table
+
+  @Flag(
+    help: """
+      Go on from the journal in --output, with the same options and inputs as before; without \
+      a journal, begin.
+      """)
+  var resume = false
+
+  func check() throws(UsageError) {
+    if resume && output == nil {
+      throw UsageError(
+        "there is no folder whose journal could be resumed", at: "--resume",
+        "Give the folder of the interrupted run as --output.")
+    }
+  }
 
   /// Before anything is computed.
   func requireWritable() throws {

@@ -1,0 +1,76 @@
+/// Why a run cannot write, or go on from, the journal of its folder.
+public enum JournalError: Error, Sendable, Equatable {
+  /// An unfinished run would be overwritten.
+  case unfinished(file: String, finished: Int, planned: Int)
+  /// The journal is of another run; each difference is a clause.
+  case differs(file: String, [String])
+  /// A line, counted from 1 and beginning at this byte, is not as it was written.
+  case damaged(file: String, line: Int, byte: Int, Defect)
+  /// Something else has the journal's name.
+  case foreign(file: String)
+  /// Another process writes it.
+  case inUse(file: String)
+
+  public enum Defect: Error, Equatable {
+    /// Not of the form of a line.
+    case form
+    /// The content does not have the line's checksum.
+    case checksum
+    /// The content is not what the line announces.
+    case content
+    /// A later version of the program has written it.
+    case format(String)
+    /// The batch is not the one that follows in the plan.
+    case order(found: String, expected: String)
+  }
+}
+
+extension JournalError: CustomStringConvertible {
+  public var description: String {
+    switch self {
+    case .unfinished(let file, let finished, let planned):
+      return """
+        an unfinished run has \(finished) of \(planned) batches in this folder
+          at \(file)
+          Go on with it by --resume, or remove the file to begin anew.
+        """
+    case .differs(let file, let differences):
+      let clauses = differences.map { "\n  \($0)" }.joined()
+      return """
+        the journal is of another run, which this one cannot resume
+          at \(file)\(clauses)
+          Repeat the options and inputs of that run, or give another folder as --output.
+        """
+    case .damaged(let file, let line, let byte, let defect):
+      return """
+        the journal is damaged: \(defect)
+          at \(file), line \(line), byte \(byte)
+          Restore the file, or cut it before this byte to keep the batches above and --resume.
+        """
+    case .foreign(let file):
+      return """
+        this is not a journal of eval-cli
+          at \(file)
+          Move the file away, or give another folder as --output.
+        """
+    case .inUse(let file):
+      return """
+        another run is writing into this folder
+          at \(file)
+          Wait until it ends, or give another folder as --output.
+        """
+    }
+  }
+}
+
+extension JournalError.Defect: CustomStringConvertible {
+  public var description: String {
+    switch self {
+    case .form: "the line is not one that a run has written"
+    case .checksum: "the line does not have its checksum"
+    case .content: "the content of the line is not what it announces"
+    case .format(let found): "the format is \(found), expected \(RunIdentity.format)"
+    case .order(let found, let expected): "the line is \(found), expected \(expected)"
+    }
+  }
+}

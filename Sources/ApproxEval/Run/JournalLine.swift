@@ -1,0 +1,106 @@
+import Crypto
+import Foundation
+
+/// What one line of a journal says.
+enum JournalEntry: Sendable {
+  /// The first line.
+  case run(RunIdentity)
+  case batch(BatchResult)
+  /// The reports of the whole run have been written.
+  case reported
+}
+
+/// A line of a journal: `{"sha256":"<64 digits>","<kind>":<content>}` and a line feed, where the
+/// sum is of the bytes of the content.
+///
+/// Contents are encoded from the result types themselves, so that a field that is added to one is
+/// in the journal. Numbers read back to the same bits, infinities too; a NaN stays a NaN.
+enum JournalLine {
+  private static let opening = Array(#"{"sha256":""#.utf8)
+  private static let digits = 64
+
+  /// - Returns: The line with its line feed.
+  static func encoded(_ entry: JournalEntry) -> Data {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    encoder.nonConformingFloatEncodingStrategy = .convertToString(
+      positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")
+    // Values of these types always have an encoding.
+    let content =
+      switch entry {
+      case .run(let identity): try! encoder.encode(identity)
+      case .batch(let result): try! encoder.encode(result)
+      case .reported: Data("true".utf8)
+      }
+    var line = Data(opening)
+    line.append(contentsOf: sum(content))
+    line.append(contentsOf: "\",\"\(entry.kind)\":".utf8)
+    line.append(content)
+    line.append(contentsOf: "}\n".utf8)
+    return line
+  }
+
+  /// - Parameter line: Without its line feed.
+  static func decoded(_ line: Data) throws(JournalError.Defect) -> JournalEntry {
+    let start = line.startIndex + opening.count
+    guard line.starts(with: opening), line.last == UInt8(ascii: "}"),
+      line.count > opening.count + digits
+    else { throw .form }
+    let rest = line[(start + digits)...].dropLast()
+    for kind in ["run", "batch", "reported"] {
+      let separator = Data("\",\"\(kind)\":".utf8)
+      guard rest.starts(with: separator) else { continue }
+      let content = rest.dropFirst(separator.count)
+      guard line[start..<start + digits].elementsEqual(sum(content)) else { throw .checksum }
+      return try decoded(kind, content)
+    }
+    throw .form
+  }
+
+  private static func decoded(
+    _ kind: String, _ content: Data
+  ) throws(JournalError.Defect) -> JournalEntry {
+    let decoder = JSONDecoder()
+    decoder.nonConformingFloatDecodingStrategy = .convertFromString(
+      positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")
+    if kind == "run" {
+      guard let format = try? decoder.decode(Format.self, from: content).format else {
+        throw .content
+      }
+      if format != RunIdentity.format { throw .format(format) }
+    }
+    do {
+      switch kind {
+      case "run": return .run(try decoder.decode(RunIdentity.self, from: content))
+      case "batch": return .batch(try decoder.decode(BatchResult.self, from: content))
+      default: return .reported
+      }
+    } catch {
+      throw .content
+    }
+  }
+
+  /// What every version of the first line has.
+  private struct Format: Decodable {
+    var format: String
+  }
+
+  /// Whether these bytes may be the beginning of a line that was cut off.
+  static func isBeginning(_ bytes: Data) -> Bool {
+    bytes.starts(with: opening.prefix(bytes.count))
+  }
+
+  private static func sum(_ content: Data) -> [UInt8] {
+    Array(SHA256.hash(data: content).hexadecimal.utf8)
+  }
+}
+
+extension JournalEntry {
+  fileprivate var kind: String {
+    switch self {
+    case .run: "run"
+    case .batch: "batch"
+    case .reported: "reported"
+    }
+  }
+}

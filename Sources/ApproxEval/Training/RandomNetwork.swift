@@ -1,0 +1,103 @@
+import Checkpoints
+import Curvature
+import Foundation
+import GraphModule
+import Models
+import TensorModule
+
+/// A sequential model from its description alone, with the random weights that PyTorch's modules
+/// start with: uniform within `1 / sqrt(fan_in)` for weights and biases of linear and convolution
+/// layers, standard normal for embeddings, ones and zeros for norms and stored statistics.
+///
+/// Equal seeds give equal tensors: each is a function of the seed and its own name.
+public struct RandomNetwork {
+  let source: CheckpointSource
+
+  /// Whether a file is the description of a sequential model, and not the configuration of a
+  /// Hugging Face model or something else.
+  public static func isDescription(_ path: String) -> Bool {
+    var isFolder: ObjCBool = false
+    guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder),
+      !isFolder.boolValue, let json = try? open(path)
+    else { return false }
+    return json["layers"].exists || (try? json["type"].string()) == "sequential"
+  }
+
+  /// Reads the description, JSON as in the `model` of a checkpoint.bin, and makes the weights.
+  ///
+  /// - Parameter loss: `cross_entropy`, `mse` or `bce`.
+  /// - Throws: `CheckpointError` naming the place in the description.
+  public init(
+    description path: String, loss: String, seed: UInt64 = EvaluationOptions().seed
+  ) throws(CheckpointError) {
+    let json = try Self.open(path)
+    let model = try Model(json)
+    let starts = Self.starts(model.graph)
+    var parameters: [String: StoredTensor] = [:]
+    for (spec, start) in zip(model.graph.parameters, starts) {
+      let values = Vector<Float>(count: spec.count)
+      start.fill(
+        0..<spec.count, NamedRandom(seed: seed, name: spec.name), into: values.pointer)
+      parameters[spec.name] = StoredTensor(
+        name: spec.name, dtype: .f32, shape: spec.shape,
+        data: values.array.map(\.bitPattern.littleEndian).withUnsafeBytes { Data($0) },
+        file: path)
+    }
+    source = CheckpointSource(path: path, description: json, loss: loss, parameters: parameters)
+  }
+
+  private static func open(_ path: String) throws(CheckpointError) -> JSONValue {
+    let file = try MappedFile(path: path)
+    defer { withExtendedLifetime(file) {} }
+    return try JSONValue(
+      parsing: String(decoding: file.bytes, as: UTF8.self), name: "model", file: path)
+  }
+
+  /// One entry for each parameter. A shared one starts as its first layer has it.
+  private static func starts(_ graph: Graph) -> [WeightStart] {
+    var starts = [WeightStart?](repeating: nil, count: graph.parameters.count)
+    for node in graph.nodes {
+      for (slot, parameter) in node.parameters.enumerated() where starts[parameter.index] == nil {
+        let weight = graph.parameters[node.parameters[0].index]
+        starts[parameter.index] = WeightStart(node.operation, slot: slot, weight: weight)
+      }
+    }
+    return starts.map { start in
+      guard let start else { preconditionFailure("RandomNetwork: a parameter without a layer") }
+      return start
+    }
+  }
+}
+
+extension WeightStart {
+  /// As the PyTorch module of this layer begins.
+  ///
+  /// - Parameter weight: The parameter in the layer's first slot.
+  fileprivate init(_ operation: any GraphModule.Operation, slot: Int, weight: ParameterSpec) {
+    switch operation {
+    case is Linear, is Convolution:
+      // Kaiming-uniform with a = sqrt(5) is this bound, which the bias has as well.
+      let inputs = weight.shape.dropFirst().reduce(1, *)
+      self = .uniform(bound: 1 / Double(inputs).squareRoot())
+    case is Embedding: self = .normal(deviation: 1)
+    case is Normalization: self = .constant(slot == 0 ? 1 : 0)
+    case is BatchNorm:
+      let isOne = slot == BatchNorm.variance || slot == BatchNorm.weight
+      self = .constant(isOne ? 1 : 0)
+    default: preconditionFailure("RandomNetwork: no start for \(type(of: operation))")
+    }
+  }
+}
+
+// MARK: - As a checkpoint
+
+extension PackedCheckpoint {
+  /// The network as a checkpoint without a batch, of epoch and step 0.
+  public init(
+    _ network: RandomNetwork, options: EvaluationOptions = EvaluationOptions()
+  ) throws(EvaluationError) {
+    self = try evaluating {
+      try PackedCheckpoint(LoadedCheckpoint(source: network.source, options: options), options)
+    }
+  }
+}

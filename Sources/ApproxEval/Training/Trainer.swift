@@ -1,0 +1,128 @@
+import Curvature
+import GraphModule
+import TensorModule
+import Training
+
+/// The moving parts of a run in one precision: parameters, optimiser, scratch.
+final class Trainer<S: EngineScalar> {
+  private let options: TrainingOptions
+  private let checkpoint: LoadedCheckpoint
+  private let samples: TrainingSamples
+  private let validation: TrainingRun.Watched?
+  private let pool: WorkerPool
+  private let operations: VectorOperations<Double>
+  private let master: MasterParameters<S>
+  private var optimizer: any Optimizer
+  private let direction: Vector<Double>
+  private let before: Vector<Double>
+
+  /// Samples of one forward pass where nothing is differentiated.
+  private static var measuredTogether: Int { 256 }
+
+  init(
+    _ options: TrainingOptions, _ checkpoint: LoadedCheckpoint, _ samples: TrainingSamples,
+    _ validation: TrainingRun.Watched?, parameters: ParameterStore<S>
+  ) {
+    self.options = options
+    self.checkpoint = checkpoint
+    self.samples = samples
+    self.validation = validation
+    pool = WorkerPool(threads: options.threads)
+    master = MasterParameters(checkpoint.program, parameters)
+    operations = VectorOperations(pool: pool, count: master.values.count)
+    optimizer = options.optimizer.makeOptimizer(
+      ParameterLayout(checkpoint.program), operations, precision: Double(S.ulpOfOne))
+    direction = Vector(count: master.values.count)
+    before = Vector(count: master.values.count)
+  }
+
+  /// As the engine has them.
+  var parameters: ParameterStore<S> { master.store }
+
+  /// One step on these samples.
+  ///
+  /// - Parameter step: From 0.
+  /// - Throws: `NonFinite`, with the parameters as they were unless it is they that are not finite.
+  func step(_ batch: [Int], step: Int, of steps: Int, epoch: Int) throws -> TrainingStep {
+    let start = ContinuousClock.now
+    let settings = options.optimizer
+    let problem = try problem(
+      checkpoint, samples.reader, batch, memory: options.memory, isStep: true)
+    let loss = problem.output.totalLoss / Double(problem.output.scoredPositions)
+    if !loss.isFinite {
+      throw NonFinite(reason: "the loss is \(ReportCell.spelling(loss))", isStep: true)
+    }
+    do {
+      try BatchDirection.write(
+        settings, problem.linearization, problem.output, seed: options.seed, step: step,
+        to: direction)
+    } catch LinearAlgebraError.nonFinite {
+      throw NonFinite(reason: "the Gram matrix is beyond all numbers", isStep: true)
+    }
+    if operations.firstNonFinite(direction) != nil {
+      throw NonFinite(reason: "the direction is beyond all numbers", isStep: true)
+    }
+    if settings.isNormalized {
+      let norm = operations.norm(direction)
+      // A zero direction stays zero.
+      if norm > 0 { operations.axpby(0, direction, 1 / norm, direction) }
+    }
+    let rate = settings.schedule.rate(settings.learningRate, step: step, of: steps)
+    operations.copy(master.values, to: before)
+    optimizer.step(master.values, direction, learningRate: rate)
+    master.publish()
+    if let index = operations.firstNonFinite(master.values) {
+      throw NonFinite(
+        reason: "a parameter is \(ReportCell.spelling(master.values[index]))", isStep: true)
+    }
+    return TrainingStep(
+      step: step + 1, epoch: epoch, samples: batch.count, loss: loss, learningRate: rate,
+      updateNorm: operations.distance(master.values, before),
+      seconds: (ContinuousClock.now - start).seconds)
+  }
+
+  /// Loss and accuracy of the present parameters.
+  func measure() throws -> (
+    training: TrainingEpoch.Measure, validation: TrainingEpoch.Measure?
+  ) {
+    let training = try measure(checkpoint, samples.reader, samples.training)
+    let watched = try validation.map { try measure($0.checkpoint, $0.reader, $0.samples) }
+    return (training, watched)
+  }
+
+  private func measure(
+    _ checkpoint: LoadedCheckpoint, _ reader: BatchReader, _ samples: [Int]
+  ) throws -> TrainingEpoch.Measure {
+    var (loss, positions) = (0.0, 0)
+    var accuracy = Accuracy()
+    for start in stride(from: 0, to: samples.count, by: Self.measuredTogether) {
+      let group = Array(samples[start..<min(start + Self.measuredTogether, samples.count)])
+      // Forward values are not kept: nothing reads them.
+      let problem = try problem(checkpoint, reader, group, memory: 0, isStep: false)
+      loss += problem.output.totalLoss
+      positions += problem.output.scoredPositions
+      accuracy += Accuracy(
+        problem.labels, loss: checkpoint.loss, problem.linearization)
+    }
+    let mean = loss / Double(positions)
+    if !mean.isFinite {
+      throw NonFinite(reason: "the loss is \(ReportCell.spelling(mean))", isStep: false)
+    }
+    return .init(loss: mean, accuracy: accuracy.share)
+  }
+
+  private func problem(
+    _ checkpoint: LoadedCheckpoint, _ reader: BatchReader, _ batch: [Int], memory: Int,
+    isStep: Bool
+  ) throws -> BatchProblem<S> {
+    do {
+      return try BatchProblem(
+        checkpoint, parameters: master.store, batch: reader.read(batch, S.self), pool: pool,
+        memory: memory)
+    } catch EvaluationError.nonFiniteLogits(_, let sample, let value) {
+      throw NonFinite(
+        reason: "the logits of sample \(batch[sample]) contain \(ReportCell.spelling(value))",
+        isStep: isStep)
+    }
+  }
+}

@@ -1,0 +1,51 @@
+import Foundation
+import Training
+
+/// What `TrainingRun` does, with the defaults of the command.
+public struct TrainingOptions: Sendable {
+  public var optimizer: OptimizerSettings
+  public var epochs = 10
+  /// Samples per step; the last step of an epoch may have fewer. `nil`: 32, as in the paper, or all
+  /// there are.
+  public var batchSize: Int?
+  public var dataFile: String
+  /// Samples to watch, which nothing is trained on: a file, or a share of the data.
+  public var validation = Validation.none
+  /// A checkpoint after every so many epochs, and after the last.
+  public var saveEvery = 1
+  /// Samples that every checkpoint carries, so that it can be scored without a data file; as many
+  /// as there are, at the most.
+  public var carriedSamples = 160
+  /// Decides random weights, the split, the order of samples and the labels of `sf`.
+  public var seed = EvaluationOptions().seed
+  public var precision = EvaluationOptions().precision
+  public var threads = EvaluationOptions().threads
+  public var memory = EvaluationOptions().memory
+  public var adapter: String?
+  public var trainable: [String] = []
+
+  public enum Validation: Sendable, Equatable {
+    case none
+    case file(String)
+    /// Of the samples of the data file, in (0, 1).
+    case share(Double)
+  }
+
+  public init(_ optimizer: OptimizerSettings, dataFile: String) {
+    self.optimizer = optimizer
+    self.dataFile = dataFile
+  }
+
+  /// As far as loading a checkpoint is concerned.
+  func evaluation(dataFile: String) -> EvaluationOptions {
+    var options = EvaluationOptions()
+    options.dataFile = dataFile
+    options.adapter = adapter
+    options.trainable = trainable
+    options.seed = seed
+    options.precision = precision
+    options.threads = threads
+    options.memory = memory
+    return options
+  }
+}

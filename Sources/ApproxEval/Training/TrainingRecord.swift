@@ -1,0 +1,96 @@
+import Checkpoints
+import Foundation
+import Training
+
+/// train.json: what it takes to repeat a training run.
+public struct TrainingRecord: Sendable {
+  /// How a run ended.
+  public enum Outcome: String, Sendable {
+    case finished
+    case interrupted
+    case diverged
+  }
+
+  /// With the name of the program.
+  public let command: [String]
+  public let options: TrainingOptions
+  public let batchSize: Int
+  public let description: CheckpointDescription
+  /// Everything that was read: model, data.
+  public let files: [FileRecord]
+  public let start: Date
+
+  /// Reads all files of the run once, for their sums.
+  public init(command: [String], run: TrainingRun, start: Date) throws(CheckpointError) {
+    self.command = command
+    options = run.options
+    batchSize = run.batchSize
+    description = run.description
+    self.start = start
+    var paths = [run.description.path, options.adapter, options.dataFile].compactMap { $0 }
+    if case .file(let path) = options.validation { paths.append(path) }
+    var files: [FileRecord] = []
+    for path in paths.flatMap(FileRecord.files) { files.append(try FileRecord(path: path)) }
+    self.files = files
+  }
+
+  /// Writes the record into the folder of the run.
+  public func write(to folder: String, _ outcome: Outcome, end: Date) throws(CheckpointError) {
+    var output = OutputFiles()
+    output.add("\(folder)/train.json", json(outcome, end: end).document)
+    try output.write()
+  }
+
+  private func json(_ outcome: Outcome, end: Date) -> ReportJSON {
+    .members([
+      "version": .text(packageVersion),
+      "command": .texts(command),
+      "outcome": .text(outcome.rawValue),
+      "seed": ReportJSON(seed: options.seed),
+      "precision": .text(options.precision.rawValue),
+      "threads": .integer(options.threads),
+      "start": .text(RunRecord.time(start)),
+      "end": .text(RunRecord.time(end)),
+      "seconds": .number(end.timeIntervalSince(start)),
+      "model": .text(description.model),
+      "loss": .text(description.loss),
+      "trainable_parameters": .integer(description.trainableParameters),
+      "optimizer": optimizer,
+      "epochs": .integer(options.epochs),
+      "batch_size": .integer(batchSize),
+      "validation": validation,
+      "files": .list(files.map(\.json)),
+      "machine": Machine.current.json,
+    ])
+  }
+
+  /// What the optimiser does not have is null.
+  private var optimizer: ReportJSON {
+    let it = options.optimizer
+    let isAdam = it.kind == .adam || it.kind == .adamw
+    let isNatural = it.kind.isNatural
+    return .members([
+      "name": .text(it.kind.rawValue),
+      "learning_rate": .number(it.learningRate),
+      "schedule": .text(it.schedule.rawValue),
+      "normalized": .bool(it.isNormalized),
+      "weight_decay": .number(isNatural ? nil : it.weightDecay),
+      "momentum": .number(it.kind == .sgd ? it.momentum : nil),
+      "nesterov": it.kind == .sgd ? .bool(it.isNesterov) : .text(nil),
+      "beta1": .number(isAdam ? it.betas.0 : nil),
+      "beta2": .number(isAdam ? it.betas.1 : nil),
+      "epsilon": .number(isAdam ? it.epsilon : nil),
+      "damping": .text(isNatural ? it.damping.text : nil),
+      "mc_samples": .integer(it.kind == .sf ? it.monteCarloSamples : nil),
+      "drop_duplicates": .number(isNatural ? it.dropDuplicates : nil),
+    ])
+  }
+
+  private var validation: ReportJSON {
+    switch options.validation {
+    case .none: .text(nil)
+    case .file(let path): .text(path)
+    case .share(let share): .number(share)
+    }
+  }
+}

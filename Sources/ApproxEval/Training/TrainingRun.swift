@@ -1,0 +1,211 @@
+import Checkpoints
+import Curvature
+import Foundation
+import GraphModule
+import TensorModule
+import Training
+
+/// A training run on a data file: exact EF, iEF and SF (Algorithms 1-3) and the baselines.
+///
+/// ```swift
+/// let options = TrainingOptions(OptimizerSettings(.adam), dataFile: "train.npz")
+/// let run = try TrainingRun(checkpoint: "checkpoint.bin", options: options)
+/// let result = try run.run(into: "run")
+/// print(result.epochs.map(\.training.loss))
+/// ```
+///
+/// The model runs as it does in an evaluation (stored statistics, no dropout), which is how the
+/// authors train. Equal options give the same bits in every run, for every number of threads.
+public struct TrainingRun {
+  public let options: TrainingOptions
+  public let description: CheckpointDescription
+  public let trainingSamples: Int
+  /// 0 without validation.
+  public let validationSamples: Int
+  /// Samples per step.
+  public let batchSize: Int
+  /// In one epoch.
+  public let stepsPerEpoch: Int
+
+  private let checkpoint: LoadedCheckpoint
+  private let samples: TrainingSamples
+  private let validation: Watched?
+
+  /// Samples that are only watched, with the graph for their lengths.
+  struct Watched {
+    let checkpoint: LoadedCheckpoint
+    let reader: BatchReader
+    let samples: [Int]
+  }
+
+  /// What `run` tells while it goes.
+  public enum Event: Sendable {
+    case step(TrainingStep)
+    case epoch(TrainingEpoch)
+  }
+
+  /// A run that starts from the parameters of a checkpoint, or of a Hugging Face folder.
+  ///
+  /// - Throws: Everything that headers, labels and indices tell.
+  public init(checkpoint path: String, options: TrainingOptions) throws(EvaluationError) {
+    self = try evaluating {
+      try TrainingRun(CheckpointSource(path: path, adapter: options.adapter), options)
+    }
+  }
+
+  /// A run that starts from random weights.
+  public init(network: RandomNetwork, options: TrainingOptions) throws(EvaluationError) {
+    self = try evaluating { try TrainingRun(network.source, options) }
+  }
+
+  private init(_ source: CheckpointSource, _ options: TrainingOptions) throws {
+    self.options = options
+    let evaluation = options.evaluation(dataFile: options.dataFile)
+    checkpoint = try LoadedCheckpoint(source: source, options: evaluation)
+    description = checkpoint.description
+    var share: Double?
+    if case .share(let held) = options.validation { share = held }
+    samples = try TrainingSamples(checkpoint, share: share, seed: options.seed)
+    switch options.validation {
+    case .none: validation = nil
+    case .share:
+      validation = Watched(
+        checkpoint: checkpoint, reader: samples.reader, samples: samples.heldOut)
+    case .file(let path):
+      let watched = try LoadedCheckpoint(
+        source: source, options: options.evaluation(dataFile: path))
+      let all = try TrainingSamples(watched, share: nil, seed: options.seed)
+      validation = Watched(checkpoint: watched, reader: all.reader, samples: all.training)
+    }
+    trainingSamples = samples.training.count
+    validationSamples = validation?.samples.count ?? 0
+    if let requested = options.batchSize, requested > trainingSamples {
+      throw EvaluationError.batchTooLarge(
+        requested: requested, available: trainingSamples, file: options.dataFile)
+    }
+    batchSize = options.batchSize ?? min(32, trainingSamples)
+    stepsPerEpoch = samples.steps(batchSize: batchSize)
+  }
+
+  /// Steps of the whole run.
+  public var steps: Int { stepsPerEpoch * options.epochs }
+
+  /// Files that the run would replace, and does not: checkpoints in the folder.
+  public static func checkpoints(in folder: String) -> [String] {
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+    return names.filter { $0.hasPrefix("epoch-") && $0.hasSuffix(".bin") }.sorted()
+  }
+
+  /// Trains, writing a checkpoint, steps.csv and epochs.csv after each epoch.
+  ///
+  /// - Parameters:
+  ///   - isCancelled: Asked before each step. A cancelled run keeps what is written, and the
+  ///     tables gain the steps of the unfinished epoch.
+  /// - Throws: `diverged` where the loss, a direction or a parameter is no finite number; what was
+  ///   written before is kept, and steps.csv has the steps up to there.
+  @discardableResult
+  public func run(
+    into folder: String, observing observe: (Event) -> Void = { _ in },
+    isCancelled: () -> Bool = { false }
+  ) throws(EvaluationError) -> TrainingResult {
+    try evaluating {
+      switch options.precision {
+      case .float32: try run(folder, observe, isCancelled, Float.self)
+      case .float64: try run(folder, observe, isCancelled, Double.self)
+      }
+    }
+  }
+
+  private func run<S: EngineScalar>(
+    _ folder: String, _ observe: (Event) -> Void, _ isCancelled: () -> Bool, _: S.Type
+  ) throws -> TrainingResult {
+    let carried = min(options.carriedSamples, trainingSamples)
+    let writer = TrainedCheckpoint<S>(
+      checkpoint: checkpoint, reader: samples.reader,
+      // The first batch that an evaluation would draw.
+      carried: sampleWithoutReplacement(
+        count: carried, from: trainingSamples, seed: options.seed, batch: 0
+      ).map { samples.training[$0] },
+      options: options.evaluation(dataFile: options.dataFile))
+    let trainer = Trainer<S>(
+      options, checkpoint, samples, validation, parameters: try checkpoint.parameters(S.self))
+    var result = TrainingResult()
+    func finishEpoch(_ epoch: Int, seconds: Double) throws {
+      // First, so that a state that overflows is not saved, and data that cannot be read are found
+      // before anything is written.
+      let (training, watched) = try trainer.measure()
+      var file: String?
+      if epoch % options.saveEvery == 0 || epoch == options.epochs {
+        try OutputFiles.makeFolder(folder)
+        file = name(epoch)
+        try writer.write(
+          trainer.parameters, epoch: epoch, step: result.steps.count,
+          to: "\(folder)/\(file!)")
+      }
+      result.epochs.append(
+        TrainingEpoch(
+          epoch: epoch, step: result.steps.count, training: training, validation: watched,
+          checkpoint: file, seconds: seconds))
+      try write(result, folder)
+      observe(.epoch(result.epochs.last!))
+    }
+    do {
+      try finishEpoch(0, seconds: 0)
+      for epoch in 1...options.epochs {
+        let start = ContinuousClock.now
+        for batch in samples.batches(
+          epoch: epoch, size: batchSize, seed: options.seed)
+        {
+          if isCancelled() {
+            result.isInterrupted = true
+            try write(result, folder)
+            return result
+          }
+          result.steps.append(
+            try trainer.step(batch, step: result.steps.count, of: steps, epoch: epoch))
+          observe(.step(result.steps.last!))
+        }
+        try finishEpoch(epoch, seconds: (ContinuousClock.now - start).seconds)
+      }
+    } catch let failure as NonFinite {
+      if result.epochs.isEmpty {
+        throw EvaluationError.startOverflows(
+          reason: failure.reason, checkpoint: description.path)
+      }
+      try write(result, folder)
+      throw EvaluationError.diverged(
+        step: result.steps.count + (failure.isStep ? 1 : 0), reason: failure.reason,
+        lastEpoch: result.epochs.count - 1, folder: folder)
+    }
+    return result
+  }
+
+  private func name(_ epoch: Int) -> String {
+    let digits = max(2, String(options.epochs).count)
+    let number = String(epoch)
+    return "epoch-" + String(repeating: "0", count: digits - number.count) + number + ".bin"
+  }
+
+  private func write(_ result: TrainingResult, _ folder: String) throws(CheckpointError) {
+    var files = OutputFiles()
+    for table in [ReportTable.steps(result.steps), .epochs(result.epochs)] {
+      files.add("\(folder)/\(table.name).csv", table.csv)
+    }
+    try files.write()
+  }
+}
+
+/// What a run has done.
+public struct TrainingResult: Sendable {
+  public var steps: [TrainingStep] = []
+  public var epochs: [TrainingEpoch] = []
+  /// Whether it was cancelled.
+  public var isInterrupted = false
+}
+
+/// Where a number that is not finite came up in training.
+struct NonFinite: Error {
+  let reason: String
+  /// In a step, and not after one.
+  let isStep: Bool
+}

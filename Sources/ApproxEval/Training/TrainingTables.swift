@@ -1,0 +1,72 @@
+import TensorModule
+
+/// One step of a training run.
+public struct TrainingStep: Sendable, Equatable {
+  /// From 1.
+  public let step: Int
+  /// The epoch that it belongs to, from 1.
+  public let epoch: Int
+  public let samples: Int
+  /// Mean loss over the scored positions of the mini-batch, before the step.
+  public let loss: Double
+  public let learningRate: Double
+  /// `|theta_after - theta_before|_2`
+  public let updateNorm: Double
+  public let seconds: Double
+}
+
+/// The state of a model after an epoch; epoch 0 is the start.
+public struct TrainingEpoch: Sendable, Equatable {
+  public let epoch: Int
+  /// Steps that have been made.
+  public let step: Int
+  /// Of the model as it is at the end of the epoch, over all samples that are trained on.
+  public let training: Measure
+  /// Over those that are watched.
+  public let validation: Measure?
+  /// The file, if the epoch was saved.
+  public let checkpoint: String?
+  /// Of the epoch's steps, without measuring and saving.
+  public let seconds: Double
+
+  public struct Measure: Sendable, Equatable {
+    /// Mean over scored positions.
+    public let loss: Double
+    /// Share of right decisions; `nil` for `mse`.
+    public let accuracy: Double?
+  }
+}
+
+extension ReportTable {
+  /// steps.csv
+  static func steps(_ steps: [TrainingStep]) -> ReportTable {
+    var table = ReportTable(
+      name: "steps",
+      columns: ["step", "epoch", "samples", "loss", "learning_rate", "update_norm", "seconds"])
+    for step in steps {
+      table.append([
+        .integer(step.step), .integer(step.epoch), .integer(step.samples), .number(step.loss),
+        .number(step.learningRate), .number(step.updateNorm), .number(step.seconds),
+      ])
+    }
+    return table
+  }
+
+  /// epochs.csv
+  static func epochs(_ epochs: [TrainingEpoch]) -> ReportTable {
+    var table = ReportTable(
+      name: "epochs",
+      columns: [
+        "epoch", "step", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy",
+        "checkpoint", "seconds",
+      ])
+    for epoch in epochs {
+      table.append([
+        .integer(epoch.epoch), .integer(epoch.step), .number(epoch.training.loss),
+        .number(epoch.training.accuracy), .number(epoch.validation?.loss),
+        .number(epoch.validation?.accuracy), .text(epoch.checkpoint), .number(epoch.seconds),
+      ])
+    }
+    return table
+  }
+}

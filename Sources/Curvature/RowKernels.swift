@@ -1,0 +1,55 @@
+import GraphModule
+import TensorModule
+
+// Kernels of layer inputs, `A A^T` over all rows of the batch, and which layers answer with them.
+extension Linearization {
+  /// `A A^T`, plus 1 where a bias trains, over the rows of all samples: `[N T, N T]` in double, and a row of zeros.
+  ///
+  /// Formed once; not to be called first from several threads.
+  func rowKernel(node: Int, _ factors: Factorization, hasBias: Bool) -> Vector<Double> {
+    if let kernel = rowKernels[node] { return kernel }
+    let rows = samples * factors.positions
+    let kernel: Vector<Double>
+    switch inputRows(node: node, factors) {
+    case .dense(let pointer):
+      kernel = gramOfRows(pointer, columns: factors.inputs, .init(rows: rows, split: rows))
+      for t in 0..<rows {
+        for s in 0..<t { kernel.pointer[s * rows + t] = kernel.pointer[t * rows + s] }
+      }
+    case .oneHot(let indices):
+      kernel = Vector(count: rows * rows)
+      for t in 0..<rows {
+        for s in 0..<rows where indices[t] == indices[s] { kernel.pointer[t * rows + s] = 1 }
+      }
+    }
+    if hasBias { for i in 0..<rows * rows { kernel.pointer[i] += 1 } }
+    rowKernels[node] = kernel
+    return kernel
+  }
+
+  /// Whether the kernel makes a direction's part of a jvp cheaper than forming the block and
+  /// multiplying with it: `2 (N T)^2 out` operations in double against `4 N T in out`.
+  func usesKernel(_ factors: Factorization) -> Bool {
+    factors.rows != .oneHot && samples * factors.positions <= factors.inputs
+  }
+
+  /// Whether directions that are combinations of per-sample gradients are better not formed: where
+  /// kernels save a fourth of the products of a direction and more, and the model is wide, so
+  /// that the rows of J are independent and `J J^T` is no worse conditioned than it has to be.
+  package var prefersCombinations: Bool {
+    guard parameterCount >= 4 * samples * logitCount, keptSamples == samples else { return false }
+    var (saved, total) = (0.0, 0.0)
+    for (index, node) in program.graph.nodes.enumerated() {
+      let use = program.uses[index]
+      let operations = Double(node.operation.operationCount)
+      if use.anyInputActive { total += operations }
+      guard let route = plan.routes[index] else { continue }
+      total += 2 * operations
+      if case .factored(let factors, _, _) = route, usesKernel(factors) {
+        let rows = Double(samples * factors.positions)
+        saved += 2 * operations * (1 - rows / Double(factors.inputs))
+      }
+    }
+    return saved > total / 4
+  }
+}

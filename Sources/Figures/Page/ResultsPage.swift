@@ -1,0 +1,87 @@
+import Checkpoints
+import Foundation
+import Metrics
+
+/// The results of a run as one page of HTML that needs nothing else: no network, no scripts, no
+/// fonts. It is well-formed XML as well, so that any reader of either can check it.
+package struct ResultsPage: Sendable {
+  private let results: Results
+  private let figures: FigureSet
+  private let pictures: PanelPictures
+
+  package init(_ results: Results, _ figures: FigureSet, _ pictures: PanelPictures) {
+    self.results = results
+    self.figures = figures
+    self.pictures = pictures
+  }
+
+  package var html: String {
+    let record = RunSection(results.run)
+    let tables = ScoreTables(results)
+    let title = "Scores: " + singleLine(results.folder, limit: 60)
+    let sections: [(id: String, title: String, body: String)] =
+      figures.figures.map { ($0.name, $0.title, body($0)) }
+      + [("scores", "Scores", tables.scores), ("batches", "Batches", tables.batches)]
+      .filter { !$0.2.isEmpty }
+      + [("run", "The run", record.body)]
+    let links = sections.map { section in
+      "<li><a href=\"#\(section.id)\">\(HTML.escaped(section.title))</a></li>"
+    }.joined(separator: "\n")
+    let parts = sections.map { section in
+      "<section id=\"\(section.id)\">\n" + HTML.heading(2, section.title) + section.body
+        + "</section>\n"
+    }.joined(separator: "\n")
+    let gaps = figures.gaps.map { "<li>\(HTML.escaped($0.sentence))</li>\n" }.joined()
+    return """
+      <!DOCTYPE html>
+      <html lang="en">
+      <head>
+      <meta charset="utf-8" />
+      <meta name="viewport" content="width=device-width, initial-scale=1" />
+      <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'" />
+      <title>\(HTML.escaped(title))</title>
+      <style>
+      \(Stylesheet.text)
+      </style>
+      </head>
+      <body>
+      <header>
+      <h1>\(HTML.escaped(title))</h1>
+      \(HTML.paragraph(record.lead))\(HTML.paragraph(
+        "γ says how much of the loss a direction can take away per step: smaller is better, and "
+        + "the natural gradient has the least. γ / γ(sgd) below 1 beats plain gradient descent."))</header>
+      <nav aria-label="Contents"><ul>
+      \(links)
+      </ul></nav>
+      <main>
+      \(parts)\(gaps.isEmpty ? "" : "<section id=\"missing\">\n<h2>Not drawn</h2>\n<ul>\n\(gaps)</ul>\n</section>\n")</main>
+      </body>
+      </html>
+
+      """
+  }
+
+  private func body(_ figure: Figure) -> String {
+    var body = HTML.paragraph(figure.caption)
+    if let panels = pictures[figure] {
+      body += "<div class=\"panels\">\n"
+      for (panel, picture) in zip(figure.panels, panels) {
+        // What scrolls has to be reachable by keyboard.
+        let isWide = PanelSize(panel).isWide
+        body +=
+          HTML.element("figure", isWide ? "class=\"wide\" tabindex=\"0\"" : "", picture) + "\n"
+      }
+      body += "</div>\n"
+    } else {
+      body += "<p class=\"note\">gnuplot could not draw it. In words:</p>\n<ul>\n"
+      for panel in figure.panels {
+        body += "<li>\(HTML.escaped(panel.title + ". " + panel.description))</li>\n"
+      }
+      body += "</ul>\n"
+    }
+    for note in figure.notes {
+      body += HTML.element("p", "class=\"note\"", HTML.escaped(note)) + "\n"
+    }
+    return body
+  }
+}

@@ -1,0 +1,35 @@
+/// How the page looks: one column of text, tables that scroll by themselves, panels side by side as
+/// the width allows; light or dark as the reader's system says.
+enum Stylesheet {
+  static let text = """
+    :root { color-scheme: light dark; --ink: #222222; --paper: #ffffff; --faint: #5c5c5c;
+      --line: #d0d0d0; --card: #f6f6f6; --link: #005a8d; }
+    @media (prefers-color-scheme: dark) {
+      :root { --ink: #e6e6e6; --paper: #16181b; --faint: #a8a8a8; --line: #44484d;
+        --card: #1f2226; --link: #7cc4f2; }
+    }
+    * { box-sizing: border-box; }
+    body { margin: 0 auto; max-width: 70rem; padding: 1rem; background: var(--paper);
+      color: var(--ink); font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: break-word; }
+    h1 { font-size: 1.5rem; line-height: 1.25; } h2 { font-size: 1.25rem; margin-top: 2.5rem; }
+    a { color: var(--link); }
+    nav ul { display: flex; flex-wrap: wrap; gap: 0.25rem 1.25rem; padding: 0; list-style: none; }
+    .panels { display: grid; gap: 1rem;
+      grid-template-columns: repeat(auto-fit, minmax(min(100%, 21rem), 1fr)); }
+    figure { margin: 0; padding: 0.5rem; background: var(--card); border-radius: 0.5rem; }
+    figure svg { display: block; width: 100%; max-width: 44rem; height: auto; margin: 0 auto;
+      color: var(--ink); }
+    figure.wide { grid-column: 1 / -1; overflow-x: auto; }
+    figure.wide svg { min-width: 44rem; max-width: none; }
+    .note, .faint { color: var(--faint); }
+    .scroll { overflow-x: auto; margin: 1rem 0; }
+    table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+    caption { text-align: left; padding: 0.25rem 0; font-weight: 600; }
+    th, td { padding: 0.2rem 0.75rem 0.2rem 0; border-bottom: 1px solid var(--line);
+      text-align: left; vertical-align: top; }
+    tbody th { font-weight: 400; }
+    .number { text-align: right; white-space: nowrap; }
+    td, tbody th { max-width: 36rem; min-width: 4rem; }
+    summary { cursor: pointer; padding: 0.25rem 0; }
+    """
+}

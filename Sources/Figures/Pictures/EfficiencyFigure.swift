@@ -1,0 +1,76 @@
+import Metrics
+
+/// How much of what the natural gradient could gain each method gets, as bars with the bracket in
+/// which the true share lies.
+enum EfficiencyFigure {
+  private static let name = "efficiency"
+  private static let title = "Efficiency of each method"
+  private static let panelLimit = 6
+
+  static func make(_ results: Results) throws(FigureGap) -> Figure {
+    let scores = results.scores ?? []
+    let groups = ScoreGroups(scores)
+    let stages = Stages(scores.map(\.place))
+    let converged = results.batches.map { batches in
+      Set(batches.filter(\.hasConvergedReference).map(\.place))
+    }
+    var charts: [(stage: Stages.Stage, bars: [Bar])] = []
+    var notes = stages.note(panelLimit)
+    for stage in stages.selection(panelLimit) {
+      var bars: [Bar] = []
+      for variant in groups.variants where !variant.isReference {
+        let rows = groups.leastDamped(stage.checkpoint, variant)
+        if rows.isEmpty { continue }
+        let bar = bar(groups.label(variant), groups.styles[variant]!.color, rows, converged ?? [])
+        if bar.value.isFinite {
+          bars.append(bar)
+        } else {
+          notes.append("\(stage.label): no bar for \(bar.label), as a batch has no efficiency.")
+        }
+      }
+      if !bars.isEmpty { charts.append((stage, bars)) }
+    }
+    // One scale for all, with room for the number at the end of the longest bar.
+    guard let most = charts.flatMap(\.bars).map({ max($0.value, $0.low ?? 0) }).max() else {
+      throw FigureGap(
+        name: name, title: title,
+        reason: results.scores == nil
+          ? "scores.csv is missing." : "scores.csv has no finite efficiency.",
+        remedy: "Score with --methods sgd,ef,ief,sf --output.")
+    }
+    let axis = Axis(
+      label: "efficiency (%)", isLogarithmic: false, low: 0,
+      high: max(most * 1.25, 1e-3))
+    let panels = charts.map { stage, bars in
+      Panel(
+        title: stage.label, x: axis, y: .names(bars.map(\.label)), content: .bars(bars))
+    }
+    if converged == nil {
+      notes.append("batches.csv is missing: every bracket begins at what the certificate proves.")
+    }
+    if scores.allSatisfy({ $0.efficiency.isNaN }) {
+      notes.append("The run has no reference: bars are what the certificate proves at the least.")
+    }
+    return Figure(
+      name: name, title: title,
+      caption:
+        "Share of the loss decrease of the exact natural gradient, under the local quadratic "
+        + "model, that each method gets at its smallest damping: mean over batches. Where the "
+        + "reference did not converge in every batch, the true share lies in the bracket.",
+      panels: panels, notes: notes)
+  }
+
+  private static func bar(
+    _ label: String, _ color: Color, _ rows: [ScoreRow], _ converged: Set<Place>
+  ) -> Bar {
+    func percent(_ values: [Double]) -> Double { 100 * Summary(values).mean }
+    let hasReference = !rows.contains { $0.efficiency.isNaN }
+    let low = percent(
+      rows.map { converged.contains($0.place) ? $0.efficiency : $0.efficiencyLow })
+    return Bar(
+      label: label, color: color == .ink ? .grey : color,
+      value: hasReference ? percent(rows.map(\.efficiency)) : low,
+      low: !hasReference || rows.allSatisfy { converged.contains($0.place) } || low.isNaN
+        ? nil : low)
+  }
+}

@@ -1,0 +1,154 @@
+import Metrics
+
+/// A method as a curve knows it: with the number of draws where a run has several, and apart from
+/// its reference where the method is the natural gradient.
+package struct Variant: Hashable, Sendable {
+  package var method: String
+  package var draws: Int?
+  package var isReference = false
+}
+
+/// Scores by method and damping.
+struct ScoreGroups {
+  /// In the order of the table.
+  let variants: [Variant]
+  let styles: [Variant: CurveStyle]
+  /// The dampings of a variant by their mean lambda, the smallest first; `[nil]` without damping.
+  private let dampings: [Variant: [String?]]
+  private let groups: [Key: [ScoreRow]]
+  private let labels: [Variant: String]
+
+  private struct Key: Hashable {
+    var checkpoint: String
+    var variant: Variant
+    var damping: String?
+  }
+
+  /// Labels are cut to so many characters; a picture has little room.
+  init(_ rows: [ScoreRow], labelLimit: Int = 16) {
+    var draws: [String: Set<Int?>] = [:]
+    for row in rows { draws[row.direction.method, default: []].insert(row.direction.draws) }
+    var variants: [Variant] = []
+    var groups: [Key: [ScoreRow]] = [:]
+    var lambdas: [Variant: [String?: [Double]]] = [:]
+    for row in rows {
+      let direction = row.direction
+      let variant = Variant(
+        method: direction.method,
+        draws: draws[direction.method]!.count > 1 ? direction.draws : nil,
+        isReference: direction.isReference)
+      if lambdas[variant] == nil { variants.append(variant) }
+      lambdas[variant, default: [:]][direction.damping, default: []].append(row.lambda)
+      let key = Key(
+        checkpoint: row.place.checkpoint, variant: variant, damping: direction.damping)
+      groups[key, default: []].append(row)
+    }
+    self.variants = variants
+    self.groups = groups
+    styles = CurveStyle.of(variants)
+    dampings = lambdas.mapValues { byDamping in
+      byDamping.map { (text: $0, size: Self.size($0, lambdas: $1)) }
+        .sorted { ($0.size, $0.text ?? "") < ($1.size, $1.text ?? "") }.map(\.text)
+    }
+    let hasDampedReference = variants.contains { $0.method == "ng" && !$0.isReference }
+    labels = Dictionary(
+      uniqueKeysWithValues: variants.map { variant in
+        var label = singleLine(variant.method, limit: labelLimit)
+        if let draws = variant.draws { label += " K=\(draws)" }
+        if variant.isReference && hasDampedReference { label += " (exact)" }
+        return (variant, label)
+      })
+  }
+
+  /// What dampings are ordered by: lambda, or the number as given where the table has no lambda.
+  private static func size(_ text: String?, lambdas: [Double]) -> Double {
+    let mean = Summary(lambdas).mean
+    return mean.isNaN ? text.flatMap(DampingText.init)?.value ?? .infinity : mean
+  }
+
+  func label(_ variant: Variant) -> String { labels[variant]! }
+
+  func dampings(_ variant: Variant) -> [String?] { dampings[variant] ?? [] }
+
+  func rows(_ checkpoint: String, _ variant: Variant, _ damping: String?) -> [ScoreRow] {
+    groups[Key(checkpoint: checkpoint, variant: variant, damping: damping)] ?? []
+  }
+
+  /// Those of the method's smallest damping at this checkpoint: the experiments of the paper over a
+  /// training run have dampings near zero.
+  func leastDamped(_ checkpoint: String, _ variant: Variant) -> [ScoreRow] {
+    for damping in dampings(variant) {
+      let found = rows(checkpoint, variant, damping)
+      if !found.isEmpty { return found }
+    }
+    return []
+  }
+
+  func variants(of method: String) -> [Variant] {
+    variants.filter { $0.method == method && !$0.isReference }
+  }
+}
+
+/// A damping as reports repeat it: `1e-3` or `rel:1e-7`.
+struct DampingText {
+  var value: Double
+  var isRelative: Bool
+
+  init?(_ text: String) {
+    isRelative = text.hasPrefix("rel:")
+    guard let value = Double(isRelative ? String(text.dropFirst(4)) : text) else { return nil }
+    self.value = value
+  }
+}
+
+// MARK: - Points
+
+extension Curve.Point {
+  /// Mean and standard deviation over batches. Where a batch has no value the mean has none either.
+  init(x: Double, _ values: [Double]) {
+    let summary = Summary(values)
+    self.init(x: x, y: summary.mean, deviation: summary.standardDeviation, batches: summary.count)
+  }
+
+  /// Whether a logarithmic axis has a place for it.
+  var isDrawable: Bool { y > 0 && y.isFinite && x.isFinite }
+}
+
+/// Curves without the points that a logarithmic axis has no place for, and a note on these.
+func drawable(_ curves: [Curve], panel: String) -> (curves: [Curve], notes: [String]) {
+  var kept: [Curve] = []
+  var notes: [String] = []
+  for curve in curves {
+    var curve = curve
+    let lost = curve.points.count { !$0.isDrawable }
+    if lost > 0 {
+      notes.append(
+        "\(panel): \(lost) point\(lost == 1 ? "" : "s") of \(curve.label) left out, as a batch has "
+          + "no finite positive value there.")
+    }
+    curve.points.removeAll { !$0.isDrawable }
+    if !curve.points.isEmpty { kept.append(curve) }
+  }
+  return (kept, notes)
+}
+
+extension Panel {
+  /// Curves on a logarithmic axis that holds their means, their bars as far as they can be shown,
+  /// and the guides.
+  static func curves(
+    _ title: String, x: Axis, y label: String, _ curves: [Curve], guides: [Guide] = []
+  ) -> Panel {
+    let points = curves.flatMap(\.points)
+    // A bar that reaches to zero has no end on a logarithmic axis, and one that nearly does would
+    // take the picture with it: bars count for the axis down to a tenth of their mean.
+    let ends = points.flatMap { point in
+      [
+        point.y, point.y + (point.deviation ?? 0),
+        max(point.y - (point.deviation ?? 0), point.y / 10),
+      ]
+    }
+    return Panel(
+      title: title, x: x, y: .logarithmic(label, holding: ends + guides.map(\.level)),
+      content: .curves(curves, guides: guides))
+  }
+}

@@ -1,0 +1,197 @@
+/// A row of a table by column name.
+package struct TableCells {
+  private let table: CSVTable
+  private let places: [String: Int]
+  private let row: CSVTable.Row
+
+  /// The value of every row, read by `make`.
+  ///
+  /// - Throws: one error that names all columns that are missing; `.notANumber` where a cell is
+  ///   none.
+  static func rows<T>(
+    _ table: CSVTable, requiring columns: [String],
+    _ make: (TableCells) throws(TableError) -> T
+  ) throws(TableError) -> [T] {
+    let places = Dictionary(uniqueKeysWithValues: table.columns.enumerated().map { ($1, $0) })
+    let missing = columns.filter { places[$0] == nil }
+    if !missing.isEmpty { throw TableError(.missingColumns(missing), file: table.file, line: 1) }
+    var values: [T] = []
+    for row in table.rows {
+      values.append(try make(TableCells(table: table, places: places, row: row)))
+    }
+    return values
+  }
+
+  /// Empty for a column that is not there.
+  func text(_ column: String) -> String { places[column].map { row.cells[$0] } ?? "" }
+
+  /// `nil` for an empty cell, or a column that is not there.
+  func number(_ column: String) throws(TableError) -> Double? {
+    let cell = text(column)
+    if cell.isEmpty { return nil }
+    guard let value = Double(cell) else { throw notANumber(cell, column) }
+    return value
+  }
+
+  func integer(_ column: String) throws(TableError) -> Int? {
+    let cell = text(column)
+    if cell.isEmpty { return nil }
+    guard let value = Int(cell) else { throw notANumber(cell, column) }
+    return value
+  }
+
+  /// NaN for an empty cell: what has no value is never drawn.
+  func measure(_ column: String) throws(TableError) -> Double { try number(column) ?? .nan }
+
+  func place() throws(TableError) -> Place {
+    Place(
+      checkpoint: text("checkpoint"), epoch: try number("epoch"), step: try number("step"),
+      batch: text("batch"))
+  }
+
+  private func notANumber(_ cell: String, _ column: String) -> TableError {
+    TableError(.notANumber(cell, column: column), file: table.file, line: row.line)
+  }
+}
+
+/// Which checkpoint and batch a row is about.
+package struct Place: Hashable, Sendable {
+  package var checkpoint: String
+  package var epoch: Double?
+  package var step: Double?
+  package var batch: String
+}
+
+/// What identifies a direction within a batch.
+package struct ScoredDirection: Hashable, Sendable {
+  package var method: String
+  /// Monte-Carlo draws, where the table tells them.
+  package var draws: Int?
+  /// As given; `nil` where the method has none.
+  package var damping: String?
+
+  /// The natural gradient that the others are compared with.
+  package var isReference: Bool { method == "ng" && damping == nil }
+
+  init(_ cells: TableCells) throws(TableError) {
+    method = cells.text("method")
+    draws = try cells.integer("mc_samples")
+    let text = cells.text("damping")
+    damping = text.isEmpty ? nil : text
+  }
+}
+
+/// A row of scores.csv, as far as it is drawn.
+package struct ScoreRow: Sendable {
+  package var place: Place
+  package var direction: ScoredDirection
+  /// The value used; NaN where the method has no damping.
+  package var lambda: Double
+  package var gamma: Double
+  package var gammaRelativeToSGD: Double
+  package var efficiency: Double
+  package var efficiencyLow: Double
+
+  static func read(_ table: CSVTable) throws(TableError) -> [ScoreRow] {
+    try TableCells.rows(
+      table,
+      requiring: [
+        "checkpoint", "epoch", "step", "batch", "method", "damping", "lambda", "gamma",
+        "gamma_rel_sgd", "efficiency", "efficiency_low",
+      ]
+    ) { (cells) throws(TableError) in
+      ScoreRow(
+        place: try cells.place(), direction: try ScoredDirection(cells),
+        lambda: try cells.measure("lambda"), gamma: try cells.measure("gamma"),
+        gammaRelativeToSGD: try cells.measure("gamma_rel_sgd"),
+        efficiency: try cells.measure("efficiency"),
+        efficiencyLow: try cells.measure("efficiency_low"))
+    }
+  }
+}
+
+/// A row of batches.csv, as far as it is drawn.
+package struct BatchRow: Sendable {
+  package var place: Place
+  package var samples: Double
+  package var loss: Double
+  package var gradientNormRatio: Double
+  package var gammaBound: Double
+  package var referenceIterations: Double?
+  package var referenceResidual: Double?
+  /// Empty without a reference.
+  package var referenceStop: String
+
+  /// Whether the reference is the natural gradient up to rounding or tolerance. A reason to stop
+  /// that is not known counts as a failure: the bracket is then drawn, never left out.
+  package var hasConvergedReference: Bool {
+    ["tolerance", "certificate", "dense"].contains(referenceStop)
+  }
+
+  static func read(_ table: CSVTable) throws(TableError) -> [BatchRow] {
+    try TableCells.rows(
+      table,
+      requiring: [
+        "checkpoint", "epoch", "step", "batch", "samples", "loss", "gradient_norm_ratio",
+        "gamma_bound", "reference_iterations", "reference_residual", "reference_stop",
+      ]
+    ) { (cells) throws(TableError) in
+      BatchRow(
+        place: try cells.place(), samples: try cells.measure("samples"),
+        loss: try cells.measure("loss"),
+        gradientNormRatio: try cells.measure("gradient_norm_ratio"),
+        gammaBound: try cells.measure("gamma_bound"),
+        referenceIterations: try cells.number("reference_iterations"),
+        referenceResidual: try cells.number("reference_residual"),
+        referenceStop: cells.text("reference_stop"))
+    }
+  }
+}
+
+/// A row of cg.csv: one iterate of a reference solve.
+package struct IterateRow: Sendable {
+  package var checkpoint: String
+  package var batch: String
+  package var iteration: Double
+  package var relativeResidual: Double
+  package var gamma: Double
+
+  static func read(_ table: CSVTable) throws(TableError) -> [IterateRow] {
+    try TableCells.rows(
+      table, requiring: ["checkpoint", "batch", "iteration", "relative_residual", "gamma"]
+    ) { (cells) throws(TableError) in
+      IterateRow(
+        checkpoint: cells.text("checkpoint"), batch: cells.text("batch"),
+        iteration: try cells.measure("iteration"),
+        relativeResidual: try cells.measure("relative_residual"),
+        gamma: try cells.measure("gamma"))
+    }
+  }
+}
+
+/// A row of layers.csv: a direction restricted to one parameter tensor or block.
+package struct LayerRow: Sendable {
+  package var place: Place
+  package var direction: ScoredDirection
+  /// NaN where the method has no damping.
+  package var lambda: Double
+  package var layer: String
+  /// `tensor` or `block`
+  package var kind: String
+  package var gammaRelativeToSGD: Double
+
+  static func read(_ table: CSVTable) throws(TableError) -> [LayerRow] {
+    try TableCells.rows(
+      table,
+      requiring: [
+        "checkpoint", "epoch", "step", "batch", "method", "damping", "layer", "kind",
+        "gamma_rel_sgd",
+      ]
+    ) { (cells) throws(TableError) in
+      LayerRow(
+        place: try cells.place(), direction: try ScoredDirection(cells),
+        lambda: try cells.measure("lambda"), layer: cells.text("layer"), kind: cells.text("kind"),
+        gammaRelativeToSGD: try cells.measure("gamma_rel_sgd"))
+    }
+  }
+}

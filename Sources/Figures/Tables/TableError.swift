@@ -1,0 +1,105 @@
+import Checkpoints
+
+/// What is wrong with a results folder or a table in it, as facts.
+package struct TableError: Error, Equatable, Sendable {
+  package enum Problem: Equatable, Sendable {
+    /// The file cannot be read at all.
+    case file(CheckpointError)
+    /// The folder has none of the tables.
+    case noTables([String])
+    /// A run has left its journal and no tables yet.
+    case unfinishedRun
+    /// The tables that are there hold no row to draw.
+    case nothingToDraw([String])
+    case empty
+    case repeatedColumn(String)
+    case missingColumns([String])
+    case cellCount(found: Int, expected: Int)
+    case openQuote
+    case strayQuote
+    case textAfterQuote
+    case notUTF8
+    case notANumber(String, column: String)
+  }
+
+  package var problem: Problem
+  package var file: String
+  /// From 1.
+  package var line: Int?
+
+  package init(_ problem: Problem, file: String, line: Int? = nil) {
+    self.problem = problem
+    self.file = file
+    self.line = line
+  }
+}
+
+// MARK: - Sentences
+
+extension TableError: CustomStringConvertible {
+  /// What, where, how to fix.
+  package var description: String {
+    if case .file(let error) = problem { return error.description }
+    let place = "  at " + file + (line.map { ", line \($0)" } ?? "")
+    return ([sentence, place] + advice.map { "  " + $0 }).joined(separator: "\n")
+  }
+
+  private var sentence: String {
+    switch problem {
+    case .file(let error): error.description
+    case .noTables(let names): "there are no results: no \(names.joined(separator: ", "))"
+    case .unfinishedRun: "the run has not ended: there is its journal, and no table yet"
+    case .nothingToDraw: "there is nothing to draw"
+    case .empty: "the table is empty: it has no header row"
+    case .repeatedColumn(let name): "two columns have the name \(Self.shown(name))"
+    case .missingColumns(let names):
+      names.count == 1
+        ? "there is no column \(names[0])" : "there are no columns \(names.joined(separator: ", "))"
+    case .cellCount(let found, let expected):
+      "the row has \(found) cell\(found == 1 ? "" : "s"), the header \(expected)"
+    case .openQuote: "a quote is opened and never closed"
+    case .strayQuote: "a quote stands inside a cell that does not begin with one"
+    case .textAfterQuote: "text follows a closing quote"
+    case .notUTF8: "the text is not UTF-8"
+    case .notANumber(let text, let column):
+      "\(column) is \(Self.shown(text)), expected a number"
+    }
+  }
+
+  private var advice: [String] {
+    switch problem {
+    case .file: []
+    case .noTables: ["Name the folder that eval-cli score --output has written."]
+    case .unfinishedRun:
+      ["Wait for its end, or go on with the same eval-cli score command and --resume."]
+    case .nothingToDraw(let reasons): reasons
+    case .missingColumns:
+      [
+        "Write the report again with this version of eval-cli score; columns may be added, none "
+          + "left out."
+      ]
+    default: ["The file was changed or cut short; write the report again with eval-cli score."]
+    }
+  }
+
+  /// Text of a file in quotes, shortened, without characters that could move a cursor.
+  private static func shown(_ text: String) -> String { "\"" + singleLine(text, limit: 60) + "\"" }
+}
+
+/// The text on one line: control and format characters, which could move a cursor or turn the
+/// direction of writing, become `?`, and what is longer than the limit loses its middle.
+package func singleLine(_ text: String, limit: Int = .max) -> String {
+  var line = String.UnicodeScalarView()
+  for scalar in text.unicodeScalars {
+    switch scalar.properties.generalCategory {
+    case .control, .format, .lineSeparator, .paragraphSeparator, .privateUse, .surrogate,
+      .unassigned:
+      line.append("?")
+    default: line.append(scalar)
+    }
+  }
+  let whole = String(line)
+  if whole.count <= limit { return whole }
+  let head = limit / 2
+  return whole.prefix(head) + "…" + whole.suffix(limit - head - 1)
+}

@@ -1,0 +1,118 @@
+import Foundation
+import TensorModule
+
+/// Adafactor, as `torch.optim.Adafactor` with its defaults `beta2_decay = -0.8`, `d = 1` and
+/// `eps = (precision, 1e-3)`; it departs from Shazeer and Stern (arXiv 1804.04235) in that the
+/// learning rate bounds the relative step, and in where the first epsilon enters.
+///
+/// The squares of a parameter with at least two axes are remembered as the outer product of means
+/// over the last and the last but one axis; those of a vector one by one.
+struct Adafactor: Optimizer {
+  private let weightDecay: Double
+  private let layout: ParameterLayout
+  private let operations: VectorOperations<Double>
+  private let epsilon: Double
+  private let states: [State]
+  private var steps = 0
+
+  private static let decayExponent = -0.8
+  private static let leastScale = 1e-3
+  private static let clipping = 1.0
+
+  /// Means of squares.
+  private enum State {
+    /// `[matrices, rows]` and `[matrices, columns]`
+    case factored(ParameterLayout.Matrices, rows: Vector<Double>, columns: Vector<Double>)
+    case full(Vector<Double>)
+  }
+
+  init(
+    _ settings: OptimizerSettings, _ layout: ParameterLayout,
+    _ operations: VectorOperations<Double>, precision: Double
+  ) {
+    weightDecay = settings.weightDecay
+    self.layout = layout
+    self.operations = operations
+    epsilon = precision
+    states = layout.entries.map { entry in
+      guard let matrices = entry.matrices else { return .full(Vector(count: entry.range.count)) }
+      return .factored(
+        matrices, rows: Vector(count: matrices.count * matrices.rows),
+        columns: Vector(count: matrices.count * matrices.columns))
+    }
+  }
+
+  mutating func step(
+    _ parameters: Vector<Double>, _ direction: Vector<Double>, learningRate: Double
+  ) {
+    steps += 1
+    let share = pow(Double(steps), Self.decayExponent)
+    let relativeStep = min(learningRate, 1 / Double(steps).squareRoot())
+    let (layout, states, epsilon) = (layout, states, epsilon)
+    let shrinkage = 1 - learningRate * weightDecay
+    // One task for each parameter: sums run in one order for every number of threads.
+    operations.pool.run(states.count) { index, _ in
+      let range = layout.entries[index].range
+      let theta = parameters.pointer + range.lowerBound
+      let g = direction.pointer + range.lowerBound
+      let count = range.count
+      let scale = max(Self.leastScale, rootMeanSquare(theta, count))
+      if shrinkage != 1 { for i in 0..<count { theta[i] *= shrinkage } }
+      switch states[index] {
+      case .factored(let matrices, let rows, let columns):
+        Self.divide(g, matrices, rows: rows.pointer, columns: columns.pointer, share, epsilon)
+      case .full(let squares):
+        for i in 0..<count {
+          squares.pointer[i] += share * (g[i] * g[i] - squares.pointer[i])
+          g[i] /= max(squares.pointer[i], epsilon * epsilon).squareRoot()
+        }
+      }
+      let clip = max(1, rootMeanSquare(g, count) / Self.clipping)
+      let step = scale * relativeStep / clip
+      for i in 0..<count { theta[i] -= step * g[i] }
+    }
+  }
+
+  /// Updates the means with the squares of g and divides g by the root of their outer product.
+  private static func divide(
+    _ g: UnsafeMutablePointer<Double>, _ m: ParameterLayout.Matrices,
+    rows: UnsafeMutablePointer<Double>, columns: UnsafeMutablePointer<Double>, _ share: Double,
+    _ epsilon: Double
+  ) {
+    for index in 0..<m.count {
+      let start = g + m.start(index)
+      let (row, column) = (rows + index * m.rows, columns + index * m.columns)
+      for r in 0..<m.rows {
+        var sum = 0.0
+        for c in 0..<m.columns {
+          let value = start[r * m.rowStride + c * m.columnStride]
+          sum += value * value
+        }
+        row[r] += share * (sum / Double(m.columns) - row[r])
+      }
+      for c in 0..<m.columns {
+        var sum = 0.0
+        for r in 0..<m.rows {
+          let value = start[r * m.rowStride + c * m.columnStride]
+          sum += value * value
+        }
+        column[c] += share * (sum / Double(m.rows) - column[c])
+      }
+      var total = 0.0
+      for r in 0..<m.rows { total += row[r] }
+      let mean = max(total / Double(m.rows), epsilon)
+      for r in 0..<m.rows {
+        for c in 0..<m.columns {
+          let square = row[r] * column[c] / mean
+          start[r * m.rowStride + c * m.columnStride] /= max(square, epsilon * epsilon).squareRoot()
+        }
+      }
+    }
+  }
+}
+
+private func rootMeanSquare(_ x: UnsafeMutablePointer<Double>, _ count: Int) -> Double {
+  var sum = 0.0
+  for i in 0..<count { sum += x[i] * x[i] }
+  return (sum / Double(count)).squareRoot()
+}

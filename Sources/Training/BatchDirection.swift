@@ -1,0 +1,59 @@
+import Curvature
+import TensorModule
+import Updates
+
+/// What an optimiser gets of one mini-batch, in double: the only place where a batch becomes a
+/// vector of length P.
+package enum BatchDirection {
+  /// The direction for the settings' optimiser, written to `result` `[P]`.
+  ///
+  /// - Parameter step: Number of the step in the run; with the seed it decides the labels of `sf`.
+  package static func write<S: EngineScalar>(
+    _ settings: OptimizerSettings, _ linearization: Linearization<S>, _ output: OutputState<S>,
+    seed: UInt64, step: Int, to result: Vector<Double>
+  ) throws(LinearAlgebraError) {
+    let method: Method
+    switch settings.kind {
+    case .sgd, .adam, .adamw, .adafactor:
+      return meanGradient(linearization, output, to: result)
+    case .ef: method = .ef
+    case .ief: method = .ief
+    case .sf: method = .sf
+    }
+    let sampled =
+      method == .sf
+      ? output.sampledGradients(draws: settings.monteCarloSamples, seed: seed, batch: step) : []
+    let gradients = BatchGradients(
+      linearization, output, sampled: sampled, dropDuplicates: settings.dropDuplicates)
+    let directions =
+      method == .sf
+      ? try SampledFisher.directions(gradients, dampings: [settings.damping])
+      : try EmpiricalFisher.directions(gradients, method: method, dampings: [settings.damping])
+    // The factor 1 / lambda of Algorithm 3, which no indicator depends on.
+    let factor = method == .sf && !settings.isNormalized ? 1 / directions[0].lambda! : 1
+    write(directions[0], times: factor, to: result)
+  }
+
+  /// `g / M` with M scored positions, from one backward pass.
+  private static func meanGradient<S: EngineScalar>(
+    _ linearization: Linearization<S>, _ output: OutputState<S>, to result: Vector<Double>
+  ) {
+    let units = [Double](
+      repeating: Double(max(output.scoredPositions, 1)), count: output.samples)
+    let gradient = Vector<S>(count: linearization.parameterCount)
+    linearization.vjp(into: [gradient]) { chunk, cotangents in
+      output.write(output.gradient, chunk: chunk, units: units, to: cotangents)
+    }
+    Kernels.toDouble(gradient.pointer, result.pointer, count: result.count)
+  }
+
+  /// A direction written out.
+  private static func write<S: EngineScalar>(
+    _ direction: Direction<S>, times factor: Double, to result: Vector<Double>
+  ) {
+    let scaled = direction.scaled
+    Kernels.toDouble(scaled.vector.pointer, result.pointer, count: result.count)
+    Kernels.axpby(
+      0, result.pointer, scaled.scale * factor, result.pointer, count: result.count)
+  }
+}

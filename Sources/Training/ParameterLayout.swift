@@ -1,0 +1,61 @@
+import GraphModule
+import TensorModule
+
+/// Where each trainable parameter lies in a vector of length P.
+package struct ParameterLayout: Sendable {
+  package struct Entry: Sendable {
+    package let spec: ParameterSpec
+    package let range: Range<Int>
+  }
+
+  package let entries: [Entry]
+  /// P
+  package let count: Int
+
+  package init(_ program: Program) {
+    entries = program.trainable.map { id in
+      let spec = program.graph.parameters[id.index]
+      let start = program.offsets[id.index]!
+      return Entry(spec: spec, range: start..<start + spec.count)
+    }
+    count = program.parameterCount
+  }
+}
+
+extension ParameterLayout {
+  /// A parameter as matrices over the last two axes of its shape in files, whatever the order in
+  /// which the engine stores it.
+  package struct Matrices: Sendable {
+    package let count: Int
+    package let rows: Int
+    package let columns: Int
+    package let rowStride: Int
+    package let columnStride: Int
+    /// Matrices that lie interleaved, entry by entry.
+    private let interleaved: Int
+
+    init(_ spec: ParameterSpec) {
+      let shape = spec.shape
+      count = shape.dropLast(2).reduce(1, *)
+      rows = shape[shape.count - 2]
+      columns = shape[shape.count - 1]
+      // `[out, kh, kw, in]` for `[out, in, kh, kw]`
+      interleaved = spec.storage == .channelsLast ? shape[1] : 1
+      columnStride = interleaved
+      rowStride = columns * interleaved
+    }
+
+    /// Where the first entry of a matrix is.
+    package func start(_ index: Int) -> Int {
+      let (group, place) = index.quotientAndRemainder(dividingBy: interleaved)
+      return group * interleaved * rows * columns + place
+    }
+  }
+}
+
+extension ParameterLayout.Entry {
+  /// `nil` for vectors and single numbers.
+  package var matrices: ParameterLayout.Matrices? {
+    spec.shape.count < 2 ? nil : ParameterLayout.Matrices(spec)
+  }
+}

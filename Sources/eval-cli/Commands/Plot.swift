@@ -1,0 +1,76 @@
+import ApproxEval
+import ArgumentParser
+import Figures
+
+/// The figures of a run.
+struct Plot: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Draws the figures of a results folder.",
+    discussion: """
+      From the CSV files that score --output has written: training (Fig 2 of the paper), damping \
+      (Fig 3), methods (Fig 5), reference (the solver, iteration by iteration), efficiency, and \
+      layers where the run has them. What a figure lacks, and how to make it, is told on standard \
+      error. Beside each picture stay its script NAME.gp and its data NAME.dat; after editing \
+      them, draw again with: gnuplot NAME.gp
+
+      Needs gnuplot (Debian: gnuplot-nox). Without it scripts and data are still written; the exit \
+      code is then 69.
+
+      Example: eval-cli plot results/ --format svg,pdf
+      """)
+
+  @Argument(help: "The folder that score --output has written.", completion: .directory)
+  var results: String
+
+  @Option(
+    name: .shortAndLong,
+    help: .init("Folder for the figures. (default: figures in the results)", valueName: "folder"),
+    completion: .directory)
+  var output: String?
+
+  @Option(
+    help: .init(
+      "List of svg, png, pdf; repeatable. (default: svg,png)", valueName: "list"),
+    completion: .list(GnuplotScript.Format.allCases.map(\.rawValue)))
+  var format: [String] = []
+
+  @OptionGroup(title: "Messages") var log: QuietOption
+
+  func run() throws {
+    let formats = try format.isEmpty ? [.svg, .png] : OptionValues.formats(format)
+    let folder = output ?? (results.hasSuffix("/") ? results : results + "/") + "figures"
+    let figures = try FigureSet(Results(folder: results))
+    try OutputFiles.requireWritable(folder: folder)
+    var files = OutputFiles()
+    let scripts = figures.figures.map { GnuplotScript($0, formats: formats) }
+    for script in scripts {
+      files.add("\(folder)/\(script.name).gp", script.script)
+      files.add("\(folder)/\(script.name).dat", script.data)
+    }
+    try files.write()
+    for script in scripts {
+      try Console.print("written: \(folder)/\(script.name).gp, .dat\n")
+    }
+    if !log.quiet { tell(figures) }
+    let gnuplot = try Gnuplot()
+    for script in scripts {
+      let said = try gnuplot.draw([script], in: folder)
+      if !said.isEmpty { Console.log(said) }
+      let pictures = formats.map { "." + $0.rawValue }.joined(separator: ", ")
+      try Console.print("drawn: \(folder)/\(script.name)\(pictures)\n")
+    }
+  }
+
+  private func tell(_ figures: FigureSet) {
+    for figure in figures.figures {
+      for note in figure.notes { Console.log(wrapped("note: \(figure.name): \(note)")) }
+    }
+    for gap in figures.gaps { Console.log(wrapped("note: \(gap.sentence)")) }
+  }
+}
+
+/// Of commands that say little.
+struct QuietOption: ParsableArguments {
+  @Flag(help: "No notes.")
+  var quiet = false
+}

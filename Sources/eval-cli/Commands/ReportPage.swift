@@ -1,0 +1,48 @@
+import ApproxEval
+import ArgumentParser
+import Figures
+
+/// A run as a page.
+struct ReportPage: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "report",
+    abstract: "Makes one HTML page of a results folder: its record, tables and figures.",
+    discussion: """
+      The page needs nothing else: no network, no scripts, no fonts. It can be read on a phone, in \
+      the dark, and by those who do not see the figures.
+
+      Needs gnuplot (Debian: gnuplot-nox) for the figures. Without it the page is still written, \
+      with figures in words; the exit code is then 69.
+
+      Example: eval-cli report results/ -o run-12.html
+      """)
+
+  @Argument(help: "The folder that score --output has written.", completion: .directory)
+  var results: String
+
+  @Option(
+    name: .shortAndLong,
+    help: .init(
+      "Where to write the page. (default: report.html in the results)", valueName: "file"),
+    completion: .file())
+  var output: String?
+
+  func run() throws {
+    let output = output ?? (results.hasSuffix("/") ? results : results + "/") + "report.html"
+    let results = try Results(folder: results)
+    let figures = try FigureSet(results)
+    try OutputFiles.requireWritable(file: output)
+    var problem: GnuplotError?
+    var pictures = PanelPictures.none
+    do {
+      pictures = try PanelPictures(figures.figures, with: Gnuplot())
+    } catch let error as GnuplotError {
+      problem = error
+    }
+    var files = OutputFiles()
+    files.add(output, ResultsPage(results, figures, pictures).html)
+    try files.write()
+    try Console.print("written: \(output)\n")
+    if let problem { throw problem }
+  }
+}

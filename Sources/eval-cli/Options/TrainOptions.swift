@@ -1,0 +1,109 @@
+import ApproxEval
+import ArgumentParser
+import Checkpoints
+
+/// The losses by the names of checkpoints.
+enum LossName: String, CaseIterable, ExpressibleByArgument {
+  case crossEntropy = "cross_entropy"
+  case mse
+  case bce
+}
+
+/// What is trained, and on what.
+struct TrainingDataOptions: ParsableArguments {
+  @Option(
+    name: .customLong("data"),
+    help: .init("The .npz or safetensors file to train on.", valueName: "file"),
+    completion: .file())
+  var file: String
+
+  @Option(
+    help: .init(
+      "Measure loss and accuracy on this file as well, after every epoch.", valueName: "file"),
+    completion: .file())
+  var validation: String?
+
+  @Option(
+    parsing: .unconditional,
+    help: .init(
+      "The same on this share of the data, which is not trained on.", valueName: "share"))
+  var holdOut: Double?
+
+  @Option(help: .init("Loss of a model that starts from its description. (default: cross_entropy)"))
+  var loss: LossName?
+
+  @Option(
+    help: .init(
+      "PEFT adapter (LoRA or prompt tuning) on a Hugging Face model folder.", valueName: "folder"),
+    completion: .directory)
+  var adapter: String?
+
+  @Option(
+    help: .init(
+      "Trainable parameters by name, * and ? allowed; repeatable. (default: as the source says)",
+      valueName: "glob"))
+  var trainable: [String] = []
+
+  func apply(to options: inout TrainingOptions) throws(UsageError) {
+    options.adapter = adapter
+    options.trainable = trainable
+    if let validation { options.validation = .file(validation) }
+    guard let holdOut else { return }
+    if validation != nil {
+      throw UsageError(
+        "samples to watch from two places", at: "--hold-out",
+        "Leave out --hold-out or --validation.")
+    }
+    guard holdOut > 0 && holdOut < 1 else {
+      throw UsageError("\(holdOut) is not between 0 and 1", at: "--hold-out")
+    }
+    options.validation = .share(holdOut)
+  }
+}
+
+/// How long, in what pieces, and what is kept.
+struct TrainingScheduleOptions: ParsableArguments {
+  @Option(
+    name: .shortAndLong,
+    help: .init("Folder for checkpoints and tables; it has no checkpoints yet.", valueName: "dir"),
+    completion: .directory)
+  var output: String
+
+  @Option(parsing: .unconditional, help: .init("Passes through the data.", valueName: "n"))
+  var epochs = 10
+
+  @Option(
+    parsing: .unconditional,
+    help: .init("Samples per step. (default: 32, or all there are)", valueName: "n"))
+  var batchSize: Int?
+
+  @Option(
+    parsing: .unconditional,
+    help: .init("Key of everything random: weights, order, labels of sf.", valueName: "number"))
+  var seed: UInt64 = EvaluationOptions().seed
+
+  @Option(
+    parsing: .unconditional,
+    help: .init(
+      "Save a checkpoint after every so many epochs; the first and the last always.",
+      valueName: "n"))
+  var saveEvery = 1
+
+  @Option(
+    parsing: .unconditional,
+    help: .init(
+      "Samples that every checkpoint carries, so that score needs no --data; 0: none.",
+      valueName: "n"))
+  var carry = 160
+
+  func apply(to options: inout TrainingOptions) throws(UsageError) {
+    options.epochs = try OptionValues.positive(epochs, "--epochs")
+    if let batchSize {
+      options.batchSize = try OptionValues.positive(batchSize, "--batch-size")
+    }
+    options.saveEvery = try OptionValues.positive(saveEvery, "--save-every")
+    if carry < 0 { throw UsageError("\(carry) is less than 0", at: "--carry") }
+    options.carriedSamples = carry
+    options.seed = seed
+  }
+}

@@ -1,0 +1,68 @@
+import ApproxEval
+import Foundation
+
+/// Where a training run is, on standard error: one line rewritten in place on a terminal, elsewhere
+/// a line after an epoch, at most every few seconds. With `--verbose` a line for every step.
+final class TrainingProgress {
+  private let run: TrainingRun
+  private let log: LogOptions
+  private let isRewritten: Bool
+  private let clock = ContinuousClock()
+  private let start: ContinuousClock.Instant
+  private var lastLine: ContinuousClock.Instant
+  private var steps = 0
+  private var loss = 0.0
+
+  /// Between lines where nothing is rewritten.
+  private static let interval = Duration.seconds(5)
+  /// Between changes of a line that is.
+  private static let frame = Duration.milliseconds(100)
+
+  init(_ run: TrainingRun, _ log: LogOptions) {
+    self.run = run
+    self.log = log
+    isRewritten = Console.errorIsTerminal && !log.quiet && !log.verbose
+    start = clock.now
+    lastLine = start
+  }
+
+  func show(_ event: TrainingRun.Event) {
+    switch event {
+    case .step(let step):
+      steps = step.step
+      loss = step.loss
+      if log.verbose {
+        Console.log(
+          "step \(step.step), epoch \(step.epoch): loss \(shortened(step.loss)), learning rate "
+            + "\(shortened(step.learningRate)), update \(shortened(step.updateNorm))")
+      } else if isRewritten && isDue(Self.frame) {
+        Console.rewrite("\r\u{1B}[K" + line)
+      }
+    case .epoch(let epoch):
+      guard !log.quiet && !isRewritten && (log.verbose || isDue(Self.interval)) else { return }
+      Console.log("epoch \(epoch.epoch): loss \(shortened(epoch.training.loss)); " + line)
+    }
+  }
+
+  /// Leaves the terminal as it was.
+  func finish() {
+    if isRewritten { Console.rewrite("\r\u{1B}[K") }
+  }
+
+  private func isDue(_ interval: Duration) -> Bool {
+    guard clock.now - lastLine >= interval else { return false }
+    lastLine = clock.now
+    return true
+  }
+
+  private var line: String {
+    var text = "step \(steps) of \(run.steps)"
+    if steps > 0 {
+      let (seconds, attoseconds) = (clock.now - start).components
+      let elapsed = Double(seconds) + Double(attoseconds) * 1e-18
+      text += ", loss \(shortened(loss))"
+      text += ", \(duration(elapsed / Double(steps) * Double(run.steps - steps))) left"
+    }
+    return text
+  }
+}

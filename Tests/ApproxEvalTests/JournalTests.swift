@@ -1,0 +1,416 @@
+import Checkpoints
+import Foundation
+import Testing
+
+@testable import ApproxEval
+
+@Suite struct JournalTests {
+  // MARK: Lines
+
+  /// Also what is hard to write down: signed zeros, subnormal numbers, the ends of the range,
+  /// infinities, and texts with every kind of character.
+  @Test(arguments: 0..<40) func resultsReadBackToTheSameBits(_ seed: UInt64) throws {
+    var random = MadeUp(seed: seed)
+    let result = random.result(batch: Int(seed))
+    let line = JournalLine.encoded(.batch(result))
+    #expect(line.last == UInt8(ascii: "\n"))
+    #expect(line.dropLast().firstIndex(of: UInt8(ascii: "\n")) == nil, "seed \(seed)")
+    guard case .batch(let read) = try JournalLine.decoded(line.dropLast()) else {
+      Issue.record("seed \(seed): no batch")
+      return
+    }
+    let (before, after) = (leaves(result), leaves(read))
+    #expect(before.count > 100)
+    #expect(before == after, "seed \(seed)")
+  }
+
+  /// Everything that a value is made of, numbers by their bits.
+  private func leaves(_ value: Any, _ path: String = "") -> [String] {
+    if let number = value as? Double {
+      return [path + (number.isNaN ? "nan" : String(number.bitPattern))]
+    }
+    let children = Mirror(reflecting: value).children
+    if children.isEmpty { return [path + "\(value)"] }
+    return children.flatMap { leaves($0.value, path + "/" + ($0.label ?? "")) }
+  }
+
+  @Test func linesAreJSON() throws {
+    var random = MadeUp(seed: 1)
+    let line = JournalLine.encoded(.batch(random.result(batch: 3)))
+    let object = try #require(try JSONSerialization.jsonObject(with: line) as? [String: Any])
+    #expect(Set(object.keys) == ["sha256", "batch"])
+    #expect((object["batch"] as? [String: Any])?["batch"] as? Int == 3)
+  }
+
+  /// A digit that has changed is no other result.
+  @Test func everyFlippedByteIsNoticed() throws {
+    var random = MadeUp(seed: 2)
+    let line = JournalLine.encoded(.batch(random.result(batch: 0, traceRows: 1))).dropLast()
+    for index in line.indices {
+      var changed = Data(line)
+      changed[index] ^= 1
+      #expect(throws: JournalError.Defect.self, "byte \(index)") {
+        try JournalLine.decoded(changed)
+      }
+    }
+  }
+
+  // MARK: Options
+
+  /// An option that is added must say whether it changes numbers.
+  @Test func theIdentityHasEveryOptionThatChangesNumbers() throws {
+    let record = try RunRecord(
+      command: [], options: EvaluationOptions(), checkpoints: [], start: Date())
+    let recorded = Set(record.optionValues.map(\.0)).union(["seed", "precision", "threads"])
+    #expect(Mirror(reflecting: EvaluationOptions()).children.count == recorded.count)
+  }
+
+  @Test func differencesAreNamedOneByOne() throws {
+    let plan = Self.plan(batches: 3)
+    var options = EvaluationOptions()
+    options.batches = 3
+    let before = RunIdentity(try Self.record(options, ["a.bin"]), plan)
+    #expect(before.differences(from: before) == [])
+
+    options.dampings = [.init("1")!, .init("rel:1e-3")!]
+    options.batches = 4
+    options.dropDuplicates = 0.5
+    options.seed = .max
+    options.precision = .float64
+    options.threads += 1
+    var now = RunIdentity(try Self.record(options, ["a.bin"]), Self.plan(batches: 4))
+    #expect(
+      now.differences(from: before) == [
+        "--batches is 4 now, 3 in the journal",
+        "--damping is 1,rel:1e-3 now, rel:1e-7 in the journal",
+        "--drop-duplicates is 0.5 now, not given in the journal",
+        "--precision is float64 now, float32 in the journal",
+        "--seed is 18446744073709551615 now, 1337 in the journal",
+      ])
+
+    now = before
+    now.version = "9"
+    now.files = [Self.file("a.bin", "cc"), Self.file("new.npz", "dd")]
+    now.checkpoints[0].path = "b.bin"
+    #expect(
+      now.differences(from: before) == [
+        "the version of eval-cli is 9 now, \(packageVersion) in the journal",
+        "the list of checkpoints is b.bin now, run/a.bin in the journal",
+        "a.bin has changed: 5 bytes with SHA-256 cc… now, 5 bytes with SHA-256 aa… in the journal",
+        "new.npz was no input then",
+      ])
+    #expect(before.differences(from: now).last == "new.npz is no input now")
+  }
+
+  // MARK: Files
+
+  @Test func whatWasAppendedIsThereAfterwards() throws {
+    let folder = try Folder()
+    let results = Self.results(3)
+    var journal: Journal? = try folder.journal(resume: false)
+    #expect(!folder.exists, "nothing is there before the first batch")
+    for result in results.prefix(2) { try journal?.append(result) }
+    journal = nil
+    journal = try folder.journal(resume: true)
+    #expect(try #require(journal).isResumed)
+    #expect(try Self.lines(#require(journal).finished) == Self.lines(results.prefix(2)))
+    try journal?.append(results[2])
+    try journal?.markReported()
+    journal = nil
+    let whole = try folder.bytes
+    // A run that has ended is read as a whole and not changed.
+    journal = try folder.journal(resume: true)
+    #expect(try Self.lines(#require(journal).finished) == Self.lines(results))
+    try journal?.markReported()
+    #expect(try folder.bytes == whole)
+  }
+
+  /// Wherever the last line was cut, its batch alone is lost, and the file goes on as if it had
+  /// never been begun.
+  @Test func aLineCutAtAnyByteIsDropped() throws {
+    let folder = try Folder()
+    let results = Self.results(3, traceRows: 1)
+    try folder.write(results)
+    let whole = try folder.bytes
+    let last = JournalLine.encoded(.batch(results[2])).count
+    let before = whole.count - last
+    for length in before..<whole.count {
+      try folder.replace(whole.prefix(length))
+      let contents = try JournalContents(whole.prefix(length), file: "")
+      #expect(contents.results.count == 2 && contents.length == before, "at \(length)")
+    }
+    // Files at a few places, which is enough for what is done with the rest.
+    for length in [before, before + 1, whole.count - 2, whole.count - 1] {
+      try folder.replace(whole.prefix(length))
+      do {
+        let journal = try folder.journal(resume: true)
+        #expect(journal.finished.count == 2)
+        try journal.append(results[2])
+      }
+      #expect(try folder.bytes == whole, "cut at \(length)")
+    }
+  }
+
+  /// Also the first line, after which there is nothing.
+  @Test func aFileCutAtAnyByteIsReadUpToThere() throws {
+    let folder = try Folder()
+    try folder.write(Self.results(2, traceRows: 0))
+    let whole = try folder.bytes
+    let ends = whole.indices.filter { whole[$0] == UInt8(ascii: "\n") }
+    for length in 0...whole.count {
+      let contents = try JournalContents(whole.prefix(length), file: "")
+      let lines = ends.count { $0 < length }
+      #expect((contents.identity != nil) == (lines > 0), "at \(length)")
+      #expect(contents.results.count == max(lines - 1, 0), "at \(length)")
+    }
+  }
+
+  /// Whatever byte of a file has changed, what is read of it is what was written.
+  @Test func aChangedByteIsAnErrorOrTheEndOfTheFile() throws {
+    let folder = try Folder()
+    let results = Self.results(2, traceRows: 0)
+    try folder.write(results)
+    let whole = try folder.bytes
+    let lines = Self.lines(results)
+    for index in stride(from: 0, to: whole.count, by: 7) {
+      for mask: UInt8 in [1, 0x80] {
+        var changed = whole
+        changed[changed.startIndex + index] ^= mask
+        guard let contents = try? JournalContents(changed, file: "") else { continue }
+        let read = Self.lines(contents.results)
+        #expect(read.count < 2 && read == Array(lines.prefix(read.count)), "byte \(index)")
+      }
+    }
+  }
+
+  @Test func anUnfinishedRunIsNotOverwritten() throws {
+    let folder = try Folder()
+    try folder.write(Self.results(2))
+    let before = try folder.bytes
+    let error = folder.error(resume: false)
+    #expect(
+      error == """
+        an unfinished run has 2 of 3 batches in this folder
+          at \(folder.file)
+          Go on with it by --resume, or remove the file to begin anew.
+        """)
+    #expect(try folder.bytes == before)
+  }
+
+  /// All batches are there and no report: they would be lost.
+  @Test func aRunWithoutItsReportsIsUnfinished() throws {
+    let folder = try Folder()
+    try folder.write(Self.results(3))
+    #expect(try #require(folder.error(resume: false)).contains("3 of 3 batches"))
+    try folder.write(Self.results(3), isReported: true)
+    let journal = try folder.journal(resume: false)
+    try journal.append(Self.results(1)[0])
+    #expect(try JournalContents(folder.bytes, file: "").results.count == 1)
+  }
+
+  @Test func anotherRunIsRefusedWithWhatDiffers() throws {
+    let folder = try Folder()
+    try folder.write(Self.results(2))
+    let before = try folder.bytes
+    var options = EvaluationOptions()
+    options.cgTolerance = 1e-3
+    #expect(
+      folder.error(resume: true, options) == """
+        the journal is of another run, which this one cannot resume
+          at \(folder.file)
+          --cg-tolerance is 0.001 now, 1e-06 in the journal
+          Repeat the options and inputs of that run, or give another folder as --output.
+        """)
+    #expect(try folder.bytes == before)
+  }
+
+  @Test func damageIsNamedAndLeftAlone() throws {
+    let folder = try Folder()
+    let results = Self.results(3, traceRows: 0)
+    try folder.write(results)
+    let lines = try folder.bytes.split(separator: UInt8(ascii: "\n")).map { Data($0) }
+    func error(_ change: (inout [Data]) -> Void) throws -> String {
+      var changed = lines
+      change(&changed)
+      let bytes = Data(changed.map { $0 + Data("\n".utf8) }.joined())
+      try folder.replace(bytes)
+      let errors = [true, false].map { folder.error(resume: $0) }
+      #expect(errors[0] == errors[1])
+      #expect(try folder.bytes == bytes)
+      return try #require(errors[0]).replacingOccurrences(of: folder.file, with: "FILE")
+    }
+    let second = lines[0].count + 1
+    #expect(
+      try error { $0[1][$0[1].startIndex + 100] ^= 1 } == """
+        the journal is damaged: the line does not have its checksum
+          at FILE, line 2, byte \(second)
+          Restore the file, or cut it before this byte to keep the batches above and --resume.
+        """)
+    #expect(
+      try error { $0[1] = Data("{}".utf8) }.hasPrefix(
+        "the journal is damaged: the line is not one that a run has written\n"))
+    #expect(
+      try error { $0.remove(at: 1) }.hasPrefix(
+        "the journal is damaged: the line is batch 1 of run/a.bin, expected batch 0 of run/a.bin\n"
+      ))
+    #expect(
+      try error { $0.append($0[0]) }.hasPrefix(
+        "the journal is damaged: the line is the beginning of a run, expected the end of the run\n")
+    )
+    #expect(
+      try error { $0[0] = Data("checkpoint,batch".utf8) } == """
+        this is not a journal of eval-cli
+          at FILE
+          Move the file away, or give another folder as --output.
+        """)
+  }
+
+  @Test func twoRunsDoNotShareAFolder() throws {
+    let folder = try Folder()
+    let journal = try folder.journal(resume: false)
+    try journal.append(Self.results(1)[0])
+    #expect(
+      folder.error(resume: true) == """
+        another run is writing into this folder
+          at \(folder.file)
+          Wait until it ends, or give another folder as --output.
+        """)
+    withExtendedLifetime(journal) {}
+  }
+
+  // MARK: Made-up runs
+
+  private static func plan(batches: Int) -> RunPlan {
+    let description = CheckpointDescription(
+      path: "run/a.bin", epoch: 3, step: nil, model: "sequential", loss: "mse",
+      trainableParameters: 10, allParameters: 12, positions: 1, classes: 2)
+    return RunPlan([.init(description: description, batches: 0..<batches)])
+  }
+
+  private static func file(_ path: String, _ sum: String) -> FileRecord {
+    var record = try! FileRecord(path: #filePath)
+    (record.path, record.bytes, record.sha256) = (path, 5, sum)
+    return record
+  }
+
+  private static func record(
+    _ options: EvaluationOptions, _ files: [String]
+  ) throws -> RunRecord {
+    var record = try RunRecord(command: [], options: options, checkpoints: [], start: Date())
+    record.files = files.map { file($0, "aa") }
+    return record
+  }
+
+  private static func results(_ count: Int, traceRows: Int = 3) -> [BatchResult] {
+    var random = MadeUp(seed: 5)
+    return (0..<count).map { random.result(batch: $0, traceRows: traceRows) }
+  }
+
+  private static func lines(_ results: some Sequence<BatchResult>) -> [Data] {
+    results.map { JournalLine.encoded(.batch($0)) }
+  }
+
+  private final class Folder {
+    let url: URL
+
+    init() throws {
+      url = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
+    }
+
+    deinit { try? FileManager.default.removeItem(at: url) }
+
+    var file: String { url.appendingPathComponent(Journal.name).path }
+    var exists: Bool { FileManager.default.fileExists(atPath: file) }
+    var bytes: Data { get throws { try Data(contentsOf: URL(fileURLWithPath: file)) } }
+
+    func journal(
+      resume: Bool, _ options: EvaluationOptions = EvaluationOptions()
+    ) throws -> Journal {
+      try Journal(
+        folder: url.path, record: JournalTests.record(options, ["a.bin"]),
+        plan: JournalTests.plan(batches: 3), resume: resume)
+    }
+
+    func error(resume: Bool, _ options: EvaluationOptions = EvaluationOptions()) -> String? {
+      do {
+        _ = try journal(resume: resume, options)
+        return nil
+      } catch {
+        return "\(error)"
+      }
+    }
+
+    /// A new file with these batches.
+    func write(_ results: [BatchResult], isReported: Bool = false) throws {
+      try? FileManager.default.removeItem(at: url)
+      let journal = try journal(resume: false)
+      for result in results { try journal.append(result) }
+      if isReported { try journal.markReported() }
+    }
+
+    func replace(_ bytes: Data) throws { try bytes.write(to: URL(fileURLWithPath: file)) }
+  }
+}
+
+/// Results with numbers of every kind.
+private struct MadeUp {
+  private var state: UInt64
+
+  init(seed: UInt64) { state = seed &* 0x9E37_79B9_7F4A_7C15 &+ 1 }
+
+  /// splitmix64 (Steele, Lea and Flood 2014).
+  private mutating func next() -> UInt64 {
+    state &+= 0x9E37_79B9_7F4A_7C15
+    var z = state
+    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+    return z ^ (z >> 31)
+  }
+
+  private mutating func number() -> Double {
+    let special: [Double] = [
+      0, -0.0, .infinity, -.infinity, .nan, .leastNonzeroMagnitude, -.leastNormalMagnitude,
+      .greatestFiniteMagnitude, 1, 0.1, 1e23, 0x1.8p-1040, -0x1p53, 1e22,
+    ]
+    let choice = next() % 20
+    if choice < UInt64(special.count) { return special[Int(choice)] }
+    // All bit patterns are as likely, NaNs with a payload too.
+    return Double(bitPattern: next())
+  }
+
+  private mutating func optional() -> Double? { next() % 3 == 0 ? nil : number() }
+
+  private mutating func text() -> String {
+    let texts = [
+      "ef", "update:a \"b\"\\", "über/路径.bin", "\u{1F600}\n\t\u{7}", "", "/a/b", "\u{2028}",
+    ]
+    return texts[Int(next() % UInt64(texts.count))]
+  }
+
+  mutating func result(batch: Int, traceRows: Int = 20) -> BatchResult {
+    var result = BatchResult(
+      checkpoint: "run/a.bin", epoch: next() % 2 == 0 ? nil : Int.max, step: nil, batch: batch,
+      samples: 8, recomputedSamples: 0, loss: number(), gradientNorm: number(),
+      gradientNormRatio: number(), logitGradientNormRatio: number(), gammaBound: number(),
+      reference: nil, trace: [], scores: [], seconds: number())
+    result.reference = ReferenceRecord(
+      kind: .cg, gamma: number(), iterations: next() % 2 == 0 ? nil : 3, residual: number(),
+      stop: text(), explanation: text(), isConverged: next() % 2 == 0)
+    for index in 0..<traceRows {
+      result.trace.append(
+        TraceRow(
+          iteration: index, relativeResidual: number(), gamma: number(), seconds: number()))
+    }
+    for index in 0..<6 {
+      result.scores.append(
+        Score(
+          method: text(), damping: index % 2 == 0 ? nil : text(), lambda: optional(),
+          gamma: number(), gammaRelativeToSGD: optional(), gammaRelativeToReference: optional(),
+          efficiency: optional(), efficiencyLow: number(), fisherQuadratic: number(),
+          gradientDot: number(), updateNorm: number(), cosineGradient: number(),
+          cosineReference: optional(), seconds: number(), isBelowRounding: next() % 2 == 0,
+          defect: [nil, .flat, .underflow, .invalid][Int(next() % 4)]))
+    }
+    return result
+  }
+}

@@ -1,0 +1,123 @@
+import Foundation
+import TestSupport
+import Testing
+
+@testable import Figures
+
+#if canImport(FoundationXML)
+  import FoundationXML
+#endif
+
+/// The page, with figures and without.
+@Suite struct PageTests {
+  /// Everything that a strict reader sees.
+  private final class Reader: NSObject, XMLParserDelegate {
+    var elements: [String: Int] = [:]
+    var attributes: [(element: String, name: String, value: String)] = []
+    var text = ""
+    var problem: String?
+
+    func parser(
+      _ parser: XMLParser, didStartElement element: String, namespaceURI: String?,
+      qualifiedName: String?, attributes: [String: String]
+    ) {
+      elements[element, default: 0] += 1
+      for (name, value) in attributes { self.attributes.append((element, name, value)) }
+    }
+
+    func parser(_ parser: XMLParser, foundCharacters string: String) { text += string }
+
+    func parser(_ parser: XMLParser, parseErrorOccurred error: any Error) {
+      problem = "\(error) in line \(parser.lineNumber)"
+    }
+
+    func values(_ name: String) -> [String] { attributes.filter { $0.name == name }.map(\.value) }
+  }
+
+  private func page(_ draft: ResultsDraft, isDrawn: Bool = true) throws -> String {
+    let results = try Results(folder: draft.path)
+    let figures = try FigureSet(results)
+    let pictures = isDrawn ? try PanelPictures(figures.figures, with: Gnuplot()) : .none
+    return ResultsPage(results, figures, pictures).html
+  }
+
+  private func read(_ html: String) throws -> Reader {
+    let reader = Reader()
+    let parser = XMLParser(data: Data(html.utf8))
+    parser.delegate = reader
+    let isWellFormed = parser.parse()
+    #expect(isWellFormed, "\(reader.problem ?? "")")
+    return reader
+  }
+
+  /// Nothing is loaded, nothing runs, and ids are distinct.
+  private func expectSelfContained(_ html: String, _ reader: Reader) {
+    for name in ["script", "link", "img", "iframe", "image", "object", "embed", "base"] {
+      #expect(reader.elements[name] == nil, "\(name)")
+    }
+    for name in ["src", "srcset", "data", "action", "xlink:href"] {
+      #expect(reader.values(name) == [], "\(name)")
+    }
+    #expect(reader.values("href").allSatisfy { $0.hasPrefix("#") })
+    #expect(!reader.attributes.contains { $0.name.hasPrefix("on") })
+    let markup = html.components(separatedBy: "<style>").last ?? ""
+    for text in ["http:", "https:", "@import", "@font-face"] {
+      #expect(!markup.contains(text), "\(text)")
+    }
+    let ids = reader.values("id")
+    #expect(Set(ids).count == ids.count)
+    let used =
+      reader.values("href").map { String($0.dropFirst()) }
+      + reader.values("aria-labelledby").flatMap { $0.components(separatedBy: " ") }
+    #expect(Set(used).isSubset(of: ids), "\(Set(used).subtracting(ids))")
+  }
+
+  @Test func pageIsWellFormedAndLoadsNothing() throws {
+    let html = try page(ResultsDraft())
+    let reader = try read(html)
+    expectSelfContained(html, reader)
+    // 4 training, 3 damping, 2 methods, 3 reference, 3 efficiency, 3 layers.
+    #expect(reader.elements["svg"] == 18)
+    #expect(reader.elements["desc"] == 18, "each picture in words")
+    #expect(reader.values("scope").contains("col"))
+    #expect(reader.elements["table"]! >= 5)
+    #expect(html.contains("prefers-color-scheme: dark"))
+    #expect(!html.contains("rgb(34,34,34)") && !html.contains("rgb( 34,"), "ink is the page's")
+  }
+
+  @Test func pageSaysInWordsWhatCouldNotBeDrawn() throws {
+    let html = try page(ResultsDraft(), isDrawn: false)
+    let reader = try read(html)
+    expectSelfContained(html, reader)
+    #expect(reader.elements["svg"] == nil)
+    #expect(reader.text.contains("gnuplot could not draw it"))
+    #expect(reader.text.contains("ief: 0.375 at 0 to 0.375 at 2"))
+  }
+
+  @Test func hostileNamesAreOnlyText() throws {
+    let draft = try ResultsDraft(checkpoints: DrawingTests.hostile, hasEpochs: false)
+    let html = try page(draft)
+    let reader = try read(html)
+    expectSelfContained(html, reader)
+    #expect(reader.text.contains("<script>alert(1)</script>&amp;'; system("))
+  }
+
+  @Test func tablesHaveTheMeansOfTheRun() throws {
+    let reader = try read(try page(ResultsDraft(), isDrawn: false))
+    // ief: 0.25 and 0.5. ef at epoch 2: 1 % / 1.5² and 1 % / 3², as far as references converged.
+    #expect(reader.text.contains("0.375 ± 0.18"))
+    #expect(
+      reader.text.contains("tolerance 1, iterations 1")
+        || reader.text.contains("iterations 1, tolerance 1"))
+    #expect(reader.text.contains("≥"))
+    #expect(reader.text.contains("a<b>"), "the record's files")
+    #expect(reader.text.contains("1 note on the numbers"))
+    #expect(reader.values("scope").filter { $0 == "row" }.count > 30, "rows have headings")
+  }
+
+  @Test func runWithoutARecordStillHasAPage() throws {
+    let draft = try ResultsDraft()
+    try draft.remove("run.json")
+    #expect(try read(page(draft, isDrawn: false)).text.contains("The folder has no run.json"))
+  }
+}
