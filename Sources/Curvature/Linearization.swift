@@ -153,11 +153,12 @@ package final class Linearization<S: EngineScalar> {
     }
   }
 
-  /// How many directions fit into one pass without the tangents of a chunk growing beyond a
-  /// quarter of a gigabyte for each worker.
+  /// How many directions fit into one pass without the tangents of a chunk growing beyond 64 MiB
+  /// for each worker: more gain nothing once products are a thousand rows tall, and leave the
+  /// caches.
   package var directionsPerPass: Int {
     let row = BufferPlan.tangentCount(program) * MemoryLayout<S>.stride
-    return max(1, (1 << 28) / max(row * schedule.largestChunk, 1))
+    return max(1, (1 << 26) / max(row * schedule.largestChunk, 1))
   }
 
   // MARK: - Pieces
