@@ -54,6 +54,18 @@ package final class BatchProblem<S: EngineScalar> {
     }
   }
 
+  /// g by one backward pass, as it is: entries below the range of S are lost.
+  package func gradient() -> Vector<S> {
+    let result = Vector<S>(count: linearization.parameterCount)
+    let ones = [Double](repeating: 1, count: linearization.samples)
+    linearization.vjp(into: [result]) { chunk, cotangents in
+      ones.withUnsafeBufferPointer {
+        output.write(output.gradient, chunk: chunk, units: $0.baseAddress!, to: cotangents)
+      }
+    }
+    return result
+  }
+
   package func norm(_ direction: ScaledVector<S>) -> Double {
     operations.norm(direction.vector) * direction.scale
   }

@@ -11,6 +11,8 @@ public enum EvaluationError: Error, Sendable {
   case missingBatch(checkpoint: String)
   case batchTooLarge(requested: Int, available: Int, file: String)
   case unknownUpdate(name: String, known: [String])
+  /// Two updates of one name, and the files that they are in.
+  case duplicateUpdate(name: String, first: String, second: String)
   case notEnoughDraws(requested: Int, stored: Int, file: String)
   case noReferenceGradient(checkpoint: String)
   /// A pattern of the options, not of the file.
@@ -63,6 +65,12 @@ extension EvaluationError: CustomStringConvertible {
           Known are: \(known.isEmpty ? "none" : known.joined(separator: ", ")). \
         Updates come from tensors updates.<name>.<parameter> or from --updates FILE.
         """
+    case .duplicateUpdate(let name, let first, let second):
+      return """
+        two updates have the name \(name)
+          at \(first)\(first == second ? "" : " and \(second)")
+          A file with one direction gives it its own name: rename the file or the update.
+        """
     case .notEnoughDraws(let requested, let stored, let file):
       return """
         \(requested) Monte-Carlo labels per sample were asked for, and the file carries \(stored)
@@ -99,7 +107,7 @@ extension EvaluationError: CustomStringConvertible {
         training diverged at step \(step): \(reason)
           at \(folder)
           Checkpoints up to epoch \(lastEpoch) are kept, steps.csv has the steps up to there. Try a \
-        smaller --learning-rate, a larger --damping, or --normalize.
+        smaller --learning-rate; for ef, ief and sf also a larger --damping or --normalize.
         """
     case .noReferenceGradient(let checkpoint):
       return """

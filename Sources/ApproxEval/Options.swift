@@ -12,10 +12,28 @@ public enum Precision: String, Sendable, CaseIterable {
 public enum ReferenceKind: String, Sendable, CaseIterable, Codable {
   /// Linear conjugate gradients, Algorithm 5.
   case cg
-  /// The SVD of B with `F = B^T B`, always in double; for small problems.
+  /// LSQR on B with `F = B^T B`: the same space and products, in which gamma does not cancel.
+  case lsqr
+  /// The SVD of B, always in double, for small problems; where B does not fit into the memory, as
+  /// `gram`.
   case dense
+  /// A factorisation of `B B^T`, formed without B from one backward pass with a cotangent per
+  /// class: for few classes and samples, however many parameters.
+  case gram
+  /// One of these, by predicted operations and memory; the record says which and why.
+  case auto
   /// No reference: scores relative to it stay empty.
   case none
+}
+
+/// What conjugate gradients are preconditioned with. On a singular F the limit is then another
+/// solution, of the same gamma.
+public enum PreconditionerKind: String, Sendable, CaseIterable {
+  case none
+  /// The diagonal of F, exact for few classes, from sampled labels otherwise.
+  case jacobi
+  /// The Fisher matrix of sampled labels, inverted by the Woodbury identity.
+  case sf
 }
 
 /// What `Evaluation` computes, with the defaults of the command.
@@ -23,8 +41,9 @@ public struct EvaluationOptions: Sendable {
   /// Scored in this order; `ng` and `gn` here are solved at every damping.
   public var methods: [Method] = [.sgd, .ef, .ief, .sf]
   public var dampings: [Damping] = [Damping("rel:1e-7")!]
-  /// Monte-Carlo labels per sample for `sf`; `nil`: as many as the file carries, or 1.
-  public var monteCarloSamples: Int?
+  /// Monte-Carlo labels per sample for `sf`, `block-sf` and `kfac`, each scored; empty: as many as
+  /// the file carries, or 1. Fewer are the first of more.
+  public var monteCarloSamples: [Int] = []
   public var reference = ReferenceKind.cg
   public var cgIterations = 200
   /// Stop at this residual relative to the gradient.
@@ -33,6 +52,7 @@ public struct EvaluationOptions: Sendable {
   public var cgGap = 1e-3
   /// mu of `F + mu I` in the reference solve.
   public var cgDamping = 0.0
+  public var cgPreconditioner = PreconditionerKind.none
   /// Samples per batch; `nil`: the checkpoint's own batch as a whole, or 160 of a data file.
   public var batchSize: Int?
   /// Number of batches; `nil`: 1 of the checkpoint's own, 10 of a data file.
@@ -53,6 +73,10 @@ public struct EvaluationOptions: Sendable {
   public var trainable: [String] = []
   /// Files with directions to score.
   public var updateFiles: [String] = []
+  /// The state of a PyTorch optimiser, scored as the direction that it would take.
+  public var optimizerState: String?
+  /// Score every direction restricted to each parameter tensor and each module as well.
+  public var perLayer = false
   /// Leave out of EF, iEF and SF, of each pair of samples whose gradients have a larger cosine
   /// than this, the one with the smaller gradient.
   public var dropDuplicates: Double?

@@ -13,13 +13,16 @@ public struct ReferenceDirection {
   /// No direction has a smaller gamma.
   public let gammaBound: Double
   public let record: ReferenceRecord
-  /// Empty for the dense solver.
+  /// Empty for the dense solvers.
   public let trace: [TraceRow]
   fileprivate let writer: SafetensorsWriter
 
   /// Writes one tensor per trainable parameter, named and shaped like it, in the engine's
   /// precision; `updates` of a later run reads it.
   public func write(to path: String) throws(CheckpointError) { try writer.write(to: path) }
+
+  /// How far gamma is above the least possible, as a share of it.
+  public var excess: ReferenceExcess { ReferenceExcess(record, bound: gammaBound) }
 
   /// The iterates in the columns of cg.csv.
   public var traceTable: ReportTable {
@@ -52,16 +55,12 @@ extension Evaluation {
     _ checkpoint: LoadedCheckpoint, _: S.Type
   ) throws -> ReferenceDirection {
     let problem = try problem(checkpoint, batch: 0, S.self)
-    let solution: ReferenceSolution<S>
-    if options.reference == .dense {
-      let exact =
-        try problem as? BatchProblem<Double>
-        ?? self.problem(checkpoint, batch: 0, Double.self)
-      solution = try DenseReference(exact, memory: options.memory).solve(
-        damping: options.cgDamping, S.self)
-    } else {
-      let gradients = BatchGradients(problem.linearization, problem.output, sampled: [])
-      solution = try ReferenceSolver(options).conjugateGradient(problem, gradients)
+    let solver = try BatchReference(problem, batch: 0, options: options) {
+      try problem as? BatchProblem<Double> ?? self.problem(checkpoint, batch: 0, Double.self)
+    }
+    let gradients = BatchGradients(problem.linearization, problem.output, sampled: [])
+    guard let solution = try solver.solve(gradients) else {
+      preconditionFailure("reference: the options ask for none")
     }
     return ReferenceDirection(
       description: checkpoint.description, samples: problem.linearization.samples,

@@ -7,17 +7,26 @@ import Updates
 /// A natural-gradient direction with what is known of it.
 package struct ReferenceSolution<S: EngineScalar> {
   package let form: DirectionForm<S>
-  package let record: ReferenceRecord
+  package var record: ReferenceRecord
   package let trace: [TraceRow]
+  /// Whether gamma of the record comes from double precision, of which the direction is a rounding.
+  package let isInDouble: Bool
 
-  package init(form: DirectionForm<S>, record: ReferenceRecord, trace: [TraceRow]) {
+  package init(
+    form: DirectionForm<S>, record: ReferenceRecord, trace: [TraceRow], isInDouble: Bool = false
+  ) {
     self.form = form
     self.record = record
     self.trace = trace
+    self.isInDouble = isInDouble
   }
 
-  package init(direction: ScaledVector<S>, record: ReferenceRecord, trace: [TraceRow]) {
-    self.init(form: .explicit(direction), record: record, trace: trace)
+  package init(
+    direction: ScaledVector<S>, record: ReferenceRecord, trace: [TraceRow],
+    isInDouble: Bool = false
+  ) {
+    self.init(
+      form: .explicit(direction), record: record, trace: trace, isInDouble: isInDouble)
   }
 
   /// The vector itself, formed at every call where it is not kept.
@@ -42,13 +51,15 @@ package struct ReferenceSolver: Sendable {
   /// logit space where the batch keeps its directions as combinations.
   package func conjugateGradient<S: EngineScalar>(
     _ problem: BatchProblem<S>, _ gradients: BatchGradients<S>, metric: OutputMetric = .fisher,
-    damping: Double? = nil
+    damping: Double? = nil, preconditioner: (any Preconditioner<S>)? = nil
   ) throws(SolveError) -> ReferenceSolution<S> {
-    if gradients.usesCombinations {
+    // Preconditioners are of vectors of length P.
+    if gradients.usesCombinations && preconditioner == nil {
       return try conjugateGradientOfLogits(problem, metric: metric, damping: damping)
     }
     return try conjugateGradient(
-      problem, gradient: gradients.gradient, metric: metric, damping: damping)
+      problem, gradient: gradients.gradient, metric: metric, damping: damping,
+      preconditioner: preconditioner)
   }
 
   /// Solved is `F' x' = b` with `F = phi F'`, `g = unit b`, both factors powers of two, so that
@@ -56,18 +67,18 @@ package struct ReferenceSolver: Sendable {
   /// `gamma = sqrt(phi) / unit gamma'`.
   package func conjugateGradient<S: EngineScalar>(
     _ problem: BatchProblem<S>, gradient: ScaledVector<S>, metric: OutputMetric = .fisher,
-    damping: Double? = nil
+    damping: Double? = nil, preconditioner: (any Preconditioner<S>)? = nil
   ) throws(SolveError) -> ReferenceSolution<S> {
     guard
       let units = units(
         problem, metric: metric, damping: damping, gradientUnit: gradient.scale,
         gradientIsZero: problem.norm(gradient) == 0)
-    else { return underflow(problem) }
+    else { return underflow(problem, kind: .cg) }
     let workspace = ConjugateGradient.Workspace<S>(
       dimension: problem.linearization.parameterCount, pool: problem.linearization.pool)
     let fisher = FisherOperator(
       problem.linearization, problem.output, metric: metric, unit: units.phi)
-    let result = try solve(fisher, gradient.vector, workspace, units)
+    let result = try solve(fisher, gradient.vector, workspace, units, preconditioner)
     return solution(
       result, units,
       form: .explicit(ScaledVector(vector: result.x, scale: gradient.scale / units.phi)))
@@ -83,7 +94,7 @@ package struct ReferenceSolver: Sendable {
       let units = units(
         problem, metric: metric, damping: damping, gradientUnit: gradientUnit,
         gradientIsZero: largest == 0)
-    else { return underflow(problem) }
+    else { return underflow(problem, kind: .cg) }
     let fisher = LogitFisherOperator(
       problem.linearization, problem.output, metric: metric, unit: units.phi)
     let workspace = fisher.workspace()
@@ -125,28 +136,29 @@ package struct ReferenceSolver: Sendable {
 
   private func solve<A: LinearOperator>(
     _ fisher: A, _ b: Vector<A.Scalar>, _ workspace: ConjugateGradient.Workspace<A.Scalar>,
-    _ units: Units
+    _ units: Units, _ preconditioner: (any Preconditioner<A.Scalar>)? = nil
   ) throws(SolveError) -> SolveResult<A.Scalar> {
     let solver = ConjugateGradient(
       relativeTolerance: tolerance, maxIterations: iterations, gammaBound: units.bound,
       certificateGap: gap)
-    if units.mu == 0 { return try solver.solve(fisher, rhs: b, workspace: workspace) }
+    if units.mu == 0 {
+      return try solver.solve(
+        fisher, rhs: b, preconditioner: preconditioner, workspace: workspace)
+    }
     return try solver.solve(
       DampedOperator(fisher, mu: units.mu, operations: workspace.operations), rhs: b,
-      workspace: workspace)
+      preconditioner: preconditioner, workspace: workspace)
   }
 
   private func solution<Scalar: EngineScalar, S: EngineScalar>(
     _ result: SolveResult<Scalar>, _ units: Units, form: DirectionForm<S>
   ) -> ReferenceSolution<S> {
-    var stop = result.stop
-    if case .certificate(let gamma, let bound, let gap) = stop {
-      stop = .certificate(gamma: gamma * units.gamma, bound: bound * units.gamma, gap: gap)
-    }
+    let stop = result.stop.scaled(gamma: units.gamma)
     let record = ReferenceRecord(
       kind: .cg, gamma: resolvedGamma(result.gamma * units.gamma), iterations: result.iterations,
       residual: result.residual, stop: stop.label, explanation: stop.description,
-      isConverged: stop.isConverged)
+      isConverged: stop.isConverged,
+      leastGammaEstimate: result.leastGammaEstimate.map { $0 * units.gamma })
     let trace = result.trace.map {
       TraceRow(
         iteration: $0.iteration, relativeResidual: $0.relativeResidual,
@@ -158,14 +170,24 @@ package struct ReferenceSolver: Sendable {
 
 extension ReferenceSolver {
   /// g lies in the range of F and yet nothing of F is left: there is no direction.
-  private func underflow<S: EngineScalar>(_ problem: BatchProblem<S>) -> ReferenceSolution<S> {
+  func underflow<S: EngineScalar>(
+    _ problem: BatchProblem<S>, kind: ReferenceKind
+  ) -> ReferenceSolution<S> {
     let record = ReferenceRecord(
-      kind: .cg, gamma: .nan, iterations: 0, residual: 1, stop: "underflow",
+      kind: kind, gamma: .nan, iterations: 0, residual: 1, stop: "underflow",
       explanation: "The model is so sure of every sample that the probabilities of all other "
         + "classes are below 1e-308.", isConverged: false)
     let zero = Vector<S>(count: problem.linearization.parameterCount)
     return ReferenceSolution(
       direction: ScaledVector(vector: zero, scale: 1), record: record, trace: [])
+  }
+}
+
+extension StopReason {
+  /// The same in other units of gamma.
+  func scaled(gamma unit: Double) -> StopReason {
+    guard case .certificate(let gamma, let bound, let gap) = self else { return self }
+    return .certificate(gamma: gamma * unit, bound: bound * unit, gap: gap)
   }
 }
 
@@ -230,8 +252,7 @@ package struct DenseReference {
       // At 1, or NaN, nothing of g was in reach: H has underflowed on labels that the model rules
       // out.
       isConverged: residual < 1)
-    return ReferenceSolution(
-      direction: rounded, record: record, trace: [])
+    return ReferenceSolution(direction: rounded, record: record, trace: [], isInDouble: true)
   }
 
   /// `|g - (F + mu I) x| / |g|`
@@ -240,14 +261,7 @@ package struct DenseReference {
   ) throws(SolveError) -> Double {
     let product = Vector<Double>(count: x.count)
     _ = try FisherOperator(problem.linearization, problem.output).apply(x, into: product)
-    let gradient = Vector<Double>(count: x.count)
-    let ones = [Double](repeating: 1, count: problem.linearization.samples)
-    problem.linearization.vjp(into: [gradient]) { chunk, cotangents in
-      ones.withUnsafeBufferPointer {
-        problem.output.write(
-          problem.output.gradient, chunk: chunk, units: $0.baseAddress!, to: cotangents)
-      }
-    }
+    let gradient = problem.gradient()
     let size = problem.operations.norm(gradient)
     problem.operations.axpby(damping, x, 1, product)
     problem.operations.axpby(-unit, product, 1, gradient)

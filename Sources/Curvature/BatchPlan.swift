@@ -26,6 +26,7 @@ package struct BatchPlan: Sendable {
     self.sharesProducts = sharesProducts
     let schedule = Schedule(
       samples: samples, rowsPerSample: gradients.rowsPerSample,
+      weightCount: program.graph.parameters.reduce(0) { $0 + $1.count },
       accumulatorCount: gradients.accumulatedCount, sharesProducts: sharesProducts)
     self.schedule = schedule
     let workers = min(threads, schedule.lanes.count)

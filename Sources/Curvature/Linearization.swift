@@ -27,7 +27,7 @@ package final class Linearization<S: EngineScalar> {
   private let spareStores: [ForwardStore<S>]
   private var accumulators: GradientAccumulators<S>?
   /// Per node, formed when first asked for (`rowKernel`).
-  var rowKernels: [Int: Vector<Double>] = [:]
+  var rowKernels: [RowKernelKey: Vector<Double>] = [:]
   /// Likewise, of convolutions that factor (`inputRows`).
   var unfoldedRows: [Int: Vector<S>] = [:]
 
@@ -137,8 +137,15 @@ package final class Linearization<S: EngineScalar> {
     into gradients: PerSampleGradients<S>,
     _ cotangents: (_ chunk: Chunk, _ cotangents: Scalars) -> Void
   ) {
-    let draws = gradients.draws
-    let collector = gradients.collector
+    backward(draws: gradients.draws, gradients.collector, cotangents)
+  }
+
+  /// One backward pass of R cotangents per sample that shows the collector every node with
+  /// trainable parameters, chunk by chunk; chunks run at the same time.
+  func backward(
+    draws: Int, _ collector: some GradientCollector<S>,
+    _ cotangents: (_ chunk: Chunk, _ cotangents: Scalars) -> Void
+  ) {
     reserve(directions: draws, tangents: false, cotangents: true)
     forEachChunk { chunk, _, executor in
       cotangents(chunk, executor.logitCotangents(directions: draws))
@@ -146,11 +153,12 @@ package final class Linearization<S: EngineScalar> {
     }
   }
 
-  /// How many directions fit into one pass without the tangents of a chunk growing beyond a
-  /// quarter of a gigabyte for each worker.
+  /// How many directions fit into one pass without the tangents of a chunk growing beyond 64 MiB
+  /// for each worker: more gain nothing once products are a thousand rows tall, and leave the
+  /// caches.
   package var directionsPerPass: Int {
     let row = BufferPlan.tangentCount(program) * MemoryLayout<S>.stride
-    return max(1, (1 << 28) / max(row * schedule.largestChunk, 1))
+    return max(1, (1 << 26) / max(row * schedule.largestChunk, 1))
   }
 
   // MARK: - Pieces

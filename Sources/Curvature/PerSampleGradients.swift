@@ -9,7 +9,7 @@ import TensorModule
 /// Row `d N + n` belongs to draw d and sample n. Gradients are `scales[row]` times what is
 /// stored: a sample that is fitted to 1e-30 keeps its digits in single precision.
 package final class PerSampleGradients<S: EngineScalar> {
-  let linearization: Linearization<S>
+  package let linearization: Linearization<S>
   package let draws: Int
   package internal(set) var scales: [Double]
   let entries: [Entry]
@@ -44,6 +44,15 @@ package final class PerSampleGradients<S: EngineScalar> {
       entries.append(
         .explicit(parameter: parameter, rows: Vector(count: draws * samples * count)))
     }
+    self.entries = entries
+  }
+
+  /// The same rows, or some of them: the first draws, and tensors of one's choice.
+  init(_ other: PerSampleGradients, draws: Int, entries: [Entry]) {
+    precondition(draws <= other.draws, "PerSampleGradients: \(draws) of \(other.draws) draws")
+    linearization = other.linearization
+    self.draws = draws
+    scales = Array(other.scales.prefix(draws * other.linearization.samples))
     self.entries = entries
   }
 

@@ -17,9 +17,13 @@ package struct Schedule: Sendable {
 
   /// - Parameters:
   ///   - rowsPerSample: Rows that one sample brings to the products that dominate.
+  ///   - weightCount: Scalars of all parameters, which every chunk reads.
   ///   - accumulatorCount: Scalars that each lane accumulates for itself.
   ///   - sharesProducts: Whether all threads can work on one chunk's products.
-  init(samples: Int, rowsPerSample: Int, accumulatorCount: Int, sharesProducts: Bool = false) {
+  init(
+    samples: Int, rowsPerSample: Int, weightCount: Int, accumulatorCount: Int,
+    sharesProducts: Bool = false
+  ) {
     self.samples = samples
     if sharesProducts {
       chunks = [Chunk(first: 0, count: samples)]
@@ -27,9 +31,10 @@ package struct Schedule: Sendable {
       return
     }
     // Below about 64 rows OpenBLAS spends its time on packing the weights; above a few hundred
-    // nothing is gained and the chunk leaves the cache. At least two chunks, and then multiples
-    // of four, keep any usual number of cores evenly busy.
-    let rows = 256
+    // nothing is gained and the chunk leaves the cache. Weights that do not fit into a cache
+    // either have to come from memory for every chunk, and are worth more rows. At least two
+    // chunks, and then multiples of four, keep any usual number of cores evenly busy.
+    let rows = weightCount > 1 << 24 ? 512 : 256
     let wanted = samples * max(rowsPerSample, 1) / rows
     let count = min(samples, wanted <= 2 ? 2 : (wanted + 3) / 4 * 4)
     chunks = Schedule.split(samples, into: count).map {

@@ -94,6 +94,8 @@ extension ConjugateGradient {
   ///   - preconditioner: `M^-1`, symmetric positive definite; none is the paper's own solver.
   ///   - workspace: For `P` elements. What an earlier solve left in it has no influence.
   ///   - observe: Called after each iteration.
+  ///   - visit: Called after each iteration with its number and the iterate, which changes
+  ///     afterwards: to be copied, not kept.
   /// - Returns: The best iterate with what is known of it, the trace, and `stop`. Reaching the
   ///   iteration limit or meeting curvature that is not positive is an outcome, not an error: read
   ///   `stop` before relying on `x`. A zero `b` gives `x = 0` after no products.
@@ -109,7 +111,8 @@ extension ConjugateGradient {
   /// (3:1a)-(3:1f); van der Vorst and Ye 2000 on when replacing residuals does harm.
   public func solve<A: LinearOperator>(
     _ a: A, rhs b: Vector<A.Scalar>, preconditioner: (any Preconditioner<A.Scalar>)? = nil,
-    workspace: Workspace<A.Scalar>, observing observe: ((TraceEntry) -> Void)? = nil
+    workspace: Workspace<A.Scalar>, observing observe: ((TraceEntry) -> Void)? = nil,
+    visiting visit: ((_ iteration: Int, _ x: Vector<A.Scalar>) -> Void)? = nil
   ) throws(SolveError) -> SolveResult<A.Scalar> {
     try requireMatching(a, b, preconditioner, workspace)
     let clock = ContinuousClock()
@@ -136,6 +139,7 @@ extension ConjugateGradient {
     var k = 0  // steps in x
     var best = Confirmed()  // the iterate in workspace.kept
     var progress = ProgressMeter(rounding: rounding)
+    var steps = LanczosSteps(capacity: min(maxIterations, 1 << 16))
     var highestGain = 0.0  // of the recurrence
     var lastGain = 0.0  // of the last iterate confirmed
 
@@ -213,6 +217,7 @@ extension ConjugateGradient {
       }
       vectors.copy(w, to: r)
       rr = vectors.square(r)
+      steps.startAgain()
       workspace.history.removeAll()
       workspace.history.append(r, norm: rr.squareRoot(), capacity: capacity)
       result.checks[result.checks.count - 1].restarted = true
@@ -258,6 +263,7 @@ extension ConjugateGradient {
         break
       }
       highestGain = max(highestGain, gain)
+      steps.append(alpha: alpha, residual: rz)
       k += 1
       let entry = TraceEntry(
         iteration: k, relativeResidual: rr.squareRoot() / bNorm,
@@ -265,6 +271,7 @@ extension ConjugateGradient {
         seconds: seconds(clock.now - start))
       result.trace.append(entry)
       observe?(entry)
+      visit?(k, x)
 
       if let gammaBound, certificateGap > 0, entry.gamma <= (1 + certificateGap) * gammaBound {
         result.stop = .certificate(gamma: entry.gamma, bound: gammaBound, gap: certificateGap)
@@ -308,6 +315,12 @@ extension ConjugateGradient {
       vectors.copy(workspace.kept, to: x)
       (result.iterate, result.residual) = (best.iterate, best.residual)
       result.gamma = best.gamma
+      if a.damping == 0 && best.iterate == k {
+        // The true residual may lie above that of the recurrence.
+        let excess = max(1, rr > 0 ? best.residual * bNorm / rr.squareRoot() : 1)
+        let last = try precondition() * excess * excess
+        result.leastGammaEstimate = steps.leastGamma(below: best.gamma, residual: last)
+      }
     }
     return result
   }
@@ -316,7 +329,7 @@ extension ConjugateGradient {
 // MARK: -
 
 /// What rounding in a precision looks like to the solver.
-private struct Rounding {
+struct Rounding {
   let eps: Double
   /// By how much the gain may fall short of an earlier one, relative; gamma moves by half of it.
   /// The inner products that give it move by about `eps |x| |b| / x^T b` when x is rounded.
@@ -333,7 +346,7 @@ private struct Rounding {
 }
 
 /// An iterate of which the product has been formed.
-private struct Confirmed {
+struct Confirmed {
   var iterate = 0
   var gain = 0.0
   var residual = Double.infinity
@@ -349,7 +362,7 @@ private struct Confirmed {
 }
 
 /// Tells rounding from progress: neither the gain nor the true residual improves any more.
-private struct ProgressMeter {
+struct ProgressMeter {
   let rounding: Rounding
   private(set) var highestGain = 0.0
   private var lowestResidual = Double.infinity
@@ -379,12 +392,12 @@ private struct ProgressMeter {
 
 /// `(x^T b)^2 / x^T A x = 1 / gamma^2`: twice the decrease of the quadratic model that the best
 /// multiple of x reaches (Eqn 59), which conjugate gradients increase step by step.
-private func gainAlong(_ xb: Double, _ quadratic: Double) -> Double {
+func gainAlong(_ xb: Double, _ quadratic: Double) -> Double {
   quadratic > 0 ? xb / quadratic * xb : 0
 }
 
 /// `sqrt(x^T F x) / |x^T b|` (Eqn 15)
-private func gamma(_ quadratic: Double, _ xb: Double) -> Double {
+func gamma(_ quadratic: Double, _ xb: Double) -> Double {
   quadratic > 0 && xb != 0 ? quadratic.squareRoot() / abs(xb) : .nan
 }
 
@@ -398,7 +411,7 @@ private func subtractDamping<Scalar>(
   return difference > 4 * rounding.eps * quadratic ? difference : .nan
 }
 
-private func seconds(_ duration: Duration) -> Double {
+func seconds(_ duration: Duration) -> Double {
   let (seconds, attoseconds) = duration.components
   return Double(seconds) + Double(attoseconds) * 1e-18
 }
@@ -421,9 +434,9 @@ private func requireMatching<A: LinearOperator>(
 }
 
 extension SolveResult {
-  fileprivate init(zero x: Vector<Scalar>) {
+  init(zero x: Vector<Scalar>) {
     self.init(
       x: x, stop: .zeroRightHandSide, iterations: 0, iterate: 0, products: 0, residual: 0,
-      recurrenceResidual: 0, gamma: .nan, trace: [], checks: [])
+      recurrenceResidual: 0, gamma: .nan, leastGammaEstimate: nil, trace: [], checks: [])
   }
 }

@@ -131,11 +131,14 @@ public struct DenseDecomposition: Sendable {
 /// gamma of the result is higher than the least possible by what those directions hold.
 public struct GramDecomposition: Sendable {
   public let rows: Int
+  private let precision: Double
   private let eigen: SymmetricEigendecomposition
 
-  /// - Parameter gram: `B B^T`, `[m, m]`; the lower triangle is read.
+  /// - Parameters:
+  ///   - gram: `B B^T`, `[m, m]`; the lower triangle is read.
+  ///   - precision: Relative rounding of the entries of the B that it was formed from.
   public init(
-    rows: Int, gram: consuming [Double], memoryBudget: Int
+    rows: Int, gram: consuming [Double], precision: Double = .ulpOfOne, memoryBudget: Int
   ) throws(SolveError) {
     guard gram.count == rows * rows else {
       throw .dimensionMismatch(what: "matrix B B^T", found: gram.count, expected: rows * rows)
@@ -145,13 +148,17 @@ public struct GramDecomposition: Sendable {
     let required = bytes < 9e18 ? Int(bytes) : Int.max
     if required > memoryBudget { throw .memory(required: required, budget: memoryBudget) }
     self.rows = rows
+    self.precision = precision
     do throws(LinearAlgebraError) {
       eigen = try LAPACK.symmetricEigen(n: rows, gram)
     } catch { throw .linearAlgebra(error) }
   }
 
-  /// Fraction of the largest eigenvalue below which an eigenvalue is noise: `m eps`.
-  public var relativeCutoff: Double { Double(max(rows, 1)) * Double.ulpOfOne }
+  /// Fraction of the largest eigenvalue below which an eigenvalue is noise: `m eps`, or m times the
+  /// square of what B itself is off by.
+  public var relativeCutoff: Double {
+    Double(max(rows, 1)) * max(Double.ulpOfOne, precision * precision)
+  }
 
   /// Number of eigenvalues above the cutoff.
   public var rank: Int {

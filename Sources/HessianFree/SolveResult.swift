@@ -109,6 +109,9 @@ public struct SolveResult<Scalar: EngineScalar>: Sendable {
   public var recurrenceResidual: Double
   /// `sqrt(x^T F x) / |x^T b|` of `x` (Eqn 15), F without damping, from a product; NaN for `x = 0`.
   public var gamma: Double
+  /// What the least gamma of all directions is estimated to be (`LanczosSteps`): never above
+  /// `gamma`, no bound. `nil` under damping and where `x` is not the last iterate.
+  public var leastGammaEstimate: Double?
   public var trace: [TraceEntry]
   public var checks: [ResidualCheck]
 }

@@ -227,7 +227,7 @@ private final class Comparison {
 }
 
 /// The values of a golden file, under the names in the file (there in snake case).
-private struct Golden: Decodable {
+struct Golden: Decodable {
   struct Row: Decodable {
     let method: String
     let damping: Double?

@@ -32,6 +32,8 @@ extension CommandLineTests {
       Case(name: "too-many-threads", arguments: ["check", "x.bin", "--threads", "5000"]),
       Case(name: "negative-threads", arguments: ["score", "x.bin", "--threads", "-2"]),
       Case(name: "too-many-draws", arguments: ["score", "x.bin", "--mc-samples", "9999999999"]),
+      Case(name: "no-iteration", arguments: ["score", "x.bin", "--methods", "ng@0"]),
+      Case(name: "draws-by-name", arguments: ["score", "x.bin", "--mc-samples", "1,many"]),
       Case(name: "zero-draws", arguments: ["score", "x.bin", "--mc-samples", "0"]),
       Case(
         name: "zero-iterations", arguments: ["reference", "x", "-o", "y", "--cg-iterations", "0"]),
@@ -47,6 +49,12 @@ extension CommandLineTests {
       Case(name: "unknown-precision", arguments: ["score", "x.bin", "--precision", "half"]),
       Case(name: "unknown-reference", arguments: ["score", "x.bin", "--reference", "exact"]),
       Case(name: "no-solver", arguments: ["reference", "x", "-o", "y", "--reference", "none"]),
+      Case(
+        name: "preconditioned-lsqr",
+        arguments: ["score", "x", "--reference", "lsqr", "--cg-preconditioner", "sf"]),
+      Case(
+        name: "unknown-preconditioner",
+        arguments: ["reference", "x", "-o", "y", "--cg-preconditioner", "ilu"]),
       Case(name: "quiet-and-verbose", arguments: ["score", "x.bin", "--quiet", "--verbose"]),
       Case(name: "trace-over-direction", arguments: ["reference", "x.bin", "-o", "y.csv"]),
       Case(name: "no-output", arguments: ["reference", "x.bin"]),

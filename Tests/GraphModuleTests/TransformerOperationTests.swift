@@ -240,6 +240,34 @@ private func lowRank(positions: Int, rank: Int, outputs: Int) -> TransformerCase
   }
 }
 
+private func headLinear(
+  positions: Int = 2, heads: Int, width: Int, columns: Int, isTransposed: Bool, hasBias: Bool
+) -> TransformerCase {
+  let scale = 0.7
+  let (inputs, outputs) = isTransposed ? (width, columns) : (columns, width)
+  return TransformerCase(
+    description: "linear of \(heads) heads, \(width) x \(columns)"
+      + (isTransposed ? ", transposed" : "") + (hasBias ? ", bias" : ""),
+    operation: HeadLinear(
+      positions: positions, heads: heads, width: width, columns: columns, scale: scale,
+      isTransposed: isTransposed, hasBias: hasBias),
+    parameters: [heads * width * columns] + (hasBias ? [heads * width] : [])
+  ) { x, _, parameters in
+    (0..<positions * heads * outputs).map { i in
+      let (at, o) = (i / outputs, i % outputs)
+      let h = at % heads
+      // The bias of keys moves nothing.
+      var sum = hasBias && !isTransposed ? parameters[1][h * width + o] : Dual(0)
+      for k in 0..<inputs {
+        let (row, column) = isTransposed ? (k, o) : (o, k)
+        let weight = parameters[0][(h * width + row) * columns + column]
+        sum = sum + Dual(scale) * weight * x[0][at * inputs + k]
+      }
+      return sum
+    }
+  }
+}
+
 let transformerCases: [TransformerCase] = [
   attention("plain", queries: 3, keys: 3),
   attention("one head", queries: 2, keys: 2, heads: 1, width: 4),
@@ -257,6 +285,11 @@ let transformerCases: [TransformerCase] = [
   attention(
     "mask and table", queries: 3, keys: 5, hasMask: true,
     buckets: window(3, 5, isCausal: false), hasTable: true),
+  headLinear(heads: 2, width: 3, columns: 4, isTransposed: false, hasBias: false),
+  headLinear(heads: 2, width: 2, columns: 3, isTransposed: false, hasBias: true),
+  headLinear(heads: 2, width: 3, columns: 4, isTransposed: true, hasBias: false),
+  headLinear(heads: 3, width: 1, columns: 2, isTransposed: true, hasBias: true),
+  headLinear(heads: 1, width: 2, columns: 5, isTransposed: true, hasBias: false),
   lowRank(positions: 1, rank: 1, outputs: 3),
   lowRank(positions: 3, rank: 2, outputs: 4),
   lowRank(positions: 2, rank: 5, outputs: 3),

@@ -5,12 +5,12 @@ import Testing
 private let ample = DenseLeastSquares(memoryBudget: 1 << 30)
 
 /// `B = diag(sqrt(spectrum)) Q` and a w, so that `B^T w` is in the range of `B^T B`.
-private func leastSquares(_ problem: Problem) -> (b: [Double], w: [Double], rows: Int) {
+func leastSquares(_ problem: Problem) -> (b: [Double], w: [Double], rows: Int) {
   var random = CounterRandom(seed: problem.seed, batch: 2, sample: 0, stream: .vectors)
   return (problem.factor, (0..<problem.rank).map { _ in random.normal() }, problem.rank)
 }
 
-private func transposedProduct(_ b: [Double], _ w: [Double], _ columns: Int) -> [Double] {
+func transposedProduct(_ b: [Double], _ w: [Double], _ columns: Int) -> [Double] {
   (0..<columns).map { j in (0..<w.count).reduce(0) { $0 + b[$1 * columns + j] * w[$1] } }
 }
 

@@ -20,7 +20,9 @@ extension Report {
 /// how the reference was reached and what limits the numbers. For 80 columns.
 extension Report.Entry {
   public var text: String {
-    ([heading, table.text, referenceText] + remarks).joined(separator: "\n") + "\n"
+    ([heading, table.text, referenceText] + remarks
+      + [layerText.map { "\n" + $0 }].compactMap { $0 })
+      .joined(separator: "\n") + "\n"
   }
 
   private var heading: String {
@@ -67,8 +69,10 @@ extension Report.Entry {
       let isReference = summary.method == "ng" && summary.damping == nil
       let low =
         !hasReference ? lows[row] : shares[row] + (isCertain ? "" : " " + lows[row])
+      let draws = summary.monteCarloSamples ?? 1
       table.append([
-        summary.method, isReference ? "reference" : (summary.damping ?? "") + mark, gammas[row],
+        summary.method + (draws > 1 ? " (k = \(draws))" : ""),
+        isReference ? "reference" : (summary.damping ?? "") + mark, gammas[row],
         ratios[row], low,
       ])
     }
@@ -144,11 +148,16 @@ extension Report.Entry {
       return wrapped(
         "Reference: none; the certificate proves that each efficiency is at least what is shown.")
     }
-    if first.kind == .dense && references.count == 1 {
+    if first.iterations == nil && references.count == 1 {
       return wrapped(
-        "Reference: dense, residual \(shortened(first.residual, digits: 2)). " + first.explanation)
+        "Reference: \(first.solver), residual \(shortened(first.residual, digits: 2)). "
+          + first.explanation + excessText + choiceText)
     }
-    var parts = [first.kind == .dense ? "dense (SVD in double precision)" : "conjugate gradients"]
+    var solvers: [String] = []
+    for reference in references where !solvers.contains(reference.solver) {
+      solvers.append(reference.solver)
+    }
+    var parts = [solvers.joined(separator: " or ")]
     let iterations = references.compactMap(\.iterations)
     if !iterations.isEmpty {
       parts.append(range(iterations) + (iterations == [1] ? " iteration" : " iterations"))
@@ -158,7 +167,28 @@ extension Report.Entry {
     parts.append(
       "residual " + shortened(low, digits: 2)
         + (low < high ? " to " + shortened(high, digits: 2) : ""))
-    return wrapped("Reference: " + parts.joined(separator: ", ") + ". " + stops)
+    return wrapped(
+      "Reference: " + parts.joined(separator: ", ") + ". " + stops + excessText + choiceText)
+  }
+
+  /// How far gamma of the reference can be above the least: proved, and estimated.
+  private var excessText: String {
+    let excesses = results.compactMap(\.referenceExcess)
+    guard let bound = excesses.compactMap(\.bound).max() else { return "" }
+    var text = " Its gamma is at most \(percent(bound)) above the least possible"
+    let estimates = excesses.compactMap(\.estimate)
+    if let estimate = estimates.max(), estimates.count == excesses.count, estimate < bound {
+      text += ", by estimate \(percent(estimate))"
+    }
+    return text + "."
+  }
+
+  private func percent(_ share: Double) -> String { shortened(100 * share, digits: 2) + " %" }
+
+  /// Why `auto` has picked these solvers.
+  private var choiceText: String {
+    guard let choice = references.first?.choice else { return "" }
+    return " Chosen by prediction: \(choice)."
   }
 
   /// Why the solves stopped, the commonest reason first.
@@ -204,6 +234,7 @@ extension Report.Entry {
           "* lambda is below rounding\(several): the direction rests on noise. Use a larger "
             + "damping or --precision float64."))
     }
+    if let kroneckerRemark { remarks.append(kroneckerRemark) }
     return remarks
   }
 
@@ -230,6 +261,17 @@ extension Report.Entry {
 }
 
 extension ReferenceRecord {
+  /// How the reference was found.
+  public var solver: String {
+    switch kind {
+    case .cg: "conjugate gradients"
+    case .lsqr: "LSQR"
+    case .dense: "dense"
+    case .gram: "Gram matrix of B"
+    case .auto, .none: kind.rawValue
+    }
+  }
+
   /// Why the solver stopped, in words.
   public var outcome: String {
     let words = Self.words(stop)
@@ -246,7 +288,7 @@ extension ReferenceRecord {
     case "stagnated": "not converged, no progress beyond the level of rounding"
     case "underflow": "not converged, F is below the range of double"
     case "zero-gradient": "the gradient is zero: no direction is distinguished"
-    case "dense": "exact to rounding"
+    case "dense", "gram": "exact to rounding"
     default: stop
     }
   }

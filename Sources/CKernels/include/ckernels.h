@@ -60,6 +60,24 @@ void ck_sum_product_rows(ck_dtype t, const void *a, const void *b, size_t rows, 
 void ck_scale_rows(ck_dtype t, const double *weight, size_t group, const void *y, size_t rows,
                    size_t columns, void *out);
 
+// MARK: Products of a few rows
+
+// y = alpha x op(w) + beta y: x [m, k], y [m, n], rows ldx, ldy and ldw apart; op(w) [k, n] is w, or
+// the transpose of w [n, k] with transposed. With beta = 0, y is not read. For m up to about 16, and
+// a w that does not fit into the caches.
+void ck_few_rows(ck_dtype t, int transposed, size_t m, size_t n, size_t k, double alpha,
+                 const void *x, size_t ldx, const void *w, size_t ldw, double beta, void *y,
+                 size_t ldy);
+
+// MARK: Products of many rows with a large weight, in single precision
+
+// Whether this processor has them: 512-bit vectors.
+int ck_has_product(void);
+// As ck_few_rows, for any m; fast from a few dozen rows and a w of some hundred thousand elements on.
+// Uses half a megabyte of memory of the calling thread. Only where ck_has_product() is 1.
+void ck_product(int transposed, size_t m, size_t n, size_t k, float alpha, const float *x,
+                size_t ldx, const float *w, size_t ldw, float beta, float *y, size_t ldy);
+
 // MARK: Windows over channels-last images  ([height, width, channels])
 
 typedef struct {

@@ -154,17 +154,11 @@ struct T5Builder {
     queries: Tokens, keys: Tokens, _ name: String, mask: ValueID?, buckets pairs: [Int32]?,
     table: ParameterID?
   ) throws(CheckpointError) -> Tokens {
-    let inner = heads * width
-    let q = try b.linear(queries, name + ".q", outputs: inner, hasBias: false)
-    let k = try b.linear(keys, name + ".k", outputs: inner, hasBias: false)
-    let v = try b.linear(keys, name + ".v", outputs: inner, hasBias: false)
-    var mixed = q
-    mixed.id = b.graph.apply(
-      Attention(
-        queries: q.count, keys: k.count, heads: heads, width: width, scale: 1,
-        hasMask: mask != nil, buckets: pairs, tableRows: table == nil ? 0 : buckets),
-      to: [q.id, k.id, v.id] + (mask.map { [$0] } ?? []), parameters: table.map { [$0] } ?? [],
-      name: name)
+    let layer = AttentionLayer(
+      name: name, query: name + ".q", key: name + ".k", value: name + ".v", heads: heads,
+      width: width, scale: 1, hasBias: false, mask: mask, buckets: pairs, table: table,
+      tableRows: table == nil ? 0 : buckets)
+    let mixed = try b.attention(layer, queries: queries, keys: keys)
     return try b.linear(mixed, name + ".o", outputs: columns, hasBias: false)
   }
 

@@ -88,21 +88,50 @@ struct TransformerBuilder {
       positions: x.count, inputs: x.columns, outputs: outputs, hasBias: hasBias)
     var result = Tokens(id: x.id, count: x.count, columns: outputs)
     result.id = graph.apply(operation, to: [x.id], parameters: parameters, name: module)
-    guard case .lowRank(let adapter)? = adapter,
-      let change = adapter.change(to: [module] + otherNames(module), isHead: isHead)
+    guard
+      let change = try lowRankChange(
+        of: module, inputs: x.columns, outputs: outputs, hasBias: hasBias, isHead: isHead)
     else { return result }
-    changedModules += 1
-    if hasBias && adapter.bias == .adapted { adapted.insert(module + ".bias") }
-    let down = try adapterParameter(module + ".lora_A.weight", shape: [change.rank, x.columns])
-    let up = try adapterParameter(module + ".lora_B.weight", shape: [outputs, change.rank])
     let hidden = graph.apply(
       Linear(positions: x.count, inputs: x.columns, outputs: change.rank, hasBias: false),
-      to: [x.id], parameters: [down], name: module + ".lora_A")
+      to: [x.id], parameters: [change.down], name: module + ".lora_A")
     result.id = graph.apply(
       LowRankUpdate(
         positions: x.count, rank: change.rank, outputs: outputs, scale: change.scale),
-      to: [result.id, hidden], parameters: [up], name: module + ".lora_B")
+      to: [result.id, hidden], parameters: [change.up], name: module + ".lora_B")
     return result
+  }
+
+  /// `scale B A` that the adapter adds to the weight of a module: A [rank, in], B [out, rank].
+  struct LowRankChange {
+    let rank: Int
+    let scale: Double
+    let down: ParameterID
+    let up: ParameterID
+  }
+
+  /// What the adapter changes of a linear layer whose own parameters have been declared; `nil` if
+  /// it leaves it alone.
+  mutating func lowRankChange(
+    of module: String, inputs: Int, outputs: Int, hasBias: Bool, isHead: Bool = false
+  ) throws(CheckpointError) -> LowRankChange? {
+    guard case .lowRank(let adapter)? = adapter,
+      let change = adapter.change(to: [module] + otherNames(module), isHead: isHead)
+    else { return nil }
+    changedModules += 1
+    if hasBias && adapter.bias == .adapted { adapted.insert(module + ".bias") }
+    let down = try adapterParameter(module + ".lora_A.weight", shape: [change.rank, inputs])
+    let up = try adapterParameter(module + ".lora_B.weight", shape: [outputs, change.rank])
+    return LowRankChange(rank: change.rank, scale: change.scale, down: down, up: up)
+  }
+
+  /// Whether the adapter leaves the weight of a module as it is in the base model.
+  func isFrozen(_ module: String) -> Bool {
+    switch adapter {
+    case nil: false
+    case .promptTuning: true
+    case .lowRank(let adapter): !([module] + otherNames(module)).contains(where: adapter.saves)
+    }
   }
 
   /// Layer norm, or RMS norm without `centered`.

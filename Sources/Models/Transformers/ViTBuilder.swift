@@ -94,18 +94,13 @@ enum ViTBuilder {
     let normed = try b.norm(x, name + ".layernorm_before", epsilon: epsilon, centered: true)
     let rows = keepsOnlyClassToken ? [0] : Array(0..<x.count)
     let attention = name + ".attention.attention"
-    let q = try b.linear(
-      b.select(normed, rows, name: name), attention + ".query", outputs: x.columns,
-      hasBias: hasBias)
-    let k = try b.linear(normed, attention + ".key", outputs: x.columns, hasBias: hasBias)
-    let v = try b.linear(normed, attention + ".value", outputs: x.columns, hasBias: hasBias)
     let width = x.columns / heads
-    var mixed = q
-    mixed.id = b.graph.apply(
-      Attention(
-        queries: q.count, keys: k.count, heads: heads, width: width,
-        scale: 1 / Double(width).squareRoot(), hasMask: false), to: [q.id, k.id, v.id],
-      name: attention)
+    let layer = AttentionLayer(
+      name: attention, query: attention + ".query", key: attention + ".key",
+      value: attention + ".value", heads: heads, width: width,
+      scale: 1 / Double(width).squareRoot(), hasBias: hasBias)
+    let mixed = try b.attention(
+      layer, queries: b.select(normed, rows, name: name), keys: normed)
     let projected = try b.linear(
       mixed, name + ".attention.output.dense", outputs: x.columns, hasBias: true)
     let attended = b.sum(projected, b.select(x, rows, name: name), name: name + ".attention")

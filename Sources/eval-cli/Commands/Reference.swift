@@ -8,7 +8,7 @@ struct Reference: ParsableCommand {
     abstract: "Solves for the natural-gradient direction of the first batch and writes it.",
     discussion: """
       The file is safetensors, one tensor per trainable parameter, named and shaped like it; score \
-      --updates reads it. The iterates of conjugate gradients go beside it as CSV.
+      --updates reads it. The iterates of conjugate gradients or LSQR go beside it as CSV.
 
       Example: eval-cli reference checkpoint.bin -o ng.safetensors --precision float64
       """)
@@ -34,7 +34,8 @@ struct Reference: ParsableCommand {
 
   @OptionGroup(title: "Computation") var memory: MemoryOptions
 
-  private var writesTrace: Bool { reference.reference == .cg }
+  /// Before the solve, `auto` may still turn out iterative.
+  private var mayWriteTrace: Bool { ![.dense, .gram].contains(reference.reference) }
 
   func run() throws {
     var options = EvaluationOptions()
@@ -51,9 +52,10 @@ struct Reference: ParsableCommand {
         "Choose another extension, such as .safetensors.")
     }
     try OutputFiles.requireWritable(file: output)
-    if writesTrace { try OutputFiles.requireWritable(file: trace) }
+    if mayWriteTrace { try OutputFiles.requireWritable(file: trace) }
     let direction = try Evaluation(options).reference(checkpoint: checkpoint)
     try direction.write(to: output)
+    let writesTrace = direction.record.iterations != nil
     if writesTrace {
       var files = OutputFiles()
       files.add(trace, direction.traceTable.csv)
@@ -66,12 +68,19 @@ struct Reference: ParsableCommand {
     let record = direction.record
     var parts = ["gamma \(shortened(record.gamma))"]
     parts.append("least possible \(shortened(direction.gammaBound))")
+    if let estimate = direction.excess.estimate {
+      parts.append("\(shortened(100 * estimate, digits: 2)) % above it by estimate")
+    }
     if let iterations = record.iterations { parts.append("\(grouped(iterations)) iterations") }
     parts.append("residual \(shortened(record.residual, digits: 2))")
+    let choice = record.choice.map {
+      wrapped("\(record.solver), chosen by prediction: \($0).") + "\n"
+    }
     return """
       \(direction.description.path)
       \(wrapped(parts: parts))
-      \(wrapped(record.isConverged && record.kind == .cg ? record.outcome : record.explanation))
+      \(wrapped(record.isConverged && record.iterations != nil ? record.outcome : record.explanation))
+      \(choice ?? "")\
       written: \(output)\(trace.map { " and " + $0 } ?? "")
 
       """

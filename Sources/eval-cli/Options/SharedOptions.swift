@@ -3,6 +3,7 @@ import ArgumentParser
 
 extension Precision: ExpressibleByArgument {}
 extension ReferenceKind: ExpressibleByArgument {}
+extension PreconditionerKind: ExpressibleByArgument {}
 
 /// Where samples come from, and which parameters count.
 struct DataOptions: ParsableArguments {
@@ -52,7 +53,7 @@ struct BatchOptions: ParsableArguments {
   }
 }
 
-/// Conjugate gradients.
+/// Conjugate gradients and LSQR.
 struct SolverOptions: ParsableArguments {
   @Option(parsing: .unconditional, help: .init("Stop after so many iterations.", valueName: "n"))
   var cgIterations = EvaluationOptions().cgIterations
@@ -73,7 +74,18 @@ struct SolverOptions: ParsableArguments {
     help: .init("mu of F + mu I in the reference solve.", valueName: "mu"))
   var cgDamping = EvaluationOptions().cgDamping
 
+  @Option(help: "What conjugate gradients are preconditioned with.")
+  var cgPreconditioner = EvaluationOptions().cgPreconditioner
+
+  /// After the reference has been set.
   func apply(to options: inout EvaluationOptions) throws(UsageError) {
+    if cgPreconditioner != .none && ![.cg, .auto].contains(options.reference) {
+      throw UsageError(
+        "\(cgPreconditioner.rawValue) is for conjugate gradients, and the reference is "
+          + "\(options.reference.rawValue)", at: "--cg-preconditioner",
+        "Use --reference cg or leave the preconditioner out.")
+    }
+    options.cgPreconditioner = cgPreconditioner
     options.cgIterations = try OptionValues.positive(cgIterations, "--cg-iterations")
     options.cgTolerance = try OptionValues.notNegative(cgTolerance, "--cg-tolerance")
     options.cgGap = try OptionValues.notNegative(cgGap, "--cg-gap")

@@ -1,0 +1,121 @@
+import Curvature
+import GraphModule
+import HessianFree
+import TensorModule
+
+/// Which solver finds a reference: the one the options name, or for `auto` the one that is predicted
+/// to need the least, from shapes and options alone. No clock and no number of threads has a part in
+/// it, so that the same input gives the same bits everywhere.
+///
+/// How many iterations a solve needs depends on a spectrum that nobody knows beforehand. So `auto`
+/// iterates for at most what an exact solver would cost and turns to that one if the reference has not
+/// converged by then: it never spends more than twice what the better of the two takes.
+struct ReferenceChoice: Equatable {
+  /// The first to try; never `auto`.
+  let kind: ReferenceKind
+  /// Iterations that the first may take.
+  let iterations: Int
+  /// What follows if it does not converge.
+  var fallback: ReferenceKind?
+  /// A clause; `nil` where the options decide.
+  let reason: String?
+
+  /// What the prediction rests on, in operations of a large product in single precision and bytes.
+  struct Costs: Equatable {
+    var svd: Double
+    var svdMemory: Int
+    var gram: Double
+    var gramMemory: Int
+    /// Of one iteration.
+    var iteration: Double
+    /// Rows and columns of B.
+    var rows: Int
+    var columns: Int
+  }
+
+  init(_ options: EvaluationOptions, _ costs: Costs) {
+    let (memory, wanted) = (options.memory, options.reference)
+    guard wanted == .auto else {
+      let fallsBack =
+        wanted == .dense && costs.svdMemory > memory && costs.gramMemory <= memory
+      kind = fallsBack ? .gram : wanted
+      iterations = options.cgIterations
+      reason =
+        fallsBack
+        ? "B [\(costs.rows), \(costs.columns)] does not fit into the memory, B B^T does" : nil
+      return
+    }
+    // The conjugate gradients that a preconditioner is asked for, or LSQR.
+    let iterative = options.cgPreconditioner == .none ? ReferenceKind.lsqr : .cg
+    var candidates: [(kind: ReferenceKind, cost: Double)] = []
+    if costs.svdMemory <= memory { candidates.append((.dense, costs.svd)) }
+    if costs.gramMemory <= memory { candidates.append((.gram, costs.gram)) }
+    // On a par the first one.
+    guard let exact = candidates.min(by: { $0.cost < $1.cost }) else {
+      (kind, iterations) = (iterative, options.cgIterations)
+      reason = "nothing else fits into the memory"
+      return
+    }
+    reason =
+      "predicted operations: an iteration \(Self.rounded(costs.iteration)), "
+      + candidates.map { "\($0.kind.rawValue) \(Self.rounded($0.cost))" }.joined(separator: ", ")
+    let affordable = exact.cost / costs.iteration
+    if affordable < Self.fewestIterations {
+      (kind, iterations) = (exact.kind, options.cgIterations)
+      return
+    }
+    kind = iterative
+    iterations = Int(min(affordable, Double(options.cgIterations)))
+    // Not where it would take far longer than all the iterations that were asked for.
+    fallback = affordable <= 10 * Double(options.cgIterations) ? exact.kind : nil
+  }
+
+  /// So many are always needed, or nearly.
+  private static var fewestIterations: Double { 5 }
+
+  /// Two digits: more would suggest that the prediction has them.
+  private static func rounded(_ cost: Double) -> String { shortened(cost, digits: 2) }
+}
+
+extension ReferenceChoice.Costs {
+  /// - Parameter rank: Columns of the root of H of full rank, per position.
+  init<S: EngineScalar>(
+    _ program: Program, samples: Int, rank: Int, options: EvaluationOptions, _: S.Type
+  ) {
+    let budget = BatchProblem<S>.forwardBudget(program, memory: options.memory)
+    // A fixed number of threads: the choice must not depend on the machine.
+    let threads = 4
+    let positions = program.graph.positions
+    rows = samples * program.graph.outputShape.reduce(1, *)
+    columns = program.parameterCount
+    let counts = ProductCounts(program, samples: samples)
+    let (m, p) = (Double(rows), Double(columns))
+
+    // dgesdd: 4 m P k + 22 k^3 (Golub and Van Loan, table 8.6.1), at half the rate; its backward
+    // passes are little beside it.
+    let k = min(m, p)
+    svd = 2 * (4 * m * p * k + 22 * k * k * k)
+    let held = ProductNeeds(
+      program, samples: samples, threads: threads, budget: budget, Double.self)
+    svdMemory =
+      DenseLeastSquares.requiredMemory(rows: rows, columns: columns)
+      .addingReportingOverflow(held.forward).partialValue
+    if svdMemory < 0 { svdMemory = .max }
+
+    // A backward pass per class, the Gram matrix and n^3 / 3 of Cholesky in double on one core of two
+    // or more, the direction, its gamma and its residual.
+    let draws = positions * rank
+    let n = Double(draws * samples)
+    gram =
+      Double(draws) * counts.inputs + 2 * counts.gram(draws: draws) + 4 * n * n * n / 3
+      + counts.weights + 2 * counts.jvp + counts.vjp
+    let needs = GramNeeds(
+      program, samples: samples, draws: draws, threads: threads, budget: budget, S.self)
+    // Layers factor only where the forward values of all samples are kept.
+    gramMemory = held.recomputedSamples > 0 ? .max : needs.total + held.forward
+
+    // Some ten passes over vectors of P elements, at the rate of memory, and what it takes to start
+    // the threads a few times, 50 microseconds.
+    iteration = counts.jvp + counts.vjp + 400 * p + 5e6
+  }
+}

@@ -1,0 +1,253 @@
+// Products of single precision on processors with 512-bit registers, for a few hundred rows of
+// activations and a large weight. OpenBLAS brings the whole weight into an order of its own in every
+// call, which at these heights is a tenth of the time; here it is read where it is.
+//
+// One factor runs along the vectors, as panels [depth][32] of packed memory; elements of the other
+// are broadcast from where they are. A tile is 32 by 12, 24 sums in registers.
+#include "lanes.h"
+
+#if defined(__x86_64__)
+
+#define PANEL 32   // two vectors
+#define TILE 12    // broadcast elements for each of them
+#define DEPTH 768  // of a panel
+#define BLOCK 192  // rows of x that are packed at a time: half of a second-level cache
+
+static _Thread_local float packed[BLOCK * DEPTH] __attribute__((aligned(64)));
+
+#define SHUFFLE __builtin_shufflevector
+#define UNROLL _Pragma("clang loop unroll(full)")
+
+// 16 x 16 elements, in place: vectors exchange ever larger parts.
+CK_INLINE void transpose_16(f32x16 *v) {
+  f32x16 t[16];
+  UNROLL
+  for (int i = 0; i < 16; i += 2) {
+    t[i] = SHUFFLE(v[i], v[i + 1], 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
+    t[i + 1] = SHUFFLE(v[i], v[i + 1], 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+  }
+  UNROLL
+  for (int i = 0; i < 16; i += 4) {
+    UNROLL
+    for (int j = i; j < i + 2; j++) {
+      v[j] = SHUFFLE(t[j], t[j + 2], 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+      v[j + 2] = SHUFFLE(t[j], t[j + 2], 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+    }
+  }
+  UNROLL
+  for (int i = 0; i < 16; i += 8) {
+    UNROLL
+    for (int j = i; j < i + 4; j++) {
+      t[j] = SHUFFLE(v[j], v[j + 4], 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
+      t[j + 4] = SHUFFLE(v[j], v[j + 4], 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+    }
+  }
+  UNROLL
+  for (int j = 0; j < 8; j++) {
+    v[j] = SHUFFLE(t[j], t[j + 8], 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+    v[j + 8] = SHUFFLE(t[j], t[j + 8], 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+  }
+}
+
+// Sums over a panel for `count` streams of broadcast elements, `stride` apart, 1 from step to step.
+// `next` is the stream that the following tile reads, to be fetched meanwhile, or NULL.
+CK_INLINE void sum_tile(const int count, const int vectors, size_t depth, const float *panel,
+                        const float *w, size_t stride, const float *next, f32x16 *low,
+                        f32x16 *high) {
+  UNROLL
+  for (int j = 0; j < count; j++) low[j] = high[j] = 0;
+  for (size_t c = 0; c < depth; c++) {
+    f32x16 a = *(const f32x16 *)(panel + c * PANEL);
+    f32x16 b = vectors > 1 ? *(const f32x16 *)(panel + c * PANEL + 16) : a;
+    if (next && c % 16 == 0) {
+      UNROLL
+      for (int j = 0; j < count; j++) __builtin_prefetch(next + c + (size_t)j * stride);
+    }
+    UNROLL
+    for (int j = 0; j < count; j++) {
+      float f = w[c + (size_t)j * stride];
+      low[j] += a * f;
+      if (vectors > 1) high[j] += b * f;
+    }
+  }
+}
+
+// row = alpha v + beta row for the first `width` elements.
+CK_INLINE void store_row(const f32x16 *v, size_t width, float alpha, float beta, float *row) {
+  f32x16 sum = alpha * *v;
+  if (beta != 0) {
+    f32x16 old = 0;
+    memcpy(&old, row, width * sizeof(float));
+    sum += beta * old;
+  }
+  memcpy(row, &sum, width * sizeof(float));
+}
+
+// MARK: y = x w^T: panels of rows of x
+
+// Rows of x [rows, depth] as panels; what a panel lacks of rows is zero.
+CK_INLINE void pack_rows(const float *x, size_t ldx, size_t rows, size_t depth) {
+  f32x16 v[16];
+  for (size_t r = 0; r < rows; r += 16) {
+    float *panel = packed + (r / PANEL) * PANEL * depth + r % PANEL;
+    size_t count = rows - r < 16 ? rows - r : 16;
+    size_t c = 0;
+    for (; c + 16 <= depth; c += 16) {
+      for (size_t i = 0; i < 16; i++) {
+        v[i] = i < count ? *(const f32x16_u *)(x + (r + i) * ldx + c) : (f32x16)(0.0f);
+      }
+      transpose_16(v);
+      for (size_t i = 0; i < 16; i++) *(f32x16 *)(panel + (c + i) * PANEL) = v[i];
+    }
+    for (; c < depth; c++) {
+      for (size_t i = 0; i < 16; i++) {
+        panel[c * PANEL + i] = i < count ? x[(r + i) * ldx + c] : 0;
+      }
+    }
+  }
+}
+
+// A tile of y from sums by columns.
+CK_INLINE void store_columns(const f32x16 *sums, const int columns, size_t rows, float alpha,
+                             float beta, float *y, size_t ldy) {
+  f32x16 v[16];
+  UNROLL
+  for (int j = 0; j < 16; j++) v[j] = j < columns ? sums[j] : (f32x16)(0.0f);
+  transpose_16(v);
+  for (size_t i = 0; i < rows; i++) {
+    store_row(&v[i], (size_t)columns, alpha, beta, y + i * ldy);
+  }
+}
+
+CK_INLINE void panels_of_rows(const int columns, size_t rows, size_t depth, const float *w,
+                              size_t ldw, const float *next, float alpha, float beta, float *y,
+                              size_t ldy) {
+  f32x16 low[TILE], high[TILE];
+  for (size_t r = 0; r < rows; r += PANEL) {
+    size_t count = rows - r < PANEL ? rows - r : PANEL;
+    const float *panel = packed + r * depth, *ahead = r == 0 ? next : NULL;
+    float *to = y + r * ldy;
+    if (count > 16) {
+      sum_tile(columns, 2, depth, panel, w, ldw, ahead, low, high);
+      store_columns(low, columns, 16, alpha, beta, to, ldy);
+      store_columns(high, columns, count - 16, alpha, beta, to + 16 * ldy, ldy);
+    } else {
+      sum_tile(columns, 1, depth, panel, w, ldw, ahead, low, high);
+      store_columns(low, columns, count, alpha, beta, to, ldy);
+    }
+  }
+}
+
+#define WIDE __attribute__((target("arch=x86-64-v4"), min_vector_width(512)))
+
+WIDE static void product_transposed(size_t m, size_t n, size_t k, float alpha, const float *x,
+                                    size_t ldx, const float *w, size_t ldw, float beta, float *y,
+                                    size_t ldy) {
+  size_t blocks = (m + BLOCK - 1) / BLOCK;
+  // Whole panels, and about as many in each block.
+  size_t block = ((m + blocks - 1) / blocks + PANEL - 1) / PANEL * PANEL;
+  for (size_t c = 0; c < k; c += DEPTH) {
+    size_t depth = k - c < DEPTH ? k - c : DEPTH;
+    float old = c == 0 ? beta : 1;
+    for (size_t r = 0; r < m; r += block) {
+      size_t rows = m - r < block ? m - r : block;
+      pack_rows(x + r * ldx + c, ldx, rows, depth);
+      for (size_t j = 0; j < n;) {
+        const float *from = w + j * ldw + c;
+        float *to = y + r * ldy + j;
+        if (n - j >= TILE) {
+          const float *next = n - j >= 2 * TILE ? from + TILE * ldw : NULL;
+          panels_of_rows(TILE, rows, depth, from, ldw, next, alpha, old, to, ldy);
+          j += TILE;
+        } else if (n - j >= 4) {
+          panels_of_rows(4, rows, depth, from, ldw, NULL, alpha, old, to, ldy);
+          j += 4;
+        } else {
+          panels_of_rows(1, rows, depth, from, ldw, NULL, alpha, old, to, ldy);
+          j += 1;
+        }
+      }
+    }
+  }
+}
+
+// MARK: y = x w: panels of columns of w
+
+CK_INLINE void rows_of_panel(const int rows, size_t columns, size_t depth, const float *x,
+                             size_t ldx, const float *next, float alpha, float beta, float *y,
+                             size_t ldy) {
+  f32x16 low[TILE], high[TILE];
+  sum_tile(rows, 2, depth, packed, x, ldx, next, low, high);
+  UNROLL
+  for (int i = 0; i < rows; i++) {
+    float *row = y + (size_t)i * ldy;
+    if (columns == PANEL) {
+      store_row(&low[i], 16, alpha, beta, row);
+      store_row(&high[i], 16, alpha, beta, row + 16);
+    } else {
+      store_row(&low[i], columns < 16 ? columns : 16, alpha, beta, row);
+      if (columns > 16) store_row(&high[i], columns - 16, alpha, beta, row + 16);
+    }
+  }
+}
+
+WIDE static void product_plain(size_t m, size_t n, size_t k, float alpha, const float *x,
+                               size_t ldx, const float *w, size_t ldw, float beta, float *y,
+                               size_t ldy) {
+  for (size_t c = 0; c < k; c += DEPTH) {
+    size_t depth = k - c < DEPTH ? k - c : DEPTH;
+    float old = c == 0 ? beta : 1;
+    for (size_t j = 0; j < n; j += PANEL) {
+      size_t columns = n - j < PANEL ? n - j : PANEL;
+      for (size_t i = 0; i < depth; i++) {
+        const float *from = w + (c + i) * ldw + j;
+        if (columns == PANEL) {
+          memcpy(packed + i * PANEL, from, PANEL * sizeof(float));
+        } else {
+          memset(packed + i * PANEL, 0, PANEL * sizeof(float));
+          memcpy(packed + i * PANEL, from, columns * sizeof(float));
+        }
+      }
+      for (size_t r = 0; r < m;) {
+        const float *from = x + r * ldx + c;
+        float *to = y + r * ldy + j;
+        if (m - r >= TILE) {
+          const float *next = m - r >= 2 * TILE ? from + TILE * ldx : NULL;
+          rows_of_panel(TILE, columns, depth, from, ldx, next, alpha, old, to, ldy);
+          r += TILE;
+        } else if (m - r >= 4) {
+          rows_of_panel(4, columns, depth, from, ldx, NULL, alpha, old, to, ldy);
+          r += 4;
+        } else {
+          rows_of_panel(1, columns, depth, from, ldx, NULL, alpha, old, to, ldy);
+          r += 1;
+        }
+      }
+    }
+  }
+}
+
+int ck_has_product(void) {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
+}
+
+void ck_product(int transposed, size_t m, size_t n, size_t k, float alpha, const float *x,
+                size_t ldx, const float *w, size_t ldw, float beta, float *y, size_t ldy) {
+  if (transposed) {
+    product_transposed(m, n, k, alpha, x, ldx, w, ldw, beta, y, ldy);
+  } else {
+    product_plain(m, n, k, alpha, x, ldx, w, ldw, beta, y, ldy);
+  }
+}
+
+#else
+
+int ck_has_product(void) { return 0; }
+
+void ck_product(int transposed, size_t m, size_t n, size_t k, float alpha, const float *x,
+                size_t ldx, const float *w, size_t ldw, float beta, float *y, size_t ldy) {
+  __builtin_trap();
+}
+
+#endif

@@ -1,0 +1,105 @@
+import CKernels
+import TensorModule
+import Testing
+
+/// Products that OpenBLAS does not do, against plain sums in double.
+@Suite struct ProductTests {
+  /// On both sides of the blocks of rows (6 and 16), of rows of the weight (4 and 8), of a strip of
+  /// columns (1024) and of a vector.
+  private static let shapes: [(m: Int, n: Int, k: Int)] = [
+    (1, 1, 1), (6, 4, 16), (7, 5, 17), (17, 9, 35), (3, 1030, 7), (12, 13, 64),
+  ]
+
+  @Test(arguments: [false, true], [0.0, 1, -0.5])
+  func agreesWithPlainSums(_ isTransposed: Bool, _ beta: Double) {
+    check(Float.self, isTransposed, beta)
+    check(Double.self, isTransposed, beta)
+  }
+
+  /// The kernel for many rows, on both sides of a tile (12), of vectors and panels (16, 32), of a
+  /// block of rows (192) and of the depth of a panel (768).
+  @Test(.enabled(if: ck_has_product() == 1), arguments: [false, true], [0.0, 1, -0.5])
+  func manyRowsAgreeWithPlainSums(_ isTransposed: Bool, _ beta: Double) {
+    let shapes = [
+      (1, 1, 1), (11, 12, 16), (13, 33, 17), (33, 29, 35), (49, 64, 769), (197, 17, 20),
+    ]
+    for (m, n, k) in shapes {
+      check(Float.self, isTransposed, beta, m: m, n: n, k: k) { x, ldx, w, ldw, y, ldy in
+        ck_product(
+          isTransposed ? 1 : 0, m, n, k, Float(Self.alpha), x, ldx, w, ldw, Float(beta), y, ldy)
+      }
+    }
+  }
+
+  private static let alpha = 1.25
+
+  private func check<S: EngineScalar>(_: S.Type, _ isTransposed: Bool, _ beta: Double) {
+    for (m, n, k) in Self.shapes {
+      check(S.self, isTransposed, beta, m: m, n: n, k: k) { x, ldx, w, ldw, y, ldy in
+        ck_few_rows(
+          S.kernelType, isTransposed ? 1 : 0, m, n, k, Self.alpha, x, ldx, w, ldw, beta, y, ldy)
+      }
+    }
+  }
+
+  private func check<S: EngineScalar>(
+    _: S.Type, _ isTransposed: Bool, _ beta: Double, m: Int, n: Int, k: Int,
+    _ product: (
+      _ x: UnsafePointer<S>, _ ldx: Int, _ w: UnsafePointer<S>, _ ldw: Int,
+      _ y: UnsafeMutablePointer<S>, _ ldy: Int
+    ) -> Void
+  ) {
+    var random = TestRandom(seed: 7)
+    // Rows apart, as the columns of one head are.
+    let (ldx, ldw, ldy) = (k + 2, (isTransposed ? k : n) + 3, n + 1)
+    let x: [S] = random.array(m * ldx)
+    let w: [S] = random.array((isTransposed ? n : k) * ldw)
+    // Not read with beta = 0.
+    let start: [S] = beta == 0 ? Array(repeating: .nan, count: m * ldy) : random.array(m * ldy)
+    var found = start
+    product(x, ldx, w, ldw, &found, ldy)
+    var worst = 0.0
+    var movesGaps = false
+    for i in 0..<m {
+      for j in 0..<n {
+        var sum = 0.0
+        for l in 0..<k {
+          sum += Double(x[i * ldx + l]) * Double(w[isTransposed ? j * ldw + l : l * ldw + j])
+        }
+        let expected = Self.alpha * sum + (beta == 0 ? 0 : beta * Double(start[i * ldy + j]))
+        let error = abs(Double(found[i * ldy + j]) - expected)
+        worst = error <= worst ? worst : error
+      }
+      // What lies between the rows stays.
+      let gap = i * ldy + n
+      movesGaps = movesGaps || !(found[gap] == start[gap] || found[gap].isNaN && beta == 0)
+    }
+    // Each of k terms of at most 1 rounds the sum, which is of the order of sqrt(k), and its scale
+    // once more.
+    let bound = Double(S.ulpOfOne) * Double(2 + k) * 1.25 * Double(k).squareRoot()
+    #expect(worst <= bound, "\(m) x \(n) x \(k)")
+    #expect(!movesGaps)
+  }
+
+  /// The choice between the kernel and OpenBLAS shows in no result.
+  @Test(arguments: [false, true]) func bothSidesOfTheChoiceAgree(_ isTransposed: Bool) {
+    var random = TestRandom(seed: 8)
+    let (n, k) = (256, 257)
+    let x: [Double] = random.array(17 * k)
+    let w: [Double] = random.array(n * k)
+    func product(_ rows: Int) -> [Double] {
+      var y = [Double](repeating: 0, count: rows * n)
+      BLAS.gemm(
+        transposeB: isTransposed, m: rows, n: n, k: k, x, lda: k, w, ldb: isTransposed ? k : n, &y,
+        ldc: n)
+      return y
+    }
+    // 17 rows are OpenBLAS's.
+    let many = product(17)
+    for rows in [1, 8, 16] {
+      expectUlps(
+        product(rows), Array(many.prefix(rows * n)),
+        scale: Array(repeating: Double(k).squareRoot(), count: rows * n), within: 64)
+    }
+  }
+}
