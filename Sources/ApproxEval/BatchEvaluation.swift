@@ -28,22 +28,19 @@ struct BatchEvaluation<S: EngineScalar> {
 
     var scorer = DirectionScorer(
       problem: problem, gradient: gradients.gradientForm, reference: reference)
+    if options.perLayer {
+      scorer.layers = LayerScorer(
+        problem: problem, gradient: gradients.gradient, gammaOfReference: reference?.record.gamma)
+    }
     if let reference {
       scorer.score(
         reference: Direction(method: .ng, form: reference.form), seconds: referenceSeconds,
         exact: reference.isInDouble ? reference.record.gamma : nil)
     }
     // All directions share their jvps. The gradient comes first: other scores are relative to it.
-    var all = [Direction(method: .sgd, form: gradients.gradientForm)]
-    var seconds = [0.0]
-    for method in options.methods where method != .sgd {
-      let directionStart = clock.now
-      let found = try directions(method, gradients, solver)
-      let share = (clock.now - directionStart).seconds / Double(max(found.count, 1))
-      all += found
-      seconds += found.map { _ in share }
-    }
-    scorer.score(all, seconds: seconds, listsGradient: options.methods.contains(.sgd))
+    let sgd = FoundDirection(direction: Direction(method: .sgd, form: gradients.gradientForm))
+    let found = try found(gradients, solver)
+    scorer.score([sgd] + found, listsGradient: options.methods.contains(.sgd))
     return BatchResult(
       checkpoint: checkpoint.path, epoch: checkpoint.source.epoch, step: checkpoint.source.step,
       batch: batch, samples: problem.linearization.samples,
@@ -54,6 +51,7 @@ struct BatchEvaluation<S: EngineScalar> {
       logitGradientNormRatio: imbalance(problem.output.gradientNorms),
       gammaBound: problem.output.gammaBound, reference: reference?.record,
       trace: reference?.trace ?? [], scores: scorer.scores(order: options.methods),
+      layers: scorer.layers?.scores(order: options.methods) ?? [],
       seconds: (clock.now - start).seconds)
   }
 
@@ -64,40 +62,48 @@ struct BatchEvaluation<S: EngineScalar> {
       dropDuplicates: options.dropDuplicates)
     let solver = try BatchReference(
       problem, batch: batch, options: options, doubleProblem: doubleProblem)
-    return try options.methods.flatMap { try directions($0, gradients, solver) }
+    let sgd =
+      options.methods.contains(.sgd)
+      ? [Direction(method: .sgd, form: gradients.gradientForm)] : []
+    return try sgd + found(gradients, solver).map(\.direction)
   }
 
-  /// Monte-Carlo labels: the file's, or drawn.
+  /// The directions of all methods but the gradient's.
+  private func found(
+    _ gradients: BatchGradients<S>, _ solver: BatchReference<S>
+  ) throws -> [FoundDirection<S>] {
+    let clock = ContinuousClock()
+    let methods = MethodDirections(
+      options: options, problem: problem, gradients: gradients, solver: solver,
+      updates: updates)
+    var found: [FoundDirection<S>] = []
+    for method in options.methods where method != .sgd && !method.isTruncated {
+      for draws in method.isSampled ? drawCounts : [nil] {
+        let start = clock.now
+        let directions = try methods.directions(method, draws: draws)
+        let share = (clock.now - start).seconds / Double(max(directions.count, 1))
+        found += directions.map { FoundDirection(direction: $0, seconds: share, draws: draws) }
+      }
+    }
+    return try found + methods.truncated()
+  }
+
+  /// Monte-Carlo labels: the file's, or drawn; as many as the method that asks for most.
   private func draws() -> [LogitGradient] {
-    guard options.methods.contains(.sf) else { return [] }
+    guard options.methods.contains(where: \.isSampled) else { return [] }
+    let count = drawCounts.reduce(0) { max($0, $1 ?? 0) }
     let stored = problem.storedDraws
     if stored.isEmpty {
-      return problem.output.sampledGradients(
-        draws: options.monteCarloSamples ?? 1, seed: options.seed, batch: batch)
+      return problem.output.sampledGradients(draws: count, seed: options.seed, batch: batch)
     }
     // As many as there are at the most: `BatchSource` has seen to that.
-    return Array(stored.prefix(options.monteCarloSamples ?? stored.count))
+    return Array(stored.prefix(count))
   }
 
-  private func directions(
-    _ method: Method, _ gradients: BatchGradients<S>, _ solver: BatchReference<S>
-  ) throws -> [Direction<S>] {
-    switch method {
-    case .sgd: return [Direction(method: .sgd, form: gradients.gradientForm)]
-    case .ef, .ief:
-      return try EmpiricalFisher.directions(
-        gradients, method: method, dampings: options.dampings)
-    case .sf: return try SampledFisher.directions(gradients, dampings: options.dampings)
-    case .ng, .gn:
-      return try options.dampings.map { damping in
-        let lambda = gradients.lambda(damping).value
-        let solution = try solver.solve(
-          gradients, damping: lambda, metric: method == .ng ? .fisher : .identity)
-        return Direction(
-          method: method, damping: damping, lambda: lambda, form: solution.form)
-      }
-    case .update(let name): return [Direction(method: method, scaled: updates[name]!)]
-    }
+  /// Draws per sample of the methods that draw; fewer are the first of more.
+  private var drawCounts: [Int?] {
+    if !options.monteCarloSamples.isEmpty { return options.monteCarloSamples }
+    return [max(problem.storedDraws.count, 1)]
   }
 }
 
@@ -111,6 +117,8 @@ struct DirectionScorer<S: EngineScalar> {
   /// J times the unscaled reference, where inner products with it are taken in logit space.
   private var tangentOfReference: Vector<Double>?
   private var rows: [(method: Method, score: Score)] = []
+  /// Scores layer by layer, where they are asked for.
+  var layers: LayerScorer<S>?
 
   init(
     problem: BatchProblem<S>, gradient: DirectionForm<S>, reference: ReferenceSolution<S>?
@@ -120,19 +128,19 @@ struct DirectionScorer<S: EngineScalar> {
     self.reference = reference
   }
 
-  /// - Parameters:
-  ///   - seconds: What it took to find each direction.
-  ///   - listsGradient: Whether the gradient's own score is asked for.
-  mutating func score(_ directions: [Direction<S>], seconds: [Double], listsGradient: Bool) {
+  /// - Parameter listsGradient: Whether the gradient's own score is asked for.
+  mutating func score(_ found: [FoundDirection<S>], listsGradient: Bool) {
     let clock = ContinuousClock()
     let start = clock.now
-    let halves = halves(directions)
-    let share = (clock.now - start).seconds / Double(max(directions.count, 1))
-    for (i, direction) in directions.enumerated() {
-      let gamma = halves[i].unscaled.gamma
+    let halves = halves(found.map(\.direction))
+    let share = (clock.now - start).seconds / Double(max(found.count, 1))
+    for (item, halves) in zip(found, halves) {
+      let direction = item.direction
+      let gamma = halves.unscaled.gamma
       if direction.method == .sgd { gammaOfGradient = gamma }
       guard direction.method != .sgd || listsGradient else { continue }
-      append(direction, halves[i], gamma: gamma, seconds: seconds[i] + share)
+      append(
+        direction, halves, gamma: gamma, seconds: item.seconds + share, draws: item.draws)
     }
   }
 
@@ -146,7 +154,8 @@ struct DirectionScorer<S: EngineScalar> {
     tangentOfReference = halves.tangent
     let gamma = exact ?? halves.unscaled.gamma
     gammaOfReference = gamma
-    append(direction, halves, gamma: gamma, seconds: seconds + (clock.now - start).seconds)
+    append(
+      direction, halves, gamma: gamma, seconds: seconds + (clock.now - start).seconds, draws: nil)
   }
 
   /// J d of explicit directions is kept where the reference is a combination.
@@ -157,8 +166,10 @@ struct DirectionScorer<S: EngineScalar> {
   }
 
   private mutating func append(
-    _ direction: Direction<S>, _ halves: BatchProblem<S>.Halves, gamma: Double, seconds: Double
+    _ direction: Direction<S>, _ halves: BatchProblem<S>.Halves, gamma: Double, seconds: Double,
+    draws: Int?
   ) {
+    layers?.score(direction, draws: draws)
     rows.append(
       (
         direction.method,
@@ -177,7 +188,8 @@ struct DirectionScorer<S: EngineScalar> {
           cosineGradient: cosineGradient(direction.form, halves) ?? .nan,
           cosineReference: cosineReference(direction.form, halves), seconds: seconds,
           isBelowRounding: direction.isBelowRounding,
-          defect: gamma.isNaN ? halves.unscaled.defect ?? .underflow : nil)
+          defect: gamma.isNaN ? halves.unscaled.defect ?? .underflow : nil,
+          monteCarloSamples: draws)
       ))
   }
 

@@ -89,7 +89,7 @@ public final class EngineProbe {
       guard options.reference == .none else { return nil }
       return counts.batch(
         methods: options.methods, dampings: options.dampings.count,
-        draws: options.monteCarloSamples ?? max(engine.storedDraws, 1))
+        draws: options.monteCarloSamples.max() ?? max(engine.storedDraws, 1))
     }
   }
 

@@ -31,7 +31,7 @@ public struct Evaluation: Sendable {
   public func batchCount(checkpoint path: String) throws(EvaluationError) -> Int {
     try evaluating {
       let checkpoint = try LoadedCheckpoint(path: path, options: options)
-      for update in try updates(checkpoint) { try update.check(checkpoint.program) }
+      for update in try updates(checkpoint) { try update.check(checkpoint) }
       return try source(checkpoint).count
     }
   }
@@ -122,9 +122,16 @@ public struct Evaluation: Sendable {
   }
 
   /// The updates to score: all that there are, unless some are named.
-  private func updates(_ checkpoint: LoadedCheckpoint) throws -> [StoredUpdate] {
-    var stored = checkpoint.source.updates
-    for path in options.updateFiles { stored.append(try .open(path)) }
+  private func updates(_ checkpoint: LoadedCheckpoint) throws -> [any UpdateSource] {
+    var stored: [any UpdateSource] = checkpoint.source.updates
+    for path in options.updateFiles { stored += try StoredUpdate.all(inFile: path) }
+    if let path = options.optimizerState { stored.append(try OptimizerState.open(path)) }
+    for (index, update) in stored.enumerated() {
+      if let other = stored[..<index].first(where: { $0.name == update.name }) {
+        throw EvaluationError.duplicateUpdate(
+          name: update.name, first: other.path, second: update.path)
+      }
+    }
     let asked = askedUpdates
     for name in asked where !stored.contains(where: { $0.name == name }) {
       throw EvaluationError.unknownUpdate(name: name, known: stored.map(\.name))
@@ -145,7 +152,7 @@ public struct Evaluation: Sendable {
     let wanted = try updates(checkpoint)
     var directions: [String: ScaledVector<S>] = [:]
     for update in wanted {
-      directions[update.name] = try update.direction(checkpoint.program, S.self)
+      directions[update.name] = try update.direction(checkpoint, S.self)
     }
     let added = askedUpdates.isEmpty ? wanted.map { Method.update($0.name) } : []
     return (options.methods + added, directions)
@@ -169,8 +176,8 @@ struct BatchSource {
       throw .batchTooLarge(
         requested: requested, available: available, file: reader.data.path)
     }
-    if options.methods.contains(.sf), reader.storedDraws > 0,
-      let wanted = options.monteCarloSamples, wanted > reader.storedDraws
+    if options.methods.contains(where: \.isSampled), reader.storedDraws > 0,
+      let wanted = options.monteCarloSamples.max(), wanted > reader.storedDraws
     {
       throw .notEnoughDraws(
         requested: wanted, stored: reader.storedDraws, file: reader.data.path)

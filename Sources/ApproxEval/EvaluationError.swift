@@ -11,6 +11,8 @@ public enum EvaluationError: Error, Sendable {
   case missingBatch(checkpoint: String)
   case batchTooLarge(requested: Int, available: Int, file: String)
   case unknownUpdate(name: String, known: [String])
+  /// Two updates of one name, and the files that they are in.
+  case duplicateUpdate(name: String, first: String, second: String)
   case notEnoughDraws(requested: Int, stored: Int, file: String)
   case noReferenceGradient(checkpoint: String)
   /// A pattern of the options, not of the file.
@@ -62,6 +64,12 @@ extension EvaluationError: CustomStringConvertible {
         there is no update \(name)
           Known are: \(known.isEmpty ? "none" : known.joined(separator: ", ")). \
         Updates come from tensors updates.<name>.<parameter> or from --updates FILE.
+        """
+    case .duplicateUpdate(let name, let first, let second):
+      return """
+        two updates have the name \(name)
+          at \(first)\(first == second ? "" : " and \(second)")
+          A file with one direction gives it its own name: rename the file or the update.
         """
     case .notEnoughDraws(let requested, let stored, let file):
       return """

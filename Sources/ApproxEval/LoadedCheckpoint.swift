@@ -51,7 +51,8 @@ package struct LoadedCheckpoint: Sendable {
       path: path, epoch: source.epoch, step: source.step, model: model.type, loss: source.loss,
       trainableParameters: program.parameterCount,
       allParameters: program.graph.parameters.reduce(0) { $0 + $1.count },
-      positions: program.graph.positions, classes: program.graph.classes)
+      positions: program.graph.positions, classes: program.graph.classes,
+      parameters: ParameterRole.all(in: program))
   }
 
   /// Every parameter is there with its shape and a floating-point type, and nothing else is.

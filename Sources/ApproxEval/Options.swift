@@ -41,8 +41,9 @@ public struct EvaluationOptions: Sendable {
   /// Scored in this order; `ng` and `gn` here are solved at every damping.
   public var methods: [Method] = [.sgd, .ef, .ief, .sf]
   public var dampings: [Damping] = [Damping("rel:1e-7")!]
-  /// Monte-Carlo labels per sample for `sf`; `nil`: as many as the file carries, or 1.
-  public var monteCarloSamples: Int?
+  /// Monte-Carlo labels per sample for `sf`, `block-sf` and `kfac`, each scored; empty: as many as
+  /// the file carries, or 1. Fewer are the first of more.
+  public var monteCarloSamples: [Int] = []
   public var reference = ReferenceKind.cg
   public var cgIterations = 200
   /// Stop at this residual relative to the gradient.
@@ -72,6 +73,10 @@ public struct EvaluationOptions: Sendable {
   public var trainable: [String] = []
   /// Files with directions to score.
   public var updateFiles: [String] = []
+  /// The state of a PyTorch optimiser, scored as the direction that it would take.
+  public var optimizerState: String?
+  /// Score every direction restricted to each parameter tensor and each module as well.
+  public var perLayer = false
   /// Leave out of EF, iEF and SF, of each pair of samples whose gradients have a larger cosine
   /// than this, the one with the smaller gradient.
   public var dropDuplicates: Double?

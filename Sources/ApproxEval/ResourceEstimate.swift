@@ -67,11 +67,17 @@ public struct ResourceEstimate: Sendable, Equatable {
     let direct = options.methods.filter { [.sgd, .ef, .ief, .sf].contains($0) }
     let solved = options.methods.count { $0 == .ng || $0 == .gn } * options.dampings.count
     let solves = solved + ([.cg, .lsqr, .auto].contains(options.reference) ? 1 : 0)
+    let truncated = options.methods.reduce(0) { most, method in
+      if case .truncated(let iterations) = method { max(most, iterations) } else { most }
+    }
     let updates =
       counts.batch(
         methods: direct, dampings: options.dampings.count,
-        draws: options.monteCarloSamples ?? 1) ?? 0
-    batchOperations = updates + Double(solves * options.cgIterations) * productOperations
+        draws: options.monteCarloSamples.max() ?? 1) ?? 0
+    let products =
+      Double(solves) * Double(options.cgIterations)
+      + Double(options.dampings.count) * Double(truncated)
+    batchOperations = updates + products * productOperations
   }
 
   /// Seconds for so many batches at a rate in operations per second.

@@ -27,6 +27,61 @@ public struct Score: Sendable, Equatable, Codable {
   public var isBelowRounding: Bool
   /// Why there is no gamma.
   public var defect: Indicator.Defect?
+  /// Draws per sample that the direction is made of, `nil` where the method draws none.
+  public var monteCarloSamples: Int?
+}
+
+/// One direction restricted to one parameter tensor, or to the tensors of one module; the columns
+/// of layers.csv. All else of the direction is zero.
+public struct LayerScore: Sendable, Equatable, Codable {
+  public enum Kind: String, Sendable, Equatable, Codable {
+    /// One parameter tensor.
+    case tensor
+    /// The tensors whose names differ in the last part only, as weight and bias of a layer.
+    case block
+  }
+
+  public var method: String
+  public var damping: String?
+  public var monteCarloSamples: Int?
+  /// The name of the tensor, or what its names begin with.
+  public var layer: String
+  public var kind: Kind
+  /// Trainable parameters in it.
+  public var parameters: Int
+  public var status: ParameterRole.Status
+  /// As of `Score`; NaN where the restricted direction is zero or changes no output.
+  public var gamma: Double
+  /// Relative to the gamma of the gradient restricted in the same way.
+  public var gammaRelativeToSGD: Double?
+  /// `(gamma(reference) / gamma)^2`: the share of what the natural gradient of ALL parameters could
+  /// gain that a step in this layer alone gains.
+  public var efficiency: Double?
+  public var fisherQuadratic: Double
+  /// Adds up to that of the whole direction over all tensors, and over all blocks.
+  public var gradientDot: Double
+  public var updateNorm: Double
+}
+
+/// What a parameter of the model is to a run.
+public struct ParameterRole: Sendable, Equatable {
+  public enum Status: String, Sendable, Equatable, Codable {
+    case trained
+    /// Trained, and used in several places of the model.
+    case tied
+    /// Of a block: some of its tensors train.
+    case partlyFrozen = "partly-frozen"
+    case frozen
+    /// Stored statistics, never trained.
+    case statistic
+  }
+
+  public var name: String
+  public var count: Int
+  public var status: Status
+  /// What the K-FAC family does with it: `kronecker`, or why its block is exact; `nil` if it does not
+  /// train.
+  public var kroneckerBlock: String?
 }
 
 /// How the reference of a batch was reached.
@@ -97,6 +152,8 @@ public struct BatchResult: Sendable, Codable {
   public var reference: ReferenceRecord?
   public var trace: [TraceRow]
   public var scores: [Score]
+  /// Empty unless asked for.
+  public var layers: [LayerScore] = []
   public var seconds: Double
 
   /// How far the reference can be from the natural gradient.
@@ -118,4 +175,6 @@ public struct CheckpointDescription: Sendable, Equatable {
   /// O and C
   public var positions: Int
   public var classes: Int
+  /// In the order of the model.
+  public var parameters: [ParameterRole] = []
 }

@@ -4,8 +4,21 @@ import Foundation
 import GraphModule
 import TensorModule
 
+/// Where a direction of a user's comes from.
+package protocol UpdateSource: Sendable {
+  /// What follows `update:` in reports.
+  var name: String { get }
+  var path: String { get }
+  /// Whether it fits the checkpoint, as far as headers tell.
+  func check(_ checkpoint: LoadedCheckpoint) throws(CheckpointError)
+  /// The direction in the engine's order, with a scale that keeps it in range.
+  func direction<S: EngineScalar>(
+    _ checkpoint: LoadedCheckpoint, _: S.Type
+  ) throws(CheckpointError) -> ScaledVector<S>
+}
+
 /// Directions that users bring: one tensor for every trainable parameter.
-package struct StoredUpdate: Sendable {
+package struct StoredUpdate: UpdateSource {
   package let name: String
   package let tensors: [String: StoredTensor]
   package let path: String
@@ -19,15 +32,38 @@ package struct StoredUpdate: Sendable {
     }
   }
 
-  /// The update of a file of its own, named after the file.
-  package static func open(_ path: String) throws(CheckpointError) -> StoredUpdate {
+  /// The updates of a file of their own: tensors named `updates.<update>.<parameter>` as in a
+  /// checkpoint, or one direction with tensors named like the parameters, which has the name of the
+  /// file.
+  package static func all(inFile path: String) throws(CheckpointError) -> [StoredUpdate] {
     let archive = try TensorArchive.open(path)
-    let name = URL(fileURLWithPath: path).deletingPathExtension().lastPathComponent
-    return StoredUpdate(name: name, tensors: archive.tensors, path: path, prefix: "")
+    var updates: [String: [String: StoredTensor]] = [:]
+    var others: [String] = []
+    for (name, tensor) in archive.tensors {
+      let parts = name.split(separator: ".", maxSplits: 2, omittingEmptySubsequences: false)
+      if parts.count == 3, parts[0] == "updates", !parts[1].isEmpty, !parts[2].isEmpty {
+        updates[String(parts[1]), default: [:]][String(parts[2])] = tensor
+      } else {
+        others.append(name)
+      }
+    }
+    if updates.isEmpty {
+      let name = URL(fileURLWithPath: path).deletingPathExtension().lastPathComponent
+      return [StoredUpdate(name: name, tensors: archive.tensors, path: path, prefix: "")]
+    }
+    if let other = others.min() {
+      throw CheckpointError(
+        .unexpectedTensor(near: []), at: archive.tensors[other]!.location,
+        hint: "A file of several directions has tensors updates.<update>.<parameter> only.")
+    }
+    return updates.sorted { $0.key < $1.key }.map {
+      StoredUpdate(name: $0.key, tensors: $0.value, path: path, prefix: "updates.\($0.key).")
+    }
   }
 
   /// There is one tensor for every trainable parameter, with its shape, and no other.
-  package func check(_ program: Program) throws(CheckpointError) {
+  package func check(_ checkpoint: LoadedCheckpoint) throws(CheckpointError) {
+    let program = checkpoint.program
     let specs = program.trainable.map { program.graph.parameters[$0.index] }
     let names = Set(specs.map(\.name))
     for (name, tensor) in tensors.sorted(by: { $0.key < $1.key }) where !names.contains(name) {
@@ -46,11 +82,11 @@ package struct StoredUpdate: Sendable {
     }
   }
 
-  /// The direction in the engine's order, with a scale that keeps it in range.
   package func direction<S: EngineScalar>(
-    _ program: Program, _: S.Type
+    _ checkpoint: LoadedCheckpoint, _: S.Type
   ) throws(CheckpointError) -> ScaledVector<S> {
-    try check(program)
+    try check(checkpoint)
+    let program = checkpoint.program
     let exact = Vector<Double>(count: program.parameterCount)
     for parameter in program.trainable {
       let spec = program.graph.parameters[parameter.index]

@@ -45,6 +45,15 @@ package struct GramMatrix: Sendable {
   /// The product of a row with the sum of the rows of the first block, over `unit^2`.
   package func scaledDotSum(_ row: Int) -> Double { dotSums[row] }
 
+  /// The matrix of the first rows, in the same unit; of a split one, at least the first block.
+  package func prefix(_ rows: Int) -> GramMatrix {
+    let part = (0..<rows).flatMap { scaled[$0 * count..<$0 * count + rows] }
+    guard split < count else { return GramMatrix(count: rows, unit: unit, scaled: part) }
+    precondition(rows >= split, "GramMatrix: \(rows) rows of a first block of \(split)")
+    return GramMatrix(
+      count: rows, unit: unit, scaled: part, split: split, dotSums: Array(dotSums.prefix(rows)))
+  }
+
   /// `|g_row|_2`
   package func norm(_ row: Int) -> Double { unit * scaled(row, row).squareRoot() }
 }

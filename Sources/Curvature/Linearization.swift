@@ -27,7 +27,7 @@ package final class Linearization<S: EngineScalar> {
   private let spareStores: [ForwardStore<S>]
   private var accumulators: GradientAccumulators<S>?
   /// Per node, formed when first asked for (`rowKernel`).
-  var rowKernels: [Int: Vector<Double>] = [:]
+  var rowKernels: [RowKernelKey: Vector<Double>] = [:]
   /// Likewise, of convolutions that factor (`inputRows`).
   var unfoldedRows: [Int: Vector<S>] = [:]
 
@@ -137,8 +137,15 @@ package final class Linearization<S: EngineScalar> {
     into gradients: PerSampleGradients<S>,
     _ cotangents: (_ chunk: Chunk, _ cotangents: Scalars) -> Void
   ) {
-    let draws = gradients.draws
-    let collector = gradients.collector
+    backward(draws: gradients.draws, gradients.collector, cotangents)
+  }
+
+  /// One backward pass of R cotangents per sample that shows the collector every node with
+  /// trainable parameters, chunk by chunk; chunks run at the same time.
+  func backward(
+    draws: Int, _ collector: some GradientCollector<S>,
+    _ cotangents: (_ chunk: Chunk, _ cotangents: Scalars) -> Void
+  ) {
     reserve(directions: draws, tangents: false, cotangents: true)
     forEachChunk { chunk, _, executor in
       cotangents(chunk, executor.logitCotangents(directions: draws))

@@ -47,6 +47,15 @@ package final class PerSampleGradients<S: EngineScalar> {
     self.entries = entries
   }
 
+  /// The same rows, or some of them: the first draws, and tensors of one's choice.
+  init(_ other: PerSampleGradients, draws: Int, entries: [Entry]) {
+    precondition(draws <= other.draws, "PerSampleGradients: \(draws) of \(other.draws) draws")
+    linearization = other.linearization
+    self.draws = draws
+    scales = Array(other.scales.prefix(draws * other.linearization.samples))
+    self.entries = entries
+  }
+
   /// Makes room for other gradients: the rows of explicit ones are added to.
   func clear() {
     for case .explicit(_, let rows) in entries { Kernels.zero(rows.pointer, count: rows.count) }

@@ -1,13 +1,22 @@
 import GraphModule
 import TensorModule
 
+/// What a kernel of layer inputs belongs to.
+struct RowKernelKey: Hashable {
+  let node: Int
+  let hasBias: Bool
+}
+
 // Kernels of layer inputs, `A A^T` over all rows of the batch, and which layers answer with them.
 extension Linearization {
-  /// `A A^T`, plus 1 where a bias trains, over the rows of all samples: `[N T, N T]` in double, and a row of zeros.
+  /// `A A^T`, plus 1 where a bias trains, over the rows of all samples: `[N T, N T]` in double, and a
+  /// row of zeros.
   ///
   /// Formed once; not to be called first from several threads.
   func rowKernel(node: Int, _ factors: Factorization, hasBias: Bool) -> Vector<Double> {
-    if let kernel = rowKernels[node] { return kernel }
+    // A tensor looked at by itself has no bias beside it.
+    let key = RowKernelKey(node: node, hasBias: hasBias)
+    if let kernel = rowKernels[key] { return kernel }
     let rows = samples * factors.positions
     let kernel: Vector<Double>
     switch inputRows(node: node, factors) {
@@ -23,7 +32,7 @@ extension Linearization {
       }
     }
     if hasBias { for i in 0..<rows * rows { kernel.pointer[i] += 1 } }
-    rowKernels[node] = kernel
+    rowKernels[key] = kernel
     return kernel
   }
 

@@ -8,6 +8,9 @@ package struct ValueID: Hashable, Sendable {
 
 package struct ParameterID: Hashable, Sendable {
   package let index: Int
+
+  /// - Parameter index: Of a parameter of the graph.
+  package init(index: Int) { self.index = index }
 }
 
 /// What the batch must bring.

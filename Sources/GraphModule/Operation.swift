@@ -36,6 +36,8 @@ package protocol Operation: Sendable {
     stride: Int)
   /// How the gradients w.r.t. the parameters factor, if they do.
   var factorization: Factorization? { get }
+  /// The linear layer that the operation is, if it is one.
+  var linearLayer: LinearLayer? { get }
   /// The rows `a` of a factorization by unfolding, `[n T, in]`, from the value of input 0.
   func writeRows<S: EngineScalar>(
     _ value: UnsafePointer<S>, samples: Int, to rows: UnsafeMutablePointer<S>)
@@ -44,6 +46,7 @@ package protocol Operation: Sendable {
 extension Operation {
   package func scratch(samples: Int, directions: Int) -> Int { 0 }
   package var factorization: Factorization? { nil }
+  package var linearLayer: LinearLayer? { factorization?.linearLayer }
 
   package func writeRows<S: EngineScalar>(
     _ value: UnsafePointer<S>, samples: Int, to rows: UnsafeMutablePointer<S>

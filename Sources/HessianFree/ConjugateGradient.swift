@@ -94,6 +94,8 @@ extension ConjugateGradient {
   ///   - preconditioner: `M^-1`, symmetric positive definite; none is the paper's own solver.
   ///   - workspace: For `P` elements. What an earlier solve left in it has no influence.
   ///   - observe: Called after each iteration.
+  ///   - visit: Called after each iteration with its number and the iterate, which changes
+  ///     afterwards: to be copied, not kept.
   /// - Returns: The best iterate with what is known of it, the trace, and `stop`. Reaching the
   ///   iteration limit or meeting curvature that is not positive is an outcome, not an error: read
   ///   `stop` before relying on `x`. A zero `b` gives `x = 0` after no products.
@@ -108,7 +110,8 @@ extension ConjugateGradient {
   /// (3:1a)-(3:1f); van der Vorst and Ye 2000 on when replacing residuals does harm.
   public func solve<A: LinearOperator>(
     _ a: A, rhs b: Vector<A.Scalar>, preconditioner: (any Preconditioner<A.Scalar>)? = nil,
-    workspace: Workspace<A.Scalar>, observing observe: ((TraceEntry) -> Void)? = nil
+    workspace: Workspace<A.Scalar>, observing observe: ((TraceEntry) -> Void)? = nil,
+    visiting visit: ((_ iteration: Int, _ x: Vector<A.Scalar>) -> Void)? = nil
   ) throws(SolveError) -> SolveResult<A.Scalar> {
     try requireMatching(a, b, preconditioner, workspace)
     let clock = ContinuousClock()
@@ -267,6 +270,7 @@ extension ConjugateGradient {
         seconds: seconds(clock.now - start))
       result.trace.append(entry)
       observe?(entry)
+      visit?(k, x)
 
       if let gammaBound, certificateGap > 0, entry.gamma <= (1 + certificateGap) * gammaBound {
         result.stop = .certificate(gamma: entry.gamma, bound: gammaBound, gap: certificateGap)

@@ -111,6 +111,17 @@ package final class BatchGradients<S: EngineScalar> {
     return combination(norm: operations.norm(formed.vector) * formed.scale)
   }
 
+  /// The same batch with fewer draws of sampled labels: a part of the rows and of their Gram matrix.
+  package init(_ other: BatchGradients, draws: Int) {
+    linearization = other.linearization
+    output = other.output
+    sampled = Array(other.sampled.prefix(draws))
+    perSample = other.perSample.prefix(draws: 1 + draws)
+    gram = other.gram.prefix(perSample.count)
+    usesCombinations = other.usesCombinations
+    dropDuplicates = other.dropDuplicates
+  }
+
   package var samples: Int { linearization.samples }
   package var draws: Int { sampled.count }
 

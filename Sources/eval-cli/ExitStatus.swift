@@ -64,8 +64,8 @@ extension ExitStatus {
     case .checkpoint(let error): self.init(error)
     case .diverged: self = .checkFailed
     case .journal(let error): self.init(error)
-    case .batchTooLarge, .unknownUpdate, .notEnoughDraws, .noSuchParameter, .nothingTrainable,
-      .noSplit, .solve(.memory):
+    case .batchTooLarge, .unknownUpdate, .duplicateUpdate, .notEnoughDraws, .noSuchParameter,
+      .nothingTrainable, .noSplit, .solve(.memory):
       self = .usage
     case .missingBatch: self = .missingInput
     // NaN and infinity come from the numbers of the checkpoint or batch.

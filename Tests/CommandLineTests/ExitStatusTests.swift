@@ -32,6 +32,7 @@ import Testing
     (EvaluationError.missingBatch(checkpoint: "x"), 66),
     (EvaluationError.batchTooLarge(requested: 2, available: 1, file: "x"), 64),
     (EvaluationError.unknownUpdate(name: "x", known: []), 64),
+    (EvaluationError.duplicateUpdate(name: "x", first: "a", second: "b"), 64),
     (EvaluationError.notEnoughDraws(requested: 2, stored: 1, file: "x"), 64),
     (EvaluationError.noSuchParameter(pattern: "x", near: [], checkpoint: "x"), 64),
     (EvaluationError.nothingTrainable(patterns: ["x"], checkpoint: "x"), 64),

@@ -9,7 +9,7 @@ extension CommandLineTests {
       "scores": """
       checkpoint,epoch,step,batch,samples,method,damping,lambda,gamma,gamma_rel_sgd,\
       gamma_rel_reference,efficiency,efficiency_low,fisher_quadratic,gradient_dot,update_norm,\
-      cosine_gradient,cosine_reference,seconds
+      cosine_gradient,cosine_reference,seconds,mc_samples
       """,
       "batches": """
       checkpoint,epoch,step,batch,samples,loss,gradient_norm,gradient_norm_ratio,\
@@ -18,7 +18,7 @@ extension CommandLineTests {
       reference_excess_estimate
       """,
       "summary": """
-      checkpoint,epoch,step,method,damping,batches,gamma_mean,gamma_std,gamma_rel_sgd_mean,\
+      checkpoint,epoch,step,method,damping,mc_samples,batches,gamma_mean,gamma_std,gamma_rel_sgd_mean,\
       gamma_rel_sgd_std,gamma_rel_reference_mean,gamma_rel_reference_std,efficiency_mean,\
       efficiency_std,gamma_stderr,gamma_min,gamma_median,gamma_max,gamma_rel_sgd_stderr,\
       gamma_rel_sgd_min,gamma_rel_sgd_median,gamma_rel_sgd_max,gamma_rel_reference_stderr,\
@@ -43,6 +43,30 @@ extension CommandLineTests {
       #expect(
         try FileManager.default.contentsOfDirectory(atPath: folder.path("report")).sorted()
           == ["batches.csv", "cg.csv", "journal.jsonl", "run.json", "scores.csv", "summary.csv"])
+    }
+
+    @Test func perLayerWritesLayers() throws {
+      let folder = try TemporaryFolder()
+      let result = try Command.run([
+        "score", Fixture.path("golden/tokens_ignore.bin"), "--output", folder.path("report"),
+        "--per-layer", "--methods", "sgd,kfac,adam,ng@2", "--mc-samples", "1", "--precision",
+        "float64", "--reference", "dense",
+      ])
+      #expect(result.status == 0, "\(result.error)")
+      // The model: an embedding, a layer norm, two linear layers.
+      #expect(
+        result.output.contains(
+          "kfac: Kronecker products for 4 of 7 tensors; exact blocks for "), "\(result.output)")
+      #expect(result.output.contains("Each direction restricted to one block"))
+      let text = try String(contentsOfFile: folder.path("report/layers.csv"), encoding: .utf8)
+      #expect(
+        text.components(separatedBy: "\r\n").first == """
+          checkpoint,epoch,step,batch,method,damping,mc_samples,layer,kind,parameters,status,gamma,\
+          gamma_rel_sgd,efficiency,fisher_quadratic,gradient_dot,update_norm
+          """)
+      let record = try String(contentsOfFile: folder.path("report/run.json"), encoding: .utf8)
+      #expect(record.contains(#""kfac_block": "embedding""#))
+      #expect(record.contains(#""kfac_block": "kronecker""#))
     }
 
     @Test(arguments: ["mlp_tanh", "cnn_small", "mse_mlp", "tokens_ignore"])

@@ -168,9 +168,15 @@ func csvRows(_ path: String) throws -> [[String: String]] {
   }
 }
 
-/// The lines of a report. Seconds are the last column where there are any.
+/// The lines of a report without the column of seconds, where there is one.
 func csvWithoutSeconds(_ path: String) throws -> [String] {
   let lines = try String(contentsOfFile: path, encoding: .utf8).components(separatedBy: "\r\n")
-  guard lines[0].hasSuffix(",seconds") else { return lines }
-  return lines.map { $0.components(separatedBy: ",").dropLast().joined(separator: ",") }
+  guard let column = lines[0].components(separatedBy: ",").firstIndex(of: "seconds") else {
+    return lines
+  }
+  return lines.map { line in
+    var cells = line.components(separatedBy: ",")
+    if cells.count > column { cells.remove(at: column) }
+    return cells.joined(separator: ",")
+  }
 }

@@ -32,6 +32,8 @@ extension CommandLineTests {
       Case(name: "too-many-threads", arguments: ["check", "x.bin", "--threads", "5000"]),
       Case(name: "negative-threads", arguments: ["score", "x.bin", "--threads", "-2"]),
       Case(name: "too-many-draws", arguments: ["score", "x.bin", "--mc-samples", "9999999999"]),
+      Case(name: "no-iteration", arguments: ["score", "x.bin", "--methods", "ng@0"]),
+      Case(name: "draws-by-name", arguments: ["score", "x.bin", "--mc-samples", "1,many"]),
       Case(name: "zero-draws", arguments: ["score", "x.bin", "--mc-samples", "0"]),
       Case(
         name: "zero-iterations", arguments: ["reference", "x", "-o", "y", "--cg-iterations", "0"]),

@@ -20,7 +20,9 @@ package struct OracleModel {
   typealias Options = [String: Any]
 
   package let inputShape: [Int]
-  private let layers: [Options]
+  let layers: [Options]
+  /// What watches a layer while the model runs.
+  var probe: LayerProbe?
   /// In the order of their first use.
   package let parameters: [Parameter]
   /// Rows of the embedding that reads the input, `nil` if the input is real.
@@ -104,8 +106,12 @@ package struct OracleModel {
       OracleTensor(shape: x.shape, values: x.values.map(f))
     }
     switch layer["type"] as! String {
-    case "linear": return linear(x, parameter("weight")!, parameter("bias"))
-    case "conv2d": return convolution(layer, x, parameter("weight")!, parameter("bias"))
+    case "linear":
+      let y = linear(x, parameter("weight")!, parameter("bias"))
+      return probe?.watch(layer, x, y) ?? y
+    case "conv2d":
+      let y = convolution(layer, x, parameter("weight")!, parameter("bias"))
+      return probe?.watch(layer, x, y) ?? y
     case "batch_norm2d":
       let (mean, variance) = (parameter("running_mean")!, parameter("running_var")!)
       let (weight, bias) = (parameter("weight"), parameter("bias"))
@@ -275,7 +281,7 @@ package struct OracleModel {
 
   // MARK: - Options
 
-  private static func int(_ layer: Options, _ key: String, _ standard: Int? = nil) -> Int {
+  static func int(_ layer: Options, _ key: String, _ standard: Int? = nil) -> Int {
     layer[key] as? Int ?? standard!
   }
 
@@ -285,7 +291,7 @@ package struct OracleModel {
 
   private static func flag(_ layer: Options, _ key: String) -> Bool { layer[key] as? Bool ?? true }
 
-  private static func pair(
+  static func pair(
     _ layer: Options, _ key: String, _ standard: (Int, Int)? = nil
   ) -> (Int, Int) {
     if let values = layer[key] as? [Int] { return (values[0], values[1]) }

@@ -5,6 +5,8 @@ public struct MethodSummary: Sendable, Equatable {
   public let method: String
   /// As given, `nil` where the method has none.
   public let damping: String?
+  /// Draws per sample, `nil` where the method draws none.
+  public let monteCarloSamples: Int?
   public let gamma: Summary
   /// Of the ratios of each batch, not the ratio of the means; so for the next two. `nil` where a
   /// batch has none.
@@ -26,12 +28,15 @@ extension Report.Entry {
     struct Key: Hashable {
       var method: String
       var damping: String?
+      var monteCarloSamples: Int?
     }
     var order: [Key] = []
     var groups: [Key: [(score: Score, isConverged: Bool?)]] = [:]
     for result in results {
       for score in result.scores {
-        let key = Key(method: score.method, damping: score.damping)
+        let key = Key(
+          method: score.method, damping: score.damping,
+          monteCarloSamples: score.monteCarloSamples)
         if groups[key] == nil { order.append(key) }
         groups[key, default: []].append((score, result.reference?.isConverged))
       }
@@ -41,7 +46,8 @@ extension Report.Entry {
       let scores = group.map(\.score)
       let outcomes = group.compactMap(\.isConverged)
       return MethodSummary(
-        method: key.method, damping: key.damping, gamma: Summary(scores.map(\.gamma)),
+        method: key.method, damping: key.damping, monteCarloSamples: key.monteCarloSamples,
+        gamma: Summary(scores.map(\.gamma)),
         gammaRelativeToSGD: summary(scores.map(\.gammaRelativeToSGD)),
         gammaRelativeToReference: summary(scores.map(\.gammaRelativeToReference)),
         efficiency: summary(scores.map(\.efficiency)),

@@ -24,7 +24,7 @@ public struct Report: Sendable {
   public init(_ entries: [Entry]) { self.entries = entries }
 
   /// All tables, in the order in which they are written.
-  public var tables: [ReportTable] { [scores, batches, cg, summary] }
+  public var tables: [ReportTable] { [scores, batches, cg, summary] + (hasLayers ? [layers] : []) }
 }
 
 // MARK: - One row per observation
@@ -38,7 +38,7 @@ extension Report {
         "checkpoint", "epoch", "step", "batch", "samples", "method", "damping", "lambda", "gamma",
         "gamma_rel_sgd", "gamma_rel_reference", "efficiency", "efficiency_low",
         "fisher_quadratic", "gradient_dot", "update_norm", "cosine_gradient", "cosine_reference",
-        "seconds",
+        "seconds", "mc_samples",
       ])
     for result in entries.flatMap(\.results) {
       for score in result.scores {
@@ -51,6 +51,7 @@ extension Report {
           .number(score.efficiencyLow.isNaN ? nil : score.efficiencyLow),
           .number(score.fisherQuadratic), .number(score.gradientDot), .number(score.updateNorm),
           .number(score.cosineGradient), .number(score.cosineReference), .number(score.seconds),
+          .integer(score.monteCarloSamples),
         ])
       }
     }
@@ -112,7 +113,7 @@ extension Report {
   /// batch), then standard errors of the means and order statistics.
   public var summary: ReportTable {
     let measures = ["gamma", "gamma_rel_sgd", "gamma_rel_reference", "efficiency"]
-    var columns = ["checkpoint", "epoch", "step", "method", "damping", "batches"]
+    var columns = ["checkpoint", "epoch", "step", "method", "damping", "mc_samples", "batches"]
     for measure in measures { columns += [measure + "_mean", measure + "_std"] }
     for measure in measures {
       columns += ["_stderr", "_min", "_median", "_max"].map { measure + $0 }
@@ -124,7 +125,7 @@ extension Report {
         let place = entry.description
         var row: [ReportCell] = [
           .text(place.path), .integer(place.epoch), .integer(place.step), .text(group.method),
-          .text(group.damping), .integer(group.gamma.count),
+          .text(group.damping), .integer(group.monteCarloSamples), .integer(group.gamma.count),
         ]
         let measures = [
           group.gamma, group.gammaRelativeToSGD, group.gammaRelativeToReference, group.efficiency,

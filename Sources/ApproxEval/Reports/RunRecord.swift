@@ -29,6 +29,7 @@ public struct RunRecord: Sendable {
     var files: [FileRecord] = []
     let given =
       checkpoints + [options.adapter, options.dataFile].compactMap { $0 } + options.updateFiles
+      + [options.optimizerState].compactMap { $0 }
     for path in given.flatMap(FileRecord.files)
     where !files.contains(where: { $0.path == path }) {
       files.append(try FileRecord(path: path))
@@ -56,7 +57,7 @@ public struct RunRecord: Sendable {
       "batches_resumed": .integer(resumedBatches),
       "references_not_converged": .integer(report.referencesNotConverged),
       "options": optionsJSON,
-      "checkpoints": .list(report.entries.map(Self.json)),
+      "checkpoints": .list(report.entries.map(json)),
       "files": .list(files.map(\.json)),
       "machine": machine.json,
       "notes": .texts(report.notes),
@@ -76,7 +77,7 @@ public struct RunRecord: Sendable {
       "trainable": .texts(options.trainable),
       "methods": .texts(options.methods.map(\.name)),
       "damping": .texts(options.dampings.map(\.text)),
-      "mc_samples": .integer(options.monteCarloSamples),
+      "mc_samples": .list(options.monteCarloSamples.map { .integer($0) }),
       "reference": .text(options.reference.rawValue),
       "cg_iterations": .integer(options.cgIterations),
       "cg_tolerance": .number(options.cgTolerance),
@@ -88,18 +89,31 @@ public struct RunRecord: Sendable {
       "first_batch": .integer(options.firstBatch),
       "memory": .integer(options.memory),
       "updates": .texts(options.updateFiles),
+      "optimizer_state": .text(options.optimizerState),
+      "per_layer": .bool(options.perLayer),
       "drop_duplicates": .number(options.dropDuplicates),
     ]
   }
 
-  private static func json(_ entry: Report.Entry) -> ReportJSON {
+  /// Parameters are told where methods or tables go by them.
+  private func json(_ entry: Report.Entry) -> ReportJSON {
     let it = entry.description
+    let tellsParameters = options.perLayer || options.methods.contains(where: \.isKronecker)
     return .members([
       "path": .text(it.path), "model": .text(it.model), "loss": .text(it.loss),
       "epoch": .integer(it.epoch), "step": .integer(it.step),
       "trainable_parameters": .integer(it.trainableParameters),
       "all_parameters": .integer(it.allParameters), "positions": .integer(it.positions),
       "classes": .integer(it.classes), "batches": .integer(entry.results.count),
+      "parameters": .list(tellsParameters ? it.parameters.map(Self.json) : []),
+    ])
+  }
+
+  private static func json(_ parameter: ParameterRole) -> ReportJSON {
+    .members([
+      "name": .text(parameter.name), "count": .integer(parameter.count),
+      "status": .text(parameter.status.rawValue),
+      "kfac_block": .text(parameter.kroneckerBlock),
     ])
   }
 

@@ -20,7 +20,9 @@ extension Report {
 /// how the reference was reached and what limits the numbers. For 80 columns.
 extension Report.Entry {
   public var text: String {
-    ([heading, table.text, referenceText] + remarks).joined(separator: "\n") + "\n"
+    ([heading, table.text, referenceText] + remarks
+      + [layerText.map { "\n" + $0 }].compactMap { $0 })
+      .joined(separator: "\n") + "\n"
   }
 
   private var heading: String {
@@ -67,8 +69,10 @@ extension Report.Entry {
       let isReference = summary.method == "ng" && summary.damping == nil
       let low =
         !hasReference ? lows[row] : shares[row] + (isCertain ? "" : " " + lows[row])
+      let draws = summary.monteCarloSamples ?? 1
       table.append([
-        summary.method, isReference ? "reference" : (summary.damping ?? "") + mark, gammas[row],
+        summary.method + (draws > 1 ? " (k = \(draws))" : ""),
+        isReference ? "reference" : (summary.damping ?? "") + mark, gammas[row],
         ratios[row], low,
       ])
     }
@@ -230,6 +234,7 @@ extension Report.Entry {
           "* lambda is below rounding\(several): the direction rests on noise. Use a larger "
             + "damping or --precision float64."))
     }
+    if let kroneckerRemark { remarks.append(kroneckerRemark) }
     return remarks
   }
 

@@ -26,6 +26,12 @@ package struct LowRankUpdate: Operation {
     ForwardNeeds(inputs: [false, use.trains(Self.weight)])
   }
 
+  package var linearLayer: LinearLayer? {
+    LinearLayer(
+      positions: positions, inputs: rank, outputs: outputs, rows: .input(Self.hidden),
+      scale: scale, weightSlot: Self.weight, biasSlot: nil)
+  }
+
   package func forward<S: EngineScalar>(_ pass: ForwardPass<S>) {
     let rows = pass.samples * positions
     Kernels.copy(pass.value(Self.base), pass.output, count: rows * outputs)

@@ -10,8 +10,9 @@ struct Score: ParsableCommand {
     discussion: """
       Prints a table per checkpoint: gamma of each update, its ratio to that of plain gradient \
       descent, and its efficiency, the share of what the exact natural gradient could gain. With \
-      --output, writes scores.csv, batches.csv, summary.csv, cg.csv and run.json, and while it \
-      runs a journal of finished batches: an interrupted run goes on with --resume.
+      --output, writes scores.csv, batches.csv, summary.csv, cg.csv and run.json (with \
+      --per-layer also layers.csv), and while it runs a journal of finished batches: an \
+      interrupted run goes on with --resume.
 
       Examples:
         eval-cli score checkpoint.bin

@@ -14,12 +14,24 @@ enum OptionValues {
         throw UsageError(
           "unknown method \"\(name)\"", at: "--methods",
           near.isEmpty
-            ? "Known are \(known.joined(separator: ", ")) and update:<name>."
+            ? "Known are \(methodNames("and"))."
             : "Did you mean \(near.joined(separator: " or "))?")
       }
       if !methods.contains(method) { methods.append(method) }
     }
     return methods
+  }
+
+  /// `1,10`; what is repeated counts once.
+  static func draws(_ list: String) throws(UsageError) -> [Int] {
+    var draws: [Int] = []
+    for text in items(list) {
+      guard let count = Int(text) else {
+        throw UsageError("\"\(text)\" is not a whole number", at: "--mc-samples")
+      }
+      if !draws.contains(try Self.draws(count)) { draws.append(count) }
+    }
+    return draws
   }
 
   /// `1e-3,rel:1e-7`; what is repeated counts once.
@@ -82,6 +94,12 @@ enum OptionValues {
     return value
   }
 
+  /// `sgd, ef, ..., ng@<iterations> or update:<name>`
+  static func methodNames(_ conjunction: String) -> String {
+    let names = Method.named.map(\.name) + Method.patterns
+    return names.dropLast().joined(separator: ", ") + " \(conjunction) " + names.last!
+  }
+
   /// `svg,png`; what is repeated counts once.
   static func formats(_ lists: [String]) throws(UsageError) -> [GnuplotScript.Format] {
     var formats: [GnuplotScript.Format] = []
@@ -96,9 +114,6 @@ enum OptionValues {
     }
     return formats
   }
-
-  /// For the help.
-  static var methodNames: String { Method.named.map(\.name).joined(separator: ", ") }
 
   private static func items(_ list: String) -> [String] {
     list.split(separator: ",", omittingEmptySubsequences: false).map {

@@ -30,7 +30,7 @@ struct BatchCountOptions: ParsableArguments {
 struct UpdateOptions: ParsableArguments {
   @Option(
     help: .init(
-      "Update methods: \(OptionValues.methodNames) or update:<name>, separated by commas.",
+      "Update methods: \(OptionValues.methodNames("or")), separated by commas.",
       valueName: "list"))
   var methods = "sgd,ef,ief,sf"
 
@@ -46,15 +46,28 @@ struct UpdateOptions: ParsableArguments {
   @Option(
     parsing: .unconditional,
     help: .init(
-      "Monte-Carlo labels per sample for sf. (default: what the file carries, or 1)",
-      valueName: "k"))
-  var mcSamples: Int?
+      """
+      Monte-Carlo labels per sample for sf, block-sf and kfac: a number, or several separated by \
+      commas, each scored. (default: what the file carries, or 1)
+      """, valueName: "list"))
+  var mcSamples: String?
 
   @Option(
     help: .init(
-      "Score the direction in this safetensors file as well; repeatable.", valueName: "file"),
-    completion: .file())
+      "Score the direction or directions in this safetensors file as well; repeatable.",
+      valueName: "file"), completion: .file())
   var updates: [String] = []
+
+  @Option(
+    help: .init(
+      """
+      Score the direction that a PyTorch optimiser (Adam, AdamW, SGD with momentum) would take: \
+      its state_dict, saved by torch.save.
+      """, valueName: "file"), completion: .file())
+  var optimizerState: String?
+
+  @Flag(help: "Score every direction in each tensor and each module alone as well (layers.csv).")
+  var perLayer = false
 
   @Option(
     parsing: .unconditional,
@@ -70,6 +83,8 @@ struct UpdateOptions: ParsableArguments {
     options.dampings = try OptionValues.dampings(damping)
     if let mcSamples { options.monteCarloSamples = try OptionValues.draws(mcSamples) }
     options.updateFiles = updates
+    options.optimizerState = optimizerState
+    options.perLayer = perLayer
     if let dropDuplicates { options.dropDuplicates = try OptionValues.cosine(dropDuplicates) }
   }
 }

@@ -1,0 +1,35 @@
+import Curvature
+import GraphModule
+
+extension ParameterRole {
+  /// What every parameter of a program is to it.
+  static func all(in program: Program) -> [ParameterRole] {
+    let plan = KroneckerPlan(program)
+    var blocks: [ParameterID: String] = [:]
+    for layer in plan.layers {
+      for parameter in layer.parameters { blocks[parameter] = "kronecker" }
+    }
+    for (parameter, exception) in plan.exact { blocks[parameter] = exception.rawValue }
+    return program.graph.parameters.enumerated().map { index, spec in
+      let status: Status =
+        if spec.isBuffer {
+          .statistic
+        } else if program.offsets[index] == nil {
+          .frozen
+        } else {
+          program.useCounts[index] > 1 ? .tied : .trained
+        }
+      return ParameterRole(
+        name: spec.name, count: spec.count, status: status,
+        kroneckerBlock: blocks[ParameterID(index: index)])
+    }
+  }
+
+  /// What its name begins with, up to the last dot: the module that it belongs to.
+  var module: String { ParameterRole.module(of: name) }
+
+  static func module(of name: String) -> String {
+    guard let dot = name.lastIndex(of: ".") else { return name }
+    return String(name[..<dot])
+  }
+}

@@ -1,0 +1,93 @@
+import Metrics
+
+extension Report {
+  /// A row per checkpoint, batch, method, damping and layer.
+  public var layers: ReportTable {
+    var table = ReportTable(
+      name: "layers",
+      columns: [
+        "checkpoint", "epoch", "step", "batch", "method", "damping", "mc_samples", "layer", "kind",
+        "parameters", "status", "gamma", "gamma_rel_sgd", "efficiency", "fisher_quadratic",
+        "gradient_dot", "update_norm",
+      ])
+    for result in entries.flatMap(\.results) {
+      for score in result.layers {
+        table.append([
+          .text(result.checkpoint), .integer(result.epoch), .integer(result.step),
+          .integer(result.batch), .text(score.method), .text(score.damping),
+          .integer(score.monteCarloSamples), .text(score.layer), .text(score.kind.rawValue),
+          .integer(score.parameters), .text(score.status.rawValue), .number(score.gamma),
+          .number(score.gammaRelativeToSGD), .number(score.efficiency),
+          .number(score.fisherQuadratic), .number(score.gradientDot), .number(score.updateNorm),
+        ])
+      }
+    }
+    return table
+  }
+
+  /// Whether directions were scored layer by layer.
+  var hasLayers: Bool { entries.contains { $0.results.contains { !$0.layers.isEmpty } } }
+}
+
+extension Report.Entry {
+  /// gamma/gamma_SGD of every block and method, means over the batches; `nil` without.
+  var layerText: String? {
+    struct Key: Hashable {
+      var layer: String
+      var label: String
+    }
+    var blocks: [LayerScore] = []
+    var labels: [String] = []
+    var ratios: [Key: [Double?]] = [:]
+    for result in results {
+      for score in result.layers where score.kind == .block {
+        let key = Key(layer: score.layer, label: score.label)
+        if !blocks.contains(where: { $0.layer == score.layer }) { blocks.append(score) }
+        if !labels.contains(key.label) { labels.append(key.label) }
+        ratios[key, default: []].append(score.gammaRelativeToSGD)
+      }
+    }
+    if blocks.isEmpty { return nil }
+    var table = TextTable([
+      ("block", .left), ("parameters", .right), ("status", .left), ("method", .left),
+      ("gamma/gamma_SGD", .right),
+    ])
+    for block in blocks {
+      for label in labels {
+        let known = (ratios[Key(layer: block.layer, label: label)] ?? []).compactMap { $0 }
+        let isFirst = label == labels[0]
+        table.append([
+          isFirst ? block.layer : "", isFirst ? grouped(block.parameters) : "",
+          isFirst ? block.status.rawValue : "", label,
+          known.isEmpty ? "" : shortened(Summary(known).mean),
+        ])
+      }
+    }
+    return "Each direction restricted to one block, against the gradient restricted to it:\n\n"
+      + table.text
+  }
+
+  /// Which tensors the K-FAC family has no Kronecker product for; `nil` if it has them all, or was
+  /// not asked for.
+  var kroneckerRemark: String? {
+    let methods = ["kfac", "ekfac", "iekfac"].filter { name in
+      results.contains { $0.scores.contains { $0.method == name } }
+    }
+    let trained = description.parameters.filter { $0.kroneckerBlock != nil }
+    let exact = trained.filter { $0.kroneckerBlock != "kronecker" }
+    if methods.isEmpty || exact.isEmpty { return nil }
+    let shown = exact.prefix(4).map { "\($0.name) (\($0.kroneckerBlock!))" }
+    let more = exact.count > 4 ? " and \(exact.count - 4) more, see run.json" : ""
+    return wrapped(
+      "\(methods.joined(separator: ", ")): Kronecker products for \(trained.count - exact.count) of "
+        + "\(trained.count) tensors; exact blocks for \(shown.joined(separator: ", "))\(more).")
+  }
+}
+
+extension LayerScore {
+  /// The method with what tells its rows apart.
+  fileprivate var label: String {
+    method + (monteCarloSamples.map { $0 > 1 ? " (k = \($0))" : "" } ?? "")
+      + (damping.map { " at \($0)" } ?? (method == "ng" ? " (reference)" : ""))
+  }
+}

@@ -1,0 +1,197 @@
+import GraphModule
+import TensorModule
+
+/// The rows of one linear layer over a batch: its inputs `a`, `[N T, in]`, and the gradients `b`
+/// w.r.t. its outputs for every draw, `[R, N T, out]`. Read in double, a few rows at a time.
+///
+/// Row `n T + t` is position t of sample n. Cotangents are stored divided by `scales[d N + n]`.
+package struct LayerRows<S: EngineScalar> {
+  package let layer: KroneckerPlan.Layer
+  /// N T
+  package let count: Int
+  package let draws: Int
+  private let inputs: UnsafePointer<S>
+  private let cotangents: Vector<S>
+  /// Who holds the inputs.
+  private let owner: AnyObject
+
+  init(
+    layer: KroneckerPlan.Layer, count: Int, draws: Int, inputs: UnsafePointer<S>,
+    cotangents: Vector<S>, owner: AnyObject
+  ) {
+    self.layer = layer
+    self.count = count
+    self.draws = draws
+    self.inputs = inputs
+    self.cotangents = cotangents
+    self.owner = owner
+  }
+
+  /// Columns of the inputs, with the ones of a bias.
+  package var inputColumns: Int { layer.linear.inputs + (layer.bias == nil ? 0 : 1) }
+  package var outputColumns: Int { layer.linear.outputs }
+
+  /// Writes rows of `a`, `[range, in + 1]`: the last column is 1 where a bias trains.
+  package func writeInputs(_ range: Range<Int>, to out: UnsafeMutablePointer<Double>) {
+    let (columns, width) = (layer.linear.inputs, inputColumns)
+    for (place, row) in range.enumerated() {
+      let target = out + place * width
+      Kernels.toDouble(inputs + row * columns, target, count: columns)
+      if layer.linear.scale != 1 {
+        Kernels.axpby(0, target, layer.linear.scale, target, count: columns)
+      }
+      if width > columns { target[columns] = 1 }
+    }
+    withExtendedLifetime(owner) {}
+  }
+
+  /// Writes rows of `b` of one draw, `[range, out]`, sample n multiplied by `weights[n]`.
+  package func writeCotangents(
+    draw: Int, _ range: Range<Int>, weights: [Double], to out: UnsafeMutablePointer<Double>
+  ) {
+    let (columns, positions) = (outputColumns, layer.linear.positions)
+    for (place, row) in range.enumerated() {
+      let target = out + place * columns
+      Kernels.toDouble(
+        cotangents.pointer + (draw * count + row) * columns, target, count: columns)
+      Kernels.axpby(0, target, weights[row / positions], target, count: columns)
+    }
+  }
+}
+
+extension PerSampleGradients {
+  /// Calls `body` for every layer of the plan, several at the same time.
+  ///
+  /// Rows that these gradients are made of are used as they are. Those of the other layers are
+  /// collected in backward passes of as many layers as fit into a quarter of a gigabyte.
+  ///
+  /// - Parameter cotangents: Writes each chunk's `[R, n, O C]`, as for these gradients.
+  package func forEachLayer(
+    _ plan: KroneckerPlan, _ cotangents: (_ chunk: Schedule.Chunk, UnsafeMutablePointer<S>) -> Void,
+    _ body: (_ index: Int, _ rows: LayerRows<S>) -> Void
+  ) {
+    var known: [(Int, LayerRows<S>)] = []
+    var missing: [Int] = []
+    for (index, layer) in plan.layers.enumerated() {
+      if let rows = storedRows(layer) {
+        known.append((index, rows))
+      } else {
+        missing.append(index)
+      }
+    }
+    run(known, body)
+    var bytes = 0
+    var group: [Int] = []
+    for index in missing {
+      let size = bytesOfRows(plan.layers[index])
+      if !group.isEmpty && bytes + size > 1 << 28 {
+        run(collect(group, plan, cotangents), body)
+        (group, bytes) = ([], 0)
+      }
+      group.append(index)
+      bytes += size
+    }
+    if !group.isEmpty { run(collect(group, plan, cotangents), body) }
+  }
+
+  private func run(_ rows: [(Int, LayerRows<S>)], _ body: (Int, LayerRows<S>) -> Void) {
+    linearization.pool.run(rows.count) { task, _ in body(rows[task].0, rows[task].1) }
+  }
+
+  private func storedRows(_ layer: KroneckerPlan.Layer) -> LayerRows<S>? {
+    for case .factored(layer.node, let factors, _, _, let rows) in entries {
+      guard case .dense(let inputs) = linearization.inputRows(node: layer.node, factors) else {
+        return nil
+      }
+      return LayerRows(
+        layer: layer, count: samples * factors.positions, draws: draws, inputs: inputs,
+        cotangents: rows, owner: linearization)
+    }
+    return nil
+  }
+
+  private func bytesOfRows(_ layer: KroneckerPlan.Layer) -> Int {
+    let inputs = keepsInputs(layer) ? 0 : layer.linear.inputs
+    return samples * layer.linear.positions * (draws * layer.linear.outputs + inputs)
+      * MemoryLayout<S>.stride
+  }
+
+  /// Whether the rows `a` of all samples are in memory as they are.
+  private func keepsInputs(_ layer: KroneckerPlan.Layer) -> Bool {
+    linearization.keptSamples == samples && layer.linear.rows != .unfolded
+  }
+
+  private func collect(
+    _ group: [Int], _ plan: KroneckerPlan,
+    _ cotangents: (Schedule.Chunk, UnsafeMutablePointer<S>) -> Void
+  ) -> [(Int, LayerRows<S>)] {
+    var collector = LayerRowCollector<S>(samples: samples)
+    for index in group {
+      let layer = plan.layers[index]
+      let rows = samples * layer.linear.positions
+      collector.layers[layer.node] = LayerRowCollector.Target(
+        layer: layer.linear, cotangents: Vector(count: draws * rows * layer.linear.outputs),
+        inputs: keepsInputs(layer) ? nil : Vector(count: rows * layer.linear.inputs))
+    }
+    linearization.backward(draws: draws, collector, cotangents)
+    return group.map { index in
+      let layer = plan.layers[index]
+      let target = collector.layers[layer.node]!
+      return (
+        index,
+        LayerRows(
+          layer: layer, count: samples * layer.linear.positions, draws: draws,
+          inputs: target.inputs.map { UnsafePointer($0.pointer) }
+            ?? linearization.keptRows(layer),
+          cotangents: target.cotangents, owner: target.inputs ?? linearization)
+      )
+    }
+  }
+}
+
+extension Linearization {
+  /// The rows `a` of all samples, `[N T, in]`, as the forward pass has left them.
+  fileprivate func keptRows(_ layer: KroneckerPlan.Layer) -> UnsafePointer<S> {
+    guard case .input(let input) = layer.linear.rows else {
+      preconditionFailure("keptRows: the rows of node \(layer.node) are unfolded")
+    }
+    let value = program.graph.nodes[layer.node].inputs[input].index
+    if let kept = store.values[value] { return UnsafePointer(kept.pointer) }
+    guard case .real(let vector) = inputs.values[value] else {
+      preconditionFailure("keptRows: node \(layer.node) reads indices")
+    }
+    return UnsafePointer(vector.pointer)
+  }
+}
+
+/// Copies rows of some layers. Every chunk has its own place: nothing depends on their order.
+private struct LayerRowCollector<S: EngineScalar>: GradientCollector {
+  struct Target {
+    let layer: LinearLayer
+    let cotangents: Vector<S>
+    /// Where the forward pass does not leave those of all samples.
+    let inputs: Vector<S>?
+  }
+
+  let samples: Int
+  /// By node.
+  var layers: [Int: Target] = [:]
+
+  func collect(_ pass: CotangentPass<S>, first: Int) {
+    guard let target = layers[pass.nodeIndex] else { return }
+    let size = pass.node.size
+    for d in 0..<pass.directions {
+      Kernels.copy(
+        pass.cotangent(direction: d), target.cotangents.pointer + (d * samples + first) * size,
+        count: pass.samples * size)
+    }
+    guard let inputs = target.inputs else { return }
+    let width = target.layer.positions * target.layer.inputs
+    let rows = inputs.pointer + first * width
+    switch target.layer.rows {
+    case .input(let input): Kernels.copy(pass.value(input), rows, count: pass.samples * width)
+    case .unfolded:
+      pass.node.operation.writeRows(pass.value(0), samples: pass.samples, to: rows)
+    }
+  }
+}

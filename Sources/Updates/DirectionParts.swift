@@ -1,0 +1,69 @@
+import Curvature
+import GraphModule
+import TensorModule
+
+/// A direction put together tensor by tensor, each with a power of two of its own until all are
+/// there: one tensor's part may be 1e-60 of another's while both are formed.
+///
+/// Parts of different tensors may be set at the same time.
+final class DirectionParts<S: EngineScalar> {
+  private let program: Program
+  private let vector: Vector<S>
+  /// Per parameter of the graph; `absent` where there is no part, or one of zeros.
+  private let exponents: UnsafeMutablePointer<Int>
+  private static var absent: Int { .min }
+
+  init(_ program: Program) {
+    self.program = program
+    vector = Vector(count: program.parameterCount)
+    let count = max(program.graph.parameters.count, 1)
+    exponents = .allocate(capacity: count)
+    exponents.initialize(repeating: Self.absent, count: count)
+  }
+
+  deinit { exponents.deallocate() }
+
+  /// The part of one tensor: `values`, in its storage order, times two to the power `exponent`.
+  func set(_ parameter: ParameterID, _ values: UnsafePointer<Double>, exponent: Int) {
+    let count = program.graph.parameters[parameter.index].count
+    var largest = 0.0
+    for i in 0..<count { largest = max(largest, abs(values[i])) }
+    guard largest > 0, largest.isFinite else { return }
+    let own = largest.exponent
+    let target = vector.pointer + program.offsets[parameter.index]!
+    let factor = Double(sign: .plus, exponent: -max(own, -1022), significand: 1)
+    for i in 0..<count { target[i] = S(values[i] * factor) }
+    exponents[parameter.index] = exponent + max(own, -1022)
+  }
+
+  /// All parts in one scale.
+  func finished() -> ScaledVector<S> {
+    let present = program.trainable.filter { exponents[$0.index] != Self.absent }
+    guard let top = present.map({ exponents[$0.index] }).max() else {
+      return ScaledVector(vector: vector, scale: 1)
+    }
+    for parameter in present {
+      let shift = max(exponents[parameter.index] - top, -1074)
+      if shift == 0 { continue }
+      let target = vector.pointer + program.offsets[parameter.index]!
+      Kernels.axpby(
+        0, target, Double(sign: .plus, exponent: shift, significand: 1), target,
+        count: program.graph.parameters[parameter.index].count)
+    }
+    return ScaledVector(
+      vector: vector,
+      scale: Double(sign: .plus, exponent: min(max(top, -1022), 1023), significand: 1))
+  }
+}
+
+/// lambda of a whole batch in the units of one part of it: `scaled` times `from^2` is it times
+/// `to^2`. Both units are powers of two.
+///
+/// What is beyond all numbers leaves nothing of the matrix either way; what is below them is none.
+func rescaled(lambda scaled: Double, from: Double, to: Double) -> Double {
+  guard scaled > 0 else { return 0 }
+  let exponent = scaled.exponent + 2 * (from.exponent - to.exponent)
+  if exponent < -1022 { return 0 }
+  return Double(
+    sign: .plus, exponent: min(exponent, 996), significand: scaled.significand)
+}

@@ -1,0 +1,163 @@
+import Curvature
+import GraphModule
+import TensorModule
+
+/// The K-FAC family (Appendix D.2.2, method.md 3): a Kronecker product for every linear layer
+/// (`KroneckerBlock`), an exact block for every other tensor (`KroneckerPlan`).
+///
+/// `kfac` has B from sampled labels, summed over k draws and divided by k, and exact blocks of SF;
+/// `ekfac` has B from the true labels and blocks of EF; `iekfac` divides sample n's rows of B by
+/// `|u_n|` and has blocks of iEF. The gradient is always that of the true labels. A weight that is
+/// used in several places has an exact block. lambda is one number for all layers, in the units of
+/// the Gram matrix of the family's labels.
+package enum KFAC {
+  package static func directions<S: EngineScalar>(
+    _ blocks: TensorBlocks<S>, method: Method, dampings: [Damping]
+  ) throws(LinearAlgebraError) -> [Direction<S>] {
+    precondition(method.isKronecker, "KFAC: method \(method.name)")
+    let gradients = blocks.gradients
+    let program = gradients.linearization.program
+    let plan = KroneckerPlan(program)
+    let lambdas = dampings.map {
+      method == .kfac ? gradients.sampledLambda($0) : gradients.lambda($0)
+    }
+    let parts = dampings.map { _ in DirectionParts<S>(program) }
+    var isBelow = try layers(gradients, plan, method, lambdas.map(\.scaled), parts)
+    for (parameter, _) in plan.exact {
+      let below = try exactBlock(blocks, parameter, method, lambdas.map(\.scaled), parts)
+      for i in dampings.indices where below[i] { isBelow[i] = true }
+    }
+    return dampings.indices.map { i in
+      Direction(
+        method: method, damping: dampings[i], lambda: lambdas[i].value,
+        scaled: parts[i].finished(), isBelowRounding: isBelow[i])
+    }
+  }
+
+  // MARK: - Linear layers
+
+  /// - Parameter lambdas: In units of the square of the Gram matrix's.
+  /// - Returns: Per damping, whether a layer rests on noise.
+  private static func layers<S: EngineScalar>(
+    _ gradients: BatchGradients<S>, _ plan: KroneckerPlan, _ method: Method, _ lambdas: [Double],
+    _ parts: [DirectionParts<S>]
+  ) throws(LinearAlgebraError) -> [Bool] {
+    let factor = outputFactor(gradients, method)
+    let scales = Array(gradients.perSample.scales[..<gradients.samples])
+    let gradientUnit = powerOfTwo(near: scales.max() ?? 0)
+    let weights = scales.map { $0 / gradientUnit }
+    let own = lambdas.map {
+      rescaled(lambda: $0, from: gradients.gram.unit, to: factor.unit)
+    }
+    var outcomes = [Result<[Bool], LinearAlgebraError>?](
+      repeating: nil, count: plan.layers.count)
+    let rowSource =
+      method == .kfac ? gradients.perSample : gradients.perSample.prefix(draws: 1)
+    outcomes.withUnsafeMutableBufferPointer { outcomes in
+      // Layers run at the same time; each has its own place.
+      nonisolated(unsafe) let outcomes = outcomes
+      rowSource.forEachLayer(
+        plan, { gradients.writeCotangents(draws: rowSource.draws, $0, to: $1) }
+      ) { index, rows in
+        outcomes[index] = Result { () throws(LinearAlgebraError) -> [Bool] in
+          let block = try KroneckerBlock(rows, factor.rows, gradientWeights: weights)
+          return own.indices.map { i in
+            write(
+              block.solution(lambda: own[i]), plan.layers[index], block,
+              exponent: gradientUnit.exponent - 2 * factor.unit.exponent, to: parts[i])
+            return block.isBelowRounding(own[i], precision: Double(S.ulpOfOne))
+          }
+        }
+      }
+    }
+    var isBelow = lambdas.map { _ in false }
+    for outcome in outcomes {
+      for (i, below) in try outcome!.get().enumerated() where below { isBelow[i] = true }
+    }
+    return isBelow
+  }
+
+  /// The rows of B, divided by a power of two.
+  private static func outputFactor<S: EngineScalar>(
+    _ gradients: BatchGradients<S>, _ method: Method
+  ) -> (rows: KroneckerBlock.OutputFactor, unit: Double) {
+    let samples = gradients.samples
+    let scales = gradients.perSample.scales
+    if method == .iekfac {
+      // What is stored is already divided by |u_n|.
+      let ones = [Double](repeating: 1, count: samples)
+      return (.init(draws: 0..<1, weights: [0: ones], spansGradient: true), 1)
+    }
+    let draws = method == .kfac ? 1..<1 + gradients.draws : 0..<1
+    let unit = powerOfTwo(
+      near: scales[draws.lowerBound * samples..<draws.upperBound * samples].max() ?? 0)
+    let root = Double(draws.count).squareRoot()
+    var weights: [Int: [Double]] = [:]
+    for draw in draws {
+      weights[draw] = scales[draw * samples..<(draw + 1) * samples].map { $0 / unit / root }
+    }
+    return (
+      .init(draws: draws, weights: weights, spansGradient: method != .kfac), unit
+    )
+  }
+
+  /// Splits `[out, in + 1]` into weight and bias.
+  private static func write<S: EngineScalar>(
+    _ solution: [Double], _ layer: KroneckerPlan.Layer, _ block: KroneckerBlock, exponent: Int,
+    to parts: DirectionParts<S>
+  ) {
+    guard let bias = layer.bias else {
+      parts.set(layer.weight, solution, exponent: exponent)
+      return
+    }
+    let (outputs, columns) = (block.outputs, block.inputs)
+    let weight = Vector<Double>(count: outputs * (columns - 1))
+    let ones = Vector<Double>(count: outputs)
+    solution.withUnsafeBufferPointer { solution in
+      for o in 0..<outputs {
+        let row = solution.baseAddress! + o * columns
+        Kernels.copy(row, weight.pointer + o * (columns - 1), count: columns - 1)
+        ones.pointer[o] = row[columns - 1]
+      }
+    }
+    parts.set(layer.weight, weight.pointer, exponent: exponent)
+    parts.set(bias, ones.pointer, exponent: exponent)
+  }
+
+  // MARK: - Other tensors
+
+  private static func exactBlock<S: EngineScalar>(
+    _ blocks: TensorBlocks<S>, _ parameter: ParameterID, _ method: Method, _ lambdas: [Double],
+    _ parts: [DirectionParts<S>]
+  ) throws(LinearAlgebraError) -> [Bool] {
+    let gradients = blocks.gradients
+    let unit = gradients.gram.unit
+    if method == .kfac {
+      // Beside Kronecker products the factor lambda counts.
+      let block = try SampledBlock(gradients, parameter)
+      return zip(lambdas, parts).map {
+        block.write(.solution, lambda: $0, batchUnit: unit, to: $1)
+      }
+    }
+    let block = try blocks.block(parameter)
+    let target: EmpiricalTarget =
+      method == .ekfac
+      ? .ones(gradients.samples) : .squares(gradients.output.gradientNorms)
+    return zip(lambdas, parts).map {
+      block.write(target: target, lambda: $0, batchUnit: unit, to: $1)
+    }
+  }
+}
+
+extension BatchGradients {
+  /// The cotangents of a chunk as they were when the rows were made, `[R, n, O C]`.
+  func writeCotangents(
+    draws: Int, _ chunk: Schedule.Chunk, to out: UnsafeMutablePointer<S>
+  ) {
+    let size = chunk.count * linearization.logitCount
+    for (d, gradient) in ([output.gradient] + sampled).prefix(draws).enumerated() {
+      let units = Array(perSample.scales[d * samples..<(d + 1) * samples])
+      output.write(gradient, chunk: chunk, units: units, to: out + d * size)
+    }
+  }
+}

@@ -1,0 +1,155 @@
+import Curvature
+import TensorModule
+
+/// One linear layer's part of K-FAC: `(A x B + lambda I)^-1 g` for every lambda from one
+/// decomposition of each factor, in double.
+///
+/// With rows `a_i` of the layer's inputs (a last column of ones where a bias trains) and `b_i` of
+/// the gradients at its outputs, i = 1 ... N T, the sum over samples of the layer's block is
+/// approximated by
+///
+///     A x B,  A = 1/(N T) sum_i a_i a_i^T,  B = sum_i b_i b_i^T:
+///
+/// A is a mean and B a sum, so that lambda means what it means for EF, whose matrix is the sum
+/// `sum_n g_n g_n^T` (both have the same trace where all |a_i| are equal). In the eigenvectors of
+/// A and B every coordinate of g is divided by `alpha beta + lambda`. What g has outside of the
+/// eigenvectors at hand has an eigenvalue of zero and is divided by lambda.
+struct KroneckerBlock {
+  /// Rows of B: of which draws, and what each sample of a draw is multiplied by.
+  struct OutputFactor {
+    let draws: Range<Int>
+    /// Per draw of the rows, `[N]`.
+    let weights: [Int: [Double]]
+    /// Whether g is made of the same rows: then it lies in the range of B.
+    let spansGradient: Bool
+  }
+
+  /// `[out, in + 1]` of every vector and matrix of the layer.
+  let outputs: Int
+  let inputs: Int
+  private let inputFactor: RowSpectrum
+  private let outputFactor: RowSpectrum
+  /// Eigenvalues of A.
+  private let alphas: [Double]
+  private let spansGradient: Bool
+  /// `V_B^T g V_A`, `[k_B, k_A]`
+  private let coordinates: [Double]
+  /// What of g lies outside of the eigenvectors of B, `[out, in + 1]`; empty where nothing does.
+  private let outside: [Double]
+
+  /// - Parameters:
+  ///   - gradientWeights: What the rows of the true labels are multiplied by in g, per sample.
+  init<S: EngineScalar>(
+    _ rows: LayerRows<S>, _ factor: OutputFactor, gradientWeights: [Double]
+  ) throws(LinearAlgebraError) {
+    let (count, outputs, inputs) = (rows.count, rows.outputColumns, rows.inputColumns)
+    self.outputs = outputs
+    self.inputs = inputs
+    spansGradient = factor.spansGradient
+    inputFactor = try RowSpectrum(rows: count, columns: inputs) { rows.writeInputs($0, to: $1) }
+    alphas = inputFactor.values.map { $0 / Double(count) }
+    outputFactor = try RowSpectrum(rows: factor.draws.count * count, columns: outputs) {
+      range, out in
+      // A range may run over the end of a draw.
+      for draw in factor.draws {
+        let first = (draw - factor.draws.lowerBound) * count
+        let part = range.clamped(to: first..<first + count)
+        if part.isEmpty { continue }
+        rows.writeCotangents(
+          draw: draw, part.lowerBound - first..<part.upperBound - first,
+          weights: factor.weights[draw]!,
+          to: out + (part.lowerBound - range.lowerBound) * outputs)
+      }
+    }
+
+    let g = KroneckerBlock.gradient(rows, weights: gradientWeights)
+    let (kA, kB) = (alphas.count, outputFactor.values.count)
+    var half = [Double](repeating: 0, count: kB * inputs)
+    BLAS.gemm(
+      m: kB, n: inputs, k: outputs, outputFactor.basis, lda: outputs, g, ldb: inputs, &half,
+      ldc: inputs)
+    var coordinates = [Double](repeating: 0, count: kB * kA)
+    BLAS.gemm(
+      transposeB: true, m: kB, n: kA, k: inputs, half, lda: inputs, inputFactor.basis,
+      ldb: inputs, &coordinates, ldc: kA)
+    self.coordinates = coordinates
+    if factor.spansGradient || outputFactor.isComplete {
+      outside = []
+    } else {
+      var rest = g
+      BLAS.gemm(
+        transposeA: true, m: outputs, n: inputs, k: kB, alpha: -1, outputFactor.basis,
+        lda: outputs, half, ldb: inputs, beta: 1, &rest, ldc: inputs)
+      outside = rest
+    }
+  }
+
+  /// `sum_i b_i a_i^T`, `[out, in + 1]`, in double from the very rows of the factors: in the single
+  /// precision of the engine g would leave their range by more than lambda.
+  private static func gradient<S: EngineScalar>(
+    _ rows: LayerRows<S>, weights: [Double]
+  ) -> [Double] {
+    let (outputs, inputs) = (rows.outputColumns, rows.inputColumns)
+    var g = [Double](repeating: 0, count: outputs * inputs)
+    let a = Vector<Double>(count: RowSpectrum.tileRows * inputs)
+    let b = Vector<Double>(count: RowSpectrum.tileRows * outputs)
+    RowSpectrum.forEachTile(rows.count) { range in
+      rows.writeInputs(range, to: a.pointer)
+      rows.writeCotangents(draw: 0, range, weights: weights, to: b.pointer)
+      BLAS.gemm(
+        transposeA: true, m: outputs, n: inputs, k: range.count, b.pointer, lda: outputs,
+        a.pointer, ldb: inputs, beta: 1, &g, ldc: inputs)
+    }
+    return g
+  }
+
+  /// `(A x B + lambda I)^-1 g`, `[out, in + 1]`.
+  ///
+  /// Eigenvalues at the level of rounding count as zero; g has no part there where it is made of
+  /// the rows of the factor. Without damping the solution is that of least norm.
+  func solution(lambda: Double) -> [Double] {
+    let (kA, kB) = (alphas.count, outputFactor.values.count)
+    var weighted = coordinates
+    for (i, beta) in outputFactor.values.enumerated() {
+      let isNull = beta <= outputFactor.level && (spansGradient || lambda == 0)
+      for (j, alpha) in alphas.enumerated() {
+        if isNull || inputFactor.values[j] <= inputFactor.level {
+          weighted[i * kA + j] = 0
+        } else {
+          weighted[i * kA + j] /= alpha * beta + lambda
+        }
+      }
+    }
+    var half = [Double](repeating: 0, count: kB * inputs)
+    BLAS.gemm(
+      m: kB, n: inputs, k: kA, weighted, lda: kA, inputFactor.basis, ldb: inputs, &half,
+      ldc: inputs)
+    var result =
+      outside.isEmpty || lambda == 0
+      ? [Double](repeating: 0, count: outputs * inputs) : outside.map { $0 / lambda }
+    BLAS.gemm(
+      transposeA: true, m: outputs, n: inputs, k: kB, outputFactor.basis, lda: outputs, half,
+      ldb: inputs, beta: 1, &result, ldc: inputs)
+    return result
+  }
+
+  /// Whether the solution rests on eigenvalues at the level of rounding.
+  ///
+  /// - Parameter precision: Relative rounding of the rows, whose square enters the factors.
+  func isBelowRounding(_ lambda: Double, precision: Double) -> Bool {
+    let betas = outputFactor.values
+    guard let largestAlpha = alphas.max(), let largestBeta = betas.max() else { return false }
+    let level =
+      Double(max(inputs, outputs)) * max(.ulpOfOne, precision * precision) * largestAlpha
+      * largestBeta
+    var leastAlpha = largestAlpha
+    for (alpha, value) in zip(alphas, inputFactor.values) where value > inputFactor.level {
+      leastAlpha = min(leastAlpha, alpha)
+    }
+    var leastBeta = outside.isEmpty ? largestBeta : 0
+    for beta in betas where beta > outputFactor.level || !spansGradient {
+      leastBeta = min(leastBeta, beta)
+    }
+    return leastAlpha * leastBeta + lambda <= level
+  }
+}
