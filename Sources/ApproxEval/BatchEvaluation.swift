@@ -13,17 +13,20 @@ struct BatchEvaluation<S: EngineScalar> {
   /// The same batch in double, made when the dense reference asks for it.
   let doubleProblem: () throws -> BatchProblem<Double>
   let updates: [String: ScaledVector<S>]
+  /// With the forward pass, where that was measured.
+  var phases = PhaseClock()
 
   func run() throws -> BatchResult {
     let clock = ContinuousClock()
     let start = clock.now
-    let gradients = BatchGradients(
-      problem.linearization, problem.output, sampled: draws(),
-      dropDuplicates: options.dropDuplicates)
+    var phases = phases
+    let gradients = phases.measure(.gram) { makeGradients() }
     let referenceStart = clock.now
     let solver = try BatchReference(
       problem, batch: batch, options: options, doubleProblem: doubleProblem)
-    let reference = try solver.solve(gradients)
+    let reference =
+      options.reference == .none
+      ? nil : try phases.measure(.reference) { try solver.solve(gradients) }
     let referenceSeconds = (clock.now - referenceStart).seconds
 
     var scorer = DirectionScorer(
@@ -39,8 +42,10 @@ struct BatchEvaluation<S: EngineScalar> {
     }
     // All directions share their jvps. The gradient comes first: other scores are relative to it.
     let sgd = FoundDirection(direction: Direction(method: .sgd, form: gradients.gradientForm))
-    let found = try found(gradients, solver)
-    scorer.score([sgd] + found, listsGradient: options.methods.contains(.sgd))
+    let found = try phases.measure(.directions) { try found(gradients, solver) }
+    phases.measure(.jvp) {
+      scorer.score([sgd] + found, listsGradient: options.methods.contains(.sgd))
+    }
     return BatchResult(
       checkpoint: checkpoint.path, epoch: checkpoint.source.epoch, step: checkpoint.source.step,
       batch: batch, samples: problem.linearization.samples,
@@ -52,20 +57,35 @@ struct BatchEvaluation<S: EngineScalar> {
       gammaBound: problem.output.gammaBound, reference: reference?.record,
       trace: reference?.trace ?? [], scores: scorer.scores(order: options.methods),
       layers: scorer.layers?.scores(order: options.methods) ?? [],
+      costs: phases.costs(
+        prediction(gradients), iterations: reference?.record.iterations),
       seconds: (clock.now - start).seconds)
   }
 
   /// The directions of all methods, unscored: per-sample gradients, Gram matrices, solves.
   func unscored() throws -> [Direction<S>] {
-    let gradients = BatchGradients(
-      problem.linearization, problem.output, sampled: draws(),
-      dropDuplicates: options.dropDuplicates)
+    let gradients = makeGradients()
     let solver = try BatchReference(
       problem, batch: batch, options: options, doubleProblem: doubleProblem)
     let sgd =
       options.methods.contains(.sgd)
       ? [Direction(method: .sgd, form: gradients.gradientForm)] : []
     return try sgd + found(gradients, solver).map(\.direction)
+  }
+
+  private func makeGradients() -> BatchGradients<S> {
+    BatchGradients(
+      problem.linearization, problem.output, sampled: draws(),
+      dropDuplicates: options.dropDuplicates)
+  }
+
+  private func prediction(_ gradients: BatchGradients<S>) -> PhasePrediction {
+    let linearization = problem.linearization
+    return PhasePrediction(
+      ProductCounts(
+        linearization.program, samples: linearization.samples, scalar: MemoryLayout<S>.stride),
+      methods: options.methods, dampings: options.dampings.count, draws: gradients.draws,
+      usesCombinations: gradients.usesCombinations)
   }
 
   /// The directions of all methods but the gradient's.

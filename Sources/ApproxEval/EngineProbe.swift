@@ -68,6 +68,19 @@ public final class EngineProbe {
     try evaluating { try engine.run(step) }
   }
 
+  /// Runs one step and says what it took.
+  public func measure(
+    _ step: Step
+  ) throws(EvaluationError) -> (seconds: Double, work: Work) {
+    let before = ProductMeter.read()
+    let clock = ContinuousClock()
+    let start = clock.now
+    try run(step)
+    let seconds = (clock.now - start).seconds
+    let work = ProductMeter.read() - before
+    return (seconds, Work(operations: Double(work.operations), bytes: Double(work.bytes)))
+  }
+
   /// Operations in the matrix products of a step, multiplications and additions counted apart;
   /// element-wise work and the solves of size N are left out.
   ///
@@ -77,20 +90,22 @@ public final class EngineProbe {
   /// - Returns: `nil` for directions alone, and for a batch with a reference solve, whose products
   ///   are not known beforehand, or with methods other than sgd, ef, ief and sf.
   public func productOperations(_ step: Step) -> Double? {
-    let counts = ProductCounts(program, samples: samples)
-    switch step {
-    case .forward: return counts.forward
-    case .jvp: return counts.jvp
-    case .vjp: return counts.vjp
-    case .fisherVectorProduct: return counts.jvp + counts.vjp
-    case .gramMatrix: return counts.inputs + counts.gram(draws: 1)
-    case .updates: return nil
-    case .batch:
-      guard options.reference == .none else { return nil }
-      return counts.batch(
-        methods: options.methods, dampings: options.dampings.count,
-        draws: options.monteCarloSamples.max() ?? max(engine.storedDraws, 1))
-    }
+    let counts = ProductCounts(program, samples: samples, scalar: 0)
+    let prediction = PhasePrediction(
+      counts, methods: options.methods, dampings: options.dampings.count,
+      draws: options.monteCarloSamples.max() ?? max(engine.storedDraws, 1),
+      usesCombinations: false)
+    let work: Work? =
+      switch step {
+      case .forward: counts.forward
+      case .jvp: counts.jvp
+      case .vjp: counts.vjp
+      case .fisherVectorProduct: prediction.iteration
+      case .gramMatrix: counts.inputs + counts.gram(draws: 1)
+      case .updates: nil
+      case .batch: options.reference == .none ? prediction.batch : nil
+      }
+    return work?.operations
   }
 
   /// What OpenBLAS says of its own build.

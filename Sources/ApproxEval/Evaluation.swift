@@ -75,9 +75,12 @@ public struct Evaluation: Sendable {
     var results: [BatchResult] = []
     for batch in batches ?? options.firstBatch..<options.firstBatch + source.count {
       let samples = source.samples(batch)
-      let problem = try BatchProblem(
-        checkpoint, parameters: parameters, batch: source.reader.read(samples, S.self), pool: pool,
-        memory: options.memory)
+      let read = try source.reader.read(samples, S.self)
+      var phases = PhaseClock()
+      let problem = try phases.measure(.forward) {
+        try BatchProblem(
+          checkpoint, parameters: parameters, batch: read, pool: pool, memory: options.memory)
+      }
       let evaluation = BatchEvaluation(
         options: options, checkpoint: checkpoint, problem: problem, batch: batch,
         doubleProblem: {
@@ -85,7 +88,7 @@ public struct Evaluation: Sendable {
           return try BatchProblem(
             checkpoint, parameters: checkpoint.parameters(Double.self, areRead: true),
             batch: source.reader.read(samples, Double.self), pool: pool, memory: options.memory)
-        }, updates: updates)
+        }, updates: updates, phases: phases)
       let result = try evaluation.run()
       try observe(result)
       results.append(result)

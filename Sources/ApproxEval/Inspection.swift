@@ -151,6 +151,13 @@ extension ResourceEstimate {
       "samples": .integer(samples),
       "forward_operations_per_sample": .integer(forwardOperations),
       "product_operations": .number(productOperations),
+      "phases": .list(
+        phases.map {
+          .members([
+            "phase": .text($0.phase.rawValue), "operations": .number($0.work.operations),
+            "operand_bytes": .number($0.work.bytes),
+          ])
+        }),
       "parameter_bytes": .integer(memory.parameters),
       "batch_bytes": .integer(memory.batch),
       "forward_bytes": .integer(memory.forward),

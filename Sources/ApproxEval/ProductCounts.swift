@@ -1,69 +1,82 @@
+import Curvature
 import GraphModule
-import Updates
 
-/// Operations in the matrix products of one batch, from the shapes of the program alone: for a
-/// layer of `c` operations a sample, the forward pass, the tangent or cotangent of its input, and
-/// the tangent or gradient of its weight are `N c` each.
+/// Matrix products of one batch, from the shapes of the program alone: for a layer of `c` operations
+/// a sample, the forward pass, the tangent or cotangent of its input, and the tangent or gradient of
+/// its weight are `N c` each.
 struct ProductCounts {
   let samples: Double
   private let layers: [Layer]
 
   private struct Layer {
     /// Of the forward pass, all samples.
-    let operations: Double
+    let product: Work
     let isInputActive: Bool
     let isTrainable: Bool
     let factors: Factorization?
+    /// Whether a combination answers with the kernel of the layer's inputs.
+    let usesKernel: Bool
   }
 
-  init(_ program: Program, samples: Int) {
+  /// - Parameter scalar: Bytes of a number of the engine.
+  init(_ program: Program, samples: Int, scalar: Int) {
     self.samples = Double(samples)
-    layers = program.graph.nodes.enumerated().compactMap { index, node in
+    let graph = program.graph
+    layers = graph.nodes.enumerated().compactMap { index, node in
       let operation = node.operation
       guard operation.factorization != nil || operation is Convolution else { return nil }
       let use = program.uses[index]
-      let trainsWeight = use.trains(operation.factorization?.weightSlot ?? 0)
+      let activations = operation.inputSizes.reduce(operation.outputSize, +)
+      let weights = node.parameters.reduce(0) { $0 + graph.parameters[$1.index].count }
       return Layer(
-        operations: Double(operation.operationCount) * Double(samples),
-        isInputActive: use.anyInputActive, isTrainable: trainsWeight,
-        factors: operation.factorization)
+        product: Work(
+          operations: Double(operation.operationCount) * Double(samples),
+          bytes: (Double(samples) * Double(activations) + Double(weights)) * Double(scalar)),
+        isInputActive: use.anyInputActive,
+        isTrainable: use.trains(operation.factorization?.weightSlot ?? 0),
+        factors: operation.factorization,
+        usesKernel: operation.factorization?.prefersRowKernel(samples: samples) ?? false)
     }
   }
 
-  var forward: Double { layers.reduce(0) { $0 + $1.operations } }
+  var forward: Work { sum { $0.product } }
   /// Tangents, or cotangents, of the inputs of layers.
-  var inputs: Double { layers.reduce(0) { $0 + ($1.isInputActive ? $1.operations : 0) } }
+  var inputs: Work { sum { $0.isInputActive ? $0.product : .none } }
   /// Tangents, or gradients, of the weights.
-  var weights: Double { layers.reduce(0) { $0 + ($1.isTrainable ? $1.operations : 0) } }
-  var jvp: Double { inputs + weights }
-  var vjp: Double { inputs + weights }
+  var weights: Work { sum { $0.isTrainable ? $0.product : .none } }
+  var jvp: Work { inputs + weights }
+  var vjp: Work { inputs + weights }
 
   /// The Gram matrix of R gradients per sample, cotangents given: per layer the cheaper of pairs
-  /// of rows and of explicit per-sample gradients (method: `GramMatrix`). A symmetric product
-  /// `X X^T` counts half of a general one.
-  func gram(draws: Int) -> Double {
+  /// of rows and of explicit per-sample gradients (method: `GramMatrix`), in double. A symmetric
+  /// product `X X^T` counts half of a general one.
+  func gram(draws: Int) -> Work {
     let rows = Double(draws) * samples
-    return layers.reduce(0) { sum, layer in
-      guard layer.isTrainable, let factors = layer.factors else { return sum }
+    return sum { layer in
+      guard layer.isTrainable, let factors = layer.factors else { return .none }
       let (a, b) = (Double(factors.inputs), Double(factors.outputs))
       let t = Double(factors.positions)
       let pairs =
         (factors.rows == .oneHot ? 0 : samples * t * samples * t * a) + rows * t * rows * t * b
       let explicit = 2 * rows * t * a * b + rows * rows * a * b
-      return sum + min(pairs, explicit)
+      let read = pairs <= explicit ? t * (samples * a + rows * b) : rows * a * b
+      return Work(operations: min(pairs, explicit), bytes: 8 * read)
     }
   }
 
-  /// Algorithm 4 without a reference: forward pass, one backward pass with the true and the
-  /// sampled labels stacked, the Gram matrix of all, a weighted sum of gradients for each of SGD,
-  /// EF and iEF, a vjp for each SF, and a jvp for each direction.
-  func batch(methods: [Method], dampings: Int, draws: Int) -> Double? {
-    let counted: Set<Method> = [.sgd, .ef, .ief, .sf]
-    guard counted.isSuperset(of: methods) else { return nil }
-    let sampled = methods.contains(.sf) ? draws : 0
-    let sums = 1 + methods.count { $0 == .ef || $0 == .ief } * dampings
-    let corrected = methods.contains(.sf) ? dampings : 0
-    return forward + Double(1 + sampled) * inputs + gram(draws: 1 + sampled)
-      + Double(sums) * weights + Double(corrected) * vjp + Double(sums + corrected) * jvp
+  /// J times a combination of per-sample gradients that is not formed: `2 (N T)^2 out` in double for a
+  /// layer with a kernel; the block of d of any other layer is formed.
+  var combinedJVP: Work {
+    inputs
+      + sum { layer in
+        guard layer.isTrainable else { return .none }
+        guard layer.usesKernel, let factors = layer.factors else { return 2 * layer.product }
+        let (rows, out) = (samples * Double(factors.positions), Double(factors.outputs))
+        return Work(operations: 2 * rows * rows * out, bytes: 8 * rows * (rows + 2 * out))
+      }
+  }
+
+  private func sum(_ work: (Layer) -> Work) -> Work {
+    layers.reduce(.none) { $0 + work($1) }
   }
 }

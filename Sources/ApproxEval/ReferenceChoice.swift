@@ -88,7 +88,8 @@ extension ReferenceChoice.Costs {
     let positions = program.graph.positions
     rows = samples * program.graph.outputShape.reduce(1, *)
     columns = program.parameterCount
-    let counts = ProductCounts(program, samples: samples)
+    let counts = ProductCounts(
+      program, samples: samples, scalar: MemoryLayout<S>.stride)
     let (m, p) = (Double(rows), Double(columns))
 
     // dgesdd: 4 m P k + 22 k^3 (Golub and Van Loan, table 8.6.1), at half the rate; its backward
@@ -107,8 +108,9 @@ extension ReferenceChoice.Costs {
     let draws = positions * rank
     let n = Double(draws * samples)
     gram =
-      Double(draws) * counts.inputs + 2 * counts.gram(draws: draws) + 4 * n * n * n / 3
-      + counts.weights + 2 * counts.jvp + counts.vjp
+      Double(draws) * counts.inputs.operations + 2 * counts.gram(draws: draws).operations + 4 * n
+      * n * n / 3
+      + (counts.weights + counts.jvp + counts.jvp + counts.vjp).operations
     let needs = GramNeeds(
       program, samples: samples, draws: draws, threads: threads, budget: budget, S.self)
     // Layers factor only where the forward values of all samples are kept.
@@ -116,6 +118,6 @@ extension ReferenceChoice.Costs {
 
     // Some ten passes over vectors of P elements, at the rate of memory, and what it takes to start
     // the threads a few times, 50 microseconds.
-    iteration = counts.jvp + counts.vjp + 400 * p + 5e6
+    iteration = (counts.jvp + counts.vjp).operations + 400 * p + 5e6
   }
 }

@@ -20,8 +20,16 @@ public struct ResourceEstimate: Sendable, Equatable {
     public var total: Int { parameters + batch + forward + arenas + vectors }
   }
 
+  /// Matrix products of one phase; of the reference, those of one iteration.
+  public struct Phase: Sendable, Equatable {
+    public var phase: PhaseCost.Phase
+    public var work: Work
+  }
+
   /// Samples of the batch.
   public var samples: Int
+  /// Without those whose work depends on more than shapes.
+  public var phases: [Phase]
   /// Multiplications and additions of the forward pass of one sample.
   public var forwardOperations: Int
   /// The same of one Fisher-vector product of the batch.
@@ -55,7 +63,6 @@ public struct ResourceEstimate: Sendable, Equatable {
     self.samples = samples
     forwardOperations = program.operationCount
     recomputedSamples = needs.recomputedSamples
-    productOperations = needs.operations
     let inputBytes = program.graph.inputs.reduce(0) { sum, spec in
       sum + spec.shape.reduce(1, *) * (spec.kind == .real ? scalar : 4)
     }
@@ -63,21 +70,27 @@ public struct ResourceEstimate: Sendable, Equatable {
       parameters: program.graph.parameters.reduce(0) { $0 + $1.count } * scalar,
       batch: samples * inputBytes, forward: needs.forward, arenas: needs.arenas,
       vectors: Self.solverVectors * program.parameterCount * scalar)
-    let counts = ProductCounts(program, samples: samples)
-    let direct = options.methods.filter { [.sgd, .ef, .ief, .sf].contains($0) }
+    let prediction = PhasePrediction(
+      ProductCounts(program, samples: samples, scalar: scalar), methods: options.methods,
+      dampings: options.dampings.count, draws: options.monteCarloSamples.max() ?? 1,
+      usesCombinations: needs.usesCombinations)
+    // What is not a layer, attention above all, is in the needs only.
+    productOperations =
+      needs.usesCombinations ? prediction.iteration.operations : needs.operations
+    phases = PhaseCost.Phase.allCases.compactMap { phase in
+      let iterations = phase == .reference && options.reference != .none ? 1 : nil
+      return prediction.work(phase, iterations: iterations).map { Phase(phase: phase, work: $0) }
+    }
     let solved = options.methods.count { $0 == .ng || $0 == .gn } * options.dampings.count
     let solves = solved + ([.cg, .lsqr, .auto].contains(options.reference) ? 1 : 0)
     let truncated = options.methods.reduce(0) { most, method in
       if case .truncated(let iterations) = method { max(most, iterations) } else { most }
     }
-    let updates =
-      counts.batch(
-        methods: direct, dampings: options.dampings.count,
-        draws: options.monteCarloSamples.max() ?? 1) ?? 0
+    let updates = prediction.batch ?? prediction.forward + prediction.gram
     let products =
       Double(solves) * Double(options.cgIterations)
       + Double(options.dampings.count) * Double(truncated)
-    batchOperations = updates + products * productOperations
+    batchOperations = updates.operations + products * productOperations
   }
 
   /// Seconds for so many batches at a rate in operations per second.

@@ -154,6 +154,8 @@ public struct BatchResult: Sendable, Codable {
   public var scores: [Score]
   /// Empty unless asked for.
   public var layers: [LayerScore] = []
+  /// Where the time went.
+  public var costs: [PhaseCost] = []
   public var seconds: Double
 
   /// How far the reference can be from the natural gradient.

@@ -56,7 +56,7 @@ private struct RowTangents<S: EngineScalar>: TangentSource {
     var answered = Set<ParameterID>()
     for entry in gradients.entries {
       guard case .factored(let node, let factors, let weight, let bias, let rows) = entry,
-        linearization.usesKernel(factors)
+        factors.prefersRowKernel(samples: samples)
       else { continue }
       answered.insert(weight)
       if let bias { answered.insert(bias) }

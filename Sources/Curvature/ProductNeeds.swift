@@ -13,6 +13,9 @@ package struct ProductNeeds: Sendable {
   /// Samples whose forward values exceed the budget and are computed again in every product.
   package let recomputedSamples: Int
 
+  /// Whether directions are combinations of per-sample gradients that are not formed.
+  package let usesCombinations: Bool
+
   /// - Parameter budget: Bytes that forward values may take, as for a linearization.
   package init<S: EngineScalar>(
     _ program: Program, samples: Int, threads: Int, budget: Int, _: S.Type
@@ -23,6 +26,7 @@ package struct ProductNeeds: Sendable {
       program, samples: samples, threads: threads, budget: budget, bytesPerSample: row)
     let (plan, schedule, workers) = (batch.gradients, batch.schedule, batch.workers)
     recomputedSamples = samples - batch.keptSamples
+    usesCombinations = plan.prefersCombinations(samples: samples, keptSamples: batch.keptSamples)
     forward =
       batch.storedSamples * row + samples * program.graph.outputShape.reduce(1, *) * scalar
     // Cotangents live as long as tangents, in the other order: about as much memory.

@@ -36,29 +36,41 @@ extension Linearization {
     return kernel
   }
 
-  /// Whether the kernel makes a direction's part of a jvp cheaper than forming the block and
-  /// multiplying with it: `2 (N T)^2 out` operations in double against `4 N T in out`.
-  func usesKernel(_ factors: Factorization) -> Bool {
-    factors.rows != .oneHot && samples * factors.positions <= factors.inputs
-  }
-
   /// Whether directions that are combinations of per-sample gradients are better not formed: where
   /// kernels save a fourth of the products of a direction and more, and the model is wide, so
   /// that the rows of J are independent and `J J^T` is no worse conditioned than it has to be.
   package var prefersCombinations: Bool {
-    guard parameterCount >= 4 * samples * logitCount, keptSamples == samples else { return false }
+    plan.prefersCombinations(samples: samples, keptSamples: keptSamples)
+  }
+}
+
+extension GradientPlan {
+  /// As of a linearization with this plan.
+  package func prefersCombinations(samples: Int, keptSamples: Int) -> Bool {
+    let logitCount = program.graph.outputShape.reduce(1, *)
+    guard program.parameterCount >= 4 * samples * logitCount, keptSamples == samples else {
+      return false
+    }
     var (saved, total) = (0.0, 0.0)
     for (index, node) in program.graph.nodes.enumerated() {
       let use = program.uses[index]
       let operations = Double(node.operation.operationCount)
       if use.anyInputActive { total += operations }
-      guard let route = plan.routes[index] else { continue }
+      guard let route = routes[index] else { continue }
       total += 2 * operations
-      if case .factored(let factors, _, _) = route, usesKernel(factors) {
+      if case .factored(let factors, _, _) = route, factors.prefersRowKernel(samples: samples) {
         let rows = Double(samples * factors.positions)
         saved += 2 * operations * (1 - rows / Double(factors.inputs))
       }
     }
     return saved > total / 4
+  }
+}
+
+extension Factorization {
+  /// Whether the kernel makes a direction's part of a jvp cheaper than forming the block and
+  /// multiplying with it: `2 (N T)^2 out` operations in double against `4 N T in out`.
+  package func prefersRowKernel(samples: Int) -> Bool {
+    rows != .oneHot && samples * positions <= inputs
   }
 }

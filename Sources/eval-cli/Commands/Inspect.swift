@@ -124,6 +124,7 @@ struct Inspect: ParsableCommand {
         "forward values of \(grouped(needs.recomputedSamples)) samples computed again each time")
     }
     return wrapped(parts: heading) + "\n"
-      + wrapped(parts: parts.map { "\($0.0) \(bytes($0.1, digits: 3))" }) + "\n"
+      + wrapped(parts: parts.map { "\($0.0) \(bytes($0.1, digits: 3))" }) + "\n\n"
+      + PhaseText.prediction(needs.phases)
   }
 }

@@ -64,7 +64,10 @@ struct Score: ParsableCommand {
     do throws(EvaluationError) {
       try evaluation.score(plan, after: run.resumed) { result throws(CheckpointError) in
         try run.add(result)
-        if log.verbose { Console.log(Self.line(result)) }
+        if log.verbose {
+          Console.log(Self.line(result))
+          Console.log(PhaseText.table(result.costs))
+        }
       }
     } catch {
       run.fail(error)

@@ -132,7 +132,7 @@ struct LogOptions: ParsableArguments {
   @Flag(help: "Nothing on standard error but errors.")
   var quiet = false
 
-  @Flag(help: "A line on standard error for every batch.")
+  @Flag(help: "A line on standard error for every batch, and where its time went.")
   var verbose = false
 
   func validate() throws {

@@ -1,0 +1,50 @@
+import Updates
+
+/// Matrix products of each phase of a batch, from shapes and options alone.
+struct PhasePrediction {
+  let forward: Work
+  /// One backward pass with the true and the sampled labels stacked, and their Gram matrices.
+  let gram: Work
+  /// A weighted sum of gradients for each direction that is formed; `nil` with methods other than
+  /// sgd, ef, ief and sf.
+  let directions: Work?
+  /// J times each direction; `nil` likewise.
+  let jvp: Work?
+  /// One product of conjugate gradients or LSQR.
+  let iteration: Work
+
+  init(
+    _ counts: ProductCounts, methods: [Method], dampings: Int, draws: Int, usesCombinations: Bool
+  ) {
+    let sampled = methods.contains(where: \.isSampled) ? draws : 0
+    forward = counts.forward
+    gram = Double(1 + sampled) * counts.inputs + counts.gram(draws: 1 + sampled)
+    iteration = usesCombinations ? counts.inputs + counts.combinedJVP : counts.jvp + counts.vjp
+    let counted: Set<Method> = [.sgd, .ef, .ief, .sf]
+    guard counted.isSuperset(of: methods) else {
+      (directions, jvp) = (nil, nil)
+      return
+    }
+    // The gradient is scored in any case: others are relative to it.
+    let count = Double(1 + methods.count { $0 != .sgd } * dampings)
+    directions = usesCombinations ? Work.none : count * counts.weights
+    jvp = count * (usesCombinations ? counts.combinedJVP : counts.jvp)
+  }
+
+  /// All of them, without a reference.
+  var batch: Work? {
+    guard let directions, let jvp else { return nil }
+    return forward + gram + directions + jvp
+  }
+
+  /// - Parameter iterations: Of the reference's solver.
+  func work(_ phase: PhaseCost.Phase, iterations: Int?) -> Work? {
+    switch phase {
+    case .forward: forward
+    case .gram: gram
+    case .reference: iterations.map { Double($0) * iteration }
+    case .directions: directions
+    case .jvp: jvp
+    }
+  }
+}
