@@ -24,9 +24,10 @@ struct BatchEvaluation<S: EngineScalar> {
     let referenceStart = clock.now
     let solver = try BatchReference(
       problem, batch: batch, options: options, doubleProblem: doubleProblem)
-    let reference =
-      options.reference == .none
-      ? nil : try phases.measure(.reference) { try solver.solve(gradients) }
+    var reference: ReferenceSolution<S>?
+    if options.reference != .none {
+      reference = try phases.measure(.reference) { try solver.solve(gradients) }
+    }
     let referenceSeconds = (clock.now - referenceStart).seconds
 
     var scorer = DirectionScorer(
@@ -42,7 +43,7 @@ struct BatchEvaluation<S: EngineScalar> {
     }
     // All directions share their jvps. The gradient comes first: other scores are relative to it.
     let sgd = FoundDirection(direction: Direction(method: .sgd, form: gradients.gradientForm))
-    let found = try phases.measure(.directions) { try found(gradients, solver) }
+    let found = try phases.measure(.directions) { try self.found(gradients, solver) }
     phases.measure(.jvp) {
       scorer.score([sgd] + found, listsGradient: options.methods.contains(.sgd))
     }
