@@ -39,6 +39,11 @@ struct Compare: ParsableCommand {
   @Option(help: .hidden) var data: String?
   @Option(help: .hidden) var batch: Int?
 
+  static func main() {
+    ChildProcess.superviseIfAsked()
+    main(nil)
+  }
+
   func run() throws {
     if let step = step.flatMap(ComparedTask.init), let checkpoint {
       return try OurSide.run(step, childOptions, checkpoint: checkpoint)

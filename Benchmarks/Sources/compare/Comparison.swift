@@ -43,7 +43,9 @@ struct ComparisonRun: Codable {
   /// The table of ratios, then every measurement.
   var markdown: String {
     let tasks = ComparedTask.allCases.filter { task in comparisons.contains { $0.task == task } }
-    let workloads = NSOrderedSet(array: comparisons.map(\.workload)).array as! [String]
+    let workloads = comparisons.map(\.workload).reduce(into: [String]()) { names, name in
+      if names.last != name { names.append(name) }
+    }
     var lines = [
       machine,
       "",

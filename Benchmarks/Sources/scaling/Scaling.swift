@@ -22,6 +22,11 @@ struct Scaling: ParsableCommand {
     var options: [String]
   }
 
+  static func main() {
+    ChildProcess.superviseIfAsked()
+    main(nil)
+  }
+
   func run() throws {
     print(machineDescription(threads: ProcessInfo.processInfo.activeProcessorCount))
     let none = ["--reference", "none"]

@@ -132,7 +132,11 @@ struct LogOptions: ParsableArguments {
   @Flag(help: "Nothing on standard error but errors.")
   var quiet = false
 
-  @Flag(help: "A line on standard error for every batch, and where its time went.")
+  @Flag(
+    help: """
+      A line on standard error for every batch that is scored, with where its time went, or every \
+      step of training.
+      """)
   var verbose = false
 
   func validate() throws {
