@@ -18,6 +18,8 @@ struct TransformerBuilder {
   let adapter: Adapter?
   /// The name of a module in other versions of Transformers, for adapters.
   let otherNames: @Sendable (String) -> [String]
+  /// Whether attention may move projections of keys and values to the side of the queries.
+  let mayGather: Bool
   /// Parameters that the adapter brings or trains.
   private(set) var adapted: Set<String> = []
   /// Parameters that the adapter trains if it brings them.
@@ -26,10 +28,12 @@ struct TransformerBuilder {
   private(set) var changedModules = 0
 
   init(
-    config: JSONValue, adapter: Adapter?, otherNames: @escaping @Sendable (String) -> [String]
+    config: JSONValue, adapter: Adapter?, mayGather: Bool,
+    otherNames: @escaping @Sendable (String) -> [String]
   ) {
     self.config = config
     self.adapter = adapter
+    self.mayGather = mayGather
     self.otherNames = otherNames
   }
 
