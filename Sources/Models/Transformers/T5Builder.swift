@@ -209,14 +209,9 @@ struct T5Builder {
         Scale(factor: 1 / Double(columns).squareRoot(), size: y.count * columns), to: [y.id],
         name: "lm_head.scale")
     }
-    guard isTied else {
-      return try b.linear(
-        scaled, "lm_head", outputs: vocabulary, hasBias: false, isHead: true)
-    }
-    let id = b.graph.apply(
-      Linear(positions: y.count, inputs: columns, outputs: vocabulary, hasBias: false),
-      to: [scaled.id], parameters: [table], name: "lm_head")
-    return Tokens(id: id, count: y.count, columns: vocabulary)
+    return try b.linear(
+      scaled, "lm_head", tied: isTied ? table : nil, outputs: vocabulary, hasBias: false,
+      isHead: true)
   }
 
   // MARK: - Positions

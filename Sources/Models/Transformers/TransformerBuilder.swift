@@ -83,10 +83,18 @@ struct TransformerBuilder {
   // MARK: - Layers
 
   /// A linear layer over tokens, with its low-rank change if the adapter has one for it.
+  ///
+  /// - Parameter tied: A weight `[outputs, columns]` of another module in place of its own: the
+  ///   change is the layer's alone.
   mutating func linear(
-    _ x: Tokens, _ module: String, outputs: Int, hasBias: Bool, isHead: Bool = false
+    _ x: Tokens, _ module: String, tied: ParameterID? = nil, outputs: Int, hasBias: Bool,
+    isHead: Bool = false
   ) throws(CheckpointError) -> Tokens {
-    var parameters = [try parameter(module, "weight", shape: [outputs, x.columns])]
+    let weight =
+      if let tied { tied } else {
+        try parameter(module, "weight", shape: [outputs, x.columns])
+      }
+    var parameters = [weight]
     if hasBias { parameters.append(try parameter(module, "bias", shape: [outputs])) }
     let operation = Linear(
       positions: x.count, inputs: x.columns, outputs: outputs, hasBias: hasBias)
