@@ -28,6 +28,9 @@ struct ReferenceChoice: Equatable {
     var gramMemory: Int
     /// Of one iteration.
     var iteration: Double
+    /// Whether conjugate gradients keep their vectors as combinations of per-sample gradients, in
+    /// double: then they are both cheaper than LSQR and as exact.
+    var usesCombinations = false
     /// Rows and columns of B.
     var rows: Int
     var columns: Int
@@ -45,8 +48,10 @@ struct ReferenceChoice: Equatable {
         ? "B [\(costs.rows), \(costs.columns)] does not fit into the memory, B B^T does" : nil
       return
     }
-    // The conjugate gradients that a preconditioner is asked for, or LSQR.
-    let iterative = options.cgPreconditioner == .none ? ReferenceKind.lsqr : .cg
+    // A preconditioner is one of conjugate gradients, and of vectors of length P.
+    let isPreconditioned = options.cgPreconditioner != .none
+    let iterative: ReferenceKind =
+      isPreconditioned || costs.usesCombinations ? .cg : .lsqr
     var candidates: [(kind: ReferenceKind, cost: Double)] = []
     if costs.svdMemory <= memory { candidates.append((.dense, costs.svd)) }
     if costs.gramMemory <= memory { candidates.append((.gram, costs.gram)) }
@@ -98,6 +103,10 @@ extension ReferenceChoice.Costs {
     svd = 2 * (4 * m * p * k + 22 * k * k * k)
     let held = ProductNeeds(
       program, samples: samples, threads: threads, budget: budget, Double.self)
+    usesCombinations =
+      options.cgPreconditioner == .none
+      && ProductNeeds(program, samples: samples, threads: threads, budget: budget, S.self)
+        .usesCombinations
     svdMemory =
       DenseLeastSquares.requiredMemory(rows: rows, columns: columns)
       .addingReportingOverflow(held.forward).partialValue
@@ -116,8 +125,11 @@ extension ReferenceChoice.Costs {
     // Layers factor only where the forward values of all samples are kept.
     gramMemory = held.recomputedSamples > 0 ? .max : needs.total + held.forward
 
+    let product = PhasePrediction(
+      counts, methods: [], dampings: 0, draws: 1, usesCombinations: usesCombinations
+    ).iteration
     // Some ten passes over vectors of P elements, at the rate of memory, and what it takes to start
     // the threads a few times, 50 microseconds.
-    iteration = (counts.jvp + counts.vjp).operations + 400 * p + 5e6
+    iteration = product.operations + (usesCombinations ? 0 : 400 * p) + 5e6
   }
 }

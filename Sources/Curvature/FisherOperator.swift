@@ -27,6 +27,7 @@ package struct FisherOperator<S: EngineScalar>: LinearOperator {
 
   package var dimension: Int { linearization.parameterCount }
   package var isPositiveSemidefinite: Bool { true }
+  package var quadraticRounding: Double { rounding * rounding }
 
   package func apply(
     _ v: Vector<S>, into product: Vector<S>

@@ -36,6 +36,7 @@ package final class LogitFisherOperator<S: EngineScalar>: LinearOperator {
   package var dimension: Int { 2 * half }
   package var isPositiveSemidefinite: Bool { true }
   package var rounding: Double { Double(S.ulpOfOne) }
+  package var quadraticRounding: Double { rounding * rounding }
 
   /// The workspace that a solve with this operator needs.
   package func workspace() -> ConjugateGradient.Workspace<Double> {

@@ -238,7 +238,7 @@ extension ConjugateGradient {
         throw .nonFinite(.quadraticForm, iteration: k + 1, index: vectors.firstNonFinite(w))
       }
       largestCurvature = max(largestCurvature, vAv / vMv)
-      let threshold = rounding.curvature * largestCurvature * vMv
+      let threshold = 4 * a.quadraticRounding * largestCurvature * vMv
       guard vAv > threshold else {
         // A recurrence that has drifted off can have led here by itself.
         if k > 0, try confirm().difference > drift, try startAgain() { continue }
@@ -334,14 +334,10 @@ struct Rounding {
   /// By how much the gain may fall short of an earlier one, relative; gamma moves by half of it.
   /// The inner products that give it move by about `eps |x| |b| / x^T b` when x is rounded.
   let slack: Double
-  /// Fraction of the largest curvature that is not clearly positive. Rounding leaves `eps |B|` of
-  /// a `B v` that is zero, so `eps^2` of the quadratic form.
-  let curvature: Double
 
   init(_ eps: Double) {
     self.eps = eps
     slack = eps > 1e-10 ? 1e-4 : 1e-9
-    curvature = 4 * eps * eps
   }
 }
 

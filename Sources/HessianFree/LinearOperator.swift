@@ -28,6 +28,11 @@ public protocol LinearOperator<Scalar> {
   /// in a higher precision than products have.
   var rounding: Double { get }
 
+  /// Fraction of `|A| |v|^2` below which `v^T A v` is rounding. Computed as `|B v|^2`, whose `B v`
+  /// has errors of `rounding |B| |v|`, it is `rounding` squared; as an inner product of `v` with a
+  /// rounded `A v`, it is `rounding` itself, which is what an operator gets that says nothing.
+  var quadraticRounding: Double { get }
+
   /// Called when a vector has new entries and inner products with it come next. Where vectors are
   /// pairs (`VectorOperations.InnerProduct`) and products fill the first halves only, this
   /// brings the second half up to date; elsewhere there is nothing to do.
@@ -37,6 +42,7 @@ public protocol LinearOperator<Scalar> {
 extension LinearOperator {
   public var damping: Double { 0 }
   public var rounding: Double { Double(Scalar.ulpOfOne) }
+  public var quadraticRounding: Double { rounding }
   public func settle(_ x: Vector<Scalar>) throws(SolveError) {}
 }
 
@@ -60,6 +66,7 @@ public struct DampedOperator<Base: LinearOperator>: LinearOperator {
   public var isPositiveSemidefinite: Bool { base.isPositiveSemidefinite }
   public var damping: Double { base.damping + mu }
   public var rounding: Double { base.rounding }
+  public var quadraticRounding: Double { base.quadraticRounding }
   public func settle(_ x: Vector<Base.Scalar>) throws(SolveError) { try base.settle(x) }
 
   public func apply(

@@ -1,3 +1,4 @@
+import Foundation
 import TensorModule
 
 /// Why a solve ended, with the numbers that decided it.
@@ -41,24 +42,30 @@ extension StopReason: CustomStringConvertible {
   public var description: String {
     switch self {
     case .tolerance(let residual, let limit):
-      "Converged: the relative residual \(residual) is at most \(limit)."
+      "Converged: the relative residual \(rounded(residual)) is at most \(limit)."
     case .certificate(let gamma, let bound, let gap):
-      "Converged: gamma \(gamma) is within a factor 1 + \(gap) of \(bound), the least that any "
-        + "direction can have."
+      "Converged: gamma \(rounded(gamma, digits: 4)) is within a factor 1 + \(gap) of "
+        + "\(rounded(bound, digits: 4)), the least that any direction can have."
     case .iterationLimit(let limit):
       "Reached the limit of \(limit) iterations: the system is ill-conditioned or the tolerance "
         + "tight. Allow more (--cg-iterations), or use --precision float64 or --cg-damping."
     case .curvature(let quadratic, let threshold, let iteration):
-      "Met curvature v^T A v = \(quadratic), not above \(threshold), in iteration \(iteration): "
-        + "what is left of the residual lies in directions that the operator maps to zero within "
-        + "rounding, or the operator is not positive semi-definite. Add damping or use double "
-        + "precision."
+      "Met curvature v^T A v = \(rounded(quadratic)), not above \(rounded(threshold)), in "
+        + "iteration \(iteration): what is left of the residual lies in directions that the "
+        + "operator maps to zero within rounding, or the operator is not positive semi-definite. "
+        + "Use --precision float64, or add --cg-damping."
     case .stagnated(let residual, let iteration):
-      "No further progress after iteration \(iteration), at a relative residual of \(residual): "
-        + "the level of rounding for this system. Use double precision, or add damping."
+      "No further progress after iteration \(iteration), at a relative residual of "
+        + "\(rounded(residual)): the level of rounding for this system. Use --precision float64, or "
+        + "add --cg-damping."
     case .zeroRightHandSide:
       "The right-hand side is zero, and so is the solution: no direction is distinguished."
     }
+  }
+
+  /// For a reader; the numbers themselves are in the case.
+  private func rounded(_ number: Double, digits: Int = 2) -> String {
+    String(format: "%.\(digits)g", number)
   }
 }
 

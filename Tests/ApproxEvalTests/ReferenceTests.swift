@@ -196,6 +196,10 @@ import Testing
       #expect(found.reason != nil)
     }
     #expect(choice(.auto, even, preconditioner: .jacobi).kind == .cg)
+    var combined = even
+    combined.usesCombinations = true
+    #expect(choice(.auto, combined).kind == .cg)
+    #expect(choice(.auto, combined).fallback == .gram)
     // What is named is done, but for a B that does not fit where B B^T does.
     for kind in [ReferenceKind.cg, .lsqr, .dense, .gram, .none] {
       let found = choice(kind, even)

@@ -264,6 +264,26 @@ extension CommandLineTests {
       #expect(try Command.run(["inspect", path, "--batch-size", "9"]).status == 64)
     }
 
+    /// 12 samples through 98 weights; what the engine has counted is what the shapes predict.
+    @Test func verboseComparesOperationsWithTheirPrediction() throws {
+      let result = try Command.run([
+        "score", Fixture.path("golden/mlp_tanh.bin"), "--verbose", "--threads", "1",
+      ])
+      #expect(result.status == 0, "\(result.error)")
+      func operations(_ phase: String) throws -> [Substring] {
+        let row = try #require(result.error.split(separator: "\n").first { $0.hasPrefix(phase) })
+        let words = row.dropFirst(phase.count).split(separator: " ")
+        // seconds, then number and unit of what was counted and of what was predicted
+        try #require(words.count >= 5)
+        return Array(words[1...4])
+      }
+      #expect(try operations("forward pass") == ["2.35", "kFLOP", "2.35", "kFLOP"])
+      for phase in ["Gram matrices", "jvp and scores"] {
+        let words = try operations(phase)
+        #expect(words[0...1] == words[2...3], "\(phase)")
+      }
+    }
+
     @Test func checkPassesOnAGoldenCheckpoint() throws {
       let result = try Command.run([
         "check", Fixture.path("golden/cnn_small.bin"), "--precision", "float64",

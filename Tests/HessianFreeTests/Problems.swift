@@ -39,6 +39,7 @@ struct FactoredOperator<Scalar: EngineScalar>: LinearOperator {
   let rows: Int
   let dimension: Int
   let isPositiveSemidefinite = true
+  var quadraticRounding: Double { rounding * rounding }
   private let middle: Vector<Scalar>
 
   init(_ factor: [Double], rows: Int, columns: Int) {

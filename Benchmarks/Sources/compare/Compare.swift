@@ -97,15 +97,14 @@ struct Compare: ParsableCommand {
 
   /// Time that the matrix products of a Fisher-vector product would take at the rate of sgemm,
   /// over the time that it takes: median of several rounds.
-  private func productShare(_ model: PreparedModel, _ products: SquareProducts) throws -> Double? {
+  private func productShare(_ model: PreparedModel, _ products: SquareProducts) throws -> Double {
     var options = model.options
     options.threads = threads
     let probe = try EngineProbe(checkpoint: model.checkpoint, options: options)
-    guard let operations = probe.productOperations(.fisherVectorProduct) else { return nil }
     let shares = try (0..<4).map { _ in
       let rate = products.rate()
-      let time = try ContinuousClock().measure { try probe.run(.fisherVectorProduct) }.components
-      return operations / rate / (Double(time.seconds) + Double(time.attoseconds) * 1e-18)
+      let (seconds, work) = try probe.measure(.fisherVectorProduct)
+      return work.operations / rate / seconds
     }
     return median(Array(shares.dropFirst()))
   }

@@ -90,7 +90,7 @@ struct PreparedModel {
   ) throws -> [String] {
     var options = EvaluationOptions()
     options.adapter = adapter
-    let inspection = try Evaluation(options).inspect(checkpoint: checkpoint)
+    let inspection = try Inspection(checkpoint: checkpoint, options: options)
     var random = SplitMix64(state: 2026)
     return try (1...4).map { index in
       let path = "\(folder)/d\(index).safetensors"
