@@ -17,7 +17,8 @@ package final class BatchProblem<S: EngineScalar> {
     pool: WorkerPool, memory: Int
   ) throws(EvaluationError) {
     linearization = Linearization(
-      program: checkpoint.program, parameters: parameters, inputs: batch.inputs, pool: pool,
+      program: checkpoint.program, layerProgram: checkpoint.layerProgram, parameters: parameters,
+      inputs: batch.inputs, pool: pool,
       budget: BatchProblem.forwardBudget(checkpoint.program, memory: memory))
     for chunk in linearization.schedule.chunks {
       let logits = linearization.logits(chunk)

@@ -11,6 +11,8 @@ package struct LoadedCheckpoint: Sendable {
   package let data: DataFile?
   package let model: Model
   package let program: Program
+  /// That of the model's `layerGraph`.
+  package let layerProgram: Program?
   package let loss: Loss
 
   /// - Parameter options: Its adapter, data file and trainable patterns count here.
@@ -33,13 +35,15 @@ package struct LoadedCheckpoint: Sendable {
     loss = Loss(rawValue: source.loss)!
     let patterns =
       options.trainable.isEmpty ? source.trainable : options.trainable.map(Glob.init)
-    program = Program(graph: model.graph) { spec in
+    let isTrainable = { (spec: ParameterSpec) in
       if let patterns { return patterns.contains { $0.matches(spec.name) } }
       guard let adapted = model.adapted else { return true }
       return adapted.contains(spec.name)
         || model.adaptedIfStored.contains(spec.name)
           && source.adapterParameters.contains(spec.name)
     }
+    program = Program(graph: model.graph, isTrainable: isTrainable)
+    layerProgram = model.layerGraph.map { Program(graph: $0, isTrainable: isTrainable) }
     try checkTensors()
     try checkTrainable(patterns ?? [], areOptions: !options.trainable.isEmpty)
   }
@@ -52,7 +56,7 @@ package struct LoadedCheckpoint: Sendable {
       trainableParameters: program.parameterCount,
       allParameters: program.graph.parameters.reduce(0) { $0 + $1.count },
       positions: program.graph.positions, classes: program.graph.classes,
-      parameters: ParameterRole.all(in: program))
+      parameters: ParameterRole.all(in: layerProgram ?? program))
   }
 
   /// Every parameter is there with its shape and a floating-point type, and nothing else is.

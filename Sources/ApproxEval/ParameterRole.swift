@@ -3,6 +3,8 @@ import GraphModule
 
 extension ParameterRole {
   /// What every parameter of a program is to it.
+  ///
+  /// - Parameter program: One with every linear layer applied to its own rows.
   static func all(in program: Program) -> [ParameterRole] {
     let plan = KroneckerPlan(program)
     var blocks: [ParameterID: String] = [:]

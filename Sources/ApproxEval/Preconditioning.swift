@@ -49,7 +49,8 @@ final class Preconditioning<S: EngineScalar> {
   /// The diagonal of `F / unit`.
   private func diagonal(_ problem: BatchProblem<S>, unit: Double) -> Vector<S> {
     let (linearization, output) = (problem.linearization, problem.output)
-    let total = Vector<S>(count: linearization.parameterCount)
+    let total = Vector<Double>(count: linearization.parameterCount)
+    let operations = VectorOperations<Double>(pool: linearization.pool, count: total.count)
     let root = unit.squareRoot()
     if output.positions * output.rootRank <= Self.exactLimit {
       // Class by class: the rows of one class at a time are all that is kept.
@@ -60,10 +61,10 @@ final class Preconditioning<S: EngineScalar> {
           ) { chunk, cotangents in
             output.writeFullRankColumn(column, position: position, chunk: chunk, to: cotangents)
           }
-          problem.operations.axpby(1, rows.sumOfSquares(unit: root), 1, total)
+          operations.axpby(1, rows.summedSquares(unit: root), 1, total)
         }
       }
-      return total
+      return rounded(total)
     }
     for sampled in output.sampledGradients(draws: Self.draws, seed: seed, batch: batch) {
       let norms = output.norms(sampled).map { $0 >= .leastNormalMagnitude ? $0 : 1 }
@@ -73,8 +74,14 @@ final class Preconditioning<S: EngineScalar> {
         }
       }
       let weight = 1 / Double(Self.draws)
-      problem.operations.axpby(weight, rows.sumOfSquares(unit: root), 1, total)
+      operations.axpby(weight, rows.summedSquares(unit: root), 1, total)
     }
-    return total
+    return rounded(total)
+  }
+
+  private func rounded(_ exact: Vector<Double>) -> Vector<S> {
+    let result = Vector<S>(count: exact.count)
+    Kernels.fromDouble(exact.pointer, result.pointer, count: exact.count)
+    return result
   }
 }

@@ -77,10 +77,7 @@ public struct RandomModel {
     let model = try Model(type: type, config: config, adapter: nil, data: nil)
     base = model.graph.parameters
     baseParameters = base.reduce(0) { $0 + $1.count }
-    // Not a head that is tied to an embedding: it has no weight of its own.
-    linearLayers = model.graph.nodes.filter { [base] node in
-      node.operation is Linear && base[node.parameters[0].index].name == node.name + ".weight"
-    }.map(\.name)
+    linearLayers = model.graph.nodes.filter { $0.operation is Linear }.map(\.name)
     self.seed = seed
     pool = WorkerPool(threads: threads)
     guard let adapter else {

@@ -63,8 +63,10 @@ extension PerSampleGradients {
   /// Calls `body` for every layer of the plan, several at the same time.
   ///
   /// Rows that these gradients are made of are used as they are. Those of the other layers are
-  /// collected in backward passes of as many layers as fit into a quarter of a gigabyte.
+  /// collected in backward passes of as many layers as fit into a quarter of a gigabyte, after a
+  /// forward pass of its own where the program does not apply every layer to its own rows.
   ///
+  /// - Parameter plan: Of the linearization's `layerProgram`.
   /// - Parameter cotangents: Writes each chunk's `[R, n, O C]`, as for these gradients.
   package func forEachLayer(
     _ plan: KroneckerPlan, _ cotangents: (_ chunk: Schedule.Chunk, UnsafeMutablePointer<S>) -> Void,
@@ -80,18 +82,20 @@ extension PerSampleGradients {
       }
     }
     run(known, body)
+    if missing.isEmpty { return }
+    let source = linearization.layerwise()
     var bytes = 0
     var group: [Int] = []
     for index in missing {
-      let size = bytesOfRows(plan.layers[index])
+      let size = source.bytesOfRows(plan.layers[index], draws: draws)
       if !group.isEmpty && bytes + size > 1 << 28 {
-        run(collect(group, plan, cotangents), body)
+        run(source.collectRows(group, plan, draws: draws, cotangents), body)
         (group, bytes) = ([], 0)
       }
       group.append(index)
       bytes += size
     }
-    if !group.isEmpty { run(collect(group, plan, cotangents), body) }
+    run(source.collectRows(group, plan, draws: draws, cotangents), body)
   }
 
   private func run(_ rows: [(Int, LayerRows<S>)], _ body: (Int, LayerRows<S>) -> Void) {
@@ -99,8 +103,8 @@ extension PerSampleGradients {
   }
 
   private func storedRows(_ layer: KroneckerPlan.Layer) -> LayerRows<S>? {
-    for case .factored(layer.node, let factors, _, _, let rows) in entries {
-      guard case .dense(let inputs) = linearization.inputRows(node: layer.node, factors) else {
+    for case .factored(let node, let factors, layer.weight, _, let rows) in entries {
+      guard case .dense(let inputs) = linearization.inputRows(node: node, factors) else {
         return nil
       }
       return LayerRows(
@@ -110,7 +114,10 @@ extension PerSampleGradients {
     return nil
   }
 
-  private func bytesOfRows(_ layer: KroneckerPlan.Layer) -> Int {
+}
+
+extension Linearization {
+  fileprivate func bytesOfRows(_ layer: KroneckerPlan.Layer, draws: Int) -> Int {
     let inputs = keepsInputs(layer) ? 0 : layer.linear.inputs
     return samples * layer.linear.positions * (draws * layer.linear.outputs + inputs)
       * MemoryLayout<S>.stride
@@ -118,11 +125,11 @@ extension PerSampleGradients {
 
   /// Whether the rows `a` of all samples are in memory as they are.
   private func keepsInputs(_ layer: KroneckerPlan.Layer) -> Bool {
-    linearization.keptSamples == samples && layer.linear.rows != .unfolded
+    keptSamples == samples && layer.linear.rows != .unfolded
   }
 
-  private func collect(
-    _ group: [Int], _ plan: KroneckerPlan,
+  fileprivate func collectRows(
+    _ group: [Int], _ plan: KroneckerPlan, draws: Int,
     _ cotangents: (Schedule.Chunk, UnsafeMutablePointer<S>) -> Void
   ) -> [(Int, LayerRows<S>)] {
     var collector = LayerRowCollector<S>(samples: samples)
@@ -133,7 +140,7 @@ extension PerSampleGradients {
         layer: layer.linear, cotangents: Vector(count: draws * rows * layer.linear.outputs),
         inputs: keepsInputs(layer) ? nil : Vector(count: rows * layer.linear.inputs))
     }
-    linearization.backward(draws: draws, collector, cotangents)
+    backward(draws: draws, collector, cotangents)
     return group.map { index in
       let layer = plan.layers[index]
       let target = collector.layers[layer.node]!
@@ -142,16 +149,14 @@ extension PerSampleGradients {
         LayerRows(
           layer: layer, count: samples * layer.linear.positions, draws: draws,
           inputs: target.inputs.map { UnsafePointer($0.pointer) }
-            ?? linearization.keptRows(layer),
-          cotangents: target.cotangents, owner: target.inputs ?? linearization)
+            ?? keptRows(layer),
+          cotangents: target.cotangents, owner: target.inputs ?? self)
       )
     }
   }
-}
 
-extension Linearization {
   /// The rows `a` of all samples, `[N T, in]`, as the forward pass has left them.
-  fileprivate func keptRows(_ layer: KroneckerPlan.Layer) -> UnsafePointer<S> {
+  private func keptRows(_ layer: KroneckerPlan.Layer) -> UnsafePointer<S> {
     guard case .input(let input) = layer.linear.rows else {
       preconditionFailure("keptRows: the rows of node \(layer.node) are unfolded")
     }

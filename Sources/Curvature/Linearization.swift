@@ -10,6 +10,9 @@ import TensorModule
 /// chunk [R, n, O C].
 package final class Linearization<S: EngineScalar> {
   package let program: Program
+  /// The same function with every linear layer applied to its own rows: the program itself unless
+  /// it computes some layers in another way.
+  package let layerProgram: Program
   package let pool: WorkerPool
   package let schedule: Schedule
   package let samples: Int
@@ -22,10 +25,13 @@ package final class Linearization<S: EngineScalar> {
   package let keptSamples: Int
   /// `[N, O C]`
   private let logitValues: Vector<S>
+  private let parameters: ParameterStore<S>
   private let executors: [Executor<S>]
   /// Per executor, for chunks that are not kept.
   private let spareStores: [ForwardStore<S>]
   private var accumulators: GradientAccumulators<S>?
+  /// Bytes of the budget that the kept forward values leave.
+  private let spareBudget: Int
   /// Per node, formed when first asked for (`rowKernel`).
   var rowKernels: [RowKernelKey: Vector<Double>] = [:]
   /// Likewise, of convolutions that factor (`inputRows`).
@@ -36,23 +42,33 @@ package final class Linearization<S: EngineScalar> {
 
   /// Runs the forward pass.
   ///
-  /// - Parameter budget: Bytes that forward values may take. Results may differ in rounding, and
-  ///   only there, between budgets that keep all samples and budgets that do not.
+  /// - Parameters:
+  ///   - layerProgram: Where `program` does not apply every linear layer to its own rows, one that
+  ///     does, with the same inputs and parameters.
+  ///   - budget: Bytes that forward values may take. Results may differ in rounding, and only there,
+  ///     between budgets that keep all samples and budgets that do not.
   package init(
-    program: Program, parameters: ParameterStore<S>, inputs: BatchInputs<S>, pool: WorkerPool,
-    budget: Int = .max
+    program: Program, layerProgram: Program? = nil, parameters: ParameterStore<S>,
+    inputs: BatchInputs<S>, pool: WorkerPool, budget: Int = .max
   ) {
     self.program = program
+    self.layerProgram = layerProgram ?? program
+    precondition(
+      self.layerProgram.graph.parameters.map(\.name) == program.graph.parameters.map(\.name),
+      "Linearization: two programs with different parameters")
+    self.parameters = parameters
     self.pool = pool
     self.inputs = inputs
     samples = inputs.samples
+    let bytesPerSample = ForwardStore<S>.bytesPerSample(program)
     let batch = BatchPlan(
       program, samples: samples, threads: pool.threads, budget: budget,
-      bytesPerSample: ForwardStore<S>.bytesPerSample(program))
+      bytesPerSample: bytesPerSample)
     plan = batch.gradients
     sharesProducts = batch.sharesProducts
     schedule = batch.schedule
     keptSamples = batch.keptSamples
+    spareBudget = max(0, budget - keptSamples * bytesPerSample)
     store = ForwardStore(program: program, samples: keptSamples)
     logitValues = Vector(count: samples * program.graph.outputShape.reduce(1, *))
     let largest = schedule.largestChunk
@@ -159,6 +175,15 @@ package final class Linearization<S: EngineScalar> {
   package var directionsPerPass: Int {
     let row = BufferPlan.tangentCount(program) * MemoryLayout<S>.stride
     return max(1, (1 << 26) / max(row * schedule.largestChunk, 1))
+  }
+
+  /// The linearization of `layerProgram` at the same point: this one where that is its own program,
+  /// else one that lives as long as the caller keeps it.
+  func layerwise() -> Linearization {
+    if program.graph.isLayerwise { return self }
+    return Linearization(
+      program: layerProgram, parameters: parameters, inputs: inputs, pool: pool,
+      budget: spareBudget)
   }
 
   // MARK: - Pieces

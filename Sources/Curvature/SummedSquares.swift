@@ -2,6 +2,11 @@ import GraphModule
 import TensorModule
 
 extension PerSampleGradients {
+  /// `sum_rows (g_row / unit)^2` element by element, `[P]`, in double.
+  package func summedSquares(unit: Double) -> Vector<Double> {
+    summedSquares(scales.map { ($0 / unit) * ($0 / unit) })
+  }
+
   /// `sum_rows weights[row] (g_row / scales[row])^2` element by element, `[P]`, in double.
   ///
   /// A layer that is applied to one row per sample has them as `(B * B)^T (A * A)`. With several

@@ -85,6 +85,10 @@ package struct Graph: Sendable {
 
   package var classes: Int { outputShape[outputShape.count - 1] }
   package var positions: Int { outputShape.dropLast().reduce(1, *) }
+
+  /// Whether every linear layer is applied to its own rows, so that they and the gradients at its
+  /// outputs can be read from the passes.
+  package var isLayerwise: Bool { !nodes.contains { $0.operation is HeadLinear } }
 }
 
 /// Builds a graph node by node; names that repeat with the same shape are one shared parameter.

@@ -4,6 +4,9 @@ import GraphModule
 /// A model of a checkpoint: its program, and what its files may carry beside the parameters.
 package struct Model: Sendable {
   package let graph: Graph
+  /// The same function of the same inputs and parameters with every linear layer applied to its own
+  /// rows, as K-FAC defines it; `nil` where `graph` is that already.
+  package private(set) var layerGraph: Graph?
   /// `sequential`, `vit` or `t5`, as in the checkpoint.
   package let type: String
   /// Tensors of a state_dict that no computation reads, such as `num_batches_tracked`.
@@ -44,17 +47,21 @@ package struct Model: Sendable {
   ) throws(CheckpointError) {
     var peft: Adapter?
     if let adapter { peft = try Adapter(adapter) }
-    switch type {
-    case "vit": self = try ViTBuilder.build(config, adapter: peft)
-    case "t5":
-      var shape = DataShape.nominal
-      if let data { shape = try DataShape(data) }
-      self = try T5Builder.build(config, adapter: peft, data: shape)
-    default:
-      throw CheckpointError(
-        .unknownName(what: "model_type", found: type, known: ["vit", "t5"]),
-        at: .init(file: config.file))
+    func build(mayGather: Bool) throws(CheckpointError) -> Model {
+      switch type {
+      case "vit": return try ViTBuilder.build(config, adapter: peft, mayGather: mayGather)
+      case "t5":
+        var shape = DataShape.nominal
+        if let data { shape = try DataShape(data) }
+        return try T5Builder.build(config, adapter: peft, data: shape, mayGather: mayGather)
+      default:
+        throw CheckpointError(
+          .unknownName(what: "model_type", found: type, known: ["vit", "t5"]),
+          at: .init(file: config.file))
+      }
     }
+    self = try build(mayGather: true)
+    if !graph.isLayerwise { layerGraph = try build(mayGather: false).graph }
   }
 
   /// The name in the model's state_dict of a tensor of an adapter file (without PEFT's prefix):

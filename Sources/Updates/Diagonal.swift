@@ -24,7 +24,7 @@ package enum Diagonal {
       } else {
         let unit = powerOfTwo(near: perSample.scales.max() ?? 0)
         self.unit = unit
-        values = perSample.summedSquares(perSample.scales.map { ($0 / unit) * ($0 / unit) })
+        values = perSample.summedSquares(unit: unit)
       }
     }
   }

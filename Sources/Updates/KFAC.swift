@@ -17,7 +17,7 @@ package enum KFAC {
     precondition(method.isKronecker, "KFAC: method \(method.name)")
     let gradients = blocks.gradients
     let program = gradients.linearization.program
-    let plan = KroneckerPlan(program)
+    let plan = KroneckerPlan(gradients.linearization.layerProgram)
     let lambdas = dampings.map {
       method == .kfac ? gradients.sampledLambda($0) : gradients.lambda($0)
     }

@@ -1,4 +1,5 @@
 import Checkpoints
+import Curvature
 import Foundation
 import HessianFree
 import TensorModule
@@ -79,6 +80,40 @@ struct MethodTests {
         #expect(
           1 - score.cosineGradient < (precision == .float64 ? 1e-12 : 1e-6), "\(score.method)")
       }
+    }
+  }
+
+  /// The directions of a program whose attention gathers inputs are those of the program that
+  /// projects every key and value.
+  @Test(arguments: ["t5_lora", "vit_lora"])
+  func kroneckerRowsOfGatheredAttentionAreThoseOfItsLayers(_ name: String) throws {
+    var options = options([.kfac])
+    options.adapter = fixture("hf/\(name)/adapter")
+    options.dataFile = fixture("hf/\(name)/data.safetensors")
+    options.batchSize = 4
+    let checkpoint = try LoadedCheckpoint(path: fixture("hf/\(name)/base"), options: options)
+    let layers = try #require(checkpoint.layerProgram)
+    let parameters = try checkpoint.parameters(Double.self)
+    let source = try Evaluation(options).source(checkpoint)
+    let batch = try source.reader.read(source.samples(0), Double.self)
+    let found = try [checkpoint.program, layers].map { program in
+      let linearization = Linearization(
+        program: program, layerProgram: layers, parameters: parameters, inputs: batch.inputs,
+        pool: WorkerPool(threads: 2))
+      let output = OutputState(
+        loss: checkpoint.loss, labels: batch.labels, linearization: linearization)
+      let blocks = TensorBlocks(
+        BatchGradients(
+          linearization, output, sampled: output.sampledGradients(draws: 2, seed: 1, batch: 0)))
+      return try [Method.kfac, .ekfac, .iekfac].map {
+        try KFAC.directions(blocks, method: $0, dampings: [Damping("rel:1e-3")!])[0].scaled
+      }
+    }
+    for (gathered, projected) in zip(found[0], found[1]) {
+      #expect(gathered.scale == projected.scale)
+      // Roundings of sums in another order over the relative damping.
+      #expect(
+        mismatch(gathered.vector.array, projected.vector.array, tolerance: 1e-10) == nil)
     }
   }
 

@@ -101,7 +101,7 @@ struct FactorTests {
     let rows = linearization.perSampleGradients(draws: 2, scales: scales) { chunk, out in
       linearization.writeChunk(cotangents, chunk, out)
     }
-    let found = rows.sumOfSquares(unit: 0.5).array
+    let found = rows.summedSquares(unit: 0.5).array
     var expected = [Double](repeating: 0, count: found.count)
     let row = Vector<Double>(count: found.count)
     for index in 0..<rows.count {

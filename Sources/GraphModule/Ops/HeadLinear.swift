@@ -8,7 +8,8 @@ import TensorModule
 ///
 /// With it the projections of keys and values move to the other side of attention, where there are
 /// fewer queries than keys: `q^T (W x + b)` is `(W^T q)^T x` and a number that all keys share, which
-/// softmax does not see, and a mean of values `W x + b` is W times the mean of x, plus b.
+/// softmax does not see, and a mean of values `W x + b` is W times the mean of x, plus b. What it is
+/// applied to are not the rows of the layer: it tells of no `linearLayer` (see `Graph.isLayerwise`).
 package struct HeadLinear: Operation {
   package let positions: Int
   package let heads: Int

@@ -22,16 +22,17 @@ struct T5Builder {
   private let maximumDistance: Int
 
   static func build(
-    _ config: JSONValue, adapter: Adapter?, data: DataShape
+    _ config: JSONValue, adapter: Adapter?, data: DataShape, mayGather: Bool
   ) throws(CheckpointError) -> Model {
-    var builder = try T5Builder(config, adapter: adapter, data: data)
+    var builder = try T5Builder(config, adapter: adapter, data: data, mayGather: mayGather)
     return try builder.build()
   }
 
   private init(
-    _ config: JSONValue, adapter: Adapter?, data: DataShape
+    _ config: JSONValue, adapter: Adapter?, data: DataShape, mayGather: Bool
   ) throws(CheckpointError) {
-    b = TransformerBuilder(config: config, adapter: adapter, otherNames: { _ in [] })
+    b = TransformerBuilder(
+      config: config, adapter: adapter, mayGather: mayGather, otherNames: { _ in [] })
     self.data = data
     columns = try config["d_model"].size(default: 512)
     heads = try config["num_heads"].size(default: 8)
@@ -208,14 +209,9 @@ struct T5Builder {
         Scale(factor: 1 / Double(columns).squareRoot(), size: y.count * columns), to: [y.id],
         name: "lm_head.scale")
     }
-    guard isTied else {
-      return try b.linear(
-        scaled, "lm_head", outputs: vocabulary, hasBias: false, isHead: true)
-    }
-    let id = b.graph.apply(
-      Linear(positions: y.count, inputs: columns, outputs: vocabulary, hasBias: false),
-      to: [scaled.id], parameters: [table], name: "lm_head")
-    return Tokens(id: id, count: y.count, columns: vocabulary)
+    return try b.linear(
+      scaled, "lm_head", tied: isTied ? table : nil, outputs: vocabulary, hasBias: false,
+      isHead: true)
   }
 
   // MARK: - Positions

@@ -52,7 +52,9 @@ extension TransformerBuilder {
   private func gathersInputs(
     _ layer: AttentionLayer, queries x: Tokens, keys y: Tokens
   ) -> Bool {
-    guard layer.buckets == nil, isFrozen(layer.key), isFrozen(layer.value) else { return false }
+    guard mayGather, layer.buckets == nil, isFrozen(layer.key), isFrozen(layer.value) else {
+      return false
+    }
     let projected = y.count * layer.columns * (y.columns + x.count)
     let gathered = x.count * y.columns * (layer.columns + layer.heads * y.count)
     return 2 * gathered <= projected

@@ -18,6 +18,8 @@ struct TransformerBuilder {
   let adapter: Adapter?
   /// The name of a module in other versions of Transformers, for adapters.
   let otherNames: @Sendable (String) -> [String]
+  /// Whether attention may move projections of keys and values to the side of the queries.
+  let mayGather: Bool
   /// Parameters that the adapter brings or trains.
   private(set) var adapted: Set<String> = []
   /// Parameters that the adapter trains if it brings them.
@@ -26,10 +28,12 @@ struct TransformerBuilder {
   private(set) var changedModules = 0
 
   init(
-    config: JSONValue, adapter: Adapter?, otherNames: @escaping @Sendable (String) -> [String]
+    config: JSONValue, adapter: Adapter?, mayGather: Bool,
+    otherNames: @escaping @Sendable (String) -> [String]
   ) {
     self.config = config
     self.adapter = adapter
+    self.mayGather = mayGather
     self.otherNames = otherNames
   }
 
@@ -79,10 +83,18 @@ struct TransformerBuilder {
   // MARK: - Layers
 
   /// A linear layer over tokens, with its low-rank change if the adapter has one for it.
+  ///
+  /// - Parameter tied: A weight `[outputs, columns]` of another module in place of its own: the
+  ///   change is the layer's alone.
   mutating func linear(
-    _ x: Tokens, _ module: String, outputs: Int, hasBias: Bool, isHead: Bool = false
+    _ x: Tokens, _ module: String, tied: ParameterID? = nil, outputs: Int, hasBias: Bool,
+    isHead: Bool = false
   ) throws(CheckpointError) -> Tokens {
-    var parameters = [try parameter(module, "weight", shape: [outputs, x.columns])]
+    let weight =
+      if let tied { tied } else {
+        try parameter(module, "weight", shape: [outputs, x.columns])
+      }
+    var parameters = [weight]
     if hasBias { parameters.append(try parameter(module, "bias", shape: [outputs])) }
     let operation = Linear(
       positions: x.count, inputs: x.columns, outputs: outputs, hasBias: hasBias)

@@ -8,11 +8,14 @@ import TensorModule
 /// After the attention of the last block only the class token is scored, so only its row goes on;
 /// values and derivatives are those of the full computation.
 enum ViTBuilder {
-  static func build(_ config: JSONValue, adapter: Adapter?) throws(CheckpointError) -> Model {
+  static func build(
+    _ config: JSONValue, adapter: Adapter?, mayGather: Bool
+  ) throws(CheckpointError) -> Model {
     if case .promptTuning? = adapter {
       throw config["model_type"].wrong("a model that prompt tuning applies to")
     }
-    var b = TransformerBuilder(config: config, adapter: adapter, otherNames: otherNames)
+    var b = TransformerBuilder(
+      config: config, adapter: adapter, mayGather: mayGather, otherNames: otherNames)
     let hidden = try config["hidden_size"].size(default: 768)
     let layers = try config["num_hidden_layers"].layerCount(default: 12)
     let channels = try config["num_channels"].size(default: 3)
