@@ -4,7 +4,17 @@ import COpenBLAS
 /// Row-major dense products in either precision (OpenBLAS, and kernels of our own where a large
 /// weight is better read where it is). No call starts threads: the engine brings its own (see `WorkerPool`).
 public enum BLAS {
-  public static func useOneThreadPerCall() { openblas_set_num_threads(1) }
+  public static func useOneThreadPerCall() { oneThreadPerCall }
+
+  /// Once: asking again would start the threads of OpenBLAS anew.
+  private static let oneThreadPerCall: Void = openblas_set_num_threads(1)
+
+  /// Ends the threads of OpenBLAS, which take a core from the engine's while they wait for work. For
+  /// a program that has just started and in which nothing else multiplies.
+  public static func endIdleThreads() {
+    useOneThreadPerCall()
+    openblas_end_threads()
+  }
 
   /// What OpenBLAS says of its own build: version, options, processor type.
   public static var buildDescription: String {

@@ -1,6 +1,7 @@
 import ApproxEval
 import ArgumentParser
 import Foundation
+import TensorModule
 
 /// The command and its subcommands.
 struct EvalCLI: ParsableCommand {
@@ -27,6 +28,7 @@ struct EvalCLI: ParsableCommand {
 @main
 enum Main {
   static func main() {
+    BLAS.endIdleThreads()
     // Beyond a limit on the size of files, writing fails as on a full disk.
     signal(SIGXFSZ, SIG_IGN)
     do {
