@@ -139,7 +139,7 @@ private final class TypedProbe<S: EngineScalar>: ProbeEngine {
     options = evaluation.options
     source = try evaluation.source(checkpoint)
     pool = WorkerPool(threads: options.threads)
-    parameters = try checkpoint.parameters(S.self, areRead: true)
+    parameters = try checkpoint.parameters(S.self, areRead: true, pool: pool)
     batch = try source.reader.read(source.samples(0), S.self)
     problem = try BatchProblem(
       checkpoint, parameters: parameters, batch: batch, pool: pool, memory: options.memory)

@@ -68,7 +68,7 @@ public struct Evaluation: Sendable {
     _ observe: (BatchResult) throws(CheckpointError) -> Void
   ) throws -> [BatchResult] {
     let source = try source(checkpoint)
-    let parameters = try checkpoint.parameters(S.self, areRead: true)
+    let parameters = try checkpoint.parameters(S.self, areRead: true, pool: pool)
     let (methods, updates) = try updates(checkpoint, S.self)
     var options = options
     options.methods = methods
@@ -86,7 +86,8 @@ public struct Evaluation: Sendable {
         doubleProblem: {
           if let same = problem as? BatchProblem<Double> { return same }
           return try BatchProblem(
-            checkpoint, parameters: checkpoint.parameters(Double.self, areRead: true),
+            checkpoint,
+            parameters: checkpoint.parameters(Double.self, areRead: true, pool: pool),
             batch: source.reader.read(samples, Double.self), pool: pool, memory: options.memory)
         }, updates: updates, phases: phases)
       let result = try evaluation.run()
@@ -100,7 +101,9 @@ public struct Evaluation: Sendable {
   package func problem<S: EngineScalar>(
     _ checkpoint: LoadedCheckpoint, batch: Int, _: S.Type
   ) throws -> BatchProblem<S> {
-    try problem(checkpoint, batch: batch, parameters: checkpoint.parameters(S.self, areRead: true))
+    try problem(
+      checkpoint, batch: batch,
+      parameters: checkpoint.parameters(S.self, areRead: true, pool: pool))
   }
 
   /// The same at other parameters than the checkpoint's.
@@ -155,7 +158,7 @@ public struct Evaluation: Sendable {
     let wanted = try updates(checkpoint)
     var directions: [String: ScaledVector<S>] = [:]
     for update in wanted {
-      directions[update.name] = try update.direction(checkpoint, S.self)
+      directions[update.name] = try update.direction(checkpoint, S.self, pool: pool)
     }
     let added = askedUpdates.isEmpty ? wanted.map { Method.update($0.name) } : []
     return (options.methods + added, directions)

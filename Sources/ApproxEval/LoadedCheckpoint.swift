@@ -100,16 +100,20 @@ package struct LoadedCheckpoint: Sendable {
 
   /// The parameters in the engine's precision and order.
   ///
-  /// - Parameter areRead: Whether nobody will write to them: then trainable ones stay in the file's
-  ///   memory too.
+  /// - Parameters:
+  ///   - areRead: Whether nobody will write to them: then trainable ones stay in the file's memory
+  ///     too.
+  ///   - pool: The threads that look at all numbers.
   /// - Throws: `CheckpointError` naming the tensor and entry that is not finite.
   package func parameters<S: EngineScalar>(
-    _: S.Type, areRead: Bool = false
+    _: S.Type, areRead: Bool = false, pool: WorkerPool = WorkerPool(threads: 1)
   ) throws(CheckpointError) -> ParameterStore<S> {
     var vectors: [Vector<S>] = []
     for (spec, offset) in zip(program.graph.parameters, program.offsets) {
       let tensor = try source.parameter(spec.name)
-      vectors.append(try tensor.finiteVector(of: S.self, spec, isRead: areRead || offset == nil))
+      vectors.append(
+        try tensor.finiteVector(
+          of: S.self, spec, isRead: areRead || offset == nil, pool: pool))
     }
     return ParameterStore(vectors)
   }
@@ -126,13 +130,14 @@ extension StoredTensor {
   /// The tensor in the engine's precision and the storage order of a parameter. One that nobody
   /// writes stays in the file's memory where it can.
   func finiteVector<S: EngineScalar>(
-    of: S.Type, _ spec: ParameterSpec, isRead: Bool = false
+    of: S.Type, _ spec: ParameterSpec, isRead: Bool = false,
+    pool: WorkerPool = WorkerPool(threads: 1)
   ) throws(CheckpointError) -> Vector<S> {
     let stored =
       if isRead, let mapped = try inPlace(as: S.self) { mapped } else {
         try vector(of: S.self)
       }
-    try requireFinite(UnsafePointer(stored.pointer), count: stored.count)
+    try requireFinite(UnsafePointer(stored.pointer), count: stored.count, pool: pool)
     if spec.storage == .plain { return stored }
     let ordered = Vector<S>(count: stored.count)
     spec.reorder(stored.pointer, into: ordered.pointer)
@@ -140,9 +145,13 @@ extension StoredTensor {
   }
 
   func requireFinite<S: EngineScalar>(
-    _ values: UnsafePointer<S>, count: Int
+    _ values: UnsafePointer<S>, count: Int, pool: WorkerPool = WorkerPool(threads: 1)
   ) throws(CheckpointError) {
-    guard let index = Kernels.firstNonFinite(values, count: count) else { return }
+    let largest = pool.largest(count) {
+      Kernels.largest(values + $0.lowerBound, count: $0.count)
+    }
+    if largest.isFinite { return }
+    let index = Kernels.firstNonFinite(values, count: count)!
     throw CheckpointError(
       .unexpectedValue("entry \(index)", found: "\(values[index])", expected: "a finite number"),
       at: location,

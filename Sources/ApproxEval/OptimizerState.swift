@@ -303,7 +303,7 @@ package struct OptimizerState: UpdateSource {
   }
 
   package func direction<S: EngineScalar>(
-    _ checkpoint: LoadedCheckpoint, _: S.Type
+    _ checkpoint: LoadedCheckpoint, _: S.Type, pool: WorkerPool
   ) throws(CheckpointError) -> ScaledVector<S> {
     try check(checkpoint)
     let exact = Vector<Double>(count: checkpoint.program.parameterCount)

@@ -13,7 +13,7 @@ package protocol UpdateSource: Sendable {
   func check(_ checkpoint: LoadedCheckpoint) throws(CheckpointError)
   /// The direction in the engine's order, with a scale that keeps it in range.
   func direction<S: EngineScalar>(
-    _ checkpoint: LoadedCheckpoint, _: S.Type
+    _ checkpoint: LoadedCheckpoint, _: S.Type, pool: WorkerPool
   ) throws(CheckpointError) -> ScaledVector<S>
 }
 
@@ -83,17 +83,53 @@ package struct StoredUpdate: UpdateSource {
   }
 
   package func direction<S: EngineScalar>(
-    _ checkpoint: LoadedCheckpoint, _: S.Type
+    _ checkpoint: LoadedCheckpoint, _: S.Type, pool: WorkerPool
   ) throws(CheckpointError) -> ScaledVector<S> {
     try check(checkpoint)
+    // Of all types only double has numbers that single precision would round.
+    let isExact = S.self == Double.self || !tensors.values.contains { $0.dtype == .f64 }
+    if isExact {
+      let (vector, largest) = try read(checkpoint, S.self, pool)
+      return ScaledVector(vector, largest: largest, pool: pool)
+    }
+    return ScaledVector(rounding: try read(checkpoint, Double.self, pool).vector)
+  }
+
+  /// All entries in the engine's order, and the largest magnitude among them.
+  private func read<S: EngineScalar>(
+    _ checkpoint: LoadedCheckpoint, _: S.Type, _ pool: WorkerPool
+  ) throws(CheckpointError) -> (vector: Vector<S>, largest: Double) {
     let program = checkpoint.program
-    let exact = Vector<Double>(count: program.parameterCount)
+    let vector = Vector<S>(count: program.parameterCount)
+    var largest = 0.0
     for parameter in program.trainable {
       let spec = program.graph.parameters[parameter.index]
-      let values = try tensors[spec.name]!.finiteVector(of: Double.self, spec)
-      let target = exact.pointer + program.offsets[parameter.index]!
-      Kernels.copy(values.pointer, target, count: values.count)
+      let values = try tensors[spec.name]!.finiteVector(
+        of: S.self, spec, isRead: true, pool: pool)
+      let target = vector.pointer + program.offsets[parameter.index]!
+      largest = max(
+        largest,
+        pool.largest(values.count) { range in
+          let (from, to) = (values.pointer + range.lowerBound, target + range.lowerBound)
+          Kernels.copy(from, to, count: range.count)
+          return Kernels.largest(to, count: range.count)
+        })
     }
-    return ScaledVector(rounding: exact)
+    return (vector, largest)
+  }
+}
+
+extension ScaledVector {
+  /// A vector as it is, unless its size would bring sums of it near the ends of single precision.
+  fileprivate init(_ vector: Vector<S>, largest: Double, pool: WorkerPool) {
+    let unit = powerOfTwo(near: largest)
+    let isModerate = (0x1p-32...0x1p32).contains(unit)
+    if !isModerate {
+      pool.forEachRange(vector.count) { _, range in
+        let entries = vector.pointer + range.lowerBound
+        Kernels.axpby(0, entries, 1 / unit, entries, count: range.count)
+      }
+    }
+    self.init(vector: vector, scale: isModerate ? 1 : unit)
   }
 }

@@ -30,3 +30,7 @@ void ck_fill(ck_dtype t, double value, void *x, size_t n) { CK_DISPATCH(t, fill,
 size_t ck_first_nonfinite(ck_dtype t, const void *x, size_t n) {
   return t == CK_F32 ? first_nonfinite_f32(x, n) : first_nonfinite_f64(x, n);
 }
+
+double ck_largest(ck_dtype t, const void *x, size_t n) {
+  return t == CK_F32 ? largest_f32(x, n) : largest_f64(x, n);
+}

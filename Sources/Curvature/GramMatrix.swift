@@ -45,6 +45,20 @@ package struct GramMatrix: Sendable {
   /// The product of a row with the sum of the rows of the first block, over `unit^2`.
   package func scaledDotSum(_ row: Int) -> Double { dotSums[row] }
 
+  /// `|sum_row weights[row] g_row|^2 / unit^2` over some rows of one block.
+  package func scaledQuadratic(_ weights: [Double], _ rows: Range<Int>) -> Double {
+    precondition(rows.upperBound <= split || rows.lowerBound >= split, "GramMatrix: \(rows)")
+    let weights = Array(weights[rows])
+    var product = [Double](repeating: 0, count: rows.count)
+    scaled.withUnsafeBufferPointer { scaled in
+      guard let base = scaled.baseAddress else { return }
+      BLAS.multiply(
+        rows: rows.count, columns: rows.count, base + rows.lowerBound * (count + 1),
+        stride: count, weights, into: &product)
+    }
+    return zip(weights, product).reduce(0) { $0 + $1.0 * $1.1 }
+  }
+
   /// The matrix of the first rows, in the same unit; of a split one, at least the first block.
   package func prefix(_ rows: Int) -> GramMatrix {
     let part = (0..<rows).flatMap { scaled[$0 * count..<$0 * count + rows] }
@@ -66,14 +80,10 @@ extension PerSampleGradients {
   package func gramMatrix(isSplit: Bool = false) -> GramMatrix {
     let split = isSplit ? samples : count
     // One more row: products with the sum of the first rows.
-    var total = [Double](repeating: 0, count: (count + 1) * count)
-    for entry in entries {
-      let part = gram(entry, split: split)
-      total.withUnsafeMutableBufferPointer { total in
-        Kernels.add(
-          part.pointer, total.baseAddress!, total.baseAddress!, count: (count + 1) * count)
-      }
-    }
+    let sum = Vector<Double>(count: (count + 1) * count)
+    let lanes = GramLanes<S>()
+    for entry in entries { addGram(entry, split: split, lanes, to: sum) }
+    var total = sum.array
     let norms = (0..<count).map { total[$0 * count + $0].squareRoot() * scales[$0] }
     let unit = powerOfTwo(near: norms.max() ?? 0)
     for i in 0..<count {
@@ -88,31 +98,35 @@ extension PerSampleGradients {
       dotSums: (0..<count).map { total[count * count + $0] * (scales[$0] / unit) / unit })
   }
 
-  /// Lower triangle of one entry's contribution, before scales, and a row of products with the sum
-  /// of the first rows times their scales.
-  private func gram(_ entry: Entry, split: Int) -> Vector<Double> {
+  /// Adds the lower triangle of one entry's contribution, before scales, and a row of products with
+  /// the sum of the first rows times their scales.
+  private func addGram(
+    _ entry: Entry, split: Int, _ lanes: GramLanes<S>, to total: Vector<Double>
+  ) {
     let blocks = Linearization<S>.GramBlocks(
       rows: count, split: split, sumWeights: Array(scales[..<split]))
     switch entry {
     case .explicit(let parameter, let rows):
-      let columns = linearization.program.graph.parameters[parameter.index].count
-      return linearization.gramOfRows(UnsafePointer(rows.pointer), columns: columns, blocks)
+      linearization.addGram(
+        ofRows: rows.pointer,
+        columns: linearization.program.graph.parameters[parameter.index].count, blocks, lanes,
+        to: total)
     case .factored(let node, let factors, _, let bias, let rows):
       if prefersPairs(factors) {
-        return gramOfPairs(node: node, factors, hasBias: bias != nil, rows: rows, blocks)
+        return addGramOfPairs(
+          node: node, factors, hasBias: bias != nil, rows: rows, blocks, lanes, to: total)
       }
-      let total: Vector<Double>
       switch linearization.inputRows(node: node, factors) {
-      case .dense(let a): total = gramOfOuterProducts(factors, inputs: a, rows: rows, blocks)
-      case .oneHot(let indices): total = gramOfTables(factors, indices: indices, rows: rows, blocks)
+      case .dense(let a):
+        addGramOfOuterProducts(factors, inputs: a, rows: rows, blocks, lanes, to: total)
+      case .oneHot(let indices):
+        addGramOfTables(factors, indices: indices, rows: rows, blocks, lanes, to: total)
       }
       if bias != nil {
         let sums = positionSums(factors, rows: rows)
-        let part = linearization.gramOfRows(
-          UnsafePointer(sums.pointer), columns: factors.outputs, blocks)
-        Kernels.add(part.pointer, total.pointer, total.pointer, count: total.count)
+        linearization.addGram(
+          ofRows: sums.pointer, columns: factors.outputs, blocks, lanes, to: total)
       }
-      return total
     }
   }
 
@@ -133,20 +147,21 @@ extension PerSampleGradients {
   }
 
   /// `K_(dn)(em) = sum_ts (a_nt . a_ms + [bias]) (b_dnt . b_ems)`
-  private func gramOfPairs(
+  private func addGramOfPairs(
     node: Int, _ factors: Factorization, hasBias: Bool, rows: Vector<S>,
-    _ blocks: Linearization<S>.GramBlocks
-  ) -> Vector<Double> {
+    _ blocks: Linearization<S>.GramBlocks, _ lanes: GramLanes<S>, to total: Vector<Double>
+  ) {
     let positions = factors.positions
     let inputRows = samples * positions
-    let kernel = linearization.rowKernel(node: node, factors, hasBias: hasBias)
+    let kernel = linearization.rowKernel(node: node, factors, hasBias: hasBias, lanes)
     let drawnRows = draws * inputRows
-    let products = linearization.gramOfRows(
-      UnsafePointer(rows.pointer), columns: factors.outputs,
-      .init(rows: drawnRows, split: drawnRows))
-    let result = Vector<Double>(count: (count + 1) * count)
+    let products = Vector<Double>(count: (drawnRows + 1) * drawnRows)
+    linearization.addGram(
+      ofRows: rows.pointer, columns: factors.outputs,
+      .init(rows: drawnRows, split: drawnRows), lanes, to: products)
+    let part = Vector<Double>(count: (count + 1) * count)
     let (count, samples) = (count, samples)
-    let (a, b, out) = (kernel.pointer, products.pointer, result.pointer)
+    let (a, b, out) = (kernel.pointer, products.pointer, part.pointer)
     // Rows of the result are independent.
     linearization.pool.run(count) { i, _ in
       for j in 0...i {
@@ -168,22 +183,22 @@ extension PerSampleGradients {
         out[count * count + i] += weight * out[max(i, j) * count + min(i, j)]
       }
     }
-    return result
+    Kernels.add(part.pointer, total.pointer, total.pointer, count: part.count)
   }
 
   // MARK: - Tiles
 
   /// Tiles of `b_n^T a_n`: some rows of the weight for all samples at once.
-  private func gramOfOuterProducts(
+  private func addGramOfOuterProducts(
     _ factors: Factorization, inputs: UnsafePointer<S>, rows: Vector<S>,
-    _ blocks: Linearization<S>.GramBlocks
-  ) -> Vector<Double> {
+    _ blocks: Linearization<S>.GramBlocks, _ lanes: GramLanes<S>, to total: Vector<Double>
+  ) {
     let (inCount, outCount, positions) = (factors.inputs, factors.outputs, factors.positions)
     // Products with fewer than 16 rows run far below the rate of larger ones.
     let block = min(outCount, max(16, linearization.tileScalars / max(count * inCount, 1)))
     let tiles = (outCount + block - 1) / block
-    return linearization.symmetricSum(
-      blocks, tiles: tiles, width: block * inCount
+    linearization.addSymmetricSum(
+      blocks, lanes, tiles: tiles, width: block * inCount, to: total
     ) { tile, width, target, scratch in
       let begin = tile * block
       let length = min(block, outCount - begin)
@@ -200,18 +215,18 @@ extension PerSampleGradients {
   }
 
   /// Tiles of an embedding's per-sample gradients, over the rows of the table that occur.
-  private func gramOfTables(
+  private func addGramOfTables(
     _ factors: Factorization, indices: UnsafePointer<Int32>, rows: Vector<S>,
-    _ blocks: Linearization<S>.GramBlocks
-  ) -> Vector<Double> {
+    _ blocks: Linearization<S>.GramBlocks, _ lanes: GramLanes<S>, to total: Vector<Double>
+  ) {
     let (columns, positions) = (factors.outputs, factors.positions)
     var used: [Int32: [Int]] = [:]
     for t in 0..<samples * positions { used[indices[t], default: []].append(t) }
     let lists = used.sorted { $0.key < $1.key }.map(\.value)
     let block = max(1, min(lists.count, linearization.tileScalars / max(count * columns, 1)))
     let tiles = (lists.count + block - 1) / block
-    return linearization.symmetricSum(
-      blocks, tiles: tiles, width: block * columns
+    linearization.addSymmetricSum(
+      blocks, lanes, tiles: tiles, width: block * columns, to: total
     ) { tile, width, target, scratch in
       let first = tile * block
       let length = min(block, lists.count - first)

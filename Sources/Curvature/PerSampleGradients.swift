@@ -247,9 +247,7 @@ package struct ScaledVector<S: EngineScalar>: Sendable {
 extension ScaledVector {
   /// A vector in double, rounded to S relative to its largest entry.
   package init(rounding exact: Vector<Double>) {
-    var largest = 0.0
-    for i in 0..<exact.count { largest = max(largest, abs(exact.pointer[i])) }
-    let unit = powerOfTwo(near: largest)
+    let unit = powerOfTwo(near: Kernels.largest(UnsafePointer(exact.pointer), count: exact.count))
     Kernels.axpby(0, exact.pointer, 1 / unit, exact.pointer, count: exact.count)
     let rounded = Vector<S>(count: exact.count)
     Kernels.fromDouble(exact.pointer, rounded.pointer, count: exact.count)

@@ -13,20 +13,23 @@ extension Linearization {
   /// row of zeros.
   ///
   /// Formed once; not to be called first from several threads.
-  func rowKernel(node: Int, _ factors: Factorization, hasBias: Bool) -> Vector<Double> {
+  func rowKernel(
+    node: Int, _ factors: Factorization, hasBias: Bool, _ lanes: GramLanes<S> = GramLanes()
+  ) -> Vector<Double> {
     // A tensor looked at by itself has no bias beside it.
     let key = RowKernelKey(node: node, hasBias: hasBias)
     if let kernel = rowKernels[key] { return kernel }
     let rows = samples * factors.positions
-    let kernel: Vector<Double>
+    let kernel = Vector<Double>(count: (rows + 1) * rows)
     switch inputRows(node: node, factors) {
     case .dense(let pointer):
-      kernel = gramOfRows(pointer, columns: factors.inputs, .init(rows: rows, split: rows))
+      addGram(
+        ofRows: pointer, columns: factors.inputs, .init(rows: rows, split: rows), lanes,
+        to: kernel)
       for t in 0..<rows {
         for s in 0..<t { kernel.pointer[s * rows + t] = kernel.pointer[t * rows + s] }
       }
     case .oneHot(let indices):
-      kernel = Vector(count: rows * rows)
       for t in 0..<rows {
         for s in 0..<rows where indices[t] == indices[s] { kernel.pointer[t * rows + s] = 1 }
       }

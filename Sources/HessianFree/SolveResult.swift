@@ -44,8 +44,8 @@ extension StopReason: CustomStringConvertible {
     case .tolerance(let residual, let limit):
       "Converged: the relative residual \(rounded(residual)) is at most \(limit)."
     case .certificate(let gamma, let bound, let gap):
-      "Converged: gamma \(rounded(gamma, digits: 8)) is within a factor 1 + \(gap) of "
-        + "\(rounded(bound, digits: 8)), the least that any direction can have."
+      "Converged: gamma \(gamma) is within a factor 1 + \(gap) of "
+        + "\(bound), the least that any direction can have."
     case .iterationLimit(let limit):
       "Reached the limit of \(limit) iterations: the system is ill-conditioned or the tolerance "
         + "tight. Allow more (--cg-iterations), or use --precision float64 or --cg-damping."
@@ -64,9 +64,7 @@ extension StopReason: CustomStringConvertible {
   }
 
   /// For a reader; the numbers themselves are in the case.
-  private func rounded(_ number: Double, digits: Int = 2) -> String {
-    String(format: "%.\(digits)g", number)
-  }
+  private func rounded(_ number: Double) -> String { String(format: "%.2g", number) }
 }
 
 // MARK: -

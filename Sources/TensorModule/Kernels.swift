@@ -58,6 +58,11 @@ public enum Kernels {
     return index == count ? nil : index
   }
 
+  /// The largest magnitude; not finite if any is not.
+  public static func largest<S: EngineScalar>(_ x: In<S>, count: Int) -> Double {
+    ck_largest(S.kernelType, x, count)
+  }
+
   // MARK: Rows
 
   public static func addToRows<S: EngineScalar>(

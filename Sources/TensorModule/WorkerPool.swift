@@ -38,3 +38,26 @@ public final class WorkerPool: Sendable {
     }
   }
 }
+
+extension WorkerPool {
+  /// Calls `body` once for each of some ranges that make up `0 ..< count`. Ranges depend on the
+  /// count alone.
+  public func forEachRange(_ count: Int, _ body: (_ number: Int, _ range: Range<Int>) -> Void) {
+    let size = Self.rangeSize
+    run(Self.rangeCount(count)) { number, _ in
+      body(number, number * size..<min(count, (number + 1) * size))
+    }
+  }
+
+  public static func rangeCount(_ count: Int) -> Int { (count + rangeSize - 1) / rangeSize }
+
+  /// Elements: half a megabyte of floats, which a second-level cache holds.
+  private static var rangeSize: Int { 1 << 17 }
+
+  /// The largest of `value(range)` over these ranges, 0 for none; NaN if any is.
+  public func largest(_ count: Int, _ value: (Range<Int>) -> Double) -> Double {
+    let found = Vector<Double>(count: Self.rangeCount(count))
+    forEachRange(count) { found.pointer[$0] = value($1) }
+    return Kernels.largest(UnsafePointer(found.pointer), count: found.count)
+  }
+}

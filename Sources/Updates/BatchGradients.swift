@@ -191,25 +191,15 @@ package final class BatchGradients<S: EngineScalar> {
   /// - Precondition: Where sampled rows have weights, those of the true labels are all the same.
   package func norm(of weights: [Double]) -> Double {
     let (trueRows, sampledRows) = (0..<samples, samples..<weights.count)
-    var square = quadratic(weights, trueRows)
+    var square = gram.scaledQuadratic(weights, trueRows)
     if sampledRows.contains(where: { weights[$0] != 0 }) {
       let common = weights[0]
       precondition(
         trueRows.allSatisfy { weights[$0] == common }, "norm: mixed weights beside sampled rows")
-      square += quadratic(weights, sampledRows)
+      square += gram.scaledQuadratic(weights, sampledRows)
       for row in sampledRows { square += 2 * common * weights[row] * gram.scaledDotSum(row) }
     }
     return max(square, 0).squareRoot()
-  }
-
-  private func quadratic(_ weights: [Double], _ rows: Range<Int>) -> Double {
-    var sum = 0.0
-    for i in rows where weights[i] != 0 {
-      var row = 0.0
-      for j in rows { row += weights[j] * gram.scaled(i, j) }
-      sum += weights[i] * row
-    }
-    return sum
   }
 
   /// Draws that `dropDuplicates` leaves out, counted from the first sampled row.

@@ -31,6 +31,24 @@ private let lengths = [0, 1, 7, 16, 1029]
     check(Double.self)
   }
 
+  @Test func theLargestIsThatOfTheMagnitudesAndTellsWhatIsNotFinite() {
+    func check<S: EngineScalar>(_: S.Type) {
+      var random = TestRandom(seed: 23)
+      for n in lengths {
+        var x: [S] = random.array(n)
+        #expect(Kernels.largest(x, count: n) == Double(x.map(abs).max() ?? 0))
+        for value in [-S.infinity, S.nan, -S.nan] where n > 0 {
+          x[n / 2] = value
+          #expect(!Kernels.largest(x, count: n).isFinite)
+        }
+      }
+      let small = [-S.leastNonzeroMagnitude, -S.zero]
+      #expect(Kernels.largest(small, count: 2) == Double(S.leastNonzeroMagnitude))
+    }
+    check(Float.self)
+    check(Double.self)
+  }
+
   @Test func multiplyAccumulateAddsToWhatIsThere() {
     func check<S: EngineScalar>(_: S.Type) {
       var random = TestRandom(seed: 22)

@@ -41,7 +41,18 @@ struct Compare: ParsableCommand {
 
   static func main() {
     ChildProcess.superviseIfAsked()
+    startAnewWithoutForeignSettings()
     main(nil)
+  }
+
+  /// What is measured is OpenBLAS with the kernels that it picks itself, whatever has been set for
+  /// other programs. It looks at these variables when it is loaded.
+  private static func startAnewWithoutForeignSettings() {
+    let names = ["OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"]
+    guard names.contains(where: { getenv($0) != nil }) else { return }
+    for name in names { unsetenv(name) }
+    var arguments = CommandLine.arguments.map { strdup($0) } + [nil]
+    execv("/proc/self/exe", &arguments)
   }
 
   func run() throws {

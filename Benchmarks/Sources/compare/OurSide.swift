@@ -18,8 +18,7 @@ struct OurSide {
   /// Seconds from the start of the process to its end, file reading included; for `fvp` those of
   /// the product alone.
   func measure(_ task: ComparedTask, _ model: PreparedModel) throws -> Measurement {
-    let child = try ChildProcess(
-      arguments(task, model), environment: OurSide.environment)
+    let child = try ChildProcess(arguments(task, model))
     let output = try child.requireSuccess("\(model.name) \(task.rawValue)")
     var seconds = child.seconds
     if task == .fvp {
@@ -30,10 +29,6 @@ struct OurSide {
     }
     return Measurement(seconds: seconds, peakMemory: child.peakMemory)
   }
-
-  /// What is measured is OpenBLAS with the kernels that it picks itself, whatever a user has set
-  /// for other programs.
-  static let environment: [String: String?] = ["OPENBLAS_CORETYPE": nil, "OPENBLAS_L2_SIZE": nil]
 
   private func arguments(_ task: ComparedTask, _ model: PreparedModel) -> [String] {
     let score = [command, "score"] + model.arguments + ["--threads", String(threads), "--quiet"]

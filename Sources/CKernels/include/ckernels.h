@@ -42,6 +42,8 @@ void ck_add_rounded(ck_dtype t, const double *x, void *y, size_t n);
 void ck_fill(ck_dtype t, double value, void *x, size_t n);
 // Index of the first element that is NaN or infinite, n if there is none.
 size_t ck_first_nonfinite(ck_dtype t, const void *x, size_t n);
+// The largest |x|, 0 for n = 0; NaN or infinity if there is one.
+double ck_largest(ck_dtype t, const void *x, size_t n);
 
 // MARK: Rows  (y is [rows, columns])
 
