@@ -9,7 +9,8 @@ import TensorModule
 ///
 /// How many iterations a solve needs depends on a spectrum that nobody knows beforehand. So `auto`
 /// iterates for at most what an exact solver would cost and turns to that one if the reference has not
-/// converged by then: it never spends more than twice what the better of the two takes.
+/// converged by then: it never spends more than twice what the better of the two takes. The limit on
+/// iterations that the options name is for a solver that has nothing to turn to.
 struct ReferenceChoice: Equatable {
   /// The first to try; never `auto`.
   let kind: ReferenceKind
@@ -70,13 +71,17 @@ struct ReferenceChoice: Equatable {
       return
     }
     kind = iterative
-    iterations = Int(min(affordable, Double(options.cgIterations)))
-    // Not where it would take far longer than all the iterations that were asked for.
-    fallback = affordable <= 10 * Double(options.cgIterations) ? exact.kind : nil
+    // As long as that is cheaper than the exact solver, which is not begun where it would take far
+    // longer than all the iterations that were asked for.
+    let most = Self.patience * Double(options.cgIterations)
+    iterations = Int(min(affordable, most))
+    fallback = affordable <= most ? exact.kind : nil
   }
 
   /// So many are always needed, or nearly.
   private static var fewestIterations: Double { 5 }
+  /// How many times the iterations that were asked for may pass before it ends without an answer.
+  private static var patience: Double { 10 }
 
   /// Two digits: more would suggest that the prediction has them.
   private static func rounded(_ cost: Double) -> String { shortened(cost, digits: 2) }
@@ -112,13 +117,15 @@ extension ReferenceChoice.Costs {
       .addingReportingOverflow(held.forward).partialValue
     if svdMemory < 0 { svdMemory = .max }
 
-    // A backward pass per class, the Gram matrix and n^3 / 3 of Cholesky in double on one core of two
-    // or more, the direction, its gamma and its residual.
+    // A backward pass per class, the Gram matrix, the direction, its gamma and its residual. On one
+    // core of two or more, in double: n^3 / 3 of Cholesky, and the eigen-decomposition that follows
+    // where B has not full rank to rounding, which was found to take ten times as long. Nobody knows
+    // beforehand whether it will.
     let draws = positions * rank
     let n = Double(draws * samples)
     gram =
-      Double(draws) * counts.inputs.operations + 2 * counts.gram(draws: draws).operations + 4 * n
-      * n * n / 3
+      Double(draws) * counts.inputs.operations + 2 * counts.gram(draws: draws).operations + 12 * n
+      * n * n
       + (counts.weights + counts.jvp + counts.jvp + counts.vjp).operations
     let needs = GramNeeds(
       program, samples: samples, draws: draws, threads: threads, budget: budget, S.self)
