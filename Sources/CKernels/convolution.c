@@ -196,6 +196,7 @@ WIDE void ck_convolve(const ck_window *w, size_t outputs, size_t images, const f
 
 // MARK: gradient += cotangents^T * windows
 
+// Vectors along a row of the window.
 CK_INLINE void add_outer_products(const int vectors, const ck_window *w, const layout *l,
                                   size_t outputs, size_t images, const float *x, const float *b,
                                   size_t width, float *out, size_t ldo) {
@@ -203,7 +204,14 @@ CK_INLINE void add_outer_products(const int vectors, const ck_window *w, const l
     size_t count = least(TILE, outputs - o);
     f32x16 low[TILE], high[TILE];
     UNROLL
-    for (int j = 0; j < TILE; j++) low[j] = high[j] = 0;
+    for (size_t j = 0; j < TILE; j++) {
+      low[j] = high[j] = 0;
+      // A gradient is read once for many images: from a distant cache, if not from memory.
+      if (j < count) {
+        __builtin_prefetch(out + (o + j) * ldo, 1);
+        __builtin_prefetch(out + (o + j) * ldo + 16, 1);
+      }
+    }
     for (size_t i = 0; i < images; i++) {
       const float *row = b + i * l->positions * outputs + o, *streams[TILE];
       UNROLL
@@ -219,11 +227,37 @@ CK_INLINE void add_outer_products(const int vectors, const ck_window *w, const l
   }
 }
 
+// Vectors along the outputs, where rows of the window are short of one.
+CK_INLINE void add_outer_columns(const int vectors, const ck_window *w, const layout *l,
+                                 size_t outputs, size_t images, const float *x, const float *b,
+                                 float *out, size_t depth) {
+  size_t segment = w->kernel_width * w->channels;
+  for (size_t k = 0; k < depth; k += TILE) {
+    size_t count = least(TILE, depth - k);
+    f32x16 low[TILE], high[TILE];
+    UNROLL
+    for (int j = 0; j < TILE; j++) low[j] = high[j] = 0;
+    for (size_t i = 0; i < images; i++) {
+      const float *image = x + i * l->image, *streams[TILE];
+      UNROLL
+      for (size_t j = 0; j < TILE; j++) {
+        size_t c = k + (j < count ? j : 0);
+        streams[j] = image + c / segment * l->row + c % segment;
+      }
+      add_steps(vectors, w->out_height, w->out_width, b + i * l->positions * outputs,
+                w->out_width * outputs, outputs, streams, l->step_row, l->step, low, high);
+    }
+    store_columns(low, (int)count, 16, 1, 1, out + k, depth);
+    if (vectors > 1) store_columns(high, (int)count, 16, 1, 1, out + 16 * depth + k, depth);
+  }
+}
+
 WIDE void ck_convolution_gradient(const ck_window *w, size_t outputs, size_t images,
                                   const float *x, const float *b, float *out, float *scratch) {
-  size_t segment = w->kernel_width * w->channels;
+  size_t segment = w->kernel_width * w->channels, filled = (segment + 15) / 16 * 16;
+  int by_columns = outputs % 16 == 0 && 4 * segment < 3 * filled;
   // Vectors at the end of a segment read on: past the last image that is not ours to read.
-  layout l = layout_of(w, segment % 16 != 0);
+  layout l = layout_of(w, !by_columns && segment < filled);
   size_t size = w->height * w->width * w->channels, depth = w->kernel_height * segment;
   size_t run = RUN > l.positions ? RUN / l.positions : 1;
   if (run < l.block) l.block = run;
@@ -234,6 +268,16 @@ WIDE void ck_convolution_gradient(const ck_window *w, size_t outputs, size_t ima
       float *padded = aligned(scratch);
       pad(w, &l, count, from, padded);
       from = padded;
+    }
+    if (by_columns) {
+      size_t o = 0;
+      for (; o + PANEL <= outputs; o += PANEL) {
+        add_outer_columns(2, w, &l, outputs, count, from, cotangents + o, out + o * depth, depth);
+      }
+      if (o < outputs) {
+        add_outer_columns(1, w, &l, outputs, count, from, cotangents + o, out + o * depth, depth);
+      }
+      continue;
     }
     for (size_t r = 0; r < w->kernel_height; r++) {
       for (size_t c = 0; c < segment; c += PANEL) {

@@ -39,18 +39,6 @@ CK_INLINE void sum_tile(const int count, const int vectors, size_t depth, const 
 
 // MARK: y = x w^T: panels of rows of x
 
-// A tile of y from sums by columns.
-CK_INLINE void store_columns(const f32x16 *sums, const int columns, size_t rows, float alpha,
-                             float beta, float *y, size_t ldy) {
-  f32x16 v[16];
-  UNROLL
-  for (int j = 0; j < 16; j++) v[j] = j < columns ? sums[j] : (f32x16)(0.0f);
-  transpose_16(v);
-  for (size_t i = 0; i < rows; i++) {
-    store_row(&v[i], (size_t)columns, alpha, beta, y + i * ldy);
-  }
-}
-
 CK_INLINE void panels_of_rows(const int columns, size_t rows, size_t depth, const float *w,
                               size_t ldw, const float *next, float alpha, float beta, float *y,
                               size_t ldy) {
@@ -70,9 +58,9 @@ CK_INLINE void panels_of_rows(const int columns, size_t rows, size_t depth, cons
   }
 }
 
-WIDE static void product_transposed(size_t m, size_t n, size_t k, float alpha, const float *x,
-                                    size_t ldx, const float *w, size_t ldw, float beta, float *y,
-                                    size_t ldy) {
+WIDE static void product_by_rows(size_t m, size_t n, size_t k, float alpha, const float *x,
+                                 size_t ldx, const float *w, size_t ldw, float beta, float *y,
+                                 size_t ldy) {
   size_t blocks = (m + BLOCK - 1) / BLOCK;
   // Whole panels, and about as many in each block.
   size_t block = ((m + blocks - 1) / blocks + PANEL - 1) / PANEL * PANEL;
@@ -101,7 +89,7 @@ WIDE static void product_transposed(size_t m, size_t n, size_t k, float alpha, c
   }
 }
 
-// MARK: y = x w: panels of columns of w
+// MARK: y = x op(w): panels of columns of op(w)
 
 CK_INLINE void rows_of_panel(const int rows, size_t columns, size_t depth, const float *x,
                              size_t ldx, const float *next, float alpha, float beta, float *y,
@@ -121,23 +109,33 @@ CK_INLINE void rows_of_panel(const int rows, size_t columns, size_t depth, const
   }
 }
 
-WIDE static void product_plain(size_t m, size_t n, size_t k, float alpha, const float *x,
-                               size_t ldx, const float *w, size_t ldw, float beta, float *y,
-                               size_t ldy) {
+// Columns [j, j + columns) of rows [c, c + depth) of op(w), as a panel.
+CK_INLINE void pack_columns(int transposed, const float *w, size_t ldw, size_t c, size_t depth,
+                            size_t j, size_t columns) {
+  if (transposed) {
+    pack_rows(w + j * ldw + c, ldw, columns, depth, packed);
+    return;
+  }
+  for (size_t i = 0; i < depth; i++) {
+    const float *from = w + (c + i) * ldw + j;
+    if (columns == PANEL) {
+      memcpy(packed + i * PANEL, from, PANEL * sizeof(float));
+    } else {
+      memset(packed + i * PANEL, 0, PANEL * sizeof(float));
+      memcpy(packed + i * PANEL, from, columns * sizeof(float));
+    }
+  }
+}
+
+WIDE static void product_by_columns(int transposed, size_t m, size_t n, size_t k, float alpha,
+                                    const float *x, size_t ldx, const float *w, size_t ldw,
+                                    float beta, float *y, size_t ldy) {
   for (size_t c = 0; c < k; c += DEPTH) {
     size_t depth = k - c < DEPTH ? k - c : DEPTH;
     float old = c == 0 ? beta : 1;
     for (size_t j = 0; j < n; j += PANEL) {
       size_t columns = n - j < PANEL ? n - j : PANEL;
-      for (size_t i = 0; i < depth; i++) {
-        const float *from = w + (c + i) * ldw + j;
-        if (columns == PANEL) {
-          memcpy(packed + i * PANEL, from, PANEL * sizeof(float));
-        } else {
-          memset(packed + i * PANEL, 0, PANEL * sizeof(float));
-          memcpy(packed + i * PANEL, from, columns * sizeof(float));
-        }
-      }
+      pack_columns(transposed, w, ldw, c, depth, j, columns);
       for (size_t r = 0; r < m;) {
         const float *from = x + r * ldx + c;
         float *to = y + r * ldy + j;
@@ -164,10 +162,11 @@ int ck_has_product(void) {
 
 void ck_product(int transposed, size_t m, size_t n, size_t k, float alpha, const float *x,
                 size_t ldx, const float *w, size_t ldw, float beta, float *y, size_t ldy) {
-  if (transposed) {
-    product_transposed(m, n, k, alpha, x, ldx, w, ldw, beta, y, ldy);
+  // Of two factors whose elements follow each other along the sum, the smaller one is packed.
+  if (transposed && n > m) {
+    product_by_rows(m, n, k, alpha, x, ldx, w, ldw, beta, y, ldy);
   } else {
-    product_plain(m, n, k, alpha, x, ldx, w, ldw, beta, y, ldy);
+    product_by_columns(transposed, m, n, k, alpha, x, ldx, w, ldw, beta, y, ldy);
   }
 }
 

@@ -55,6 +55,18 @@ CK_INLINE void store_row(const f32x16 *v, size_t width, float alpha, float beta,
   memcpy(row, &sum, width * sizeof(float));
 }
 
+// A tile of y from sums by columns.
+CK_INLINE void store_columns(const f32x16 *sums, const int columns, size_t rows, float alpha,
+                             float beta, float *y, size_t ldy) {
+  f32x16 v[16];
+  UNROLL
+  for (int j = 0; j < 16; j++) v[j] = j < columns ? sums[j] : (f32x16)(0.0f);
+  transpose_16(v);
+  for (size_t i = 0; i < rows; i++) {
+    store_row(&v[i], (size_t)columns, alpha, beta, y + i * ldy);
+  }
+}
+
 // Rows of x [rows, depth] as panels; what a panel lacks of rows is zero.
 CK_INLINE void pack_rows(const float *x, size_t ldx, size_t rows, size_t depth, float *panels) {
   f32x16 v[16];

@@ -52,6 +52,7 @@ private let cases = [
   Case(WindowCase((1, 5, 200), kernel: (1, 3), padding: (0, 1)), outputs: 16),
   Case(WindowCase((18, 17, 2), kernel: (3, 3)), outputs: 5),
   Case(WindowCase((5, 5, 1), kernel: (3, 3)), outputs: 4, images: 30),
+  Case(WindowCase((6, 5, 1), kernel: (3, 2), stride: (1, 2), padding: (1, 0)), outputs: 48),
 ]
 
 /// Convolutions without unfolded rows against plain sums in double.

@@ -8,10 +8,10 @@ extension Convolution {
     DirectConvolution.isAvailable(S.self) && isPlain && outputs >= 16
   }
 
-  /// Whether gradients are: rows of the window lie along the vectors.
+  /// Whether gradients are: rows of the window lie along the vectors, or outputs.
   func hasDirectGradient<S: EngineScalar>(_: S.Type) -> Bool {
-    DirectConvolution.isAvailable(S.self) && isPlain && outputs >= 8
-      && window.kernel_width * window.channels >= 8
+    DirectConvolution.isAvailable(S.self) && isPlain
+      && (outputs >= 8 && window.kernel_width * window.channels >= 8 || outputs % 16 == 0)
   }
 
   /// The convolution that takes cotangents of the output to those of the image, where that is one and
