@@ -11,8 +11,11 @@
 #define TILE 8          // positions, or outputs of a gradient
 #define DEPTH 384       // of a panel: it stays in the first-level cache
 #define BLOCK (1 << 17) // floats of images that are padded at a time: half of a second-level cache
-// Positions whose outer products are summed in registers before they are added to a gradient.
+#define BAND 2048       // positions that go through the whole window while the image is in cache
+// Positions whose outer products are summed in registers before they are added to a gradient, at
+// least and at most.
 #define RUN 256
+#define LONGEST_RUN 1024
 
 typedef uint32_t offset_t __attribute__((may_alias));
 
@@ -103,9 +106,14 @@ CK_INLINE void pack_part(const ck_window *w, size_t outputs, const float *weight
   }
   if (count < PANEL) memset(panel, 0, p->rows * p->columns * PANEL * sizeof(float));
   for (size_t r = p->row; r < p->row + p->rows; r++) {
-    for (size_t c = p->column; c < p->column + p->columns; c++, panel += PANEL) {
-      size_t tap = taps - 1 - r * w->kernel_width - c / w->channels;
-      const float *from = weight + (c % w->channels * taps + tap) * outputs + first;
+    size_t tap = taps - 1 - r * w->kernel_width - p->column / w->channels;
+    size_t channel = p->column % w->channels;
+    for (size_t c = 0; c < p->columns; c++, panel += PANEL) {
+      const float *from = weight + (channel * taps + tap) * outputs + first;
+      if (++channel == w->channels) {
+        channel = 0;
+        tap--;
+      }
       if (count == PANEL) {
         memcpy(panel, from, PANEL * sizeof(float));
       } else {
@@ -141,13 +149,43 @@ CK_INLINE void multiply_part(const int vectors, const part *p, const layout *l, 
   }
 }
 
+CK_INLINE void convolve_band(const ck_window *w, const layout *l, size_t outputs, const float *x,
+                             const float *weight, int transposed, const float *bias,
+                             int accumulate, const offset_t *offsets, size_t positions,
+                             float *panel, float *y) {
+  // Parts of a depth that stays in the first-level cache as a panel: some rows of the window, or a
+  // piece of one.
+  size_t segment = w->kernel_width * w->channels, pieces = (segment + DEPTH - 1) / DEPTH;
+  size_t columns = (segment + pieces - 1) / pieces, rows = pieces > 1 ? 1 : DEPTH / segment;
+  float start[PANEL] __attribute__((aligned(64)));
+  for (part p = {.row = 0}; p.row < w->kernel_height; p.row += rows) {
+    p.rows = least(rows, w->kernel_height - p.row);
+    for (p.column = 0; p.column < segment; p.column += columns) {
+      p.columns = least(columns, segment - p.column);
+      int is_first = p.row + p.column == 0;
+      float beta = accumulate || !is_first ? 1 : 0;
+      for (size_t o = 0; o < outputs; o += PANEL) {
+        size_t width = least(PANEL, outputs - o);
+        pack_part(w, outputs, weight, transposed, &p, o, width, panel);
+        memset(start, 0, sizeof start);
+        if (bias && is_first) memcpy(start, bias + o, width * sizeof(float));
+        if (width > 16) {
+          multiply_part(2, &p, l, x, offsets, positions, panel, start, width, beta, y + o, outputs);
+        } else {
+          multiply_part(1, &p, l, x, offsets, positions, panel, start, width, beta, y + o, outputs);
+        }
+      }
+    }
+  }
+}
+
 CK_INLINE float *aligned(float *p) { return (float *)(((uintptr_t)p + 63) / 64 * 64); }
 
 WIDE void ck_convolve(const ck_window *w, size_t outputs, size_t images, const float *x,
                       const float *weight, int transposed, const float *bias, int accumulate,
                       float *y, float *scratch) {
   layout l = layout_of(w, 0);
-  float *panel = aligned(scratch), *start = panel + DEPTH * PANEL, *padded = start + PANEL;
+  float *panel = aligned(scratch), *padded = panel + DEPTH * PANEL;
   offset_t *offsets = (offset_t *)(padded + (l.is_padded ? l.block * l.image : 0));
   size_t size = w->height * w->width * w->channels;
   offset_t *next = offsets;
@@ -158,10 +196,6 @@ WIDE void ck_convolve(const ck_window *w, size_t outputs, size_t images, const f
       }
     }
   }
-  // Parts of a depth that stays in the first-level cache as a panel: some rows of the window, or a
-  // piece of one.
-  size_t segment = w->kernel_width * w->channels, pieces = (segment + DEPTH - 1) / DEPTH;
-  size_t columns = (segment + pieces - 1) / pieces, rows = pieces > 1 ? 1 : DEPTH / segment;
   for (size_t n = 0; n < images; n += l.block) {
     size_t count = least(l.block, images - n), positions = count * l.positions;
     const float *from = x + n * size;
@@ -169,27 +203,10 @@ WIDE void ck_convolve(const ck_window *w, size_t outputs, size_t images, const f
       pad(w, &l, count, from, padded);
       from = padded;
     }
-    float *to = y + n * l.positions * outputs;
-    for (part p = {.row = 0}; p.row < w->kernel_height; p.row += rows) {
-      p.rows = least(rows, w->kernel_height - p.row);
-      for (p.column = 0; p.column < segment; p.column += columns) {
-        p.columns = least(columns, segment - p.column);
-        int is_first = p.row + p.column == 0;
-        float beta = accumulate || !is_first ? 1 : 0;
-        for (size_t o = 0; o < outputs; o += PANEL) {
-          size_t width = least(PANEL, outputs - o);
-          pack_part(w, outputs, weight, transposed, &p, o, width, panel);
-          memset(start, 0, PANEL * sizeof(float));
-          if (bias && is_first) memcpy(start, bias + o, width * sizeof(float));
-          if (width > 16) {
-            multiply_part(2, &p, &l, from, offsets, positions, panel, start, width, beta, to + o,
-                          outputs);
-          } else {
-            multiply_part(1, &p, &l, from, offsets, positions, panel, start, width, beta, to + o,
-                          outputs);
-          }
-        }
-      }
+    for (size_t i = 0; i < positions; i += BAND) {
+      float *to = y + (n * l.positions + i) * outputs;
+      convolve_band(w, &l, outputs, from, weight, transposed, bias, accumulate, offsets + i,
+                    least(BAND, positions - i), panel, to);
     }
   }
 }
@@ -198,8 +215,8 @@ WIDE void ck_convolve(const ck_window *w, size_t outputs, size_t images, const f
 
 // Vectors along a row of the window.
 CK_INLINE void add_outer_products(const int vectors, const ck_window *w, const layout *l,
-                                  size_t outputs, size_t images, const float *x, const float *b,
-                                  size_t width, float *out, size_t ldo) {
+                                  size_t outputs, size_t images, size_t rows, const float *x,
+                                  const float *b, size_t width, float *out, size_t ldo) {
   for (size_t o = 0; o < outputs; o += TILE) {
     size_t count = least(TILE, outputs - o);
     f32x16 low[TILE], high[TILE];
@@ -216,7 +233,7 @@ CK_INLINE void add_outer_products(const int vectors, const ck_window *w, const l
       const float *row = b + i * l->positions * outputs + o, *streams[TILE];
       UNROLL
       for (size_t j = 0; j < TILE; j++) streams[j] = row + (j < count ? j : 0);
-      add_steps(vectors, w->out_height, w->out_width, x + i * l->image, l->step_row, l->step,
+      add_steps(vectors, rows, w->out_width, x + i * l->image, l->step_row, l->step,
                 streams, w->out_width * outputs, outputs, low, high);
     }
     if (count == TILE && width == PANEL) {
@@ -229,8 +246,8 @@ CK_INLINE void add_outer_products(const int vectors, const ck_window *w, const l
 
 // Vectors along the outputs, where rows of the window are short of one.
 CK_INLINE void add_outer_columns(const int vectors, const ck_window *w, const layout *l,
-                                 size_t outputs, size_t images, const float *x, const float *b,
-                                 float *out, size_t depth) {
+                                 size_t outputs, size_t images, size_t rows, const float *x,
+                                 const float *b, float *out, size_t depth) {
   size_t segment = w->kernel_width * w->channels;
   for (size_t k = 0; k < depth; k += TILE) {
     size_t count = least(TILE, depth - k);
@@ -244,11 +261,39 @@ CK_INLINE void add_outer_columns(const int vectors, const ck_window *w, const la
         size_t c = k + (j < count ? j : 0);
         streams[j] = image + c / segment * l->row + c % segment;
       }
-      add_steps(vectors, w->out_height, w->out_width, b + i * l->positions * outputs,
+      add_steps(vectors, rows, w->out_width, b + i * l->positions * outputs,
                 w->out_width * outputs, outputs, streams, l->step_row, l->step, low, high);
     }
     store_columns(low, (int)count, 16, 1, 1, out + k, depth);
     if (vectors > 1) store_columns(high, (int)count, 16, 1, 1, out + 16 * depth + k, depth);
+  }
+}
+
+// Of some rows of positions of every image.
+CK_INLINE void add_band(const ck_window *w, const layout *l, size_t outputs, size_t images,
+                        size_t rows, const float *x, const float *b, int by_columns, float *out) {
+  size_t segment = w->kernel_width * w->channels, depth = w->kernel_height * segment;
+  if (by_columns) {
+    for (size_t o = 0; o < outputs; o += PANEL) {
+      if (o + PANEL <= outputs) {
+        add_outer_columns(2, w, l, outputs, images, rows, x, b + o, out + o * depth, depth);
+      } else {
+        add_outer_columns(1, w, l, outputs, images, rows, x, b + o, out + o * depth, depth);
+      }
+    }
+    return;
+  }
+  for (size_t r = 0; r < w->kernel_height; r++) {
+    for (size_t c = 0; c < segment; c += PANEL) {
+      size_t width = least(PANEL, segment - c);
+      const float *start = x + r * l->row + c;
+      float *to = out + r * segment + c;
+      if (width > 16) {
+        add_outer_products(2, w, l, outputs, images, rows, start, b, width, to, depth);
+      } else {
+        add_outer_products(1, w, l, outputs, images, rows, start, b, width, to, depth);
+      }
+    }
   }
 }
 
@@ -258,9 +303,11 @@ WIDE void ck_convolution_gradient(const ck_window *w, size_t outputs, size_t ima
   int by_columns = outputs % 16 == 0 && 4 * segment < 3 * filled;
   // Vectors at the end of a segment read on: past the last image that is not ours to read.
   layout l = layout_of(w, !by_columns && segment < filled);
-  size_t size = w->height * w->width * w->channels, depth = w->kernel_height * segment;
+  size_t size = w->height * w->width * w->channels;
   size_t run = RUN > l.positions ? RUN / l.positions : 1;
   if (run < l.block) l.block = run;
+  size_t band = w->out_height;
+  if (l.positions > LONGEST_RUN) band = LONGEST_RUN > w->out_width ? LONGEST_RUN / w->out_width : 1;
   for (size_t n = 0; n < images; n += l.block) {
     size_t count = least(l.block, images - n);
     const float *from = x + n * size, *cotangents = b + n * l.positions * outputs;
@@ -269,34 +316,16 @@ WIDE void ck_convolution_gradient(const ck_window *w, size_t outputs, size_t ima
       pad(w, &l, count, from, padded);
       from = padded;
     }
-    if (by_columns) {
-      size_t o = 0;
-      for (; o + PANEL <= outputs; o += PANEL) {
-        add_outer_columns(2, w, &l, outputs, count, from, cotangents + o, out + o * depth, depth);
-      }
-      if (o < outputs) {
-        add_outer_columns(1, w, &l, outputs, count, from, cotangents + o, out + o * depth, depth);
-      }
-      continue;
-    }
-    for (size_t r = 0; r < w->kernel_height; r++) {
-      for (size_t c = 0; c < segment; c += PANEL) {
-        size_t width = least(PANEL, segment - c);
-        const float *start = from + r * l.row + c;
-        float *to = out + r * segment + c;
-        if (width > 16) {
-          add_outer_products(2, w, &l, outputs, count, start, cotangents, width, to, depth);
-        } else {
-          add_outer_products(1, w, &l, outputs, count, start, cotangents, width, to, depth);
-        }
-      }
+    for (size_t h = 0; h < w->out_height; h += band) {
+      add_band(w, &l, outputs, count, least(band, w->out_height - h), from + h * l.step_row,
+               cotangents + h * w->out_width * outputs, by_columns, out);
     }
   }
 }
 
 size_t ck_convolution_scratch(const ck_window *w) {
   layout l = layout_of(w, 1);
-  return l.block * (l.image + l.positions) + (DEPTH + 3) * PANEL;
+  return l.block * (l.image + l.positions) + (DEPTH + 2) * PANEL;
 }
 
 #else

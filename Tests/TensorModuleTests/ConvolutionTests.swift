@@ -39,7 +39,7 @@ private struct Case: CustomTestStringConvertible {
 }
 
 /// On both sides of a vector and a panel (16, 32), of a tile (8), of the depth of a panel (384, in
-/// rows of the window and within one) and of a run of positions (256).
+/// rows of the window and within one), of runs of positions (256, 1024) and a band of them (2048).
 private let cases = [
   Case(WindowCase((5, 6, 3), kernel: (3, 3), padding: (1, 1)), outputs: 32, images: 3),
   Case(WindowCase((7, 5, 5), kernel: (5, 5), padding: (2, 2)), outputs: 17),
@@ -53,6 +53,8 @@ private let cases = [
   Case(WindowCase((18, 17, 2), kernel: (3, 3)), outputs: 5),
   Case(WindowCase((5, 5, 1), kernel: (3, 3)), outputs: 4, images: 30),
   Case(WindowCase((6, 5, 1), kernel: (3, 2), stride: (1, 2), padding: (1, 0)), outputs: 48),
+  Case(WindowCase((40, 60, 1), kernel: (3, 2)), outputs: 2, images: 1),
+  Case(WindowCase((33, 34, 1), kernel: (2, 2), padding: (1, 1)), outputs: 16, images: 1),
 ]
 
 /// Convolutions without unfolded rows against plain sums in double.
