@@ -4,50 +4,15 @@
 //
 // One factor runs along the vectors, as panels [depth][32] of packed memory; elements of the other
 // are broadcast from where they are. A tile is 32 by 12, 24 sums in registers.
-#include "lanes.h"
+#include "tiles.h"
 
 #if defined(__x86_64__)
 
-#define PANEL 32   // two vectors
 #define TILE 12    // broadcast elements for each of them
 #define DEPTH 768  // of a panel
 #define BLOCK 192  // rows of x that are packed at a time: half of a second-level cache
 
 static _Thread_local float packed[BLOCK * DEPTH] __attribute__((aligned(64)));
-
-#define SHUFFLE __builtin_shufflevector
-#define UNROLL _Pragma("clang loop unroll(full)")
-
-// 16 x 16 elements, in place: vectors exchange ever larger parts.
-CK_INLINE void transpose_16(f32x16 *v) {
-  f32x16 t[16];
-  UNROLL
-  for (int i = 0; i < 16; i += 2) {
-    t[i] = SHUFFLE(v[i], v[i + 1], 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
-    t[i + 1] = SHUFFLE(v[i], v[i + 1], 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
-  }
-  UNROLL
-  for (int i = 0; i < 16; i += 4) {
-    UNROLL
-    for (int j = i; j < i + 2; j++) {
-      v[j] = SHUFFLE(t[j], t[j + 2], 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
-      v[j + 2] = SHUFFLE(t[j], t[j + 2], 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
-    }
-  }
-  UNROLL
-  for (int i = 0; i < 16; i += 8) {
-    UNROLL
-    for (int j = i; j < i + 4; j++) {
-      t[j] = SHUFFLE(v[j], v[j + 4], 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
-      t[j + 4] = SHUFFLE(v[j], v[j + 4], 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
-    }
-  }
-  UNROLL
-  for (int j = 0; j < 8; j++) {
-    v[j] = SHUFFLE(t[j], t[j + 8], 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
-    v[j + 8] = SHUFFLE(t[j], t[j + 8], 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
-  }
-}
 
 // Sums over a panel for `count` streams of broadcast elements, `stride` apart, 1 from step to step.
 // `next` is the stream that the following tile reads, to be fetched meanwhile, or NULL.
@@ -72,52 +37,7 @@ CK_INLINE void sum_tile(const int count, const int vectors, size_t depth, const 
   }
 }
 
-// row = alpha v + beta row for the first `width` elements.
-CK_INLINE void store_row(const f32x16 *v, size_t width, float alpha, float beta, float *row) {
-  f32x16 sum = alpha * *v;
-  if (beta != 0) {
-    f32x16 old = 0;
-    memcpy(&old, row, width * sizeof(float));
-    sum += beta * old;
-  }
-  memcpy(row, &sum, width * sizeof(float));
-}
-
 // MARK: y = x w^T: panels of rows of x
-
-// Rows of x [rows, depth] as panels; what a panel lacks of rows is zero.
-CK_INLINE void pack_rows(const float *x, size_t ldx, size_t rows, size_t depth) {
-  f32x16 v[16];
-  for (size_t r = 0; r < rows; r += 16) {
-    float *panel = packed + (r / PANEL) * PANEL * depth + r % PANEL;
-    size_t count = rows - r < 16 ? rows - r : 16;
-    size_t c = 0;
-    for (; c + 16 <= depth; c += 16) {
-      for (size_t i = 0; i < 16; i++) {
-        v[i] = i < count ? *(const f32x16_u *)(x + (r + i) * ldx + c) : (f32x16)(0.0f);
-      }
-      transpose_16(v);
-      for (size_t i = 0; i < 16; i++) *(f32x16 *)(panel + (c + i) * PANEL) = v[i];
-    }
-    for (; c < depth; c++) {
-      for (size_t i = 0; i < 16; i++) {
-        panel[c * PANEL + i] = i < count ? x[(r + i) * ldx + c] : 0;
-      }
-    }
-  }
-}
-
-// A tile of y from sums by columns.
-CK_INLINE void store_columns(const f32x16 *sums, const int columns, size_t rows, float alpha,
-                             float beta, float *y, size_t ldy) {
-  f32x16 v[16];
-  UNROLL
-  for (int j = 0; j < 16; j++) v[j] = j < columns ? sums[j] : (f32x16)(0.0f);
-  transpose_16(v);
-  for (size_t i = 0; i < rows; i++) {
-    store_row(&v[i], (size_t)columns, alpha, beta, y + i * ldy);
-  }
-}
 
 CK_INLINE void panels_of_rows(const int columns, size_t rows, size_t depth, const float *w,
                               size_t ldw, const float *next, float alpha, float beta, float *y,
@@ -138,11 +58,9 @@ CK_INLINE void panels_of_rows(const int columns, size_t rows, size_t depth, cons
   }
 }
 
-#define WIDE __attribute__((target("arch=x86-64-v4"), min_vector_width(512)))
-
-WIDE static void product_transposed(size_t m, size_t n, size_t k, float alpha, const float *x,
-                                    size_t ldx, const float *w, size_t ldw, float beta, float *y,
-                                    size_t ldy) {
+WIDE static void product_by_rows(size_t m, size_t n, size_t k, float alpha, const float *x,
+                                 size_t ldx, const float *w, size_t ldw, float beta, float *y,
+                                 size_t ldy) {
   size_t blocks = (m + BLOCK - 1) / BLOCK;
   // Whole panels, and about as many in each block.
   size_t block = ((m + blocks - 1) / blocks + PANEL - 1) / PANEL * PANEL;
@@ -151,7 +69,7 @@ WIDE static void product_transposed(size_t m, size_t n, size_t k, float alpha, c
     float old = c == 0 ? beta : 1;
     for (size_t r = 0; r < m; r += block) {
       size_t rows = m - r < block ? m - r : block;
-      pack_rows(x + r * ldx + c, ldx, rows, depth);
+      pack_rows(x + r * ldx + c, ldx, rows, depth, packed);
       for (size_t j = 0; j < n;) {
         const float *from = w + j * ldw + c;
         float *to = y + r * ldy + j;
@@ -171,7 +89,7 @@ WIDE static void product_transposed(size_t m, size_t n, size_t k, float alpha, c
   }
 }
 
-// MARK: y = x w: panels of columns of w
+// MARK: y = x op(w): panels of columns of op(w)
 
 CK_INLINE void rows_of_panel(const int rows, size_t columns, size_t depth, const float *x,
                              size_t ldx, const float *next, float alpha, float beta, float *y,
@@ -191,23 +109,33 @@ CK_INLINE void rows_of_panel(const int rows, size_t columns, size_t depth, const
   }
 }
 
-WIDE static void product_plain(size_t m, size_t n, size_t k, float alpha, const float *x,
-                               size_t ldx, const float *w, size_t ldw, float beta, float *y,
-                               size_t ldy) {
+// Columns [j, j + columns) of rows [c, c + depth) of op(w), as a panel.
+CK_INLINE void pack_columns(int transposed, const float *w, size_t ldw, size_t c, size_t depth,
+                            size_t j, size_t columns) {
+  if (transposed) {
+    pack_rows(w + j * ldw + c, ldw, columns, depth, packed);
+    return;
+  }
+  for (size_t i = 0; i < depth; i++) {
+    const float *from = w + (c + i) * ldw + j;
+    if (columns == PANEL) {
+      memcpy(packed + i * PANEL, from, PANEL * sizeof(float));
+    } else {
+      memset(packed + i * PANEL, 0, PANEL * sizeof(float));
+      memcpy(packed + i * PANEL, from, columns * sizeof(float));
+    }
+  }
+}
+
+WIDE static void product_by_columns(int transposed, size_t m, size_t n, size_t k, float alpha,
+                                    const float *x, size_t ldx, const float *w, size_t ldw,
+                                    float beta, float *y, size_t ldy) {
   for (size_t c = 0; c < k; c += DEPTH) {
     size_t depth = k - c < DEPTH ? k - c : DEPTH;
     float old = c == 0 ? beta : 1;
     for (size_t j = 0; j < n; j += PANEL) {
       size_t columns = n - j < PANEL ? n - j : PANEL;
-      for (size_t i = 0; i < depth; i++) {
-        const float *from = w + (c + i) * ldw + j;
-        if (columns == PANEL) {
-          memcpy(packed + i * PANEL, from, PANEL * sizeof(float));
-        } else {
-          memset(packed + i * PANEL, 0, PANEL * sizeof(float));
-          memcpy(packed + i * PANEL, from, columns * sizeof(float));
-        }
-      }
+      pack_columns(transposed, w, ldw, c, depth, j, columns);
       for (size_t r = 0; r < m;) {
         const float *from = x + r * ldx + c;
         float *to = y + r * ldy + j;
@@ -234,10 +162,11 @@ int ck_has_product(void) {
 
 void ck_product(int transposed, size_t m, size_t n, size_t k, float alpha, const float *x,
                 size_t ldx, const float *w, size_t ldw, float beta, float *y, size_t ldy) {
-  if (transposed) {
-    product_transposed(m, n, k, alpha, x, ldx, w, ldw, beta, y, ldy);
+  // Of two factors whose elements follow each other along the sum, the smaller one is packed.
+  if (transposed && n > m) {
+    product_by_rows(m, n, k, alpha, x, ldx, w, ldw, beta, y, ldy);
   } else {
-    product_plain(m, n, k, alpha, x, ldx, w, ldw, beta, y, ldy);
+    product_by_columns(transposed, m, n, k, alpha, x, ldx, w, ldw, beta, y, ldy);
   }
 }
 

@@ -42,7 +42,9 @@ public enum BLAS {
       UnsafeRawPointer(a), UnsafeRawPointer(b), UnsafeMutableRawPointer(c)
     )
     if S.self == Float.self {
-      if hasOwnProduct, !transposeA, n * k >= ownProductSize {
+      if hasOwnProduct, !transposeA,
+        isOwnProductFaster(transposeB: transposeB, m: m, n: n, k: k)
+      {
         ck_product(
           transposeB ? 1 : 0, m, n, k, Float(alpha), rawA.assumingMemoryBound(to: Float.self), lda,
           rawB.assumingMemoryBound(to: Float.self), ldb, Float(beta),
@@ -70,8 +72,19 @@ public enum BLAS {
   }
 
   private static let hasOwnProduct = ck_has_product() == 1
-  /// Elements of B from which on OpenBLAS loses time by packing it.
-  private static let ownProductSize = 1 << 18
+
+  /// Where the kernel was measured to be as fast as that of OpenBLAS for such processors, if not
+  /// faster; where OpenBLAS takes another one, it loses half of its rate.
+  private static func isOwnProductFaster(transposeB: Bool, m: Int, n: Int, k: Int) -> Bool {
+    // OpenBLAS loses time by packing B.
+    if n * k >= 1 << 18 { return true }
+    // Vectors run along columns, or rows where B is transposed and larger than A: full ones.
+    let isByRows = transposeB && n > m
+    let along = isByRows ? m : n
+    guard m >= 40, n >= 32, 7 * ((along + 31) / 32 * 32) <= 8 * along else { return false }
+    // OpenBLAS packs nothing in small products of a plain B.
+    return transposeB ? !isByRows || k >= 128 : m * n * k >= 1 << 20
+  }
 
   /// `y = A x`, A `[rows, columns]` with rows `stride` apart.
   public static func multiply<S: EngineScalar>(

@@ -2,78 +2,30 @@ import CKernels
 import TensorModule
 import Testing
 
-private struct Case: CustomTestStringConvertible {
-  var window: ck_window
-  var testDescription: String {
-    let w = window
-    return """
-      [\(w.height), \(w.width), \(w.channels)] kernel \(w.kernel_height)x\(w.kernel_width) \
-      stride \(w.stride_height)x\(w.stride_width) padding \(w.padding_height)x\(w.padding_width) \
-      dilation \(w.dilation_height)x\(w.dilation_width) groups \(w.groups)
-      """
-  }
-
-  init(
-    _ image: (Int, Int, Int), kernel: (Int, Int), stride: (Int, Int) = (1, 1),
-    padding: (Int, Int) = (0, 0), dilation: (Int, Int) = (1, 1), groups: Int = 1
-  ) {
-    func out(_ n: Int, _ k: Int, _ s: Int, _ p: Int, _ d: Int) -> Int {
-      (n + 2 * p - d * (k - 1) - 1) / s + 1
-    }
-    window = ck_window(
-      height: image.0, width: image.1, channels: image.2, kernel_height: kernel.0,
-      kernel_width: kernel.1, stride_height: stride.0, stride_width: stride.1,
-      padding_height: padding.0, padding_width: padding.1, dilation_height: dilation.0,
-      dilation_width: dilation.1, groups: groups,
-      out_height: out(image.0, kernel.0, stride.0, padding.0, dilation.0),
-      out_width: out(image.1, kernel.1, stride.1, padding.1, dilation.1))
-  }
-
-  var imageCount: Int { Int(window.height * window.width * window.channels) }
-  var positions: Int { Int(window.out_height * window.out_width) }
-  var taps: Int { Int(window.kernel_height * window.kernel_width) }
-  var rowCount: Int { positions * taps * Int(window.channels) }
-  var outCount: Int { positions * Int(window.channels) }
-
-  /// For each output position, the offset in the image (channel 0) of each tap, nil outside.
-  var offsets: [[Int?]] {
-    let w = window
-    return (0..<positions).map { position in
-      let (oh, ow) = (position / Int(w.out_width), position % Int(w.out_width))
-      return (0..<taps).map { tap in
-        let (kh, kw) = (tap / Int(w.kernel_width), tap % Int(w.kernel_width))
-        let h = oh * Int(w.stride_height) + kh * Int(w.dilation_height) - Int(w.padding_height)
-        let x = ow * Int(w.stride_width) + kw * Int(w.dilation_width) - Int(w.padding_width)
-        guard (0..<Int(w.height)).contains(h), (0..<Int(w.width)).contains(x) else { return nil }
-        return (h * Int(w.width) + x) * Int(w.channels)
-      }
-    }
-  }
-}
-
 private let cases = [
-  Case((5, 6, 3), kernel: (3, 3), padding: (1, 1)),
-  Case((7, 5, 4), kernel: (3, 2), stride: (2, 3), padding: (1, 0)),
-  Case((9, 8, 2), kernel: (3, 3), padding: (2, 2), dilation: (2, 2)),
-  Case((6, 6, 6), kernel: (3, 3), padding: (1, 1), groups: 6),
-  Case((6, 7, 6), kernel: (2, 3), stride: (1, 2), padding: (0, 1), dilation: (3, 2), groups: 3),
-  Case((4, 4, 5), kernel: (4, 4), stride: (4, 4)),
-  Case((3, 3, 70), kernel: (1, 1)),
-  Case((3, 3, 70), kernel: (2, 2), padding: (1, 1), groups: 1),
-  Case((1, 9, 2), kernel: (1, 5), padding: (0, 2)),
+  WindowCase((5, 6, 3), kernel: (3, 3), padding: (1, 1)),
+  WindowCase((7, 5, 4), kernel: (3, 2), stride: (2, 3), padding: (1, 0)),
+  WindowCase((9, 8, 2), kernel: (3, 3), padding: (2, 2), dilation: (2, 2)),
+  WindowCase((6, 6, 6), kernel: (3, 3), padding: (1, 1), groups: 6),
+  WindowCase(
+    (6, 7, 6), kernel: (2, 3), stride: (1, 2), padding: (0, 1), dilation: (3, 2), groups: 3),
+  WindowCase((4, 4, 5), kernel: (4, 4), stride: (4, 4)),
+  WindowCase((3, 3, 70), kernel: (1, 1)),
+  WindowCase((3, 3, 70), kernel: (2, 2), padding: (1, 1), groups: 1),
+  WindowCase((1, 9, 2), kernel: (1, 5), padding: (0, 2)),
   // Whole kernel rows and columns lie outside.
-  Case((2, 2, 1), kernel: (5, 5), padding: (4, 4)),
+  WindowCase((2, 2, 1), kernel: (5, 5), padding: (4, 4)),
 ]
 /// As PyTorch asks, padding is at most half the window.
 private let poolCases = [
-  Case((6, 6, 3), kernel: (2, 2), stride: (2, 2)),
-  Case((7, 5, 17), kernel: (3, 3), stride: (2, 1), padding: (1, 1)),
-  Case((9, 9, 2), kernel: (3, 2), padding: (1, 1), dilation: (2, 3)),
-  Case((4, 4, 300), kernel: (4, 4)),
+  WindowCase((6, 6, 3), kernel: (2, 2), stride: (2, 2)),
+  WindowCase((7, 5, 17), kernel: (3, 3), stride: (2, 1), padding: (1, 1)),
+  WindowCase((9, 9, 2), kernel: (3, 2), padding: (1, 1), dilation: (2, 3)),
+  WindowCase((4, 4, 300), kernel: (4, 4)),
 ]
 
 @Suite struct WindowTests {
-  @Test(arguments: cases) fileprivate func unfoldPicksWhatANaiveLoopPicks(c: Case) {
+  @Test(arguments: cases) func unfoldPicksWhatANaiveLoopPicks(c: WindowCase) {
     func check<S: EngineScalar>(_: S.Type) {
       var w = c.window
       let image = (0..<c.imageCount).map { S($0 + 1) }
@@ -94,7 +46,7 @@ private let poolCases = [
     check(Double.self)
   }
 
-  @Test(arguments: cases) fileprivate func foldIsTheTransposeOfUnfoldAndAdds(c: Case) {
+  @Test(arguments: cases) func foldIsTheTransposeOfUnfoldAndAdds(c: WindowCase) {
     func check<S: EngineScalar>(_: S.Type) {
       var w = c.window
       var random = TestRandom(seed: 61)
@@ -113,7 +65,7 @@ private let poolCases = [
     check(Double.self)
   }
 
-  @Test(arguments: poolCases) fileprivate func maxPoolAgreesWithANaiveLoop(c: Case) {
+  @Test(arguments: poolCases) func maxPoolAgreesWithANaiveLoop(c: WindowCase) {
     func check<S: EngineScalar>(_: S.Type) {
       var w = c.window
       var random = TestRandom(seed: 62)
@@ -141,7 +93,7 @@ private let poolCases = [
   }
 
   @Test func maxPoolLetsTheFirstNanWinAndMinusInfinityBeAWinner() {
-    var w = Case((2, 2, 3), kernel: (2, 2), stride: (2, 2)).window
+    var w = WindowCase((2, 2, 3), kernel: (2, 2), stride: (2, 2)).window
     let (infinity, nan) = (Float.infinity, Float.nan)
     // Channel 0: NaN between numbers; 1: all minus infinity; 2: two NaN, then plus infinity.
     let image: [Float] = [
@@ -154,7 +106,7 @@ private let poolCases = [
     #expect(index == [3, 1, 2])
   }
 
-  @Test(arguments: poolCases) fileprivate func averagePoolCountsPaddingAsZeros(c: Case) {
+  @Test(arguments: poolCases) func averagePoolCountsPaddingAsZeros(c: WindowCase) {
     var w = c.window
     var random = TestRandom(seed: 63)
     let image: [Float] = random.array(c.imageCount)
@@ -172,7 +124,7 @@ private let poolCases = [
     expectUlps(out, expected, within: 0.5001)
   }
 
-  @Test(arguments: poolCases) fileprivate func averagePoolTransposeIsItsAdjointAndAdds(c: Case) {
+  @Test(arguments: poolCases) func averagePoolTransposeIsItsAdjointAndAdds(c: WindowCase) {
     var w = c.window
     var random = TestRandom(seed: 64)
     let x: [Double] = random.array(c.imageCount)

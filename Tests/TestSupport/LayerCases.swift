@@ -101,6 +101,15 @@ private let layers: [LayerCase] = [
     name: "conv2d of one pixel", input: [2, 1, 1],
     layer: #"{"type": "conv2d", "name": "c", "in_channels": 2, "out_channels": 3, "#
       + #""kernel_size": 3, "padding": 1}"#),
+  // From 16 channels on images are multiplied without unfolded rows.
+  LayerCase(
+    name: "conv2d of many channels", input: [17, 3, 4],
+    layer: #"{"type": "conv2d", "name": "c", "in_channels": 17, "out_channels": 18, "#
+      + #""kernel_size": [2, 3], "padding": [1, 2]}"#),
+  LayerCase(
+    name: "conv2d of many channels with stride", input: [16, 4, 5],
+    layer: #"{"type": "conv2d", "name": "c", "in_channels": 16, "out_channels": 16, "#
+      + #""kernel_size": 3, "padding": 1, "stride": [2, 3], "bias": false}"#),
   LayerCase(
     name: "batch_norm2d", input: [3, 2, 2],
     layer: #"{"type": "batch_norm2d", "name": "n", "num_features": 3, "eps": 0.01}"#),

@@ -110,6 +110,22 @@ void ck_gather(ck_dtype t, const void *x, const int32_t *index, void *out, size_
 // x[index[i]] += out[i]
 void ck_scatter_add(ck_dtype t, const void *out, const int32_t *index, void *x, size_t n);
 
+// MARK: Convolutions in single precision  (undilated, one group; where ck_has_product() is 1)
+
+// y[image, position, output] = bias[output] + sum over the window of x times weight, or += with
+// accumulate; the weight is [outputs, kernel_height, kernel_width, channels], bias may be NULL.
+// With `transposed` it is [channels, kernel_height, kernel_width, outputs], and the window is turned
+// by 180 degrees: the transpose of a convolution of stride 1 with its channels and outputs, height
+// and out_height exchanged, and padding of kernel - 1 - padding.
+void ck_convolve(const ck_window *w, size_t outputs, size_t images, const float *x,
+                 const float *weight, int transposed, const float *bias, int accumulate, float *y,
+                 float *scratch);
+// out[output, window] += sum over images and positions of b[position, output] times the window of x.
+void ck_convolution_gradient(const ck_window *w, size_t outputs, size_t images, const float *x,
+                             const float *b, float *out, float *scratch);
+// Floats of scratch that both need.
+size_t ck_convolution_scratch(const ck_window *w);
+
 // MARK: Normalisation
 //
 // An item is [outer, stride]; group g of it is the elements [o * stride + g * inner + i] for

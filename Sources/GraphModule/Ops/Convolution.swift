@@ -2,7 +2,8 @@ import TensorModule
 
 /// Two-dimensional convolution of a channels-last image: a linear layer on unfolded rows, one row
 /// per output position, `[OH OW, groups, kh kw C/groups]`. The weight is stored `[out, kh, kw,
-/// C/groups]`, so that row and weight run through the window in the same order.
+/// C/groups]`, so that row and weight run through the window in the same order. Rows that need not
+/// be formed are not (`Convolution+Direct.swift`).
 package struct Convolution: Operation {
   package let window: Kernels.Window
   package let outputs: Int
@@ -56,12 +57,13 @@ package struct Convolution: Operation {
   }
 
   package func scratch(samples: Int, directions: Int) -> Int {
-    isPointwise ? 0 : 2 * blockScalars
+    max(isPointwise ? 0 : 2 * blockScalars, directScratch)
   }
 
   private var blockScalars: Int { imagesPerBlock * positions * columns }
 
   package func forward<S: EngineScalar>(_ pass: ForwardPass<S>) {
+    if isDirect(S.self) { return forwardDirectly(pass) }
     forEachBlock(images: pass.samples) { first, count in
       let rows = unfolded(pass.value(0), first: first, count: count, into: pass.scratch)
       let output = pass.output + first * outputSize
@@ -75,6 +77,7 @@ package struct Convolution: Operation {
   }
 
   package func jvp<S: EngineScalar>(_ pass: TangentPass<S>) {
+    if isDirect(S.self) { return jvpDirectly(pass) }
     let (n, tangent) = (pass.samples, pass.tangent(0))
     let hasWeight = (0..<pass.directions).contains {
       pass.parameterTangent(Self.weight, direction: $0) != nil
@@ -107,6 +110,12 @@ package struct Convolution: Operation {
   package func vjp<S: EngineScalar>(_ pass: CotangentPass<S>) {
     guard let (target, accumulate) = pass.inputCotangent(0) else { return }
     let images = pass.directions * pass.samples
+    if let transposed = transposedWindow(S.self) {
+      return DirectConvolution.multiply(
+        transposed, outputs: window.channels, images: images, pass.cotangent,
+        by: pass.parameter(Self.weight), isTransposed: true, accumulate: accumulate, into: target,
+        scratch: pass.scratch)
+    }
     if !isPointwise && !accumulate { Kernels.zero(target, count: images * imageSize) }
     forEachBlock(images: images) { first, count in
       let b = pass.cotangent + first * outputSize
@@ -130,34 +139,38 @@ package struct Convolution: Operation {
   package func addGradient<S: EngineScalar>(
     _ pass: CotangentPass<S>, slot: Int, direction: Int, to out: UnsafeMutablePointer<S>
   ) {
-    let b = pass.cotangent(direction: direction)
-    let rows = pass.samples * positions
-    if slot == Self.weight {
-      forEachBlock(images: pass.samples) { first, count in
-        let a = unfolded(pass.value(0), first: first, count: count, into: pass.scratch)
-        addOuterProducts(b + first * outputSize, a, rows: count * positions, to: out)
-      }
-    } else {
-      Kernels.sumRows(b, rows: rows, columns: outputs, out, accumulate: true)
-    }
+    addGradient(pass, slot: slot, direction: direction, images: 0..<pass.samples, to: out)
   }
 
   package func addPerSampleGradients<S: EngineScalar>(
     _ pass: CotangentPass<S>, slot: Int, direction: Int, to out: UnsafeMutablePointer<S>,
     stride: Int
   ) {
-    let b = pass.cotangent(direction: direction)
     for n in 0..<pass.samples {
-      if slot == Self.weight {
-        addOuterProducts(
-          b + n * outputSize,
-          unfolded(pass.value(0), first: n, count: 1, into: pass.scratch), rows: positions,
-          to: out + n * stride)
-      } else {
-        Kernels.sumRows(
-          b + n * outputSize, rows: positions, columns: outputs, out + n * stride,
-          accumulate: true)
-      }
+      addGradient(
+        pass, slot: slot, direction: direction, images: n..<n + 1, to: out + n * stride)
+    }
+  }
+
+  private func addGradient<S: EngineScalar>(
+    _ pass: CotangentPass<S>, slot: Int, direction: Int, images: Range<Int>,
+    to out: UnsafeMutablePointer<S>
+  ) {
+    let b = pass.cotangent(direction: direction) + images.lowerBound * outputSize
+    if slot == Self.bias {
+      Kernels.sumRows(
+        b, rows: images.count * positions, columns: outputs, out, accumulate: true)
+      return
+    }
+    let value = pass.value(0) + images.lowerBound * imageSize
+    if hasDirectGradient(S.self) {
+      DirectConvolution.addGradient(
+        window, outputs: outputs, images: images.count, value, b, to: out, scratch: pass.scratch)
+      return
+    }
+    forEachBlock(images: images.count) { first, count in
+      let a = unfolded(value, first: first, count: count, into: pass.scratch)
+      addOuterProducts(b + first * outputSize, a, rows: count * positions, to: out)
     }
   }
 

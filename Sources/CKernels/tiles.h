@@ -1,0 +1,92 @@
+// What products of single precision on 512-bit registers share: panels, tiles and their stores.
+//
+// A panel is [depth][32] of packed memory: one factor, along the vectors. Elements of the other are
+// broadcast.
+#ifndef CK_TILES_H
+#define CK_TILES_H
+
+#include "lanes.h"
+
+#define PANEL 32  // two vectors
+
+#define WIDE __attribute__((target("arch=x86-64-v4"), min_vector_width(512)))
+#define SHUFFLE __builtin_shufflevector
+#define UNROLL _Pragma("clang loop unroll(full)")
+
+// 16 x 16 elements, in place: vectors exchange ever larger parts.
+CK_INLINE void transpose_16(f32x16 *v) {
+  f32x16 t[16];
+  UNROLL
+  for (int i = 0; i < 16; i += 2) {
+    t[i] = SHUFFLE(v[i], v[i + 1], 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
+    t[i + 1] = SHUFFLE(v[i], v[i + 1], 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+  }
+  UNROLL
+  for (int i = 0; i < 16; i += 4) {
+    UNROLL
+    for (int j = i; j < i + 2; j++) {
+      v[j] = SHUFFLE(t[j], t[j + 2], 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+      v[j + 2] = SHUFFLE(t[j], t[j + 2], 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+    }
+  }
+  UNROLL
+  for (int i = 0; i < 16; i += 8) {
+    UNROLL
+    for (int j = i; j < i + 4; j++) {
+      t[j] = SHUFFLE(v[j], v[j + 4], 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
+      t[j + 4] = SHUFFLE(v[j], v[j + 4], 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+    }
+  }
+  UNROLL
+  for (int j = 0; j < 8; j++) {
+    v[j] = SHUFFLE(t[j], t[j + 8], 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+    v[j + 8] = SHUFFLE(t[j], t[j + 8], 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+  }
+}
+
+// row = alpha v + beta row for the first `width` elements.
+CK_INLINE void store_row(const f32x16 *v, size_t width, float alpha, float beta, float *row) {
+  f32x16 sum = alpha * *v;
+  if (beta != 0) {
+    f32x16 old = 0;
+    memcpy(&old, row, width * sizeof(float));
+    sum += beta * old;
+  }
+  memcpy(row, &sum, width * sizeof(float));
+}
+
+// A tile of y from sums by columns.
+CK_INLINE void store_columns(const f32x16 *sums, const int columns, size_t rows, float alpha,
+                             float beta, float *y, size_t ldy) {
+  f32x16 v[16];
+  UNROLL
+  for (int j = 0; j < 16; j++) v[j] = j < columns ? sums[j] : (f32x16)(0.0f);
+  transpose_16(v);
+  for (size_t i = 0; i < rows; i++) {
+    store_row(&v[i], (size_t)columns, alpha, beta, y + i * ldy);
+  }
+}
+
+// Rows of x [rows, depth] as panels; what a panel lacks of rows is zero.
+CK_INLINE void pack_rows(const float *x, size_t ldx, size_t rows, size_t depth, float *panels) {
+  f32x16 v[16];
+  for (size_t r = 0; r < rows; r += 16) {
+    float *panel = panels + (r / PANEL) * PANEL * depth + r % PANEL;
+    size_t count = rows - r < 16 ? rows - r : 16;
+    size_t c = 0;
+    for (; c + 16 <= depth; c += 16) {
+      for (size_t i = 0; i < 16; i++) {
+        v[i] = i < count ? *(const f32x16_u *)(x + (r + i) * ldx + c) : (f32x16)(0.0f);
+      }
+      transpose_16(v);
+      for (size_t i = 0; i < 16; i++) *(f32x16 *)(panel + (c + i) * PANEL) = v[i];
+    }
+    for (; c < depth; c++) {
+      for (size_t i = 0; i < 16; i++) {
+        panel[c * PANEL + i] = i < count ? x[(r + i) * ldx + c] : 0;
+      }
+    }
+  }
+}
+
+#endif
