@@ -274,6 +274,8 @@ let transformerCases: [TransformerCase] = [
   attention("one query", queries: 1, keys: 4),
   attention("more queries than keys", queries: 4, keys: 2),
   attention("more keys than a vector", queries: 2, keys: 19, heads: 1, width: 2),
+  // 108 weights, which are not kept, of 54 numbers in Q, K and V.
+  attention("more weights than inputs", queries: 6, keys: 6, heads: 3, width: 1),
   attention("mask", queries: 3, keys: 4, hasMask: true),
   attention("causal", queries: 4, keys: 4, buckets: window(4, 4, isCausal: true)),
   attention(

@@ -4,8 +4,8 @@ import TensorModule
 /// looked up by the bucket of a pair of positions (T5) and a mask over keys.
 ///
 /// Q [Tq, heads d], K and V [Tk, heads d], output [Tq, heads d]. The forward pass keeps the
-/// weights P [heads, Tq, Tk]. The derivative of softmax is symmetric, so one kernel serves both
-/// directions.
+/// weights P [heads, Tq, Tk], unless they are larger than Q, K and V: then they are computed from
+/// those again. The derivative of softmax is symmetric, so one kernel serves both directions.
 package struct Attention: Operation {
   package let queries: Int
   package let keys: Int
@@ -47,8 +47,14 @@ package struct Attention: Operation {
   package var outputSize: Int { queries * columns }
   package var operationCount: Int { 4 * pairs * columns }
 
+  /// Whether derivatives compute P again. With biases and masks that would be more than one product.
+  private var keepsWeights: Bool {
+    buckets != nil || hasMask || weights <= (queries + 2 * keys) * columns
+  }
+
   package func needs(_ use: DerivativeUse) -> ForwardNeeds {
-    ForwardNeeds(inputs: [true, true, true] + (hasMask ? [false] : []), saved: weights)
+    ForwardNeeds(
+      inputs: [true, true, true] + (hasMask ? [false] : []), saved: keepsWeights ? weights : 0)
   }
 
   package func scratch(samples: Int, directions: Int) -> Int {
@@ -60,7 +66,8 @@ package struct Attention: Operation {
     let bias = buckets == nil ? nil : pass.scratch + pairs
     if let bias { writeBias(pass, to: bias) }
     for n in 0..<pass.samples {
-      let p = pass.keepsSaved ? pass.saved + n * weights : pass.scratch + pairs + weights
+      let keeps = pass.keepsSaved && keepsWeights
+      let p = keeps ? pass.saved + n * weights : pass.scratch + pairs + weights
       for h in 0..<heads {
         let scores = p + h * pairs
         scoreProduct(
@@ -77,42 +84,47 @@ package struct Attention: Operation {
   }
 
   package func jvp<S: EngineScalar>(_ pass: TangentPass<S>) {
-    let (dq, dk, dv) = (pass.tangent(Self.q), pass.tangent(Self.k), pass.tangent(Self.v))
-    let scores = pass.scratch
-    for r in 0..<pass.directions {
-      let table = tableTangent(pass, r)
-      for n in 0..<pass.samples {
-        let at = r * pass.samples + n
-        for h in 0..<heads {
-          let p = UnsafePointer(pass.saved + n * weights + h * pairs)
-          let output = row(pass.output, at, queries, h)
-          var beta: S = 0
-          if dq != nil || dk != nil || table != nil {
-            var written: S = 0
-            if let dq {
-              scoreProduct(
-                row(dq, at, queries, h), row(pass.value(Self.k), n, keys, h), beta: written,
-                into: scores)
-              written = 1
-            }
-            if let dk {
-              scoreProduct(
-                row(pass.value(Self.q), n, queries, h), row(dk, at, keys, h), beta: written,
-                into: scores)
-              written = 1
-            }
-            if let table {
-              if written == 0 { Kernels.zero(scores, count: pairs) }
-              addBias(table, head: h, to: scores)
-            }
-            Kernels.softmaxDerivative(p, scores, rows: queries, columns: keys, scale: 1)
-            mix(UnsafePointer(scores), row(pass.value(Self.v), n, keys, h), beta: 0, into: output)
-            beta = 1
-          }
-          if let dv { mix(p, row(dv, at, keys, h), beta: beta, into: output) }
-        }
+    for n in 0..<pass.samples {
+      for h in 0..<heads {
+        let p = weights(pass, sample: n, head: h)
+        for r in 0..<pass.directions { jvp(pass, weights: p, sample: n, head: h, direction: r) }
       }
     }
+  }
+
+  private func jvp<S: EngineScalar>(
+    _ pass: TangentPass<S>, weights p: UnsafePointer<S>, sample n: Int, head h: Int,
+    direction r: Int
+  ) {
+    let (dq, dk, dv) = (pass.tangent(Self.q), pass.tangent(Self.k), pass.tangent(Self.v))
+    let table = tableTangent(pass, r)
+    let scores = pass.scratch
+    let at = r * pass.samples + n
+    let output = row(pass.output, at, queries, h)
+    var beta: S = 0
+    if dq != nil || dk != nil || table != nil {
+      var written: S = 0
+      if let dq {
+        scoreProduct(
+          row(dq, at, queries, h), row(pass.value(Self.k), n, keys, h), beta: written,
+          into: scores)
+        written = 1
+      }
+      if let dk {
+        scoreProduct(
+          row(pass.value(Self.q), n, queries, h), row(dk, at, keys, h), beta: written,
+          into: scores)
+        written = 1
+      }
+      if let table {
+        if written == 0 { Kernels.zero(scores, count: pairs) }
+        addBias(table, head: h, to: scores)
+      }
+      Kernels.softmaxDerivative(p, scores, rows: queries, columns: keys, scale: 1)
+      mix(UnsafePointer(scores), row(pass.value(Self.v), n, keys, h), beta: 0, into: output)
+      beta = 1
+    }
+    if let dv { mix(p, row(dv, at, keys, h), beta: beta, into: output) }
   }
 
   package func vjp<S: EngineScalar>(_ pass: CotangentPass<S>) {
@@ -122,11 +134,11 @@ package struct Attention: Operation {
     let dq = pass.inputCotangent(Self.q)
     if dq != nil { pass.markWritten(Self.q) }
     let dk = pass.inputCotangent(Self.k)
-    for r in 0..<pass.directions {
-      for n in 0..<pass.samples {
-        let at = r * pass.samples + n
-        for h in 0..<heads {
-          let p = UnsafePointer(pass.saved + n * weights + h * pairs)
+    for n in 0..<pass.samples {
+      for h in 0..<heads {
+        let p = weights(pass, sample: n, head: h)
+        for r in 0..<pass.directions {
+          let at = r * pass.samples + n
           let b = row(pass.cotangent, at, queries, h)
           if let dv {
             BLAS.gemm(
@@ -177,6 +189,19 @@ package struct Attention: Operation {
   }
 
   // MARK: - Pieces
+
+  /// P of one head: what the forward pass has kept, or the same bits computed again, in scratch.
+  private func weights<P: Pass>(
+    _ pass: P, sample n: Int, head h: Int
+  ) -> UnsafePointer<P.S> {
+    if keepsWeights { return UnsafePointer(pass.saved + n * weights + h * pairs) }
+    let p = pass.scratch + pairs
+    scoreProduct(
+      row(pass.value(Self.q), n, queries, h), row(pass.value(Self.k), n, keys, h), beta: 0,
+      into: p)
+    Kernels.softmax(p, bias: nil, mask: nil, rows: queries, columns: keys)
+    return UnsafePointer(p)
+  }
 
   /// Start of one head's columns in the rows of one sample.
   private func row<S>(_ x: UnsafePointer<S>, _ sample: Int, _ rows: Int, _ head: Int)
