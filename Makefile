@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo study test lint bench checksums
+.PHONY: help setup build demo study test lint bench compare scaling checksums
 
 # Own code is held to "no warnings"; the flag is the same everywhere so that nothing builds twice.
 STRICT := -Xswiftc -warnings-as-errors
@@ -38,6 +38,12 @@ lint: setup ## Check the format (swift format lint --strict)
 
 bench: setup ## Time the engine against the machine's matrix products
 	swift run -c release --package-path Benchmarks report
+
+compare: build ## Time the whole evaluation, beside its peers with PEER_PYTHON=venv/bin/python
+	swift run -c release --package-path Benchmarks compare $(if $(PEER_PYTHON),--peer-python $(PEER_PYTHON)) -o comparison
+
+scaling: build ## Time and memory against the sizes of a problem
+	swift run -c release --package-path Benchmarks scaling
 
 checksums: ## Write fixtures/SHA256SUMS anew, after fixtures were meant to change
 	cd fixtures && $(SUMS) > SHA256SUMS
