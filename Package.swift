@@ -63,8 +63,8 @@ let package = Package(
     .executableTarget(
       name: "eval-cli",
       dependencies: [
-        "ApproxEval", "Checkpoints", "Figures", "HessianFree", "TensorModule", "Training",
-        "Updates", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        "ApproxEval", "Checkpoints", "Figures", "HessianFree", "Training", "Updates",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], exclude: ["README.md"]),
     // Tests mirror the targets.
     .testTarget(name: "TensorModuleTests", dependencies: ["TensorModule", "CKernels"]),

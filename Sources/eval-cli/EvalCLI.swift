@@ -1,7 +1,6 @@
 import ApproxEval
 import ArgumentParser
 import Foundation
-import TensorModule
 
 /// The command and its subcommands.
 struct EvalCLI: ParsableCommand {
@@ -28,7 +27,7 @@ struct EvalCLI: ParsableCommand {
 @main
 enum Main {
   static func main() {
-    BLAS.endIdleThreads()
+    endIdleThreadsOfOpenBLAS()
     // Beyond a limit on the size of files, writing fails as on a full disk.
     signal(SIGXFSZ, SIG_IGN)
     do {

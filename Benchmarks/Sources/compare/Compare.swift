@@ -40,6 +40,7 @@ struct Compare: ParsableCommand {
   @Option(help: .hidden) var batch: Int?
 
   static func main() {
+    endIdleThreadsOfOpenBLAS()
     ChildProcess.superviseIfAsked()
     startAnewWithoutForeignSettings()
     main(nil)

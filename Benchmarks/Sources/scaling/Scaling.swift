@@ -23,6 +23,7 @@ struct Scaling: ParsableCommand {
   }
 
   static func main() {
+    endIdleThreadsOfOpenBLAS()
     ChildProcess.superviseIfAsked()
     main(nil)
   }
