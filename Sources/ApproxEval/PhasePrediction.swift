@@ -19,7 +19,7 @@ struct PhasePrediction {
     let sampled = methods.contains(where: \.isSampled) ? draws : 0
     forward = counts.forward
     gram = Double(1 + sampled) * counts.inputs + counts.gram(draws: 1 + sampled)
-    iteration = usesCombinations ? counts.inputs + counts.combinedJVP : counts.jvp + counts.vjp
+    iteration = counts.fisherVectorProduct(usesCombinations: usesCombinations)
     let counted: Set<Method> = [.sgd, .ef, .ief, .sf]
     guard counted.isSuperset(of: methods) else {
       (directions, jvp) = (nil, nil)

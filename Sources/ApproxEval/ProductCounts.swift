@@ -76,6 +76,11 @@ struct ProductCounts {
       }
   }
 
+  /// One product of conjugate gradients or LSQR, on vectors of length P or on combinations.
+  func fisherVectorProduct(usesCombinations: Bool) -> Work {
+    usesCombinations ? inputs + combinedJVP : jvp + vjp
+  }
+
   private func sum(_ work: (Layer) -> Work) -> Work {
     layers.reduce(.none) { $0 + work($1) }
   }

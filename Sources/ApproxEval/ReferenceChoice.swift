@@ -132,9 +132,7 @@ extension ReferenceChoice.Costs {
     // Layers factor only where the forward values of all samples are kept.
     gramMemory = held.recomputedSamples > 0 ? .max : needs.total + held.forward
 
-    let product = PhasePrediction(
-      counts, methods: [], dampings: 0, draws: 1, usesCombinations: usesCombinations
-    ).iteration
+    let product = counts.fisherVectorProduct(usesCombinations: usesCombinations)
     // Some ten passes over vectors of P elements, at the rate of memory, and what it takes to start
     // the threads a few times, 50 microseconds.
     iteration = product.operations + (usesCombinations ? 0 : 400 * p) + 5e6

@@ -34,7 +34,7 @@ package struct GramNeeds: Sendable {
       Double(draws * batch.workers * batch.schedule.largestChunk)
         * Double(BufferPlan.tangentCount(program)) * scalar)
     // The sum, one part, its copy for the solve and its factors; lanes as in `addSymmetricSum`.
-    let lanes = max(1, min(16, Double(1 << 24) / (count * count)))
+    let lanes = Double(GramLanes<S>.most(rows: draws * samples))
     matrix = Self.bytes((4 + lanes) * count * count * 8)
   }
 

@@ -44,8 +44,7 @@ extension Linearization {
   ) {
     let (rows, split) = (blocks.rows, blocks.split)
     // Fixed lanes, added in order: the same bits for every number of threads.
-    let affordable = max(1, (1 << 24) / max(rows * rows, 1))
-    let ranges = Schedule.split(tiles, into: max(1, min(tiles, 8, affordable)))
+    let ranges = Schedule.split(tiles, into: max(1, min(tiles, GramLanes<S>.most(rows: rows))))
     let lanes = memory.lanes(ranges.count, rows: rows, width: width)
     pool.run(ranges.count) { number, _ in
       let lane = lanes[number]
@@ -93,6 +92,12 @@ final class GramLanes<S: EngineScalar> {
   }
 
   private var lanes: [Lane] = []
+
+  /// Lanes at the most: their sums may take 128 MB.
+  static func most(rows: Int) -> Int {
+    let affordable = Double(1 << 24) / max(Double(rows) * Double(rows), 1)
+    return max(1, Int(min(8, affordable)))
+  }
 
   /// So many lanes, each at least of this size, with whatever was left in them.
   func lanes(_ count: Int, rows: Int, width: Int) -> [Lane] {

@@ -208,6 +208,32 @@ struct MethodTests {
     try writer.write(to: path)
   }
 
+  /// A direction is read as it is, or divided by a power of two where its size would leave the range
+  /// of single precision; neither changes a bit of gamma.
+  @Test(arguments: [0x1p-120, 0x1p-40, 0x1p31, 0x1p33, 0x1p100])
+  func gammaIsThatOfTheDirectionWhateverItsSize(_ factor: Double) throws {
+    let folder = try TestFolder()
+    let checkpoint = fixture("golden/toy_least_squares.bin")
+    var writer = SafetensorsWriter(metadata: [:])
+    for (name, scale) in [("a", 1), ("b", factor)] {
+      for (tensor, shape, value) in [("weight", [1, 1], 0.75), ("bias", [1], -1.5)] {
+        let values = [Float(value * scale)]
+        writer.add(
+          "updates.\(name).fc.\(tensor)", dtype: .f32, shape: shape,
+          data: values.withUnsafeBytes { Data($0) })
+      }
+    }
+    try writer.write(to: folder.path("mine.safetensors"))
+    var options = EvaluationOptions()
+    options.reference = .none
+    options.updateFiles = [folder.path("mine.safetensors")]
+    options.methods = [.update("a"), .update("b")]
+    let scores = try Evaluation(options).score(checkpoint: checkpoint)[0].scores
+    #expect(scores[0].gamma == scores[1].gamma && scores[0].gamma > 0)
+    // 0.75^2 + 1.5^2 = 2.8125
+    #expect(mismatch(scores[1].updateNorm, 2.8125.squareRoot() * factor, tolerance: 1e-6) == nil)
+  }
+
   @Test func oneFileHasSeveralDirections() throws {
     let folder = try TestFolder()
     let path = folder.path("mine.safetensors")

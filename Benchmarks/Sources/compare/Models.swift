@@ -39,8 +39,7 @@ struct PreparedModel {
         name == "W5" ? .prompt(tokens: 20) : .lowRank(.init(bias: isImages ? .adapted : .none))
       let model = try RandomModel(
         config: configurations + (isImages ? "/vit-base.json" : "/t5-base.json"),
-        adapter: choice, task: isImages ? nil : name == "W5" ? .causalLM : .sequenceToSequence,
-        seed: 1337)
+        adapter: choice, task: isImages ? nil : .sequenceToSequence, seed: 1337)
       try model.writeModel(to: checkpoint)
       try model.writeAdapter(to: adapter)
       try Self.writeSamples(to: data, samples, isImages: isImages)

@@ -86,7 +86,7 @@ package struct Attention: Operation {
   package func jvp<S: EngineScalar>(_ pass: TangentPass<S>) {
     for n in 0..<pass.samples {
       for h in 0..<heads {
-        let p = weights(pass, sample: n, head: h)
+        let p = weightsOfHead(pass, sample: n, head: h)
         for r in 0..<pass.directions { jvp(pass, weights: p, sample: n, head: h, direction: r) }
       }
     }
@@ -136,7 +136,7 @@ package struct Attention: Operation {
     let dk = pass.inputCotangent(Self.k)
     for n in 0..<pass.samples {
       for h in 0..<heads {
-        let p = weights(pass, sample: n, head: h)
+        let p = weightsOfHead(pass, sample: n, head: h)
         for r in 0..<pass.directions {
           let at = r * pass.samples + n
           let b = row(pass.cotangent, at, queries, h)
@@ -191,7 +191,7 @@ package struct Attention: Operation {
   // MARK: - Pieces
 
   /// P of one head: what the forward pass has kept, or the same bits computed again, in scratch.
-  private func weights<P: Pass>(
+  private func weightsOfHead<P: Pass>(
     _ pass: P, sample n: Int, head h: Int
   ) -> UnsafePointer<P.S> {
     if keepsWeights { return UnsafePointer(pass.saved + n * weights + h * pairs) }
