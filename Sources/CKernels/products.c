@@ -11,6 +11,7 @@
 #define TILE 12    // broadcast elements for each of them
 #define DEPTH 768  // of a panel
 #define BLOCK 192  // rows of x that are packed at a time: half of a second-level cache
+#define AHEAD 24   // rows of a weight that are fetched beforehand while it is packed
 
 static _Thread_local float packed[BLOCK * DEPTH] __attribute__((aligned(64)));
 
@@ -91,11 +92,31 @@ WIDE static void product_by_rows(size_t m, size_t n, size_t k, float alpha, cons
 
 // MARK: y = x op(w): panels of columns of op(w)
 
-CK_INLINE void rows_of_panel(const int rows, size_t columns, size_t depth, const float *x,
-                             size_t ldx, const float *next, float alpha, float beta, float *y,
-                             size_t ldy) {
-  f32x16 low[TILE], high[TILE];
-  sum_tile(rows, 2, depth, packed, x, ldx, next, low, high);
+// The sums of a whole tile of rows, and of the first panel [depth, 32] of w, which is packed
+// meanwhile: copying it alone would wait for memory.
+CK_INLINE void sum_tile_packing(size_t depth, const float *w, size_t ldw, const float *x,
+                                size_t stride, f32x16 *low, f32x16 *high) {
+  UNROLL
+  for (int i = 0; i < TILE; i++) low[i] = high[i] = 0;
+  for (size_t c = 0; c < depth; c++) {
+    const float *row = w + c * ldw;
+    f32x16 a = *(const f32x16_u *)row;
+    f32x16 b = *(const f32x16_u *)(row + 16);
+    __builtin_prefetch(row + AHEAD * ldw);
+    __builtin_prefetch(row + AHEAD * ldw + 16);
+    *(f32x16 *)(packed + c * PANEL) = a;
+    *(f32x16 *)(packed + c * PANEL + 16) = b;
+    UNROLL
+    for (int i = 0; i < TILE; i++) {
+      float f = x[c + (size_t)i * stride];
+      low[i] += a * f;
+      high[i] += b * f;
+    }
+  }
+}
+
+CK_INLINE void store_rows(const f32x16 *low, const f32x16 *high, const int rows, size_t columns,
+                          float alpha, float beta, float *y, size_t ldy) {
   UNROLL
   for (int i = 0; i < rows; i++) {
     float *row = y + (size_t)i * ldy;
@@ -109,20 +130,32 @@ CK_INLINE void rows_of_panel(const int rows, size_t columns, size_t depth, const
   }
 }
 
+CK_INLINE void rows_of_panel(const int rows, size_t columns, size_t depth, const float *x,
+                             size_t ldx, const float *next, float alpha, float beta, float *y,
+                             size_t ldy) {
+  f32x16 low[TILE], high[TILE];
+  sum_tile(rows, 2, depth, packed, x, ldx, next, low, high);
+  store_rows(low, high, rows, columns, alpha, beta, y, ldy);
+}
+
 // Columns [j, j + columns) of rows [c, c + depth) of op(w), as a panel.
-CK_INLINE void pack_columns(int transposed, const float *w, size_t ldw, size_t c, size_t depth,
-                            size_t j, size_t columns) {
+// A function of its own: within another one its copies became calls.
+WIDE static __attribute__((noinline)) void pack_columns(int transposed, const float *w, size_t ldw,
+                                                        size_t c, size_t depth, size_t j,
+                                                        size_t columns) {
   if (transposed) {
     pack_rows(w + j * ldw + c, ldw, columns, depth, packed);
     return;
   }
   for (size_t i = 0; i < depth; i++) {
     const float *from = w + (c + i) * ldw + j;
+    f32x16 *to = (f32x16 *)(packed + i * PANEL);
     if (columns == PANEL) {
-      memcpy(packed + i * PANEL, from, PANEL * sizeof(float));
+      to[0] = *(const f32x16_u *)from;
+      to[1] = *(const f32x16_u *)(from + 16);
     } else {
-      memset(packed + i * PANEL, 0, PANEL * sizeof(float));
-      memcpy(packed + i * PANEL, from, columns * sizeof(float));
+      to[0] = to[1] = 0;
+      memcpy(to, from, columns * sizeof(float));
     }
   }
 }
@@ -135,8 +168,16 @@ WIDE static void product_by_columns(int transposed, size_t m, size_t n, size_t k
     float old = c == 0 ? beta : 1;
     for (size_t j = 0; j < n; j += PANEL) {
       size_t columns = n - j < PANEL ? n - j : PANEL;
-      pack_columns(transposed, w, ldw, c, depth, j, columns);
-      for (size_t r = 0; r < m;) {
+      size_t r = 0;
+      if (!transposed && columns == PANEL && m >= TILE) {
+        f32x16 low[TILE], high[TILE];
+        sum_tile_packing(depth, w + c * ldw + j, ldw, x + c, ldx, low, high);
+        store_rows(low, high, TILE, PANEL, alpha, old, y + j, ldy);
+        r = TILE;
+      } else {
+        pack_columns(transposed, w, ldw, c, depth, j, columns);
+      }
+      while (r < m) {
         const float *from = x + r * ldx + c;
         float *to = y + r * ldy + j;
         if (m - r >= TILE) {
