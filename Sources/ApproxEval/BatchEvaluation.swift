@@ -77,7 +77,7 @@ struct BatchEvaluation<S: EngineScalar> {
   private func makeGradients() -> BatchGradients<S> {
     BatchGradients(
       problem.linearization, problem.output, sampled: draws(),
-      dropDuplicates: options.dropDuplicates)
+      dropDuplicates: options.dropDuplicates, isSolved: options.needsGramMatrix)
   }
 
   private func prediction(_ gradients: BatchGradients<S>) -> PhasePrediction {
@@ -86,7 +86,7 @@ struct BatchEvaluation<S: EngineScalar> {
       ProductCounts(
         linearization.program, samples: linearization.samples, scalar: MemoryLayout<S>.stride),
       methods: options.methods, dampings: options.dampings.count, draws: gradients.draws,
-      usesCombinations: gradients.usesCombinations)
+      usesCombinations: gradients.usesCombinations, isSolved: options.needsGramMatrix)
   }
 
   /// The directions of all methods but the gradient's.

@@ -94,7 +94,7 @@ public final class EngineProbe {
     let prediction = PhasePrediction(
       counts, methods: options.methods, dampings: options.dampings.count,
       draws: options.monteCarloSamples.max() ?? max(engine.storedDraws, 1),
-      usesCombinations: false)
+      usesCombinations: false, isSolved: options.needsGramMatrix)
     let work: Work? =
       switch step {
       case .forward: counts.forward

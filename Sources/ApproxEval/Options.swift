@@ -82,4 +82,9 @@ public struct EvaluationOptions: Sendable {
   public var dropDuplicates: Double?
 
   public init() {}
+
+  /// Whether any of it takes products of per-sample gradients with each other.
+  var needsGramMatrix: Bool {
+    dropDuplicates != nil || methods.contains(where: \.needsGramMatrix)
+  }
 }

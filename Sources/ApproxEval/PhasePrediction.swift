@@ -14,11 +14,12 @@ struct PhasePrediction {
   let iteration: Work
 
   init(
-    _ counts: ProductCounts, methods: [Method], dampings: Int, draws: Int, usesCombinations: Bool
+    _ counts: ProductCounts, methods: [Method], dampings: Int, draws: Int, usesCombinations: Bool,
+    isSolved: Bool
   ) {
     let sampled = methods.contains(where: \.isSampled) ? draws : 0
     forward = counts.forward
-    gram = Double(1 + sampled) * counts.inputs + counts.gram(draws: 1 + sampled)
+    gram = Double(1 + sampled) * counts.inputs + counts.gram(draws: 1 + sampled, isSolved: isSolved)
     iteration = counts.fisherVectorProduct(usesCombinations: usesCombinations)
     let counted: Set<Method> = [.sgd, .ef, .ief, .sf]
     guard counted.isSuperset(of: methods) else {

@@ -50,7 +50,10 @@ struct ProductCounts {
   /// The Gram matrix of R gradients per sample, cotangents given: per layer the cheaper of pairs
   /// of rows and of explicit per-sample gradients (method: `GramMatrix`), in double. A symmetric
   /// product `X X^T` counts half of a general one.
-  func gram(draws: Int) -> Work {
+  ///
+  /// - Parameter isSolved: Whether the matrix is needed; if not, rows are multiplied with themselves
+  ///   alone, where they are explicit.
+  func gram(draws: Int, isSolved: Bool = true) -> Work {
     let rows = Double(draws) * samples
     return sum { layer in
       guard layer.isTrainable, let factors = layer.factors else { return .none }
@@ -58,9 +61,12 @@ struct ProductCounts {
       let t = Double(factors.positions)
       let pairs =
         (factors.rows == .oneHot ? 0 : samples * t * samples * t * a) + rows * t * rows * t * b
-      let explicit = 2 * rows * t * a * b + rows * rows * a * b
-      let read = pairs <= explicit ? t * (samples * a + rows * b) : rows * a * b
-      return Work(operations: min(pairs, explicit), bytes: 8 * read)
+      let formed = 2 * rows * t * a * b
+      let explicit = formed + rows * rows * a * b
+      if pairs <= explicit {
+        return Work(operations: pairs, bytes: 8 * t * (samples * a + rows * b))
+      }
+      return Work(operations: isSolved ? explicit : formed, bytes: 8 * rows * a * b)
     }
   }
 

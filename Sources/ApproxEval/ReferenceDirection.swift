@@ -58,7 +58,8 @@ extension Evaluation {
     let solver = try BatchReference(problem, batch: 0, options: options) {
       try problem as? BatchProblem<Double> ?? self.problem(checkpoint, batch: 0, Double.self)
     }
-    let gradients = BatchGradients(problem.linearization, problem.output, sampled: [])
+    let gradients = BatchGradients(
+      problem.linearization, problem.output, sampled: [], isSolved: false)
     guard let solution = try solver.solve(gradients) else {
       preconditionFailure("reference: the options ask for none")
     }

@@ -73,7 +73,7 @@ public struct ResourceEstimate: Sendable, Equatable {
     let prediction = PhasePrediction(
       ProductCounts(program, samples: samples, scalar: scalar), methods: options.methods,
       dampings: options.dampings.count, draws: options.monteCarloSamples.max() ?? 1,
-      usesCombinations: needs.usesCombinations)
+      usesCombinations: needs.usesCombinations, isSolved: options.needsGramMatrix)
     // What is not a layer, attention above all, is in the needs only.
     productOperations =
       needs.usesCombinations ? prediction.iteration.operations : needs.operations

@@ -14,8 +14,9 @@ package struct GramMatrix: Sendable {
   package let unit: Double
   /// `K / unit^2`, row-major, symmetric.
   package let scaled: [Double]
-  /// Rows of the first block. Beyond it is a second one, and entries between the two are not
-  /// formed where that is less than all rows.
+  /// Which products there are.
+  package let products: GramProducts
+  /// Rows of the first block, whose sum every row was multiplied with.
   package let split: Int
   /// Per row its product with the sum of the first block's rows, over `unit^2`.
   private let dotSums: [Double]
@@ -23,13 +24,18 @@ package struct GramMatrix: Sendable {
   package init(count: Int, unit: Double, scaled: [Double]) {
     precondition(scaled.count == count * count, "GramMatrix: \(scaled.count) values, \(count) rows")
     let sums = (0..<count).map { scaled[$0 * count..<($0 + 1) * count].reduce(0, +) }
-    self.init(count: count, unit: unit, scaled: scaled, split: count, dotSums: sums)
+    self.init(
+      count: count, unit: unit, scaled: scaled, products: .all, split: count, dotSums: sums)
   }
 
-  fileprivate init(count: Int, unit: Double, scaled: [Double], split: Int, dotSums: [Double]) {
+  fileprivate init(
+    count: Int, unit: Double, scaled: [Double], products: GramProducts, split: Int,
+    dotSums: [Double]
+  ) {
     self.count = count
     self.unit = unit
     self.scaled = scaled
+    self.products = products
     self.split = split
     self.dotSums = dotSums
   }
@@ -38,17 +44,33 @@ package struct GramMatrix: Sendable {
   package subscript(row: Int, column: Int) -> Double { scaled(row, column) * unit * unit }
 
   package func scaled(_ row: Int, _ column: Int) -> Double {
-    precondition((row < split) == (column < split), "GramMatrix: \(row) and \(column) do not meet")
+    precondition(meet(row, column), "GramMatrix: \(row) and \(column) do not meet")
     return scaled[row * count + column]
+  }
+
+  private func meet(_ row: Int, _ column: Int) -> Bool {
+    switch products {
+    case .all: true
+    case .perBlock: (row < split) == (column < split)
+    case .norms: row == column
+    }
   }
 
   /// The product of a row with the sum of the rows of the first block, over `unit^2`.
   package func scaledDotSum(_ row: Int) -> Double { dotSums[row] }
 
-  /// `|sum_row weights[row] g_row|^2 / unit^2` over some rows of one block.
+  /// `|sum_row weights[row] g_row|^2 / unit^2` over some rows of one block; where only norms are
+  /// known, of the sum of the first block's rows.
   package func scaledQuadratic(_ weights: [Double], _ rows: Range<Int>) -> Double {
     precondition(rows.upperBound <= split || rows.lowerBound >= split, "GramMatrix: \(rows)")
     let weights = Array(weights[rows])
+    if products == .norms {
+      let common = weights.first ?? 0
+      precondition(
+        rows == 0..<split && weights.allSatisfy { $0 == common }, "GramMatrix: only norms are known"
+      )
+      return common * common * dotSums[rows].reduce(0, +)
+    }
     var product = [Double](repeating: 0, count: rows.count)
     scaled.withUnsafeBufferPointer { scaled in
       guard let base = scaled.baseAddress else { return }
@@ -59,13 +81,15 @@ package struct GramMatrix: Sendable {
     return zip(weights, product).reduce(0) { $0 + $1.0 * $1.1 }
   }
 
-  /// The matrix of the first rows, in the same unit; of a split one, at least the first block.
+  /// The matrix of the first rows, in the same unit; at least the first block, unless it has all
+  /// products.
   package func prefix(_ rows: Int) -> GramMatrix {
     let part = (0..<rows).flatMap { scaled[$0 * count..<$0 * count + rows] }
-    guard split < count else { return GramMatrix(count: rows, unit: unit, scaled: part) }
+    if products == .all { return GramMatrix(count: rows, unit: unit, scaled: part) }
     precondition(rows >= split, "GramMatrix: \(rows) rows of a first block of \(split)")
     return GramMatrix(
-      count: rows, unit: unit, scaled: part, split: split, dotSums: Array(dotSums.prefix(rows)))
+      count: rows, unit: unit, scaled: part, products: products, split: split,
+      dotSums: Array(dotSums.prefix(rows)))
   }
 
   /// `|g_row|_2`
@@ -75,36 +99,47 @@ package struct GramMatrix: Sendable {
 extension PerSampleGradients {
   /// The Gram matrix of all rows over all trainable parameters.
   ///
-  /// - Parameter isSplit: Whether the first draw and the others are blocks of their own: the
-  ///   products between them are only needed summed over the first draw, which costs next to nothing.
-  package func gramMatrix(isSplit: Bool = false) -> GramMatrix {
-    let split = isSplit ? samples : count
+  /// - Parameter products: Those that are needed. Products between the first draw and the others cost
+  ///   next to nothing summed over the first draw.
+  package func gramMatrix(_ products: GramProducts = .all) -> GramMatrix {
+    let split = products == .all ? count : samples
+    let blocks = GramBlocks(
+      rows: count, split: split, isDiagonal: products == .norms,
+      sumWeights: Array(scales[..<split]))
     // One more row: products with the sum of the first rows.
     let sum = Vector<Double>(count: (count + 1) * count)
     let lanes = GramLanes<S>()
-    for entry in entries { addGram(entry, split: split, lanes, to: sum) }
-    var total = sum.array
+    for entry in entries { addGram(entry, blocks, lanes, to: sum) }
+    let total = UnsafePointer(sum.pointer)
     let norms = (0..<count).map { total[$0 * count + $0].squareRoot() * scales[$0] }
     let unit = powerOfTwo(near: norms.max() ?? 0)
-    for i in 0..<count {
-      for j in 0...i {
-        let value = total[i * count + j] * (scales[i] / unit) * (scales[j] / unit)
-        total[i * count + j] = value
-        total[j * count + i] = value
-      }
-    }
+    let factors = scales.map { $0 / unit }
     return GramMatrix(
-      count: count, unit: unit, scaled: Array(total[..<(count * count)]), split: split,
-      dotSums: (0..<count).map { total[count * count + $0] * (scales[$0] / unit) / unit })
+      count: count, unit: unit, scaled: mirrored(total, factors), products: products,
+      split: split, dotSums: (0..<count).map { total[count * count + $0] * factors[$0] / unit })
+  }
+
+  /// `f_i f_j K_ij`, both triangles, from the lower one.
+  private func mirrored(_ lower: UnsafePointer<Double>, _ factors: [Double]) -> [Double] {
+    let count = count
+    return [Double](unsafeUninitializedCapacity: count * count) { matrix, length in
+      nonisolated(unsafe) let matrix = matrix.baseAddress
+      linearization.pool.run(count) { i, _ in
+        for j in 0...i {
+          let value = lower[i * count + j] * factors[i] * factors[j]
+          matrix![i * count + j] = value
+          matrix![j * count + i] = value
+        }
+      }
+      length = count * count
+    }
   }
 
   /// Adds the lower triangle of one entry's contribution, before scales, and a row of products with
   /// the sum of the first rows times their scales.
   private func addGram(
-    _ entry: Entry, split: Int, _ lanes: GramLanes<S>, to total: Vector<Double>
+    _ entry: Entry, _ blocks: GramBlocks, _ lanes: GramLanes<S>, to total: Vector<Double>
   ) {
-    let blocks = Linearization<S>.GramBlocks(
-      rows: count, split: split, sumWeights: Array(scales[..<split]))
     switch entry {
     case .explicit(let parameter, let rows):
       linearization.addGram(
@@ -146,44 +181,48 @@ extension PerSampleGradients {
     return pairs <= tiles
   }
 
-  /// `K_(dn)(em) = sum_ts (a_nt . a_ms + [bias]) (b_dnt . b_ems)`
+  /// `K_(dn)(em) = sum_ts (a_nt . a_ms + [bias]) (b_dnt . b_ems)`, all of them whatever the blocks: the
+  /// products with the sum rest on them.
   private func addGramOfPairs(
     node: Int, _ factors: Factorization, hasBias: Bool, rows: Vector<S>,
-    _ blocks: Linearization<S>.GramBlocks, _ lanes: GramLanes<S>, to total: Vector<Double>
+    _ blocks: GramBlocks, _ lanes: GramLanes<S>, to total: Vector<Double>
   ) {
     let positions = factors.positions
     let inputRows = samples * positions
     let kernel = linearization.rowKernel(node: node, factors, hasBias: hasBias, lanes)
     let drawnRows = draws * inputRows
-    let products = Vector<Double>(count: (drawnRows + 1) * drawnRows)
-    linearization.addGram(
-      ofRows: rows.pointer, columns: factors.outputs,
-      .init(rows: drawnRows, split: drawnRows), lanes, to: products)
-    let part = Vector<Double>(count: (count + 1) * count)
+    let b = linearization.symmetricSum(
+      ofRows: rows.pointer, columns: factors.outputs, .init(rows: drawnRows, split: drawnRows),
+      lanes)
+    let (a, out) = (kernel.pointer, total.pointer)
     let (count, samples) = (count, samples)
-    let (a, b, out) = (kernel.pointer, products.pointer, part.pointer)
+    /// For i >= j: of the products of cotangents only the lower triangle is filled.
+    func product(_ i: Int, _ j: Int) -> Double {
+      var sum = 0.0
+      for t in 0..<positions {
+        let at = a + ((i % samples) * positions + t) * inputRows + (j % samples) * positions
+        let bt = i * positions + t
+        for s in 0..<positions {
+          let bs = j * positions + s
+          sum += at[s] * b[max(bt, bs) * drawnRows + min(bt, bs)]
+        }
+      }
+      return sum
+    }
+    let weights = blocks.sumWeights
     // Rows of the result are independent.
     linearization.pool.run(count) { i, _ in
+      var dot = 0.0
       for j in 0...i {
-        var sum = 0.0
-        for t in 0..<positions {
-          let at = a + ((i % samples) * positions + t) * inputRows + (j % samples) * positions
-          let bt = i * positions + t
-          for s in 0..<positions {
-            let bs = j * positions + s
-            // Of these products only the lower triangle is filled.
-            sum += at[s] * b[max(bt, bs) * drawnRows + min(bt, bs)]
-          }
-        }
-        out[i * count + j] = sum
+        let value = product(i, j)
+        out[i * count + j] += value
+        if j < weights.count { dot += weights[j] * value }
       }
-    }
-    for i in 0..<count {
-      for (j, weight) in blocks.sumWeights.enumerated() {
-        out[count * count + i] += weight * out[max(i, j) * count + min(i, j)]
+      if i + 1 < weights.count {
+        for j in i + 1..<weights.count { dot += weights[j] * product(j, i) }
       }
+      out[count * count + i] += dot
     }
-    Kernels.add(part.pointer, total.pointer, total.pointer, count: part.count)
   }
 
   // MARK: - Tiles
@@ -191,18 +230,19 @@ extension PerSampleGradients {
   /// Tiles of `b_n^T a_n`: some rows of the weight for all samples at once.
   private func addGramOfOuterProducts(
     _ factors: Factorization, inputs: UnsafePointer<S>, rows: Vector<S>,
-    _ blocks: Linearization<S>.GramBlocks, _ lanes: GramLanes<S>, to total: Vector<Double>
+    _ blocks: GramBlocks, _ lanes: GramLanes<S>, to total: Vector<Double>
   ) {
     let (inCount, outCount, positions) = (factors.inputs, factors.outputs, factors.positions)
     // Products with fewer than 16 rows run far below the rate of larger ones.
     let block = min(outCount, max(16, linearization.tileScalars / max(count * inCount, 1)))
     let tiles = (outCount + block - 1) / block
-    linearization.addSymmetricSum(
-      blocks, lanes, tiles: tiles, width: block * inCount, to: total
-    ) { tile, width, target, scratch in
+    let sum = linearization.symmetricSum(
+      blocks, lanes, tiles: tiles, width: block * inCount
+    ) { tile, width, lane in
       let begin = tile * block
       let length = min(block, outCount - begin)
       width = length * inCount
+      let scratch = lane.scratch(count * width)
       for i in 0..<count {
         BLAS.gemm(
           transposeA: true, m: length, n: inCount, k: positions,
@@ -210,14 +250,15 @@ extension PerSampleGradients {
           inputs + (i % samples) * positions * inCount, ldb: inCount, scratch + i * width,
           ldc: inCount)
       }
-      Kernels.toDouble(scratch, target, count: count * width)
+      Kernels.toDouble(scratch, lane.tile.pointer, count: count * width)
     }
+    linearization.add(sum, blocks, to: total)
   }
 
   /// Tiles of an embedding's per-sample gradients, over the rows of the table that occur.
   private func addGramOfTables(
     _ factors: Factorization, indices: UnsafePointer<Int32>, rows: Vector<S>,
-    _ blocks: Linearization<S>.GramBlocks, _ lanes: GramLanes<S>, to total: Vector<Double>
+    _ blocks: GramBlocks, _ lanes: GramLanes<S>, to total: Vector<Double>
   ) {
     let (columns, positions) = (factors.outputs, factors.positions)
     var used: [Int32: [Int]] = [:]
@@ -225,12 +266,13 @@ extension PerSampleGradients {
     let lists = used.sorted { $0.key < $1.key }.map(\.value)
     let block = max(1, min(lists.count, linearization.tileScalars / max(count * columns, 1)))
     let tiles = (lists.count + block - 1) / block
-    linearization.addSymmetricSum(
-      blocks, lanes, tiles: tiles, width: block * columns, to: total
-    ) { tile, width, target, scratch in
+    let sum = linearization.symmetricSum(
+      blocks, lanes, tiles: tiles, width: block * columns
+    ) { tile, width, lane in
       let first = tile * block
       let length = min(block, lists.count - first)
       width = length * columns
+      let scratch = lane.scratch(count * width)
       Kernels.zero(scratch, count: count * width)
       for place in 0..<length {
         for t in lists[first + place] {
@@ -242,8 +284,9 @@ extension PerSampleGradients {
           }
         }
       }
-      Kernels.toDouble(scratch, target, count: count * width)
+      Kernels.toDouble(scratch, lane.tile.pointer, count: count * width)
     }
+    linearization.add(sum, blocks, to: total)
   }
 
   /// `[R N, out]`: cotangents summed over positions, the gradients of a bias.

@@ -33,7 +33,7 @@ package struct GramNeeds: Sendable {
     arenas = Self.bytes(
       Double(draws * batch.workers * batch.schedule.largestChunk)
         * Double(BufferPlan.tangentCount(program)) * scalar)
-    // The sum, one part, its copy for the solve and its factors; lanes as in `addSymmetricSum`.
+    // The sum, one part, its copy for the solve and its factors; lanes as in `symmetricSum`.
     let lanes = Double(GramLanes<S>.most(rows: draws * samples))
     matrix = Self.bytes((4 + lanes) * count * count * 8)
   }

@@ -37,20 +37,22 @@ private struct RowTangents<S: EngineScalar>: TangentSource {
     /// `[N T, N T]`
     let kernel: Vector<Double>
     /// Output cotangents `[draws, N T, out]`.
-    let rows: Vector<Double>
+    let rows: Vector<S>
   }
   /// Where the parameters of other layers lie in a direction's block.
   let offsets: [Int?]
   let blockCount: Int
   private let layers: [Int: Layer]
   private let samples: Int
+  private let draws: Int
   private let pool: WorkerPool?
-  /// Per direction: the draws that take part, and the weights of their rows.
-  private let weights: [(draws: Range<Int>, rows: [Double])]
+  /// Per direction `[draws N]`, for the rows as they are stored.
+  private let weights: [[Double]]
 
   init(_ gradients: PerSampleGradients<S>, weights: [[Double]]) {
     let linearization = gradients.linearization
     samples = gradients.samples
+    draws = gradients.draws
     pool = linearization.sharesProducts ? linearization.pool : nil
     var layers: [Int: Layer] = [:]
     var answered = Set<ParameterID>()
@@ -62,8 +64,7 @@ private struct RowTangents<S: EngineScalar>: TangentSource {
       if let bias { answered.insert(bias) }
       layers[node] = Layer(
         factors: factors,
-        kernel: linearization.rowKernel(node: node, factors, hasBias: bias != nil),
-        rows: linearization.inDouble(rows))
+        kernel: linearization.rowKernel(node: node, factors, hasBias: bias != nil), rows: rows)
     }
     self.layers = layers
     var offsets = [Int?](repeating: nil, count: linearization.program.graph.parameters.count)
@@ -74,77 +75,63 @@ private struct RowTangents<S: EngineScalar>: TangentSource {
     }
     self.offsets = offsets
     blockCount = end
-    self.weights = weights.map { set in
-      let scaled = zip(set, gradients.scales).map(*)
-      let taking = (0..<gradients.draws).filter { d in
-        scaled[d * gradients.samples..<(d + 1) * gradients.samples].contains { $0 != 0 }
-      }
-      let draws = (taking.first ?? 0)..<(taking.last.map { $0 + 1 } ?? 0)
-      return (
-        draws,
-        Array(scaled[draws.lowerBound * gradients.samples..<draws.upperBound * gradients.samples])
-      )
-    }
+    self.weights = weights.map { zip($0, gradients.scales).map(*) }
   }
 
   func addTangents(_ pass: TangentPass<S>, first: Int) {
     guard let layer = layers[pass.nodeIndex] else { return }
+    let outputs = layer.factors.outputs
+    // Columns whose sums stay in the second-level cache.
+    let all = samples * layer.factors.positions
+    let block = min(outputs, max(64, (1 << 16) / (all * weights.count)))
+    let blocks = (outputs + block - 1) / block
+    let add = { (task: Int) in
+      let begin = task * block
+      addTangents(pass, layer, first: first, columns: begin..<min(begin + block, outputs))
+    }
+    if let pool {
+      pool.run(blocks) { task, _ in add(task) }
+    } else {
+      (0..<blocks).forEach(add)
+    }
+  }
+
+  /// `(A A^T) (sum_d W_d B_d)` for some columns of B, all directions side by side: the draws share
+  /// their inputs.
+  private func addTangents(
+    _ pass: TangentPass<S>, _ layer: Layer, first: Int, columns: Range<Int>
+  ) {
     let (positions, outputs) = (layer.factors.positions, layer.factors.outputs)
     let all = samples * positions
     let count = pass.samples * positions
-    let kernel = layer.kernel.pointer + first * positions * all
-    // Columns whose products stay in the second-level cache.
-    let block = min(outputs, max(64, (1 << 16) / max(count, 1)))
-    let blocks = (outputs + block - 1) / block
-    let products = { (task: Int) in
-      let set = weights[task / blocks]
-      if set.draws.isEmpty { return }
-      let begin = task % blocks * block
-      let width = min(block, outputs - begin)
-      let k = set.draws.count * all
-      withUnsafeTemporaryAllocation(of: Double.self, capacity: count * (k + width)) { scratch in
-        let weighted = scratch.baseAddress!
-        let product = weighted + count * k
-        withUnsafeTemporaryAllocation(of: Double.self, capacity: k) { weights in
-          for m in 0..<k { weights[m] = set.rows[m / positions] }
-          for i in 0..<count {
-            for d in 0..<set.draws.count {
-              Kernels.multiply(
-                UnsafePointer(kernel + i * all), weights.baseAddress! + d * all,
-                weighted + i * k + d * all, count: all)
-            }
+    let kernel = UnsafePointer(layer.kernel.pointer + first * positions * all)
+    let width = columns.count
+    let wide = weights.count * width
+    withUnsafeTemporaryAllocation(of: Double.self, capacity: (all + count) * wide + width) {
+      let sums = $0.baseAddress!
+      let product = sums + all * wide
+      let row = product + count * wide
+      Kernels.zero(sums, count: all * wide)
+      for d in 0..<draws {
+        for t in 0..<all {
+          let place = d * samples + t / positions
+          if !weights.contains(where: { $0[place] != 0 }) { continue }
+          Kernels.toDouble(
+            layer.rows.pointer + (d * all + t) * outputs + columns.lowerBound, row, count: width)
+          for (r, set) in weights.enumerated() where set[place] != 0 {
+            Kernels.axpby(set[place], row, 1, sums + t * wide + r * width, count: width)
           }
         }
-        let rows = layer.rows.pointer + set.draws.lowerBound * all * outputs
-        BLAS.gemm(
-          m: count, n: width, k: k, UnsafePointer(weighted), lda: k,
-          UnsafePointer(rows + begin), ldb: outputs, product, ldc: width)
-        let output = pass.output + task / blocks * count * outputs
+      }
+      BLAS.gemm(
+        m: count, n: wide, k: all, kernel, lda: all, UnsafePointer(sums), ldb: wide, product,
+        ldc: wide)
+      for r in weights.indices {
+        let output = pass.output + r * count * outputs + columns.lowerBound
         for i in 0..<count {
-          Kernels.addRounded(product + i * width, output + i * outputs + begin, count: width)
+          Kernels.addRounded(product + i * wide + r * width, output + i * outputs, count: width)
         }
       }
     }
-    let tasks = weights.count * blocks
-    if let pool {
-      pool.run(tasks) { task, _ in products(task) }
-    } else {
-      (0..<tasks).forEach(products)
-    }
-  }
-}
-
-extension Linearization {
-  /// The same numbers in double: themselves, or a copy.
-  fileprivate func inDouble(_ rows: Vector<S>) -> Vector<Double> {
-    if let rows = rows as? Vector<Double> { return rows }
-    let copy = Vector<Double>(count: rows.count)
-    let block = 1 << 16
-    pool.run((rows.count + block - 1) / block) { task, _ in
-      let first = task * block
-      Kernels.toDouble(
-        rows.pointer + first, copy.pointer + first, count: min(block, rows.count - first))
-    }
-    return copy
   }
 }

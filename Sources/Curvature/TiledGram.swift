@@ -1,31 +1,52 @@
+import CKernels
 import TensorModule
+
+/// Which products of rows a Gram matrix holds. Products with the sum of the first draw's rows it
+/// always holds.
+package enum GramProducts: Sendable {
+  /// Of all rows with each other.
+  case all
+  /// Of the rows of the first draw, and of those of the others; the first draw's rows make the sum.
+  case perBlock
+  /// Of every row with itself; the first draw's rows make the sum.
+  case norms
+}
+
+/// Which products `X X^T` of rows are formed, and how the sum is made.
+struct GramBlocks {
+  let rows: Int
+  /// Rows before it and rows from it on are two blocks, without entries between them.
+  let split: Int
+  /// Nothing but the diagonal.
+  var isDiagonal = false
+  /// Of the sum of the first rows with which every row is multiplied too; empty: without it.
+  var sumWeights: [Double] = []
+}
 
 // Symmetric products in double over tiles of columns, on all workers.
 extension Linearization {
-  /// Which products of rows are formed.
-  struct GramBlocks {
-    let rows: Int
-    /// Rows before it and rows from it on are two blocks, without entries between them.
-    let split: Int
-    /// Of the sum of the first rows with which every row is multiplied too; empty: without it.
-    var sumWeights: [Double] = []
-  }
-
   /// Adds the lower triangle of `X X^T`, X `[rows, columns]`, and a row of products with the weighted
   /// sum of the first rows.
   func addGram(
     ofRows x: UnsafePointer<S>, columns: Int, _ blocks: GramBlocks, _ lanes: GramLanes<S>,
     to total: Vector<Double>
   ) {
+    add(symmetricSum(ofRows: x, columns: columns, blocks, lanes), blocks, to: total)
+  }
+
+  /// The same product alone.
+  func symmetricSum(
+    ofRows x: UnsafePointer<S>, columns: Int, _ blocks: GramBlocks, _ lanes: GramLanes<S>
+  ) -> UnsafePointer<Double> {
     let rows = blocks.rows
     let block = max(1, min(columns, tileScalars / max(rows, 1)))
     let tiles = (columns + block - 1) / block
-    addSymmetricSum(blocks, lanes, tiles: tiles, width: block, to: total) {
-      tile, width, target, _ in
+    return symmetricSum(blocks, lanes, tiles: tiles, width: block) { tile, width, lane in
       let begin = tile * block
       width = min(block, columns - begin)
       for i in 0..<rows {
-        Kernels.toDouble(x + i * columns + begin, target + i * width, count: width)
+        Kernels.toDouble(
+          x + i * columns + begin, lane.tile.pointer + i * width, count: width)
       }
     }
   }
@@ -33,65 +54,112 @@ extension Linearization {
   /// Scalars of one tile: half a megabyte of doubles, so that it stays in the second-level cache.
   var tileScalars: Int { 1 << 16 }
 
-  /// Adds `sum_tiles T T^T` where `fill` writes tile T as `[rows, width]`, `width` at most the given.
-  func addSymmetricSum(
+  func add(_ sum: UnsafePointer<Double>, _ blocks: GramBlocks, to total: Vector<Double>) {
+    pool.forEachRange((blocks.rows + 1) * blocks.rows) { _, range in
+      let target = total.pointer + range.lowerBound
+      Kernels.add(sum + range.lowerBound, target, target, count: range.count)
+    }
+  }
+
+  /// `sum_tiles T T^T` where `fill` writes tile T to its lane as `[rows, width]`, `width` at most the
+  /// given.
+  ///
+  /// - Returns: `[rows + 1, rows]`, the lower triangle and the products with the sum, in the memory
+  ///   of the lanes: until they are used again.
+  func symmetricSum(
     _ blocks: GramBlocks, _ memory: GramLanes<S>, tiles: Int, width: Int,
-    to total: Vector<Double>,
-    fill: (
-      _ tile: Int, _ width: inout Int, _ target: UnsafeMutablePointer<Double>,
-      _ scratch: UnsafeMutablePointer<S>
-    ) -> Void
-  ) {
+    fill: (_ tile: Int, _ width: inout Int, _ lane: GramLanes<S>.Lane) -> Void
+  ) -> UnsafePointer<Double> {
     let (rows, split) = (blocks.rows, blocks.split)
     // Fixed lanes, added in order: the same bits for every number of threads.
-    let ranges = Schedule.split(tiles, into: max(1, min(tiles, GramLanes<S>.most(rows: rows))))
-    let lanes = memory.lanes(ranges.count, rows: rows, width: width)
+    let ranges = Schedule.split(
+      tiles, into: max(1, min(tiles, GramLanes<S>.count(rows: rows, columns: tiles * width))))
+    let lanes = memory.lanes(ranges.count)
     pool.run(ranges.count) { number, _ in
       let lane = lanes[number]
-      let (target, out) = (lane.tile.pointer, lane.partial.pointer)
+      lane.reserve(rows: rows, width: width)
+      let (tile, out) = (lane.tile.pointer, lane.partial.pointer)
       Kernels.zero(out, count: (rows + 1) * rows)
-      for tile in ranges[number] {
+      for place in ranges[number] {
         var actual = width
-        fill(tile, &actual, target, lane.scratch.pointer)
-        for (first, count) in [(0, split), (split, rows - split)] where count > 0 {
-          BLAS.symmetricRankUpdate(
-            n: count, k: actual, target + first * actual, lda: actual,
-            out + first * rows + first, ldc: rows)
+        fill(place, &actual, lane)
+        if blocks.isDiagonal {
+          for i in 0..<rows {
+            let row = tile + i * actual
+            out[i * rows + i] += ck_dot(CK_F64, row, row, actual)
+          }
+        } else {
+          for (first, count) in [(0, split), (split, rows - split)] where count > 0 {
+            BLAS.symmetricRankUpdate(
+              n: count, k: actual, tile + first * actual, lda: actual,
+              out + first * rows + first, ldc: rows)
+          }
         }
         if blocks.sumWeights.isEmpty { continue }
         let (sum, products) = (lane.sum.pointer, lane.products.pointer)
         Kernels.zero(sum, count: actual)
         for (i, weight) in blocks.sumWeights.enumerated() {
-          Kernels.axpby(weight, target + i * actual, 1, sum, count: actual)
+          Kernels.axpby(weight, tile + i * actual, 1, sum, count: actual)
         }
         BLAS.multiply(
-          rows: rows, columns: actual, target, stride: actual, sum, into: products)
+          rows: rows, columns: actual, tile, stride: actual, sum, into: products)
         Kernels.add(products, out + rows * rows, out + rows * rows, count: rows)
       }
     }
     let whole = lanes[0].partial.pointer
-    for lane in lanes.dropFirst() {
-      Kernels.add(lane.partial.pointer, whole, whole, count: (rows + 1) * rows)
+    if lanes.count == 1 { return UnsafePointer(whole) }
+    pool.forEachRange((rows + 1) * rows) { _, range in
+      let target = whole + range.lowerBound
+      for lane in lanes.dropFirst() {
+        Kernels.add(
+          lane.partial.pointer + range.lowerBound, target, target, count: range.count)
+      }
     }
-    Kernels.add(whole, total.pointer, total.pointer, count: (rows + 1) * rows)
+    return UnsafePointer(whole)
   }
 }
 
-/// The memory of `addSymmetricSum`, used again from one parameter to the next: fresh memory would
+/// The memory of `symmetricSum`, used again from one parameter to the next: fresh memory would
 /// cost more time than many of the products.
 final class GramLanes<S: EngineScalar> {
-  struct Lane {
+  /// The memory of one worker at a time.
+  final class Lane {
     /// `[rows + 1, rows]`
-    var partial = Vector<Double>(count: 0)
-    /// `[rows, width]`, and the same in the engine's precision.
-    var tile = Vector<Double>(count: 0)
-    var scratch = Vector<S>(count: 0)
+    private(set) var partial = Vector<Double>(count: 0)
+    /// `[rows, width]`
+    private(set) var tile = Vector<Double>(count: 0)
     /// `[width]` and `[rows]`
-    var sum = Vector<Double>(count: 0)
-    var products = Vector<Double>(count: 0)
+    private(set) var sum = Vector<Double>(count: 0)
+    private(set) var products = Vector<Double>(count: 0)
+    private var scratch = Vector<S>(count: 0)
+
+    /// Room for sums of this size, with whatever was left in it.
+    func reserve(rows: Int, width: Int) {
+      grow(&partial, (rows + 1) * rows)
+      grow(&tile, rows * width)
+      grow(&sum, width)
+      grow(&products, rows)
+    }
+
+    /// Room in the engine's precision.
+    func scratch(_ count: Int) -> UnsafeMutablePointer<S> {
+      grow(&scratch, count)
+      return scratch.pointer
+    }
+
+    private func grow<T>(_ vector: inout Vector<T>, _ count: Int) {
+      if vector.count < count { vector = Vector(count: count) }
+    }
   }
 
   private var lanes: [Lane] = []
+
+  /// Lanes for a product of this size. A lane's sum has to be cleared and added, which takes the time
+  /// of some ten million operations where the rows are a few hundred.
+  static func count(rows: Int, columns: Int) -> Int {
+    let operations = Double(rows) * Double(rows) * Double(columns)
+    return min(most(rows: rows), operations < 0x1p27 ? 2 : operations < 0x1p28 ? 4 : 8)
+  }
 
   /// Lanes at the most: their sums may take 128 MB.
   static func most(rows: Int) -> Int {
@@ -99,20 +167,8 @@ final class GramLanes<S: EngineScalar> {
     return max(1, Int(min(8, affordable)))
   }
 
-  /// So many lanes, each at least of this size, with whatever was left in them.
-  func lanes(_ count: Int, rows: Int, width: Int) -> [Lane] {
+  func lanes(_ count: Int) -> [Lane] {
     while lanes.count < count { lanes.append(Lane()) }
-    for place in 0..<count {
-      Self.grow(&lanes[place].partial, (rows + 1) * rows)
-      Self.grow(&lanes[place].tile, rows * width)
-      Self.grow(&lanes[place].scratch, rows * width)
-      Self.grow(&lanes[place].sum, width)
-      Self.grow(&lanes[place].products, rows)
-    }
     return Array(lanes[..<count])
-  }
-
-  private static func grow<T>(_ vector: inout Vector<T>, _ count: Int) {
-    if vector.count < count { vector = Vector(count: count) }
   }
 }

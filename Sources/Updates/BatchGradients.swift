@@ -11,8 +11,8 @@ package final class BatchGradients<S: EngineScalar> {
   package let output: OutputState<S>
   package let sampled: [LogitGradient]
   package let perSample: PerSampleGradients<S>
-  /// Of the rows of the true labels, and of those of the sampled ones; between the two there are
-  /// only the products with the sum of the true rows.
+  /// Of the rows of the true labels, and of those of the sampled ones, or their norms alone; between
+  /// the two there are only the products with the sum of the true rows.
   package let gram: GramMatrix
   /// Whether directions are combinations that are never formed.
   package let usesCombinations: Bool
@@ -29,9 +29,10 @@ package final class BatchGradients<S: EngineScalar> {
   ///     gradient are left out of the solves.
   ///   - usesCombinations: Whether directions are combinations that are never formed; by default
   ///     where that costs less.
+  ///   - isSolved: Whether Gram matrices will be solved with; if not, norms are enough.
   package init(
     _ linearization: Linearization<S>, _ output: OutputState<S>, sampled: [LogitGradient],
-    dropDuplicates: Double? = nil, usesCombinations: Bool? = nil
+    dropDuplicates: Double? = nil, usesCombinations: Bool? = nil, isSolved: Bool = true
   ) {
     self.linearization = linearization
     self.output = output
@@ -52,7 +53,7 @@ package final class BatchGradients<S: EngineScalar> {
         output.write(gradient, chunk: chunk, units: units[d], to: cotangents + d * size)
       }
     }
-    gram = perSample.gramMatrix(isSplit: true)
+    gram = perSample.gramMatrix(isSolved ? .perBlock : .norms)
   }
 
   /// Weights for all rows: the given one for true labels, none for sampled ones.

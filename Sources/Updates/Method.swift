@@ -88,6 +88,14 @@ public enum Method: Sendable, Hashable {
     }
   }
 
+  /// Whether the direction solves with the Gram matrix of all parameters.
+  public var needsGramMatrix: Bool {
+    switch self {
+    case .ef, .ief, .sf: true
+    default: false
+    }
+  }
+
   /// Whether it is an early iterate of the natural gradient's solver.
   public var isTruncated: Bool {
     if case .truncated = self { true } else { false }

@@ -59,6 +59,9 @@ struct GramMatrixTests {
         #expect(found == gram[j, i])
       }
     }
+    for products in [GramProducts.perBlock, .norms] {
+      checkParts(gradients.gramMatrix(products), products, expected, tolerance: tolerance)
+    }
     let weights = [random.normals(count), random.normals(count, scale: 1e12)]
     for inDouble in [false, true] {
       let sums = gradients.weightedSums(weights, inDouble: inDouble)
@@ -69,6 +72,33 @@ struct GramMatrixTests {
           "sum, in double: \(inDouble)")
       }
     }
+  }
+
+  /// Of fewer products those that are there, and those with the sum of the first draw's rows.
+  private func checkParts(
+    _ gram: GramMatrix, _ products: GramProducts, _ expected: [[Double]], tolerance: Double
+  ) {
+    let first = gram.split
+    let ones = [Double](repeating: 1, count: gram.count)
+    let sizes = expected.indices.map { expected[$0][$0].squareRoot() }
+    let size = sizes[..<first].reduce(0, +)
+    for i in expected.indices {
+      for j in expected.indices
+      where products == .norms ? i == j : (i < first) == (j < first) {
+        let scale = sizes[i] * sizes[j]
+        #expect(
+          mismatch([gram[i, j]], [expected[i][j]], tolerance: tolerance, scale: scale) == nil,
+          "\(products): K[\(i), \(j)]")
+      }
+      let sum = gram.scaledDotSum(i) * gram.unit * gram.unit
+      let wanted = expected[i][..<first].reduce(0, +)
+      #expect(
+        mismatch([sum], [wanted], tolerance: tolerance, scale: sizes[i] * size) == nil,
+        "\(products): row \(i) and the sum")
+    }
+    let square = gram.scaledQuadratic(ones, 0..<first) * gram.unit * gram.unit
+    let wanted = expected[..<first].reduce(0) { $0 + $1[..<first].reduce(0, +) }
+    #expect(mismatch([square], [wanted], tolerance: tolerance, scale: size * size) == nil)
   }
 
   // MARK: - Routes
