@@ -12,7 +12,7 @@ struct BatchEvaluation<S: EngineScalar> {
   let batch: Int
   /// The same batch in double, made when the dense reference asks for it.
   let doubleProblem: () throws -> BatchProblem<Double>
-  let updates: [String: ScaledVector<S>]
+  let updates: [String: DirectionForm<S>]
   /// With the forward pass, where that was measured.
   var phases = PhaseClock()
 
@@ -133,6 +133,8 @@ struct DirectionScorer<S: EngineScalar> {
   let problem: BatchProblem<S>
   let gradient: DirectionForm<S>
   let reference: ReferenceSolution<S>?
+  private let normOfGradient: Double
+  private let normOfReference: Double
   private var gammaOfReference: Double?
   private var gammaOfGradient: Double?
   /// J times the unscaled reference, where inner products with it are taken in logit space.
@@ -147,6 +149,8 @@ struct DirectionScorer<S: EngineScalar> {
     self.problem = problem
     self.gradient = gradient
     self.reference = reference
+    normOfGradient = problem.norm(gradient)
+    normOfReference = reference.map { problem.norm($0.form) } ?? .nan
   }
 
   /// - Parameter listsGradient: Whether the gradient's own score is asked for.
@@ -191,6 +195,7 @@ struct DirectionScorer<S: EngineScalar> {
     draws: Int?
   ) {
     layers?.score(direction, draws: draws)
+    let norm = problem.norm(direction.form)
     rows.append(
       (
         direction.method,
@@ -205,9 +210,9 @@ struct DirectionScorer<S: EngineScalar> {
           },
           efficiencyLow: efficiencyLow(gamma: gamma, bound: problem.output.gammaBound),
           fisherQuadratic: halves.fisherQuadratic, gradientDot: halves.gradientDot,
-          updateNorm: problem.norm(direction.form),
-          cosineGradient: cosineGradient(direction.form, halves) ?? .nan,
-          cosineReference: cosineReference(direction.form, halves), seconds: seconds,
+          updateNorm: norm,
+          cosineGradient: cosineGradient(direction.form, norm, halves) ?? .nan,
+          cosineReference: cosineReference(direction.form, norm, halves), seconds: seconds,
           isBelowRounding: direction.isBelowRounding,
           defect: gamma.isNaN ? halves.unscaled.defect ?? .underflow : nil,
           monteCarloSamples: draws)
@@ -217,32 +222,31 @@ struct DirectionScorer<S: EngineScalar> {
   // MARK: - Cosines
 
   private func cosineGradient(
-    _ direction: DirectionForm<S>, _ halves: BatchProblem<S>.Halves
+    _ direction: DirectionForm<S>, _ norm: Double, _ halves: BatchProblem<S>.Halves
   ) -> Double? {
-    if case (.explicit(let d), .explicit(let g)) = (direction, gradient) {
-      return problem.cosine(d, g)
-    }
-    // d^T g is one of the halves.
-    let norms = problem.norm(direction) * problem.norm(gradient)
-    return norms > 0 ? cosine(halves.gradientDot / norms) : nil
+    let norms = norm / direction.scale * (normOfGradient / gradient.scale)
+    // Where one of them is a combination, d^T g is one of the halves.
+    let dot =
+      problem.dot(direction, gradient) ?? halves.gradientDot / direction.scale / gradient.scale
+    return norms > 0 ? cosine(dot / norms) : nil
   }
 
   /// `<J^T y, x> = y . J x` where one of the two is a combination.
   private func cosineReference(
-    _ direction: DirectionForm<S>, _ halves: BatchProblem<S>.Halves
+    _ direction: DirectionForm<S>, _ norm: Double, _ halves: BatchProblem<S>.Halves
   ) -> Double? {
     guard let reference else { return nil }
     let dot: Double
     switch (direction, reference.form) {
-    case (.explicit(let d), .explicit(let x)): return problem.cosine(d, x)
-    case (.combination(let d), let x):
+    case (.combination(let d), _):
       guard let q = tangentOfReference else { return nil }
-      dot = VectorOperations<Double>.dot(d.cotangent, q) * d.scale * x.scale
-    case (.explicit(let d), .combination(let x)):
+      dot = VectorOperations<Double>.dot(d.cotangent, q)
+    case (_, .combination(let x)):
       guard let q = halves.tangent else { return nil }
-      dot = VectorOperations<Double>.dot(x.cotangent, q) * d.scale * x.scale
+      dot = VectorOperations<Double>.dot(x.cotangent, q)
+    case (let d, let x): dot = problem.dot(d, x) ?? .nan
     }
-    let norms = problem.norm(direction) * problem.norm(reference.form)
+    let norms = norm / direction.scale * (normOfReference / reference.form.scale)
     return norms > 0 ? cosine(dot / norms) : nil
   }
 

@@ -25,7 +25,7 @@ extension BatchProblem {
     var combined: [(basis: PerSampleGradients<S>, places: [Int])] = []
     for (place, direction) in directions.enumerated() {
       switch direction {
-      case .explicit: formed.append(place)
+      case .explicit, .stored: formed.append(place)
       case .combination(let combination):
         if let known = combined.firstIndex(where: { $0.basis === combination.basis }) {
           combined[known].places.append(place)
@@ -69,22 +69,26 @@ extension BatchProblem {
         }
       }
     }
-    var vectors: [Vector<S>] = []
+    var pointers: [[UnsafePointer<S>?]] = []
     var weights: [[Double]] = []
     var scales: [Double] = []
     var basis: PerSampleGradients<S>?
     for direction in directions {
       switch direction {
       case .explicit(let scaled):
-        vectors.append(scaled.vector)
+        pointers.append(linearization.pointers(scaled.vector))
         scales.append(scaled.scale)
+      case .stored(let stored):
+        pointers.append(stored.pointers)
+        scales.append(1)
       case .combination(let combination):
         weights.append(combination.weights)
         scales.append(combination.scale)
         basis = combination.basis
       }
     }
-    if let basis { basis.jvp(weights, score) } else { linearization.jvp(vectors, score) }
+    if let basis { basis.jvp(weights, score) } else { linearization.jvp(pointers, score) }
+    withExtendedLifetime(directions) {}
     return directions.indices.map { r in
       var (quadratic, dot) = (0.0, 0.0)
       for chunk in linearization.schedule.chunks {

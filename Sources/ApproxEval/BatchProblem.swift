@@ -51,6 +51,7 @@ package final class BatchProblem<S: EngineScalar> {
   package func norm(_ direction: DirectionForm<S>) -> Double {
     switch direction {
     case .explicit(let vector): norm(vector)
+    case .stored(let stored): stored.norm
     case .combination(let combination): combination.norm
     }
   }
@@ -71,9 +72,13 @@ package final class BatchProblem<S: EngineScalar> {
     operations.norm(direction.vector) * direction.scale
   }
 
-  /// Cosine of the angle between two directions; `nil` if one of them is zero.
-  package func cosine(_ a: ScaledVector<S>, _ b: ScaledVector<S>) -> Double? {
-    let norms = operations.norm(a.vector) * operations.norm(b.vector)
-    return norms > 0 ? operations.dot(a.vector, b.vector) / norms : nil
+  /// `<d, x>` of numbers that exist, without their scales; `nil` for a combination.
+  package func dot(_ direction: DirectionForm<S>, _ x: DirectionForm<S>) -> Double? {
+    guard case .explicit(let x) = x else { return nil }
+    switch direction {
+    case .explicit(let d): return operations.dot(d.vector, x.vector)
+    case .stored(let d): return d.dot(x.vector)
+    case .combination: return nil
+    }
   }
 }

@@ -154,9 +154,9 @@ public struct Evaluation: Sendable {
   /// The methods to score, with the file's updates, and their directions.
   private func updates<S: EngineScalar>(
     _ checkpoint: LoadedCheckpoint, _: S.Type
-  ) throws -> ([Method], [String: ScaledVector<S>]) {
+  ) throws -> ([Method], [String: DirectionForm<S>]) {
     let wanted = try updates(checkpoint)
-    var directions: [String: ScaledVector<S>] = [:]
+    var directions: [String: DirectionForm<S>] = [:]
     for update in wanted {
       directions[update.name] = try update.direction(checkpoint, S.self, pool: pool)
     }

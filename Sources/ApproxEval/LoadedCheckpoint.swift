@@ -133,23 +133,54 @@ extension StoredTensor {
     of: S.Type, _ spec: ParameterSpec, isRead: Bool = false,
     pool: WorkerPool = WorkerPool(threads: 1)
   ) throws(CheckpointError) -> Vector<S> {
-    let stored =
-      if isRead, let mapped = try inPlace(as: S.self) { mapped } else {
-        try vector(of: S.self)
-      }
-    try requireFinite(UnsafePointer(stored.pointer), count: stored.count, pool: pool)
+    let stored = try storedVector(of: S.self, isRead: isRead)
+    try requireFinite(UnsafePointer(stored.pointer), count: count, pool: pool)
+    return inOrder(stored, spec)
+  }
+
+  func requireFinite<S: EngineScalar>(
+    _ values: UnsafePointer<S>, count: Int, pool: WorkerPool = WorkerPool(threads: 1)
+  ) throws(CheckpointError) {
+    let largest = pool.largest(count) { _, range in
+      Kernels.largest(values + range.lowerBound, count: range.count)
+    }
+    try requireFinite(values, count: count, largest: largest)
+  }
+
+  /// The same, to be read only, with the largest magnitude and the sum of squares.
+  func measuredVector<S: EngineScalar>(
+    of: S.Type, _ spec: ParameterSpec, pool: WorkerPool
+  ) throws(CheckpointError) -> (vector: Vector<S>, largest: Double, square: Double) {
+    let stored = try storedVector(of: S.self, isRead: true)
+    let values = UnsafePointer(stored.pointer)
+    let squares = Vector<Double>(count: WorkerPool.rangeCount(count))
+    // While a part is in cache: numbers that come from a file are looked at once.
+    let largest = pool.largest(count) { number, range in
+      let part = values + range.lowerBound
+      squares.pointer[number] = Kernels.dot(part, part, count: range.count)
+      return Kernels.largest(part, count: range.count)
+    }
+    try requireFinite(values, count: count, largest: largest)
+    return (inOrder(stored, spec), largest, squares.array.reduce(0, +))
+  }
+
+  private func storedVector<S: EngineScalar>(
+    of: S.Type, isRead: Bool
+  ) throws(CheckpointError) -> Vector<S> {
+    if isRead, let mapped = try inPlace(as: S.self) { return mapped }
+    return try vector(of: S.self)
+  }
+
+  private func inOrder<S: EngineScalar>(_ stored: Vector<S>, _ spec: ParameterSpec) -> Vector<S> {
     if spec.storage == .plain { return stored }
     let ordered = Vector<S>(count: stored.count)
     spec.reorder(stored.pointer, into: ordered.pointer)
     return ordered
   }
 
-  func requireFinite<S: EngineScalar>(
-    _ values: UnsafePointer<S>, count: Int, pool: WorkerPool = WorkerPool(threads: 1)
+  private func requireFinite<S: EngineScalar>(
+    _ values: UnsafePointer<S>, count: Int, largest: Double
   ) throws(CheckpointError) {
-    let largest = pool.largest(count) {
-      Kernels.largest(values + $0.lowerBound, count: $0.count)
-    }
     if largest.isFinite { return }
     let index = Kernels.firstNonFinite(values, count: count)!
     throw CheckpointError(

@@ -19,14 +19,14 @@ final class MethodDirections<S: EngineScalar> {
   private let problem: BatchProblem<S>
   private let gradients: BatchGradients<S>
   private let solver: BatchReference<S>
-  private let updates: [String: ScaledVector<S>]
+  private let updates: [String: DirectionForm<S>]
   /// By number of draws.
   private var blocks: [Int: TensorBlocks<S>] = [:]
   private var squares: Diagonal.Squares<S>?
 
   init(
     options: EvaluationOptions, problem: BatchProblem<S>, gradients: BatchGradients<S>,
-    solver: BatchReference<S>, updates: [String: ScaledVector<S>]
+    solver: BatchReference<S>, updates: [String: DirectionForm<S>]
   ) {
     self.options = options
     self.problem = problem
@@ -54,7 +54,7 @@ final class MethodDirections<S: EngineScalar> {
         gradients, summedSquares(method), method: method, dampings: dampings)
     case .ng, .gn: return try dampings.map { try solved(method, $0) }
     case .truncated: preconditionFailure("\(method.name): iterates come from one solve for all")
-    case .update(let name): return [Direction(method: method, scaled: updates[name]!)]
+    case .update(let name): return [Direction(method: method, form: updates[name]!)]
     }
   }
 

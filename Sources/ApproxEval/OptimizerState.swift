@@ -304,7 +304,7 @@ package struct OptimizerState: UpdateSource {
 
   package func direction<S: EngineScalar>(
     _ checkpoint: LoadedCheckpoint, _: S.Type, pool: WorkerPool
-  ) throws(CheckpointError) -> ScaledVector<S> {
+  ) throws(CheckpointError) -> DirectionForm<S> {
     try check(checkpoint)
     let exact = Vector<Double>(count: checkpoint.program.parameterCount)
     let rates = learningRates()
@@ -327,6 +327,6 @@ package struct OptimizerState: UpdateSource {
         target[i] = divisor > 0 ? rate * (m.pointer[i] / first) / divisor : 0
       }
     }
-    return ScaledVector(rounding: exact)
+    return .explicit(ScaledVector(rounding: exact))
   }
 }

@@ -11,10 +11,11 @@ package protocol UpdateSource: Sendable {
   var path: String { get }
   /// Whether it fits the checkpoint, as far as headers tell.
   func check(_ checkpoint: LoadedCheckpoint) throws(CheckpointError)
-  /// The direction in the engine's order, with a scale that keeps it in range.
+  /// The direction: the numbers of the file, or a vector in the engine's order with a scale that keeps
+  /// it in range.
   func direction<S: EngineScalar>(
     _ checkpoint: LoadedCheckpoint, _: S.Type, pool: WorkerPool
-  ) throws(CheckpointError) -> ScaledVector<S>
+  ) throws(CheckpointError) -> DirectionForm<S>
 }
 
 /// Directions that users bring: one tensor for every trainable parameter.
@@ -84,52 +85,41 @@ package struct StoredUpdate: UpdateSource {
 
   package func direction<S: EngineScalar>(
     _ checkpoint: LoadedCheckpoint, _: S.Type, pool: WorkerPool
-  ) throws(CheckpointError) -> ScaledVector<S> {
+  ) throws(CheckpointError) -> DirectionForm<S> {
     try check(checkpoint)
     // Of all types only double has numbers that single precision would round.
-    let isExact = S.self == Double.self || !tensors.values.contains { $0.dtype == .f64 }
-    if isExact {
-      let (vector, largest) = try read(checkpoint, S.self, pool)
-      return ScaledVector(vector, largest: largest, pool: pool)
+    if S.self == Float.self, tensors.values.contains(where: { $0.dtype == .f64 }) {
+      let exact: StoredDirection<Double> = try read(checkpoint, pool).stored
+      return .explicit(ScaledVector(rounding: exact.vector().vector))
     }
-    return ScaledVector(rounding: try read(checkpoint, Double.self, pool).vector)
+    let (stored, largest): (StoredDirection<S>, Double) = try read(checkpoint, pool)
+    let unit = powerOfTwo(near: largest)
+    // As it is, unless its size would bring sums of it near the ends of single precision.
+    if (0x1p-32...0x1p32).contains(unit) { return .stored(stored) }
+    let vector = stored.vector().vector
+    pool.forEachRange(vector.count) { _, range in
+      let entries = vector.pointer + range.lowerBound
+      Kernels.axpby(0, entries, 1 / unit, entries, count: range.count)
+    }
+    return .explicit(ScaledVector(vector: vector, scale: unit))
   }
 
-  /// All entries in the engine's order, and the largest magnitude among them.
+  /// All entries, where they lie if the file has them as the engine does, and the largest magnitude.
   private func read<S: EngineScalar>(
-    _ checkpoint: LoadedCheckpoint, _: S.Type, _ pool: WorkerPool
-  ) throws(CheckpointError) -> (vector: Vector<S>, largest: Double) {
+    _ checkpoint: LoadedCheckpoint, _ pool: WorkerPool
+  ) throws(CheckpointError) -> (stored: StoredDirection<S>, largest: Double) {
     let program = checkpoint.program
-    let vector = Vector<S>(count: program.parameterCount)
-    var largest = 0.0
+    var parts: [Vector<S>] = []
+    var (largest, square) = (0.0, 0.0)
     for parameter in program.trainable {
       let spec = program.graph.parameters[parameter.index]
-      let values = try tensors[spec.name]!.finiteVector(
-        of: S.self, spec, isRead: true, pool: pool)
-      let target = vector.pointer + program.offsets[parameter.index]!
-      largest = max(
-        largest,
-        pool.largest(values.count) { range in
-          let (from, to) = (values.pointer + range.lowerBound, target + range.lowerBound)
-          Kernels.copy(from, to, count: range.count)
-          return Kernels.largest(to, count: range.count)
-        })
+      let part = try tensors[spec.name]!.measuredVector(of: S.self, spec, pool: pool)
+      parts.append(part.vector)
+      largest = max(largest, part.largest)
+      square += part.square
     }
-    return (vector, largest)
-  }
-}
-
-extension ScaledVector {
-  /// A vector as it is, unless its size would bring sums of it near the ends of single precision.
-  fileprivate init(_ vector: Vector<S>, largest: Double, pool: WorkerPool) {
-    let unit = powerOfTwo(near: largest)
-    let isModerate = (0x1p-32...0x1p32).contains(unit)
-    if !isModerate {
-      pool.forEachRange(vector.count) { _, range in
-        let entries = vector.pointer + range.lowerBound
-        Kernels.axpby(0, entries, 1 / unit, entries, count: range.count)
-      }
-    }
-    self.init(vector: vector, scale: isModerate ? 1 : unit)
+    return (
+      StoredDirection(program: program, tensors: parts, norm: square.squareRoot()), largest
+    )
   }
 }

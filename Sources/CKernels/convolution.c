@@ -100,7 +100,7 @@ CK_INLINE void pack_part(const ck_window *w, size_t outputs, const float *weight
   size_t taps = w->kernel_height * w->kernel_width, segment = w->kernel_width * w->channels;
   if (!transposed) {
     size_t depth = taps * w->channels;
-    pack_rows(weight + first * depth + p->row * segment + p->column, depth, count,
+    pack_rows_f32(weight + first * depth + p->row * segment + p->column, depth, count,
               p->rows * p->columns, panel);
     return;
   }

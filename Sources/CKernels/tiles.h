@@ -68,7 +68,7 @@ CK_INLINE void store_columns(const f32x16 *sums, const int columns, size_t rows,
 }
 
 // Rows of x [rows, depth] as panels; what a panel lacks of rows is zero.
-CK_INLINE void pack_rows(const float *x, size_t ldx, size_t rows, size_t depth, float *panels) {
+CK_INLINE void pack_rows_f32(const float *x, size_t ldx, size_t rows, size_t depth, float *panels) {
   f32x16 v[16];
   for (size_t r = 0; r < rows; r += 16) {
     float *panel = panels + (r / PANEL) * PANEL * depth + r % PANEL;
@@ -84,6 +84,54 @@ CK_INLINE void pack_rows(const float *x, size_t ldx, size_t rows, size_t depth, 
     for (; c < depth; c++) {
       for (size_t i = 0; i < 16; i++) {
         panel[c * PANEL + i] = i < count ? x[(r + i) * ldx + c] : 0;
+      }
+    }
+  }
+}
+
+// 8 x 8 doubles, in place, likewise.
+CK_INLINE void transpose_8(f64x8 *v) {
+  f64x8 t[8];
+  UNROLL
+  for (int i = 0; i < 8; i += 2) {
+    t[i] = SHUFFLE(v[i], v[i + 1], 0, 8, 2, 10, 4, 12, 6, 14);
+    t[i + 1] = SHUFFLE(v[i], v[i + 1], 1, 9, 3, 11, 5, 13, 7, 15);
+  }
+  UNROLL
+  for (int i = 0; i < 8; i += 4) {
+    UNROLL
+    for (int j = i; j < i + 2; j++) {
+      v[j] = SHUFFLE(t[j], t[j + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+      v[j + 2] = SHUFFLE(t[j], t[j + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+    }
+  }
+  UNROLL
+  for (int j = 0; j < 4; j++) {
+    t[j] = SHUFFLE(v[j], v[j + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+    t[j + 4] = SHUFFLE(v[j], v[j + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+  }
+  UNROLL
+  for (int j = 0; j < 8; j++) v[j] = t[j];
+}
+
+// Rows of x [rows, depth] as panels [depth][16]; what a panel lacks of rows is zero.
+CK_INLINE void pack_rows_f64(const double *x, size_t ldx, size_t rows, size_t depth,
+                             double *panels) {
+  f64x8 v[8];
+  for (size_t r = 0; r < rows; r += 8) {
+    double *panel = panels + r / 16 * 16 * depth + r % 16;
+    size_t count = rows - r < 8 ? rows - r : 8;
+    size_t c = 0;
+    for (; c + 8 <= depth; c += 8) {
+      for (size_t i = 0; i < 8; i++) {
+        v[i] = i < count ? *(const f64x8_u *)(x + (r + i) * ldx + c) : (f64x8)(0.0);
+      }
+      transpose_8(v);
+      for (size_t i = 0; i < 8; i++) *(f64x8 *)(panel + (c + i) * 16) = v[i];
+    }
+    for (; c < depth; c++) {
+      for (size_t i = 0; i < 8; i++) {
+        panel[c * 16 + i] = i < count ? x[(r + i) * ldx + c] : 0;
       }
     }
   }

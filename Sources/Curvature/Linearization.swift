@@ -101,8 +101,15 @@ package final class Linearization<S: EngineScalar> {
   package func jvp(
     _ directions: [Vector<S>], _ body: (_ chunk: Chunk, _ tangents: Scalars) -> Void
   ) {
-    let pointers = pointers(directions)
-    reserve(directions: directions.count, tangents: true, cotangents: false)
+    jvp(directions.map(pointers), body)
+  }
+
+  /// The same for directions of which the numbers of every parameter are somewhere else: per direction
+  /// and parameter of the graph a pointer to them.
+  package func jvp(
+    _ pointers: [[UnsafePointer<S>?]], _ body: (_ chunk: Chunk, _ tangents: Scalars) -> Void
+  ) {
+    reserve(directions: pointers.count, tangents: true, cotangents: false)
     forEachChunk { chunk, _, executor in body(chunk, executor.jvp(pointers)) }
   }
 
@@ -125,11 +132,11 @@ package final class Linearization<S: EngineScalar> {
     _ direction: Vector<S>, into result: Vector<S>,
     _ transform: (_ chunk: Chunk, _ tangents: UnsafePointer<S>, _ cotangents: Scalars) -> Void
   ) {
-    let pointer = UnsafePointer(direction.pointer)
+    let pointers = [pointers(direction)]
     let accumulators = prepareAccumulators(directions: 1)
     reserve(directions: 1, tangents: true, cotangents: true)
     forEachChunk { chunk, lane, executor in
-      let tangents = UnsafePointer(executor.jvp([pointer]))
+      let tangents = UnsafePointer(executor.jvp(pointers))
       transform(chunk, tangents, executor.logitCotangents(directions: 1))
       executor.vjp(LaneCollector(accumulators: accumulators, lane: lane))
     }
@@ -212,13 +219,12 @@ package final class Linearization<S: EngineScalar> {
     }
   }
 
-  private func pointers(_ directions: [Vector<S>]) -> [UnsafePointer<S>] {
-    directions.map { direction in
-      precondition(
-        direction.count == parameterCount,
-        "jvp: direction has \(direction.count) entries, expected P = \(parameterCount)")
-      return UnsafePointer(direction.pointer)
-    }
+  /// Where a direction has the numbers of each parameter.
+  package func pointers(_ direction: Vector<S>) -> [UnsafePointer<S>?] {
+    precondition(
+      direction.count == parameterCount,
+      "jvp: direction has \(direction.count) entries, expected P = \(parameterCount)")
+    return program.offsets.map { $0.map { UnsafePointer(direction.pointer + $0) } }
   }
 
   private func prepareAccumulators(directions: Int) -> GradientAccumulators<S> {

@@ -20,10 +20,12 @@ extension PerSampleGradients {
       accumulate(zip(set, scales).map(*), into: vector, offsets: source.offsets)
       return vector
     }
-    let pointers = blocks.map { UnsafePointer($0.pointer) }
+    let pointers = blocks.map { block in
+      source.offsets.map { $0.map { UnsafePointer(block.pointer + $0) } }
+    }
     linearization.reserve(directions: weights.count, tangents: true, cotangents: false)
     linearization.forEachChunk { chunk, _, executor in
-      body(chunk, executor.jvp(pointers, offsets: source.offsets, adding: source))
+      body(chunk, executor.jvp(pointers, adding: source))
     }
     withExtendedLifetime(blocks) {}
   }

@@ -163,17 +163,21 @@ package final class PerSampleGradients<S: EngineScalar> {
         guard let start = offsets[parameter.index] else { continue }
         let columns = linearization.program.graph.parameters[parameter.index].count
         let target = result.pointer + start
-        let narrow = Vector<T>(weights.map { T($0) })
+        // Rows of draws that take no part need not be read.
+        let first = weights.firstIndex { $0 != 0 } ?? 0
+        let taking = first..<max(first, (weights.lastIndex { $0 != 0 } ?? -1) + 1)
+        let narrow = Vector<T>(weights[taking].map { T($0) })
         let block = 4096
         for begin in stride(from: 0, to: columns, by: block) {
           let length = min(block, columns - begin)
-          tasks.append { [self] in
+          tasks.append {
             Kernels.zero(target + begin, count: length)
             withConverted(
-              rows.pointer + begin, rows: count, columns: length, stride: columns, to: T.self
+              rows.pointer + taking.lowerBound * columns + begin, rows: taking.count,
+              columns: length, stride: columns, to: T.self
             ) { tile, stride in
               BLAS.addTransposedProduct(
-                rows: count, columns: length, tile, stride: stride, narrow.pointer,
+                rows: taking.count, columns: length, tile, stride: stride, narrow.pointer,
                 to: target + begin)
             }
           }

@@ -1,4 +1,3 @@
-import CKernels
 import TensorModule
 
 /// Which products of rows a Gram matrix holds. Products with the sum of the first draw's rows it
@@ -85,8 +84,8 @@ extension Linearization {
         fill(place, &actual, lane)
         if blocks.isDiagonal {
           for i in 0..<rows {
-            let row = tile + i * actual
-            out[i * rows + i] += ck_dot(CK_F64, row, row, actual)
+            let row = UnsafePointer(tile + i * actual)
+            out[i * rows + i] += Kernels.dot(row, row, count: actual)
           }
         } else {
           for (first, count) in [(0, split), (split, rows - split)] where count > 0 {

@@ -176,20 +176,21 @@ package final class Executor<S: EngineScalar> {
     }
   }
 
-  /// J v for R directions, each a pointer to P scalars.
+  /// J v for R directions.
   ///
   /// - Parameters:
-  ///   - offsets: Where parameters lie in the directions, if not where the program has them.
-  ///   - source: What answers for the parameters that `offsets` leaves out.
+  ///   - directions: Of each the numbers per parameter of the graph, `nil` where it has none.
+  ///   - source: What answers for parameters that are left out.
   /// - Returns: Tangents of the logits, `[R, n, O C]`, valid until the next `jvp`.
   package func jvp(
-    _ directions: [UnsafePointer<S>], offsets: [Int?]? = nil,
-    adding source: (any TangentSource<S>)? = nil
+    _ directions: [[UnsafePointer<S>?]], adding source: (any TangentSource<S>)? = nil
   ) -> UnsafeMutablePointer<S> {
     let rows = frame.samples * directions.count
-    frame.tangentOffsets = offsets ?? program.offsets
     frame.directions = directions.count
-    for (r, pointer) in directions.enumerated() { frame.parameterTangents[r] = pointer }
+    for (r, pointers) in directions.enumerated() {
+      let row = frame.parameterTangents + r * pointers.count
+      for (index, pointer) in pointers.enumerated() { row[index] = pointer }
+    }
     for value in program.graph.sizes.indices {
       frame.tangents[value] = tangentPlan.offsets[value].map { tangentArena.pointer + $0 * rows }
     }

@@ -138,10 +138,9 @@ package final class Frame<S: EngineScalar> {
   let tangents: UnsafeMutablePointer<Pointer?>
   let cotangents: UnsafeMutablePointer<Pointer?>
   let cotangentWritten: UnsafeMutablePointer<Bool>
+  /// `[R, parameters]`, `nil` where directions have no numbers for one.
   let parameterTangents: UnsafeMutablePointer<UnsafePointer<S>?>
   var scratch: Pointer?
-  /// Where each parameter lies in the directions, `nil` where they have no numbers for it.
-  var tangentOffsets: [Int?] = []
   /// For operations to share their work, where no other executor runs.
   var pool: WorkerPool?
   private let parameterValues: [Pointer]
@@ -160,7 +159,7 @@ package final class Frame<S: EngineScalar> {
     tangents = table(valueCount, nil)
     cotangents = table(valueCount, nil)
     cotangentWritten = table(valueCount, false)
-    parameterTangents = table(maximumDirections, nil)
+    parameterTangents = table(maximumDirections * parameterValues.count, nil)
     self.parameterValues = parameterValues
   }
 
@@ -179,8 +178,7 @@ package final class Frame<S: EngineScalar> {
   }
 
   func parameterTangent(_ id: ParameterID, direction: Int) -> UnsafePointer<S>? {
-    guard let offset = tangentOffsets[id.index] else { return nil }
-    return parameterTangents[direction].map { $0 + offset }
+    parameterTangents[direction * parameterValues.count + id.index]
   }
 }
 

@@ -57,6 +57,16 @@ public enum BLAS {
         rawB.assumingMemoryBound(to: Float.self), blasint(ldb), Float(beta),
         rawC.assumingMemoryBound(to: Float.self), blasint(ldc))
     } else {
+      if hasOwnProduct, !transposeA,
+        isOwnDoubleFaster(transposeB: transposeB, m: m, n: n, k: k)
+      {
+        ck_product_double(
+          transposeB ? 1 : 0, m, n, k, Double(alpha),
+          rawA.assumingMemoryBound(to: Double.self), lda,
+          rawB.assumingMemoryBound(to: Double.self), ldb, Double(beta),
+          rawC.assumingMemoryBound(to: Double.self), ldc)
+        return
+      }
       cblas_dgemm(
         CblasRowMajor, ta, tb, m32, n32, k32, Double(alpha),
         rawA.assumingMemoryBound(to: Double.self), blasint(lda),
@@ -84,6 +94,12 @@ public enum BLAS {
     guard m >= 40, n >= 32, 7 * ((along + 31) / 32 * 32) <= 8 * along else { return false }
     // OpenBLAS packs nothing in small products of a plain B.
     return transposeB ? !isByRows || k >= 128 : m * n * k >= 1 << 20
+  }
+
+  /// Likewise in double, where vectors always run along columns.
+  private static func isOwnDoubleFaster(transposeB: Bool, m: Int, n: Int, k: Int) -> Bool {
+    guard m >= 12, k > 0, 7 * ((n + 15) / 16 * 16) <= 8 * n else { return false }
+    return transposeB || m * n * k >= 1 << 19
   }
 
   /// `y = A x`, A `[rows, columns]` with rows `stride` apart.
@@ -142,12 +158,14 @@ public enum BLAS {
     }
   }
 
-  /// Lower triangle of `C += A A^T`, `A` [n, k], in double.
+  /// Lower triangle of `C = alpha A A^T + beta C`, `A` [n, k], in double. Elements next to the diagonal
+  /// may be written above it too.
   public static func symmetricRankUpdate(
     n: Int, k: Int, alpha: Double = 1, _ a: UnsafePointer<Double>, lda: Int, beta: Double = 1,
     _ c: UnsafeMutablePointer<Double>, ldc: Int
   ) {
     ProductMeter.count(operations: n * n * k, scalars: n * k + n * n / 2, Double.self)
+    if hasOwnProduct, k > 0 { return ck_symmetric_product(n, k, alpha, a, lda, beta, c, ldc) }
     cblas_dsyrk(
       CblasRowMajor, CblasLower, CblasNoTrans, blasint(n), blasint(k), alpha, a, blasint(lda), beta,
       c, blasint(ldc))

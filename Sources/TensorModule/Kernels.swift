@@ -63,6 +63,11 @@ public enum Kernels {
     ck_largest(S.kernelType, x, count)
   }
 
+  /// `<x, y>`, in double.
+  public static func dot<S: EngineScalar>(_ x: In<S>, _ y: In<S>, count: Int) -> Double {
+    ck_dot(S.kernelType, x, y, count)
+  }
+
   // MARK: Rows
 
   public static func addToRows<S: EngineScalar>(

@@ -54,10 +54,10 @@ extension WorkerPool {
   /// Elements: half a megabyte of floats, which a second-level cache holds.
   private static var rangeSize: Int { 1 << 17 }
 
-  /// The largest of `value(range)` over these ranges, 0 for none; NaN if any is.
-  public func largest(_ count: Int, _ value: (Range<Int>) -> Double) -> Double {
+  /// The largest of `value(number, range)` over these ranges, 0 for none; NaN if any is.
+  public func largest(_ count: Int, _ value: (Int, Range<Int>) -> Double) -> Double {
     let found = Vector<Double>(count: Self.rangeCount(count))
-    forEachRange(count) { found.pointer[$0] = value($1) }
+    forEachRange(count) { found.pointer[$0] = value($0, $1) }
     return Kernels.largest(UnsafePointer(found.pointer), count: found.count)
   }
 }

@@ -20,7 +20,7 @@ struct OptimizerStateTests {
     let loaded = try LoadedCheckpoint(path: Self.checkpoint, options: EvaluationOptions())
     try state.check(loaded)
     func check<S: EngineScalar>(_: S.Type, _ tolerance: Double) throws {
-      let direction = try state.direction(loaded, S.self, pool: WorkerPool(threads: 1))
+      let direction = try state.direction(loaded, S.self, pool: WorkerPool(threads: 1)).vector()
       let found = direction.vector.array.map { Double($0) * direction.scale }
       #expect(mismatch(found, expected, tolerance: tolerance) == nil)
     }
@@ -47,7 +47,7 @@ struct OptimizerStateTests {
     options.trainable = ["2.*"]
     let loaded = try LoadedCheckpoint(path: Self.checkpoint, options: options)
     let state = try OptimizerState.open(fixture(Self.folder + "adam.pt"))
-    let direction = try state.direction(loaded, Double.self, pool: WorkerPool(threads: 1))
+    let direction = try state.direction(loaded, Double.self, pool: WorkerPool(threads: 1)).vector()
     let found = direction.vector.array.map { $0 * direction.scale }
     // The last layer, 4 x 3 and 3, is the last part of the direction.
     #expect(
@@ -62,7 +62,7 @@ struct OptimizerStateTests {
     options.dataFile = fixture("hf/t5_lora/data.safetensors")
     let loaded = try LoadedCheckpoint(path: fixture("hf/t5_lora/base"), options: options)
     let state = try OptimizerState.open(fixture(Self.folder + "t5_lora.pt"))
-    let direction = try state.direction(loaded, Double.self, pool: WorkerPool(threads: 1))
+    let direction = try state.direction(loaded, Double.self, pool: WorkerPool(threads: 1)).vector()
     let program = loaded.program
     let specs = program.trainable.map { program.graph.parameters[$0.index] }
     let names = specs.map(\.name).sorted()

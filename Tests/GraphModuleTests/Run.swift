@@ -29,7 +29,10 @@ struct Run<S: EngineScalar> {
 
   func jvp(_ directions: [Vector<S>]) -> [[Double]] {
     withExtendedLifetime(kept) {
-      let tangents = executor.jvp(directions.map { UnsafePointer($0.pointer) })
+      let tangents = executor.jvp(
+        directions.map { direction in
+          program.offsets.map { $0.map { UnsafePointer(direction.pointer + $0) } }
+        })
       return directions.indices.map { r in (0..<size).map { Double(tangents[r * size + $0]) } }
     }
   }

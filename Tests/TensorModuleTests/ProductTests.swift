@@ -16,14 +16,20 @@ import Testing
     check(Double.self, isTransposed, beta)
   }
 
-  /// The kernel for many rows, on both sides of a tile (12), of vectors and panels (16, 32), of a
-  /// block of rows (192) and of the depth of a panel (768).
+  /// On both sides of a tile (12), of vectors and panels (8, 16, 32), of a block of rows (192) and of
+  /// the depth of a panel (768).
+  private static let largeShapes = [
+    (1, 1, 1), (11, 12, 16), (13, 33, 17), (33, 29, 35), (49, 64, 769), (197, 17, 20),
+  ]
+
+  /// The kernels for many rows.
   @Test(.enabled(if: ck_has_product() == 1), arguments: [false, true], [0.0, 1, -0.5])
   func manyRowsAgreeWithPlainSums(_ isTransposed: Bool, _ beta: Double) {
-    let shapes = [
-      (1, 1, 1), (11, 12, 16), (13, 33, 17), (33, 29, 35), (49, 64, 769), (197, 17, 20),
-    ]
-    for (m, n, k) in shapes {
+    for (m, n, k) in Self.largeShapes {
+      check(Double.self, isTransposed, beta, m: m, n: n, k: k) { x, ldx, w, ldw, y, ldy in
+        ck_product_double(
+          isTransposed ? 1 : 0, m, n, k, Self.alpha, x, ldx, w, ldw, beta, y, ldy)
+      }
       check(Float.self, isTransposed, beta, m: m, n: n, k: k) { x, ldx, w, ldw, y, ldy in
         ck_product(
           isTransposed ? 1 : 0, m, n, k, Float(Self.alpha), x, ldx, w, ldw, Float(beta), y, ldy)
@@ -31,7 +37,41 @@ import Testing
     }
   }
 
+  @Test(.enabled(if: ck_has_product() == 1), arguments: [0.0, 1, -0.5])
+  func symmetricProductsAgreeWithPlainSums(_ beta: Double) {
+    for (n, _, k) in Self.largeShapes {
+      var random = TestRandom(seed: 9)
+      let (ldx, ldy) = (k + 2, n + 1)
+      let x: [Double] = random.array(n * ldx)
+      let start: [Double] =
+        beta == 0 ? Array(repeating: .nan, count: n * ldy) : random.array(n * ldy)
+      var found = start
+      ck_symmetric_product(n, k, Self.alpha, x, ldx, beta, &found, ldy)
+      var worst = 0.0
+      for i in 0..<n {
+        for j in 0...i {
+          let sum = (0..<k).reduce(0) { $0 + x[i * ldx + $1] * x[j * ldx + $1] }
+          let expected = Self.alpha * sum + (beta == 0 ? 0 : beta * start[i * ldy + j])
+          let error = abs(found[i * ldy + j] - expected)
+          worst = error <= worst ? worst : error
+        }
+      }
+      #expect(worst <= Self.bound(Double.self, k, isDiagonal: true), "\(n) x \(k)")
+      // What lies between the rows stays.
+      #expect(
+        (0..<n).allSatisfy { found[$0 * ldy + n].bitPattern == start[$0 * ldy + n].bitPattern })
+    }
+  }
+
   private static let alpha = 1.25
+
+  /// Each of k terms of at most 1 rounds the sum, which is of the order of sqrt(k), and its scale once
+  /// more; its diagonal in a symmetric product is of the order of k.
+  private static func bound<S: EngineScalar>(_: S.Type, _ k: Int, isDiagonal: Bool = false)
+    -> Double
+  {
+    Double(S.ulpOfOne) * Double(2 + k) * 1.25 * (isDiagonal ? Double(k) : Double(k).squareRoot())
+  }
 
   private func check<S: EngineScalar>(_: S.Type, _ isTransposed: Bool, _ beta: Double) {
     for (m, n, k) in Self.shapes {
@@ -74,10 +114,7 @@ import Testing
       let gap = i * ldy + n
       movesGaps = movesGaps || !(found[gap] == start[gap] || found[gap].isNaN && beta == 0)
     }
-    // Each of k terms of at most 1 rounds the sum, which is of the order of sqrt(k), and its scale
-    // once more.
-    let bound = Double(S.ulpOfOne) * Double(2 + k) * 1.25 * Double(k).squareRoot()
-    #expect(worst <= bound, "\(m) x \(n) x \(k)")
+    #expect(worst <= Self.bound(S.self, k), "\(m) x \(n) x \(k)")
     #expect(!movesGaps)
   }
 

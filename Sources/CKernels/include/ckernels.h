@@ -71,7 +71,7 @@ void ck_few_rows(ck_dtype t, int transposed, size_t m, size_t n, size_t k, doubl
                  const void *x, size_t ldx, const void *w, size_t ldw, double beta, void *y,
                  size_t ldy);
 
-// MARK: Products of many rows with a large weight, in single precision
+// MARK: Products of many rows with a large weight, and Gram matrices
 
 // Whether this processor has them: 512-bit vectors.
 int ck_has_product(void);
@@ -79,6 +79,13 @@ int ck_has_product(void);
 // Uses half a megabyte of memory of the calling thread. Only where ck_has_product() is 1.
 void ck_product(int transposed, size_t m, size_t n, size_t k, float alpha, const float *x,
                 size_t ldx, const float *w, size_t ldw, float beta, float *y, size_t ldy);
+void ck_product_double(int transposed, size_t m, size_t n, size_t k, double alpha, const double *x,
+                       size_t ldx, const double *w, size_t ldw, double beta, double *y,
+                       size_t ldy);
+// The lower triangle of y = alpha x x^T + beta y, x [n, k]. Some of the elements next to the diagonal
+// are written above it too.
+void ck_symmetric_product(size_t n, size_t k, double alpha, const double *x, size_t ldx,
+                          double beta, double *y, size_t ldy);
 
 // MARK: Windows over channels-last images  ([height, width, channels])
 
