@@ -62,7 +62,7 @@ public struct EvaluationOptions: Sendable {
   public var firstBatch = 0
   public var seed: UInt64 = 1337
   public var precision = Precision.float32
-  public var threads = ProcessInfo.processInfo.activeProcessorCount
+  public var threads = EvaluationOptions.availableProcessors
   /// Bytes that the evaluation may use.
   public var memory = Int(ProcessInfo.processInfo.physicalMemory / 2)
   /// Batches are drawn from this file instead of the checkpoint's own batch.
@@ -82,6 +82,9 @@ public struct EvaluationOptions: Sendable {
   public var dropDuplicates: Double?
 
   public init() {}
+
+  /// Asked once: the system looks it up in files.
+  private static let availableProcessors = ProcessInfo.processInfo.activeProcessorCount
 
   /// Whether any of it takes products of per-sample gradients with each other.
   var needsGramMatrix: Bool {

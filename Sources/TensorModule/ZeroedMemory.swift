@@ -15,16 +15,16 @@ final class ZeroedMemory {
   private let mapping: UnsafeMutableRawBufferPointer?
 
   private static let hugePage = 1 << 21
+  /// From here on a huge page is cheaper than the small ones it takes the place of.
+  private static let large = 1 << 19
 
   init(bytes: Int) {
-    if bytes >= 1 << 20, let mapping = ZeroedMemory.map(bytes) {
+    if bytes >= Self.large, let mapping = Self.map(bytes) {
       self.mapping = mapping
-      let address = mapping.baseAddress!
-      let isHuge = bytes >= ZeroedMemory.hugePage
-      pointer = isHuge ? address.alignedUp(toMultipleOf: ZeroedMemory.hugePage) : address
+      pointer = mapping.baseAddress!.alignedUp(toMultipleOf: Self.hugePage)
       #if os(Linux)
         // Advice only: without huge pages everything is as it was.
-        if isHuge { _ = madvise(pointer, bytes, MADV_HUGEPAGE) }
+        _ = madvise(pointer, Self.roundedUp(bytes), MADV_HUGEPAGE)
       #endif
       return
     }
@@ -33,15 +33,17 @@ final class ZeroedMemory {
     pointer.initializeMemory(as: UInt8.self, repeating: 0, count: bytes)
   }
 
+  /// Whole huge pages, with room to begin at one: what is never touched takes no memory.
   private static func map(_ bytes: Int) -> UnsafeMutableRawBufferPointer? {
-    // Room to begin at a huge page; what is never touched takes no memory.
-    let length = bytes >= hugePage ? bytes + hugePage : bytes
+    let length = roundedUp(bytes) + hugePage
     let flags = MAP_PRIVATE | MAP_ANONYMOUS
     guard let address = mmap(nil, length, PROT_READ | PROT_WRITE, flags, -1, 0),
       address != MAP_FAILED
     else { return nil }
     return UnsafeMutableRawBufferPointer(start: address, count: length)
   }
+
+  private static func roundedUp(_ bytes: Int) -> Int { (bytes + hugePage - 1) / hugePage * hugePage }
 
   deinit {
     if let mapping {

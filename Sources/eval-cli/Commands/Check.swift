@@ -4,6 +4,7 @@ import ArgumentParser
 /// Self-check on a given model and batch.
 struct Check: ParsableCommand {
   static let configuration = CommandConfiguration(
+    commandName: "check",
     abstract: "Checks derivatives and curvature on a given model and batch.",
     discussion: """
       Compares what the engine computes with what must hold on any model: finite differences, \

@@ -8,6 +8,7 @@ extension RandomModel.Task: ExpressibleByArgument {}
 /// A model to try things with.
 struct Init: ParsableCommand {
   static let configuration = CommandConfiguration(
+    commandName: "init",
     abstract: "Makes a model with random weights: a ViT or T5 folder, or a sequential checkpoint.",
     discussion: """
       For runs of full size without a download: the folders are as Transformers and PEFT save \

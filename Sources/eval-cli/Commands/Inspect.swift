@@ -4,6 +4,7 @@ import ArgumentParser
 /// What is in a checkpoint.
 struct Inspect: ParsableCommand {
   static let configuration = CommandConfiguration(
+    commandName: "inspect",
     abstract: "Shows what a checkpoint holds.",
     discussion: """
       Model, loss, layers, every parameter with shape, element type and whether it is trainable, \

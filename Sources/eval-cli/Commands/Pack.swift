@@ -5,6 +5,7 @@ import Foundation
 /// One self-contained file.
 struct Pack: ParsableCommand {
   static let configuration = CommandConfiguration(
+    commandName: "pack",
     abstract: "Writes one self-contained checkpoint.bin from a model, an adapter and a batch.",
     discussion: """
       The file holds what the model reads and nothing else, element types as they are. Scoring it \

@@ -5,6 +5,7 @@ import Figures
 /// The figures of a run.
 struct Plot: ParsableCommand {
   static let configuration = CommandConfiguration(
+    commandName: "plot",
     abstract: "Draws the figures of a results folder.",
     discussion: """
       From the CSV files that score --output has written: training (Fig 2 of the paper), damping \

@@ -5,6 +5,7 @@ import Foundation
 /// The natural-gradient direction as a file.
 struct Reference: ParsableCommand {
   static let configuration = CommandConfiguration(
+    commandName: "reference",
     abstract: "Solves for the natural-gradient direction of the first batch and writes it.",
     discussion: """
       The file is safetensors, one tensor per trainable parameter, named and shaped like it; score \

@@ -6,6 +6,7 @@ import Foundation
 /// Algorithm 4.
 struct Score: ParsableCommand {
   static let configuration = CommandConfiguration(
+    commandName: "score",
     abstract: "Scores update methods at one or more checkpoints.",
     discussion: """
       Prints a table per checkpoint: gamma of each update, its ratio to that of plain gradient \

@@ -8,6 +8,7 @@ import Training
 /// Algorithms 1-3 and the baselines.
 struct Train: ParsableCommand {
   static let configuration = CommandConfiguration(
+    commandName: "train",
     abstract: "Trains a model on a data file and saves a checkpoint after every epoch.",
     discussion: """
       Optimisers are exact iEF, EF and SF (Algorithms 1-3 of the paper) and SGD, Adam, AdamW and \
