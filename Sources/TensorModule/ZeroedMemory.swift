@@ -43,7 +43,9 @@ final class ZeroedMemory {
     return UnsafeMutableRawBufferPointer(start: address, count: length)
   }
 
-  private static func roundedUp(_ bytes: Int) -> Int { (bytes + hugePage - 1) / hugePage * hugePage }
+  private static func roundedUp(_ bytes: Int) -> Int {
+    (bytes + hugePage - 1) / hugePage * hugePage
+  }
 
   deinit {
     if let mapping {
