@@ -16,12 +16,15 @@ struct ProductCounts {
     let factors: Factorization?
     /// Whether a combination answers with the kernel of the layer's inputs.
     let usesKernel: Bool
+    /// Share of the outputs of which tangents are needed.
+    let tangentShare: Double
   }
 
   /// - Parameter scalar: Bytes of a number of the engine.
   init(_ program: Program, samples: Int, scalar: Int) {
     self.samples = Double(samples)
     let graph = program.graph
+    let shares = program.tangentShares
     layers = graph.nodes.enumerated().compactMap { index, node in
       let operation = node.operation
       guard operation.factorization != nil || operation is Convolution else { return nil }
@@ -35,7 +38,8 @@ struct ProductCounts {
         isInputActive: use.anyInputActive,
         isTrainable: use.trains(operation.factorization?.weightSlot ?? 0),
         factors: operation.factorization,
-        usesKernel: operation.factorization?.prefersRowKernel(samples: samples) ?? false)
+        usesKernel: operation.factorization?.prefersRowKernel(samples: samples) ?? false,
+        tangentShare: scalar == MemoryLayout<Float>.stride ? shares[index] : 1)
     }
   }
 
@@ -44,7 +48,12 @@ struct ProductCounts {
   var inputs: Work { sum { $0.isInputActive ? $0.product : .none } }
   /// Tangents, or gradients, of the weights.
   var weights: Work { sum { $0.isTrainable ? $0.product : .none } }
-  var jvp: Work { inputs + weights }
+  var jvp: Work {
+    sum { layer in
+      let terms = (layer.isInputActive ? 1.0 : 0) + (layer.isTrainable ? 1 : 0)
+      return terms * layer.tangentShare * layer.product
+    }
+  }
   var vjp: Work { inputs + weights }
 
   /// The Gram matrix of R gradients per sample, cotangents given: per layer the cheaper of pairs

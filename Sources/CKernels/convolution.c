@@ -4,59 +4,17 @@
 //
 // All images of a block are padded first. A tile is 32 by 8, 16 sums in registers: enough to keep
 // both multipliers busy, and few enough streams that each has its address in a register.
-#include "tiles.h"
+#include "padding.h"
 
 #if defined(__x86_64__)
 
 #define TILE 8          // positions, or outputs of a gradient
 #define DEPTH 384       // of a panel: it stays in the first-level cache
-#define BLOCK (1 << 17) // floats of images that are padded at a time: half of a second-level cache
 #define BAND 2048       // positions that go through the whole window while the image is in cache
 // Positions whose outer products are summed in registers before they are added to a gradient, at
 // least and at most.
 #define RUN 256
 #define LONGEST_RUN 1024
-
-typedef uint32_t offset_t __attribute__((may_alias));
-
-CK_INLINE size_t least(size_t a, size_t b) { return a < b ? a : b; }
-
-// How the work on some images is laid out.
-typedef struct {
-  size_t row, image, positions;  // floats of a padded row and image, outputs of an image
-  size_t step, step_row;         // between the windows of neighbours
-  size_t block;                  // images that are padded at a time
-  int is_padded;                 // or read where they are
-} layout;
-
-CK_INLINE layout layout_of(const ck_window *w, int needs_copy) {
-  layout l;
-  l.row = (w->width + 2 * w->padding_width) * w->channels;
-  l.image = (w->height + 2 * w->padding_height) * l.row;
-  l.positions = w->out_height * w->out_width;
-  l.step = w->stride_width * w->channels;
-  l.step_row = w->stride_height * l.row;
-  size_t block = BLOCK / l.image;
-  l.block = block > 0 ? block : 1;
-  l.is_padded = needs_copy || w->padding_height > 0 || w->padding_width > 0;
-  return l;
-}
-
-CK_INLINE void pad(const ck_window *w, const layout *l, size_t images, const float *x, float *to) {
-  size_t side = w->padding_width * w->channels, inner = w->width * w->channels;
-  size_t border = w->padding_height * l->row;
-  for (size_t i = 0; i < images; i++) {
-    memset(to, 0, border * sizeof(float));
-    to += border;
-    for (size_t h = 0; h < w->height; h++, x += inner, to += l->row) {
-      memset(to, 0, side * sizeof(float));
-      memcpy(to + side, x, inner * sizeof(float));
-      memset(to + side + inner, 0, side * sizeof(float));
-    }
-    memset(to, 0, border * sizeof(float));
-    to += border;
-  }
-}
 
 // low, high += sums over rows and columns of steps of a vector or two at `a` times floats at b[j].
 CK_INLINE void add_steps(const int vectors, size_t rows, size_t columns, const float *a,
@@ -178,8 +136,6 @@ CK_INLINE void convolve_band(const ck_window *w, const layout *l, size_t outputs
     }
   }
 }
-
-CK_INLINE float *aligned(float *p) { return (float *)(((uintptr_t)p + 63) / 64 * 64); }
 
 WIDE void ck_convolve(const ck_window *w, size_t outputs, size_t images, const float *x,
                       const float *weight, int transposed, const float *bias, int accumulate,

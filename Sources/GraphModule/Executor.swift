@@ -87,6 +87,8 @@ package final class Executor<S: EngineScalar> {
   private let cotangentPlan: BufferPlan
   private let parameters: ParameterStore<S>
   private let pool: WorkerPool?
+  /// By each of their nodes.
+  private let pooled: [Int: PooledConvolution]
   private var maximumDirections = 0
   private var frame: Frame<S>!
   private var forwardArena = Vector<S>(count: 0)
@@ -103,6 +105,13 @@ package final class Executor<S: EngineScalar> {
     self.pool = pool
     self.parameters = parameters
     self.maximumSamples = maximumSamples
+    var pooled: [Int: PooledConvolution] = [:]
+    for chain in PooledConvolution.all(in: program) where chain.isSelected(program, S.self) {
+      for node in [chain.convolution, chain.pool] + (chain.activation.map { [$0] } ?? []) {
+        pooled[node] = chain
+      }
+    }
+    self.pooled = pooled
     forwardPlan = .forward(program)
     tangentPlan = .tangents(program)
     cotangentPlan = .cotangents(program)
@@ -196,6 +205,11 @@ package final class Executor<S: EngineScalar> {
     }
     for (index, node) in program.graph.nodes.enumerated()
     where program.isActive[node.output.index] {
+      // A source may have something to add on the way.
+      if source == nil, let chain = pooled[index] {
+        if index == chain.pool { chain.jvp(program, frame) }
+        continue
+      }
       let pass = TangentPass(frame: frame, node: node, nodeIndex: index)
       node.operation.jvp(pass)
       source?.addTangents(pass, first: first)

@@ -96,6 +96,10 @@ package struct BufferPlan: Sendable {
     let size: Int
     let first: Int
     let last: Int
+
+    func lasting(to step: Int) -> Interval {
+      Interval(value: value, size: size, first: first, last: max(last, step))
+    }
   }
 
   init(valueCount: Int, intervals: [Interval]) {
@@ -125,7 +129,13 @@ package struct BufferPlan: Sendable {
 
   /// Tangents: alive like forward values.
   static func tangents(_ program: Program) -> BufferPlan {
-    plan(program) { value in program.isActive[value] }
+    var intervals = lifetimes(program) { program.isActive[$0] }
+    // Where a pooling asks for tangents of a convolution, it reads what the convolution reads.
+    for chain in PooledConvolution.all(in: program) {
+      let image = program.graph.nodes[chain.convolution].inputs[0].index
+      intervals = intervals.map { $0.value == image ? $0.lasting(to: chain.pool) : $0 }
+    }
+    return BufferPlan(valueCount: program.graph.sizes.count, intervals: intervals)
   }
 
   /// Cotangents: the same intervals walked backwards.

@@ -40,6 +40,32 @@ public enum DirectConvolution {
     }
   }
 
+  /// Scalars of scratch for `multiplySelected`.
+  public static func selectedScratch(_ w: Kernels.Window) -> Int {
+    withUnsafePointer(to: w) { ck_selected_scratch($0) }
+  }
+
+  /// Tangents at `count` outputs of each image alone, of as many directions as there are weights.
+  public static func multiplySelected<S: EngineScalar>(
+    _ w: Kernels.Window, outputs: Int, images: Int, count selected: Int,
+    at index: UnsafePointer<Int32>, _ x: UnsafePointer<S>, by weights: [UnsafePointer<S>],
+    _ t: UnsafePointer<S>, by weight: UnsafePointer<S>, biases: [UnsafePointer<S>?],
+    factor: UnsafePointer<S>?, into y: UnsafeMutablePointer<S>, scratch: UnsafeMutablePointer<S>
+  ) {
+    let depth = w.kernel_height * w.kernel_width * w.channels
+    ProductMeter.count(
+      operations: 4 * weights.count * images * selected * depth,
+      scalars: (1 + weights.count)
+        * (images * w.height * w.width * w.channels + depth * outputs)
+        + weights.count * images * selected, Float.self)
+    withUnsafePointer(to: w) {
+      ck_convolve_selected(
+        $0, outputs, images, weights.count, selected, index, floats(x), floats(t), floats(weight),
+        weights.map { floats($0) }, biases.map { $0.map { floats($0) } }, factor.map(floats),
+        floats(y), floats(scratch))
+    }
+  }
+
   private static func count(_ w: Kernels.Window, outputs: Int, images: Int) {
     let positions = w.out_height * w.out_width
     let depth = w.kernel_height * w.kernel_width * w.channels

@@ -55,6 +55,8 @@ private let cases = [
   Case(WindowCase((6, 5, 1), kernel: (3, 2), stride: (1, 2), padding: (1, 0)), outputs: 48),
   Case(WindowCase((40, 60, 1), kernel: (3, 2)), outputs: 2, images: 1),
   Case(WindowCase((33, 34, 1), kernel: (2, 2), padding: (1, 1)), outputs: 16, images: 1),
+  Case(WindowCase((6, 5, 16), kernel: (3, 3), stride: (2, 1), padding: (1, 1)), outputs: 6),
+  Case(WindowCase((4, 9, 4), kernel: (2, 4), padding: (0, 3)), outputs: 3, images: 3),
 ]
 
 /// Convolutions without unfolded rows against plain sums in double.
@@ -107,6 +109,72 @@ private let cases = [
     expectClose(found, expected, terms: c.images * c.window.positions + 1)
   }
 
+  /// Tangents at some outputs alone, of one to three directions; on both sides of a block of sums (8).
+  @Test(arguments: cases.filter(\.hasWholeRows), [1, 2, 3])
+  fileprivate func selectedTangentsAgreeWithPlainSums(_ c: Case, _ directions: Int) {
+    var random = TestRandom(seed: 95)
+    let x: [Float] = random.array(c.imageCount)
+    let t: [Float] = random.array(directions * c.imageCount)
+    let weight: [Float] = random.array(c.outputs * c.columns)
+    let tangents: [[Float]] = (0..<directions).map { _ in random.array(c.outputs * c.columns) }
+    let bias: [Float] = random.array(c.outputs)
+    let factor: [Float] = random.array(c.outCount)
+    // Any position may win any place, more often than once.
+    let places = c.window.positions / 2 + 1
+    let size = c.window.positions * c.outputs
+    let index = (0..<c.images * places * c.outputs).map { i in
+      Int32((7 * i + 3 * (i / c.outputs)) % c.window.positions * c.outputs + i % c.outputs)
+    }
+    for (bias, factor) in [(bias, factor), (nil, nil)] {
+      var whole = (0..<directions).map { _ in
+        (0..<c.outCount).map { Double(bias?[$0 % c.outputs] ?? 0) }
+      }
+      c.forEachProduct { at, w, y in
+        for r in 0..<directions {
+          whole[r][y] +=
+            Double(x[at]) * Double(tangents[r][w])
+            + Double(t[r * c.imageCount + at]) * Double(weight[w])
+        }
+      }
+      let expected = (0..<directions * index.count).map { i in
+        let (r, place) = (i / index.count, i % index.count)
+        let at = place / (places * c.outputs) * size + Int(index[place])
+        return whole[r][at] * Double(factor?[at] ?? 1)
+      }
+      let found = select(
+        c, directions, places, index, x, t, weight, tangents, bias: bias, factor)
+      expectClose(found, expected, terms: 2 * c.columns + 2)
+      // A direction's numbers do not depend on those beside it.
+      let last = directions - 1
+      let alone = select(
+        c, 1, places, index, x, Array(t[(last * c.imageCount)...]), weight, [tangents[last]],
+        bias: bias, factor)
+      #expect(alone == Array(found[(last * index.count)...]))
+    }
+  }
+
+  private func select(
+    _ c: Case, _ directions: Int, _ places: Int, _ index: [Int32], _ x: [Float], _ t: [Float],
+    _ weight: [Float], _ tangents: [[Float]], bias: [Float]?, _ factor: [Float]?
+  ) -> [Float] {
+    var (window, y) = (c.window.window, nans(directions * index.count))
+    var scratch = nans(ck_selected_scratch(&window))
+    let flat = Vector<Float>(tangents.flatMap { $0 })
+    let shared = bias.map { Vector<Float>($0) }
+    let pointers: [UnsafePointer<Float>?] = (0..<directions).map {
+      UnsafePointer(flat.pointer + $0 * weight.count)
+    }
+    let biases: [UnsafePointer<Float>?] = (0..<directions).map { _ in
+      shared.map { UnsafePointer($0.pointer) }
+    }
+    withExtendedLifetime((flat, shared)) {
+      ck_convolve_selected(
+        &window, c.outputs, c.images, directions, places * c.outputs, index, x, t, weight, pointers,
+        biases, factor, &y, &scratch)
+    }
+    return y
+  }
+
   /// An image's numbers do not depend on those that are multiplied with it.
   @Test(arguments: cases) fileprivate func imagesAloneGiveTheSameBits(_ c: Case) {
     var random = TestRandom(seed: 94)
@@ -153,6 +221,10 @@ extension Case {
     let w = window.window
     return w.stride_height == 1 && w.stride_width == 1 && w.padding_height < w.kernel_height
       && w.padding_width < w.kernel_width
+  }
+
+  fileprivate var hasWholeRows: Bool {
+    Int(window.window.kernel_width * window.window.channels) % 16 == 0
   }
 
   fileprivate var transposedWindow: ck_window {

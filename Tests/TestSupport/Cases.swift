@@ -64,6 +64,7 @@ package let cases: [Case] = [
     "rows of an image", input: [2, 2, 3],
     #"{"type": "conv2d", "name": "c", "in_channels": 2, "out_channels": 2, "kernel_size": 1}, "#
       + linear("a", 3, 2) + #", {"type": "flatten"}, "# + linear("b", 8, 3), samples: 3),
+  Case("pooled convolutions", input: [1, 3, 5], pooledConvolutions, samples: 3),
   Case(
     "logits with channels last", input: [3, 2],
     #"{"type": "group_norm", "name": "n", "num_groups": 1, "num_channels": 3}"#, samples: 3),
@@ -91,6 +92,15 @@ private let cnn =
   #"{"type": "conv2d", "name": "c", "in_channels": 2, "out_channels": 3, "kernel_size": [3, 2], "#
   + #""stride": [1, 2], "padding": [1, 0]}, {"type": "silu"}, "#
   + #"{"type": "max_pool2d", "kernel_size": 2}, {"type": "flatten"}, "# + linear("h", 6, 3)
+/// Rows of the second window fill a vector of 16, and its outputs go to poolings alone.
+private let pooledConvolutions =
+  #"{"type": "conv2d", "name": "a", "in_channels": 1, "out_channels": 4, "kernel_size": 1}, "#
+  + #"{"type": "silu"}, {"type": "conv2d", "name": "b", "in_channels": 4, "out_channels": 4, "#
+  + #""kernel_size": [2, 4], "padding": [1, 2]}, {"type": "gelu"}, "#
+  + #"{"type": "max_pool2d", "kernel_size": [2, 3], "stride": [1, 2]}, "#
+  + #"{"type": "conv2d", "name": "c", "in_channels": 4, "out_channels": 2, "kernel_size": [1, 4], "#
+  + #""padding": [0, 2], "bias": false}, {"type": "max_pool2d", "kernel_size": 2, "stride": 1}, "#
+  + #"{"type": "flatten"}, "# + linear("h", 8, 3)
 private let factoredConvolution =
   #"{"type": "conv2d", "name": "c", "in_channels": 4, "out_channels": 2, "kernel_size": [3, 2]}, "#
   + #"{"type": "softplus"}, {"type": "flatten"}, "# + linear("h", 4, 3)

@@ -132,6 +132,19 @@ void ck_convolution_gradient(const ck_window *w, size_t outputs, size_t images, 
                              const float *b, float *out, float *scratch);
 // Floats of scratch that both need.
 size_t ck_convolution_scratch(const ck_window *w);
+// Tangents of the outputs that a max-pooling keeps: of direction r, for element i of an image,
+//   y[r, image, i] = factor[image, at] (biases[r][o] + tangents[r][o] . window of x
+//                                       + weight[o] . window of t[r])
+// with at = index[image, i] = position * outputs + o, o = i modulo outputs, and the windows of that
+// position.
+// t is [directions, images] images; the factor [images, positions * outputs] or NULL, each bias NULL
+// or [outputs]. Rows of the window have a multiple of 16 floats; count is a multiple of outputs.
+void ck_convolve_selected(const ck_window *w, size_t outputs, size_t images, size_t directions,
+                          size_t count, const int32_t *index, const float *x, const float *t,
+                          const float *weight, const float *const *tangents,
+                          const float *const *biases, const float *factor, float *y,
+                          float *scratch);
+size_t ck_selected_scratch(const ck_window *w);
 
 // MARK: Normalisation
 //

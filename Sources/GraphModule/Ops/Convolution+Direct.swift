@@ -26,6 +26,14 @@ extension Convolution {
       && (window.dilation_width == 1 || window.kernel_width == 1)
   }
 
+  /// Whether tangents can be formed at some outputs alone.
+  func canSelect<S: EngineScalar>(_: S.Type) -> Bool {
+    DirectConvolution.isAvailable(S.self) && hasWholeRows
+  }
+
+  /// Rows of the window are runs of numbers that fill vectors.
+  var hasWholeRows: Bool { isPlain && window.kernel_width * window.channels % 16 == 0 }
+
   private var transposedWindow: Kernels.Window? {
     let w = window
     guard w.stride_height == 1, w.stride_width == 1, w.padding_height < w.kernel_height,
@@ -42,7 +50,8 @@ extension Convolution {
   var directScratch: Int {
     guard isPlain else { return 0 }
     return max(
-      DirectConvolution.scratch(window), transposedWindow.map(DirectConvolution.scratch) ?? 0)
+      DirectConvolution.scratch(window), transposedWindow.map(DirectConvolution.scratch) ?? 0,
+      hasWholeRows ? DirectConvolution.selectedScratch(window) : 0)
   }
 
   func forwardDirectly<S: EngineScalar>(_ pass: ForwardPass<S>) {
