@@ -79,7 +79,8 @@ final class GradientAccumulators<S: EngineScalar> {
           }
         }
       }
-      linearization.pool.run(tasks.count) { task, _ in tasks[task]() }
+      let operations = 2 * Double(samples) * Double(linearization.parameterCount)
+      linearization.pool.run(tasks.count, operations: operations) { task, _ in tasks[task]() }
     }
   }
 }

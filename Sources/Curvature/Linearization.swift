@@ -23,6 +23,8 @@ package final class Linearization<S: EngineScalar> {
   let sharesProducts: Bool
   /// Samples whose forward values are kept; the others are recomputed in every pass.
   package let keptSamples: Int
+  /// Of values, and of tangents or gradients of the weights, for one direction.
+  private let operations: Double
   /// `[N, O C]`
   private let logitValues: Vector<S>
   private let parameters: ParameterStore<S>
@@ -68,6 +70,7 @@ package final class Linearization<S: EngineScalar> {
     sharesProducts = batch.sharesProducts
     schedule = batch.schedule
     keptSamples = batch.keptSamples
+    operations = 2 * Double(program.operationCount) * Double(samples)
     spareBudget = max(0, budget - keptSamples * bytesPerSample)
     store = ForwardStore(program: program, samples: keptSamples)
     logitValues = Vector(count: samples * program.graph.outputShape.reduce(1, *))
@@ -110,7 +113,9 @@ package final class Linearization<S: EngineScalar> {
     _ pointers: [[UnsafePointer<S>?]], _ body: (_ chunk: Chunk, _ tangents: Scalars) -> Void
   ) {
     reserve(directions: pointers.count, tangents: true, cotangents: false)
-    forEachChunk { chunk, _, executor in body(chunk, executor.jvp(pointers)) }
+    forEachChunk(directions: pointers.count) { chunk, _, executor in
+      body(chunk, executor.jvp(pointers))
+    }
   }
 
   /// J^T w for R cotangents at once; `cotangents` writes each chunk's `[R, n, O C]`.
@@ -119,7 +124,7 @@ package final class Linearization<S: EngineScalar> {
   ) {
     let accumulators = prepareAccumulators(directions: results.count)
     reserve(directions: results.count, tangents: false, cotangents: true)
-    forEachChunk { chunk, lane, executor in
+    forEachChunk(directions: results.count) { chunk, lane, executor in
       cotangents(chunk, executor.logitCotangents(directions: results.count))
       executor.vjp(LaneCollector(accumulators: accumulators, lane: lane))
     }
@@ -135,7 +140,7 @@ package final class Linearization<S: EngineScalar> {
     let pointers = [pointers(direction)]
     let accumulators = prepareAccumulators(directions: 1)
     reserve(directions: 1, tangents: true, cotangents: true)
-    forEachChunk { chunk, lane, executor in
+    forEachChunk(directions: 2) { chunk, lane, executor in
       let tangents = UnsafePointer(executor.jvp(pointers))
       transform(chunk, tangents, executor.logitCotangents(directions: 1))
       executor.vjp(LaneCollector(accumulators: accumulators, lane: lane))
@@ -170,7 +175,7 @@ package final class Linearization<S: EngineScalar> {
     _ cotangents: (_ chunk: Chunk, _ cotangents: Scalars) -> Void
   ) {
     reserve(directions: draws, tangents: false, cotangents: true)
-    forEachChunk { chunk, _, executor in
+    forEachChunk(directions: draws) { chunk, _, executor in
       cotangents(chunk, executor.logitCotangents(directions: draws))
       executor.vjp(collector)
     }
@@ -196,11 +201,13 @@ package final class Linearization<S: EngineScalar> {
   // MARK: - Pieces
 
   /// Binds an executor to each chunk, with its forward values in place.
+  ///
+  /// - Parameter directions: How many tangents or cotangents each gets, both counted.
   func forEachChunk(
-    runsForward: Bool = false,
+    runsForward: Bool = false, directions: Int = 1,
     _ body: (_ chunk: Chunk, _ lane: Int, _ executor: Executor<S>) -> Void
   ) {
-    pool.run(schedule.lanes.count) { lane, worker in
+    pool.run(schedule.lanes.count, operations: operations * Double(directions)) { lane, worker in
       for index in schedule.lanes[lane] {
         let chunk = schedule.chunks[index]
         let isKept = chunk.first < keptSamples

@@ -24,7 +24,7 @@ extension PerSampleGradients {
       source.offsets.map { $0.map { UnsafePointer(block.pointer + $0) } }
     }
     linearization.reserve(directions: weights.count, tangents: true, cotangents: false)
-    linearization.forEachChunk { chunk, _, executor in
+    linearization.forEachChunk(directions: weights.count) { chunk, _, executor in
       body(chunk, executor.jvp(pointers, adding: source))
     }
     withExtendedLifetime(blocks) {}

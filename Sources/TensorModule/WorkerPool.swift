@@ -17,8 +17,13 @@ public final class WorkerPool: Sendable {
 
   /// Calls `body(task, worker)` once for every task in `0 ..< tasks` and waits for all. Calls run
   /// at the same time: two tasks may not write the same memory.
-  public func run(_ tasks: Int, _ body: (_ task: Int, _ worker: Int) -> Void) {
-    let workers = min(threads, tasks)
+  ///
+  /// - Parameter operations: Of all tasks together, where they are known: few are done sooner than
+  ///   another thread is awake.
+  public func run(
+    _ tasks: Int, operations: Double = .infinity, _ body: (_ task: Int, _ worker: Int) -> Void
+  ) {
+    let workers = operations < WorkerPool.worthAThread ? 1 : min(threads, tasks)
     if workers <= 1 {
       for task in 0..<tasks { body(task, 0) }
       return
@@ -40,6 +45,9 @@ public final class WorkerPool: Sendable {
 }
 
 extension WorkerPool {
+  /// Some 60 microseconds of small products.
+  private static var worthAThread: Double { 5e6 }
+
   /// Calls `body` once for each of some ranges that make up `0 ..< count`. Ranges depend on the
   /// count alone.
   public func forEachRange(_ count: Int, _ body: (_ number: Int, _ range: Range<Int>) -> Void) {
