@@ -10,7 +10,8 @@ struct PooledConvolution {
   let activation: Int?
   let pool: Int
 
-  /// All of a program whose weights and images have tangents.
+  /// All of a program whose weights and images have tangents and which lose half of their outputs or more:
+  /// one output alone takes half as long again as one of all.
   static func all(in program: Program) -> [PooledConvolution] {
     let nodes = program.graph.nodes
     var readers = [Int](repeating: 0, count: program.graph.sizes.count)
@@ -35,7 +36,7 @@ struct PooledConvolution {
       }
       let use = program.uses[convolution]
       guard nodes[convolution].operation is Convolution, use.trains(Convolution.weight),
-        use.anyInputActive
+        use.anyInputActive, 2 * nodes[pool].size <= nodes[convolution].size
       else { return nil }
       return PooledConvolution(convolution: convolution, activation: activation, pool: pool)
     }
