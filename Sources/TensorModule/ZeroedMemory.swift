@@ -15,16 +15,15 @@ final class ZeroedMemory {
   private let mapping: UnsafeMutableRawBufferPointer?
 
   private static let hugePage = 1 << 21
-  /// From here on a huge page is cheaper than the small ones it takes the place of.
-  private static let large = 1 << 19
 
   init(bytes: Int) {
-    if bytes >= Self.large, let mapping = Self.map(bytes) {
+    if bytes >= 1 << 20, let mapping = Self.map(bytes) {
       self.mapping = mapping
       pointer = mapping.baseAddress!.alignedUp(toMultipleOf: Self.hugePage)
       #if os(Linux)
-        // Advice only: without huge pages everything is as it was.
-        _ = madvise(pointer, Self.roundedUp(bytes), MADV_HUGEPAGE)
+        // Advice only: without huge pages everything is as it was. More than half of one is cheaper
+        // than the small pages that it takes the place of.
+        _ = madvise(pointer, max(bytes, Self.hugePage), MADV_HUGEPAGE)
       #endif
       return
     }
@@ -33,18 +32,14 @@ final class ZeroedMemory {
     pointer.initializeMemory(as: UInt8.self, repeating: 0, count: bytes)
   }
 
-  /// Whole huge pages, with room to begin at one: what is never touched takes no memory.
   private static func map(_ bytes: Int) -> UnsafeMutableRawBufferPointer? {
-    let length = roundedUp(bytes) + hugePage
+    // Room to begin at a huge page; what is never touched takes no memory.
+    let length = max(bytes, hugePage) + hugePage
     let flags = MAP_PRIVATE | MAP_ANONYMOUS
     guard let address = mmap(nil, length, PROT_READ | PROT_WRITE, flags, -1, 0),
       address != MAP_FAILED
     else { return nil }
     return UnsafeMutableRawBufferPointer(start: address, count: length)
-  }
-
-  private static func roundedUp(_ bytes: Int) -> Int {
-    (bytes + hugePage - 1) / hugePage * hugePage
   }
 
   deinit {
