@@ -52,7 +52,7 @@ struct BatchEvaluation<S: EngineScalar> {
       batch: batch, samples: problem.linearization.samples,
       recomputedSamples: problem.linearization.samples - problem.linearization.keptSamples,
       loss: problem.output.totalLoss,
-      gradientNorm: problem.norm(gradients.gradientForm),
+      gradientNorm: scorer.normOfGradient,
       gradientNormRatio: imbalance(gradients.norms),
       logitGradientNormRatio: imbalance(problem.output.gradientNorms),
       gammaBound: problem.output.gammaBound, reference: reference?.record,
@@ -133,7 +133,7 @@ struct DirectionScorer<S: EngineScalar> {
   let problem: BatchProblem<S>
   let gradient: DirectionForm<S>
   let reference: ReferenceSolution<S>?
-  private let normOfGradient: Double
+  let normOfGradient: Double
   private let normOfReference: Double
   private var gammaOfReference: Double?
   private var gammaOfGradient: Double?
@@ -227,7 +227,7 @@ struct DirectionScorer<S: EngineScalar> {
     let norms = norm / direction.scale * (normOfGradient / gradient.scale)
     // Where one of them is a combination, d^T g is one of the halves.
     let dot =
-      problem.dot(direction, gradient) ?? halves.gradientDot / direction.scale / gradient.scale
+      problem.dot(direction, gradient) ?? halves.unscaled.gradientDot / gradient.scale
     return norms > 0 ? cosine(dot / norms) : nil
   }
 

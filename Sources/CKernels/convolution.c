@@ -38,8 +38,8 @@ CK_INLINE void add_steps(const int vectors, size_t rows, size_t columns, const f
 CK_INLINE void add_rows(const f32x16 *low, const f32x16 *high, size_t count, size_t width,
                         float beta, float *y, size_t ldy) {
   for (size_t j = 0; j < count; j++) {
-    store_row(&low[j], least(width, 16), 1, beta, y + j * ldy);
-    if (width > 16) store_row(&high[j], width - 16, 1, beta, y + j * ldy + 16);
+    store_row_f32(&low[j], least(width, 16), 1, beta, y + j * ldy);
+    if (width > 16) store_row_f32(&high[j], width - 16, 1, beta, y + j * ldy + 16);
   }
 }
 

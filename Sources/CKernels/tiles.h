@@ -1,20 +1,20 @@
-// What products of single precision on 512-bit registers share: panels, tiles and their stores.
+// What products on 512-bit registers share: panels, tiles and their stores.
 //
-// A panel is [depth][32] of packed memory: one factor, along the vectors. Elements of the other are
-// broadcast.
+// A panel is [depth][two vectors] of packed memory: one factor, along the vectors. Elements of the
+// other are broadcast.
 #ifndef CK_TILES_H
 #define CK_TILES_H
 
 #include "lanes.h"
 
-#define PANEL 32  // two vectors
+#define PANEL 32  // of single precision
 
 #define WIDE __attribute__((target("arch=x86-64-v4"), min_vector_width(512)))
 #define SHUFFLE __builtin_shufflevector
 #define UNROLL _Pragma("clang loop unroll(full)")
 
 // 16 x 16 elements, in place: vectors exchange ever larger parts.
-CK_INLINE void transpose_16(f32x16 *v) {
+CK_INLINE void transpose_f32(f32x16 *v) {
   f32x16 t[16];
   UNROLL
   for (int i = 0; i < 16; i += 2) {
@@ -44,53 +44,8 @@ CK_INLINE void transpose_16(f32x16 *v) {
   }
 }
 
-// row = alpha v + beta row for the first `width` elements.
-CK_INLINE void store_row(const f32x16 *v, size_t width, float alpha, float beta, float *row) {
-  f32x16 sum = alpha * *v;
-  if (beta != 0) {
-    f32x16 old = 0;
-    memcpy(&old, row, width * sizeof(float));
-    sum += beta * old;
-  }
-  memcpy(row, &sum, width * sizeof(float));
-}
-
-// A tile of y from sums by columns.
-CK_INLINE void store_columns(const f32x16 *sums, const int columns, size_t rows, float alpha,
-                             float beta, float *y, size_t ldy) {
-  f32x16 v[16];
-  UNROLL
-  for (int j = 0; j < 16; j++) v[j] = j < columns ? sums[j] : (f32x16)(0.0f);
-  transpose_16(v);
-  for (size_t i = 0; i < rows; i++) {
-    store_row(&v[i], (size_t)columns, alpha, beta, y + i * ldy);
-  }
-}
-
-// Rows of x [rows, depth] as panels; what a panel lacks of rows is zero.
-CK_INLINE void pack_rows_f32(const float *x, size_t ldx, size_t rows, size_t depth, float *panels) {
-  f32x16 v[16];
-  for (size_t r = 0; r < rows; r += 16) {
-    float *panel = panels + (r / PANEL) * PANEL * depth + r % PANEL;
-    size_t count = rows - r < 16 ? rows - r : 16;
-    size_t c = 0;
-    for (; c + 16 <= depth; c += 16) {
-      for (size_t i = 0; i < 16; i++) {
-        v[i] = i < count ? *(const f32x16_u *)(x + (r + i) * ldx + c) : (f32x16)(0.0f);
-      }
-      transpose_16(v);
-      for (size_t i = 0; i < 16; i++) *(f32x16 *)(panel + (c + i) * PANEL) = v[i];
-    }
-    for (; c < depth; c++) {
-      for (size_t i = 0; i < 16; i++) {
-        panel[c * PANEL + i] = i < count ? x[(r + i) * ldx + c] : 0;
-      }
-    }
-  }
-}
-
 // 8 x 8 doubles, in place, likewise.
-CK_INLINE void transpose_8(f64x8 *v) {
+CK_INLINE void transpose_f64(f64x8 *v) {
   f64x8 t[8];
   UNROLL
   for (int i = 0; i < 8; i += 2) {
@@ -114,26 +69,23 @@ CK_INLINE void transpose_8(f64x8 *v) {
   for (int j = 0; j < 8; j++) v[j] = t[j];
 }
 
-// Rows of x [rows, depth] as panels [depth][16]; what a panel lacks of rows is zero.
-CK_INLINE void pack_rows_f64(const double *x, size_t ldx, size_t rows, size_t depth,
-                             double *panels) {
-  f64x8 v[8];
-  for (size_t r = 0; r < rows; r += 8) {
-    double *panel = panels + r / 16 * 16 * depth + r % 16;
-    size_t count = rows - r < 8 ? rows - r : 8;
-    size_t c = 0;
-    for (; c + 8 <= depth; c += 8) {
-      for (size_t i = 0; i < 8; i++) {
-        v[i] = i < count ? *(const f64x8_u *)(x + (r + i) * ldx + c) : (f64x8)(0.0);
-      }
-      transpose_8(v);
-      for (size_t i = 0; i < 8; i++) *(f64x8 *)(panel + (c + i) * 16) = v[i];
-    }
-    for (; c < depth; c++) {
-      for (size_t i = 0; i < 8; i++) {
-        panel[c * 16 + i] = i < count ? x[(r + i) * ldx + c] : 0;
-      }
-    }
+#include "real_f32.inc"
+#include "tiles.inc"
+#include "real_end.inc"
+
+#include "real_f64.inc"
+#include "tiles.inc"
+#include "real_end.inc"
+
+// A tile of y from sums by columns.
+CK_INLINE void store_columns(const f32x16 *sums, const int columns, size_t rows, float alpha,
+                             float beta, float *y, size_t ldy) {
+  f32x16 v[16];
+  UNROLL
+  for (int j = 0; j < 16; j++) v[j] = j < columns ? sums[j] : (f32x16)(0.0f);
+  transpose_f32(v);
+  for (size_t i = 0; i < rows; i++) {
+    store_row_f32(&v[i], (size_t)columns, alpha, beta, y + i * ldy);
   }
 }
 

@@ -123,12 +123,12 @@ extension PerSampleGradients {
   private func mirrored(_ lower: UnsafePointer<Double>, _ factors: [Double]) -> [Double] {
     let count = count
     return [Double](unsafeUninitializedCapacity: count * count) { matrix, length in
-      nonisolated(unsafe) let matrix = matrix.baseAddress
+      guard let target = matrix.baseAddress else { return }
       linearization.pool.run(count) { i, _ in
         for j in 0...i {
           let value = lower[i * count + j] * factors[i] * factors[j]
-          matrix![i * count + j] = value
-          matrix![j * count + i] = value
+          target[i * count + j] = value
+          target[j * count + i] = value
         }
       }
       length = count * count

@@ -153,8 +153,8 @@ final class GramLanes<S: EngineScalar> {
 
   private var lanes: [Lane] = []
 
-  /// Lanes for a product of this size. A lane's sum has to be cleared and added, which takes the time
-  /// of some ten million operations where the rows are a few hundred.
+  /// Lanes for a product of this size: fewer where there is little to do, since the sum of each has to be
+  /// cleared and added.
   static func count(rows: Int, columns: Int) -> Int {
     let operations = Double(rows) * Double(rows) * Double(columns)
     return min(most(rows: rows), operations < 0x1p27 ? 2 : operations < 0x1p28 ? 4 : 8)

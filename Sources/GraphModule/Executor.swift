@@ -106,9 +106,9 @@ package final class Executor<S: EngineScalar> {
     self.parameters = parameters
     self.maximumSamples = maximumSamples
     var pooled: [Int: PooledConvolution] = [:]
-    for chain in PooledConvolution.all(in: program) where chain.isSelected(program, S.self) {
-      for node in [chain.convolution, chain.pool] + (chain.activation.map { [$0] } ?? []) {
-        pooled[node] = chain
+    if DirectConvolution.isAvailable(S.self) {
+      for chain in program.pooledConvolutions {
+        for node in chain.nodes { pooled[node] = chain }
       }
     }
     self.pooled = pooled
@@ -207,7 +207,7 @@ package final class Executor<S: EngineScalar> {
     where program.isActive[node.output.index] {
       // A source may have something to add on the way.
       if source == nil, let chain = pooled[index] {
-        if index == chain.pool { chain.jvp(program, frame) }
+        if index == chain.pool { chain.jvp(program.graph, frame) }
         continue
       }
       let pass = TangentPass(frame: frame, node: node, nodeIndex: index)

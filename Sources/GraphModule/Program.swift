@@ -22,6 +22,7 @@ package struct Program: Sendable {
   package let isKept: [Bool]
   /// Per parameter: in how many places it is used.
   package let useCounts: [Int]
+  let pooledConvolutions: [PooledConvolution]
 
   package init(graph: Graph, isTrainable: (ParameterSpec) -> Bool) {
     self.graph = graph
@@ -63,6 +64,7 @@ package struct Program: Sendable {
     self.needs = needs
     isKept = kept
     self.useCounts = useCounts
+    pooledConvolutions = PooledConvolution.all(graph, uses)
   }
 
   /// Multiplications and additions of one forward pass of one sample.
@@ -131,7 +133,7 @@ package struct BufferPlan: Sendable {
   static func tangents(_ program: Program) -> BufferPlan {
     var intervals = lifetimes(program) { program.isActive[$0] }
     // Where a pooling asks for tangents of a convolution, it reads what the convolution reads.
-    for chain in PooledConvolution.all(in: program) {
+    for chain in program.pooledConvolutions {
       let image = program.graph.nodes[chain.convolution].inputs[0].index
       intervals = intervals.map { $0.value == image ? $0.lasting(to: chain.pool) : $0 }
     }

@@ -39,7 +39,8 @@ private struct Case: CustomTestStringConvertible {
 }
 
 /// On both sides of a vector and a panel (16, 32), of a tile (8), of the depth of a panel (384, in
-/// rows of the window and within one), of runs of positions (256, 1024) and a band of them (2048).
+/// rows of the window and within one), of runs of positions (256, 1024) and a band of them (2048); more
+/// images than are padded at a time (43690 floats of one), more weights than stay in cache (65536).
 private let cases = [
   Case(WindowCase((5, 6, 3), kernel: (3, 3), padding: (1, 1)), outputs: 32, images: 3),
   Case(WindowCase((7, 5, 5), kernel: (5, 5), padding: (2, 2)), outputs: 17),
@@ -57,6 +58,8 @@ private let cases = [
   Case(WindowCase((33, 34, 1), kernel: (2, 2), padding: (1, 1)), outputs: 16, images: 1),
   Case(WindowCase((6, 5, 16), kernel: (3, 3), stride: (2, 1), padding: (1, 1)), outputs: 6),
   Case(WindowCase((4, 9, 4), kernel: (2, 4), padding: (0, 3)), outputs: 3, images: 3),
+  Case(WindowCase((30, 30, 48), kernel: (1, 1)), outputs: 1, images: 2),
+  Case(WindowCase((1, 3, 400), kernel: (1, 2)), outputs: 40),
 ]
 
 /// Convolutions without unfolded rows against plain sums in double.

@@ -26,12 +26,8 @@ extension Convolution {
       && (window.dilation_width == 1 || window.kernel_width == 1)
   }
 
-  /// Whether tangents can be formed at some outputs alone.
-  func canSelect<S: EngineScalar>(_: S.Type) -> Bool {
-    DirectConvolution.isAvailable(S.self) && hasWholeRows
-  }
-
-  /// Rows of the window are runs of numbers that fill vectors.
+  /// Rows of the window are runs of numbers that fill vectors: tangents can be formed at some outputs
+  /// alone.
   var hasWholeRows: Bool { isPlain && window.kernel_width * window.channels % 16 == 0 }
 
   private var transposedWindow: Kernels.Window? {
