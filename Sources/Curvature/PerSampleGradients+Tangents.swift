@@ -83,31 +83,37 @@ private struct RowTangents<S: EngineScalar>: TangentSource {
   func addTangents(_ pass: TangentPass<S>, first: Int) {
     guard let layer = layers[pass.nodeIndex] else { return }
     let outputs = layer.factors.outputs
-    // Columns whose sums stay in the second-level cache.
+    // Directions and columns whose sums stay in the second-level cache.
     let all = samples * layer.factors.positions
-    let block = min(outputs, max(64, (1 << 16) / (all * weights.count)))
+    let group = min(weights.count, max(1, (1 << 10) / all))
+    let groups = (weights.count + group - 1) / group
+    let block = min(outputs, max(64, (1 << 16) / (all * group)))
     let blocks = (outputs + block - 1) / block
     let add = { (task: Int) in
-      let begin = task * block
-      addTangents(pass, layer, first: first, columns: begin..<min(begin + block, outputs))
+      let (begin, direction) = (task % blocks * block, task / blocks * group)
+      addTangents(
+        pass, layer, first: first, columns: begin..<min(begin + block, outputs),
+        directions: direction..<min(direction + group, weights.count))
     }
     if let pool {
-      pool.run(blocks) { task, _ in add(task) }
+      pool.run(groups * blocks) { task, _ in add(task) }
     } else {
-      (0..<blocks).forEach(add)
+      (0..<groups * blocks).forEach(add)
     }
   }
 
-  /// `(A A^T) (sum_d W_d B_d)` for some columns of B, all directions side by side: the draws share
+  /// `(A A^T) (sum_d W_d B_d)` for some columns of B and some directions, side by side: the draws share
   /// their inputs.
   private func addTangents(
-    _ pass: TangentPass<S>, _ layer: Layer, first: Int, columns: Range<Int>
+    _ pass: TangentPass<S>, _ layer: Layer, first: Int, columns: Range<Int>,
+    directions: Range<Int>
   ) {
     let (positions, outputs) = (layer.factors.positions, layer.factors.outputs)
     let all = samples * positions
     let count = pass.samples * positions
     let kernel = UnsafePointer(layer.kernel.pointer + first * positions * all)
     let width = columns.count
+    let weights = Array(weights[directions])
     let wide = weights.count * width
     withUnsafeTemporaryAllocation(of: Double.self, capacity: (all + count) * wide + width) {
       let sums = $0.baseAddress!
@@ -129,7 +135,8 @@ private struct RowTangents<S: EngineScalar>: TangentSource {
         m: count, n: wide, k: all, kernel, lda: all, UnsafePointer(sums), ldb: wide, product,
         ldc: wide)
       for r in weights.indices {
-        let output = pass.output + r * count * outputs + columns.lowerBound
+        let output =
+          pass.output + (directions.lowerBound + r) * count * outputs + columns.lowerBound
         for i in 0..<count {
           Kernels.addRounded(product + i * wide + r * width, output + i * outputs, count: width)
         }
