@@ -2,13 +2,19 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo study test lint bench compare scaling checksums
+.PHONY: help setup archives build demo study test lint bench compare scaling checksums
 
 # Own code is held to "no warnings"; the flag is the same everywhere so that nothing builds twice.
 STRICT := -Xswiftc -warnings-as-errors
 
-# With the Swift runtime inside, the command needs no Swift where it runs, and starts faster.
-RELEASE := -c release $(if $(filter Linux,$(shell uname)),--static-swift-stdlib)
+# With the Swift runtime and OpenBLAS inside, at fixed addresses, the command needs neither where it
+# runs, and starts in half the time: there are fewer symbols to look up and no pages to relocate.
+ifeq ($(shell uname),Linux)
+RELEASE := -c release --static-swift-stdlib -Xswiftc -Xclang-linker -Xswiftc -no-pie
+archives build bench compare scaling: export PKG_CONFIG_PATH := $(CURDIR)/.build/archives:$(PKG_CONFIG_PATH)
+else
+RELEASE := -c release
+endif
 
 # What SHA256SUMS has to say, run in fixtures/: every data file, none left out.
 SUMS := find configs data digits golden hf hf_double training -type f | LC_ALL=C sort | xargs sha256sum
@@ -19,7 +25,10 @@ help: ## This list
 setup: ## Check for Swift 6.1 or newer, install missing Debian packages
 	@scripts/setup.sh
 
-build: setup ## Release build; the command is .build/release/eval-cli
+archives: setup
+	@scripts/archives.sh .build/archives
+
+build: archives ## Release build; the command is .build/release/eval-cli
 	swift build $(RELEASE) --product eval-cli
 
 demo: build ## Score one network at six stages of its training
@@ -39,7 +48,7 @@ test: ## Checksums of the fixtures, build without warnings, format, tests
 lint: setup ## Check the format (swift format lint --strict)
 	swift format lint --strict --parallel --recursive Package.swift Sources Tests Benchmarks/Package.swift Benchmarks/Sources Benchmarks/Benchmarks
 
-bench: setup ## Time the engine against the machine's matrix products
+bench: archives ## Time the engine against the machine's matrix products
 	swift run $(RELEASE) --package-path Benchmarks report
 
 compare: build ## Time the whole evaluation, beside its peers with PEER_PYTHON=venv/bin/python

@@ -8,12 +8,34 @@
 
 #if defined(__x86_64__)
 
+#include <pthread.h>
+#include <stdlib.h>
+
 #define TILE 12    // broadcast elements for each of them
 #define DEPTH 768  // of a panel
 #define BLOCK 192  // rows of x that are packed at a time: half of a second-level cache
 #define AHEAD 24   // rows of a weight that are fetched beforehand while it is packed
 
-static _Thread_local float packed[BLOCK * DEPTH] __attribute__((aligned(64)));
+// MARK: Memory for panels
+
+// One buffer for each thread that multiplies, from its first product to its end. As a thread-local
+// array every thread of the process would pay for all of it when it starts.
+static pthread_key_t buffers;
+
+static void make_buffers(void) {
+  if (pthread_key_create(&buffers, free) != 0) abort();
+}
+
+static void *own_buffer(void) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, make_buffers);
+  void *own = pthread_getspecific(buffers);
+  if (!own) {
+    own = aligned_alloc(64, BLOCK * DEPTH * sizeof(float));
+    if (!own || pthread_setspecific(buffers, own) != 0) abort();
+  }
+  return own;
+}
 
 #include "real_f32.inc"
 #include "products.inc"
@@ -27,23 +49,24 @@ static _Thread_local float packed[BLOCK * DEPTH] __attribute__((aligned(64)));
 
 WIDE static void symmetric_product(size_t n, size_t k, double alpha, const double *x, size_t ldx,
                                    double beta, double *y, size_t ldy) {
+  double *packed = own_buffer();
   const size_t width = 16;  // of a panel
   for (size_t c = 0; c < k; c += DEPTH) {
     size_t depth = k - c < DEPTH ? k - c : DEPTH;
     double old = c == 0 ? beta : 1;
     for (size_t j = 0; j < n; j += width) {
       size_t columns = n - j < width ? n - j : width;
-      pack_columns_f64(1, x, ldx, c, depth, j, columns);
-      panel_of_columns_f64(j, n, columns, depth, x + c, ldx, alpha, old, y + j, ldy);
+      pack_columns_f64(1, x, ldx, c, depth, j, columns, packed);
+      panel_of_columns_f64(j, n, columns, depth, packed, x + c, ldx, alpha, old, y + j, ldy);
     }
   }
 }
 
 // MARK: y = x w^T: panels of rows of x
 
-CK_INLINE void panels_of_rows(const int columns, size_t rows, size_t depth, const float *w,
-                              size_t ldw, const float *next, float alpha, float beta, float *y,
-                              size_t ldy) {
+CK_INLINE void panels_of_rows(const int columns, size_t rows, size_t depth, const float *packed,
+                              const float *w, size_t ldw, const float *next, float alpha, float beta,
+                              float *y, size_t ldy) {
   f32x16 low[TILE], high[TILE];
   for (size_t r = 0; r < rows; r += PANEL) {
     size_t count = rows - r < PANEL ? rows - r : PANEL;
@@ -63,6 +86,7 @@ CK_INLINE void panels_of_rows(const int columns, size_t rows, size_t depth, cons
 WIDE static void product_by_rows(size_t m, size_t n, size_t k, float alpha, const float *x,
                                  size_t ldx, const float *w, size_t ldw, float beta, float *y,
                                  size_t ldy) {
+  float *packed = own_buffer();
   size_t blocks = (m + BLOCK - 1) / BLOCK;
   // Whole panels, and about as many in each block.
   size_t block = ((m + blocks - 1) / blocks + PANEL - 1) / PANEL * PANEL;
@@ -77,13 +101,13 @@ WIDE static void product_by_rows(size_t m, size_t n, size_t k, float alpha, cons
         float *to = y + r * ldy + j;
         if (n - j >= TILE) {
           const float *next = n - j >= 2 * TILE ? from + TILE * ldw : NULL;
-          panels_of_rows(TILE, rows, depth, from, ldw, next, alpha, old, to, ldy);
+          panels_of_rows(TILE, rows, depth, packed, from, ldw, next, alpha, old, to, ldy);
           j += TILE;
         } else if (n - j >= 4) {
-          panels_of_rows(4, rows, depth, from, ldw, NULL, alpha, old, to, ldy);
+          panels_of_rows(4, rows, depth, packed, from, ldw, NULL, alpha, old, to, ldy);
           j += 4;
         } else {
-          panels_of_rows(1, rows, depth, from, ldw, NULL, alpha, old, to, ldy);
+          panels_of_rows(1, rows, depth, packed, from, ldw, NULL, alpha, old, to, ldy);
           j += 1;
         }
       }
