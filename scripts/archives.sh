@@ -29,15 +29,17 @@ can_be_linked() {
       "-L$made" -llapacke -lopenblas -lgfortran -lm -lpthread 2>/dev/null && "$made/program"
 }
 
+# What pkg-config says of package $1, with other flags $2 for the linker.
+description() {
+  printf '%s\n' "Name: $1" "Description: $1 beside archives" "Version: $(pkg-config --modversion "$1")" \
+    "Cflags: $(pkg-config --cflags "$1")" "Libs: $2"
+}
+
 mkdir -p "$folder"
 if [[ $(realpath "$folder") != *[[:space:]]* ]] && links && can_be_linked; then
   rm "$made/program"
   mv "$made"/* "$folder"
-  cat >"$folder/openblas.pc" <<PC
-Name: openblas
-Description: OpenBLAS and LAPACKE as archives
-Version: $(pkg-config --modversion openblas)
-Cflags: $(pkg-config --cflags openblas)
-Libs: -L\${pcfiledir} -lopenblas -lgfortran
-PC
+  description openblas '-L${pcfiledir} -lopenblas -lgfortran' >"$folder/openblas.pc"
+  # Without the folder of the system's libraries, which would be searched before this one.
+  description libzip "$(pkg-config --libs libzip)" >"$folder/libzip.pc"
 fi

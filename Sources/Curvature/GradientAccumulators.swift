@@ -31,10 +31,8 @@ final class GradientAccumulators<S: EngineScalar> {
     case .factored:
       let rows = cotangentRows[pass.nodeIndex]!
       for r in 0..<pass.directions {
-        Kernels.copy(
-          pass.cotangent(direction: r),
-          rows.pointer + (r * samples + first) * pass.node.size,
-          count: pass.samples * pass.node.size)
+        pass.copyCotangent(
+          direction: r, to: rows.pointer + (r * samples + first) * pass.node.size)
       }
     case .direct:
       for (slot, parameter) in pass.node.parameters.enumerated() {

@@ -250,7 +250,7 @@ extension PerSampleGradients {
           inputs + (i % samples) * positions * inCount, ldb: inCount, scratch + i * width,
           ldc: inCount)
       }
-      Kernels.toDouble(scratch, lane.tile.pointer, count: count * width)
+      Kernels.toDouble(scratch, lane.tile, count: count * width)
     }
     linearization.add(sum, blocks, to: total)
   }
@@ -284,7 +284,7 @@ extension PerSampleGradients {
           }
         }
       }
-      Kernels.toDouble(scratch, lane.tile.pointer, count: count * width)
+      Kernels.toDouble(scratch, lane.tile, count: count * width)
     }
     linearization.add(sum, blocks, to: total)
   }

@@ -88,9 +88,7 @@ package final class PerSampleGradients<S: EngineScalar> {
       if let rows = factored[pass.nodeIndex] {
         let size = pass.node.size
         for d in 0..<pass.directions {
-          Kernels.copy(
-            pass.cotangent(direction: d), rows.pointer + (d * samples + first) * size,
-            count: pass.samples * size)
+          pass.copyCotangent(direction: d, to: rows.pointer + (d * samples + first) * size)
         }
         return
       }

@@ -45,7 +45,7 @@ extension Linearization {
       width = min(block, columns - begin)
       for i in 0..<rows {
         Kernels.toDouble(
-          x + i * columns + begin, lane.tile.pointer + i * width, count: width)
+          x + i * columns + begin, lane.tile + i * width, count: width)
       }
     }
   }
@@ -77,7 +77,7 @@ extension Linearization {
     pool.run(ranges.count) { number, _ in
       let lane = lanes[number]
       lane.reserve(rows: rows, width: width)
-      let (tile, out) = (lane.tile.pointer, lane.partial.pointer)
+      let (tile, out) = (lane.tile, lane.partial)
       Kernels.zero(out, count: (rows + 1) * rows)
       for place in ranges[number] {
         var actual = width
@@ -95,7 +95,7 @@ extension Linearization {
           }
         }
         if blocks.sumWeights.isEmpty { continue }
-        let (sum, products) = (lane.sum.pointer, lane.products.pointer)
+        let (sum, products) = (lane.sum, lane.products)
         Kernels.zero(sum, count: actual)
         for (i, weight) in blocks.sumWeights.enumerated() {
           Kernels.axpby(weight, tile + i * actual, 1, sum, count: actual)
@@ -105,13 +105,13 @@ extension Linearization {
         Kernels.add(products, out + rows * rows, out + rows * rows, count: rows)
       }
     }
-    let whole = lanes[0].partial.pointer
+    let whole = lanes[0].partial
     if lanes.count == 1 { return UnsafePointer(whole) }
     pool.forEachRange((rows + 1) * rows) { _, range in
       let target = whole + range.lowerBound
       for lane in lanes.dropFirst() {
         Kernels.add(
-          lane.partial.pointer + range.lowerBound, target, target, count: range.count)
+          lane.partial + range.lowerBound, target, target, count: range.count)
       }
     }
     return UnsafePointer(whole)
@@ -121,23 +121,34 @@ extension Linearization {
 /// The memory of `symmetricSum`, used again from one parameter to the next: fresh memory would
 /// cost more time than many of the products.
 final class GramLanes<S: EngineScalar> {
-  /// The memory of one worker at a time.
+  /// The memory of one worker at a time: one block, which is large enough for a huge page where its
+  /// parts would not be.
   final class Lane {
     /// `[rows + 1, rows]`
-    private(set) var partial = Vector<Double>(count: 0)
+    private(set) var partial: UnsafeMutablePointer<Double>
     /// `[rows, width]`
-    private(set) var tile = Vector<Double>(count: 0)
+    private(set) var tile: UnsafeMutablePointer<Double>
     /// `[width]` and `[rows]`
-    private(set) var sum = Vector<Double>(count: 0)
-    private(set) var products = Vector<Double>(count: 0)
+    private(set) var sum: UnsafeMutablePointer<Double>
+    private(set) var products: UnsafeMutablePointer<Double>
+    private var memory = Vector<Double>(count: 0)
     private var scratch = Vector<S>(count: 0)
+
+    init() {
+      (partial, tile, sum, products) = (
+        memory.pointer, memory.pointer, memory.pointer, memory.pointer
+      )
+    }
 
     /// Room for sums of this size, with whatever was left in it.
     func reserve(rows: Int, width: Int) {
-      grow(&partial, (rows + 1) * rows)
-      grow(&tile, rows * width)
-      grow(&sum, width)
-      grow(&products, rows)
+      // Each begins on a cache line.
+      let sizes = [(rows + 1) * rows, rows * width, width, rows].map { ($0 + 7) / 8 * 8 }
+      grow(&memory, sizes.reduce(0, +))
+      partial = memory.pointer
+      tile = partial + sizes[0]
+      sum = tile + sizes[1]
+      products = sum + sizes[2]
     }
 
     /// Room in the engine's precision.

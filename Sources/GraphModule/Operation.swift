@@ -235,6 +235,17 @@ extension Pass {
         b + (transposeB ? first * ldb : first), ldb: ldb, beta: beta, c + first, ldc: ldc)
     }
   }
+
+  /// Calls `body` with ranges that make up `0 ..< count`, at the same time on all threads where the
+  /// whole batch is one chunk: for work on each element alone.
+  package func forEachRange(_ count: Int, _ body: (Range<Int>) -> Void) {
+    guard let pool = frame.pool else { return body(0..<count) }
+    // Several values of every element fit into a second-level cache.
+    let size = 1 << 15
+    pool.run((count + size - 1) / size) { task, _ in
+      body(task * size..<min(count, (task + 1) * size))
+    }
+  }
 }
 
 package struct ForwardPass<S: EngineScalar>: Pass {
@@ -276,6 +287,13 @@ package struct CotangentPass<S: EngineScalar>: Pass {
   }
   package func cotangent(direction: Int) -> UnsafePointer<S> {
     cotangent + direction * samples * node.size
+  }
+  /// Copies the output's cotangent of one direction.
+  package func copyCotangent(direction: Int, to target: UnsafeMutablePointer<S>) {
+    let source = cotangent(direction: direction)
+    forEachRange(samples * node.size) {
+      Kernels.copy(source + $0.lowerBound, target + $0.lowerBound, count: $0.count)
+    }
   }
   /// Where an input's cotangent goes, `nil` where nobody asks for it. With `accumulate` another
   /// use of the value has written before.

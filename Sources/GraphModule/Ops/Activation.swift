@@ -22,26 +22,36 @@ package struct Activation: Operation {
   }
 
   package func forward<S: EngineScalar>(_ pass: ForwardPass<S>) {
-    Kernels.activate(
-      function, parameter: parameter, pass.value(0), pass.output,
-      derivative: pass.keepsSaved ? pass.saved : nil, count: pass.samples * size)
+    let derivative = pass.keepsSaved ? pass.saved : nil
+    pass.forEachRange(pass.samples * size) { range in
+      let first = range.lowerBound
+      Kernels.activate(
+        function, parameter: parameter, pass.value(0) + first, pass.output + first,
+        derivative: derivative.map { $0 + first }, count: range.count)
+    }
   }
 
   package func jvp<S: EngineScalar>(_ pass: TangentPass<S>) {
     let count = pass.samples * size
-    for r in 0..<pass.directions {
-      Kernels.multiply(
-        pass.tangent(0)! + r * count, pass.saved, pass.output + r * count, count: count)
+    let tangent = pass.tangent(0)!
+    pass.forEachRange(count) { range in
+      for r in 0..<pass.directions {
+        let first = r * count + range.lowerBound
+        Kernels.multiply(
+          tangent + first, pass.saved + range.lowerBound, pass.output + first, count: range.count)
+      }
     }
   }
 
   package func vjp<S: EngineScalar>(_ pass: CotangentPass<S>) {
     guard let (target, accumulate) = pass.inputCotangent(0) else { return }
     let count = pass.samples * size
-    for r in 0..<pass.directions {
-      Kernels.multiply(
-        pass.cotangent(direction: r), pass.saved, target + r * count, count: count,
-        accumulate: accumulate)
+    pass.forEachRange(count) { range in
+      for r in 0..<pass.directions {
+        Kernels.multiply(
+          pass.cotangent(direction: r) + range.lowerBound, pass.saved + range.lowerBound,
+          target + r * count + range.lowerBound, count: range.count, accumulate: accumulate)
+      }
     }
   }
 }

@@ -58,7 +58,11 @@ package struct Linear: Operation {
           ldb: inputs, beta: written ? 1 : 0, output, ldc: outputs)
         written = true
       }
-      if !written { Kernels.zero(output, count: rows * outputs) }
+      if !written {
+        pass.forEachRange(rows * outputs) {
+          Kernels.zero(output + $0.lowerBound, count: $0.count)
+        }
+      }
       if hasBias, let bias = pass.parameterTangent(Self.bias, direction: r) {
         Kernels.addToRows(bias, output, rows: rows, columns: outputs)
       }
