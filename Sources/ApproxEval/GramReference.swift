@@ -135,13 +135,9 @@ package struct GramReference<S: EngineScalar> {
     let scaled = zip(target, sizes).map { $0 / $1 }
     guard count > 0, scaled.allSatisfy(\.isFinite) else { return nil }
     let units = unit * unit
-    guard let factor = try? CholeskyFactorization(n: count, gram),
-      var y = try? factor.solve(scaled)
-    else { return nil }
-    let image = product(y)
-    guard let correction = try? factor.solve(zip(scaled, image).map { $0 - $1 }) else {
-      return nil
-    }
+    guard let factor = try? CholeskyFactorization(n: count, gram) else { return nil }
+    var y = factor.solve(scaled)
+    let correction = factor.solve(zip(scaled, product(y)).map { $0 - $1 })
     for i in y.indices { y[i] = (y[i] + correction[i]) / units }
     return y.allSatisfy(\.isFinite) ? y : nil
   }

@@ -157,7 +157,7 @@ public struct CholeskyFactorization: Sendable {
   }
 
   /// `A^-1 b` for each row `b` of `rightHandSides`, `[count, n]`.
-  public func solve(_ rightHandSides: [Double]) throws(LinearAlgebraError) -> [Double] {
+  public func solve(_ rightHandSides: [Double]) -> [Double] {
     if n == 0 { return [] }
     precondition(
       rightHandSides.count % n == 0, "CholeskyFactorization: \(rightHandSides.count) of \(n)")
@@ -165,7 +165,7 @@ public struct CholeskyFactorization: Sendable {
     let info = LAPACKE_dpotrs(
       LAPACK_COL_MAJOR, CChar(UInt8(ascii: "U")), Int32(n), Int32(solutions.count / n),
       factor, Int32(n), &solutions, Int32(n))
-    try check(info, "dpotrs")
+    precondition(info == 0, "dpotrs: argument \(-info) is not valid")
     return solutions
   }
 }

@@ -21,7 +21,7 @@ package final class BatchGradients<S: EngineScalar> {
   /// g as directions are kept.
   package private(set) lazy var gradientForm: DirectionForm<S> = form(of: trueRows(1))
   package let dropDuplicates: Double?
-  private var knownSolvers: [Result<DampedGramSolver, LinearAlgebraError>]?
+  private var known: (dampings: [Damping], solvers: [Result<DampedGramSolver, LinearAlgebraError>])?
 
   /// - Parameters:
   ///   - sampled: Logit gradients of Monte-Carlo labels, one per draw.
@@ -129,29 +129,38 @@ package final class BatchGradients<S: EngineScalar> {
   /// `|g_n|_2` for the true labels.
   package var norms: [Double] { (0..<samples).map(gram.norm) }
 
-  /// K of the true labels, divided by the square of `gram.unit`.
-  package func solver() throws(LinearAlgebraError) -> DampedGramSolver { try solvers()[0].get() }
+  /// K of the true labels, divided by the square of `gram.unit`, to be solved with these dampings.
+  package func solver(
+    for dampings: [Damping]
+  ) throws(LinearAlgebraError) -> DampedGramSolver {
+    try solvers(for: dampings)[0].get()
+  }
 
   /// `Ghat Ghat^T` of the sampled labels, each row divided by sqrt(k), in the same units.
-  package func solverOfSampled() throws(LinearAlgebraError) -> DampedGramSolver {
-    try solvers()[1].get()
+  package func solverOfSampled(
+    for dampings: [Damping]
+  ) throws(LinearAlgebraError) -> DampedGramSolver {
+    try solvers(for: dampings)[1].get()
   }
 
   /// Both, decomposed side by side when the first of them is asked for.
-  private func solvers() -> [Result<DampedGramSolver, LinearAlgebraError>] {
-    if let knownSolvers { return knownSolvers }
+  private func solvers(
+    for dampings: [Damping]
+  ) -> [Result<DampedGramSolver, LinearAlgebraError>] {
+    if let known, known.dampings == dampings { return known.solvers }
     let made = Mutex([Result<DampedGramSolver, LinearAlgebraError>?](repeating: nil, count: 2))
     linearization.pool.run(2) { task, _ in
       let result = Result { () throws(LinearAlgebraError) in
         task == 0
-          ? try solver(first: 0, count: samples, divisor: 1)
+          ? try solver(first: 0, count: samples, divisor: 1, dampings.map { lambda($0).scaled })
           : try solver(
-            first: samples, count: draws * samples, divisor: Double(max(draws, 1)))
+            first: samples, count: draws * samples, divisor: Double(max(draws, 1)),
+            dampings.map { sampledLambda($0).scaled })
       }
       made.withLock { $0[task] = result }
     }
     let solvers = made.withLock { $0 }.map { $0! }
-    knownSolvers = solvers
+    known = (dampings, solvers)
     return solvers
   }
 
@@ -214,7 +223,7 @@ package final class BatchGradients<S: EngineScalar> {
   }
 
   private func solver(
-    first: Int, count: Int, divisor: Double
+    first: Int, count: Int, divisor: Double, _ dampings: [Double]
   ) throws(LinearAlgebraError) -> DampedGramSolver {
     var block = [Double](repeating: 0, count: count * count)
     for i in 0..<count {
@@ -222,6 +231,7 @@ package final class BatchGradients<S: EngineScalar> {
     }
     let leftOut = dropDuplicates.map { duplicates(count: count, gram: block, cosine: $0) } ?? []
     return try DampedGramSolver(
-      count: count, values: block, precision: Double(S.ulpOfOne), leftOut: leftOut)
+      count: count, values: block, precision: Double(S.ulpOfOne), leftOut: leftOut,
+      dampings: dampings)
   }
 }

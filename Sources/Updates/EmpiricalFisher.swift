@@ -1,9 +1,8 @@
 import Curvature
 import TensorModule
 
-/// `d = G^T (K + lambda I)^-1 b`: a weighted sum of per-sample gradients, for every damping from
-/// one eigen-decomposition. `b = 1` is the empirical Fisher (EF, Eqn 5), `b = s` with
-/// `s_n = |u_n|_2^2` the improved one (iEF, Eqn 8).
+/// `d = G^T (K + lambda I)^-1 b`: a weighted sum of per-sample gradients. `b = 1` is the empirical
+/// Fisher (EF, Eqn 5), `b = s` with `s_n = |u_n|_2^2` the improved one (iEF, Eqn 8).
 package enum EmpiricalFisher {
   package static func directions<S: EngineScalar>(
     _ gradients: BatchGradients<S>, method: Method, dampings: [Damping]
@@ -21,7 +20,7 @@ package enum EmpiricalFisher {
       target = norms.map { ($0 / targetUnit) * ($0 / targetUnit) }
     default: preconditionFailure("EmpiricalFisher: method \(method.name)")
     }
-    let solver = try gradients.solver()
+    let solver = try gradients.solver(for: dampings)
     let lambdas = dampings.map(gradients.lambda)
     let padding = [Double](repeating: 0, count: gradients.draws * gradients.samples)
     // c of the order of b / unit^2, or of b / lambda where that dwarfs K: without these factors

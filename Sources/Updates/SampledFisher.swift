@@ -17,7 +17,7 @@ package enum SampledFisher {
     if gradients.draws * gradients.samples >= gradients.linearization.parameterCount {
       return try directionsByParameters(gradients, dampings: dampings)
     }
-    let solver = try gradients.solverOfSampled()
+    let solver = try gradients.solverOfSampled(for: dampings)
     let target = gradients.sampledDotGradient
     let root = Double(gradients.draws).squareRoot()
     let ones = [Double](repeating: 1, count: gradients.samples)

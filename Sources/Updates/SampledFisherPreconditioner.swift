@@ -80,10 +80,7 @@ package struct SampledFisherPreconditioner<S: EngineScalar>: Preconditioner {
         }
       }
     }
-    let solution: [Double]
-    do throws(LinearAlgebraError) {
-      solution = try factor.solve(dots.array)
-    } catch { throw .linearAlgebra(error) }
+    let solution = factor.solve(dots.array)
     let root = Double(perSample.draws).squareRoot()
     let sum = perSample.weightedSums([solution.map { $0 / (root * unit) }])[0]
     operations.copy(r, to: z)
