@@ -20,19 +20,19 @@
 
 // One buffer for each thread that multiplies, from its first product to its end. As a thread-local
 // array every thread of the process would pay for all of it when it starts.
-static pthread_key_t buffers;
+static pthread_key_t buffer_key;
 
-static void make_buffers(void) {
-  if (pthread_key_create(&buffers, free) != 0) abort();
+static void make_buffer_key(void) {
+  if (pthread_key_create(&buffer_key, free) != 0) abort();
 }
 
 static void *own_buffer(void) {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
-  pthread_once(&once, make_buffers);
-  void *own = pthread_getspecific(buffers);
+  pthread_once(&once, make_buffer_key);
+  void *own = pthread_getspecific(buffer_key);
   if (!own) {
     own = aligned_alloc(64, BLOCK * DEPTH * sizeof(float));
-    if (!own || pthread_setspecific(buffers, own) != 0) abort();
+    if (!own || pthread_setspecific(buffer_key, own) != 0) abort();
   }
   return own;
 }

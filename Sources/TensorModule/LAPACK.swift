@@ -156,12 +156,15 @@ public struct CholeskyFactorization: Sendable {
     self.factor = factor
   }
 
-  /// `A^-1 b` for each row `b` of `rightHandSides`, `[count, n]`.
+  /// `A^-1 b` for each row `b` of `rightHandSides`, `[count, n]`; NaN in one makes all NaN.
   public func solve(_ rightHandSides: [Double]) -> [Double] {
     if n == 0 { return [] }
     precondition(
       rightHandSides.count % n == 0, "CholeskyFactorization: \(rightHandSides.count) of \(n)")
     var solutions = rightHandSides
+    if solutions.contains(where: \.isNaN) {
+      return [Double](repeating: .nan, count: solutions.count)
+    }
     let info = LAPACKE_dpotrs(
       LAPACK_COL_MAJOR, CChar(UInt8(ascii: "U")), Int32(n), Int32(solutions.count / n),
       factor, Int32(n), &solutions, Int32(n))

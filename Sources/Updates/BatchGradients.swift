@@ -21,7 +21,7 @@ package final class BatchGradients<S: EngineScalar> {
   /// g as directions are kept.
   package private(set) lazy var gradientForm: DirectionForm<S> = form(of: trueRows(1))
   package let dropDuplicates: Double?
-  private var known: (dampings: [Damping], solvers: [Result<DampedGramSolver, LinearAlgebraError>])?
+  private var knownSolvers: (dampings: [Damping], solvers: [Result<DampedGramSolver, LinearAlgebraError>])?
 
   /// - Parameters:
   ///   - sampled: Logit gradients of Monte-Carlo labels, one per draw.
@@ -143,24 +143,25 @@ package final class BatchGradients<S: EngineScalar> {
     try solvers(for: dampings)[1].get()
   }
 
-  /// Both, decomposed side by side when the first of them is asked for.
+  /// Both, factorised side by side when the first of them is asked for; other dampings make both anew.
   private func solvers(
     for dampings: [Damping]
   ) -> [Result<DampedGramSolver, LinearAlgebraError>] {
-    if let known, known.dampings == dampings { return known.solvers }
+    if let knownSolvers, knownSolvers.dampings == dampings { return knownSolvers.solvers }
     let made = Mutex([Result<DampedGramSolver, LinearAlgebraError>?](repeating: nil, count: 2))
+    let only = dampings.count == 1 ? dampings.first : nil
     linearization.pool.run(2) { task, _ in
       let result = Result { () throws(LinearAlgebraError) in
         task == 0
-          ? try solver(first: 0, count: samples, divisor: 1, dampings.map { lambda($0).scaled })
+          ? try solver(first: 0, count: samples, divisor: 1, only.map { lambda($0).scaled })
           : try solver(
             first: samples, count: draws * samples, divisor: Double(max(draws, 1)),
-            dampings.map { sampledLambda($0).scaled })
+            only.map { sampledLambda($0).scaled })
       }
       made.withLock { $0[task] = result }
     }
     let solvers = made.withLock { $0 }.map { $0! }
-    known = (dampings, solvers)
+    knownSolvers = (dampings, solvers)
     return solvers
   }
 
@@ -223,7 +224,7 @@ package final class BatchGradients<S: EngineScalar> {
   }
 
   private func solver(
-    first: Int, count: Int, divisor: Double, _ dampings: [Double]
+    first: Int, count: Int, divisor: Double, _ onlyLambda: Double?
   ) throws(LinearAlgebraError) -> DampedGramSolver {
     var block = [Double](repeating: 0, count: count * count)
     for i in 0..<count {
@@ -232,6 +233,6 @@ package final class BatchGradients<S: EngineScalar> {
     let leftOut = dropDuplicates.map { duplicates(count: count, gram: block, cosine: $0) } ?? []
     return try DampedGramSolver(
       count: count, values: block, precision: Double(S.ulpOfOne), leftOut: leftOut,
-      dampings: dampings)
+      onlyLambda: onlyLambda)
   }
 }

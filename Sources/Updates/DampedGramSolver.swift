@@ -1,13 +1,13 @@
 import Curvature
 import TensorModule
 
-/// Solves `(K + lambda I) c = b` in double: for every damping from one eigen-decomposition of K, or for
-/// a few that are far above rounding from a Cholesky factorisation each, at a twentieth of the cost.
+/// Solves `(K + lambda I) c = b` in double: for any lambda from one eigen-decomposition of K, or for a
+/// single one far above rounding from a Cholesky factorisation of `K + lambda I`, which takes n^3 / 3
+/// operations instead of some 9 n^3.
 package struct DampedGramSolver: Sendable {
   private enum Form {
     case eigen(SymmetricEigendecomposition)
-    /// That of `K + lambda I` for the least lambda; with a larger one it is positive definite too.
-    case positive(least: Double, CholeskyFactorization)
+    case cholesky(CholeskyFactorization, lambda: Double)
   }
   package let count: Int
   /// Rows that take part; the others get c = 0 (see `duplicates`). Rows of zero gradients do not:
@@ -23,10 +23,10 @@ package struct DampedGramSolver: Sendable {
   ///   - values: K, row-major `[count, count]`, symmetric.
   ///   - precision: Relative rounding of the gradients that K was formed from.
   ///   - leftOut: Rows that take no part.
-  ///   - dampings: Every lambda that will be solved for; without them any can be.
+  ///   - onlyLambda: The one that will be solved for, if there is just one.
   package init(
     count: Int, values: [Double], precision: Double, leftOut: Set<Int> = [],
-    dampings: [Double] = []
+    onlyLambda: Double? = nil
   ) throws(LinearAlgebraError) {
     self.count = count
     kept = (0..<count).filter { !leftOut.contains($0) && values[$0 * count + $0] != 0 }
@@ -36,20 +36,27 @@ package struct DampedGramSolver: Sendable {
     self.matrix = matrix
     rounding = Double(kept.count) * max(Double.ulpOfOne, precision * precision)
     let trace = kept.reduce(0) { $0 + values[$1 * count + $1] }
-    // So far above rounding that no eigenvalue which it has made negative counts.
-    if let least = dampings.min(), dampings.count <= 4, least > 10 * rounding * trace {
-      form = .positive(least: least, try Self.factorized(matrix, kept.count, lambda: least))
+    // Ten times what rounding can make negative. Should K have lost more than that, it is not positive
+    // definite, and its negative eigenvalues have to be known.
+    if let onlyLambda, onlyLambda > 10 * rounding * trace,
+      let factor = try? Self.factorized(matrix, kept.count, onlyLambda)
+    {
+      form = .cholesky(factor, lambda: onlyLambda)
     } else {
       form = .eigen(try LAPACK.symmetricEigen(n: kept.count, matrix))
     }
   }
 
   private static func factorized(
-    _ matrix: [Double], _ n: Int, lambda: Double
+    _ matrix: [Double], _ n: Int, _ lambda: Double
   ) throws(LinearAlgebraError) -> CholeskyFactorization {
     var damped = matrix
     for i in 0..<n { damped[i * (n + 1)] += lambda }
     return try CholeskyFactorization(n: n, damped)
+  }
+
+  var isDecomposed: Bool {
+    if case .eigen = form { true } else { false }
   }
 
   /// Whether the solution rests on eigenvalues that rounding has made.
@@ -88,14 +95,9 @@ package struct DampedGramSolver: Sendable {
         return sum > 0 ? 1 / sum : 0
       }
       return { apply(weights, eigen.vectors, to: $0) }
-    case .positive(let least, let factor):
-      precondition(lambda >= least, "DampedGramSolver: \(lambda) is less than \(least)")
-      let larger =
-        lambda == least ? factor : try? Self.factorized(matrix, kept.count, lambda: lambda)
-      guard let larger else {
-        preconditionFailure("a larger multiple of I makes it no less positive")
-      }
-      return { larger.solve($0) }
+    case .cholesky(let factor, let only):
+      precondition(lambda == only, "DampedGramSolver: \(lambda) instead of \(only)")
+      return factor.solve
     }
   }
 

@@ -113,6 +113,11 @@ private func identity(_ n: Int) -> [Double] {
     #expect(try CholeskyFactorization(n: 0, []).solve([]).isEmpty)
   }
 
+  @Test func choleskyAnswersNaNWithNaN() throws {
+    let found = try CholeskyFactorization(n: 2, identity(2)).solve([1, .nan])
+    #expect(found.count == 2 && found.allSatisfy(\.isNaN))
+  }
+
   @Test func matricesBeyondThirtyTwoBitsAreRefused() {
     #expect(throws: LinearAlgebraError.tooLarge(rows: 32_001, columns: 32_001)) {
       var (a, values) = (0.0, 0.0)

@@ -10,8 +10,8 @@ struct Compare: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Times the whole evaluation beside its peers.",
     discussion: """
-      Run from the root of the checkout, after 'make build':
-        swift run -c release --package-path Benchmarks compare --peer-python venv/bin/python
+      From the root of the checkout:
+        make compare PEER_PYTHON=venv/bin/python ARGUMENTS='--workloads W1,W2'
       """)
 
   @Option(help: "Workloads, separated by commas.") var workloads = "W1,W2,W3,W4,W5"
