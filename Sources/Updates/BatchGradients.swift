@@ -21,7 +21,8 @@ package final class BatchGradients<S: EngineScalar> {
   /// g as directions are kept.
   package private(set) lazy var gradientForm: DirectionForm<S> = form(of: trueRows(1))
   package let dropDuplicates: Double?
-  private var knownSolvers: (dampings: [Damping], solvers: [Result<DampedGramSolver, LinearAlgebraError>])?
+  private typealias Solvers = [Result<DampedGramSolver, LinearAlgebraError>]
+  private var knownSolvers: (dampings: [Damping], solvers: Solvers)?
 
   /// - Parameters:
   ///   - sampled: Logit gradients of Monte-Carlo labels, one per draw.
@@ -144,9 +145,7 @@ package final class BatchGradients<S: EngineScalar> {
   }
 
   /// Both, factorised side by side when the first of them is asked for; other dampings make both anew.
-  private func solvers(
-    for dampings: [Damping]
-  ) -> [Result<DampedGramSolver, LinearAlgebraError>] {
+  private func solvers(for dampings: [Damping]) -> Solvers {
     if let knownSolvers, knownSolvers.dampings == dampings { return knownSolvers.solvers }
     let made = Mutex([Result<DampedGramSolver, LinearAlgebraError>?](repeating: nil, count: 2))
     let only = dampings.count == 1 ? dampings.first : nil

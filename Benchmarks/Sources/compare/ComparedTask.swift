@@ -28,11 +28,10 @@ enum ComparedTask: String, CaseIterable, Codable {
       case "W2": ["torchfunc_lin", "lin_autograd"]
       default: ["authors"]
       }
-    case .gamma4:
-      return workload == "W5" ? [] : isSmall ? ["torchfunc_vmap", "jax"] : ["authors"]
+    case .gamma4: return isSmall ? ["torchfunc_vmap", "jax"] : ["authors"]
     case .efset: return workload == "W1" ? ["best"] : ["authors", "best"]
     case .alg4: return isSmall ? ["best_vmap", "best_graph"] : ["best_graph"]
-    case .sweep6: return workload == "W5" ? [] : isSmall ? ["best_vmap"] : ["best_graph"]
+    case .sweep6: return isSmall ? ["best_vmap"] : ["best_graph"]
     case .cg20:
       return switch workload {
       case "W1": ["jax"]
