@@ -36,6 +36,7 @@ package struct Gnuplot: Sendable {
     process.executableURL = URL(fileURLWithPath: path)
     // Without the settings of this machine and user: the same pictures everywhere.
     process.arguments = ["-d"] + scripts
+    process.environment = ProcessInfo.processInfo.environment.merging(["LC_ALL": "C.UTF-8"]) { $1 }
     process.currentDirectoryURL = URL(fileURLWithPath: folder)
     let messages = Pipe()
     process.standardInput = FileHandle.nullDevice
