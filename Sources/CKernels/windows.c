@@ -30,6 +30,44 @@ CK_INLINE ck_range ck_inside(size_t o, size_t stride, size_t padding, size_t dil
   return range;
 }
 
+// The product of some sizes, 0 if one is 0 or if there are 2^31 numbers or more.
+static uint64_t product(const size_t *sizes, size_t count) {
+  uint64_t numbers = 1;
+  for (size_t i = 0; i < count; i++) {
+    if (sizes[i] > INT32_MAX) return 0;
+    numbers *= sizes[i];
+    if (numbers > INT32_MAX) return 0;
+  }
+  return numbers;
+}
+
+// One axis: sizes of 31 bits, the padding at most the kernel with its dilation, and the outputs that
+// follow. Every product of two sizes fits into 62 bits.
+static int is_sound_axis(uint64_t size, uint64_t kernel, uint64_t stride, uint64_t padding,
+                         uint64_t dilation, uint64_t out) {
+  const uint64_t bound = INT32_MAX;
+  if (size - 1 >= bound || kernel - 1 >= bound || stride - 1 >= bound || dilation - 1 >= bound) {
+    return 0;
+  }
+  uint64_t extent = (kernel - 1) * dilation + 1;
+  if (extent > bound || padding > extent || extent > size + 2 * padding) return 0;
+  return out == (size + 2 * padding - extent) / stride + 1;
+}
+
+int ck_window_is_sound(const ck_window *w) {
+  if (!is_sound_axis(w->height, w->kernel_height, w->stride_height, w->padding_height,
+                     w->dilation_height, w->out_height) ||
+      !is_sound_axis(w->width, w->kernel_width, w->stride_width, w->padding_width,
+                     w->dilation_width, w->out_width)) {
+    return 0;
+  }
+  if (w->channels == 0 || w->groups == 0 || w->channels % w->groups != 0) return 0;
+  size_t padded[] = {w->height + 2 * w->padding_height, w->width + 2 * w->padding_width,
+                     w->channels};
+  size_t rows[] = {w->out_height, w->out_width, w->kernel_height, w->kernel_width, w->channels};
+  return product(padded, 3) > 0 && product(rows, 5) > 0;
+}
+
 #include "real_f32.inc"
 #include "windows.inc"
 #include "real_end.inc"

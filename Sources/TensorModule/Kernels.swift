@@ -2,7 +2,6 @@ import CKernels
 
 /// The C kernels with Swift types: one line each, no logic. Shapes and rules are in `ckernels.h`.
 public enum Kernels {
-  public typealias Window = ck_window
   public typealias Normalization = ck_normalization
   public typealias Activation = ck_activation
 
@@ -103,27 +102,27 @@ public enum Kernels {
   // MARK: Windows
 
   public static func unfold<S: EngineScalar>(_ w: Window, _ image: In<S>, _ rows: Out<S>) {
-    withUnsafePointer(to: w) { ck_unfold(S.kernelType, $0, image, rows) }
+    withUnsafePointer(to: w.sizes) { ck_unfold(S.kernelType, $0, image, rows) }
   }
 
   public static func fold<S: EngineScalar>(_ w: Window, _ rows: In<S>, addingTo image: Out<S>) {
-    withUnsafePointer(to: w) { ck_fold(S.kernelType, $0, rows, image) }
+    withUnsafePointer(to: w.sizes) { ck_fold(S.kernelType, $0, rows, image) }
   }
 
   public static func maxPool<S: EngineScalar>(
     _ w: Window, _ image: In<S>, _ out: Out<S>, _ index: Out<Int32>
   ) {
-    withUnsafePointer(to: w) { ck_max_pool(S.kernelType, $0, image, out, index) }
+    withUnsafePointer(to: w.sizes) { ck_max_pool(S.kernelType, $0, image, out, index) }
   }
 
   public static func averagePool<S: EngineScalar>(_ w: Window, _ image: In<S>, _ out: Out<S>) {
-    withUnsafePointer(to: w) { ck_average_pool(S.kernelType, $0, image, out) }
+    withUnsafePointer(to: w.sizes) { ck_average_pool(S.kernelType, $0, image, out) }
   }
 
   public static func averagePoolTranspose<S: EngineScalar>(
     _ w: Window, _ out: In<S>, addingTo image: Out<S>
   ) {
-    withUnsafePointer(to: w) { ck_average_pool_transpose(S.kernelType, $0, out, image) }
+    withUnsafePointer(to: w.sizes) { ck_average_pool_transpose(S.kernelType, $0, out, image) }
   }
 
   public static func gather<S: EngineScalar>(

@@ -108,6 +108,21 @@ struct BuilderErrorTests {
       #", "kernel_size": 2, "padding": "same""#,
       "model.layers[0].padding is \"same\", expected an integer"),
     conv(
+      #", "kernel_size": 1, "padding": 2147483647"#,
+      "model.layers[0].padding is 2147483647, expected at most the kernel with its dilation, which is 1 x 1"
+    ),
+    conv(
+      #", "kernel_size": [3, 2], "dilation": 2, "padding": [5, 4]"#,
+      "model.layers[0].padding is a list of 2, expected at most the kernel with its dilation, which is 5 x 3"
+    ),
+    conv(
+      #", "kernel_size": 2147483647, "dilation": 2147483647"#,
+      "model.layers[0].kernel_size is 2147483647, expected less than 2^31 pixels with its dilation"),
+    conv(
+      #", "kernel_size": 2, "dilation": 2147483646, "padding": 1073741824"#,
+      "the size of model.layers[0] conv2d c is 2 x 2147483652 x 2147483652, expected fewer than 2^31 numbers per sample and per parameter"
+    ),
+    conv(
       #", "kernel_size": 2, "dilation": 0"#,
       "model.layers[0].dilation is 0, expected an integer or a pair of integers, at least 1"),
     conv(

@@ -1,5 +1,7 @@
 // Vector loops that BLAS does not have. Every function works on float or double, told by its
 // first argument; all arrays are dense and row-major; images are channels-last.
+// Sizes are those of arrays that the caller has: their products fit into 63 bits. Sizes that describe
+// more than one array, as those of a window do, are checked by a function that stands beside them.
 // Sums over more than a few elements are taken in double in a fixed order, so that a result
 // depends on nothing but the input. Nothing here allocates, locks or keeps state, but for the meter
 // at the end.
@@ -88,6 +90,8 @@ void ck_symmetric_product(size_t n, size_t k, double alpha, const double *x, siz
                           double beta, double *y, size_t ldy);
 
 // MARK: Windows over channels-last images  ([height, width, channels])
+//
+// Every window is one of which ck_window_is_sound is true.
 
 typedef struct {
   size_t height, width, channels;
@@ -98,6 +102,12 @@ typedef struct {
   size_t groups;
   size_t out_height, out_width;
 } ck_window;
+
+// Whether the kernels below may be given these sizes, which none of them looks at again: all but the
+// padding positive; the padding at most the kernel with its dilation; groups that divide the
+// channels; as many outputs as there are windows; and fewer than 2^31 numbers in the image, in the
+// padded image and in the unfolded rows.
+int ck_window_is_sound(const ck_window *w);
 
 // rows[oh * out_width + ow][group][kh][kw][channels / groups]: one row per output position,
 // zero where the window leaves the image.

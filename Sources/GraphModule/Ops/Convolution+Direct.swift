@@ -11,36 +11,31 @@ extension Convolution {
   /// Whether gradients are: rows of the window lie along the vectors, or outputs.
   func hasDirectGradient<S: EngineScalar>(_: S.Type) -> Bool {
     DirectConvolution.isAvailable(S.self) && isPlain
-      && (outputs >= 8 && window.kernel_width * window.channels >= 8 || outputs % 16 == 0)
+      && (outputs >= 8 && window.kernelWidth * window.channels >= 8 || outputs % 16 == 0)
   }
 
   /// The convolution that takes cotangents of the output to those of the image, where that is one and
   /// direct.
-  func transposedWindow<S: EngineScalar>(_: S.Type) -> Kernels.Window? {
+  func transposedWindow<S: EngineScalar>(_: S.Type) -> Window? {
     DirectConvolution.isAvailable(S.self) && isPlain && window.channels >= 16
       ? transposedWindow : nil
   }
 
   private var isPlain: Bool {
-    window.groups == 1 && (window.dilation_height == 1 || window.kernel_height == 1)
-      && (window.dilation_width == 1 || window.kernel_width == 1)
+    window.groups == 1 && (window.dilationHeight == 1 || window.kernelHeight == 1)
+      && (window.dilationWidth == 1 || window.kernelWidth == 1)
   }
 
   /// Rows of the window are runs of numbers that fill vectors: tangents can be formed at some outputs
   /// alone.
-  var hasWholeRows: Bool { isPlain && window.kernel_width * window.channels % 16 == 0 }
+  var hasWholeRows: Bool { isPlain && window.kernelWidth * window.channels % 16 == 0 }
 
-  private var transposedWindow: Kernels.Window? {
+  private var transposedWindow: Window? {
     let w = window
-    guard w.stride_height == 1, w.stride_width == 1, w.padding_height < w.kernel_height,
-      w.padding_width < w.kernel_width
-    else { return nil }
-    return Kernels.Window(
-      height: w.out_height, width: w.out_width, channels: outputs, kernel_height: w.kernel_height,
-      kernel_width: w.kernel_width, stride_height: 1, stride_width: 1,
-      padding_height: w.kernel_height - 1 - w.padding_height,
-      padding_width: w.kernel_width - 1 - w.padding_width, dilation_height: 1, dilation_width: 1,
-      groups: 1, out_height: w.height, out_width: w.width)
+    guard w.strideHeight == 1, w.strideWidth == 1 else { return nil }
+    return Window(
+      image: (w.outHeight, w.outWidth, outputs), kernel: (w.kernelHeight, w.kernelWidth),
+      padding: (w.kernelHeight - 1 - w.paddingHeight, w.kernelWidth - 1 - w.paddingWidth))
   }
 
   var directScratch: Int {

@@ -5,11 +5,11 @@ import TensorModule
 /// C/groups]`, so that row and weight run through the window in the same order. Rows that need not
 /// be formed are not (`Convolution+Direct.swift`).
 package struct Convolution: Operation {
-  package let window: Kernels.Window
+  package let window: Window
   package let outputs: Int
   package let hasBias: Bool
 
-  package init(window: Kernels.Window, outputs: Int, hasBias: Bool) {
+  package init(window: Window, outputs: Int, hasBias: Bool) {
     self.window = window
     self.outputs = outputs
     self.hasBias = hasBias
@@ -19,18 +19,18 @@ package struct Convolution: Operation {
   static let bias = 1
 
   private var groups: Int { window.groups }
-  private var positions: Int { window.out_height * window.out_width }
+  private var positions: Int { window.outHeight * window.outWidth }
   private var imageSize: Int { window.height * window.width * window.channels }
   /// Columns of an unfolded row, and of one group of it.
-  private var columns: Int { window.kernel_height * window.kernel_width * window.channels }
+  private var columns: Int { window.kernelHeight * window.kernelWidth * window.channels }
   private var groupColumns: Int { columns / groups }
   private var groupOutputs: Int { outputs / groups }
 
   /// A 1 x 1 window that visits every pixel once: the image is its own unfolding.
   private var isPointwise: Bool {
     columns == window.channels && groups == 1 && positions == window.height * window.width
-      && window.stride_height == 1 && window.stride_width == 1
-      && window.padding_height == 0 && window.padding_width == 0
+      && window.strideHeight == 1 && window.strideWidth == 1
+      && window.paddingHeight == 0 && window.paddingWidth == 0
   }
 
   package var inputSizes: [Int] { [imageSize] }

@@ -2,15 +2,15 @@ import TensorModule
 
 /// Maximum over windows of a channels-last image; the forward pass keeps who won.
 package struct MaxPool: Operation {
-  package let window: Kernels.Window
+  package let window: Window
 
-  package init(window: Kernels.Window) { self.window = window }
+  package init(window: Window) { self.window = window }
 
   private var imageSize: Int { window.height * window.width * window.channels }
 
   package var inputSizes: [Int] { [imageSize] }
-  package var outputSize: Int { window.out_height * window.out_width * window.channels }
-  package var operationCount: Int { outputSize * window.kernel_height * window.kernel_width }
+  package var outputSize: Int { window.outHeight * window.outWidth * window.channels }
+  package var operationCount: Int { outputSize * window.kernelHeight * window.kernelWidth }
 
   package func needs(_ use: DerivativeUse) -> ForwardNeeds {
     // One Int32 each; a scalar is at least as wide.
@@ -50,15 +50,15 @@ package struct MaxPool: Operation {
 
 /// Mean over windows of a channels-last image; padding counts as zeros.
 package struct AveragePool: Operation {
-  package let window: Kernels.Window
+  package let window: Window
 
-  package init(window: Kernels.Window) { self.window = window }
+  package init(window: Window) { self.window = window }
 
   private var imageSize: Int { window.height * window.width * window.channels }
 
   package var inputSizes: [Int] { [imageSize] }
-  package var outputSize: Int { window.out_height * window.out_width * window.channels }
-  package var operationCount: Int { outputSize * window.kernel_height * window.kernel_width }
+  package var outputSize: Int { window.outHeight * window.outWidth * window.channels }
+  package var operationCount: Int { outputSize * window.kernelHeight * window.kernelWidth }
 
   package func needs(_ use: DerivativeUse) -> ForwardNeeds { ForwardNeeds(inputs: [false]) }
 

@@ -80,7 +80,7 @@ extension SequentialBuilder {
       padding: l.pair("padding", default: (0, 0), minimum: 0),
       dilation: l.pair("dilation", default: (1, 1), minimum: 1), groups: groups)
     let input = channelsLast(v, name: l.label)
-    let shape = [outputs, Int(window.out_height), Int(window.out_width)]
+    let shape = [outputs, window.outHeight, window.outWidth]
     let weight = [outputs, inputs / groups, kernel.0, kernel.1]
     try l.requireSizes(shape, weight)
     var parameters = [try parameter(l, "weight", shape: weight, storage: .channelsLast)]
@@ -222,7 +222,7 @@ extension SequentialBuilder {
     try l.options("kernel_size", "stride", "padding")
     let kernel = try l.pair("kernel_size", minimum: 1)
     let padding = try l.pair("padding", default: (0, 0), minimum: 0)
-    guard 2 * padding.0 <= kernel.0, 2 * padding.1 <= kernel.1 else {
+    guard padding.0 <= kernel.0 / 2, padding.1 <= kernel.1 / 2 else {
       throw l.json["padding"].wrong("at most half of kernel_size")
     }
     guard v.shape.count == 3 else {
@@ -248,14 +248,14 @@ extension SequentialBuilder {
   }
 
   private mutating func pool(
-    _ l: LayerContext, _ v: Value, _ window: Kernels.Window, isMaximum: Bool
+    _ l: LayerContext, _ v: Value, _ window: Window, isMaximum: Bool
   ) -> Value {
     let input = channelsLast(v, name: l.label)
     let operation: any Operation =
       isMaximum ? MaxPool(window: window) : AveragePool(window: window)
     let id = graph.apply(operation, to: [input.id], name: l.label)
     return Value(
-      id: id, shape: [v.shape[0], Int(window.out_height), Int(window.out_width)],
+      id: id, shape: [v.shape[0], window.outHeight, window.outWidth],
       isChannelsLast: true)
   }
 
@@ -297,25 +297,35 @@ extension SequentialBuilder {
   private func window(
     _ l: LayerContext, _ v: Value, kernel: (Int, Int), stride: (Int, Int), padding: (Int, Int),
     dilation: (Int, Int), groups: Int
-  ) throws(CheckpointError) -> Kernels.Window {
-    func outputs(_ size: Int, _ kernel: Int, _ stride: Int, _ padding: Int, _ dilation: Int) -> Int
-    {
-      let free = size + 2 * padding - dilation * (kernel - 1) - 1
-      return free < 0 ? 0 : free / stride + 1
+  ) throws(CheckpointError) -> Window {
+    guard let height = Window.extent(kernel: kernel.0, dilation: dilation.0),
+      let width = Window.extent(kernel: kernel.1, dilation: dilation.1)
+    else {
+      throw l.json["kernel_size"].wrong("less than 2^31 pixels with its dilation")
     }
-    let height = outputs(v.shape[1], kernel.0, stride.0, padding.0, dilation.0)
-    let width = outputs(v.shape[2], kernel.1, stride.1, padding.1, dilation.1)
-    guard height > 0, width > 0 else {
+    // More would add nothing but windows that see nothing of the image.
+    guard padding.0 <= height, padding.1 <= width else {
+      throw l.json["padding"].wrong(
+        "at most the kernel with its dilation, which is \(height) x \(width)")
+    }
+    guard
+      let rows = Window.outputs(v.shape[1], kernel.0, stride.0, padding.0, dilation.0),
+      let columns = Window.outputs(v.shape[2], kernel.1, stride.1, padding.1, dilation.1)
+    else {
       throw l.mismatch(
         "an image into which, padded, kernel_size \(kernel) fits with its dilation",
         found: v.shape)
     }
     try l.requireSizes(
-      [v.shape[0], height, width], [height, width, kernel.0, kernel.1, v.shape[0]])
-    return Kernels.Window(
-      height: v.shape[1], width: v.shape[2], channels: v.shape[0], kernel_height: kernel.0,
-      kernel_width: kernel.1, stride_height: stride.0, stride_width: stride.1,
-      padding_height: padding.0, padding_width: padding.1, dilation_height: dilation.0,
-      dilation_width: dilation.1, groups: groups, out_height: height, out_width: width)
+      [v.shape[0], rows, columns], [rows, columns, kernel.0, kernel.1, v.shape[0]],
+      [v.shape[0], v.shape[1] + 2 * padding.0, v.shape[2] + 2 * padding.1])
+    guard
+      let window = Window(
+        image: (v.shape[1], v.shape[2], v.shape[0]), kernel: kernel, stride: stride,
+        padding: padding, dilation: dilation, groups: groups)
+    else {
+      throw l.mismatch("an image that the layer's options fit", found: v.shape)
+    }
+    return window
   }
 }

@@ -54,16 +54,14 @@ enum ViTBuilder {
     _ b: inout TransformerBuilder, _ input: ValueID, image: (Int, Int), patch: (Int, Int),
     channels: Int, hidden: Int
   ) throws(CheckpointError) -> TransformerBuilder.Tokens {
-    let rows = image.0 / patch.0
-    let columns = image.1 / patch.1
     let name = "vit.embeddings.patch_embeddings.projection"
+    guard
+      let window = Window(image: (image.0, image.1, channels), kernel: patch, stride: patch)
+    else {
+      throw b.config["image_size"].wrong("an image of fewer than 2^31 numbers")
+    }
     let channelsLast = b.graph.apply(
       Transpose(rows: channels, columns: image.0 * image.1), to: [input], name: name)
-    let window = Kernels.Window(
-      height: image.0, width: image.1, channels: channels, kernel_height: patch.0,
-      kernel_width: patch.1, stride_height: patch.0, stride_width: patch.1, padding_height: 0,
-      padding_width: 0, dilation_height: 1, dilation_width: 1, groups: 1, out_height: rows,
-      out_width: columns)
     let weight = try b.parameter(
       name, "weight", shape: [hidden, channels, patch.0, patch.1], storage: .channelsLast)
     let bias = try b.parameter(name, "bias", shape: [hidden])
@@ -72,7 +70,7 @@ enum ViTBuilder {
       parameters: [weight, bias], name: name)
     let token = try b.parameter("vit.embeddings.cls_token", "", shape: [1, 1, hidden])
     let tokens = b.prepend(
-      token, 1, to: .init(id: patches, count: rows * columns, columns: hidden),
+      token, 1, to: .init(id: patches, count: window.outHeight * window.outWidth, columns: hidden),
       name: "vit.embeddings.cls_token")
     let positions = try b.parameter(
       "vit.embeddings.position_embeddings", "", shape: [1, tokens.count, hidden])

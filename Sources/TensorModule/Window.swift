@@ -1,0 +1,71 @@
+import CKernels
+
+/// A window that moves over a channels-last image, with every size checked: the only one that
+/// kernels are given. Nothing that they form of its sizes leaves 31 bits: the image, the padded image,
+/// the row of one output and those of all outputs.
+public struct Window: Sendable {
+  let sizes: ck_window
+
+  /// - Parameters:
+  ///   - image: Height, width and channels.
+  ///   - padding: At most the kernel with its dilation, on both sides of the image: beyond that, all
+  ///     that more of it brings is windows that see nothing.
+  /// - Returns: `nil` where a size is not positive or the padding is negative or too large, where the
+  ///   groups do not divide the channels, where no window fits, or where there are 2^31 numbers or
+  ///   more.
+  public init?(
+    image: (height: Int, width: Int, channels: Int), kernel: (Int, Int),
+    stride: (Int, Int) = (1, 1),
+    padding: (Int, Int) = (0, 0), dilation: (Int, Int) = (1, 1), groups: Int = 1
+  ) {
+    guard
+      let height = Self.outputs(image.height, kernel.0, stride.0, padding.0, dilation.0),
+      let width = Self.outputs(image.width, kernel.1, stride.1, padding.1, dilation.1),
+      image.channels > 0, groups > 0
+    else { return nil }
+    sizes = ck_window(
+      height: image.height, width: image.width, channels: image.channels, kernel_height: kernel.0,
+      kernel_width: kernel.1, stride_height: stride.0, stride_width: stride.1,
+      padding_height: padding.0, padding_width: padding.1, dilation_height: dilation.0,
+      dilation_width: dilation.1, groups: groups, out_height: height, out_width: width)
+    if withUnsafePointer(to: sizes, { ck_window_is_sound($0) }) == 0 { return nil }
+  }
+
+  /// Length of a kernel with its dilation along one axis; `nil` beyond 31 bits or for sizes that are
+  /// not positive.
+  public static func extent(kernel: Int, dilation: Int) -> Int? {
+    guard kernel > 0, dilation > 0, kernel <= bound, dilation <= bound else { return nil }
+    let extent = (kernel - 1) * dilation + 1
+    return extent <= bound ? extent : nil
+  }
+
+  /// Places of a window along one axis; `nil` if there is none, or for sizes out of range.
+  public static func outputs(
+    _ size: Int, _ kernel: Int, _ stride: Int, _ padding: Int, _ dilation: Int
+  ) -> Int? {
+    guard let extent = extent(kernel: kernel, dilation: dilation), size > 0, size <= bound,
+      stride > 0, stride <= bound, padding >= 0, padding <= extent
+    else { return nil }
+    let free = size + 2 * padding - extent
+    return free < 0 ? nil : free / stride + 1
+  }
+
+  private static let bound = Int(Int32.max)
+}
+
+extension Window {
+  public var height: Int { sizes.height }
+  public var width: Int { sizes.width }
+  public var channels: Int { sizes.channels }
+  public var kernelHeight: Int { sizes.kernel_height }
+  public var kernelWidth: Int { sizes.kernel_width }
+  public var strideHeight: Int { sizes.stride_height }
+  public var strideWidth: Int { sizes.stride_width }
+  public var paddingHeight: Int { sizes.padding_height }
+  public var paddingWidth: Int { sizes.padding_width }
+  public var dilationHeight: Int { sizes.dilation_height }
+  public var dilationWidth: Int { sizes.dilation_width }
+  public var groups: Int { sizes.groups }
+  public var outHeight: Int { sizes.out_height }
+  public var outWidth: Int { sizes.out_width }
+}
