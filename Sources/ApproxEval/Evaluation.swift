@@ -130,8 +130,12 @@ public struct Evaluation: Sendable {
   /// The updates to score: all that there are, unless some are named.
   private func updates(_ checkpoint: LoadedCheckpoint) throws -> [any UpdateSource] {
     var stored: [any UpdateSource] = checkpoint.source.updates
-    for path in options.updateFiles { stored += try StoredUpdate.all(inFile: path) }
-    if let path = options.optimizerState { stored.append(try OptimizerState.open(path)) }
+    for path in options.updateFiles {
+      stored += try StoredUpdate.all(inFile: path, memory: options.memory)
+    }
+    if let path = options.optimizerState {
+      stored.append(try OptimizerState.open(path, memory: options.memory))
+    }
     for (index, update) in stored.enumerated() {
       if let other = stored[..<index].first(where: { $0.name == update.name }) {
         throw EvaluationError.duplicateUpdate(

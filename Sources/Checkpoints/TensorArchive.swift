@@ -18,13 +18,17 @@ public struct TensorArchive: Sendable {
 
   /// Opens a file and checks all of its structure; reads no tensor.
   ///
+  /// - Parameter memory: Bytes that numbers may take which cannot be read where they lie.
   /// - Throws: `CheckpointError`; for a file of another kind `otherFormat`, which says what the
   ///   file looks like.
-  public static func open(_ path: String) throws(CheckpointError) -> TensorArchive {
-    try TensorArchive(MappedFile(path: path))
+  public static func open(
+    _ path: String, memory: Int = .max
+  ) throws(CheckpointError) -> TensorArchive {
+    try TensorArchive(MappedFile(path: path), memory: memory)
   }
 
-  public init(_ file: MappedFile) throws(CheckpointError) {
+  public init(_ file: MappedFile, memory: Int = .max) throws(CheckpointError) {
+    let budget = UnpackingBudget(memory)
     path = file.path
     if let found = FileKind.foreign(file.bytes) {
       throw Self.otherFormat(found, file.path)
@@ -32,13 +36,13 @@ public struct TensorArchive: Sendable {
     if FileKind.isZip(file.bytes) {
       let archive = try ZipArchive(file)
       if !TorchReader.pickles(in: archive).isEmpty {
-        let reader = try TorchReader(archive)
+        let reader = try TorchReader(archive, budget)
         (format, metadata, tensors) = (.torch, reader.metadata, reader.tensors)
       } else {
-        (format, metadata, tensors) = (.npz, [:], try NPZReader(archive).tensors)
+        (format, metadata, tensors) = (.npz, [:], try NPZReader(archive, budget).tensors)
       }
     } else if FileKind.isPickle(file.bytes) {
-      let reader = try TorchReader(file)
+      let reader = try TorchReader(file, budget)
       (format, metadata, tensors) = (.torch, reader.metadata, reader.tensors)
     } else {
       let reader = try SafetensorsReader(file)

@@ -56,6 +56,9 @@ extension Unpickler {
     }
   }
 
+  /// PyTorch's own limit on dimensions.
+  private static let maximumDimensions = 64
+
   /// What the persistent id `("storage", type, key, location, count)` stands for. The device it
   /// was on (location) does not matter; the old format adds a view, which is always None.
   func storage(_ id: Value) throws(Failure) -> TorchStorage {
@@ -69,6 +72,9 @@ extension Unpickler {
       case .integer(let count) = parts[4], count >= 0
     else {
       throw failure(.invalidPickle("a storage is not (type, key, location, count)"))
+    }
+    if key.utf8.count > Self.maximumKey {
+      throw failure(.invalidPickle("the key of a storage is longer than \(Self.maximumKey) bytes"))
     }
     if parts.count == 6 && parts[5] != .none {
       throw failure(
@@ -120,7 +126,10 @@ extension Unpickler {
   }
 
   private func integers(_ value: Value) -> [Int]? {
-    guard case .tuple(let index) = value else { return nil }
+    // A tuple may be shared by any number of tensors, each of which gets a copy.
+    guard case .tuple(let index) = value, sequences[index].count <= Self.maximumDimensions else {
+      return nil
+    }
     var result: [Int] = []
     for element in sequences[index] {
       guard case .integer(let number) = element else { return nil }
@@ -141,7 +150,7 @@ extension Unpickler {
   /// which nothing here needs.
   func checkState(_ state: Value, of object: Value) throws(Failure) {
     guard case .dictionary = object, case .dictionary(let index) = state,
-      dictionaries[index].contains(where: { $0.key == .string("_metadata") })
+      metadataHolders.contains(index)
     else {
       throw failure(.forbiddenOpcode("BUILD"))
     }
