@@ -136,14 +136,15 @@ public struct Evaluation: Sendable {
     if let path = options.optimizerState {
       stored.append(try OptimizerState.open(path, memory: options.memory))
     }
-    for (index, update) in stored.enumerated() {
-      if let other = stored[..<index].first(where: { $0.name == update.name }) {
+    var paths: [String: String] = [:]
+    for update in stored {
+      if let other = paths.updateValue(update.path, forKey: update.name) {
         throw EvaluationError.duplicateUpdate(
-          name: update.name, first: other.path, second: update.path)
+          name: update.name, first: other, second: update.path)
       }
     }
     let asked = askedUpdates
-    for name in asked where !stored.contains(where: { $0.name == name }) {
+    for name in asked where paths[name] == nil {
       throw EvaluationError.unknownUpdate(name: name, known: stored.map(\.name))
     }
     return stored.filter { asked.isEmpty || asked.contains($0.name) }

@@ -127,7 +127,7 @@ extension CheckpointError {
       "Save tensors and numbers alone: torch.save(model.state_dict(), path)."
     case .encrypted: "Save it without a password."
     case .tooLargeToUnpack:
-      "Allow more with --memory, or save it uncompressed and contiguous: it is then read where it lies."
+      "Allow more with --memory, or save it as safetensors, which is read where it lies."
     case .implausibleSize: "Deflate cannot do that: the file is damaged or a zip bomb."
     case .missingTensor(_, let near), .unexpectedTensor(let near), .missingValue(_, let near),
       .unknownKey(_, let near):

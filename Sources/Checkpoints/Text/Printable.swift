@@ -23,8 +23,13 @@ package func printableLines(_ text: String) -> String {
   escaped(text.unicodeScalars, keepingLines: true)
 }
 
-/// Text of a file in quotes and shortened.
-package func quoted(_ text: String) -> String { "\"" + printable(text, limit: 60) + "\"" }
+/// The beginning of a text in quotes.
+package func quoted(_ text: String) -> String {
+  let scalars = text.unicodeScalars
+  let shown = scalars.prefix(60)
+  return "\"" + escaped(shown, keepingLines: false)
+    + (shown.endIndex < scalars.endIndex ? "..." : "") + "\""
+}
 
 /// Whether a terminal would do something else with it than show it.
 package func isUnprintable(_ scalar: Unicode.Scalar) -> Bool {

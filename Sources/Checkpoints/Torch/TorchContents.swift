@@ -21,6 +21,8 @@ struct TorchContents {
   private static let maximumName = 1024
   private static let nameBytesPerByte = 64
   private static let maximumNameBytes = 1 << 26
+  /// PyTorch's own limit on dimensions.
+  private static let maximumDimensions = 64
   /// Overlapping strides make a tensor larger than its storage. So large, all of them together, is
   /// never a mistake.
   private static let harmlessByteCount = 1 << 24
@@ -160,7 +162,8 @@ extension TorchContents {
           found: region.byteCount, expected: storageSize, dtype: storage.dtype,
           shape: [storage.count]), at: location, hint: Self.remedy)
     }
-    guard let size = checkedByteCount(storage.dtype, shape) else {
+    guard shape.count <= Self.maximumDimensions, let size = checkedByteCount(storage.dtype, shape)
+    else {
       throw CheckpointError(.impossibleShape(shape), at: location, hint: Self.remedy)
     }
     guard let end = Self.end(tensor), end <= storage.count else {

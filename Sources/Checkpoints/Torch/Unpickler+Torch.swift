@@ -56,9 +56,6 @@ extension Unpickler {
     }
   }
 
-  /// PyTorch's own limit on dimensions.
-  private static let maximumDimensions = 64
-
   /// What the persistent id `("storage", type, key, location, count)` stands for. The device it
   /// was on (location) does not matter; the old format adds a view, which is always None.
   func storage(_ id: Value) throws(Failure) -> TorchStorage {
@@ -109,7 +106,7 @@ extension Unpickler {
   }
 
   /// `_rebuild_tensor_v2(storage, offset, shape, strides, requires_grad, hooks, metadata)`.
-  private func tensor(_ arguments: [Value]) throws(Failure) -> TorchTensor {
+  private mutating func tensor(_ arguments: [Value]) throws(Failure) -> TorchTensor {
     guard (6...7).contains(arguments.count), case .storage(let storage) = arguments[0],
       case .integer(let offset) = arguments[1], let shape = integers(arguments[2]),
       let strides = integers(arguments[3])
@@ -125,16 +122,15 @@ extension Unpickler {
     return TorchTensor(storage: storage, offset: offset, shape: shape, strides: strides)
   }
 
-  private func integers(_ value: Value) -> [Int]? {
-    // A tuple may be shared by any number of tensors, each of which gets a copy.
-    guard case .tuple(let index) = value, sequences[index].count <= Self.maximumDimensions else {
-      return nil
-    }
+  private mutating func integers(_ value: Value) -> [Int]? {
+    guard case .tuple(let index) = value else { return nil }
+    if let known = integerTuples[index] { return known }
     var result: [Int] = []
     for element in sequences[index] {
       guard case .integer(let number) = element else { return nil }
       result.append(number)
     }
+    integerTuples[index] = result
     return result
   }
 

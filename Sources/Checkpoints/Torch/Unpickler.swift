@@ -64,6 +64,8 @@ struct Unpickler {
   /// Dictionaries with the key `_metadata`.
   private(set) var metadataHolders: Set<Int> = []
   var tensors: [TorchTensor] = []
+  /// Shapes and strides by the tuple they come from: any number of tensors may share one.
+  var integerTuples: [Int: [Int]] = [:]
   /// One for every reference; most tensors have their own.
   private(set) var storages: [TorchStorage] = []
 
