@@ -77,7 +77,7 @@ extension CommandLineTests {
 
     /// Documents for programs are exact: JSON by its own escapes, CSV as it is.
     @Test func documentsKeepTheName() throws {
-      let (_, path) = try checkpoint()
+      let (folder, path) = try checkpoint()
       let json = try Command.run(["inspect", path, "--json"])
       let object = try #require(
         try JSONSerialization.jsonObject(with: Data(json.output.utf8)) as? [String: Any])
@@ -85,6 +85,7 @@ extension CommandLineTests {
       #expect(!json.output.contains("\u{202E}") && !json.output.contains("\u{1B}"))
       let csv = try Command.run(["score", path, "--format", "csv"])
       #expect(csv.output.contains(path))
+      withExtendedLifetime(folder) {}
     }
   }
 }

@@ -70,7 +70,7 @@ struct TransformerErrorTests {
   @Test(
     .timeLimit(.minutes(1)),
     arguments: [
-      ("target_modules", #""(.*)*x""#), ("target_modules", #""(a|a.?|.)+(a|.)+(.|b)+#""#),
+      ("target_modules", #""(.*)*x""#), ("target_modules", #""(.|..)+#""#),
       ("exclude_modules", #""(.+.*)+#""#), ("rank_pattern", #"{"(.*)*x": 4}"#),
       ("alpha_pattern", #"{"((.|..)+)+x": 4}"#), ("layers_pattern", #"["((.*)*)*x"]"#),
     ])
@@ -122,7 +122,7 @@ struct TransformerErrorTests {
   @Test(arguments: [1 << 19, 1 << 21, 1 << 62])
   func samplesTooLongToCountPairsAreRefused(_ length: Int) throws {
     let config = try JSONValue(
-      parsing: #"{"num_layers": 1, "d_model": 4, "vocab_size": 5}"#, name: "config", file: nil)
+      parsing: #"{"num_layers": 2, "d_model": 4, "vocab_size": 5}"#, name: "config", file: nil)
     for (input, labels) in [(length, 1), (1, length)] {
       let shape = DataShape(inputLength: input, labelLength: labels, scoredColumns: [0])
       #expect(throws: CheckpointError.self) {

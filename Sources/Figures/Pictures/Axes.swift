@@ -21,7 +21,8 @@ extension Axis {
 
   /// A linear axis from zero to beyond the largest value.
   static func fromZero(_ label: String, to largest: Double) -> Axis {
-    Axis(label: label, isLogarithmic: false, low: 0, high: max(min(largest, reach) * 1.25, 1e-3))
+    let high = largest.isNaN ? 0 : min(largest, reach) * 1.25
+    return Axis(label: label, isLogarithmic: false, low: 0, high: max(high, 1e-3))
   }
 
   /// A logarithmic axis that holds the values with a margin on both sides; those that are not
@@ -79,10 +80,10 @@ extension Axis {
     decimal(String(format: "%.3g", value))
   }
 
-  /// To more digits where three would move the end of the axis by more than its margin.
+  /// To more digits where three would use up half of the margin or more.
   private static func rounded(_ value: Double, within margin: Double) -> Double {
     (3...17).lazy.map { decimal(String(format: "%.\($0)g", value)) }
-      .first { abs($0 - value) < margin } ?? value
+      .first { abs($0 - value) < margin / 2 } ?? value
   }
 
   /// The number that a text of our own says.
