@@ -33,10 +33,15 @@ package struct CheckpointSource: Sendable {
   }
 
   /// Opens what is at `path`; a folder is a Hugging Face model.
-  package init(path: String, adapter: String? = nil) throws(CheckpointError) {
+  ///
+  /// - Parameter memory: Bytes that numbers may take which cannot be read where they lie.
+  package init(
+    path: String, adapter: String? = nil, memory: Int = .max
+  ) throws(CheckpointError) {
     var isFolder: ObjCBool = false
     if FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue {
-      try self.init(folder: ModelDirectory.open(path), adapter: adapter)
+      try self.init(
+        folder: ModelDirectory.open(path, memory: memory), adapter: adapter, memory: memory)
       return
     }
     let file = try CheckpointFile.open(path)
@@ -80,10 +85,12 @@ package struct CheckpointSource: Sendable {
     self.description = .model(description)
   }
 
-  private init(folder: ModelDirectory, adapter path: String?) throws(CheckpointError) {
+  private init(
+    folder: ModelDirectory, adapter path: String?, memory: Int
+  ) throws(CheckpointError) {
     let type = try folder.config["model_type"].string()
     var adapter: AdapterDirectory?
-    if let path { adapter = try AdapterDirectory.open(path) }
+    if let path { adapter = try AdapterDirectory.open(path, memory: memory) }
     var parameters = folder.tensors
     var adapterParameters: Set<String> = []
     for (name, tensor) in adapter?.tensors ?? [:] {

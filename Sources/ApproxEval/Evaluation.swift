@@ -130,16 +130,21 @@ public struct Evaluation: Sendable {
   /// The updates to score: all that there are, unless some are named.
   private func updates(_ checkpoint: LoadedCheckpoint) throws -> [any UpdateSource] {
     var stored: [any UpdateSource] = checkpoint.source.updates
-    for path in options.updateFiles { stored += try StoredUpdate.all(inFile: path) }
-    if let path = options.optimizerState { stored.append(try OptimizerState.open(path)) }
-    for (index, update) in stored.enumerated() {
-      if let other = stored[..<index].first(where: { $0.name == update.name }) {
+    for path in options.updateFiles {
+      stored += try StoredUpdate.all(inFile: path, memory: options.memory)
+    }
+    if let path = options.optimizerState {
+      stored.append(try OptimizerState.open(path, memory: options.memory))
+    }
+    var paths: [String: String] = [:]
+    for update in stored {
+      if let other = paths.updateValue(update.path, forKey: update.name) {
         throw EvaluationError.duplicateUpdate(
-          name: update.name, first: other.path, second: update.path)
+          name: update.name, first: other, second: update.path)
       }
     }
     let asked = askedUpdates
-    for name in asked where !stored.contains(where: { $0.name == name }) {
+    for name in asked where paths[name] == nil {
       throw EvaluationError.unknownUpdate(name: name, known: stored.map(\.name))
     }
     return stored.filter { asked.isEmpty || asked.contains($0.name) }

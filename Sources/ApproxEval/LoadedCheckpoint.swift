@@ -19,13 +19,14 @@ package struct LoadedCheckpoint: Sendable {
   /// - Throws: `CheckpointError`, or `EvaluationError` where the options do not fit the file.
   package init(path: String, options: EvaluationOptions) throws {
     try self.init(
-      source: CheckpointSource(path: path, adapter: options.adapter), options: options)
+      source: CheckpointSource(path: path, adapter: options.adapter, memory: options.memory),
+      options: options)
   }
 
   /// The same for what is open already.
   init(source: CheckpointSource, options: EvaluationOptions) throws {
     if let file = options.dataFile {
-      data = try DataFile.open(file)
+      data = try DataFile.open(file, memory: options.memory)
     } else {
       data = try source.batchData()
     }
@@ -35,8 +36,9 @@ package struct LoadedCheckpoint: Sendable {
     loss = Loss(rawValue: source.loss)!
     let patterns =
       options.trainable.isEmpty ? source.trainable : options.trainable.map(Glob.init)
+    let globs = patterns.map(GlobList.init)
     let isTrainable = { (spec: ParameterSpec) in
-      if let patterns { return patterns.contains { $0.matches(spec.name) } }
+      if let globs { return globs.matches(spec.name) }
       guard let adapted = model.adapted else { return true }
       return adapted.contains(spec.name)
         || model.adaptedIfStored.contains(spec.name)
@@ -77,7 +79,11 @@ package struct LoadedCheckpoint: Sendable {
 
   private func checkTrainable(_ patterns: [Glob], areOptions: Bool) throws {
     let names = program.graph.parameters.map(\.name)
-    for glob in patterns where !names.contains(where: glob.matches) {
+    let known = Set(names)
+    for glob in patterns
+    where glob.isName
+      ? !known.contains(glob.pattern) : !names.contains(where: glob.matches)
+    {
       if areOptions {
         throw EvaluationError.noSuchParameter(
           pattern: glob.pattern, near: nearMisses(glob.pattern, among: names), checkpoint: path)

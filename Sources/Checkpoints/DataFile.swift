@@ -13,8 +13,12 @@ public struct DataFile: Sendable {
   private let prefix: String
 
   /// Opens an .npz or safetensors file.
-  public static func open(_ path: String) throws(CheckpointError) -> DataFile {
-    try DataFile(path: path, arrays: TensorArchive.open(path).tensors)
+  ///
+  /// - Parameter memory: As for `TensorArchive`.
+  public static func open(
+    _ path: String, memory: Int = .max
+  ) throws(CheckpointError) -> DataFile {
+    try DataFile(path: path, arrays: TensorArchive.open(path, memory: memory).tensors)
   }
 
   /// - Parameters:

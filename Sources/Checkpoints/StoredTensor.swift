@@ -58,9 +58,9 @@ extension StoredTensor {
     _ body: (UnsafeRawBufferPointer) throws(CheckpointError) -> Result
   ) throws(CheckpointError) -> Result {
     let all = try owner.load()
-    let (end, overflow) = offset.addingReportingOverflow(byteCount)
-    if overflow || end > all.count {
-      throw CheckpointError(.truncated(found: all.count, needed: end), at: location)
+    guard let end = checkedSum(offset, byteCount), end <= all.count else {
+      throw CheckpointError(
+        .truncated(found: all.count, needed: checkedSum(offset, byteCount) ?? .max), at: location)
     }
     defer { withExtendedLifetime(owner) {} }
     return try body(UnsafeRawBufferPointer(rebasing: all[offset..<end]))

@@ -122,7 +122,17 @@ func message(for error: any Error) -> String? {
   case let error as TableError: return error.description
   case let error as GnuplotError: return error.description
   default:
-    let text = EvalCLI.fullMessage(for: error)
+    let text = argumentsShown(in: EvalCLI.fullMessage(for: error))
     return text.hasPrefix("Error: ") ? String(text.dropFirst(7)) : text
   }
+}
+
+/// A message of the argument parser, which repeats arguments, or the part before or behind their
+/// equals sign, as they are.
+private func argumentsShown(in message: String) -> String {
+  let words = CommandLine.arguments.flatMap { argument in
+    [argument] + argument.split(separator: "=", maxSplits: 1).map(String.init)
+  }
+  return words.filter { $0.unicodeScalars.contains(where: isUnprintable) }
+    .reduce(message) { $0.replacing($1, with: printable($1)) }
 }

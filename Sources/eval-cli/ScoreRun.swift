@@ -55,7 +55,8 @@ final class ScoreRun: Sendable {
     if journal.isResumed {
       Console.log("resumed: \(journal.finished.count) of \(plan.count) batches are in the journal")
     } else if destination.resume {
-      Console.log("there is no journal at \(journal.path): the run begins with its first batch")
+      Console.log(
+        "there is no journal at \(printable(journal.path)): the run begins with its first batch")
     }
   }
 
@@ -155,8 +156,8 @@ final class ScoreRun: Sendable {
     if report.batchCount == plan.count { try state.journal?.markReported() }
     switch destination.format {
     case .table: try Console.print(report.text)
-    case .csv: try Console.print(report.scores.csv)
-    case .json: try Console.print(report.json(state.record!).document)
+    case .csv: try Console.write(document: report.scores.csv)
+    case .json: try Console.write(document: report.json(state.record!).document)
     }
   }
 }

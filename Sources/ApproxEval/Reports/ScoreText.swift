@@ -1,3 +1,4 @@
+import Checkpoints
 import Foundation
 import Metrics
 
@@ -36,7 +37,7 @@ extension Report.Entry {
     parts.append("imbalance " + shortened(mean(\.gradientNormRatio), digits: 3))
     if let epoch = description.epoch { parts.append("epoch \(epoch)") }
     if description.epoch == nil, let step = description.step { parts.append("step \(step)") }
-    return description.path + "\n" + wrapped(parts: parts) + "\n"
+    return printable(description.path) + "\n" + wrapped(parts: parts) + "\n"
   }
 
   private func mean(_ value: (BatchResult) -> Double) -> Double {

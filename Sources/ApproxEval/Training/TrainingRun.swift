@@ -49,7 +49,8 @@ public struct TrainingRun {
   /// - Throws: Everything that headers, labels and indices tell.
   public init(checkpoint path: String, options: TrainingOptions) throws(EvaluationError) {
     self = try evaluating {
-      try TrainingRun(CheckpointSource(path: path, adapter: options.adapter), options)
+      try TrainingRun(
+        CheckpointSource(path: path, adapter: options.adapter, memory: options.memory), options)
     }
   }
 

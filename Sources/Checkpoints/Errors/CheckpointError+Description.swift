@@ -4,9 +4,9 @@ import Foundation
 /// then advice where there is any. The word `error:` is left to whoever prints it.
 extension CheckpointError: CustomStringConvertible {
   public var description: String {
-    ([sentence] + [location.description].filter { !$0.isEmpty }.map { "  at " + $0 }
-      + [hint ?? advice].compactMap { $0 }.map { "  " + $0 })
-      .joined(separator: "\n")
+    let place = location.description
+    return errorText(
+      sentence, at: place.isEmpty ? nil : place, [hint ?? advice].compactMap { $0 })
   }
 }
 
@@ -16,8 +16,10 @@ extension CheckpointError: LocalizedError {
 
 extension CheckpointError.Location: CustomStringConvertible {
   public var description: String {
-    [file, place, tensor.map { "tensor \($0)" }, byte.map { "byte \($0)" }]
-      .compactMap { $0 }.joined(separator: ", ")
+    [
+      file.map { printable($0) }, place.map { printable($0, limit: 400) },
+      tensor.map { "tensor " + printable($0, limit: 400) }, byte.map { "byte \($0)" },
+    ].compactMap { $0 }.joined(separator: ", ")
   }
 }
 
@@ -60,10 +62,12 @@ extension CheckpointError {
       "\(stored) stored bytes claim to unpack to \(declared)"
     case .invalidPickle(let reason): "the pickle is not valid: \(reason)"
     case .forbiddenGlobal(let name):
-      "\(printable(name)) is not allowed: nothing that a file contains is executed"
+      "\(printable(name, limit: 120)) is not allowed: nothing that a file contains is executed"
     case .forbiddenOpcode(let name):
       "the pickle instruction \(name) is not allowed: nothing that a file contains is executed"
-    case .missingStorage(let member): "the archive has no member \(printable(member))"
+    case .tooLargeToUnpack(let needed, let left):
+      "its numbers take \(needed) bytes outside the file, and \(left) of the memory allowed are left"
+    case .missingStorage(let member): "the archive has no member \(printable(member, limit: 120))"
     case .viewOutOfBounds(let offset, let shape, let strides, let elements):
       "shape \(shape) with strides \(strides) from offset \(offset) is not inside a storage of "
         + count(elements, "element")
@@ -94,6 +98,7 @@ extension CheckpointError {
     case .numberOutOfRange(let digits): "the number \(digits) is out of range"
     case .nestedDeeper(let limit): "nested deeper than \(limit) levels"
     case .arrayLonger(let limit): "an array has more than \(limit) elements"
+    case .combiningMarks: "a string has more than 30 combining marks in a row"
     }
   }
 }
@@ -121,6 +126,8 @@ extension CheckpointError {
     case .forbiddenGlobal, .forbiddenOpcode:
       "Save tensors and numbers alone: torch.save(model.state_dict(), path)."
     case .encrypted: "Save it without a password."
+    case .tooLargeToUnpack:
+      "Allow more with --memory, or save it as safetensors, which is read where it lies."
     case .implausibleSize: "Deflate cannot do that: the file is damaged or a zip bomb."
     case .missingTensor(_, let near), .unexpectedTensor(let near), .missingValue(_, let near),
       .unknownKey(_, let near):
@@ -148,21 +155,5 @@ private func count(_ number: Int, _ noun: String) -> String {
 /// `a`, `a or b`, `a, b or c`.
 private func list(_ names: [String]) -> String {
   names.count < 2
-    ? names.joined() : names.dropLast().joined(separator: ", ") + " or " + names.last!
-}
-
-/// Text of a file in quotes, shortened, and without characters that could move a cursor.
-func quoted(_ text: String) -> String { "\"" + printable(text, limit: 60) + "\"" }
-
-/// Text of a file, shortened, and without characters that could move a cursor.
-private func printable(_ text: String, limit: Int = 120) -> String {
-  var shown = ""
-  for scalar in text.unicodeScalars.prefix(limit) {
-    if scalar.value < 32 || (127..<160).contains(scalar.value) {
-      shown += "\\u{" + String(scalar.value, radix: 16) + "}"
-    } else {
-      shown.unicodeScalars.append(scalar)
-    }
-  }
-  return shown + (text.unicodeScalars.count > limit ? "..." : "")
+    ? names.joined() : names.dropLast().joined(separator: ", ") + " or " + names[names.count - 1]
 }

@@ -66,6 +66,8 @@ public struct CheckpointError: Error, Equatable, Sendable {
     case encrypted
     /// More bytes declared than deflate can produce from those stored.
     case implausibleSize(declared: UInt64, stored: UInt64)
+    /// Numbers that cannot be read where they lie take more memory than is left.
+    case tooLargeToUnpack(needed: Int, left: Int)
 
     /// What Python's pickle machine would stumble over.
     case invalidPickle(String)
@@ -106,6 +108,8 @@ public struct CheckpointError: Error, Equatable, Sendable {
     case numberOutOfRange(String)
     case nestedDeeper(than: Int)
     case arrayLonger(than: Int)
+    /// See `String.isStreamSafe`.
+    case combiningMarks
   }
 
   /// The kinds of trouble that a caller may want to tell apart, e.g. by exit code.

@@ -15,13 +15,16 @@ public struct AdapterDirectory: Sendable {
   /// Parameters by name without the leading `base_model.model.`; none read yet.
   public let tensors: [String: StoredTensor]
 
+  /// - Parameter memory: As for `TensorArchive`, for each file.
   /// - Throws: `CheckpointError`: of the folder, of a file in it, or naming the tensor that has
   ///   no place in an adapter.
-  public static func open(_ path: String) throws(CheckpointError) -> AdapterDirectory {
-    try AdapterDirectory(Folder(path))
+  public static func open(
+    _ path: String, memory: Int = .max
+  ) throws(CheckpointError) -> AdapterDirectory {
+    try AdapterDirectory(Folder(path), memory: memory)
   }
 
-  init(_ folder: Folder) throws(CheckpointError) {
+  init(_ folder: Folder, memory: Int) throws(CheckpointError) {
     path = folder.path
     config = try folder.json(
       Self.configFile,
@@ -34,9 +37,11 @@ public struct AdapterDirectory: Sendable {
     }
     let isPrompt = try config["peft_type"].string() == "PROMPT_TUNING"
     var tensors: [String: StoredTensor] = [:]
-    for (name, tensor) in try TensorArchive.open(folder.path(of: name)).tensors.sorted(by: {
-      $0.key < $1.key
-    }) {
+    for (name, tensor) in try TensorArchive.open(folder.path(of: name), memory: memory).tensors
+      .sorted(by: {
+        $0.key < $1.key
+      })
+    {
       tensors[try Self.bare(name, tensor, isPrompt: isPrompt)] = tensor
     }
     self.tensors = tensors

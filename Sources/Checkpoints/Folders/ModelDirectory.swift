@@ -14,13 +14,16 @@ public struct ModelDirectory: Sendable {
   /// Weights by the name in the model's state_dict; of all shards, none read yet.
   public let tensors: [String: StoredTensor]
 
+  /// - Parameter memory: As for `TensorArchive`, for each file.
   /// - Throws: `CheckpointError`: of the folder, of `config.json`, of the index or of a file of
   ///   weights; a weight that its shard lacks is `missingTensor`.
-  public static func open(_ path: String) throws(CheckpointError) -> ModelDirectory {
-    try ModelDirectory(Folder(path))
+  public static func open(
+    _ path: String, memory: Int = .max
+  ) throws(CheckpointError) -> ModelDirectory {
+    try ModelDirectory(Folder(path), memory: memory)
   }
 
-  init(_ folder: Folder) throws(CheckpointError) {
+  init(_ folder: Folder, memory: Int) throws(CheckpointError) {
     path = folder.path
     let isAdapter =
       folder.first(["config.json"]) == nil
@@ -38,12 +41,13 @@ public struct ModelDirectory: Sendable {
     }
     tensors =
       name.hasSuffix(".json")
-      ? try Self.sharded(name, folder) : try TensorArchive.open(folder.path(of: name)).tensors
+      ? try Self.sharded(name, folder, memory: memory)
+      : try TensorArchive.open(folder.path(of: name), memory: memory).tensors
   }
 
   /// All weights that the index lists, each from its shard.
   private static func sharded(
-    _ name: String, _ folder: Folder
+    _ name: String, _ folder: Folder, memory: Int
   ) throws(CheckpointError) -> [String: StoredTensor] {
     let index = try folder.json(name)
     let map = index["weight_map"]
@@ -59,7 +63,7 @@ public struct ModelDirectory: Sendable {
       if let known = shards[shard] {
         archive = known
       } else {
-        archive = try Self.shard(shard, folder, index: name)
+        archive = try Self.shard(shard, folder, index: name, memory: memory)
         shards[shard] = archive
       }
       result[weight] = try archive.tensor(weight)
@@ -68,10 +72,10 @@ public struct ModelDirectory: Sendable {
   }
 
   private static func shard(
-    _ name: String, _ folder: Folder, index: String
+    _ name: String, _ folder: Folder, index: String, memory: Int
   ) throws(CheckpointError) -> TensorArchive {
     do throws(CheckpointError) {
-      return try TensorArchive.open(folder.path(of: name))
+      return try TensorArchive.open(folder.path(of: name), memory: memory)
     } catch {
       throw error.problem == .fileMissing
         ? CheckpointError(

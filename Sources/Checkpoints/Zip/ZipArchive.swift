@@ -69,7 +69,7 @@ package final class ZipArchive: @unchecked Sendable {
         ZIP_STAT_NAME | ZIP_STAT_SIZE | ZIP_STAT_COMP_SIZE | ZIP_STAT_COMP_METHOD
           | ZIP_STAT_ENCRYPTION_METHOD)
       guard zip_stat_index(archive, index, 0, &status) == 0, status.valid & needed == needed,
-        let name = String(validatingCString: status.name)
+        let name = String(validatingCString: status.name), name.isStreamSafe
       else {
         throw CheckpointError(
           .invalidZip("member \(index) has no readable name or size"), at: .init(file: file.path))
@@ -162,8 +162,10 @@ extension ZipArchive {
     func fill(_ buffer: UnsafeMutableRawBufferPointer) throws(CheckpointError) {
       var position = 0
       while position < buffer.count {
-        let count = zip_fread(
-          handle, buffer.baseAddress! + position, UInt64(buffer.count - position))
+        // libzip 1.7 counts no further than 2^32 in one read.
+        let piece = UnsafeMutableRawBufferPointer(
+          rebasing: buffer[position..<position + min(buffer.count - position, 1 << 30)])
+        let count = zip_fread(handle, piece.baseAddress, UInt64(piece.count))
         if count < 0 { throw failure() }
         if count == 0 {
           throw CheckpointError(

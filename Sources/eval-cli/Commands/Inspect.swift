@@ -1,5 +1,6 @@
 import ApproxEval
 import ArgumentParser
+import Checkpoints
 
 /// What is in a checkpoint.
 struct Inspect: ParsableCommand {
@@ -41,12 +42,17 @@ struct Inspect: ParsableCommand {
     try engine.apply(to: &options)
     try memory.apply(to: &options)
     let inspection = try Inspection(checkpoint: checkpoint, options: options)
-    try Console.print(json ? inspection.json.document : Self.text(inspection))
+    if json {
+      try Console.write(document: inspection.json.document)
+    } else {
+      try Console.print(Self.text(inspection))
+    }
   }
 
   private static func text(_ it: Inspection) -> String {
     [
-      it.description.path + "\n" + wrapped(parts: heading(it)) + "\n" + batch(it), layers(it),
+      printable(it.description.path) + "\n" + wrapped(parts: heading(it)) + "\n" + batch(it),
+      layers(it),
       parameters(it), updates(it), resources(it),
     ].compactMap { $0 }.joined(separator: "\n")
   }

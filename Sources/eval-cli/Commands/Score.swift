@@ -66,7 +66,7 @@ struct Score: ParsableCommand {
       try evaluation.score(plan, after: run.resumed) { result throws(CheckpointError) in
         try run.add(result)
         if log.verbose {
-          Console.log(Self.line(result))
+          Console.log(printable(Self.line(result)))
           Console.log(PhaseText.table(result.costs))
         }
       }

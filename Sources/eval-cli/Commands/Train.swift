@@ -72,7 +72,7 @@ struct Train: ParsableCommand {
     if result.isInterrupted {
       Console.log(
         "interrupted after step \(result.steps.count) of \(run.steps); checkpoints up to epoch "
-          + "\(result.epochs.count - 1) are in \(folder)")
+          + "\(result.epochs.count - 1) are in \(printable(folder))")
       Interruption.exit()
     }
   }
@@ -134,7 +134,7 @@ struct Train: ParsableCommand {
         ["\(epoch.epoch)", "\(epoch.step)"] + cells(epoch.training)
           + (epoch.validation.map(cells) ?? []))
     }
-    return table.text + "written: \(folder)\n"
+    return table.text + "written: \(printable(folder))\n"
   }
 
   private static func cells(_ measure: TrainingEpoch.Measure) -> [String] {
