@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup archives build install demo study test lint bench compare scaling checksums
+.PHONY: help setup archives build install demo study test sanitize lint bench compare scaling checksums
 PREFIX ?= /usr/local
 
 # Own code is held to "no warnings"; the flag is the same everywhere so that nothing builds twice.
@@ -47,7 +47,7 @@ demo: build ## Score one network at six stages of its training
 
 study: build ## Train on the digits, score every stage, draw all figures into study/
 	@scripts/setup.sh --figures
-	@scripts/study.sh
+	@scripts/study.sh $(FOLDER)
 
 test: ## Checksums of the fixtures, build without warnings, format, tests
 	@scripts/setup.sh --figures
@@ -56,17 +56,23 @@ test: ## Checksums of the fixtures, build without warnings, format, tests
 	$(MAKE) --no-print-directory lint
 	swift test $(STRICT)
 
+sanitize: setup ## Tests under AddressSanitizer, UndefinedBehaviorSanitizer (C) and ThreadSanitizer
+	@scripts/sanitize.sh $(SANITIZERS)
+
 lint: setup ## Check the format (swift format lint --strict)
 	swift format lint --strict --parallel --recursive Package.swift Sources Tests Benchmarks/Package.swift Benchmarks/Sources Benchmarks/Benchmarks
 
+# `swift run` has no --static-swift-stdlib: built first, run after.
+BENCHMARK = swift build $(RELEASE) --package-path Benchmarks --product $(1) && Benchmarks/.build/release/$(1)
+
 bench: archives ## Time the engine against the machine's matrix products
-	swift run $(RELEASE) --package-path Benchmarks report $(ARGUMENTS)
+	$(call BENCHMARK,report) $(ARGUMENTS)
 
 compare: build ## Time the whole evaluation, beside its peers with PEER_PYTHON=venv/bin/python
-	swift run $(RELEASE) --package-path Benchmarks compare $(if $(PEER_PYTHON),--peer-python $(PEER_PYTHON)) -o comparison $(ARGUMENTS)
+	$(call BENCHMARK,compare) $(if $(PEER_PYTHON),--peer-python $(PEER_PYTHON)) -o comparison $(ARGUMENTS)
 
 scaling: build ## Time and memory against the sizes of a problem
-	swift run $(RELEASE) --package-path Benchmarks scaling $(ARGUMENTS)
+	$(call BENCHMARK,scaling) $(ARGUMENTS)
 
 checksums: ## Write fixtures/SHA256SUMS anew, after fixtures were meant to change
 	cd fixtures && $(SUMS) > SHA256SUMS
