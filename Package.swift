@@ -24,7 +24,10 @@ let package = Package(
     // Zip archives (npz).
     .systemLibrary(name: "CLibZip", pkgConfig: "libzip", providers: [.apt(["libzip-dev"])]),
     // Vector loops that BLAS does not have, in C with run-time dispatch.
-    .target(name: "CKernels", exclude: ["README.md", "coefficients.py", "references.py"]),
+    .target(
+      name: "CKernels", exclude: ["README.md", "coefficients.py", "references.py"],
+      // Where the compiler knows a buffer's size, copies into it are checked as they run.
+      cSettings: [.define("_FORTIFY_SOURCE", to: "2", .when(configuration: .release))]),
     // Scalars, vectors, kernels, worker threads, counter-based random numbers.
     .target(
       name: "TensorModule", dependencies: ["COpenBLAS", "CKernels"], exclude: ["README.md"]),
