@@ -23,6 +23,8 @@ let package = Package(
       providers: [.apt(["libopenblas-dev", "liblapacke-dev"])]),
     // Zip archives (npz).
     .systemLibrary(name: "CLibZip", pkgConfig: "libzip", providers: [.apt(["libzip-dev"])]),
+    // What C alone may do about files: the handler of a signal.
+    .target(name: "CFiles", exclude: ["README.md"]),
     // Vector loops that BLAS does not have, in C with run-time dispatch.
     .target(name: "CKernels", exclude: ["README.md", "coefficients.py", "references.py"]),
     // Scalars, vectors, kernels, worker threads, counter-based random numbers.
@@ -44,7 +46,7 @@ let package = Package(
     .target(name: "Metrics", dependencies: [], exclude: ["README.md"]),
     // Bytes to named tensors.
     .target(
-      name: "Checkpoints", dependencies: ["TensorModule", "CKernels", "CLibZip"],
+      name: "Checkpoints", dependencies: ["TensorModule", "CFiles", "CKernels", "CLibZip"],
       exclude: ["README.md"]),
     // Named tensors to graphs.
     .target(

@@ -41,8 +41,10 @@ package struct OptimizerState: UpdateSource {
   // MARK: - Opening
 
   /// - Throws: `CheckpointError`, also where the file holds the state of another optimiser.
-  package static func open(_ path: String) throws(CheckpointError) -> OptimizerState {
-    let archive = try TensorArchive.open(path)
+  package static func open(
+    _ path: String, files: InputFiles = InputFiles()
+  ) throws(CheckpointError) -> OptimizerState {
+    let archive = try TensorArchive.open(path, files: files)
     guard archive.format == .torch else {
       throw CheckpointError(
         .otherFormat(
@@ -200,9 +202,14 @@ package struct OptimizerState: UpdateSource {
           .unknownName(what: "parameter", found: name, known: known.map(\.name)),
           at: .init(file: path, place: "\(prefix)param_groups"))
       }
-      if specs.contains(where: { $0.name == spec.name }) {
+      if let first = specs.firstIndex(where: { $0.name == spec.name }) {
+        let other = names[first]
         throw CheckpointError(
-          .unexpectedValue("param_names", found: "\(name) twice", expected: "each name once"),
+          .unexpectedValue(
+            "param_names",
+            found: other == name
+              ? "\(name) twice" : "\(other) and \(name), which are both \(spec.name)",
+            expected: "each name once"),
           at: .init(file: path, place: "\(prefix)param_groups"))
       }
       specs.append(spec)

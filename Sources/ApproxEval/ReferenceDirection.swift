@@ -43,7 +43,7 @@ extension Evaluation {
   ) throws(EvaluationError) -> ReferenceDirection {
     precondition(options.reference != .none, "reference: the options ask for none")
     return try evaluating {
-      let checkpoint = try LoadedCheckpoint(path: path, options: options)
+      let checkpoint = try LoadedCheckpoint(path: path, options: options, files: files)
       return switch options.precision {
       case .float32: try reference(checkpoint, Float.self)
       case .float64: try reference(checkpoint, Double.self)
@@ -63,6 +63,7 @@ extension Evaluation {
     guard let solution = try solver.solve(gradients) else {
       preconditionFailure("reference: the options ask for none")
     }
+    try checkpoint.files.requireUnchanged()
     return ReferenceDirection(
       description: checkpoint.description, samples: problem.linearization.samples,
       loss: problem.output.totalLoss, gammaBound: problem.output.gammaBound,

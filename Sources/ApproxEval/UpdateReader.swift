@@ -36,8 +36,10 @@ package struct StoredUpdate: UpdateSource {
   /// The updates of a file of their own: tensors named `updates.<update>.<parameter>` as in a
   /// checkpoint, or one direction with tensors named like the parameters, which has the name of the
   /// file.
-  package static func all(inFile path: String) throws(CheckpointError) -> [StoredUpdate] {
-    let archive = try TensorArchive.open(path)
+  package static func all(
+    inFile path: String, files: InputFiles = InputFiles()
+  ) throws(CheckpointError) -> [StoredUpdate] {
+    let archive = try TensorArchive.open(path, files: files)
     var updates: [String: [String: StoredTensor]] = [:]
     var others: [String] = []
     for (name, tensor) in archive.tensors {

@@ -18,10 +18,13 @@ public struct TensorArchive: Sendable {
 
   /// Opens a file and checks all of its structure; reads no tensor.
   ///
+  /// - Parameter files: Those of the run, of which this becomes one.
   /// - Throws: `CheckpointError`; for a file of another kind `otherFormat`, which says what the
   ///   file looks like.
-  public static func open(_ path: String) throws(CheckpointError) -> TensorArchive {
-    try TensorArchive(MappedFile(path: path))
+  public static func open(
+    _ path: String, files: InputFiles = InputFiles()
+  ) throws(CheckpointError) -> TensorArchive {
+    try TensorArchive(files.open(path))
   }
 
   public init(_ file: MappedFile) throws(CheckpointError) {

@@ -13,6 +13,9 @@ enum Console {
   /// A line. What standard error does not take is lost.
   static func log(_ line: String) { _ = write(line + "\n", to: STDERR_FILENO) }
 
+  /// Brings the cursor of a terminal to the beginning of its line, and empties the line.
+  static let erasing = "\r\u{1B}[K"
+
   /// Text as it is, for lines that are rewritten in place.
   static func rewrite(_ text: String) { _ = write(text, to: STDERR_FILENO) }
 

@@ -81,7 +81,7 @@ extension ExitStatus {
 extension ExitStatus {
   private init(_ error: JournalError) {
     switch error {
-    case .unfinished, .inUse: self = .cannotWrite
+    case .unfinished, .inUse, .removed: self = .cannotWrite
     case .differs: self = .usage
     case .damaged, .foreign: self = .badData
     }

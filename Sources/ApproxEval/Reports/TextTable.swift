@@ -67,7 +67,7 @@ public func wrapped(parts: [String], width: Int = 80, indent: String = "  ") -> 
 /// `10,510,346`
 public func grouped(_ number: Int) -> String {
   var text = ""
-  for (place, digit) in String(abs(number)).reversed().enumerated() {
+  for (place, digit) in String(number.magnitude).reversed().enumerated() {
     if place > 0 && place % 3 == 0 { text = "," + text }
     text = String(digit) + text
   }
