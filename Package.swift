@@ -83,7 +83,13 @@ let package = Package(
     .testTarget(
       name: "TrainingTests", dependencies: ["Training", "ApproxEval", "TestSupport"]),
     .testTarget(name: "ModelsTests", dependencies: ["Models", "TestSupport"]),
-    .testTarget(name: "ApproxEvalTests", dependencies: ["ApproxEval", "TestSupport"]),
+    // Whole runs on a simulated disk: some in the tests, any number by `make simulate`.
+    .target(
+      name: "Simulation", dependencies: ["ApproxEval", "Checkpoints", "TestSupport"],
+      path: "Tests/Simulation"),
+    .executableTarget(name: "simulate", dependencies: ["Simulation"], path: "Tests/Simulate"),
+    .testTarget(
+      name: "ApproxEvalTests", dependencies: ["ApproxEval", "Simulation", "TestSupport"]),
     .testTarget(name: "FiguresTests", dependencies: ["Figures", "ApproxEval", "TestSupport"]),
     // Runs the built command.
     .testTarget(

@@ -58,18 +58,17 @@ import Testing
   // MARK: Options
 
   /// An option that is added must say whether it changes numbers.
-  @Test func theIdentityHasEveryOptionThatChangesNumbers() throws {
-    let record = try RunRecord(
-      command: [], options: EvaluationOptions(), checkpoints: [], start: Date())
+  @Test func theIdentityHasEveryOptionThatChangesNumbers() {
+    let record = Self.record(EvaluationOptions(), [])
     let recorded = Set(record.optionValues.map(\.0)).union(["seed", "precision", "threads"])
     #expect(Mirror(reflecting: EvaluationOptions()).children.count == recorded.count)
   }
 
-  @Test func differencesAreNamedOneByOne() throws {
+  @Test func differencesAreNamedOneByOne() {
     let plan = Self.plan(batches: 3)
     var options = EvaluationOptions()
     options.batches = 3
-    let before = RunIdentity(try Self.record(options, ["a.bin"]), plan)
+    let before = RunIdentity(Self.record(options, ["a.bin"]), plan)
     #expect(before.differences(from: before) == [])
 
     options.dampings = [.init("1")!, .init("rel:1e-3")!]
@@ -78,7 +77,7 @@ import Testing
     options.seed = .max
     options.precision = .float64
     options.threads += 1
-    var now = RunIdentity(try Self.record(options, ["a.bin"]), Self.plan(batches: 4))
+    var now = RunIdentity(Self.record(options, ["a.bin"]), Self.plan(batches: 4))
     #expect(
       now.differences(from: before) == [
         "--batches is 4 now, 3 in the journal",
@@ -288,15 +287,12 @@ import Testing
   }
 
   private static func file(_ path: String, _ sum: String) -> FileRecord {
-    var record = try! FileRecord(path: #filePath)
-    (record.path, record.bytes, record.sha256) = (path, 5, sum)
-    return record
+    FileRecord(path: path, bytes: 5, sha256: sum)
   }
 
-  private static func record(
-    _ options: EvaluationOptions, _ files: [String]
-  ) throws -> RunRecord {
-    var record = try RunRecord(command: [], options: options, checkpoints: [], start: Date())
+  private static func record(_ options: EvaluationOptions, _ files: [String]) -> RunRecord {
+    var record = RunRecord(
+      command: [], options: options, files: InputFiles(), start: POSIXFileSystem().now)
     record.files = files.map { file($0, "aa") }
     return record
   }

@@ -8,11 +8,17 @@ public struct FileRecord: Sendable, Equatable, Codable {
   /// In lower-case hexadecimal digits.
   public var sha256: String
 
+  public init(path: String, bytes: Int, sha256: String) {
+    self.path = path
+    self.bytes = bytes
+    self.sha256 = sha256
+  }
+
   /// Of what is at the path now.
   public init(path: String) throws(CheckpointError) { self.init(try MappedFile(path: path)) }
 
   /// Of the bytes that whoever holds the file reads.
-  init(_ file: MappedFile) {
+  package init(_ file: MappedFile) {
     path = file.path
     bytes = file.bytes.count
     var hash = SHA256()

@@ -4,6 +4,8 @@ import Foundation
 /// Files that appear together: all are prepared under temporary names, then all are renamed.
 public struct OutputFiles {
   private var items: [(path: String, content: Data)] = []
+  /// The file that speaks of the others.
+  private var record: String?
   private let system: any FileSystem
 
   public init(system: any FileSystem = POSIXFileSystem()) { self.system = system }
@@ -12,10 +14,17 @@ public struct OutputFiles {
     items.append((path, Data(text.utf8)))
   }
 
+  /// A file that says where the others come from: the last one to appear, and the first one to go,
+  /// so that it never stands beside files of another run.
+  public mutating func addRecord(_ path: String, _ text: String) {
+    add(path, text)
+    record = path
+  }
+
   /// Returns when all of them are on the disk.
   ///
   /// - Throws: `CheckpointError.cannotWrite`; then none of the files has changed, unless it is a
-  ///   rename that fails.
+  ///   removal or a rename that fails.
   public func write() throws(CheckpointError) {
     for item in items { try Self.makeFolder(folderName(of: item.path), system: system) }
     var prepared: [AtomicFile] = []
@@ -26,7 +35,19 @@ public struct OutputFiles {
       withExtendedLifetime(bytes) {}
       prepared.append(file)
     }
+    if let record { try removed(record) }
     for file in prepared { try file.commit() }
+  }
+
+  /// What has the name goes, if anything has.
+  private func removed(_ path: String) throws(CheckpointError) {
+    do throws(SystemError) {
+      if try system.found(path, followingLinks: false) == nil { return }
+      try system.remove(path)
+      try system.synchronizeFolder(folderName(of: path))
+    } catch {
+      throw Self.failure(path, error)
+    }
   }
 }
 
@@ -47,6 +68,8 @@ extension OutputFiles {
         kind = try system.found(existing)?.kind
       }
       if kind != .folder { throw SystemError(ENOTDIR) }
+      // A file to try it out would stay there if the process were killed, where no later run looks.
+      if existing != path { return try system.requireWritable(existing) }
     } catch {
       throw failure(path, error)
     }

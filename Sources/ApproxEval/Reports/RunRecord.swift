@@ -179,7 +179,7 @@ extension Report {
   /// The files of a report; run.json is the last to appear.
   public func add(to files: inout OutputFiles, folder: String, record: RunRecord) {
     for table in tables { files.add("\(folder)/\(table.name).csv", table.csv) }
-    files.add("\(folder)/run.json", record.json(self).document)
+    files.addRecord("\(folder)/run.json", record.json(self).document)
   }
 }
 

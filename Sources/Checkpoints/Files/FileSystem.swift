@@ -219,15 +219,15 @@ extension FileSystem {
   /// Whether something is there; what cannot be looked at is not.
   package func exists(_ path: String) -> Bool { (try? found(path)) ?? nil != nil }
 
-  /// Makes new names in a folder durable. Some file systems refuse that; the names are then as
-  /// durable as they make them.
+  /// Makes new names in a folder durable. Some file systems refuse that, and a folder may be
+  /// written to that may not be read; the names are then as durable as they are made.
   package func synchronizeFolder(_ path: String) throws(SystemError) {
     do throws(SystemError) {
       let descriptor = try untilDone { () throws(SystemError) in try open(path, for: .folder) }
       defer { try? close(descriptor) }
       try untilDone { () throws(SystemError) in try synchronize(descriptor) }
     } catch {
-      if [EIO, ENOSPC, EDQUOT].contains(error.code) { throw error }
+      if ![EACCES, EPERM, EINVAL, ENOTSUP, ENOSYS].contains(error.code) { throw error }
     }
   }
 }
