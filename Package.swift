@@ -89,7 +89,11 @@ let package = Package(
       path: "Tests/Simulation"),
     .executableTarget(name: "simulate", dependencies: ["Simulation"], path: "Tests/Simulate"),
     .testTarget(
-      name: "ApproxEvalTests", dependencies: ["ApproxEval", "Simulation", "TestSupport"]),
+      name: "ApproxEvalTests",
+      dependencies: [
+        "ApproxEval", "Simulation", "TestSupport",
+        .product(name: "Crypto", package: "swift-crypto"),
+      ]),
     .testTarget(name: "FiguresTests", dependencies: ["Figures", "ApproxEval", "TestSupport"]),
     // Runs the built command.
     .testTarget(

@@ -101,7 +101,7 @@ public struct Evaluation: Sendable {
             parameters: checkpoint.parameters(Double.self, areRead: true, pool: pool),
             batch: source.reader.read(samples, Double.self), pool: pool, memory: options.memory)
         }, updates: updates, phases: phases)
-      let result = try evaluation.run()
+      let result = try inBatch(batch, of: checkpoint.path, options) { try evaluation.run() }
       // What has been read until here is what was opened, or the batch does not count.
       try checkpoint.files.requireUnchanged()
       try observe(result)

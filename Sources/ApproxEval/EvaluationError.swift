@@ -7,6 +7,8 @@ public enum EvaluationError: Error, Sendable {
   case checkpoint(CheckpointError)
   case solve(SolveError)
   case linearAlgebra(LinearAlgebraError)
+  /// Either of the two on a batch.
+  case batch(BatchFailure)
   case nonFiniteLogits(checkpoint: String, sample: Int, value: Double)
   case missingBatch(checkpoint: String)
   case batchTooLarge(requested: Int, available: Int, file: String)
@@ -32,12 +34,7 @@ extension EvaluationError: CustomStringConvertible {
   public var description: String {
     switch self {
     case .checkpoint(let error): return error.description
-    case .solve(.memory(let required, let budget)):
-      return """
-        the dense reference needs \(bytes(required)), and \(bytes(budget)) are allowed
-          at --reference dense
-          Use --reference cg, fewer samples (--batch-size), or allow more (--memory).
-        """
+    case .batch(let failure): return failure.description
     case .solve(let error): return error.description
     case .linearAlgebra(let error): return error.description
     case .journal(let error): return error.description

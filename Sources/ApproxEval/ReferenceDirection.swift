@@ -60,7 +60,8 @@ extension Evaluation {
     }
     let gradients = BatchGradients(
       problem.linearization, problem.output, sampled: [], isSolved: false)
-    guard let solution = try solver.solve(gradients) else {
+    let solved = try inBatch(0, of: checkpoint.path, options) { try solver.solve(gradients) }
+    guard let solution = solved else {
       preconditionFailure("reference: the options ask for none")
     }
     try checkpoint.files.requireUnchanged()
