@@ -23,6 +23,8 @@ let package = Package(
       providers: [.apt(["libopenblas-dev", "liblapacke-dev"])]),
     // Zip archives (npz).
     .systemLibrary(name: "CLibZip", pkgConfig: "libzip", providers: [.apt(["libzip-dev"])]),
+    // What C alone may do about files: the handler of a signal.
+    .target(name: "CFiles", exclude: ["README.md"]),
     // Vector loops that BLAS does not have, in C with run-time dispatch.
     .target(
       name: "CKernels", exclude: ["README.md", "coefficients.py", "references.py"],
@@ -47,7 +49,7 @@ let package = Package(
     .target(name: "Metrics", dependencies: [], exclude: ["README.md"]),
     // Bytes to named tensors.
     .target(
-      name: "Checkpoints", dependencies: ["TensorModule", "CKernels", "CLibZip"],
+      name: "Checkpoints", dependencies: ["TensorModule", "CFiles", "CKernels", "CLibZip"],
       exclude: ["README.md"]),
     // Named tensors to graphs.
     .target(
@@ -84,7 +86,17 @@ let package = Package(
     .testTarget(
       name: "TrainingTests", dependencies: ["Training", "ApproxEval", "TestSupport"]),
     .testTarget(name: "ModelsTests", dependencies: ["Models", "TestSupport"]),
-    .testTarget(name: "ApproxEvalTests", dependencies: ["ApproxEval", "TestSupport"]),
+    // Whole runs on a simulated disk: some in the tests, any number by `make simulate`.
+    .target(
+      name: "Simulation", dependencies: ["ApproxEval", "Checkpoints", "TestSupport"],
+      path: "Tests/Simulation"),
+    .executableTarget(name: "simulate", dependencies: ["Simulation"], path: "Tests/Simulate"),
+    .testTarget(
+      name: "ApproxEvalTests",
+      dependencies: [
+        "ApproxEval", "Simulation", "TestSupport",
+        .product(name: "Crypto", package: "swift-crypto"),
+      ]),
     .testTarget(name: "FiguresTests", dependencies: ["Figures", "ApproxEval", "TestSupport"]),
     // Runs the built command.
     .testTarget(

@@ -16,12 +16,20 @@ import Updates
 ///
 /// What is random (which samples, Monte-Carlo labels) depends on seed, batch and sample alone, and
 /// results have the same bits for every number of threads.
+///
+/// A file is opened once in the life of an evaluation. One that changes meanwhile is an error when
+/// its results are due; for its new content make a new evaluation.
 public struct Evaluation: Sendable {
   public let options: EvaluationOptions
+  /// What has been opened.
+  public let files: InputFiles
   private let pool: WorkerPool
 
-  public init(_ options: EvaluationOptions = EvaluationOptions()) {
+  public init(
+    _ options: EvaluationOptions = EvaluationOptions(), files: InputFiles? = nil
+  ) {
     self.options = options
+    self.files = files ?? InputFiles(memory: options.memory)
     pool = WorkerPool(threads: options.threads)
   }
 
@@ -30,7 +38,7 @@ public struct Evaluation: Sendable {
   /// - Throws: Everything that headers tell: also of updates, batch sizes and Monte-Carlo labels.
   public func batchCount(checkpoint path: String) throws(EvaluationError) -> Int {
     try evaluating {
-      let checkpoint = try LoadedCheckpoint(path: path, options: options)
+      let checkpoint = try LoadedCheckpoint(path: path, options: options, files: files)
       for update in try updates(checkpoint) { try update.check(checkpoint) }
       return try source(checkpoint).count
     }
@@ -39,7 +47,7 @@ public struct Evaluation: Sendable {
   /// What a checkpoint holds, without reading numbers.
   public func describe(checkpoint path: String) throws(EvaluationError) -> CheckpointDescription {
     try evaluating {
-      try LoadedCheckpoint(path: path, options: options).description
+      try LoadedCheckpoint(path: path, options: options, files: files).description
     }
   }
 
@@ -52,10 +60,11 @@ public struct Evaluation: Sendable {
   @discardableResult
   public func score(
     checkpoint path: String, batches: Range<Int>? = nil,
-    observing observe: (BatchResult) throws(CheckpointError) -> Void = { _ in }
+    observing observe: (BatchResult) throws(EvaluationError) -> Void = { _ in }
   ) throws(EvaluationError) -> [BatchResult] {
     try evaluating {
-      let checkpoint = try LoadedCheckpoint(path: path, options: options)
+      let checkpoint = try LoadedCheckpoint(path: path, options: options, files: files)
+      defer { checkpoint.files.release() }
       return switch options.precision {
       case .float32: try score(checkpoint, batches, Float.self, observe)
       case .float64: try score(checkpoint, batches, Double.self, observe)
@@ -65,9 +74,11 @@ public struct Evaluation: Sendable {
 
   private func score<S: EngineScalar>(
     _ checkpoint: LoadedCheckpoint, _ batches: Range<Int>?, _: S.Type,
-    _ observe: (BatchResult) throws(CheckpointError) -> Void
+    _ observe: (BatchResult) throws(EvaluationError) -> Void
   ) throws -> [BatchResult] {
     let source = try source(checkpoint)
+    // Before any work, if it was another's turn until now.
+    try checkpoint.files.requireUnchanged()
     let parameters = try checkpoint.parameters(S.self, areRead: true, pool: pool)
     let (methods, updates) = try updates(checkpoint, S.self)
     var options = options
@@ -90,7 +101,9 @@ public struct Evaluation: Sendable {
             parameters: checkpoint.parameters(Double.self, areRead: true, pool: pool),
             batch: source.reader.read(samples, Double.self), pool: pool, memory: options.memory)
         }, updates: updates, phases: phases)
-      let result = try evaluation.run()
+      let result = try inBatch(batch, of: checkpoint.path, options) { try evaluation.run() }
+      // What has been read until here is what was opened, or the batch does not count.
+      try checkpoint.files.requireUnchanged()
       try observe(result)
       results.append(result)
     }
@@ -130,11 +143,12 @@ public struct Evaluation: Sendable {
   /// The updates to score: all that there are, unless some are named.
   private func updates(_ checkpoint: LoadedCheckpoint) throws -> [any UpdateSource] {
     var stored: [any UpdateSource] = checkpoint.source.updates
+    let files = checkpoint.files
     for path in options.updateFiles {
-      stored += try StoredUpdate.all(inFile: path, memory: options.memory)
+      stored += try StoredUpdate.all(inFile: path, files: files)
     }
     if let path = options.optimizerState {
-      stored.append(try OptimizerState.open(path, memory: options.memory))
+      stored.append(try OptimizerState.open(path, files: files))
     }
     var paths: [String: String] = [:]
     for update in stored {

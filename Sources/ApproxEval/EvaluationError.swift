@@ -7,6 +7,8 @@ public enum EvaluationError: Error, Sendable {
   case checkpoint(CheckpointError)
   case solve(SolveError)
   case linearAlgebra(LinearAlgebraError)
+  /// Either of the two on a batch.
+  case batch(BatchFailure)
   case nonFiniteLogits(checkpoint: String, sample: Int, value: Double)
   case missingBatch(checkpoint: String)
   case batchTooLarge(requested: Int, available: Int, file: String)
@@ -32,11 +34,7 @@ extension EvaluationError: CustomStringConvertible {
   public var description: String {
     switch self {
     case .checkpoint(let error): error.description
-    case .solve(.memory(let required, let budget)):
-      errorText(
-        "the dense reference needs \(bytes(required)), and \(bytes(budget)) are allowed",
-        at: "--reference dense",
-        ["Use --reference cg, fewer samples (--batch-size), or allow more (--memory)."])
+    case .batch(let failure): failure.description
     case .solve(let error): error.description
     case .linearAlgebra(let error): error.description
     case .journal(let error): error.description

@@ -7,6 +7,8 @@ import TensorModule
 /// A checkpoint whose tensors have been checked against its model: everything but numbers.
 package struct LoadedCheckpoint: Sendable {
   package let source: CheckpointSource
+  /// Everything that was opened for it.
+  package let files: InputFiles
   /// The samples that batches are drawn from, if there are any.
   package let data: DataFile?
   package let model: Model
@@ -16,17 +18,22 @@ package struct LoadedCheckpoint: Sendable {
   package let loss: Loss
 
   /// - Parameter options: Its adapter, data file and trainable patterns count here.
+  /// - Parameter files: Those of the run; of this checkpoint alone they become a part.
   /// - Throws: `CheckpointError`, or `EvaluationError` where the options do not fit the file.
-  package init(path: String, options: EvaluationOptions) throws {
+  package init(
+    path: String, options: EvaluationOptions, files: InputFiles? = nil
+  ) throws {
+    let part = (files ?? InputFiles(memory: options.memory)).part()
     try self.init(
-      source: CheckpointSource(path: path, adapter: options.adapter, memory: options.memory),
-      options: options)
+      source: CheckpointSource(path: path, adapter: options.adapter, files: part),
+      options: options, files: part)
   }
 
-  /// The same for what is open already.
-  init(source: CheckpointSource, options: EvaluationOptions) throws {
+  /// The same for what is open already, by these files.
+  init(source: CheckpointSource, options: EvaluationOptions, files: InputFiles) throws {
+    self.files = files
     if let file = options.dataFile {
-      data = try DataFile.open(file, memory: options.memory)
+      data = try DataFile.open(file, files: files)
     } else {
       data = try source.batchData()
     }

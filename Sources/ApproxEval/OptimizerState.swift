@@ -42,9 +42,9 @@ package struct OptimizerState: UpdateSource {
 
   /// - Throws: `CheckpointError`, also where the file holds the state of another optimiser.
   package static func open(
-    _ path: String, memory: Int = .max
+    _ path: String, files: InputFiles = InputFiles()
   ) throws(CheckpointError) -> OptimizerState {
-    let archive = try TensorArchive.open(path, memory: memory)
+    let archive = try TensorArchive.open(path, files: files)
     guard archive.format == .torch else {
       throw CheckpointError(
         .otherFormat(
@@ -206,9 +206,14 @@ package struct OptimizerState: UpdateSource {
           .unknownName(what: "parameter", found: name, known: known.map(\.name)),
           at: .init(file: path, place: "\(prefix)param_groups"))
       }
-      if !seen.insert(spec.name).inserted {
+      if let first = specs.firstIndex(where: { $0.name == spec.name }) {
+        let other = names[first]
         throw CheckpointError(
-          .unexpectedValue("param_names", found: "\(name) twice", expected: "each name once"),
+          .unexpectedValue(
+            "param_names",
+            found: other == name
+              ? "\(name) twice" : "\(other) and \(name), which are both \(spec.name)",
+            expected: "each name once"),
           at: .init(file: path, place: "\(prefix)param_groups"))
       }
       specs.append(spec)

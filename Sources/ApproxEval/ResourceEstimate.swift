@@ -105,7 +105,7 @@ extension Evaluation {
   /// - Throws: `missingBatch`, and whatever is wrong with the headers.
   public func resources(checkpoint path: String) throws(EvaluationError) -> ResourceEstimate {
     try evaluating {
-      let checkpoint = try LoadedCheckpoint(path: path, options: options)
+      let checkpoint = try LoadedCheckpoint(path: path, options: options, files: files)
       return ResourceEstimate(
         checkpoint, samples: try source(checkpoint).samples(0).count, options: options)
     }

@@ -38,11 +38,14 @@ extension Evaluation {
   /// every correct implementation: finite differences, duality, symmetry, F.2.1's theorem.
   public func selfCheck(checkpoint path: String) throws(EvaluationError) -> [SelfCheckItem] {
     try evaluating {
-      let checkpoint = try LoadedCheckpoint(path: path, options: options)
-      return switch options.precision {
-      case .float32: try selfCheck(checkpoint, Float.self)
-      case .float64: try selfCheck(checkpoint, Double.self)
-      }
+      let checkpoint = try LoadedCheckpoint(path: path, options: options, files: files)
+      let items =
+        switch options.precision {
+        case .float32: try selfCheck(checkpoint, Float.self)
+        case .float64: try selfCheck(checkpoint, Double.self)
+        }
+      try checkpoint.files.requireUnchanged()
+      return items
     }
   }
 

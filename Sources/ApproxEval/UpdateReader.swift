@@ -37,9 +37,9 @@ package struct StoredUpdate: UpdateSource {
   /// checkpoint, or one direction with tensors named like the parameters, which has the name of the
   /// file.
   package static func all(
-    inFile path: String, memory: Int = .max
+    inFile path: String, files: InputFiles = InputFiles()
   ) throws(CheckpointError) -> [StoredUpdate] {
-    let archive = try TensorArchive.open(path, memory: memory)
+    let archive = try TensorArchive.open(path, files: files)
     var updates: [String: [String: StoredTensor]] = [:]
     var others: [String] = []
     for (name, tensor) in archive.tensors {

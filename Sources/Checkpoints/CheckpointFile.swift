@@ -28,8 +28,10 @@ public struct CheckpointFile: Sendable {
 
   /// - Throws: `CheckpointError`: of the file's format, of its metadata, or naming the tensor
   ///   that has no place in a checkpoint.
-  public static func open(_ path: String) throws(CheckpointError) -> CheckpointFile {
-    try CheckpointFile(TensorArchive.open(path))
+  public static func open(
+    _ path: String, files: InputFiles = InputFiles()
+  ) throws(CheckpointError) -> CheckpointFile {
+    try CheckpointFile(TensorArchive.open(path, files: files))
   }
 
   public init(_ archive: TensorArchive) throws(CheckpointError) {

@@ -18,15 +18,16 @@ public struct TensorArchive: Sendable {
 
   /// Opens a file and checks all of its structure; reads no tensor.
   ///
-  /// - Parameter memory: Bytes that numbers may take which cannot be read where they lie.
+  /// - Parameter files: Those of the run, of which this becomes one.
   /// - Throws: `CheckpointError`; for a file of another kind `otherFormat`, which says what the
   ///   file looks like.
   public static func open(
-    _ path: String, memory: Int = .max
+    _ path: String, files: InputFiles = InputFiles()
   ) throws(CheckpointError) -> TensorArchive {
-    try TensorArchive(MappedFile(path: path), memory: memory)
+    try TensorArchive(files.open(path), memory: files.memory)
   }
 
+  /// - Parameter memory: Bytes that numbers may take which cannot be read where they lie.
   public init(_ file: MappedFile, memory: Int = .max) throws(CheckpointError) {
     let budget = UnpackingBudget(memory)
     path = file.path

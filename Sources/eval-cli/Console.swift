@@ -23,9 +23,12 @@ enum Console {
   /// A line. What standard error does not take is lost.
   static func log(_ line: String) { _ = write(printableLines(line) + "\n", to: STDERR_FILENO) }
 
+  /// Brings the cursor of a terminal to the beginning of its line, and empties the line.
+  static let erasing = "\r\u{1B}[K"
+
   /// One line in place of the one that the cursor is in.
   static func rewrite(_ line: String) {
-    _ = write("\r\u{1B}[K" + printable(line), to: STDERR_FILENO)
+    _ = write(erasing + printable(line), to: STDERR_FILENO)
   }
 
   static var errorIsTerminal: Bool { isatty(STDERR_FILENO) == 1 }

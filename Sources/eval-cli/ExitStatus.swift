@@ -64,24 +64,31 @@ extension ExitStatus {
     case .checkpoint(let error): self.init(error)
     case .diverged: self = .checkFailed
     case .journal(let error): self.init(error)
+    case .batch(let failure): self.init(BatchFailure.kind(of: failure.cause))
     case .batchTooLarge, .unknownUpdate, .duplicateUpdate, .notEnoughDraws, .noSuchParameter,
-      .nothingTrainable, .noSplit, .solve(.memory):
+      .nothingTrainable, .noSplit:
       self = .usage
     case .missingBatch: self = .missingInput
     // NaN and infinity come from the numbers of the checkpoint or batch.
-    case .nonFiniteLogits, .startOverflows, .noReferenceGradient, .solve(.nonFinite),
-      .linearAlgebra(.nonFinite),
-      .solve(.linearAlgebra(.nonFinite)):
-      self = .badData
-    case .solve, .linearAlgebra: self = .bug
+    case .nonFiniteLogits, .startOverflows, .noReferenceGradient: self = .badData
+    case .solve(let cause): self.init(BatchFailure.kind(of: cause))
+    case .linearAlgebra(let cause): self.init(BatchFailure.kind(of: .linearAlgebra(cause)))
     }
   }
 }
 
 extension ExitStatus {
+  private init(_ kind: BatchFailure.Kind) {
+    switch kind {
+    case .tooLarge: self = .usage
+    case .numbers: self = .badData
+    case .mistake: self = .bug
+    }
+  }
+
   private init(_ error: JournalError) {
     switch error {
-    case .unfinished, .inUse: self = .cannotWrite
+    case .unfinished, .inUse, .removed: self = .cannotWrite
     case .differs: self = .usage
     case .damaged, .foreign: self = .badData
     }

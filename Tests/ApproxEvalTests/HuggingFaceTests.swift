@@ -228,3 +228,42 @@ private struct Expected: Decodable {
     }
   }
 }
+
+/// Two stored names that mean one parameter: which of them counts, no file says.
+@Suite struct StoredTwiceTests {
+  /// Each pair of names that PEFT's wrappers and versions of Transformers bring to one.
+  @Test(arguments: [
+    ("classifier.weight", "classifier.modules_to_save.weight"),
+    ("classifier.modules_to_save.bias", "classifier.bias"),
+    ("vit.layernorm.bias", "vit.layernorm.base_layer.bias"),
+  ])
+  func bothNamesAreInTheError(_ first: String, _ second: String) throws {
+    let folder = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
+    try FileManager.default.copyItem(
+      at: URL(fileURLWithPath: fixture("hf/vit_lora/adapter")), to: folder)
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let stored = try TensorArchive.open(folder.path + "/adapter_model.safetensors")
+    var writer = SafetensorsWriter(metadata: stored.metadata)
+    for (name, tensor) in stored.tensors { writer.add(name, tensor) }
+    for (index, name) in [first, second].enumerated() {
+      writer.add(
+        "base_model.model." + name, shape: [1], Vector<Float>([Float(index)]))
+    }
+    let path = folder.path + "/new.safetensors"
+    try writer.write(to: path)
+    #expect(rename(path, folder.path + "/adapter_model.safetensors") == 0)
+    var messages: Set<String> = []
+    for _ in 0..<5 {
+      do {
+        _ = try CheckpointSource(path: fixture("hf/vit_lora/base"), adapter: folder.path)
+        Issue.record("no error was thrown")
+      } catch {
+        messages.insert("\(error)")
+      }
+    }
+    #expect(messages.count == 1)
+    for name in [first, second] {
+      #expect(try #require(messages.first).contains("base_model.model." + name))
+    }
+  }
+}

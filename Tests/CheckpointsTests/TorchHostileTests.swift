@@ -374,7 +374,7 @@ enum Pickle {
   @Test func gatheringStaysWithinTheMemoryAllowed() throws {
     let file = TemporaryFile(
       Self.archive(Pickle.program(Pickle.x(Pickle.tensor([2, 2], [1, 2])))))
-    let tensor = try TensorArchive.open(file.path, memory: 15).tensor("x")
+    let tensor = try TensorArchive.open(file.path, files: InputFiles(memory: 15)).tensor("x")
     #expect(
       message(for: file.path) { _ = try tensor.vector(of: Float.self) } == """
         its numbers take 16 bytes outside the file, and 15 of the memory allowed are left
@@ -382,7 +382,7 @@ enum Pickle {
           Allow more with --memory, or save it as safetensors, which is read where it lies.
         """)
     #expect(
-      try TensorArchive.open(file.path, memory: 16).tensor("x").vector(of: Float.self).array.count
+      try TensorArchive.open(file.path, files: InputFiles(memory: 16)).tensor("x").vector(of: Float.self).array.count
         == 4)
   }
 

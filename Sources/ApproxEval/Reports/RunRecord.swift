@@ -10,10 +10,10 @@ public struct RunRecord: Sendable {
   /// With the name of the program.
   public var command: [String]
   public var options: EvaluationOptions
-  /// Everything that was read: checkpoints, data, updates.
+  /// Everything that is read, in the order in which it was opened: checkpoints, data, updates.
   public var files: [FileRecord]
-  public var start: Date
-  public var end: Date
+  public var start: Moment
+  public var end: Moment
   /// Batches that the run has to score; `nil` where the results are all there are.
   public var plannedBatches: Int?
   /// Batches that an earlier run had finished.
@@ -21,20 +21,14 @@ public struct RunRecord: Sendable {
   public var machine: Machine
 
   /// Reads all files of the run once, for their sums.
+  ///
+  /// - Parameter files: Those that the plan of the run has opened, and that it will score.
   public init(
-    command: [String], options: EvaluationOptions, checkpoints: [String], start: Date
-  ) throws(CheckpointError) {
+    command: [String], options: EvaluationOptions, files: InputFiles, start: Moment
+  ) {
     self.command = command
     self.options = options
-    var files: [FileRecord] = []
-    let given =
-      checkpoints + [options.adapter, options.dataFile].compactMap { $0 } + options.updateFiles
-      + [options.optimizerState].compactMap { $0 }
-    for path in given.flatMap(FileRecord.files)
-    where !files.contains(where: { $0.path == path }) {
-      files.append(try FileRecord(path: path))
-    }
-    self.files = files
+    self.files = files.opened.map { FileRecord($0) }
     self.start = start
     end = start
     machine = .current
@@ -48,9 +42,9 @@ public struct RunRecord: Sendable {
       "seed": ReportJSON(seed: options.seed),
       "precision": .text(options.precision.rawValue),
       "threads": .integer(options.threads),
-      "start": .text(Self.time(start)),
-      "end": .text(Self.time(end)),
-      "seconds": .number(end.timeIntervalSince(start)),
+      "start": .text(Self.time(start.date)),
+      "end": .text(Self.time(end.date)),
+      "seconds": .number(end.seconds(since: start)),
       "complete": .bool(report.batchCount == plannedBatches ?? report.batchCount),
       "batches_planned": .integer(plannedBatches ?? report.batchCount),
       "batches_finished": .integer(report.batchCount),
@@ -142,7 +136,7 @@ extension Machine {
   var json: ReportJSON {
     .members([
       "cores": .integer(cores), "processor": .text(processor), "memory": .integer(memory),
-      "os": .text(operatingSystem), "blas": .text(blas),
+      "os": .text(operatingSystem), "blas": .text(blas), "kernels": .text(kernels),
     ])
   }
 }
@@ -185,7 +179,7 @@ extension Report {
   /// The files of a report; run.json is the last to appear.
   public func add(to files: inout OutputFiles, folder: String, record: RunRecord) {
     for table in tables { files.add("\(folder)/\(table.name).csv", table.csv) }
-    files.add("\(folder)/run.json", record.json(self).document)
+    files.addRecord("\(folder)/run.json", record.json(self).document)
   }
 }
 

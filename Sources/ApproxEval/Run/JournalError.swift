@@ -12,6 +12,8 @@ public enum JournalError: Error, Sendable, Equatable {
   case foreign(file: String)
   /// Another process writes it.
   case inUse(file: String)
+  /// While the run was writing it, it was removed, or another file has taken its name.
+  case removed(file: String)
 
   public enum Defect: Error, Equatable {
     /// Not of the form of a line.
@@ -51,6 +53,10 @@ extension JournalError: CustomStringConvertible {
       errorText(
         "another run is writing into this folder", at: file,
         ["Wait until it ends, or give another folder as --output."])
+    case .removed(let file):
+      errorText(
+        "the journal, or its folder, was removed or replaced while the run was writing it", at: file,
+        ["What was in it is gone. Run again, and leave the folder alone until the run has ended."])
     }
   }
 }

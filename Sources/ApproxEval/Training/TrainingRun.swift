@@ -1,6 +1,5 @@
 import Checkpoints
 import Curvature
-import Foundation
 import GraphModule
 import TensorModule
 import Training
@@ -27,6 +26,9 @@ public struct TrainingRun {
   /// In one epoch.
   public let stepsPerEpoch: Int
 
+  /// What has been opened.
+  public let files: InputFiles
+
   private let checkpoint: LoadedCheckpoint
   private let samples: TrainingSamples
   private let validation: Watched?
@@ -47,22 +49,28 @@ public struct TrainingRun {
   /// A run that starts from the parameters of a checkpoint, or of a Hugging Face folder.
   ///
   /// - Throws: Everything that headers, labels and indices tell.
-  public init(checkpoint path: String, options: TrainingOptions) throws(EvaluationError) {
+  public init(
+    checkpoint path: String, options: TrainingOptions, files: InputFiles? = nil
+  ) throws(EvaluationError) {
+    let files = files ?? InputFiles(memory: options.memory)
     self = try evaluating {
       try TrainingRun(
-        CheckpointSource(path: path, adapter: options.adapter, memory: options.memory), options)
+        CheckpointSource(path: path, adapter: options.adapter, files: files), options, files)
     }
   }
 
   /// A run that starts from random weights.
   public init(network: RandomNetwork, options: TrainingOptions) throws(EvaluationError) {
-    self = try evaluating { try TrainingRun(network.source, options) }
+    self = try evaluating { try TrainingRun(network.source, options, network.files) }
   }
 
-  private init(_ source: CheckpointSource, _ options: TrainingOptions) throws {
+  private init(
+    _ source: CheckpointSource, _ options: TrainingOptions, _ files: InputFiles
+  ) throws {
     self.options = options
+    self.files = files
     let evaluation = options.evaluation(dataFile: options.dataFile)
-    checkpoint = try LoadedCheckpoint(source: source, options: evaluation)
+    checkpoint = try LoadedCheckpoint(source: source, options: evaluation, files: files)
     description = checkpoint.description
     var share: Double?
     if case .share(let held) = options.validation { share = held }
@@ -74,7 +82,7 @@ public struct TrainingRun {
         checkpoint: checkpoint, reader: samples.reader, samples: samples.heldOut)
     case .file(let path):
       let watched = try LoadedCheckpoint(
-        source: source, options: options.evaluation(dataFile: path))
+        source: source, options: options.evaluation(dataFile: path), files: files)
       let all = try TrainingSamples(watched, share: nil, seed: options.seed)
       validation = Watched(checkpoint: watched, reader: all.reader, samples: all.training)
     }
@@ -93,7 +101,7 @@ public struct TrainingRun {
 
   /// Files that the run would replace, and does not: checkpoints in the folder.
   public static func checkpoints(in folder: String) -> [String] {
-    let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+    let names = (try? POSIXFileSystem().names(in: folder)) ?? []
     return names.filter { $0.hasPrefix("epoch-") && $0.hasSuffix(".bin") }.sorted()
   }
 
@@ -135,6 +143,7 @@ public struct TrainingRun {
       // First, so that a state that overflows is not saved, and data that cannot be read are found
       // before anything is written.
       let (training, watched) = try trainer.measure()
+      try files.requireUnchanged()
       var file: String?
       if epoch % options.saveEvery == 0 || epoch == options.epochs {
         try OutputFiles.makeFolder(folder)

@@ -32,9 +32,13 @@ extension CheckpointError {
     case .isDirectory: "this is a directory, expected a file"
     case .isNoDirectory: "this is a file, expected a directory"
     case .isDevice: "this is a device, expected a file"
+    case .isPipe: "this is a pipe, expected a file"
     case .cannotOpen(let code): "cannot open the file: \(systemMessage(code))"
     case .cannotRead(let code): "cannot read the file: \(systemMessage(code))"
     case .cannotWrite(let code): "cannot write the file: \(systemMessage(code))"
+    case .linkedOutput: "this is the system's name for an open file, which cannot be replaced"
+    case .changed(let change): "the file has changed while it was in use: \(sentence(change))"
+    case .lost: "the file can no longer be read: it was cut short while in use, or its disk fails"
     case .otherFormat(let found, let expected): "this is \(found), expected \(expected)"
     case .truncated(let found, let needed):
       "the data end after \(count(found, "byte")), at least \(needed) are needed"
@@ -72,6 +76,7 @@ extension CheckpointError {
       "shape \(shape) with strides \(strides) from offset \(offset) is not inside a storage of "
         + count(elements, "element")
     case .duplicateTensor: "two tensors have this name"
+    case .sameThing(let thing, let other): "this tensor and \(other) are both \(thing)"
     case .wrongDType(let found, let expected):
       "dtype is \(found.rawValue), expected \(list(expected.map(\.rawValue)))"
     case .shapeMismatch(let found, let expected): "shape is \(found), expected \(expected)"
@@ -85,6 +90,15 @@ extension CheckpointError {
       "\(path) is \(found), expected \(expected)"
     case .unknownKey(let path, _): "unknown key \(path)"
     case .unknownName(let what, let found, _): "unknown \(what) \(quoted(found))"
+    }
+  }
+
+  private func sentence(_ change: Change) -> String {
+    switch change {
+    case .removed: "it is no longer there"
+    case .replaced: "another file has taken its name"
+    case .resized(let before, let now): "it had \(count(before, "byte")) and has \(now)"
+    case .rewritten: "it was written to"
     }
   }
 
@@ -113,6 +127,11 @@ extension CheckpointError {
     case .isNoDirectory: "Name the folder that holds it."
     case .cannotOpen(let code) where code == EACCES: "Ask for permission to read it."
     case .cannotWrite: "Check that the folder exists, may be written and has room."
+    case .linkedOutput: "Name the file itself."
+    case .changed: "Take a copy that nobody writes to, or wait until its writer has ended."
+    case .lost:
+      "What was finished before is kept. Take a copy that nobody writes to, and --resume if its "
+        + "content is as it was."
     case .truncated, .outOfBounds: "The file was probably cut short; copy or save it again."
     case .headerTooLarge, .invalidZip, .invalidJSON(_, _, nil):
       "The file is damaged or of another kind; save it again."

@@ -15,16 +15,15 @@ public struct AdapterDirectory: Sendable {
   /// Parameters by name without the leading `base_model.model.`; none read yet.
   public let tensors: [String: StoredTensor]
 
-  /// - Parameter memory: As for `TensorArchive`, for each file.
   /// - Throws: `CheckpointError`: of the folder, of a file in it, or naming the tensor that has
   ///   no place in an adapter.
   public static func open(
-    _ path: String, memory: Int = .max
+    _ path: String, files: InputFiles = InputFiles()
   ) throws(CheckpointError) -> AdapterDirectory {
-    try AdapterDirectory(Folder(path), memory: memory)
+    try AdapterDirectory(Folder(path, files: files))
   }
 
-  init(_ folder: Folder, memory: Int) throws(CheckpointError) {
+  init(_ folder: Folder) throws(CheckpointError) {
     path = folder.path
     config = try folder.json(
       Self.configFile,
@@ -37,12 +36,13 @@ public struct AdapterDirectory: Sendable {
     }
     let isPrompt = try config["peft_type"].string() == "PROMPT_TUNING"
     var tensors: [String: StoredTensor] = [:]
-    for (name, tensor) in try TensorArchive.open(folder.path(of: name), memory: memory).tensors
-      .sorted(by: {
-        $0.key < $1.key
-      })
-    {
-      tensors[try Self.bare(name, tensor, isPrompt: isPrompt)] = tensor
+    for (name, tensor) in try folder.tensors(name).tensors.sorted(by: { $0.key < $1.key }) {
+      let bare = try Self.bare(name, tensor, isPrompt: isPrompt)
+      if let other = tensors.updateValue(tensor, forKey: bare) {
+        throw CheckpointError(
+          .sameThing("the parameter \(bare)", other: other.name), at: tensor.location,
+          hint: "Save the adapter again with save_pretrained().")
+      }
     }
     self.tensors = tensors
   }

@@ -14,16 +14,15 @@ public struct ModelDirectory: Sendable {
   /// Weights by the name in the model's state_dict; of all shards, none read yet.
   public let tensors: [String: StoredTensor]
 
-  /// - Parameter memory: As for `TensorArchive`, for each file.
   /// - Throws: `CheckpointError`: of the folder, of `config.json`, of the index or of a file of
   ///   weights; a weight that its shard lacks is `missingTensor`.
   public static func open(
-    _ path: String, memory: Int = .max
+    _ path: String, files: InputFiles = InputFiles()
   ) throws(CheckpointError) -> ModelDirectory {
-    try ModelDirectory(Folder(path), memory: memory)
+    try ModelDirectory(Folder(path, files: files))
   }
 
-  init(_ folder: Folder, memory: Int) throws(CheckpointError) {
+  init(_ folder: Folder) throws(CheckpointError) {
     path = folder.path
     let isAdapter =
       folder.first(["config.json"]) == nil
@@ -41,13 +40,12 @@ public struct ModelDirectory: Sendable {
     }
     tensors =
       name.hasSuffix(".json")
-      ? try Self.sharded(name, folder, memory: memory)
-      : try TensorArchive.open(folder.path(of: name), memory: memory).tensors
+      ? try Self.sharded(name, folder) : try folder.tensors(name).tensors
   }
 
   /// All weights that the index lists, each from its shard.
   private static func sharded(
-    _ name: String, _ folder: Folder, memory: Int
+    _ name: String, _ folder: Folder
   ) throws(CheckpointError) -> [String: StoredTensor] {
     let index = try folder.json(name)
     let map = index["weight_map"]
@@ -63,19 +61,34 @@ public struct ModelDirectory: Sendable {
       if let known = shards[shard] {
         archive = known
       } else {
-        archive = try Self.shard(shard, folder, index: name, memory: memory)
+        archive = try Self.shard(shard, folder, index: name)
         shards[shard] = archive
       }
       result[weight] = try archive.tensor(weight)
     }
+    try requireUnique(result, shards)
     return result
   }
 
+  /// A weight that two shards hold has two contents, whichever of them the index names.
+  private static func requireUnique(
+    _ weights: [String: StoredTensor], _ shards: [String: TensorArchive]
+  ) throws(CheckpointError) {
+    for (_, archive) in shards.sorted(by: { $0.key < $1.key }) {
+      for (name, tensor) in archive.tensors.sorted(by: { $0.key < $1.key }) {
+        guard let chosen = weights[name], chosen.file != archive.path else { continue }
+        throw CheckpointError(
+          .sameThing("the weight \(name)", other: "that of \(chosen.file)"), at: tensor.location,
+          hint: "Save the model again with save_pretrained().")
+      }
+    }
+  }
+
   private static func shard(
-    _ name: String, _ folder: Folder, index: String, memory: Int
+    _ name: String, _ folder: Folder, index: String
   ) throws(CheckpointError) -> TensorArchive {
     do throws(CheckpointError) {
-      return try TensorArchive.open(folder.path(of: name), memory: memory)
+      return try folder.tensors(name)
     } catch {
       throw error.problem == .fileMissing
         ? CheckpointError(

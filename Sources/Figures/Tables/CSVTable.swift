@@ -20,7 +20,7 @@ package struct CSVTable: Equatable, Sendable {
   package init(contentsOf path: String) throws(TableError) {
     let file: MappedFile
     do {
-      file = try MappedFile(path: path)
+      file = try MappedFile(path: path, acceptsPipes: false)
     } catch {
       throw TableError(.file(error), file: path)
     }

@@ -84,7 +84,7 @@ struct Init: ParsableCommand {
       throw UsageError(
         "a sequential model takes no adapter", at: "--lora or --prompt", "Leave it out.")
     }
-    if FileManager.default.fileExists(atPath: output) {
+    if POSIXFileSystem().exists(output) {
       throw UsageError(
         "\(output) exists already", at: "--output",
         "Choose another name: weights that are there are not replaced.")

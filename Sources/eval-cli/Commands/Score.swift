@@ -46,7 +46,7 @@ struct Score: ParsableCommand {
 
   func run() throws {
     let options = try evaluationOptions()
-    let start = Date()
+    let start = POSIXFileSystem().now
     Interruption.watch()
     try destination.requireWritable()
     let evaluation = Evaluation(options)
@@ -54,16 +54,16 @@ struct Score: ParsableCommand {
     let plan = try evaluation.plan(checkpoints: checkpoints)
     let needsRecord = destination.output != nil || destination.format == .json
     let record =
-      try needsRecord
+      needsRecord
       ? RunRecord(
-        command: CommandLine.arguments, options: options, checkpoints: checkpoints, start: start)
+        command: CommandLine.arguments, options: options, files: evaluation.files, start: start)
       : nil
     let run = try ScoreRun(plan, record: record, destination: destination, log: log)
     Interruption.response.withLock { $0 = run.interrupt }
     if !log.quiet { try Self.announce(evaluation, plan, after: run.resumed) }
     run.begin()
     do throws(EvaluationError) {
-      try evaluation.score(plan, after: run.resumed) { result throws(CheckpointError) in
+      try evaluation.score(plan, after: run.resumed) { result throws(EvaluationError) in
         try run.add(result)
         if log.verbose {
           Console.log(printable(Self.line(result)))

@@ -41,7 +41,8 @@ struct Train: ParsableCommand {
   @OptionGroup(title: "Messages") var log: LogOptions
 
   func run() throws {
-    let start = Date()
+    let system = POSIXFileSystem()
+    let start = system.now
     let options = try trainingOptions()
     let folder = schedule.output
     if let file = TrainingRun.checkpoints(in: folder).first {
@@ -51,7 +52,7 @@ struct Train: ParsableCommand {
     }
     try OutputFiles.requireWritable(folder: folder)
     let run = try makeRun(options)
-    let record = try TrainingRecord(command: CommandLine.arguments, run: run, start: start)
+    let record = TrainingRecord(command: CommandLine.arguments, run: run, start: start)
     if !log.quiet { Console.log(Self.summary(run)) }
     let isCancelled = Flag()
     Interruption.response.withLock { $0 = { isCancelled.set() } }
@@ -63,11 +64,11 @@ struct Train: ParsableCommand {
         into: folder, observing: progress.show, isCancelled: { isCancelled.isSet })
     } catch {
       progress.finish()
-      if case .diverged = error { try record.write(to: folder, .diverged, end: Date()) }
+      if case .diverged = error { try record.write(to: folder, .diverged, end: system.now) }
       throw error
     }
     progress.finish()
-    try record.write(to: folder, result.isInterrupted ? .interrupted : .finished, end: Date())
+    try record.write(to: folder, result.isInterrupted ? .interrupted : .finished, end: system.now)
     try Console.print(Self.text(result, folder))
     if result.isInterrupted {
       Console.log(
@@ -78,20 +79,22 @@ struct Train: ParsableCommand {
   }
 
   private func makeRun(_ options: TrainingOptions) throws -> TrainingRun {
-    guard RandomNetwork.isDescription(model) else {
+    let files = InputFiles(memory: options.memory)
+    guard RandomNetwork.isDescription(model, files: files) else {
       if data.loss != nil {
         throw UsageError(
           "a checkpoint has its loss", at: "--loss",
           "Leave it out, or start from the description of a sequential model.")
       }
-      return try TrainingRun(checkpoint: model, options: options)
+      return try TrainingRun(checkpoint: model, options: options, files: files)
     }
     if options.adapter != nil {
       throw UsageError(
         "a sequential model takes no adapter", at: "--adapter", "Leave it out.")
     }
     let network = try RandomNetwork(
-      description: model, loss: (data.loss ?? .crossEntropy).rawValue, seed: options.seed)
+      description: model, loss: (data.loss ?? .crossEntropy).rawValue, seed: options.seed,
+      files: files)
     return try TrainingRun(network: network, options: options)
   }
 

@@ -1,0 +1,89 @@
+import HessianFree
+import TensorModule
+
+/// Linear algebra that came to no result on a batch: where, and what to do about it.
+public struct BatchFailure: Error, Sendable {
+  public var cause: SolveError
+  public var checkpoint: String
+  public var batch: Int
+  /// The solver that the options ask for.
+  public var reference: ReferenceKind
+
+  public init(cause: SolveError, checkpoint: String, batch: Int, reference: ReferenceKind) {
+    self.cause = cause
+    self.checkpoint = checkpoint
+    self.batch = batch
+    self.reference = reference
+  }
+
+  /// What may be done about it.
+  public enum Kind: Sendable {
+    /// The options ask for more than there is room for.
+    case tooLarge
+    /// The numbers of the checkpoint or batch are beyond what the arithmetic can hold.
+    case numbers
+    /// Neither: a mistake in this package.
+    case mistake
+  }
+
+  public static func kind(of cause: SolveError) -> Kind {
+    switch cause {
+    case .memory, .linearAlgebra(.tooLarge), .linearAlgebra(.outOfMemory): .tooLarge
+    case .nonFinite, .preconditionerNotPositive, .invalidPreconditioner,
+      .linearAlgebra(.nonFinite), .linearAlgebra(.notConverged),
+      .linearAlgebra(.notPositiveDefinite):
+      .numbers
+    case .dimensionMismatch, .notPositiveSemidefinite, .operatorFailed: .mistake
+    }
+  }
+}
+
+extension BatchFailure: CustomStringConvertible {
+  public var description: String {
+    var lines = [sentence, "  at \(checkpoint), batch \(batch)"]
+    switch Self.kind(of: cause) {
+    case .tooLarge:
+      lines.append(
+        "  Use fewer samples (--batch-size), fewer draws (--mc-samples) or --reference cg, or allow "
+          + "more (--memory).")
+    case .numbers:
+      lines.append(
+        "  Look for extreme weights or inputs; --precision float64 or a larger --damping may do.")
+    case .mistake: break
+    }
+    return lines.joined(separator: "\n")
+  }
+
+  private var sentence: String {
+    switch cause {
+    case .memory(let required, let budget):
+      "the reference by \(reference.rawValue) needs \(bytes(required)), and \(bytes(budget)) are "
+        + "allowed"
+    case .linearAlgebra(.nonFinite(let offset)):
+      "a matrix of products of gradients holds NaN or infinity, first at entry \(offset)"
+    default: cause.description
+    }
+  }
+}
+
+/// Runs the computation of a batch; where linear algebra fails, the error says on which.
+func inBatch<Result>(
+  _ batch: Int, of checkpoint: String, _ options: EvaluationOptions, _ body: () throws -> Result
+) throws -> Result {
+  func failure(_ cause: SolveError) -> EvaluationError {
+    .batch(
+      BatchFailure(
+        cause: cause, checkpoint: checkpoint, batch: batch, reference: options.reference))
+  }
+  do {
+    return try body()
+  } catch let error as SolveError {
+    throw failure(error)
+  } catch let error as LinearAlgebraError {
+    throw failure(.linearAlgebra(error))
+  } catch EvaluationError.solve(let error) {
+    throw failure(error)
+  } catch EvaluationError.linearAlgebra(let error) {
+    throw failure(.linearAlgebra(error))
+  }
+}
