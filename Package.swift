@@ -25,6 +25,8 @@ let package = Package(
     .systemLibrary(name: "CLibZip", pkgConfig: "libzip", providers: [.apt(["libzip-dev"])]),
     // Vector loops that BLAS does not have, in C with run-time dispatch.
     .target(name: "CKernels", exclude: ["README.md", "coefficients.py", "references.py"]),
+    // Limits of the process, looked at before its libraries are initialised.
+    .target(name: "CStartUp", exclude: ["README.md"]),
     // Scalars, vectors, kernels, worker threads, counter-based random numbers.
     .target(
       name: "TensorModule", dependencies: ["COpenBLAS", "CKernels"], exclude: ["README.md"]),
@@ -63,7 +65,7 @@ let package = Package(
     .executableTarget(
       name: "eval-cli",
       dependencies: [
-        "ApproxEval", "Checkpoints", "Figures", "HessianFree", "Training", "Updates",
+        "ApproxEval", "Checkpoints", "CStartUp", "Figures", "HessianFree", "Training", "Updates",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], exclude: ["README.md"]),
     // Tests mirror the targets.

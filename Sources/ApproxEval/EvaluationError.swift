@@ -7,6 +7,8 @@ public enum EvaluationError: Error, Sendable {
   case checkpoint(CheckpointError)
   case solve(SolveError)
   case linearAlgebra(LinearAlgebraError)
+  /// More memory is needed than is allowed; nothing has been computed.
+  case memory(MemoryShortage)
   case nonFiniteLogits(checkpoint: String, sample: Int, value: Double)
   case missingBatch(checkpoint: String)
   case batchTooLarge(requested: Int, available: Int, file: String)
@@ -32,11 +34,16 @@ extension EvaluationError: CustomStringConvertible {
   public var description: String {
     switch self {
     case .checkpoint(let error): return error.description
-    case .solve(.memory(let required, let budget)):
+    case .memory(let shortage): return shortage.description
+    case .linearAlgebra(.tooLarge), .solve(.linearAlgebra(.tooLarge)):
       return """
-        the dense reference needs \(bytes(required)), and \(bytes(budget)) are allowed
-          at --reference dense
-          Use --reference cg, fewer samples (--batch-size), or allow more (--memory).
+        a matrix has more rows or columns than LAPACK can count
+          Use fewer samples (--batch-size) or fewer --mc-samples, or --reference cg.
+        """
+    case .linearAlgebra(.outOfMemory), .solve(.linearAlgebra(.outOfMemory)):
+      return """
+        the system has no memory left for a factorisation
+          Use fewer samples (--batch-size), or a smaller --memory, which then says what fits.
         """
     case .solve(let error): return error.description
     case .linearAlgebra(let error): return error.description

@@ -64,9 +64,12 @@ extension ExitStatus {
     case .checkpoint(let error): self.init(error)
     case .diverged: self = .checkFailed
     case .journal(let error): self.init(error)
+    case .memory(let shortage): self = shortage.isChoice ? .usage : .badData
     case .batchTooLarge, .unknownUpdate, .duplicateUpdate, .notEnoughDraws, .noSuchParameter,
-      .nothingTrainable, .noSplit, .solve(.memory):
+      .nothingTrainable, .noSplit, .solve(.memory), .linearAlgebra(.tooLarge),
+      .solve(.linearAlgebra(.tooLarge)):
       self = .usage
+    case .linearAlgebra(.outOfMemory), .solve(.linearAlgebra(.outOfMemory)): self = .inputOutput
     case .missingBatch: self = .missingInput
     // NaN and infinity come from the numbers of the checkpoint or batch.
     case .nonFiniteLogits, .startOverflows, .noReferenceGradient, .solve(.nonFinite),

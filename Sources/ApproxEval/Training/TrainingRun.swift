@@ -28,6 +28,8 @@ public struct TrainingRun {
   public let stepsPerEpoch: Int
 
   private let checkpoint: LoadedCheckpoint
+  /// Bytes of forward values in a step.
+  private let budget: Int
   private let samples: TrainingSamples
   private let validation: Watched?
 
@@ -85,6 +87,11 @@ public struct TrainingRun {
     }
     batchSize = options.batchSize ?? min(32, trainingSamples)
     stepsPerEpoch = samples.steps(batchSize: batchSize)
+    var planned = evaluation
+    planned.batchSize = options.batchSize
+    budget = try MemoryPlanner(
+      checkpoint, samples: batchSize, options: planned, .train(options.optimizer)
+    ).budget().forward
   }
 
   /// Steps of the whole run.
@@ -128,7 +135,8 @@ public struct TrainingRun {
       ).map { samples.training[$0] },
       options: options.evaluation(dataFile: options.dataFile))
     let trainer = Trainer<S>(
-      options, checkpoint, samples, validation, parameters: try checkpoint.parameters(S.self))
+      options, checkpoint, samples, validation, budget: budget,
+      parameters: try checkpoint.parameters(S.self))
     var result = TrainingResult()
     func finishEpoch(_ epoch: Int, seconds: Double) throws {
       // First, so that a state that overflows is not saved, and data that cannot be read are found

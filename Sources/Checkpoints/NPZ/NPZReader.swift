@@ -65,6 +65,9 @@ private final class NPZArray: ByteOwner, @unchecked Sendable {
     self.header = header
   }
 
+  /// Two while a transposed array is brought into order.
+  var copies: Int { header.isFortranOrder ? 2 : 1 }
+
   func load() throws(CheckpointError) -> UnsafeRawBufferPointer {
     lock.lock()
     defer { lock.unlock() }

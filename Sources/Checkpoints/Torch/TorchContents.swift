@@ -260,6 +260,8 @@ private final class GatheredBytes: ByteOwner, @unchecked Sendable {
     self.elementSize = elementSize
   }
 
+  var copies: Int { source.copies + 1 }
+
   func load() throws(CheckpointError) -> UnsafeRawBufferPointer {
     lock.lock()
     defer { lock.unlock() }
