@@ -30,6 +30,8 @@ let package = Package(
       name: "CKernels", exclude: ["README.md", "coefficients.py", "references.py"],
       // Where the compiler knows a buffer's size, copies into it are checked as they run.
       cSettings: [.define("_FORTIFY_SOURCE", to: "2", .when(configuration: .release))]),
+    // Limits of the process, looked at before its libraries are initialised.
+    .target(name: "CStartUp", exclude: ["README.md"]),
     // Scalars, vectors, kernels, worker threads, counter-based random numbers.
     .target(
       name: "TensorModule", dependencies: ["COpenBLAS", "CKernels"], exclude: ["README.md"]),
@@ -68,7 +70,7 @@ let package = Package(
     .executableTarget(
       name: "eval-cli",
       dependencies: [
-        "ApproxEval", "Checkpoints", "Figures", "HessianFree", "Training", "Updates",
+        "ApproxEval", "Checkpoints", "CStartUp", "Figures", "HessianFree", "Training", "Updates",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], exclude: ["README.md"]),
     // Tests mirror the targets.

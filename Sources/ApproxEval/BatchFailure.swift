@@ -20,6 +20,8 @@ public struct BatchFailure: Error, Sendable {
   public enum Kind: Sendable {
     /// The options ask for more than there is room for.
     case tooLarge
+    /// The system has less than the options allow.
+    case exhausted
     /// The numbers of the checkpoint or batch are beyond what the arithmetic can hold.
     case numbers
     /// Neither: a mistake in this package.
@@ -28,7 +30,8 @@ public struct BatchFailure: Error, Sendable {
 
   public static func kind(of cause: SolveError) -> Kind {
     switch cause {
-    case .memory, .linearAlgebra(.tooLarge), .linearAlgebra(.outOfMemory): .tooLarge
+    case .memory, .linearAlgebra(.tooLarge): .tooLarge
+    case .linearAlgebra(.outOfMemory): .exhausted
     case .nonFinite, .preconditionerNotPositive, .invalidPreconditioner,
       .linearAlgebra(.nonFinite), .linearAlgebra(.notConverged),
       .linearAlgebra(.notPositiveDefinite):
@@ -46,6 +49,9 @@ extension BatchFailure: CustomStringConvertible {
       lines.append(
         "  Use fewer samples (--batch-size), fewer draws (--mc-samples) or --reference cg, or allow "
           + "more (--memory).")
+    case .exhausted:
+      lines.append(
+        "  Use fewer samples (--batch-size), or a smaller --memory, which then says what fits.")
     case .numbers:
       lines.append(
         "  Look for extreme weights or inputs; --precision float64 or a larger --damping may do.")
@@ -61,6 +67,8 @@ extension BatchFailure: CustomStringConvertible {
         + "allowed"
     case .linearAlgebra(.nonFinite(let offset)):
       "a matrix of products of gradients holds NaN or infinity, first at entry \(offset)"
+    case .linearAlgebra(.tooLarge): "a matrix has more rows or columns than LAPACK can count"
+    case .linearAlgebra(.outOfMemory): "the system has no memory left for a factorisation"
     default: cause.description
     }
   }

@@ -35,12 +35,16 @@ public struct Evaluation: Sendable {
 
   /// How many batches a checkpoint will be scored on, without reading numbers.
   ///
-  /// - Throws: Everything that headers tell: also of updates, batch sizes and Monte-Carlo labels.
+  /// - Throws: Everything that headers tell: also of updates, batch sizes, Monte-Carlo labels and the
+  ///   memory that all of it takes.
   public func batchCount(checkpoint path: String) throws(EvaluationError) -> Int {
     try evaluating {
       let checkpoint = try LoadedCheckpoint(path: path, options: options, files: files)
-      for update in try updates(checkpoint) { try update.check(checkpoint) }
-      return try source(checkpoint).count
+      let updates = try updates(checkpoint)
+      for update in updates { try update.check(checkpoint) }
+      let source = try source(checkpoint)
+      _ = try budget(checkpoint, source, .score(updates: updates))
+      return source.count
     }
   }
 
@@ -77,6 +81,7 @@ public struct Evaluation: Sendable {
     _ observe: (BatchResult) throws(EvaluationError) -> Void
   ) throws -> [BatchResult] {
     let source = try source(checkpoint)
+    let budget = try budget(checkpoint, source, .score(updates: updates(checkpoint)))
     // Before any work, if it was another's turn until now.
     try checkpoint.files.requireUnchanged()
     let parameters = try checkpoint.parameters(S.self, areRead: true, pool: pool)
@@ -90,16 +95,16 @@ public struct Evaluation: Sendable {
       var phases = PhaseClock()
       let problem = try phases.measure(.forward) {
         try BatchProblem(
-          checkpoint, parameters: parameters, batch: read, pool: pool, memory: options.memory)
+          checkpoint, parameters: parameters, batch: read, pool: pool, budget: budget.forward)
       }
       let evaluation = BatchEvaluation(
-        options: options, checkpoint: checkpoint, problem: problem, batch: batch,
+        options: options, budget: budget, checkpoint: checkpoint, problem: problem, batch: batch,
         doubleProblem: {
           if let same = problem as? BatchProblem<Double> { return same }
           return try BatchProblem(
             checkpoint,
             parameters: checkpoint.parameters(Double.self, areRead: true, pool: pool),
-            batch: source.reader.read(samples, Double.self), pool: pool, memory: options.memory)
+            batch: source.reader.read(samples, Double.self), pool: pool, budget: budget.forward)
         }, updates: updates, phases: phases)
       let result = try inBatch(batch, of: checkpoint.path, options) { try evaluation.run() }
       // What has been read until here is what was opened, or the batch does not count.
@@ -110,24 +115,32 @@ public struct Evaluation: Sendable {
     return results
   }
 
+  /// How the memory is shared out that a task needs on every batch.
+  func budget(
+    _ checkpoint: LoadedCheckpoint, _ source: BatchSource, _ task: MemoryTask
+  ) throws(EvaluationError) -> MemoryBudget {
+    try MemoryPlanner(checkpoint, samples: source.size, options: options, task).budget()
+  }
+
   /// One batch in one precision, for commands that look closer.
-  package func problem<S: EngineScalar>(
-    _ checkpoint: LoadedCheckpoint, batch: Int, _: S.Type
+  func problem<S: EngineScalar>(
+    _ checkpoint: LoadedCheckpoint, batch: Int, _ budget: MemoryBudget, _: S.Type
   ) throws -> BatchProblem<S> {
     try problem(
-      checkpoint, batch: batch,
+      checkpoint, batch: batch, budget,
       parameters: checkpoint.parameters(S.self, areRead: true, pool: pool))
   }
 
   /// The same at other parameters than the checkpoint's.
-  package func problem<S: EngineScalar>(
-    _ checkpoint: LoadedCheckpoint, batch: Int, parameters: ParameterStore<S>
+  func problem<S: EngineScalar>(
+    _ checkpoint: LoadedCheckpoint, batch: Int, _ budget: MemoryBudget,
+    parameters: ParameterStore<S>
   ) throws -> BatchProblem<S> {
     let source = try source(checkpoint)
     return try BatchProblem(
       checkpoint, parameters: parameters,
       batch: source.reader.read(source.samples(batch), S.self), pool: pool,
-      memory: options.memory)
+      budget: budget.forward)
   }
 
   func source(_ checkpoint: LoadedCheckpoint) throws -> BatchSource {
@@ -189,7 +202,8 @@ struct BatchSource {
   let reader: BatchReader
   /// Number of batches.
   let count: Int
-  private let size: Int
+  /// Samples of each.
+  let size: Int
   private let drawsBatches: Bool
   private let seed: UInt64
 

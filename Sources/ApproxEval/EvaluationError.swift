@@ -9,6 +9,8 @@ public enum EvaluationError: Error, Sendable {
   case linearAlgebra(LinearAlgebraError)
   /// Either of the two on a batch.
   case batch(BatchFailure)
+  /// More memory is needed than is allowed; nothing has been computed.
+  case memory(MemoryShortage)
   case nonFiniteLogits(checkpoint: String, sample: Int, value: Double)
   case missingBatch(checkpoint: String)
   case batchTooLarge(requested: Int, available: Int, file: String)
@@ -34,6 +36,7 @@ extension EvaluationError: CustomStringConvertible {
   public var description: String {
     switch self {
     case .checkpoint(let error): error.description
+    case .memory(let shortage): shortage.description
     case .batch(let failure): failure.description
     case .solve(let error): error.description
     case .linearAlgebra(let error): error.description

@@ -38,6 +38,13 @@ package struct OptimizerState: UpdateSource {
   package var name: String { kind.rawValue + "-state" }
   package var path: String { archive.path }
 
+  /// In the file, and each moment in double.
+  package var bytes: ByteCount {
+    archive.tensors.values.total {
+      $0.residentBytes + 2 * ByteCount(ByteCount($0.count), of: Double.self)
+    }
+  }
+
   // MARK: - Opening
 
   /// - Throws: `CheckpointError`, also where the file holds the state of another optimiser.

@@ -14,7 +14,7 @@ final class Preconditioning<S: EngineScalar> {
   /// of squares each.
   private static var exactLimit: Int { 64 }
   /// Otherwise from so many sampled labels, as many as `sf` has.
-  private static var draws: Int { 4 }
+  static var draws: Int { 4 }
 
   init(_ kind: PreconditionerKind, seed: UInt64, batch: Int) {
     self.kind = kind
@@ -41,6 +41,10 @@ final class Preconditioning<S: EngineScalar> {
       var sum = 0.0
       for i in 0..<diagonal.count { sum += Double(diagonal.pointer[i]) }
       let floor = 1e-3 * sum / Double(max(diagonal.count, 1))
+      guard floor.isFinite else {
+        let index = Kernels.firstNonFinite(UnsafePointer(diagonal.pointer), count: diagonal.count)
+        throw .invalidPreconditioner(index: index ?? 0, entry: floor)
+      }
       return try JacobiPreconditioner(
         diagonal: diagonal, damping: floor + mu / phi, operations: problem.operations)
     }

@@ -54,9 +54,11 @@ extension Evaluation {
   private func reference<S: EngineScalar>(
     _ checkpoint: LoadedCheckpoint, _: S.Type
   ) throws -> ReferenceDirection {
-    let problem = try problem(checkpoint, batch: 0, S.self)
-    let solver = try BatchReference(problem, batch: 0, options: options) {
-      try problem as? BatchProblem<Double> ?? self.problem(checkpoint, batch: 0, Double.self)
+    let budget = try budget(checkpoint, source(checkpoint), .reference)
+    let problem = try problem(checkpoint, batch: 0, budget, S.self)
+    let solver = try BatchReference(problem, batch: 0, options: options, budget: budget) {
+      try problem as? BatchProblem<Double>
+        ?? self.problem(checkpoint, batch: 0, budget, Double.self)
     }
     let gradients = BatchGradients(
       problem.linearization, problem.output, sampled: [], isSolved: false)

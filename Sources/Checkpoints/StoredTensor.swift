@@ -46,6 +46,16 @@ public struct StoredTensor: Sendable {
   /// Number of bytes.
   public var byteCount: Int { checkedByteCount(dtype, shape) ?? 0 }
 
+  /// Memory that all of it takes in the form in which the file has it, once it is read.
+  package var residentBytes: ByteCount { ByteCount(byteCount) * ByteCount(max(owner.copies, 1)) }
+
+  /// The same where so many runs of so many bytes are read, each anywhere.
+  package func residentBytes(runs: Int, of bytes: Int) -> ByteCount {
+    if owner.copies > 0 { return residentBytes }
+    // Around a page that is looked at the system brings in up to 64 kB of what it has at hand.
+    return min(residentBytes, ByteCount(runs) * (ByteCount(bytes) + ByteCount(1 << 17)))
+  }
+
   /// Where errors about this tensor point.
   public var location: CheckpointError.Location { .init(file: file, tensor: name) }
 }

@@ -103,22 +103,21 @@ package enum KFAC {
 
   /// Splits `[out, in + 1]` into weight and bias.
   private static func write<S: EngineScalar>(
-    _ solution: [Double], _ layer: KroneckerPlan.Layer, _ block: KroneckerBlock, exponent: Int,
+    _ solution: Vector<Double>, _ layer: KroneckerPlan.Layer, _ block: KroneckerBlock,
+    exponent: Int,
     to parts: DirectionParts<S>
   ) {
     guard let bias = layer.bias else {
-      parts.set(layer.weight, solution, exponent: exponent)
+      parts.set(layer.weight, solution.pointer, exponent: exponent)
       return
     }
     let (outputs, columns) = (block.outputs, block.inputs)
     let weight = Vector<Double>(count: outputs * (columns - 1))
     let ones = Vector<Double>(count: outputs)
-    solution.withUnsafeBufferPointer { solution in
-      for o in 0..<outputs {
-        let row = solution.baseAddress! + o * columns
-        Kernels.copy(row, weight.pointer + o * (columns - 1), count: columns - 1)
-        ones.pointer[o] = row[columns - 1]
-      }
+    for o in 0..<outputs {
+      let row = solution.pointer + o * columns
+      Kernels.copy(row, weight.pointer + o * (columns - 1), count: columns - 1)
+      ones.pointer[o] = row[columns - 1]
     }
     parts.set(layer.weight, weight.pointer, exponent: exponent)
     parts.set(bias, ones.pointer, exponent: exponent)

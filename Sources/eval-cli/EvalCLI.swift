@@ -1,5 +1,6 @@
 import ApproxEval
 import ArgumentParser
+import CStartUp
 import Checkpoints
 import Foundation
 
@@ -29,6 +30,9 @@ struct EvalCLI: ParsableCommand {
 enum Main {
   static func main() {
     endIdleThreadsOfOpenBLAS()
+    // By `ulimit -s` it may be too little for a dense factorisation, or more than there is.
+    cs_set_thread_stack(4 << 20)
+    endWhereMemoryIsExhausted()
     // Beyond a limit on the size of files, writing fails as on a full disk.
     signal(SIGXFSZ, SIG_IGN)
     POSIXFileSystem.endProcessOnLostFiles(

@@ -64,6 +64,7 @@ extension ExitStatus {
     case .checkpoint(let error): self.init(error)
     case .diverged: self = .checkFailed
     case .journal(let error): self.init(error)
+    case .memory(let shortage): self = shortage.isChoice ? .usage : .badData
     case .batch(let failure): self.init(BatchFailure.kind(of: failure.cause))
     case .batchTooLarge, .unknownUpdate, .duplicateUpdate, .notEnoughDraws, .noSuchParameter,
       .nothingTrainable, .noSplit:
@@ -81,6 +82,7 @@ extension ExitStatus {
   private init(_ kind: BatchFailure.Kind) {
     switch kind {
     case .tooLarge: self = .usage
+    case .exhausted: self = .inputOutput
     case .numbers: self = .badData
     case .mistake: self = .bug
     }

@@ -55,7 +55,7 @@ struct DeterminismTests {
     let pairs = [
       (partial.jvps([v])[0], full.jvps([v])[0]),
       (engine.direction(partial.vjps([w])[0]), engine.direction(full.vjps([w])[0])),
-      (gradients[1].gramMatrix().scaled, gradients[0].gramMatrix().scaled),
+      (gradients[1].gramMatrix().scaled.array, gradients[0].gramMatrix().scaled.array),
     ]
     for (found, expected) in pairs {
       #expect(mismatch(found, expected, tolerance: tolerance) == nil)
@@ -80,7 +80,7 @@ struct DeterminismTests {
     let reals =
       [
         linearization.allLogits, [output.totalLoss, output.gammaBound, quadratic],
-        output.sampleLosses, gradients.gramMatrix().scaled,
+        output.sampleLosses, gradients.gramMatrix().scaled.array,
       ] + linearization.jvps([v])
     let vectors = [product, sum.vector] + linearization.vjps(cotangents)
     return reals.map { $0.map(\.bitPattern) }

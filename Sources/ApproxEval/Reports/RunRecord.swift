@@ -209,6 +209,7 @@ extension Indicator.Defect: CustomStringConvertible {
     case .underflow:
       "d^T F d is below the range of double next to d^T g, the model is too far off the labels"
     case .invalid: "d^T F d or d^T g is beyond the range of double"
+    case .overflow: "lambda, or what it takes to solve with it, is beyond the range of double"
     }
   }
 }

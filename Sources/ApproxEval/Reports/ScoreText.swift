@@ -241,7 +241,7 @@ extension Report.Entry {
 
   /// Which methods have no gamma, by reason.
   private var defectRemarks: [String] {
-    [Indicator.Defect.underflow, .flat, .invalid].compactMap { defect in
+    [Indicator.Defect.underflow, .flat, .invalid, .overflow].compactMap { defect in
       var methods: [String] = []
       var batches = 0
       for result in results {
@@ -288,6 +288,7 @@ extension ReferenceRecord {
     case "curvature": "not converged, no positive curvature left above rounding"
     case "stagnated": "not converged, no progress beyond the level of rounding"
     case "underflow": "not converged, F is below the range of double"
+    case "overflow": "not converged, the solve left the range of double"
     case "zero-gradient": "the gradient is zero: no direction is distinguished"
     case "dense", "gram": "exact to rounding"
     default: stop

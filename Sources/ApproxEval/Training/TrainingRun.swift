@@ -30,6 +30,8 @@ public struct TrainingRun {
   public let files: InputFiles
 
   private let checkpoint: LoadedCheckpoint
+  /// Bytes of forward values in a step.
+  private let budget: Int
   private let samples: TrainingSamples
   private let validation: Watched?
 
@@ -94,6 +96,11 @@ public struct TrainingRun {
     }
     batchSize = options.batchSize ?? min(32, trainingSamples)
     stepsPerEpoch = samples.steps(batchSize: batchSize)
+    var planned = evaluation
+    planned.batchSize = options.batchSize
+    budget = try MemoryPlanner(
+      checkpoint, samples: batchSize, options: planned, .train(options.optimizer)
+    ).budget().forward
   }
 
   /// Steps of the whole run.
@@ -137,7 +144,8 @@ public struct TrainingRun {
       ).map { samples.training[$0] },
       options: options.evaluation(dataFile: options.dataFile))
     let trainer = Trainer<S>(
-      options, checkpoint, samples, validation, parameters: try checkpoint.parameters(S.self))
+      options, checkpoint, samples, validation, budget: budget,
+      parameters: try checkpoint.parameters(S.self))
     var result = TrainingResult()
     func finishEpoch(_ epoch: Int, seconds: Double) throws {
       // First, so that a state that overflows is not saved, and data that cannot be read are found

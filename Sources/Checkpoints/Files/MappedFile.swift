@@ -4,6 +4,13 @@ import Foundation
 package protocol ByteOwner: AnyObject, Sendable {
   /// The bytes. An owner may fetch them on the first call.
   func load() throws(CheckpointError) -> UnsafeRawBufferPointer
+  /// How many times all of the bytes come to be in memory of the process once they are fetched; 0
+  /// where the system reads the pages of a file that are looked at.
+  var copies: Int { get }
+}
+
+extension ByteOwner {
+  package var copies: Int { 1 }
 }
 
 /// The bytes of a file, read-only: a memory map of a regular file, a copy of what a pipe carries.
@@ -130,6 +137,7 @@ extension MappedFile {
 
 extension MappedFile: ByteOwner {
   package func load() throws(CheckpointError) -> UnsafeRawBufferPointer { bytes }
+  package var copies: Int { status?.kind == .file ? 0 : 1 }
 }
 
 /// Bytes of our own.

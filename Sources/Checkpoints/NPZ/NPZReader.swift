@@ -73,6 +73,9 @@ private final class NPZArray: ByteOwner, @unchecked Sendable {
     self.budget = budget
   }
 
+  /// Two while a transposed array is brought into order.
+  var copies: Int { header.isFortranOrder ? 2 : 1 }
+
   func load() throws(CheckpointError) -> UnsafeRawBufferPointer {
     lock.lock()
     defer { lock.unlock() }

@@ -294,6 +294,8 @@ private final class GatheredBytes: ByteOwner, @unchecked Sendable {
     self.location = location
   }
 
+  var copies: Int { source.copies + 1 }
+
   func load() throws(CheckpointError) -> UnsafeRawBufferPointer {
     lock.lock()
     defer { lock.unlock() }

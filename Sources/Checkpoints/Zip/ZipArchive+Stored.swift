@@ -129,4 +129,6 @@ private final class FileSlice: ByteOwner {
   func load() throws(CheckpointError) -> UnsafeRawBufferPointer {
     UnsafeRawBufferPointer(rebasing: file.bytes[range])
   }
+
+  var copies: Int { file.copies }
 }

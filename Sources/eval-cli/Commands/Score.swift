@@ -117,7 +117,7 @@ struct Score: ParsableCommand {
       wrapped(
         "estimate: at most \(duration(total / rate)), \(operations(total)) at "
           + "\(operations(rate))/s, if conjugate gradients take all their iterations; a "
-          + "Fisher-vector product needs about \(bytes(memory, digits: 3))"))
+          + "batch needs at most \(bytes(memory, digits: 3))"))
   }
 
   private static func line(_ result: BatchResult) -> String {

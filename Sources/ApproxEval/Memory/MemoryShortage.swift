@@ -1,0 +1,30 @@
+/// Why a computation is not begun: more memory is needed than is allowed.
+public struct MemoryShortage: Error, Sendable, Equatable {
+  /// What needs it: "a batch of 160 samples".
+  public var subject: String
+  /// The checkpoint.
+  public var path: String
+  public var needed: Int
+  public var allowed: Int
+  /// Whether it is less than the options allow, by the limits of the process.
+  public var isLimitOfProcess: Bool
+  public var largest: MemoryPlan.Buffer?
+  /// What would fit, as one writes it: "--batch-size 1200".
+  public var remedies: [String]
+  /// Whether a choice of options makes the difference, and not the model or the batch of the file.
+  public var isChoice: Bool
+}
+
+extension MemoryShortage: CustomStringConvertible {
+  public var description: String {
+    let most = largest.map {
+      "; the largest buffer, \($0.name), takes \(bytes($0.bytes, digits: 3))"
+    }
+    let limit = isLimitOfProcess ? " by the limits of the process (ulimit -v, -d)" : " (--memory)"
+    return """
+      \(subject) needs \(bytes(needed, digits: 3)), and \(bytes(allowed, digits: 3)) are allowed\(limit)
+        at \(path)\(most ?? "")
+        \(remedies.isEmpty ? "Use fewer samples or a smaller model." : "Any of these fits: \(remedies.joined(separator: "; ")).")
+      """
+  }
+}
