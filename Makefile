@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup archives build demo study test lint bench compare scaling checksums
+.PHONY: help setup archives build demo study test simulate lint bench compare scaling checksums
 
 # Own code is held to "no warnings"; the flag is the same everywhere so that nothing builds twice.
 STRICT := -Xswiftc -warnings-as-errors
@@ -45,6 +45,9 @@ test: ## Checksums of the fixtures, build without warnings, format, tests
 	swift build --build-tests $(STRICT)
 	$(MAKE) --no-print-directory lint
 	swift test $(STRICT)
+
+simulate: setup ## Runs on a simulated disk that fails: RUNS=10000, one again by RUNS=1 SEED=N
+	swift run -c release simulate $(or $(RUNS),10000) $(or $(SEED),0)
 
 lint: setup ## Check the format (swift format lint --strict)
 	swift format lint --strict --parallel --recursive Package.swift Sources Tests Benchmarks/Package.swift Benchmarks/Sources Benchmarks/Benchmarks
