@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup archives build install demo study test sanitize lint bench compare scaling checksums
+.PHONY: help setup archives build install demo study test simulate sanitize lint bench compare scaling checksums
 PREFIX ?= /usr/local
 
 # Own code is held to "no warnings"; the flag is the same everywhere so that nothing builds twice.
@@ -55,6 +55,9 @@ test: ## Checksums of the fixtures, build without warnings, format, tests
 	swift build --build-tests $(STRICT)
 	$(MAKE) --no-print-directory lint
 	swift test $(STRICT)
+
+simulate: setup ## Runs on a simulated disk that fails: RUNS=10000, one again by RUNS=1 SEED=N
+	swift run -c release simulate $(or $(RUNS),10000) $(or $(SEED),0)
 
 sanitize: setup ## Tests under AddressSanitizer, UndefinedBehaviorSanitizer (C) and ThreadSanitizer
 	@scripts/sanitize.sh $(SANITIZERS)

@@ -122,8 +122,9 @@ import Testing
 
 @Suite struct AtomicFileTests {
   private func write(_ text: String, to path: String) throws {
-    let file = try AtomicFile(path: path)
-    try file.write(OwnedBytes(Data(text.utf8)).load())
+    let (file, bytes) = (try AtomicFile(path: path), OwnedBytes(Data(text.utf8)))
+    try file.write(bytes.load())
+    withExtendedLifetime(bytes) {}
     try file.commit()
   }
 

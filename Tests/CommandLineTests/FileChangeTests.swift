@@ -244,8 +244,9 @@ extension CommandLineTests {
       // The oldest kernels that OpenBLAS has; a build for one processor knows no others.
       let other = try Command.run(
         arguments + ["--resume"], environment: ["OPENBLAS_CORETYPE": "Prescott"])
-      guard try String(contentsOfFile: folder.path("r/run.json"), encoding: .utf8)
-        .contains("DYNAMIC_ARCH")
+      guard
+        try String(contentsOfFile: folder.path("r/run.json"), encoding: .utf8)
+          .contains("DYNAMIC_ARCH")
       else { return }
       #expect(other.status == 64)
       #expect(other.error.contains("the BLAS on this processor is OpenBLAS"))

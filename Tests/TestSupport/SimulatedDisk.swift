@@ -144,7 +144,8 @@ extension SimulatedDisk {
     }
     pending = []
     names = durableNames
-    for (file, state) in files.sorted(by: { $0.key < $1.key }) where state.content != state.durable {
+    for (file, state) in files.sorted(by: { $0.key < $1.key }) where state.content != state.durable
+    {
       let content = Self.torn(state.durable, state.content, &random)
       files[file]!.content = content
       files[file]!.durable = content

@@ -22,7 +22,9 @@ struct JournalContents: Sendable {
       do throws(JournalError.Defect) {
         try add(JournalLine.decoded(bytes[start..<end]))
       } catch {
-        if end + 1 == bytes.endIndex, isHalfWritten(bytes[start..<end], isFirst: line == 1) { return }
+        if end + 1 == bytes.endIndex, isHalfWritten(bytes[start..<end], isFirst: line == 1) {
+          return
+        }
         if line == 1 && error == .form { throw .foreign(file: file) }
         throw .damaged(file: file, line: line, byte: length, error)
       }

@@ -95,7 +95,8 @@ public final class MappedFile: Sendable {
           buffer = larger
         }
         let received = try system.untilDone { () throws(SystemError) in
-          try system.read(descriptor, into: UnsafeMutableRawBufferPointer(rebasing: buffer[count...]))
+          try system.read(
+            descriptor, into: UnsafeMutableRawBufferPointer(rebasing: buffer[count...]))
         }
         if received == 0 { break }
         count += received
