@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup archives build demo study test lint bench compare scaling checksums
+.PHONY: help setup archives build demo study test fuzz lint bench compare scaling checksums
 
 # Own code is held to "no warnings"; the flag is the same everywhere so that nothing builds twice.
 STRICT := -Xswiftc -warnings-as-errors
@@ -46,8 +46,11 @@ test: ## Checksums of the fixtures, build without warnings, format, tests
 	$(MAKE) --no-print-directory lint
 	swift test $(STRICT)
 
+fuzz: setup ## Feed every reader inputs made up for SECONDS each (60); TARGET=npz feeds one
+	@scripts/fuzz.sh $(or $(SECONDS),60) $(TARGET)
+
 lint: setup ## Check the format (swift format lint --strict)
-	swift format lint --strict --parallel --recursive Package.swift Sources Tests Benchmarks/Package.swift Benchmarks/Sources Benchmarks/Benchmarks
+	swift format lint --strict --parallel --recursive Package.swift Sources Tests Fuzzing Benchmarks/Package.swift Benchmarks/Sources Benchmarks/Benchmarks
 
 bench: archives ## Time the engine against the machine's matrix products
 	swift run $(RELEASE) --package-path Benchmarks report $(ARGUMENTS)
