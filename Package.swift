@@ -110,7 +110,6 @@ if Context.environment["APPROX_EVAL_FUZZING"] != nil {
         "ApproxEval", "Checkpoints", "Figures", "FuzzerDriver", "GraphModule", "Models",
         "TensorModule", "Updates", .product(name: "Crypto", package: "swift-crypto"),
       ],
-      path: "Fuzzing/Fuzz", swiftSettings: [.unsafeFlags(["-sanitize=address"])],
-      linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address"])]),
+      path: "Fuzzing/Fuzz", linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address"])]),
   ]
 }

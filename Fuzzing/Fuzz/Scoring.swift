@@ -11,8 +11,10 @@ struct Scoring {
   /// What an evaluation may use; what needs more is refused.
   static let memory = 32 << 20
   /// Of all tensors of one kind, and multiplications of a batch: larger models are built, not scored.
-  private static let mostNumbers = 1 << 13
-  private static let mostOperations = 2e6
+  private static let mostNumbers = 1 << 11
+  private static let mostOperations = 3e5
+  private static let mostNodes = 48
+  private static let mostMethods = 3
 
   let options: EvaluationOptions
   let loss: String
@@ -35,7 +37,8 @@ struct Scoring {
     var options = EvaluationOptions()
     let known = Method.named.map(\.method) + [.truncated(iterations: 2)]
     let mask = Int(all[0]) | Int(all[1]) << 8
-    options.methods = known.indices.filter { mask >> $0 & 1 == 1 }.map { known[$0] }
+    options.methods = Array(
+      known.indices.filter { mask >> $0 & 1 == 1 }.map { known[$0] }.prefix(Self.mostMethods))
     if options.methods.isEmpty { options.methods = [.sgd, .ief] }
     options.reference = pick(ReferenceKind.allCases, 2)
     if [.cg, .auto].contains(options.reference) {
@@ -69,7 +72,7 @@ struct Scoring {
     let parameters = graph.parameters.map(\.count)
     let values = (graph.inputs.map(\.shape) + [graph.outputShape]).map { $0.reduce(samples, *) }
     return (parameters + values).allSatisfy { $0 <= Self.mostNumbers }
-      && parameters.reduce(0, +) <= Self.mostNumbers
+      && parameters.reduce(0, +) <= Self.mostNumbers && graph.nodes.count <= Self.mostNodes
   }
 
   /// Scores what has been written, and makes the reports.

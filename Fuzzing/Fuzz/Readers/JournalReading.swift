@@ -20,7 +20,8 @@ struct JournalReading: Reader {
     let finished = try resume(run) { journal in
       let report = run.plan.report(journal.finished)
       precondition(!report.json(run.record).document.isEmpty)
-      precondition(!report.text.isEmpty && report.tables.allSatisfy { !$0.csv.isEmpty })
+      precondition(report.text.isEmpty == journal.finished.isEmpty)
+      precondition(report.tables.allSatisfy { !$0.csv.isEmpty })
       guard let step = run.plan.step(after: journal.finished.count) else { return }
       try journal.append(run.results[step.batch])
     }
