@@ -36,7 +36,7 @@ for reader in $("$program" readers); do
   status=0
   nice -n 19 "$program" "$reader" -max_total_time="$seconds" \
     -dict="Fuzzing/dictionaries/${reader%%-*}.dict" -timeout=5 -rss_limit_mb=2048 \
-    -malloc_limit_mb=512 -max_len=16384 -print_final_stats=1 \
+    -malloc_limit_mb=512 -max_len=4096 -print_final_stats=1 \
     -artifact_prefix="$work/findings/$reader-" "${corpora[@]}" >"$log" 2>&1 || status=$?
   count=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
   echo "$(date -u +%FT%TZ) $reader ${count:-0} $status" >>"$work/executions.log"

@@ -23,6 +23,8 @@ struct Scoring {
   /// A third of the label positions are not scored.
   let leavesOut: Bool
   let dtype: DType
+  /// Whether the engine checks itself on the model as well.
+  private let checks: Bool
 
   private static let dampings = [
     ["rel:1e-7"], ["0"], ["1e-3", "1"], ["rel:0", "rel:1e300"], ["1e300"], ["5e-324"],
@@ -52,6 +54,7 @@ struct Scoring {
     draws = bit(4, 5) ? 2 : 0
     leavesOut = bit(5, 5)
     options.monteCarloSamples = bit(6, 5) ? [1, 2] : []
+    checks = bit(7, 5) && bit(7, 3)
     options.cgIterations = 4
     options.threads = 1
     options.memory = Self.memory
@@ -85,6 +88,7 @@ struct Scoring {
     let plan = try evaluation.plan(checkpoints: [checkpoint])
     let needs = try evaluation.resources(checkpoint: checkpoint)
     if needs.batchOperations > Self.mostOperations { return [] }
+    if checks { _ = try evaluation.selfCheck(checkpoint: checkpoint) }
     var results: [BatchResult] = []
     try evaluation.score(plan) { results.append($0) }
     let report = plan.report(results)
