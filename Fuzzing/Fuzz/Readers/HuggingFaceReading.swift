@@ -107,7 +107,7 @@ struct HuggingFaceReading: Reader {
         }
         let names = index % 3 == 0 ? "b+0 classifier.modules_to_save.weight" : ""
         let scoring: [UInt8] = [
-          UInt8(1 << (index % 8)), UInt8(index % 8), UInt8(index % 6), 0, UInt8(index % 8),
+          UInt8(1 << (index % 8)), UInt8(index % 8), UInt8(index % 6), 0, UInt8(index % 3),
           UInt8(index * 7 % 64), 0, UInt8(index % 4), UInt8(index), UInt8(index / 2),
         ]
         let texts = try [text("base/config.json"), text("adapter/adapter_config.json")]

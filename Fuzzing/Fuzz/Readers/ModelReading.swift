@@ -44,7 +44,7 @@ struct ModelReading: Reader {
       let method = UInt16(1) << (index % 16)
       let scoring: [UInt8] = [
         UInt8(truncatingIfNeeded: method), UInt8(method >> 8), UInt8(index % 6), UInt8(index % 3),
-        UInt8(index % 8), UInt8(index * 37 % 128), UInt8(8 + index % 3), UInt8(index % 4),
+        UInt8(index % 3), UInt8(index * 37 % 128), UInt8(8 + index % 3), UInt8(index % 4),
       ]
       seeds[seed.key] = scoring + Parts.join([Array(seed.value.utf8), [3, 250, 17, 40, 201, 99]])
     }
