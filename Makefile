@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup archives build install demo study test simulate sanitize lint bench compare scaling checksums
+.PHONY: help setup archives build install demo study test simulate sanitize fuzz lint bench compare scaling checksums
 PREFIX ?= /usr/local
 
 # Own code is held to "no warnings"; the flag is the same everywhere so that nothing builds twice.
@@ -62,8 +62,11 @@ simulate: setup ## Runs on a simulated disk that fails: RUNS=10000, one again by
 sanitize: setup ## Tests under AddressSanitizer, UndefinedBehaviorSanitizer (C) and ThreadSanitizer
 	@scripts/sanitize.sh $(SANITIZERS)
 
+fuzz: setup ## Feed every reader inputs made up for SECONDS each (60); TARGET=npz feeds one
+	@scripts/fuzz.sh $(or $(SECONDS),60) $(TARGET)
+
 lint: setup ## Check the format (swift format lint --strict)
-	swift format lint --strict --parallel --recursive Package.swift Sources Tests Benchmarks/Package.swift Benchmarks/Sources Benchmarks/Benchmarks
+	swift format lint --strict --parallel --recursive Package.swift Sources Tests Fuzzing Benchmarks/Package.swift Benchmarks/Sources Benchmarks/Benchmarks
 
 # `swift run` has no --static-swift-stdlib: built first, run after.
 BENCHMARK = swift build $(RELEASE) --package-path Benchmarks --product $(1) && Benchmarks/.build/release/$(1)

@@ -109,3 +109,24 @@ let package = Package(
       ], exclude: ["Snapshots"]),
   ]
 )
+
+// For `make fuzz` alone: the readers with AddressSanitizer and counters of what is reached, and the
+// program that feeds them (Fuzzing/README.md). No user of the package sees it.
+if Context.environment["APPROX_EVAL_FUZZING"] != nil {
+  for target in package.targets where target.type == .regular {
+    target.cSettings =
+      (target.cSettings ?? []) + [.unsafeFlags(["-fsanitize=fuzzer-no-link,address"])]
+    target.swiftSettings =
+      (target.swiftSettings ?? []) + [.unsafeFlags(["-sanitize=fuzzer,address"])]
+  }
+  package.targets += [
+    .target(name: "FuzzerDriver", path: "Fuzzing/Driver"),
+    .executableTarget(
+      name: "fuzz",
+      dependencies: [
+        "ApproxEval", "Checkpoints", "Figures", "FuzzerDriver", "GraphModule", "Models",
+        "TensorModule", "Updates", .product(name: "Crypto", package: "swift-crypto"),
+      ],
+      path: "Fuzzing/Fuzz", linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address"])]),
+  ]
+}
