@@ -67,7 +67,8 @@ struct ReferenceChoice: Equatable {
       "predicted operations: an iteration \(Self.rounded(costs.iteration)), "
       + candidates.map { "\($0.kind.rawValue) \(Self.rounded($0.cost))" }.joined(separator: ", ")
     let affordable = exact.cost / costs.iteration
-    if affordable < Self.fewestIterations {
+    // Where there is nothing to predict, as for a model without products, it is no number.
+    if !(affordable >= Self.fewestIterations) {
       (kind, iterations) = (exact.kind, options.cgIterations)
       return
     }

@@ -37,6 +37,15 @@ extension CommandLineTests {
       Case(name: "zero-draws", arguments: ["score", "x.bin", "--mc-samples", "0"]),
       Case(
         name: "zero-iterations", arguments: ["reference", "x", "-o", "y", "--cg-iterations", "0"]),
+      Case(
+        name: "too-many-iterations",
+        arguments: ["reference", "x", "-o", "y", "--cg-iterations", "\(Int.max)"]),
+      Case(
+        name: "too-many-truncated-iterations",
+        arguments: ["score", "x.bin", "--methods", "ng@\(Int.max)"]),
+      Case(
+        name: "too-many-epochs",
+        arguments: ["train", "x.bin", "--data", "y", "-o", "z", "--epochs", "\(Int.max)"]),
       Case(name: "negative-tolerance", arguments: ["score", "x.bin", "--cg-tolerance", "-1"]),
       Case(name: "nan-gap", arguments: ["score", "x.bin", "--cg-gap", "nan"]),
       Case(name: "infinite-cg-damping", arguments: ["score", "x.bin", "--cg-damping", "inf"]),
