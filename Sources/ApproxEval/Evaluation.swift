@@ -21,8 +21,14 @@ public struct Evaluation: Sendable {
   private let pool: WorkerPool
 
   public init(_ options: EvaluationOptions = EvaluationOptions()) {
+    self.init(options, pool: WorkerPool(threads: options.threads))
+  }
+
+  /// With threads of the caller's, as many as the options say.
+  package init(_ options: EvaluationOptions, pool: WorkerPool) {
+    precondition(pool.threads == options.threads, "Evaluation: a pool of other threads")
     self.options = options
-    pool = WorkerPool(threads: options.threads)
+    self.pool = pool
   }
 
   /// How many batches a checkpoint will be scored on, without reading numbers.

@@ -21,13 +21,13 @@ final class Trainer<S: EngineScalar> {
 
   init(
     _ options: TrainingOptions, _ checkpoint: LoadedCheckpoint, _ samples: TrainingSamples,
-    _ validation: TrainingRun.Watched?, parameters: ParameterStore<S>
+    _ validation: TrainingRun.Watched?, parameters: ParameterStore<S>, pool: WorkerPool
   ) {
     self.options = options
     self.checkpoint = checkpoint
     self.samples = samples
     self.validation = validation
-    pool = WorkerPool(threads: options.threads)
+    self.pool = pool
     master = MasterParameters(checkpoint.program, parameters)
     operations = VectorOperations(pool: pool, count: master.values.count)
     optimizer = options.optimizer.makeOptimizer(
