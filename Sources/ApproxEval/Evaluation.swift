@@ -28,9 +28,15 @@ public struct Evaluation: Sendable {
   public init(
     _ options: EvaluationOptions = EvaluationOptions(), files: InputFiles? = nil
   ) {
+    self.init(options, files: files, pool: WorkerPool(threads: options.threads))
+  }
+
+  /// With threads of the caller's, as many as the options say.
+  package init(_ options: EvaluationOptions, files: InputFiles? = nil, pool: WorkerPool) {
+    precondition(pool.threads == options.threads, "Evaluation: a pool of other threads")
     self.options = options
     self.files = files ?? InputFiles(memory: options.memory)
-    pool = WorkerPool(threads: options.threads)
+    self.pool = pool
   }
 
   /// How many batches a checkpoint will be scored on, without reading numbers.

@@ -36,10 +36,10 @@ package final class Linearization<S: EngineScalar> {
   package let budget: Int
   /// What the kept ones leave of it.
   private let spareBudget: Int
-  /// Per node, formed when first asked for (`rowKernel`).
-  var rowKernels: [RowKernelKey: Vector<Double>] = [:]
-  /// Likewise, of convolutions that factor (`inputRows`).
-  var unfoldedRows: [Int: Vector<S>] = [:]
+  /// Per node (`rowKernel`).
+  let rowKernels = FormedOnce<RowKernelKey, Vector<Double>>()
+  /// Per node, of convolutions that factor (`inputRows`).
+  let unfoldedRows = FormedOnce<Int, Vector<S>>()
 
   package typealias Chunk = Schedule.Chunk
   package typealias Scalars = UnsafeMutablePointer<S>

@@ -1,5 +1,6 @@
 import Curvature
 import GraphModule
+import Synchronization
 import TensorModule
 
 /// The K-FAC family (Appendix D.2.2, method.md 3): a Kronecker product for every linear layer
@@ -49,29 +50,27 @@ package enum KFAC {
     let own = lambdas.map {
       rescaled(lambda: $0, from: gradients.gram.unit, to: factor.unit)
     }
-    var outcomes = [Result<[Bool], LinearAlgebraError>?](
-      repeating: nil, count: plan.layers.count)
+    // Layers run at the same time.
+    let outcomes = Mutex(
+      [Result<[Bool], LinearAlgebraError>?](repeating: nil, count: plan.layers.count))
     let rowSource =
       method == .kfac ? gradients.perSample : gradients.perSample.prefix(draws: 1)
-    outcomes.withUnsafeMutableBufferPointer { outcomes in
-      // Layers run at the same time; each has its own place.
-      nonisolated(unsafe) let outcomes = outcomes
-      rowSource.forEachLayer(
-        plan, { gradients.writeCotangents(draws: rowSource.draws, $0, to: $1) }
-      ) { index, rows in
-        outcomes[index] = Result { () throws(LinearAlgebraError) -> [Bool] in
-          let block = try KroneckerBlock(rows, factor.rows, gradientWeights: weights)
-          return own.indices.map { i in
-            write(
-              block.solution(lambda: own[i]), plan.layers[index], block,
-              exponent: gradientUnit.exponent - 2 * factor.unit.exponent, to: parts[i])
-            return block.isBelowRounding(own[i], precision: Double(S.ulpOfOne))
-          }
+    rowSource.forEachLayer(
+      plan, { gradients.writeCotangents(draws: rowSource.draws, $0, to: $1) }
+    ) { index, rows in
+      let outcome = Result { () throws(LinearAlgebraError) -> [Bool] in
+        let block = try KroneckerBlock(rows, factor.rows, gradientWeights: weights)
+        return own.indices.map { i in
+          write(
+            block.solution(lambda: own[i]), plan.layers[index], block,
+            exponent: gradientUnit.exponent - 2 * factor.unit.exponent, to: parts[i])
+          return block.isBelowRounding(own[i], precision: Double(S.ulpOfOne))
         }
       }
+      outcomes.withLock { $0[index] = outcome }
     }
     var isBelow = lambdas.map { _ in false }
-    for outcome in outcomes {
+    for outcome in outcomes.withLock({ $0 }) {
       for (i, below) in try outcome!.get().enumerated() where below { isBelow[i] = true }
     }
     return isBelow

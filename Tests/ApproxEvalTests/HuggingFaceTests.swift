@@ -93,11 +93,17 @@ struct HuggingFaceTests {
   @Test(arguments: ["vit_full", "t5_full", "t5_prompt_causal"])
   func threadsDoNotChangeABit(_ name: String) throws {
     var options = try options(name, .float32)
-    let one = try Evaluation(options).score(checkpoint: base(name))[0].scores
-    options.threads = 3
-    let three = try Evaluation(options).score(checkpoint: base(name))[0].scores
-    #expect(one.map(\.gamma) == three.map(\.gamma))
-    #expect(one.map(\.updateNorm) == three.map(\.updateNorm))
+    let scores = try SharedWork.threads.map { threads in
+      let pool = SharedWork.pool(threads)
+      options.threads = threads
+      let result = try Evaluation(options, pool: pool).score(checkpoint: base(name))
+      #expect((pool.sharedCalls > 0) == (threads > 1))
+      return result[0].scores
+    }
+    for other in scores.dropFirst() {
+      #expect(scores[0].map(\.gamma) == other.map(\.gamma))
+      #expect(scores[0].map(\.updateNorm) == other.map(\.updateNorm))
+    }
   }
 
   // MARK: - One case

@@ -23,14 +23,15 @@ final class Trainer<S: EngineScalar> {
 
   init(
     _ options: TrainingOptions, _ checkpoint: LoadedCheckpoint, _ samples: TrainingSamples,
-    _ validation: TrainingRun.Watched?, budget: Int, parameters: ParameterStore<S>
+    _ validation: TrainingRun.Watched?, budget: Int, parameters: ParameterStore<S>,
+    pool: WorkerPool
   ) {
     self.options = options
     self.budget = budget
     self.checkpoint = checkpoint
     self.samples = samples
     self.validation = validation
-    pool = WorkerPool(threads: options.threads)
+    self.pool = pool
     master = MasterParameters(checkpoint.program, parameters)
     operations = VectorOperations(pool: pool, count: master.values.count)
     optimizer = options.optimizer.makeOptimizer(

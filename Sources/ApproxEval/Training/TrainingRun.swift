@@ -124,16 +124,28 @@ public struct TrainingRun {
     into folder: String, observing observe: (Event) -> Void = { _ in },
     isCancelled: () -> Bool = { false }
   ) throws(EvaluationError) -> TrainingResult {
+    try run(
+      into: folder, pool: WorkerPool(threads: options.threads), observing: observe,
+      isCancelled: isCancelled)
+  }
+
+  /// The same with threads of the caller's.
+  @discardableResult
+  package func run(
+    into folder: String, pool: WorkerPool, observing observe: (Event) -> Void = { _ in },
+    isCancelled: () -> Bool = { false }
+  ) throws(EvaluationError) -> TrainingResult {
     try evaluating {
       switch options.precision {
-      case .float32: try run(folder, observe, isCancelled, Float.self)
-      case .float64: try run(folder, observe, isCancelled, Double.self)
+      case .float32: try run(folder, pool, observe, isCancelled, Float.self)
+      case .float64: try run(folder, pool, observe, isCancelled, Double.self)
       }
     }
   }
 
   private func run<S: EngineScalar>(
-    _ folder: String, _ observe: (Event) -> Void, _ isCancelled: () -> Bool, _: S.Type
+    _ folder: String, _ pool: WorkerPool, _ observe: (Event) -> Void, _ isCancelled: () -> Bool,
+    _: S.Type
   ) throws -> TrainingResult {
     let carried = min(options.carriedSamples, trainingSamples)
     let writer = TrainedCheckpoint<S>(
@@ -145,7 +157,7 @@ public struct TrainingRun {
       options: options.evaluation(dataFile: options.dataFile))
     let trainer = Trainer<S>(
       options, checkpoint, samples, validation, budget: budget,
-      parameters: try checkpoint.parameters(S.self))
+      parameters: try checkpoint.parameters(S.self), pool: pool)
     var result = TrainingResult()
     func finishEpoch(_ epoch: Int, seconds: Double) throws {
       // First, so that a state that overflows is not saved, and data that cannot be read are found
