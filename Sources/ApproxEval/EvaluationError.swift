@@ -35,8 +35,9 @@ extension EvaluationError: CustomStringConvertible {
     switch self {
     case .checkpoint(let error): return error.description
     case .batch(let failure): return failure.description
-    case .solve(let error): return error.description
-    case .linearAlgebra(let error): return error.description
+    case .solve(let error): return BatchFailure.text(error, at: nil, reference: nil)
+    case .linearAlgebra(let error):
+      return BatchFailure.text(.linearAlgebra(error), at: nil, reference: nil)
     case .journal(let error): return error.description
     case .nonFiniteLogits(let checkpoint, let sample, let value):
       return """
