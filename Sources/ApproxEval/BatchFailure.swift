@@ -43,8 +43,14 @@ public struct BatchFailure: Error, Sendable {
 
 extension BatchFailure: CustomStringConvertible {
   public var description: String {
-    var lines = [sentence, "  at \(checkpoint), batch \(batch)"]
-    switch Self.kind(of: cause) {
+    Self.text(cause, at: "\(checkpoint), batch \(batch)", reference: reference)
+  }
+
+  /// What, where, how to fix.
+  static func text(_ cause: SolveError, at place: String?, reference: ReferenceKind?) -> String {
+    var lines = [sentence(cause, reference)]
+    if let place { lines.append("  at \(place)") }
+    switch kind(of: cause) {
     case .tooLarge:
       lines.append(
         "  Use fewer samples (--batch-size), fewer draws (--mc-samples) or --reference cg, or allow "
@@ -60,11 +66,11 @@ extension BatchFailure: CustomStringConvertible {
     return lines.joined(separator: "\n")
   }
 
-  private var sentence: String {
+  private static func sentence(_ cause: SolveError, _ reference: ReferenceKind?) -> String {
     switch cause {
     case .memory(let required, let budget):
-      "the reference by \(reference.rawValue) needs \(bytes(required)), and \(bytes(budget)) are "
-        + "allowed"
+      "\(reference.map { "--reference \($0.rawValue)" } ?? "a dense solve") needs "
+        + "\(bytes(required)), and \(bytes(budget)) are allowed"
     case .linearAlgebra(.nonFinite(let offset)):
       "a matrix of products of gradients holds NaN or infinity, first at entry \(offset)"
     case .linearAlgebra(.tooLarge): "a matrix has more rows or columns than LAPACK can count"

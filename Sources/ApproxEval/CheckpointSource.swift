@@ -118,7 +118,10 @@ package struct CheckpointSource: Sendable {
 
   /// Tensors by the model's own names of their parameters.
   ///
-  /// - Throws: `sameThing` where two of them are one parameter: which of them counts, no file says.
+  /// PEFT itself stores some of them twice, as `fc.bias` and `fc.modules_to_save.bias`.
+  ///
+  /// - Throws: `sameThing` where two of them are one parameter and hold different numbers: which of
+  ///   them counts, no file says.
   private static func ownNames(
     _ tensors: [String: StoredTensor], modelType: String
   ) throws(CheckpointError) -> [String: StoredTensor] {
@@ -127,10 +130,12 @@ package struct CheckpointSource: Sendable {
       guard let own = Model.parameterName(ofAdapterTensor: name, modelType: modelType) else {
         continue
       }
-      if let other = result.updateValue(tensor, forKey: own) {
+      if let other = result.updateValue(tensor, forKey: own),
+        try !tensor.isCopy(of: other)
+      {
         throw CheckpointError(
           .sameThing("the parameter \(own)", other: other.name), at: tensor.location,
-          hint: "Remove the one that the model does not use.")
+          hint: "They hold different numbers: remove the one that the model does not use.")
       }
     }
     return result

@@ -38,8 +38,9 @@ extension EvaluationError: CustomStringConvertible {
     case .checkpoint(let error): error.description
     case .memory(let shortage): shortage.description
     case .batch(let failure): failure.description
-    case .solve(let error): error.description
-    case .linearAlgebra(let error): error.description
+    case .solve(let error): BatchFailure.text(error, at: nil, reference: nil)
+    case .linearAlgebra(let error):
+      BatchFailure.text(.linearAlgebra(error), at: nil, reference: nil)
     case .journal(let error): error.description
     case .nonFiniteLogits(let checkpoint, let sample, let value):
       errorText(

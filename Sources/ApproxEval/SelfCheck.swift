@@ -39,11 +39,12 @@ extension Evaluation {
   public func selfCheck(checkpoint path: String) throws(EvaluationError) -> [SelfCheckItem] {
     try evaluating {
       let checkpoint = try LoadedCheckpoint(path: path, options: options, files: files)
-      let items =
+      let items = try inBatch(0, of: path, options) {
         switch options.precision {
         case .float32: try selfCheck(checkpoint, Float.self)
         case .float64: try selfCheck(checkpoint, Double.self)
         }
+      }
       try checkpoint.files.requireUnchanged()
       return items
     }

@@ -179,6 +179,16 @@ extension StoredTensor {
 // MARK: - Checks
 
 extension StoredTensor {
+  /// Whether both hold the same bytes of one type and shape.
+  package func isCopy(of other: StoredTensor) throws(CheckpointError) -> Bool {
+    if dtype != other.dtype || shape != other.shape { return false }
+    return try withBytes { own throws(CheckpointError) in
+      try other.withBytes { others in
+        own.isEmpty || memcmp(own.baseAddress!, others.baseAddress!, own.count) == 0
+      }
+    }
+  }
+
   /// - Throws: `shapeMismatch` if the shape is another.
   public func requireShape(_ expected: [Int]) throws(CheckpointError) {
     if shape != expected {

@@ -179,6 +179,16 @@ public struct TrainingRun {
       try write(result, folder)
       observe(.epoch(result.epochs.last!))
     }
+    /// A step whose direction cannot be found for its numbers.
+    func step(_ batch: [Int], _ epoch: Int) throws -> TrainingStep {
+      do {
+        return try trainer.step(batch, step: result.steps.count, of: steps, epoch: epoch)
+      } catch let error as LinearAlgebraError
+        where BatchFailure.kind(of: .linearAlgebra(error)) == .numbers
+      {
+        throw NonFinite(reason: error.description, isStep: true)
+      }
+    }
     do {
       try finishEpoch(0, seconds: 0)
       for epoch in 1...options.epochs {
@@ -191,8 +201,7 @@ public struct TrainingRun {
             try write(result, folder)
             return result
           }
-          result.steps.append(
-            try trainer.step(batch, step: result.steps.count, of: steps, epoch: epoch))
+          result.steps.append(try step(batch, epoch))
           observe(.step(result.steps.last!))
         }
         try finishEpoch(epoch, seconds: (ContinuousClock.now - start).seconds)

@@ -17,4 +17,8 @@ void cf_unguard(void *guard);
 // and the message on standard error. Any other SIGBUS ends it as before.
 void cf_end_on_lost_bytes(const char *prefix, int status);
 
+// Reads a byte of every page: where they are lost, that is where the process ends. For after a system
+// call that was handed the bytes, and which answers with EFAULT instead.
+void cf_touch(const void *start, size_t count);
+
 #endif

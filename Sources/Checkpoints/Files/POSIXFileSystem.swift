@@ -126,10 +126,15 @@ extension POSIXFileSystem {
   public func write(
     _ descriptor: Int32, _ bytes: UnsafeRawBufferPointer, at offset: Int?
   ) throws(SystemError) -> Int {
-    if let offset {
-      return try check(pwrite(descriptor, bytes.baseAddress, bytes.count, off_t(offset)))
-    }
-    return try check(Foundation.write(descriptor, bytes.baseAddress, bytes.count))
+    let result =
+      if let offset {
+        pwrite(descriptor, bytes.baseAddress, bytes.count, off_t(offset))
+      } else {
+        Foundation.write(descriptor, bytes.baseAddress, bytes.count)
+      }
+    // Bytes of a map that are lost; the output is not at fault.
+    if result < 0 && errno == EFAULT { cf_touch(bytes.baseAddress, bytes.count) }
+    return try check(result)
   }
 
   public func truncate(_ descriptor: Int32, to length: Int) throws(SystemError) {

@@ -37,12 +37,7 @@ public struct AdapterDirectory: Sendable {
     let isPrompt = try config["peft_type"].string() == "PROMPT_TUNING"
     var tensors: [String: StoredTensor] = [:]
     for (name, tensor) in try folder.tensors(name).tensors.sorted(by: { $0.key < $1.key }) {
-      let bare = try Self.bare(name, tensor, isPrompt: isPrompt)
-      if let other = tensors.updateValue(tensor, forKey: bare) {
-        throw CheckpointError(
-          .sameThing("the parameter \(bare)", other: other.name), at: tensor.location,
-          hint: "Save the adapter again with save_pretrained().")
-      }
+      tensors[try Self.bare(name, tensor, isPrompt: isPrompt)] = tensor
     }
     self.tensors = tensors
   }

@@ -73,7 +73,9 @@ extension TorchReader {
     }
     let isBigEndian = try Self.isBigEndian(members["byteorder"], archive)
     var storages: [String: TorchContents.Region] = [:]
-    for (name, member) in members where name.hasPrefix("data/") {
+    // Sorted, so that of several defects the same one is always reported.
+    for (name, member) in members.sorted(by: { $0.key < $1.key })
+    where name.hasPrefix("data/") {
       storages[String(name.dropFirst(5))] = .init(
         archive: archive, member: member, range: try archive.storedRange(of: member))
     }
