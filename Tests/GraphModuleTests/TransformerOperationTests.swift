@@ -167,21 +167,17 @@ struct TransformerCase: Sendable, CustomStringConvertible {
   }
 }
 
-/// Row of a pair of positions in a table of five, as for a window of distances.
-private func window(_ queries: Int, _ keys: Int, isCausal: Bool) -> [Int32] {
-  var rows: [Int32] = []
-  for q in 0..<queries {
-    for k in 0..<keys {
-      let row = abs(k - q) + (k > q ? 2 : 0)
-      rows.append(isCausal && k > q ? -1 : Int32(min(row, 4)))
-    }
+/// Rows of pairs of positions in a table of five, as for a window of distances.
+private func window(_ queries: Int, _ keys: Int, isCausal: Bool) -> PairBuckets {
+  PairBuckets(rows: Array(0..<queries), keys: keys) { distance in
+    let row = abs(distance) + (distance > 0 ? 2 : 0)
+    return isCausal && distance > 0 ? -1 : Int32(min(row, 4))
   }
-  return rows
 }
 
 private func attention(
   _ name: String, queries: Int, keys: Int, heads: Int = 2, width: Int = 3, scale: Double = 0.6,
-  hasMask: Bool = false, buckets: [Int32]? = nil, hasTable: Bool = false
+  hasMask: Bool = false, buckets: PairBuckets? = nil, hasTable: Bool = false
 ) -> TransformerCase {
   let operation = Attention(
     queries: queries, keys: keys, heads: heads, width: width, scale: scale, hasMask: hasMask,
@@ -196,7 +192,7 @@ private func attention(
       for q in 0..<queries {
         var weights: [Dual] = []
         for k in 0..<keys {
-          let bucket = buckets.map { Int($0[q * keys + k]) } ?? 0
+          let bucket = buckets.map { $0[q, k] } ?? 0
           if bucket < 0 || (hasMask && mask[k] == 0) {
             weights.append(Dual(0))
             continue

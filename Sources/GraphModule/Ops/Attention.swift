@@ -14,16 +14,18 @@ package struct Attention: Operation {
   package let scale: Double
   /// Input 3: which keys are visible, `[Tk]`, 0 or 1.
   package let hasMask: Bool
-  /// Row of the table for each pair, `[Tq, Tk]`, -1 where the key is hidden (causal); the table
-  /// [rows, heads] is parameter 0 where there is one.
-  package let buckets: [Int32]?
+  /// Row of the table for each pair, -1 where the key is hidden (causal); the table [rows, heads] is
+  /// parameter 0 where there is one.
+  package let buckets: PairBuckets?
   package let tableRows: Int
 
   package init(
     queries: Int, keys: Int, heads: Int, width: Int, scale: Double, hasMask: Bool,
-    buckets: [Int32]? = nil, tableRows: Int = 0
+    buckets: PairBuckets? = nil, tableRows: Int = 0
   ) {
-    precondition(buckets == nil || buckets!.count == queries * keys, "Attention: buckets")
+    precondition(
+      buckets == nil || buckets!.rows.count == queries && buckets!.keys == keys,
+      "Attention: buckets")
     self.queries = queries
     self.keys = keys
     self.heads = heads
@@ -181,8 +183,11 @@ package struct Attention: Operation {
         let scores = scoreCotangent(
           pass, sample: n, cotangent: row(cotangent, n, queries, h),
           weights: UnsafePointer(pass.saved + n * weights + h * pairs), head: h)
-        for pair in 0..<pairs where buckets[pair] >= 0 {
-          out[n * stride + Int(buckets[pair]) * heads + h] += scores[pair]
+        for query in 0..<queries {
+          for key in 0..<keys {
+            let bucket = buckets[query, key]
+            if bucket >= 0 { out[n * stride + bucket * heads + h] += scores[query * keys + key] }
+          }
         }
       }
     }
@@ -250,11 +255,15 @@ package struct Attention: Operation {
   private func writeBias<S: EngineScalar>(
     _ pass: ForwardPass<S>, to bias: UnsafeMutablePointer<S>
   ) {
+    guard let buckets else { return }
     let table = tableRows > 0 ? pass.parameter(Self.table) : nil
-    for pair in 0..<pairs {
-      let bucket = Int(buckets![pair])
-      for h in 0..<heads {
-        bias[h * pairs + pair] = bucket < 0 ? -.infinity : table.map { $0[bucket * heads + h] } ?? 0
+    for query in 0..<queries {
+      for key in 0..<keys {
+        let (pair, bucket) = (query * keys + key, buckets[query, key])
+        for h in 0..<heads {
+          bias[h * pairs + pair] =
+            bucket < 0 ? -.infinity : table.map { $0[bucket * heads + h] } ?? 0
+        }
       }
     }
   }
@@ -268,8 +277,12 @@ package struct Attention: Operation {
   private func addBias<S: EngineScalar>(
     _ table: UnsafePointer<S>, head: Int, to scores: UnsafeMutablePointer<S>
   ) {
-    for pair in 0..<pairs where buckets![pair] >= 0 {
-      scores[pair] += table[Int(buckets![pair]) * heads + head]
+    guard let buckets else { return }
+    for query in 0..<queries {
+      for key in 0..<keys {
+        let bucket = buckets[query, key]
+        if bucket >= 0 { scores[query * keys + key] += table[bucket * heads + head] }
+      }
     }
   }
 }

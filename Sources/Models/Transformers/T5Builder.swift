@@ -142,9 +142,7 @@ struct T5Builder {
     let table = try b.parameter(
       "\(stack).block.0.layer.0.SelfAttention.relative_attention_bias", "weight",
       shape: [buckets, heads])
-    let pairs = rows.flatMap { row in
-      (0..<x.count).map { key in bucket(of: key - row, isCausal: isCausal) }
-    }
+    let pairs = PairBuckets(rows: rows, keys: x.count) { bucket(of: $0, isCausal: isCausal) }
     let mixed = try attention(
       queries: b.select(normed, rows, name: name), keys: normed, name + ".SelfAttention",
       mask: mask, buckets: pairs, table: table)
@@ -152,7 +150,7 @@ struct T5Builder {
   }
 
   private mutating func attention(
-    queries: Tokens, keys: Tokens, _ name: String, mask: ValueID?, buckets pairs: [Int32]?,
+    queries: Tokens, keys: Tokens, _ name: String, mask: ValueID?, buckets pairs: PairBuckets?,
     table: ParameterID?
   ) throws(CheckpointError) -> Tokens {
     let layer = AttentionLayer(

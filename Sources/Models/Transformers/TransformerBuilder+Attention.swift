@@ -16,7 +16,7 @@ struct AttentionLayer {
   /// An input, `[Tk]`: which keys are visible.
   var mask: ValueID?
   /// Row of the bias table for each pair of positions, and the table `[tableRows, heads]`.
-  var buckets: [Int32]?
+  var buckets: PairBuckets?
   var table: ParameterID?
   var tableRows = 0
 
