@@ -6,7 +6,7 @@
 // here: the C library has not been initialised either.
 //
 // Measured with Debian's OpenBLAS 0.3.21: its buffer is 64 MB of address space, other builds map up to
-// 128 MB. On one thread `eval-cli score` works from 400 MB on.
+// 128 MB. What more threads and a batch need is planned later (MemoryPlanner).
 
 #ifdef __linux__
 #define _GNU_SOURCE
@@ -42,15 +42,15 @@ static void check_limits(int argc, char **argv, char **environment) {
     _exit(USAGE);
   }
   if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return;
-  // What OpenBLAS maps, and as much again for libraries, the heap and stacks of threads.
-  const size_t needed = (size_t)256 << 20;
+  // What OpenBLAS maps, and something for the heap and the stacks of its threads.
+  const size_t needed = (size_t)160 << 20;
   void *room = mmap(NULL, needed, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (room != MAP_FAILED) {
     munmap(room, needed);
     return;
   }
   say("error: the address space is too small for the linear algebra\n  at ulimit -v\n"
-      "  Raise the limit to 400000 kB or more, and by 200000 kB for every thread beyond the first.\n");
+      "  Raise the limit to 400000 kB or more, and by 140000 kB for every thread beyond the first.\n");
   _exit(USAGE);
 }
 

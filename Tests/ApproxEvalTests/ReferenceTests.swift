@@ -179,10 +179,9 @@ import Testing
     ) -> ReferenceChoice {
       var options = EvaluationOptions()
       options.reference = kind
-      options.memory = memory
       options.cgPreconditioner = preconditioner
       options.cgIterations = 100
-      return ReferenceChoice(options, costs)
+      return ReferenceChoice(options, memory: memory, costs)
     }
     let cheap = costs(svd: 4, gram: 9, iteration: 1)
     let even = costs(svd: 90, gram: 60, iteration: 1)

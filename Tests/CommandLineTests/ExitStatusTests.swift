@@ -48,6 +48,10 @@ import Testing
     (EvaluationError.nonFiniteLogits(checkpoint: "x", sample: 0, value: .nan), 65),
     (EvaluationError.noReferenceGradient(checkpoint: "x"), 65),
     (EvaluationError.solve(.memory(required: 2, budget: 1)), 64),
+    (EvaluationError.memory(shortage(isChoice: true)), 64),
+    (EvaluationError.memory(shortage(isChoice: false)), 65),
+    (EvaluationError.linearAlgebra(.tooLarge(rows: 1, columns: 1)), 64),
+    (EvaluationError.solve(.linearAlgebra(.outOfMemory(routine: "dsyevd"))), 74),
     (EvaluationError.solve(.nonFinite(.product, iteration: 1, index: 0)), 65),
     (EvaluationError.solve(.linearAlgebra(.nonFinite(offset: 0))), 65),
     (EvaluationError.linearAlgebra(.nonFinite(offset: 0)), 65),
@@ -78,4 +82,10 @@ import Testing
   }
 
   @Test func helpIsNoError() { #expect(ExitStatus(CleanExit.helpRequest()) == .done) }
+}
+
+private func shortage(isChoice: Bool) -> MemoryShortage {
+  MemoryShortage(
+    subject: "a batch", path: "x", needed: 2, allowed: 1, isLimitOfProcess: false, largest: nil,
+    remedies: [], isChoice: isChoice)
 }

@@ -81,8 +81,8 @@ extension CommandLineTests {
     }
 
     @Test(arguments: [
-      ("8GB", 8_000_000_000), ("512mb", 512_000_000), ("1 GiB", 1 << 30), ("1.5KiB", 1536),
-      ("123456", 123456), ("7B", 7),
+      ("8GB", 8_000_000_000), ("8G", 8_000_000_000), ("512mb", 512_000_000), ("1 GiB", 1 << 30),
+      ("16777216", 1 << 24), ("33554432B", 1 << 25),
     ])
     func memoryIsReadInEveryForm(_ text: String, _ bytes: Int) throws {
       let result = try Command.run([
@@ -91,6 +91,18 @@ extension CommandLineTests {
       ])
       #expect(result.status == 0, "\(result.error)")
       #expect(result.output.contains("\"memory\": \(bytes),"))
+    }
+
+    /// An amount that is understood and not enough is refused with what would be enough.
+    @Test(arguments: [("1.5KiB", "1.54 kB"), ("7B", "7 bytes"), ("1", "1 bytes")])
+    func littleMemoryIsRefusedWithWhatIsNeeded(_ text: String, _ allowed: String) throws {
+      let result = try Command.run([
+        "score", Fixture.path("golden/toy_logistic.bin"), "--memory", text, "--threads", "1",
+        "--reference", "none",
+      ])
+      #expect(result.status == 65 && result.output.isEmpty)
+      #expect(result.error.contains("\(allowed) are allowed (--memory)"), "\(result.error)")
+      #expect(result.error.contains("--memory "), "\(result.error)")
     }
   }
 }

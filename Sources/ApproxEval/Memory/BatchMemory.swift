@@ -390,13 +390,23 @@ struct BatchMemory<S: EngineScalar> {
     keepArenas(tangents: 1, cotangents: 1)
   }
 
-  /// A step of training.
+  /// Steps of training, and measuring in between.
   ///
   /// - Parameter settings: Of the optimiser.
   mutating func addTraining(_ settings: OptimizerSettings) {
     addParameters(areRead: false)
     addBatch()
     plan.keep("forward values", needs.forward)
+    let measured = BatchNeeds<S>(
+      program, samples: min(Trainer<S>.measuredTogether, checkpoint.data?.count ?? samples),
+      threads: options.threads, budget: 0)
+    plan.during([
+      (
+        "forward values while measuring",
+        measured.forward + measured.doubles(measured.samples, logits, 4)
+      )
+    ])
+    plan.during([("a checkpoint to write", 2 * needs.vector)])
     // Parameters, direction, what they were before, and the moments of the optimiser.
     plan.keep("state of the optimiser", 5 * needs.exactVector + needs.vector)
     if settings.kind.isNatural {

@@ -45,13 +45,15 @@ struct MemoryPlanner {
   private var spaceLeft: Int? {
     guard let left = SystemMemory.addressSpaceLeft else { return nil }
     // The first thread's buffer is there already.
-    let threads = ByteCount(options.threads) * ByteCount(Self.threadBytes)
-    return (ByteCount(left) - threads).value
+    let threads = (options.threads - 1) * ByteCount(Self.threadBytes)
+    return (ByteCount(left) - threads - ByteCount(Self.heapBytes)).value
   }
 
-  /// Address space of a thread: its stack, the heap that the C library gives it, and the memory that
-  /// OpenBLAS multiplies in.
-  private static var threadBytes: Int { 200 << 20 }
+  /// Address space of a thread: its stack and the memory that OpenBLAS multiplies in, 64 MB in Debian's
+  /// build and 128 MB in others. Where there is none for it OpenBLAS tries for ever.
+  private static var threadBytes: Int { 136 << 20 }
+  /// What small allocations may take.
+  private static var heapBytes: Int { 32 << 20 }
 
   /// How the memory is shared out.
   ///
@@ -143,9 +145,10 @@ extension MemoryPlanner {
       remedies: remedies(plan), isChoice: isChoice)
   }
 
-  /// Whether the least that can be asked of this file would fit.
+  /// Whether the least that can be asked of this file would fit, or would but for the process's limits.
   private var isChoice: Bool {
-    changed {
+    if allowed < options.memory { return true }
+    return changed {
       $0.options.methods = [.sgd]
       $0.options.reference = .none
       $0.options.monteCarloSamples = []
@@ -184,7 +187,9 @@ extension MemoryPlanner {
     if options.threads > 1, changed({ $0.options.threads = 1 }).fits {
       found.append("--threads 1")
     }
-    if allowed == options.memory, plan.total <= SystemMemory.available {
+    if allowed < options.memory {
+      found.append("a higher ulimit -v")
+    } else if plan.total <= SystemMemory.available {
       found.append("--memory \(memoryAmount(plan.total))")
     }
     return found

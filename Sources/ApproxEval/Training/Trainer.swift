@@ -19,7 +19,7 @@ final class Trainer<S: EngineScalar> {
   private let before: Vector<Double>
 
   /// Samples of one forward pass where nothing is differentiated.
-  private static var measuredTogether: Int { 256 }
+  static var measuredTogether: Int { 256 }
 
   init(
     _ options: TrainingOptions, _ checkpoint: LoadedCheckpoint, _ samples: TrainingSamples,

@@ -65,7 +65,7 @@ enum OptionValues {
     else {
       throw UsageError(
         "\"\(text)\" is not an amount of memory", at: "--memory",
-        "Write 8GB, 8G, 512MB, 8GiB or a number of bytes.")
+        "Write 8GB, 512MB, 8GiB or a number of bytes.")
     }
     return Int(value * unit.bytes)
   }

@@ -123,10 +123,8 @@ struct MemoryOptions: ParsableArguments {
   @Option(
     parsing: .unconditional,
     help: .init(
-      """
-      Memory that may be used: 8GB, 512MB, 8GiB or bytes. (default: half of the machine's, or of \
-      what limits leave of it)
-      """, valueName: "amount"))
+      "Memory that may be used: 8GB, 512MB, 8GiB or bytes. (default: half of the machine's)",
+      valueName: "amount"))
   var memory: String?
 
   func apply(to options: inout EvaluationOptions) throws(UsageError) {
