@@ -56,19 +56,19 @@ package enum KFAC {
     let rowSource =
       method == .kfac ? gradients.perSample : gradients.perSample.prefix(draws: 1)
     rowSource.forEachLayer(
-      plan, { gradients.writeCotangents(draws: rowSource.draws, $0, to: $1) }
-    ) { index, rows in
-      let outcome = Result { () throws(LinearAlgebraError) -> [Bool] in
-        let block = try KroneckerBlock(rows, factor.rows, gradientWeights: weights)
-        return own.indices.map { i in
-          write(
-            block.solution(lambda: own[i]), plan.layers[index], block,
-            exponent: gradientUnit.exponent - 2 * factor.unit.exponent, to: parts[i])
-          return block.isBelowRounding(own[i], precision: Double(S.ulpOfOne))
+      plan, { gradients.writeCotangents(draws: rowSource.draws, $0, to: $1) },
+      { index, rows in
+        let outcome = Result { () throws(LinearAlgebraError) -> [Bool] in
+          let block = try KroneckerBlock(rows, factor.rows, gradientWeights: weights)
+          return own.indices.map { i in
+            write(
+              block.solution(lambda: own[i]), plan.layers[index], block,
+              exponent: gradientUnit.exponent - 2 * factor.unit.exponent, to: parts[i])
+            return block.isBelowRounding(own[i], precision: Double(S.ulpOfOne))
+          }
         }
-      }
-      outcomes.withLock { $0[index] = outcome }
-    }
+        outcomes.withLock { $0[index] = outcome }
+      })
     var isBelow = lambdas.map { _ in false }
     for outcome in outcomes.withLock({ $0 }) {
       for (i, below) in try outcome!.get().enumerated() where below { isBelow[i] = true }

@@ -37,7 +37,8 @@ struct DeterminismTests {
         let found = try bits(engine, threads: threads)
         for (result, expected) in zip(found, one) {
           #expect(result.bits == expected.bits, "\(result.name): 1 and \(threads) threads")
-          if samples > 1 {
+          // Losses of real targets are one loop on the thread that asks.
+          if samples > 1, result.name != "losses" || model.loss == "cross_entropy" {
             #expect(result.sharedCalls > 0, "\(result.name): only one of \(threads) workers ran")
           }
         }
