@@ -113,7 +113,12 @@ package struct CheckpointSource: Sendable {
     guard let type = try? file.model["type"].string(), ["vit", "t5"].contains(type) else {
       return file.parameters
     }
-    return try ownNames(file.parameters, modelType: type)
+    // A base model's parameter and what an adapter puts in its place lie beside each other, as the
+    // two files would: by the model's own name the one, by another name the other, which counts.
+    let isOwn = { Model.parameterName(ofAdapterTensor: $0, modelType: type) == $0 }
+    let base = file.parameters.filter { isOwn($0.key) }
+    let adapted = try ownNames(file.parameters.filter { !isOwn($0.key) }, modelType: type)
+    return base.merging(adapted) { $1 }
   }
 
   /// Tensors by the model's own names of their parameters.

@@ -272,4 +272,32 @@ private struct Expected: Decodable {
       #expect(try #require(messages.first).contains("base_model.model." + name))
     }
   }
+  /// In one file with the base model's parameter, of which an adapter's takes the place.
+  @Test func twoOfAnAdaptersNamesInACheckpointFileAreInTheError() throws {
+    let text = try String(
+      contentsOfFile: fixture("hf/vit_lora/base/config.json"), encoding: .utf8)
+    let path = NSTemporaryDirectory() + "stored-twice-\(UUID().uuidString).bin"
+    defer { try? FileManager.default.removeItem(atPath: path) }
+    func open(_ values: [Float]) throws -> CheckpointSource {
+      var writer = SafetensorsWriter(
+        metadata: [
+          "format": "approx-eval/1", "model": #"{"type": "vit", "config": \#(text)}"#,
+        ])
+      let names = ["classifier", "classifier.base_layer", "classifier.modules_to_save"]
+      for (name, value) in zip(names, values) {
+        writer.add("params.\(name).bias", shape: [1], Vector<Float>([value]))
+      }
+      try writer.write(to: path)
+      return try CheckpointSource(path: path)
+    }
+    let same = try open([1, 2, 2])
+    #expect(try same.parameter("classifier.bias").vector(of: Float.self).array == [2])
+    do {
+      _ = try open([1, 2, 3])
+      Issue.record("no error was thrown")
+    } catch {
+      #expect("\(error)".contains("params.classifier.base_layer.bias are both"))
+      #expect("\(error)".contains("tensor params.classifier.modules_to_save.bias"))
+    }
+  }
 }
