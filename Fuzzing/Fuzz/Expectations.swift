@@ -25,6 +25,10 @@ func expectTypedErrors(_ body: () throws -> Void) {
   }
 }
 
+/// What, then where and how to fix it, indented: no name from a file makes a line of its own.
 private func expectText(_ description: String) {
-  precondition(!description.isEmpty, "an error without a word")
+  let lines = description.split(separator: "\n", omittingEmptySubsequences: false)
+  precondition(
+    !description.isEmpty && lines.dropFirst().allSatisfy { $0.hasPrefix("  ") },
+    "not a message: \(description)")
 }
