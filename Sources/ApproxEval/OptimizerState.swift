@@ -205,7 +205,7 @@ package struct OptimizerState: UpdateSource {
     let known = checkpoint.program.graph.parameters
     let specOfName = Dictionary(uniqueKeysWithValues: known.map { ($0.name, $0) })
     var specs: [ParameterSpec] = []
-    var seen: Set<String> = []
+    var given: [String: String] = [:]
     for name in names {
       let own = Self.parameterName(name, modelType: checkpoint.model.type)
       guard let spec = specOfName[own] else {
@@ -213,8 +213,7 @@ package struct OptimizerState: UpdateSource {
           .unknownName(what: "parameter", found: name, known: known.map(\.name)),
           at: .init(file: path, place: "\(prefix)param_groups"))
       }
-      if let first = specs.firstIndex(where: { $0.name == spec.name }) {
-        let other = names[first]
+      if let other = given.updateValue(name, forKey: spec.name) {
         throw CheckpointError(
           .unexpectedValue(
             "param_names",

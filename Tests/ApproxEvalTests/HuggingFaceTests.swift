@@ -120,7 +120,9 @@ struct HuggingFaceTests {
     let order = try evaluation.source(checkpoint).samples(0)
     func ordered<Element>(_ values: [Element]) -> [Element] { order.map { values[$0] } }
 
-    let problem = try evaluation.problem(checkpoint, batch: 0, S.self)
+    let problem = try evaluation.problem(
+      checkpoint, batch: 0, evaluation.budget(checkpoint, evaluation.source(checkpoint), .selfCheck),
+      S.self)
     let (linearization, output) = (problem.linearization, problem.output)
     let logits = linearization.schedule.chunks.flatMap { chunk in
       (0..<chunk.count * linearization.logitCount).map {

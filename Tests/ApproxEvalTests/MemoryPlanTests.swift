@@ -62,8 +62,9 @@ func leastMemory(_ options: EvaluationOptions, checkpoint: String) throws -> Int
     options.monteCarloSamples = [draws + 1]
     #expect(try shortage(options) != nil)
     options.monteCarloSamples = [200]
-    options.batchSize = try #require(
+    let size = try #require(
       found.remedies.first { $0.hasPrefix("--batch-size ") }.flatMap { Int($0.dropFirst(13)) })
+    options.batchSize = size
     #expect(try shortage(options) == nil)
   }
 

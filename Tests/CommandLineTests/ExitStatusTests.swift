@@ -1,4 +1,4 @@
-import ApproxEval
+@testable import ApproxEval
 import ArgumentParser
 import Checkpoints
 import Figures

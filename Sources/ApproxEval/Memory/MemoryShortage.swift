@@ -1,3 +1,5 @@
+import Checkpoints
+
 /// Why a computation is not begun: more memory is needed than is allowed.
 public struct MemoryShortage: Error, Sendable, Equatable {
   /// What needs it: "a batch of 160 samples".
@@ -18,13 +20,16 @@ public struct MemoryShortage: Error, Sendable, Equatable {
 extension MemoryShortage: CustomStringConvertible {
   public var description: String {
     let most = largest.map {
-      "; the largest buffer, \($0.name), takes \(bytes($0.bytes, digits: 3))"
+      ", of which the largest buffer, \($0.name), takes \(bytes($0.bytes, digits: 3))"
     }
     let limit = isLimitOfProcess ? " by the limits of the process (ulimit -v, -d)" : " (--memory)"
-    return """
-      \(subject) needs \(bytes(needed, digits: 3)), and \(bytes(allowed, digits: 3)) are allowed\(limit)
-        at \(path)\(most ?? "")
-        \(remedies.isEmpty ? "Use fewer samples or a smaller model." : "Any of these fits: \(remedies.joined(separator: "; ")).")
-      """
+    return errorText(
+      "\(subject) needs \(bytes(needed, digits: 3))\(most ?? ""), and "
+        + "\(bytes(allowed, digits: 3)) are allowed\(limit)", at: path,
+      [
+        remedies.isEmpty
+          ? "Use fewer samples or a smaller model."
+          : "Any of these fits: \(remedies.joined(separator: "; "))."
+      ])
   }
 }
