@@ -121,7 +121,8 @@ struct HuggingFaceTests {
     func ordered<Element>(_ values: [Element]) -> [Element] { order.map { values[$0] } }
 
     let problem = try evaluation.problem(
-      checkpoint, batch: 0, evaluation.budget(checkpoint, evaluation.source(checkpoint), .selfCheck),
+      checkpoint, batch: 0,
+      evaluation.budget(checkpoint, evaluation.source(checkpoint), .selfCheck),
       S.self)
     let (linearization, output) = (problem.linearization, problem.output)
     let logits = linearization.schedule.chunks.flatMap { chunk in
@@ -143,7 +144,7 @@ struct HuggingFaceTests {
       (0..<gram.count).map { gram.norm($0) }, ordered(expected.perSampleGradientNorm),
       "gradient norms of samples")
     compare(
-      gram.scaled.map { $0 * gram.unit * gram.unit },
+      gram.scaled.array.map { $0 * gram.unit * gram.unit },
       ordered(expected.gram).flatMap { ordered($0) }, "Gram matrix")
 
     let result = try evaluation.score(checkpoint: base(name))[0]

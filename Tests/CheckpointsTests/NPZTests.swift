@@ -345,7 +345,8 @@ import Testing
       "{'descr': '|u1', 'fortran_order': \(isFortranOrder ? "True" : "False"), 'shape': (2, 4)}"
     let file = TemporaryFile(
       zip([ZipMember(name: "a.npy", bytes: npy(header, data: [0, 1, 2, 3, 4, 5, 6, 7]))]))
-    let tensor = try TensorArchive.open(file.path, files: InputFiles(memory: needed - 1)).tensor("a")
+    let tensor = try TensorArchive.open(file.path, files: InputFiles(memory: needed - 1)).tensor(
+      "a")
     #expect(
       message(for: file.path) { _ = try tensor.integers() } == """
         its numbers take 8 bytes outside the file, and 7 of the memory allowed are left

@@ -382,7 +382,9 @@ enum Pickle {
           Allow more with --memory, or save it as safetensors, which is read where it lies.
         """)
     #expect(
-      try TensorArchive.open(file.path, files: InputFiles(memory: 16)).tensor("x").vector(of: Float.self).array.count
+      try TensorArchive.open(file.path, files: InputFiles(memory: 16)).tensor("x").vector(
+        of: Float.self
+      ).array.count
         == 4)
   }
 

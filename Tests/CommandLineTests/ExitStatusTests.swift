@@ -1,4 +1,3 @@
-@testable import ApproxEval
 import ArgumentParser
 import Checkpoints
 import Figures
@@ -6,6 +5,7 @@ import HessianFree
 import TensorModule
 import Testing
 
+@testable import ApproxEval
 @testable import eval_cli
 
 /// The table from errors to exit codes, case by case.

@@ -55,7 +55,8 @@ extension JournalError: CustomStringConvertible {
         ["Wait until it ends, or give another folder as --output."])
     case .removed(let file):
       errorText(
-        "the journal, or its folder, was removed or replaced while the run was writing it", at: file,
+        "the journal, or its folder, was removed or replaced while the run was writing it",
+        at: file,
         ["What was in it is gone. Run again, and leave the folder alone until the run has ended."])
     }
   }
