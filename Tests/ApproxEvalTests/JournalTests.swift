@@ -59,17 +59,17 @@ import Testing
   // MARK: Options
 
   /// An option that is added must say whether it changes numbers.
-  @Test func theIdentityHasEveryOptionThatChangesNumbers() {
-    let record = Self.record(EvaluationOptions(), [])
+  @Test func theIdentityHasEveryOptionThatChangesNumbers() throws {
+    let record = try Self.record(EvaluationOptions(), [])
     let recorded = Set(record.optionValues.map(\.0)).union(["seed", "precision", "threads"])
     #expect(Mirror(reflecting: EvaluationOptions()).children.count == recorded.count)
   }
 
-  @Test func differencesAreNamedOneByOne() {
+  @Test func differencesAreNamedOneByOne() throws {
     let plan = Self.plan(batches: 3)
     var options = EvaluationOptions()
     options.batches = 3
-    let before = RunIdentity(Self.record(options, ["a.bin"]), plan)
+    let before = RunIdentity(try Self.record(options, ["a.bin"]), plan)
     #expect(before.differences(from: before) == [])
 
     options.dampings = [.init("1")!, .init("rel:1e-3")!]
@@ -78,7 +78,7 @@ import Testing
     options.seed = .max
     options.precision = .float64
     options.threads += 1
-    var now = RunIdentity(Self.record(options, ["a.bin"]), Self.plan(batches: 4))
+    var now = RunIdentity(try Self.record(options, ["a.bin"]), Self.plan(batches: 4))
     #expect(
       now.differences(from: before) == [
         "--batches is 4 now, 3 in the journal",
@@ -412,7 +412,7 @@ import Testing
 
   @Test func theProcessorIsPartOfTheIdentity() throws {
     let plan = Self.plan(batches: 3)
-    let before = RunIdentity(Self.record(EvaluationOptions(), ["a.bin"]), plan)
+    let before = RunIdentity(try Self.record(EvaluationOptions(), ["a.bin"]), plan)
     var now = before
     now.kernels = "x"
     now.blas = "y"
@@ -450,8 +450,10 @@ import Testing
     FileRecord(path: path, bytes: 5, sha256: sum)
   }
 
-  private static func record(_ options: EvaluationOptions, _ files: [String]) -> RunRecord {
-    var record = RunRecord(
+  private static func record(
+    _ options: EvaluationOptions, _ files: [String]
+  ) throws -> RunRecord {
+    var record = try RunRecord(
       command: [], options: options, files: InputFiles(), start: POSIXFileSystem().now)
     record.files = files.map { file($0, "aa") }
     return record

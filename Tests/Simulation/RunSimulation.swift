@@ -114,7 +114,7 @@ package struct RunSimulation: Sendable {
     try OutputFiles.requireWritable(folder: Self.folder, system: system)
     let evaluation = Evaluation(Self.options, files: InputFiles(system: system))
     let plan = try evaluation.plan(checkpoints: Self.inputs)
-    let record = RunRecord(
+    let record = try RunRecord(
       command: ["simulation"], options: Self.options, files: evaluation.files, start: start)
     var outputs = try RunOutputs(
       plan, record: record, folder: Self.folder, resume: resume, system: system)
@@ -188,7 +188,7 @@ extension RunSimulation {
       if kept < acknowledged && (resume || begun > 0) {
         throw Violation(seed: seed, what: "\(acknowledged) batches were done, \(kept) are kept")
       }
-      acknowledged = kept
+      acknowledged = min(acknowledged, kept)
       try checkTables(disk, seed)
     }
     try checkResumed(disk, seed)

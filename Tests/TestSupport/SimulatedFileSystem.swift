@@ -268,6 +268,7 @@ extension SimulatedFileSystem {
       let file = try Self.file(descriptor, state)
       let content = state.disk.files[file]!.content
       let map = UnsafeMutableRawBufferPointer.allocate(byteCount: max(count, 1), alignment: 64)
+      map.initializeMemory(as: UInt8.self, repeating: 0)
       content.withUnsafeBytes {
         map.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[..<min(count, $0.count)]))
       }

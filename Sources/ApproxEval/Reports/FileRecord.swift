@@ -17,6 +17,18 @@ public struct FileRecord: Sendable, Equatable, Codable {
   /// Of what is at the path now.
   public init(path: String) throws(CheckpointError) { self.init(try MappedFile(path: path)) }
 
+  /// Of all that have been opened.
+  ///
+  /// - Throws: `changed` for one that is no longer what was opened.
+  static func all(_ files: InputFiles) throws(CheckpointError) -> [FileRecord] {
+    var records: [FileRecord] = []
+    for file in files.opened {
+      records.append(FileRecord(file))
+      try file.requireUnchanged()
+    }
+    return records
+  }
+
   /// Of the bytes that whoever holds the file reads.
   package init(_ file: MappedFile) {
     path = file.path

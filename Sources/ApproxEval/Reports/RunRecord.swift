@@ -23,12 +23,13 @@ public struct RunRecord: Sendable {
   /// Reads all files of the run once, for their sums.
   ///
   /// - Parameter files: Those that the plan of the run has opened, and that it will score.
+  /// - Throws: `changed` where one of them is no longer what was opened: its sum would be of neither.
   public init(
     command: [String], options: EvaluationOptions, files: InputFiles, start: Moment
-  ) {
+  ) throws(CheckpointError) {
     self.command = command
     self.options = options
-    self.files = files.opened.map { FileRecord($0) }
+    self.files = try FileRecord.all(files)
     self.start = start
     end = start
     machine = .current

@@ -25,6 +25,8 @@ public final class Journal {
   /// Bytes that are whole lines of this run.
   private var length = 0
   private var isReported = false
+  /// Whether the file's name is known to be on the disk. One that is found there need not be.
+  private var isNameDurable = false
 
   /// - Parameters:
   ///   - record: The options and inputs of this run.
@@ -154,11 +156,6 @@ extension Journal {
     if isNew { try create() }
     do throws(EvaluationError) {
       try write(.run(identity))
-      do throws(SystemError) {
-        if isNew { try system.synchronizeFolder(folder) }
-      } catch {
-        throw failure(error)
-      }
     } catch {
       // Nothing of this run is in it.
       length = 0
@@ -209,6 +206,10 @@ extension Journal {
       }
       try system.writeAll(descriptor, line.load(), at: length)
       try system.untilDone { () throws(SystemError) in try system.synchronize(descriptor) }
+      if !isNameDurable {
+        try system.synchronizeFolder(folder)
+        isNameDurable = true
+      }
       isInPlace = try Self.isInPlace(descriptor, path, system)
     } catch {
       // Half a line would do no harm, but the room may be needed.

@@ -20,13 +20,13 @@ public struct TrainingRecord: Sendable {
   public let start: Moment
 
   /// Reads all files of the run once, for their sums.
-  public init(command: [String], run: TrainingRun, start: Moment) {
+  public init(command: [String], run: TrainingRun, start: Moment) throws(CheckpointError) {
     self.command = command
     options = run.options
     batchSize = run.batchSize
     description = run.description
     self.start = start
-    files = run.files.opened.map { FileRecord($0) }
+    files = try FileRecord.all(run.files)
   }
 
   /// Writes the record into the folder of the run.

@@ -54,7 +54,7 @@ struct Score: ParsableCommand {
     let plan = try evaluation.plan(checkpoints: checkpoints)
     let needsRecord = destination.output != nil || destination.format == .json
     let record =
-      needsRecord
+      try needsRecord
       ? RunRecord(
         command: CommandLine.arguments, options: options, files: evaluation.files, start: start)
       : nil

@@ -52,7 +52,7 @@ struct Train: ParsableCommand {
     }
     try OutputFiles.requireWritable(folder: folder)
     let run = try makeRun(options)
-    let record = TrainingRecord(command: CommandLine.arguments, run: run, start: start)
+    let record = try TrainingRecord(command: CommandLine.arguments, run: run, start: start)
     if !log.quiet { Console.log(Self.summary(run)) }
     let isCancelled = Flag()
     Interruption.response.withLock { $0 = { isCancelled.set() } }
