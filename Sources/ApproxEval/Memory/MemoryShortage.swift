@@ -20,7 +20,9 @@ extension MemoryShortage: CustomStringConvertible {
     let most = largest.map {
       "; the largest buffer, \($0.name), takes \(bytes($0.bytes, digits: 3))"
     }
-    let limit = isLimitOfProcess ? " by the limits of the process (ulimit -v, -d)" : " (--memory)"
+    let limit =
+      isLimitOfProcess
+      ? " by the system or the limits of the process (ulimit -v, -d)" : " (--memory)"
     return """
       \(subject) needs \(bytes(needed, digits: 3)), and \(bytes(allowed, digits: 3)) are allowed\(limit)
         at \(path)\(most ?? "")
