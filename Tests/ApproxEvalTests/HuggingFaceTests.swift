@@ -137,7 +137,7 @@ struct HuggingFaceTests {
       (0..<gram.count).map { gram.norm($0) }, ordered(expected.perSampleGradientNorm),
       "gradient norms of samples")
     compare(
-      gram.scaled.map { $0 * gram.unit * gram.unit },
+      gram.scaled.array.map { $0 * gram.unit * gram.unit },
       ordered(expected.gram).flatMap { ordered($0) }, "Gram matrix")
 
     let result = try evaluation.score(checkpoint: base(name))[0]
