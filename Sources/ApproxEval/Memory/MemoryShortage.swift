@@ -13,6 +13,20 @@ public struct MemoryShortage: Error, Sendable, Equatable {
   public var remedies: [String]
   /// Whether a choice of options makes the difference, and not the model or the batch of the file.
   public var isChoice: Bool
+
+  public init(
+    subject: String, path: String, needed: Int, allowed: Int, isLimitOfProcess: Bool,
+    largest: MemoryPlan.Buffer?, remedies: [String], isChoice: Bool
+  ) {
+    self.subject = subject
+    self.path = path
+    self.needed = needed
+    self.allowed = allowed
+    self.isLimitOfProcess = isLimitOfProcess
+    self.largest = largest
+    self.remedies = remedies
+    self.isChoice = isChoice
+  }
 }
 
 extension MemoryShortage: CustomStringConvertible {
