@@ -38,6 +38,13 @@ public enum SystemMemory {
     return true
   }
 
+  /// Half, a fourth, ... of so much, the first that can be had.
+  public static func mappable(below bytes: Int) -> Int {
+    var size = bytes / 2
+    while size > 0, !canMap(size) { size /= 2 }
+    return size
+  }
+
   #if os(Linux)
     private static func limit(_ resource: __rlimit_resource) -> Int? {
       limit(__rlimit_resource_t(resource.rawValue))

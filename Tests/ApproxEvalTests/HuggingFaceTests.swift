@@ -117,13 +117,12 @@ struct HuggingFaceTests {
     #expect(checkpoint.description.trainableParameters == expected.trainable)
     #expect(checkpoint.description.positions == expected.columns.count)
     // Batches take the samples of a data file in an order of their own.
-    let order = try evaluation.source(checkpoint).samples(0)
+    let source = try evaluation.source(checkpoint)
+    let order = source.samples(0)
     func ordered<Element>(_ values: [Element]) -> [Element] { order.map { values[$0] } }
 
-    let problem = try evaluation.problem(
-      checkpoint, batch: 0,
-      evaluation.budget(checkpoint, evaluation.source(checkpoint), .selfCheck),
-      S.self)
+    let budget = try evaluation.budget(checkpoint, source, .selfCheck)
+    let problem = try evaluation.problem(checkpoint, batch: 0, budget, S.self)
     let (linearization, output) = (problem.linearization, problem.output)
     let logits = linearization.schedule.chunks.flatMap { chunk in
       (0..<chunk.count * linearization.logitCount).map {

@@ -39,7 +39,10 @@ struct MemoryPlanner {
   }
 
   /// Bytes that may be used: what the options say, or less where the address space ends before.
-  var allowed: Int { min(options.memory, spaceLeft ?? .max) }
+  var allowed: Int { min(options.memory, spaceLeft ?? .max, mappable ?? .max) }
+
+  /// What the system was found to give at once, where that is less.
+  private var mappable: Int?
 
   /// Beyond what is mapped for libraries and for the products of every thread.
   private var spaceLeft: Int? {
@@ -59,10 +62,17 @@ struct MemoryPlanner {
   ///
   /// - Throws: `EvaluationError.memory` if it is not enough.
   func budget() throws(EvaluationError) -> MemoryBudget {
-    let found = best()
-    guard found.plan.total <= allowed, SystemMemory.canMap(found.plan.total) else {
-      throw .memory(shortage(found.plan))
+    var found = best()
+    if found.plan.total <= allowed, !SystemMemory.canMap(found.plan.total) {
+      // The system promises no more than it has: so much of it as can be had.
+      var planner = self
+      planner.mappable = SystemMemory.mappable(below: found.plan.total)
+      found = planner.best()
+      guard found.plan.total <= planner.allowed else {
+        throw .memory(planner.shortage(found.plan))
+      }
     }
+    guard found.plan.total <= allowed else { throw .memory(shortage(found.plan)) }
     return MemoryBudget(
       forward: found.forward, reference: allowed - found.plan.total + referenceBytes(found.plan),
       doubleProblem: doubleProblem(forward: found.forward))

@@ -15,6 +15,20 @@ public struct MemoryShortage: Error, Sendable, Equatable {
   public var remedies: [String]
   /// Whether a choice of options makes the difference, and not the model or the batch of the file.
   public var isChoice: Bool
+
+  public init(
+    subject: String, path: String, needed: Int, allowed: Int, isLimitOfProcess: Bool,
+    largest: MemoryPlan.Buffer?, remedies: [String], isChoice: Bool
+  ) {
+    self.subject = subject
+    self.path = path
+    self.needed = needed
+    self.allowed = allowed
+    self.isLimitOfProcess = isLimitOfProcess
+    self.largest = largest
+    self.remedies = remedies
+    self.isChoice = isChoice
+  }
 }
 
 extension MemoryShortage: CustomStringConvertible {
@@ -22,7 +36,9 @@ extension MemoryShortage: CustomStringConvertible {
     let most = largest.map {
       ", of which the largest buffer, \($0.name), takes \(bytes($0.bytes, digits: 3))"
     }
-    let limit = isLimitOfProcess ? " by the limits of the process (ulimit -v, -d)" : " (--memory)"
+    let limit =
+      isLimitOfProcess
+      ? " by the system or the limits of the process (ulimit -v, -d)" : " (--memory)"
     return errorText(
       "\(subject) needs \(bytes(needed, digits: 3))\(most ?? ""), and "
         + "\(bytes(allowed, digits: 3)) are allowed\(limit)", at: path,
