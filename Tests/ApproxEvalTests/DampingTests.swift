@@ -56,14 +56,18 @@ struct DampingTests {
 
   /// `nil` where nothing can be scored: the logits, or the square of the gradient, are no numbers.
   private func scored(_ path: String, _ options: EvaluationOptions) throws -> BatchResult? {
-    do {
-      return try Evaluation(options).score(checkpoint: path)[0]
-    } catch EvaluationError.nonFiniteLogits {
-      return nil
-    } catch EvaluationError.batch(let failure) {
-      if case .nonFinite(.rightHandSide, _, _) = failure.cause { return nil }
-      throw EvaluationError.batch(failure)
+    let result = Result { () throws(EvaluationError) in
+      try Evaluation(options).score(checkpoint: path)
     }
+    if case .failure(let error) = result, isBeyondNumbers(error) { return nil }
+    return try result.get()[0]
+  }
+
+  private func isBeyondNumbers(_ error: EvaluationError) -> Bool {
+    if case .nonFiniteLogits = error { return true }
+    guard case .batch(let failure) = error, case .nonFinite(.rightHandSide, _, _) = failure.cause
+    else { return false }
+    return true
   }
 
   /// lambda itself is no number, and the other rows are what they are without it.

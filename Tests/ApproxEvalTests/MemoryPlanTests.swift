@@ -5,18 +5,24 @@ import Updates
 
 @testable import ApproxEval
 
+/// What a checkpoint needs more than the options allow, `nil` if they allow it.
+private func shortage(_ options: EvaluationOptions, checkpoint: String) throws -> MemoryShortage? {
+  let count = Result { () throws(EvaluationError) in
+    try Evaluation(options).batchCount(checkpoint: checkpoint)
+  }
+  if case .failure(.memory(let shortage)) = count { return shortage }
+  _ = try count.get()
+  return nil
+}
+
 /// The least memory, in steps of a tenth, with which a checkpoint can be scored.
 func leastMemory(_ options: EvaluationOptions, checkpoint: String) throws -> Int {
   var options = options
   options.memory = 1 << 14
-  while true {
-    do {
-      _ = try Evaluation(options).batchCount(checkpoint: checkpoint)
-      return options.memory
-    } catch EvaluationError.memory {
-      options.memory += options.memory / 10
-    }
+  while try shortage(options, checkpoint: checkpoint) != nil {
+    options.memory += options.memory / 10
   }
+  return options.memory
 }
 
 @Suite struct MemoryPlanTests {
@@ -31,12 +37,7 @@ func leastMemory(_ options: EvaluationOptions, checkpoint: String) throws -> Int
   private func shortage(
     _ options: EvaluationOptions, _ name: String = "digits/epoch-10.bin"
   ) throws -> MemoryShortage? {
-    do {
-      _ = try Evaluation(options).batchCount(checkpoint: fixture(name))
-      return nil
-    } catch EvaluationError.memory(let shortage) {
-      return shortage
-    }
+    try ApproxEvalTests.shortage(options, checkpoint: fixture(name))
   }
 
   @Test func countsStayAtTheLargestInsteadOfOverflowing() {
