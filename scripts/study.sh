@@ -65,7 +65,7 @@ step "E3: dampings from 1e-9 to 1e3 at the start, in the middle and at the end"
 
 step "F.2: conjugate gradients, and every parameter tensor on its own"
 "$cli" score "${ends[@]}" --data "$data" --batches 1 --seed "$seed" --quiet \
-  --methods sgd,ef,ief,sf --reference cg --cg-iterations 300 --cg-gap 0 --per-layer \
+  --methods sgd,ef,ief,sf --reference cg --cg-iterations 1000 --per-layer \
   --output "$folder/solver" >/dev/null
 
 step "E2: SGD and exact EF, iEF and SF with steps of one length, so that directions alone differ"

@@ -16,6 +16,7 @@ final class BatchReference<S: EngineScalar> {
   private var gram: GramReference<S>?
   private var exactGram: GramReference<Double>?
   private let preconditioning: Preconditioning<S>
+  private let advice: ReferenceAdvice
   private let doubleProblem: () throws -> BatchProblem<Double>
 
   /// - Parameter doubleProblem: Makes the same batch in double.
@@ -31,6 +32,8 @@ final class BatchReference<S: EngineScalar> {
       problem.linearization.program, samples: problem.linearization.samples,
       rank: problem.output.rootRank, options: options, budget: budget, S.self)
     choice = ReferenceChoice(options, memory: budget.reference, costs)
+    advice = ReferenceAdvice(
+      options: options, costs: costs, memory: budget.reference, isDouble: S.self == Double.self)
     settled = choice.kind
     preconditioning = Preconditioning(options.cgPreconditioner, seed: options.seed, batch: batch)
   }
@@ -39,22 +42,93 @@ final class BatchReference<S: EngineScalar> {
   func solve(_ gradients: BatchGradients<S>) throws -> ReferenceSolution<S>? {
     if choice.kind == .none { return nil }
     var solution = try solve(
-      gradients, choice.kind, damping: options.cgDamping, iterations: choice.iterations)
-    var reason = choice.reason
-    if !solution.record.isConverged, let fallback = choice.fallback {
-      let exact = try solve(gradients, fallback, damping: options.cgDamping, iterations: 0)
-      // Where neither converges, the lower gamma is the better reference.
-      if exact.record.isConverged || exact.record.gamma < solution.record.gamma {
-        let before = solution.record
-        reason =
-          "\(before.solver) not converged in \(before.iterations ?? 0) iterations, "
-          + (reason ?? "")
-        solution = exact
-        settled = fallback
+      gradients, choice.kind, damping: options.cgDamping, iterations: choice.iterations,
+      outlook: choice.outlook)
+    if options.reference != .auto { solution.record.choice = choice.reason }
+    if !solution.record.isConverged, !choice.fallbacks.isEmpty {
+      solution = try turn(from: solution, gradients)
+    }
+    if !solution.record.isConverged {
+      solution.record.advice = advice.text(
+        solution.record, trace: solution.trace, bound: problem.output.gammaBound)
+    }
+    return solution
+  }
+
+  /// What direct solvers make of it where conjugate gradients have not converged. Their iterates stay
+  /// what they were.
+  private func turn(
+    from first: ReferenceSolution<S>, _ gradients: BatchGradients<S>
+  ) throws -> ReferenceSolution<S> {
+    var best = first
+    // Where neither converges, the lower gamma is the better reference.
+    func keep(_ other: ReferenceSolution<S>) {
+      let (new, old) = (other.record, best.record)
+      if new.isConverged || !(old.gamma <= new.gamma) && !new.gamma.isNaN { best = other }
+    }
+    for fallback in choice.fallbacks where !best.record.isConverged {
+      switch fallback {
+      case .bracket:
+        if let found = try bracketed(gradients) { keep(found) }
+      case .exact(let kind):
+        keep(try solve(gradients, kind, damping: options.cgDamping, iterations: 0))
+        if best.record.isConverged { settled = kind }
       }
     }
-    solution.record.choice = reason
-    return solution
+    // Given up for a solver that has not kept what was predicted of it.
+    if !best.record.isConverged && first.record.stop == "abandoned" {
+      let whole = try solve(
+        gradients, .cg, damping: options.cgDamping, iterations: options.cgIterations)
+      keep(whole)
+      if best.record.kind == .cg { return whole }
+    }
+    guard best.record.kind != .cg else { return first }
+    var turned = ReferenceSolution(
+      form: best.form, record: best.record, trace: first.trace, isInDouble: best.isInDouble)
+    turned.record.choice =
+      "conjugate gradients had not converged after \(first.record.iterations ?? 0) iterations; "
+      + (choice.reason ?? "")
+    return turned
+  }
+
+  /// `nil` where numbers leave the range of double, or memory turns out too small after all.
+  private func bracketed(_ gradients: BatchGradients<S>) throws -> ReferenceSolution<S>? {
+    do {
+      let gram = try gram ?? GramReference(problem, memory: budget.reference)
+      self.gram = gram
+      return try gram.bracketedSolution(gradient: gradients.gradient, gap: options.cgGap)
+    } catch SolveError.memory {
+      return nil
+    } catch  where error.isOfNumbers {
+      return nil
+    }
+  }
+
+  /// In place of a reference the direction of a row that beats it.
+  func replacement(
+    of solution: ReferenceSolution<S>, by direction: Direction<S>, gamma: Double,
+    _ gradients: BatchGradients<S>
+  ) throws -> ReferenceSolution<S> {
+    var record = solution.record
+    let row = direction.method.name + (direction.damping.map { " at damping \($0.text)" } ?? "")
+    record.explanation =
+      "\(row) has a gamma of \(shortened(gamma)), below the \(shortened(record.gamma)) that "
+      + "\(record.solver) had reached, and is the reference. " + record.explanation
+    let isProved =
+      options.cgDamping == 0
+      && gamma <= (1 + options.cgGap) * problem.output.gammaBound
+    // What was converged was so within the gap; an exact solution that is beaten was none.
+    record.status = isProved || record.status == .converged ? .converged : .notConverged
+    record.stop = "row"
+    record.replacement = row
+    record.gamma = gamma
+    if let estimate = record.leastGammaEstimate, !(estimate <= gamma) {
+      record.leastGammaEstimate = nil
+    }
+    let form = DirectionForm.explicit(direction.scaled)
+    record.residual = try problem.leastResidual(direction.scaled, gradient: gradients.gradient)
+    if record.isConverged { record.advice = nil }
+    return ReferenceSolution(form: form, record: record, trace: solution.trace)
   }
 
   /// `(F + mu I)^-1 g`, or with the identity for H.
@@ -87,18 +161,22 @@ final class BatchReference<S: EngineScalar> {
   }
 
   private func solve(
-    _ gradients: BatchGradients<S>, _ kind: ReferenceKind, damping: Double, iterations: Int
+    _ gradients: BatchGradients<S>, _ kind: ReferenceKind, damping: Double, iterations: Int,
+    outlook: ReferenceOutlook? = nil
   ) throws -> ReferenceSolution<S> {
     try withinNumbers(kind == .none ? .cg : kind, damping, .fisher) {
-      try solution(gradients, kind, damping: damping, iterations: iterations)
+      try solution(
+        gradients, kind, damping: damping, iterations: iterations, outlook: outlook)
     }
   }
 
   private func solution(
-    _ gradients: BatchGradients<S>, _ kind: ReferenceKind, damping: Double, iterations: Int
+    _ gradients: BatchGradients<S>, _ kind: ReferenceKind, damping: Double, iterations: Int,
+    outlook: ReferenceOutlook?
   ) throws -> ReferenceSolution<S> {
     var solver = ReferenceSolver(options)
     solver.iterations = iterations
+    solver.outlook = outlook
     switch kind {
     case .dense:
       let dense = try dense ?? DenseReference(doubleProblem(), memory: budget.reference)

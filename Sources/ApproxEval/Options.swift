@@ -21,7 +21,8 @@ public enum ReferenceKind: String, Sendable, CaseIterable, Codable {
   /// A factorisation of `B B^T`, formed without B from one backward pass with a cotangent per
   /// class: for few classes and samples, however many parameters.
   case gram
-  /// One of these, by predicted operations and memory; the record says which and why.
+  /// Conjugate gradients, and a direct solver where they do not converge or it is predicted to be there
+  /// sooner; the record says which and why.
   case auto
   /// No reference: scores relative to it stay empty.
   case none
@@ -45,7 +46,7 @@ public struct EvaluationOptions: Sendable {
   /// Monte-Carlo labels per sample for `sf`, `block-sf` and `kfac`, each scored; empty: as many as
   /// the file carries, or 1. Fewer are the first of more.
   public var monteCarloSamples: [Int] = []
-  public var reference = ReferenceKind.cg
+  public var reference = ReferenceKind.auto
   public var cgIterations = 200
   /// Stop at this residual relative to the gradient.
   public var cgTolerance = 1e-6

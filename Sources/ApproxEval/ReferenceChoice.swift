@@ -3,21 +3,31 @@ import GraphModule
 import HessianFree
 import TensorModule
 
-/// Which solver finds a reference: the one the options name, or for `auto` the one that is predicted
-/// to need the least, from shapes and options alone. No clock and no number of threads has a part in
-/// it, so that the same input gives the same bits everywhere.
+/// Which solver finds a reference: the one the options name, or for `auto` conjugate gradients and, where
+/// they do not converge, the direct solvers that are predicted to be worth it, from shapes and options
+/// alone. No clock and no number of threads has a part in it, so that the same input gives the same bits
+/// everywhere.
 ///
-/// How many iterations a solve needs depends on a spectrum that nobody knows beforehand. So `auto`
-/// iterates for at most what an exact solver would cost and turns to that one if the reference has not
-/// converged by then: it never spends more than twice what the better of the two takes. The limit on
-/// iterations that the options name is for a solver that has nothing to turn to.
+/// How many iterations a solve needs depends on a spectrum that nobody knows beforehand. So `auto` watches
+/// what iterations bring (`ReferenceOutlook`): it turns to a direct solver as soon as that is predicted to
+/// be there sooner, and goes on beyond the limit of the options for no longer than that solver would take.
 struct ReferenceChoice: Equatable {
+  /// What follows where conjugate gradients have not converged.
+  enum Fallback: Equatable {
+    /// A Cholesky factorisation of `B B^T`, which counts only if the certificate proves its result.
+    case bracket
+    /// One of the exact solvers.
+    case exact(ReferenceKind)
+  }
+
   /// The first to try; never `auto`.
   let kind: ReferenceKind
   /// Iterations that the first may take.
   let iterations: Int
-  /// What follows if it does not converge.
-  var fallback: ReferenceKind?
+  /// In the order in which they are tried, until one has converged.
+  var fallbacks: [Fallback] = []
+  /// For the first, where there is something to turn to and a bound to tell how far it is.
+  var outlook: ReferenceOutlook?
   /// A clause; `nil` where the options decide.
   let reason: String?
 
@@ -25,13 +35,17 @@ struct ReferenceChoice: Equatable {
   struct Costs: Equatable {
     var svd: Double
     var svdMemory: Int
+    /// With an eigen-decomposition.
     var gram: Double
     var gramMemory: Int
-    /// Of one iteration.
+    /// With a Cholesky factorisation in the engine's precision; no memory is enough where B has more rows
+    /// than columns.
+    var cholesky: Double
+    var choleskyMemory: Int
+    /// Of one iteration of conjugate gradients, without the vectors that it keeps, and what each of these
+    /// adds.
     var iteration: Double
-    /// Whether conjugate gradients keep their vectors as combinations of per-sample gradients, in
-    /// double: then they are both cheaper than LSQR and as exact.
-    var usesCombinations = false
+    var growth: Double
     /// Rows and columns of B.
     var rows: Int
     var columns: Int
@@ -50,39 +64,44 @@ struct ReferenceChoice: Equatable {
         ? "B [\(costs.rows), \(costs.columns)] does not fit into the memory, B B^T does" : nil
       return
     }
-    // A preconditioner is one of conjugate gradients, and of vectors of length P.
-    let isPreconditioned = options.cgPreconditioner != .none
-    let iterative: ReferenceKind =
-      isPreconditioned || costs.usesCombinations ? .cg : .lsqr
-    var candidates: [(kind: ReferenceKind, cost: Double)] = []
-    if costs.svdMemory <= memory { candidates.append((.dense, costs.svd)) }
-    if costs.gramMemory <= memory { candidates.append((.gram, costs.gram)) }
-    // On a par the first one.
-    guard let exact = candidates.min(by: { $0.cost < $1.cost }) else {
-      (kind, iterations) = (iterative, options.cgIterations)
-      reason = "nothing else fits into the memory"
-      return
+    kind = .cg
+    // The certificate speaks of F itself, and only if it is asked.
+    let hasBound = options.cgDamping == 0 && options.cgGap > 0
+    var candidates: [(fallback: Fallback, name: String, cost: Double)] = []
+    if hasBound && costs.choleskyMemory <= memory {
+      candidates.append((.bracket, "Cholesky factorisation of B B^T", costs.cholesky))
     }
+    if costs.svdMemory <= memory { candidates.append((.exact(.dense), "dense", costs.svd)) }
+    if costs.gramMemory <= memory { candidates.append((.exact(.gram), "gram", costs.gram)) }
     reason =
-      "predicted operations: an iteration \(Self.rounded(costs.iteration)), "
-      + candidates.map { "\($0.kind.rawValue) \(Self.rounded($0.cost))" }.joined(separator: ", ")
-    let affordable = exact.cost / costs.iteration
-    // Where there is nothing to predict, as for a model without products, it is no number.
-    if !(affordable >= Self.fewestIterations) {
-      (kind, iterations) = (exact.kind, options.cgIterations)
+      candidates.isEmpty
+      ? "nothing else fits into the memory"
+      : "predicted operations: an iteration \(Self.rounded(costs.iteration)), "
+        + candidates.map { "\($0.name) \(Self.rounded($0.cost))" }.joined(separator: ", ")
+    // What would take far longer than all the iterations that were asked for is not begun.
+    let most = Self.patience * Double(options.cgIterations) * costs.iteration
+    let affordable = candidates.filter { $0.cost <= most }
+    // On a par the first one.
+    let exact = affordable.filter { $0.fallback != .bracket }.min { $0.cost < $1.cost }
+    let bracket = affordable.first { $0.fallback == .bracket }
+    let order = [bracket, exact].compactMap { $0 }
+    guard let cheapest = order.min(by: { $0.cost < $1.cost }) else {
+      iterations = options.cgIterations
       return
     }
-    kind = iterative
-    // As long as that is cheaper than the exact solver, which is not begun where it would take far
-    // longer than all the iterations that were asked for.
-    let most = Self.patience * Double(options.cgIterations)
-    iterations = Int(min(affordable, most, 0x1p62))
-    fallback = affordable <= most ? exact.kind : nil
+    // A proof that costs more than the exact solution is not worth it.
+    fallbacks = (cheapest.fallback == .bracket ? order : [cheapest]).map(\.fallback)
+    if hasBound {
+      iterations = options.cgIterations + Int(min(cheapest.cost / costs.iteration, 0x1p40))
+      outlook = ReferenceOutlook(
+        target: options.cgGap, iteration: costs.iteration, growth: costs.growth,
+        alternative: cheapest.cost)
+    } else {
+      iterations = options.cgIterations
+    }
   }
 
-  /// So many are always needed, or nearly.
-  private static var fewestIterations: Double { 5 }
-  /// How many times the iterations that were asked for may pass before it ends without an answer.
+  /// How many times the iterations that were asked for a direct solver may cost.
   private static var patience: Double { 10 }
 
   /// Two digits: more would suggest that the prediction has them.
@@ -110,7 +129,7 @@ extension ReferenceChoice.Costs {
     svd = 2 * (4 * m * p * k + 22 * k * k * k)
     let batch = BatchNeeds<S>(
       program, samples: samples, threads: threads, budget: budget.forward)
-    usesCombinations = options.cgPreconditioner == .none && batch.usesCombinations
+    let usesCombinations = options.cgPreconditioner == .none && batch.usesCombinations
     svdMemory =
       (ByteCount(DenseLeastSquares.requiredMemory(rows: rows, columns: columns))
       + ByteCount(budget.doubleProblem)).value
@@ -121,10 +140,12 @@ extension ReferenceChoice.Costs {
     // beforehand whether it will.
     let draws = positions * rank
     let n = Double(draws * samples)
-    gram =
-      Double(draws) * counts.inputs.operations + 2 * counts.gram(draws: draws).operations + 12 * n
-      * n * n
+    let formed =
+      Double(draws) * counts.inputs.operations + 2 * counts.gram(draws: draws).operations
       + (counts.weights + counts.jvp + counts.jvp + counts.vjp).operations
+    gram = formed + 12 * n * n * n
+    // A factorisation, and two or three products with the matrix, at the rate of memory.
+    cholesky = formed + 1.2 * n * n * n + 300 * n * n
     let exact = BatchNeeds<Double>(
       program, samples: samples, threads: threads, budget: budget.forward)
     // Layers factor only where the forward values of all samples are kept.
@@ -132,10 +153,16 @@ extension ReferenceChoice.Costs {
       exact.batch.keptSamples < samples
       ? .max
       : (ByteCount(GramNeeds(batch, draws: draws).total) + ByteCount(budget.doubleProblem)).value
+    choleskyMemory =
+      batch.batch.keptSamples < samples || draws * samples > columns
+      ? .max : GramNeeds(batch, draws: draws).total
 
     let product = counts.fisherVectorProduct(usesCombinations: usesCombinations)
     // Some ten passes over vectors of P elements, at the rate of memory, and what it takes to start
     // the threads a few times, 50 microseconds.
     iteration = product.operations + (usesCombinations ? 0 : 400 * p) + 5e6
+    // Twice a multiplication and an addition for each element of an earlier vector, from the caches;
+    // combinations are pairs of vectors over the logits in double.
+    growth = usesCombinations ? 48 * m : 12 * p
   }
 }

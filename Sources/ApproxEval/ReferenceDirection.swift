@@ -89,6 +89,7 @@ extension Evaluation {
       "seed": String(options.seed), "precision": options.precision.rawValue,
       "reference": record.kind.rawValue, "damping": String(options.cgDamping),
       "gamma": String(record.gamma), "residual": String(record.residual), "stop": record.stop,
+      "status": record.status.rawValue,
       "scale": String(isNear ? 1 : scale),
     ]
     if let iterations = record.iterations { metadata["iterations"] = String(iterations) }

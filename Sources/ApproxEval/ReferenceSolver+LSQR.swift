@@ -33,7 +33,7 @@ extension ReferenceSolver {
     let record = ReferenceRecord(
       kind: .lsqr, gamma: resolvedGamma(result.gamma / scale), iterations: result.iterations,
       residual: result.residual, stop: stop.label, explanation: stop.description,
-      isConverged: stop.isConverged,
+      status: stop.status,
       leastGammaEstimate: result.leastGammaEstimate.map { $0 / scale })
     let trace = result.trace.map {
       TraceRow(

@@ -51,6 +51,8 @@ package struct ReferenceSolver: Sendable {
   package var tolerance: Double
   package var gap: Double
   package var damping: Double
+  /// Where another solver could take over.
+  var outlook: ReferenceOutlook?
 
   package init(_ options: EvaluationOptions) {
     iterations = options.cgIterations
@@ -155,11 +157,23 @@ package struct ReferenceSolver: Sendable {
       certificateGap: gap)
     if units.mu == 0 {
       return try solver.solve(
-        fisher, rhs: b, preconditioner: preconditioner, workspace: workspace)
+        fisher, rhs: b, preconditioner: preconditioner, workspace: workspace,
+        proceeding: units.bound.flatMap(proceeding))
     }
     return try solver.solve(
       DampedOperator(fisher, mu: units.mu, operations: workspace.operations), rhs: b,
       preconditioner: preconditioner, workspace: workspace)
+  }
+
+  /// Asks the outlook every few iterations.
+  private func proceeding(bound: Double) -> ((TraceEntry) -> Bool)? {
+    guard let outlook else { return nil }
+    var excesses: [Double] = []
+    return { entry in
+      excesses.append(entry.gamma / bound - 1)
+      guard excesses.count >= ReferenceOutlook.fewest, excesses.count % 8 == 0 else { return true }
+      return outlook.isWorthwhile(excesses)
+    }
   }
 
   private func solution<Scalar: EngineScalar, S: EngineScalar>(
@@ -169,7 +183,7 @@ package struct ReferenceSolver: Sendable {
     let record = ReferenceRecord(
       kind: .cg, gamma: resolvedGamma(result.gamma * units.gamma), iterations: result.iterations,
       residual: result.residual, stop: stop.label, explanation: stop.description,
-      isConverged: stop.isConverged,
+      status: stop.status,
       leastGammaEstimate: result.leastGammaEstimate.map { $0 * units.gamma })
     let trace = result.trace.map {
       TraceRow(
@@ -193,7 +207,7 @@ extension ReferenceSolver {
         ? "The damping, or products with F, are beyond the range of double: use a smaller damping, "
           + "or look for extreme weights or inputs."
         : "The model is so sure of every sample that the probabilities of all other "
-          + "classes are below 1e-308.", isConverged: false)
+          + "classes are below 1e-308.", status: .notConverged)
     let zero = Vector<S>(count: problem.linearization.parameterCount)
     var solution = ReferenceSolution(
       direction: ScaledVector(vector: zero, scale: 1), record: record, trace: [])
@@ -203,6 +217,11 @@ extension ReferenceSolver {
 }
 
 extension StopReason {
+  var status: ReferenceStatus {
+    if self == .zeroRightHandSide { return .zeroGradient }
+    return isConverged ? .converged : .notConverged
+  }
+
   /// The same in other units of gamma.
   func scaled(gamma unit: Double) -> StopReason {
     guard case .certificate(let gamma, let bound, let gap) = self else { return self }
@@ -253,6 +272,13 @@ package struct DenseReference {
   package func solve<S: EngineScalar>(
     damping: Double, _: S.Type
   ) throws(SolveError) -> ReferenceSolution<S> {
+    // As w is where the model gives a label no probability that double can hold.
+    if !target.allSatisfy(\.isFinite) {
+      let none = ReferenceSolver(EvaluationOptions()).noDirection(problem, kind: .dense)
+      let zero = Vector<S>(count: problem.linearization.parameterCount)
+      return ReferenceSolution(
+        direction: ScaledVector(vector: zero, scale: 1), record: none.record, trace: [])
+    }
     let solution = try decomposition.solve(target: target, damping: damping)
     let exact = Vector(solution.x)
     let rounded = ScaledVector<S>(rounding: exact)
@@ -268,7 +294,8 @@ package struct DenseReference {
         + "\(solution.rank).",
       // At 1, or NaN, nothing of g was in reach: H has underflowed on labels that the model rules
       // out.
-      isConverged: residual < 1)
+      status: problem.operations.norm(problem.gradient()) == 0
+        ? .zeroGradient : residual < 1 ? .exact : .notConverged)
     return ReferenceSolution(direction: rounded, record: record, trace: [], isInDouble: true)
   }
 

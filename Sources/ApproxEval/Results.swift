@@ -84,6 +84,17 @@ public struct ParameterRole: Sendable, Equatable {
   public var kroneckerBlock: String?
 }
 
+/// What a reference is worth.
+public enum ReferenceStatus: String, Sendable, CaseIterable, Codable {
+  /// Within the tolerance, or as close to the least gamma as was asked for, which the certificate proves.
+  case converged
+  /// A direct solution, exact to rounding.
+  case exact
+  /// The gradient is zero: no direction is distinguished.
+  case zeroGradient = "zero-gradient"
+  case notConverged = "not-converged"
+}
+
 /// How the reference of a batch was reached.
 public struct ReferenceRecord: Sendable, Equatable, Codable {
   public var kind: ReferenceKind
@@ -94,14 +105,22 @@ public struct ReferenceRecord: Sendable, Equatable, Codable {
   public var residual: Double
   /// One word: why the solver stopped.
   public var stop: String
-  /// A sentence: what that means and what can be done.
+  /// A sentence: what that means.
   public var explanation: String
-  public var isConverged: Bool
+  public var status: ReferenceStatus
   /// An estimate, no bound, of the least gamma that any direction has, from the steps of the solver
   /// (`LanczosSteps`) or the residual; `nil` where there is none.
   public var leastGammaEstimate: Double?
   /// Why `auto` has picked this solver; `nil` where the options name it.
   public var choice: String?
+  /// What would help on this problem where it did not converge, as far as anything would.
+  public var advice: String?
+  /// The scored row whose direction is the reference, as its gamma is lower than what the solver has
+  /// reached.
+  public var replacement: String?
+
+  /// Whether it is the natural gradient up to rounding or tolerance; also where that is zero.
+  public var isConverged: Bool { status != .notConverged }
 }
 
 /// How much gamma of a reference can be above the least that any direction has, as a share of it.

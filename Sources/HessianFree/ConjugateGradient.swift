@@ -94,6 +94,7 @@ extension ConjugateGradient {
   ///   - preconditioner: `M^-1`, symmetric positive definite; none is the paper's own solver.
   ///   - workspace: For `P` elements. What an earlier solve left in it has no influence.
   ///   - observe: Called after each iteration.
+  ///   - proceeds: Asked after each iteration that has not converged; `false` ends the solve.
   ///   - visit: Called after each iteration with its number and the iterate, which changes
   ///     afterwards: to be copied, not kept.
   /// - Returns: The best iterate with what is known of it, the trace, and `stop`. Reaching the
@@ -112,6 +113,7 @@ extension ConjugateGradient {
   public func solve<A: LinearOperator>(
     _ a: A, rhs b: Vector<A.Scalar>, preconditioner: (any Preconditioner<A.Scalar>)? = nil,
     workspace: Workspace<A.Scalar>, observing observe: ((TraceEntry) -> Void)? = nil,
+    proceeding proceeds: ((TraceEntry) -> Bool)? = nil,
     visiting visit: ((_ iteration: Int, _ x: Vector<A.Scalar>) -> Void)? = nil
   ) throws(SolveError) -> SolveResult<A.Scalar> {
     try requireMatching(a, b, preconditioner, workspace)
@@ -291,6 +293,11 @@ extension ConjugateGradient {
           result.stop = .stagnated(relativeResidual: best.residual, iteration: best.iterate)
           break
         }
+      }
+
+      if let proceeds, !proceeds(entry) {
+        result.stop = .abandoned(iteration: k)
+        break
       }
 
       if capacity > 0 {

@@ -8,6 +8,8 @@ public enum StopReason: Equatable, Sendable {
   /// gamma of the iterate is within the gap of the least gamma that any direction can have.
   case certificate(gamma: Double, bound: Double, gap: Double)
   case iterationLimit(Int)
+  /// Whoever asked for the solve did not want it to go on.
+  case abandoned(iteration: Int)
   /// `v^T A v` is not clearly positive: at most `threshold`, which is what rounding leaves of the
   /// largest curvature seen.
   case curvature(quadratic: Double, threshold: Double, iteration: Int)
@@ -22,6 +24,7 @@ public enum StopReason: Equatable, Sendable {
     case .tolerance: "tolerance"
     case .certificate: "certificate"
     case .iterationLimit: "iterations"
+    case .abandoned: "abandoned"
     case .curvature: "curvature"
     case .stagnated: "stagnated"
     case .zeroRightHandSide: "zero-gradient"
@@ -32,13 +35,13 @@ public enum StopReason: Equatable, Sendable {
   public var isConverged: Bool {
     switch self {
     case .tolerance, .certificate, .zeroRightHandSide: true
-    case .iterationLimit, .curvature, .stagnated: false
+    case .iterationLimit, .abandoned, .curvature, .stagnated: false
     }
   }
 }
 
 extension StopReason: CustomStringConvertible {
-  /// What happened, its likely cause, and what can be done.
+  /// What happened and its likely cause.
   public var description: String {
     switch self {
     case .tolerance(let residual, let limit):
@@ -48,16 +51,17 @@ extension StopReason: CustomStringConvertible {
         + "\(bound), the least that any direction can have."
     case .iterationLimit(let limit):
       "Reached the limit of \(limit) iterations: the system is ill-conditioned or the tolerance "
-        + "tight. Allow more (--cg-iterations), or use --precision float64 or --cg-damping."
+        + "tight."
+    case .abandoned(let iteration):
+      "Stopped after iteration \(iteration): at its rate, another solver is predicted to be there "
+        + "sooner."
     case .curvature(let quadratic, let threshold, let iteration):
       "Met curvature v^T A v = \(rounded(quadratic)), not above \(rounded(threshold)), in "
         + "iteration \(iteration): what is left of the residual lies in directions that the "
-        + "operator maps to zero within rounding, or the operator is not positive semi-definite. "
-        + "Use --precision float64, or add --cg-damping."
+        + "operator maps to zero within rounding, or the operator is not positive semi-definite."
     case .stagnated(let residual, let iteration):
       "No further progress after iteration \(iteration), at a relative residual of "
-        + "\(rounded(residual)): the level of rounding for this system. Use --precision float64, or "
-        + "add --cg-damping."
+        + "\(rounded(residual)): the level of rounding for this system."
     case .zeroRightHandSide:
       "The right-hand side is zero, and so is the solution: no direction is distinguished."
     }

@@ -71,11 +71,11 @@ public func gammaRelative(_ gamma: Double, to other: Double) -> Double { gamma /
 
 /// `(gamma_reference / gamma)^2`: the share of the decrease that the natural gradient could reach
 /// under the local quadratic model (Eqn 59) that d reaches. It is the squared cosine between d and
-/// the natural gradient in the Fisher metric, so in `[0, 1]` up to rounding when the reference is
-/// exact; above 1 when d beats a reference that has not converged.
+/// the natural gradient in the Fisher metric, so in `[0, 1]`: what rounding carries past 1 is 1. A d
+/// that is better than the reference by more is to become the reference.
 public func efficiency(gamma: Double, reference: Double) -> Double {
   let ratio = reference / gamma
-  return ratio * ratio
+  return ratio > 1 ? 1 : ratio * ratio
 }
 
 /// `(gamma_bound / gamma)^2`: an efficiency that d has at the least, whatever the reference, as no

@@ -114,8 +114,7 @@ struct ReferenceFailure: Error, Equatable, CustomStringConvertible {
     """
     the reference did not converge in \(batches) of \(total) batch\(total == 1 ? "" : "es")
       at --strict
-      See reference_stop in batches.csv; allow more --cg-iterations, or use --precision float64 or, \
-    for small problems, --reference dense.
+      See reference_status in batches.csv; what would help stands below each table.
     """
   }
 }

@@ -571,7 +571,9 @@ private struct MadeUp {
       reference: nil, trace: [], scores: [], seconds: number())
     result.reference = ReferenceRecord(
       kind: .cg, gamma: number(), iterations: next() % 2 == 0 ? nil : 3, residual: number(),
-      stop: text(), explanation: text(), isConverged: next() % 2 == 0)
+      stop: text(), explanation: text(),
+      status: ReferenceStatus.allCases[Int(next() % 4)], advice: next() % 2 == 0 ? nil : text(),
+      replacement: next() % 2 == 0 ? nil : text())
     for index in 0..<traceRows {
       result.trace.append(
         TraceRow(

@@ -285,7 +285,7 @@ import Testing
     ReferenceRecord(
       kind: .cg, gamma: isConverged ? 0.5 : 0.55, iterations: 3, residual: 0.1,
       stop: isConverged ? "tolerance" : "iterations",
-      explanation: "Why.", isConverged: isConverged)
+      explanation: "Why.", status: isConverged ? .converged : .notConverged)
   }
 
   private static func result(

@@ -15,7 +15,7 @@ extension CommandLineTests {
       checkpoint,epoch,step,batch,samples,loss,gradient_norm,gradient_norm_ratio,\
       logit_gradient_norm_ratio,gamma_bound,reference_gamma,reference_iterations,\
       reference_residual,reference_stop,seconds,reference_solver,reference_excess_bound,\
-      reference_excess_estimate
+      reference_excess_estimate,reference_status
       """,
       "summary": """
       checkpoint,epoch,step,method,damping,mc_samples,batches,gamma_mean,gamma_std,gamma_rel_sgd_mean,\
@@ -118,7 +118,7 @@ extension CommandLineTests {
         let result = try Command.run([
           "score", Fixture.path("digits/epoch-03.bin"), Fixture.path("digits/epoch-00.bin"),
           "--data", Fixture.path("digits/digits.safetensors"), "--batch-size", "24", "--batches",
-          "2", "--cg-iterations", "5", "--threads", threads, "--output", folder.path(name),
+          "2", "--reference", "cg", "--cg-iterations", "5", "--threads", threads, "--output", folder.path(name),
         ])
         #expect(result.status == 0, "\(result.error)")
       }
@@ -156,7 +156,8 @@ extension CommandLineTests {
       let folder = try TemporaryFolder()
       let checkpoint = Fixture.path("golden/mlp_tanh.bin")
       let result = try Command.run([
-        "score", checkpoint, "--cg-iterations", "2", "--output", folder.path("r"), "--format",
+        "score", checkpoint, "--reference", "cg", "--cg-iterations", "2", "--output",
+        folder.path("r"), "--format",
         "json",
       ])
       #expect(result.status == 0)
@@ -296,8 +297,14 @@ extension CommandLineTests {
   @Suite struct TableTests {
     @Test(arguments: [
       ("one-batch", ["--reference", "dense", "--batch-size", "16"]),
-      ("not-converged", ["--cg-iterations", "3"]),
-      ("several-batches", ["--batch-size", "8", "--batches", "3", "--cg-iterations", "2"]),
+      ("not-converged", ["--reference", "cg", "--cg-iterations", "3"]),
+      ("turned", ["--cg-iterations", "3"]),
+      (
+        "several-batches",
+        [
+          "--batch-size", "8", "--batches", "3", "--reference", "cg", "--cg-iterations", "2",
+        ]
+      ),
       ("no-reference", ["--reference", "none", "--methods", "ief,ef"]),
       (
         "below-rounding",

@@ -319,7 +319,7 @@ extension CommandLineTests {
         "score", Fixture.path("digits/epoch-20.bin"), "--batch-size", "16", "--batches", "2",
         "--strict", "--quiet", "--output", folder.path("r"),
       ]
-      let failed = try Command.run(base + ["--cg-iterations", "2"])
+      let failed = try Command.run(base + ["--reference", "cg", "--cg-iterations", "2"])
       #expect(failed.status == 1)
       #expect(failed.output.contains("The reference did not converge"))
       try expectSnapshot(failed.error, "strict")

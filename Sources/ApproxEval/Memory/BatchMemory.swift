@@ -306,20 +306,13 @@ struct BatchMemory<S: EngineScalar> {
     }
   }
 
-  /// The reference of the options; `auto` and `dense` take what they find room for.
+  /// The reference of the options; `auto` and `dense` take what they find room for beside it.
   mutating func addReference() {
     let isCombination = needs.usesCombinations && options.cgPreconditioner == .none
     switch options.reference {
     case .none: return
-    case .cg: addConjugateGradient(isCombination: isCombination)
+    case .cg, .auto: addConjugateGradient(isCombination: isCombination)
     case .lsqr: addLSQR()
-    case .auto:
-      // What it turns to where nothing else fits.
-      if isCombination || options.cgPreconditioner != .none {
-        addConjugateGradient(isCombination: isCombination)
-      } else {
-        addLSQR()
-      }
     case .gram: plan.during([("matrix of the reference", gramReference)])
     case .dense: plan.during([("matrix of the reference", min(gramReference, denseReference))])
     }

@@ -67,6 +67,7 @@ extension Report {
         "gradient_norm_ratio", "logit_gradient_norm_ratio", "gamma_bound", "reference_gamma",
         "reference_iterations", "reference_residual", "reference_stop", "seconds",
         "reference_solver", "reference_excess_bound", "reference_excess_estimate",
+        "reference_status",
       ])
     for result in entries.flatMap(\.results) {
       let reference = result.reference
@@ -78,6 +79,7 @@ extension Report {
         .number(reference?.gamma), .integer(reference?.iterations), .number(reference?.residual),
         .text(reference?.stop), .number(result.seconds), .text(reference?.kind.rawValue),
         .number(result.referenceExcess?.bound), .number(result.referenceExcess?.estimate),
+        .text(reference?.status.rawValue),
       ])
     }
     return table

@@ -164,7 +164,9 @@ extension Report {
         notes.append(place + "reference by \(reference.kind.rawValue): \(choice).")
       }
       if let reference = result.reference, !reference.isConverged {
-        notes.append(place + "the reference did not converge. " + reference.explanation)
+        notes.append(place + "the reference did not converge. " + reference.account)
+      } else if let reference = result.reference, let row = reference.replacement {
+        notes.append(place + "\(row) has the lower gamma and is the reference.")
       }
     }
     return notes

@@ -152,7 +152,7 @@ extension Report.Entry {
     if first.iterations == nil && references.count == 1 {
       return wrapped(
         "Reference: \(first.solver), residual \(shortened(first.residual, digits: 2)). "
-          + first.explanation + excessText + choiceText)
+          + (first.isConverged ? first.explanation : first.outcome) + excessText + choiceText)
     }
     var solvers: [String] = []
     for reference in references where !solvers.contains(reference.solver) {
@@ -176,6 +176,10 @@ extension Report.Entry {
   private var excessText: String {
     let excesses = results.compactMap(\.referenceExcess)
     guard let bound = excesses.compactMap(\.bound).max() else { return "" }
+    // With more logits than parameters no direction comes near the bound.
+    if bound > 0.01, references.allSatisfy({ $0.status == .converged || $0.status == .exact }) {
+      return " The certificate, which cannot be tight here, alone would allow \(percent(bound))."
+    }
     var text = " Its gamma is at most \(percent(bound)) above the least possible"
     let estimates = excesses.compactMap(\.estimate)
     if let estimate = estimates.max(), estimates.count == excesses.count, estimate < bound {
@@ -186,25 +190,29 @@ extension Report.Entry {
 
   private func percent(_ share: Double) -> String { shortened(100 * share, digits: 2) + " %" }
 
-  /// Why `auto` has picked these solvers.
+  /// Why `auto` has turned to another solver.
   private var choiceText: String {
-    guard let choice = references.first?.choice else { return "" }
-    return " Chosen by prediction: \(choice)."
+    let choices = references.compactMap(\.choice)
+    guard let choice = choices.first else { return "" }
+    let several =
+      choices.count < references.count || choices.count > 1
+      ? "in \(choices.count) of \(references.count) batches, in the first of them " : ""
+    return " Chosen by prediction: \(several)\(choice)."
   }
 
   /// Why the solves stopped, the commonest reason first.
   private var stops: String {
-    var counts: [(stop: String, count: Int)] = []
-    for reference in references {
-      if let place = counts.firstIndex(where: { $0.stop == reference.stop }) {
+    var counts: [(words: String, count: Int)] = []
+    for words in references.map(\.words) {
+      if let place = counts.firstIndex(where: { $0.words == words }) {
         counts[place].count += 1
       } else {
-        counts.append((reference.stop, 1))
+        counts.append((words, 1))
       }
     }
     if counts.count == 1 { return references[0].outcome }
     return counts.sorted { $0.count > $1.count }.map {
-      "\($0.count) of \(references.count) batches: \(ReferenceRecord.words($0.stop))"
+      "\($0.count) of \(references.count) batches: \($0.words)"
     }.joined(separator: "; ") + "."
   }
 
@@ -225,7 +233,15 @@ extension Report.Entry {
         wrapped(
           "The reference did not converge\(several): efficiency is relative to what it reached; "
             + "the share of the exact optimum lies between the number in brackets and it. "
-            + first.explanation))
+            + first.account))
+    }
+    let replaced = references.filter { $0.replacement != nil && $0.isConverged }
+    if let row = replaced.first?.replacement {
+      let several = references.count > 1 ? " in \(replaced.count) of \(references.count) batches" : ""
+      remarks.append(
+        wrapped(
+          "The reference is a scored row\(several) (\(row)): its gamma is lower than what the solver "
+            + "had reached, which was within the gap that was asked for."))
     }
     let affected = summaries.filter { $0.batchesBelowRounding > 0 }
     if let most = affected.map(\.batchesBelowRounding).max() {
@@ -274,23 +290,29 @@ extension ReferenceRecord {
   }
 
   /// Why the solver stopped, in words.
-  public var outcome: String {
-    let words = Self.words(stop)
-    return words.prefix(1).uppercased() + words.dropFirst() + "."
+  public var outcome: String { words.prefix(1).uppercased() + words.dropFirst() + "." }
+
+  /// What became of it: for those who read on, how, and what would help.
+  public var account: String {
+    if isConverged && iterations != nil { return outcome }
+    return [explanation, advice].compactMap { $0 }.joined(separator: " ")
   }
 
-  fileprivate static func words(_ stop: String) -> String {
+  fileprivate var words: String {
     switch stop {
     case "tolerance": "converged, the residual is within the tolerance"
     case "certificate":
       "converged, no direction can have a gamma noticeably below the one reached"
     case "iterations": "not converged, stopped at the iteration limit"
     case "curvature": "not converged, no positive curvature left above rounding"
+    case "abandoned": "not converged, given up for another solver"
+    case "row": (isConverged ? "" : "not converged, ") + "a scored row has the lower gamma"
     case "stagnated": "not converged, no progress beyond the level of rounding"
     case "underflow": "not converged, F is below the range of double"
     case "overflow": "not converged, the solve left the range of double"
     case "zero-gradient": "the gradient is zero: no direction is distinguished"
-    case "dense", "gram": "exact to rounding"
+    case "dense", "gram":
+      isConverged ? "exact to rounding" : "not converged, rounding has spoilt the direct solution"
     default: stop
     }
   }

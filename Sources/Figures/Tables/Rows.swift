@@ -121,11 +121,16 @@ package struct BatchRow: Sendable {
   package var referenceResidual: Double?
   /// Empty without a reference.
   package var referenceStop: String
+  /// Empty without a reference, and in tables of versions that had no such column.
+  package var referenceStatus: String
 
-  /// Whether the reference is the natural gradient up to rounding or tolerance. A reason to stop
-  /// that is not known counts as a failure: the bracket is then drawn, never left out.
+  /// Whether the reference is the natural gradient up to rounding or tolerance. What is not known
+  /// counts as a failure: the bracket is then drawn, never left out.
   package var hasConvergedReference: Bool {
-    ["tolerance", "certificate", "dense"].contains(referenceStop)
+    if !referenceStatus.isEmpty {
+      return ["converged", "exact", "zero-gradient"].contains(referenceStatus)
+    }
+    return ["tolerance", "certificate", "dense", "zero-gradient"].contains(referenceStop)
   }
 
   static func read(_ table: CSVTable) throws(TableError) -> [BatchRow] {
@@ -143,7 +148,8 @@ package struct BatchRow: Sendable {
         gammaBound: try cells.measure("gamma_bound"),
         referenceIterations: try cells.number("reference_iterations"),
         referenceResidual: try cells.number("reference_residual"),
-        referenceStop: cells.text("reference_stop"))
+        referenceStop: cells.text("reference_stop"),
+        referenceStatus: cells.text("reference_status"))
     }
   }
 }

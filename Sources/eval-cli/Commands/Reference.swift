@@ -57,7 +57,7 @@ struct Reference: ParsableCommand {
     if mayWriteTrace { try OutputFiles.requireWritable(file: trace) }
     let direction = try Evaluation(options).reference(checkpoint: checkpoint)
     try direction.write(to: output)
-    let writesTrace = direction.record.iterations != nil
+    let writesTrace = direction.record.iterations != nil || !direction.trace.isEmpty
     if writesTrace {
       var files = OutputFiles()
       files.add(trace, direction.traceTable.csv)
@@ -76,12 +76,12 @@ struct Reference: ParsableCommand {
     if let iterations = record.iterations { parts.append("\(grouped(iterations)) iterations") }
     parts.append("residual \(shortened(record.residual, digits: 2))")
     let choice = record.choice.map {
-      wrapped("\(record.solver), chosen by prediction: \($0).") + "\n"
+      wrapped("\(record.solver): \($0).") + "\n"
     }
     return """
       \(printable(direction.description.path))
       \(wrapped(parts: parts))
-      \(wrapped(record.isConverged && record.iterations != nil ? record.outcome : record.explanation))
+      \(wrapped(record.account))
       \(choice ?? "")\
       written: \(printable(output))\(trace.map { " and " + printable($0) } ?? "")
 

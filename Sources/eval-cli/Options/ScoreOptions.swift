@@ -121,7 +121,7 @@ struct DirectionOptions: ParsableArguments {
   }
 
   @Option(help: "How the natural gradient is found.")
-  var reference = Kind.cg
+  var reference = Kind.auto
 }
 
 /// Where results go.

@@ -1,0 +1,71 @@
+/// What would help where a reference did not converge: on this problem, with these options.
+struct ReferenceAdvice {
+  let options: EvaluationOptions
+  let costs: ReferenceChoice.Costs
+  /// Bytes that an exact solver may take.
+  let memory: Int
+  /// Whether the engine works in double.
+  let isDouble: Bool
+
+  /// - Parameters:
+  ///   - trace: Iterates of the solve.
+  ///   - bound: Of gamma.
+  func text(_ record: ReferenceRecord, trace: [TraceRow], bound: Double) -> String? {
+    switch record.stop {
+    case "underflow", "overflow": return nil
+    case "iterations", "abandoned": return more(trace, bound)
+    case "curvature", "stagnated": return isDouble ? direct ?? damp : double
+    default: return isDouble ? iterate(record) : double
+    }
+  }
+
+  private var double: String { "Rounding is what ended it: --precision float64 goes further." }
+
+  private var damp: String {
+    "It is as near as double precision comes; --cg-damping makes the problem one that it can solve."
+  }
+
+  /// A direct solver, where one fits that has not been tried.
+  private var direct: String? {
+    if options.reference == .auto { return directWithMemory }
+    if costs.choleskyMemory <= memory || costs.gramMemory <= memory || costs.svdMemory <= memory {
+      return "A direct solver fits: --reference auto turns to it."
+    }
+    return directWithMemory
+  }
+
+  private var directWithMemory: String? {
+    let least = min(costs.choleskyMemory, costs.gramMemory, costs.svdMemory)
+    if least <= memory || least == .max { return nil }
+    return "A direct solver would need \(bytes(least, digits: 2)) beside the rest: allow more with --memory."
+  }
+
+  private func more(_ trace: [TraceRow], _ bound: Double) -> String? {
+    let excesses = trace.map { $0.gamma / bound - 1 }
+    let target = max(options.cgGap, 1e-6)
+    let remaining = ReferenceOutlook.remaining(excesses, target: target)
+    var parts: [String] = []
+    if let remaining, remaining < 1e5 {
+      let needed = Double(trace.count) + remaining
+      let digits = max(1, Int(needed).description.count - 1)
+      var unit = 1.0
+      for _ in 1..<digits { unit *= 10 }
+      let rounded = Int((needed / unit).rounded(.up) * unit)
+      parts.append(
+        "At the rate of its last iterates it needs some \(grouped(rounded)): --cg-iterations \(rounded)."
+      )
+    } else {
+      parts.append(
+        "Its last iterates have gained too little to say how many it needs: more (--cg-iterations) may "
+          + "not help.")
+    }
+    if let direct { parts.append(direct) }
+    return parts.joined(separator: " ")
+  }
+
+  private func iterate(_ record: ReferenceRecord) -> String {
+    record.kind == .gram && costs.svdMemory <= memory
+      ? "--reference dense keeps smaller singular values."
+      : "--reference lsqr iterates past what a factorisation loses."
+  }
+}
