@@ -69,7 +69,7 @@ package struct GramReference<S: EngineScalar> {
         target += output.fullRankWeights(column, position: position)
       }
     }
-    let whole = rows.gramMatrix()
+    let whole = rows.gramMatrix(withSums: false)
     kept = sizes.indices.filter { sizes[$0] >= .leastNormalMagnitude }
     unit = whole.unit
     gram = kept.count == whole.count ? whole.scaled : Vector(count: kept.count * kept.count)
@@ -118,11 +118,22 @@ package struct GramReference<S: EngineScalar> {
     return solution.record.isConverged ? solution : nil
   }
 
-  /// A direction that the certificate proves to be within the gap, where it can: from a Cholesky
-  /// factorisation of `B B^T + mu I`, mu at the level of rounding. What is lost with singular values
-  /// below the root of mu is far less than a gap of 1e-3 as long as B has full row rank, if only in
-  /// exact arithmetic. The rows have their sizes here: divided by them they are nearer to singular late in
-  /// training, and a small mu would weigh rows of no weight.
+  /// A direction that is proved to be within the gap, where it can be: `x = B^T z` from a Cholesky
+  /// factorisation of `B B^T + mu I`, mu at the level of rounding.
+  ///
+  /// Proved is one of two things. By the certificate, that no direction has a gamma below
+  /// `gamma(x) / (1 + gap)`. Or, where B has not full row rank to rounding and no direction comes near
+  /// the bound, that none does which is not `reach` times as long as x for the same `d^T g`: x maximises
+  /// `(w^T B d)^2 / (|B d|^2 + mu |d|^2)`, so that with `phi = w^T B x`, which is `|B x|^2 + mu |x|^2`,
+  ///
+  ///     gamma(d)^2 >= 1 / phi - mu |d|^2 / (d^T g)^2
+  ///                >= gamma(x)^2 - (reach^2 - 1) mu |x|^2 / phi^2
+  ///
+  /// for every d with `|d| / |d^T g| <= reach |x| / phi`. What is longer moves along singular values below
+  /// the root of mu, which rounding has made.
+  ///
+  /// The rows have their sizes here: divided by them they are nearer to singular late in training, and mu
+  /// would count more for rows that count for nothing.
   ///
   /// - Returns: What was reached, proved or not; `nil` where there is no factorisation.
   package func bracketedSolution(
@@ -131,36 +142,36 @@ package struct GramReference<S: EngineScalar> {
     guard count > 0, target.allSatisfy(\.isFinite) else { return nil }
     let largest = powerOfTwo(near: sizes.reduce(0, max))
     let relative = sizes.map { $0 / largest }
-    let size = largest * unit
-    let matrix = weighted(relative)
-    let mean = (0..<count).reduce(0) { $0 + matrix[$1 * (count + 1)] } / Double(count)
+    let diagonal = (0..<count).map { gram[$0 * (count + 1)] * relative[$0] * relative[$0] }
+    var damping = .ulpOfOne * diagonal.reduce(0, +)
     var factor: CholeskyFactorization?
-    for multiple in [0.25, 25, 2500] where factor == nil {
-      let damped = matrix.copy()
-      let mu = multiple * Double(count) * .ulpOfOne * mean
-      for i in 0..<count { damped.pointer[i * (count + 1)] += mu }
-      factor = try? CholeskyFactorization(n: count, overwriting: damped)
-    }
-    guard let factor else { return nil }
-    var z = [Double](repeating: 0, count: count)
-    var rest = target
-    let limit = problem.output.gammaBound * (1 + gap)
-    // Refined while the matrix does not prove it: each step takes out a part of what mu has changed.
     for _ in 0..<3 {
-      z = zip(z, factor.solve(rest)).map(+)
-      let image = product(matrix, z)
-      if gamma(ofImage: image) <= limit { break }
-      rest = zip(target, image).map { $0 - $1 }
+      let matrix = weighted(relative)
+      for i in 0..<count { matrix.pointer[i * (count + 1)] = diagonal[i] + damping }
+      factor = try? CholeskyFactorization(n: count, overwriting: matrix)
+      if factor != nil { break }
+      damping *= 100
     }
-    guard z.allSatisfy(\.isFinite) else { return nil }
+    guard let z = factor?.solve(target), z.allSatisfy(\.isFinite) else { return nil }
+    let rows = zip(z, relative).map { $0 * $1 }
+    let image = zip(product(rows), relative).map { $0 * $1 }
+    // Both in units of |B x|^2, so that nothing of the units of B is left.
+    let square = image.reduce(0) { $0 + $1 * $1 }
+    let length = damping * zip(z, image).reduce(0) { $0 + $1.0 * $1.1 } / square
+    let lower = (Self.reach * Self.reach - 1) * length
+    let size = largest * unit
     return try solution(
-      zip(z, relative).map { $0 * $1 / size / unit }, "Cholesky factorisation",
-      gradient: gradient, damping: 0, gap: gap, tolerance: 0)
+      rows.map { $0 / size / unit }, "Cholesky factorisation", gradient: gradient, damping: 0,
+      gap: gap, tolerance: 0,
+      leastOfShort: lower < 1 ? gamma(ofImage: image) * (1 - lower).squareRoot() : 0)
   }
+
+  /// How much longer than the reference a direction may be that is proved not to be better.
+  static var reach: Double { 2 }
 
   private func solution(
     _ coefficients: [Double], _ form: String, gradient: ScaledVector<S>, damping mu: Double,
-    gap: Double, tolerance: Double
+    gap: Double, tolerance: Double, leastOfShort: Double = 0
   ) throws(SolveError) -> ReferenceSolution<S> {
     // No weights, or beyond the range of double: there is no direction.
     if count == 0 || !coefficients.allSatisfy(\.isFinite), problem.norm(gradient) > 0 {
@@ -168,7 +179,8 @@ package struct GramReference<S: EngineScalar> {
     }
     var weights = [Double](repeating: 0, count: rows.count)
     for (place, row) in kept.enumerated() { weights[row] = coefficients[place] }
-    let direction = rows.weightedSums([weights])[0]
+    // The rows cancel where singular values fade: single precision would keep nothing of these.
+    let direction = rows.weightedSums([weights], inDouble: true)[0]
     let halves = problem.quadratics([direction])[0]
     let gammaOfX = halves.unscaled.gamma
     let residual = try problem.residual(direction, gradient: gradient, damping: mu)
@@ -176,13 +188,15 @@ package struct GramReference<S: EngineScalar> {
     let isSolved = residual <= max(tolerance, Double(S.ulpOfOne).squareRoot())
     // Where the bracket is all that is known, it is what has ended the solve.
     let isCertified = isProved && !isSolved
+    let isShortest = !isProved && gammaOfX <= (1 + gap) * leastOfShort
     let record = ReferenceRecord(
       kind: .gram, gamma: gammaOfX, iterations: nil, residual: residual,
-      stop: isCertified ? "certificate" : "gram",
+      stop: isCertified ? "certificate" : isShortest ? "length" : "gram",
       explanation: "\(form) of B B^T [\(count), \(count)] in double precision, B in "
         + "\(S.self == Double.self ? "double" : "single").",
       status: problem.norm(gradient) == 0
-        ? .zeroGradient : isSolved ? .exact : isCertified ? .converged : .notConverged)
+        ? .zeroGradient
+        : isSolved && !isShortest ? .exact : isCertified || isShortest ? .converged : .notConverged)
     return ReferenceSolution(direction: direction, record: record, trace: [])
   }
 
@@ -197,14 +211,14 @@ package struct GramReference<S: EngineScalar> {
     guard let factor = try? CholeskyFactorization(n: count, overwriting: gram.copy())
     else { return nil }
     var y = factor.solve(scaled)
-    let correction = factor.solve(zip(scaled, product(gram, y)).map { $0 - $1 })
+    let correction = factor.solve(zip(scaled, product(y)).map { $0 - $1 })
     for i in y.indices { y[i] = (y[i] + correction[i]) / units }
     return y.allSatisfy(\.isFinite) ? y : nil
   }
 
   /// gamma of `R^T y`, by the Gram matrix.
   private func gamma(_ y: [Double]) -> Double {
-    gamma(ofImage: zip(product(gram, y), sizes).map { $0 * $1 * unit * unit })
+    gamma(ofImage: zip(product(y), sizes).map { $0 * $1 * unit * unit })
   }
 
   /// gamma of x, given `B x`, in units of one's choice.
@@ -246,10 +260,10 @@ package struct GramReference<S: EngineScalar> {
     return matrix
   }
 
-  /// Of a symmetric matrix with a vector.
-  private func product(_ matrix: Vector<Double>, _ y: [Double]) -> [Double] {
+  /// `R R^T y / unit^2`
+  private func product(_ y: [Double]) -> [Double] {
     var result = [Double](repeating: 0, count: count)
-    BLAS.multiply(rows: count, columns: count, matrix.pointer, stride: count, y, into: &result)
+    BLAS.multiply(rows: count, columns: count, gram.pointer, stride: count, y, into: &result)
     return result
   }
 }

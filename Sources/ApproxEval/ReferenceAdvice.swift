@@ -37,7 +37,8 @@ struct ReferenceAdvice {
   private var directWithMemory: String? {
     let least = min(costs.choleskyMemory, costs.gramMemory, costs.svdMemory)
     if least <= memory || least == .max { return nil }
-    return "A direct solver would need \(bytes(least, digits: 2)) beside the rest: allow more with --memory."
+    return
+      "A direct solver would need \(bytes(least, digits: 2)) beside the rest: allow more with --memory."
   }
 
   private func more(_ trace: [TraceRow], _ bound: Double) -> String? {

@@ -101,13 +101,18 @@ package struct GramMatrix: Sendable {
 extension PerSampleGradients {
   /// The Gram matrix of all rows over all trainable parameters.
   ///
-  /// - Parameter products: Those that are needed. Products between the first draw and the others cost
-  ///   next to nothing summed over the first draw.
-  package func gramMatrix(_ products: GramProducts = .all) -> GramMatrix {
+  /// - Parameters:
+  ///   - products: Those that are needed. Products between the first draw and the others cost next to
+  ///     nothing summed over the first draw.
+  ///   - withSums: Whether products with the sum of the first block's rows are needed
+  ///     (`scaledDotSum`); zeros without.
+  package func gramMatrix(
+    _ products: GramProducts = .all, withSums: Bool = true
+  ) -> GramMatrix {
     let split = products == .all ? count : samples
     let blocks = GramBlocks(
       rows: count, split: split, isDiagonal: products == .norms,
-      sumWeights: Array(scales[..<split]))
+      sumWeights: withSums ? Array(scales[..<split]) : [])
     let sum = Vector<Double>(count: blocks.sumCount)
     let lanes = GramLanes<S>()
     for entry in entries { addGram(entry, blocks, lanes, to: sum) }
@@ -205,6 +210,17 @@ extension PerSampleGradients {
     }
     let weights = blocks.sumWeights
     // Rows of the result are independent.
+    if positions == 1 && weights.isEmpty && !blocks.isDiagonal {
+      linearization.pool.run(count) { i, _ in
+        let at = a + (i % samples) * samples
+        for first in stride(from: 0, through: i, by: samples) {
+          let bt = b + i * drawnRows + first
+          let target = out + blocks.place(i, first)
+          for m in 0..<min(samples, i + 1 - first) { target[m] += at[m] * bt[m] }
+        }
+      }
+      return
+    }
     linearization.pool.run(count) { i, _ in
       var dot = 0.0
       for j in 0...i {

@@ -277,7 +277,10 @@ import Testing
     options.precision = precision
     let evaluation = Evaluation(options, pool: WorkerPool(threads: 2))
     func record<S: EngineScalar>(_: S.Type) throws -> ReferenceRecord {
-      let problem: BatchProblem<S> = try evaluation.problem(checkpoint: fixture(name + ".bin"))
+      let checkpoint = try LoadedCheckpoint(
+        path: fixture(name + ".bin"), options: evaluation.options)
+      let budget = try evaluation.budget(checkpoint, evaluation.source(checkpoint), .selfCheck)
+      let problem = try evaluation.problem(checkpoint, batch: 0, budget, S.self)
       let gram = try GramReference(problem, memory: 1 << 30)
       let gradient = ScaledVector(vector: problem.gradient(), scale: 1)
       let found = try gram.bracketedSolution(gradient: gradient, gap: 1e-3)
@@ -355,7 +358,8 @@ import Testing
 
   @Test func statusSaysWhatAReferenceIs() throws {
     func status(_ kind: ReferenceKind, _ iterations: Int = 3000) throws -> ReferenceStatus {
-      try reference("golden/mlp_tanh", kind, .float64) { $0.cgIterations = iterations }.record.status
+      try reference("golden/mlp_tanh", kind, .float64) { $0.cgIterations = iterations }.record
+        .status
     }
     #expect(try status(.cg) == .converged)
     #expect(try status(.lsqr) == .converged)

@@ -118,7 +118,8 @@ extension CommandLineTests {
         let result = try Command.run([
           "score", Fixture.path("digits/epoch-03.bin"), Fixture.path("digits/epoch-00.bin"),
           "--data", Fixture.path("digits/digits.safetensors"), "--batch-size", "24", "--batches",
-          "2", "--reference", "cg", "--cg-iterations", "5", "--threads", threads, "--output", folder.path(name),
+          "2", "--reference", "cg", "--cg-iterations", "5", "--threads", threads, "--output",
+          folder.path(name),
         ])
         #expect(result.status == 0, "\(result.error)")
       }

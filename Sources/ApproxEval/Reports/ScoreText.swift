@@ -237,7 +237,8 @@ extension Report.Entry {
     }
     let replaced = references.filter { $0.replacement != nil && $0.isConverged }
     if let row = replaced.first?.replacement {
-      let several = references.count > 1 ? " in \(replaced.count) of \(references.count) batches" : ""
+      let several =
+        references.count > 1 ? " in \(replaced.count) of \(references.count) batches" : ""
       remarks.append(
         wrapped(
           "The reference is a scored row\(several) (\(row)): its gamma is lower than what the solver "
@@ -305,6 +306,8 @@ extension ReferenceRecord {
       "converged, no direction can have a gamma noticeably below the one reached"
     case "iterations": "not converged, stopped at the iteration limit"
     case "curvature": "not converged, no positive curvature left above rounding"
+    case "length":
+      "converged, no direction up to twice as long has a gamma noticeably below the one reached"
     case "abandoned": "not converged, given up for another solver"
     case "row": (isConverged ? "" : "not converged, ") + "a scored row has the lower gamma"
     case "stagnated": "not converged, no progress beyond the level of rounding"
