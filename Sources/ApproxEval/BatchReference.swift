@@ -33,7 +33,8 @@ final class BatchReference<S: EngineScalar> {
       rank: problem.output.rootRank, options: options, budget: budget, S.self)
     choice = ReferenceChoice(options, memory: budget.reference, costs)
     advice = ReferenceAdvice(
-      options: options, costs: costs, memory: budget.reference, isDouble: S.self == Double.self)
+      options: options, costs: costs, memory: budget.reference,
+      isEngineDouble: S.self == Double.self)
     settled = choice.kind
     preconditioning = Preconditioning(options.cgPreconditioner, seed: options.seed, batch: batch)
   }
@@ -50,7 +51,8 @@ final class BatchReference<S: EngineScalar> {
     }
     if !solution.record.isConverged {
       solution.record.advice = advice.text(
-        solution.record, trace: solution.trace, bound: problem.output.gammaBound)
+        solution.record, trace: solution.trace, bound: problem.output.gammaBound,
+        isDouble: solution.isInDouble)
     }
     return solution
   }
@@ -112,13 +114,18 @@ final class BatchReference<S: EngineScalar> {
     var record = solution.record
     let row = direction.method.name + (direction.damping.map { " at damping \($0.text)" } ?? "")
     record.explanation =
-      "\(row) has a gamma of \(shortened(gamma)), below the \(shortened(record.gamma)) that "
-      + "\(record.solver) had reached, and is the reference. " + record.explanation
+      "\(row) has a gamma of \(shortened(gamma)), "
+      + (record.gamma.isNaN
+        ? "and the solver has found no direction"
+        : "below the \(shortened(record.gamma)) that the solver had reached")
+      + ": its direction is the reference. " + record.explanation
     let isProved =
       options.cgDamping == 0
       && gamma <= (1 + options.cgGap) * problem.output.gammaBound
-    // What was converged was so within the gap; an exact solution that is beaten was none.
-    record.status = isProved || record.status == .converged ? .converged : .notConverged
+    // What was converged was so within the gap; what is beaten by more was not.
+    let isWithin =
+      record.status == .converged && record.gamma <= gamma * (1 + max(options.cgGap, 1e-3))
+    record.status = isProved || isWithin ? .converged : .notConverged
     record.stop = "row"
     record.replacement = row
     record.gamma = gamma
@@ -127,7 +134,13 @@ final class BatchReference<S: EngineScalar> {
     }
     let form = DirectionForm.explicit(direction.scaled)
     record.residual = try problem.leastResidual(direction.scaled, gradient: gradients.gradient)
-    if record.isConverged { record.advice = nil }
+    record.advice =
+      record.isConverged
+      ? nil
+      : solution.record.advice
+        ?? advice.text(
+          solution.record, trace: solution.trace, bound: problem.output.gammaBound,
+          isDouble: solution.isInDouble)
     return ReferenceSolution(form: form, record: record, trace: solution.trace)
   }
 

@@ -28,6 +28,8 @@ package struct GramReference<S: EngineScalar> {
   private let sizes: [Double]
   /// w in the coordinates of these rows.
   private let target: [Double]
+  /// Whether a row that is left out has a weight: a label that the model rules out.
+  private let losesLabels: Bool
   private let memory: Int
 
   private var count: Int { kept.count }
@@ -71,6 +73,9 @@ package struct GramReference<S: EngineScalar> {
     }
     let whole = rows.gramMatrix(withSums: false)
     kept = sizes.indices.filter { sizes[$0] >= .leastNormalMagnitude }
+    losesLabels = sizes.indices.contains {
+      sizes[$0] < .leastNormalMagnitude && target[$0] != 0
+    }
     unit = whole.unit
     gram = kept.count == whole.count ? whole.scaled : Vector(count: kept.count * kept.count)
     if kept.count < whole.count {
@@ -139,7 +144,8 @@ package struct GramReference<S: EngineScalar> {
   package func bracketedSolution(
     gradient: ScaledVector<S>, gap: Double
   ) throws(SolveError) -> ReferenceSolution<S>? {
-    guard count > 0, target.allSatisfy(\.isFinite) else { return nil }
+    // Without all of w neither proof holds.
+    guard count > 0, !losesLabels, target.allSatisfy(\.isFinite) else { return nil }
     let largest = powerOfTwo(near: sizes.reduce(0, max))
     let relative = sizes.map { $0 / largest }
     let diagonal = (0..<count).map { gram[$0 * (count + 1)] * relative[$0] * relative[$0] }

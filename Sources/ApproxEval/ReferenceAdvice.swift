@@ -4,13 +4,16 @@ struct ReferenceAdvice {
   let costs: ReferenceChoice.Costs
   /// Bytes that an exact solver may take.
   let memory: Int
-  /// Whether the engine works in double.
-  let isDouble: Bool
+  let isEngineDouble: Bool
 
   /// - Parameters:
   ///   - trace: Iterates of the solve.
   ///   - bound: Of gamma.
-  func text(_ record: ReferenceRecord, trace: [TraceRow], bound: Double) -> String? {
+  ///   - isDouble: Whether the solver has worked in double in any case.
+  func text(
+    _ record: ReferenceRecord, trace: [TraceRow], bound: Double, isDouble: Bool = false
+  ) -> String? {
+    let isDouble = isDouble || isEngineDouble
     switch record.stop {
     case "underflow", "overflow": return nil
     case "iterations", "abandoned": return more(trace, bound)
@@ -25,11 +28,17 @@ struct ReferenceAdvice {
     "It is as near as double precision comes; --cg-damping makes the problem one that it can solve."
   }
 
-  /// A direct solver, where one fits that has not been tried.
+  /// A direct solver that has not been tried.
   private var direct: String? {
     if options.reference == .auto { return directWithMemory }
-    if costs.choleskyMemory <= memory || costs.gramMemory <= memory || costs.svdMemory <= memory {
-      return "A direct solver fits: --reference auto turns to it."
+    var automatic = options
+    automatic.reference = .auto
+    if !ReferenceChoice(automatic, memory: memory, costs).fallbacks.isEmpty {
+      return "--reference auto turns to a direct solver here."
+    }
+    if costs.gramMemory <= memory {
+      return "--reference gram fits into the memory, at the cost of some "
+        + "\(shortened(costs.gram / costs.iteration, digits: 2)) iterations."
     }
     return directWithMemory
   }
@@ -55,13 +64,13 @@ struct ReferenceAdvice {
       parts.append(
         "At the rate of its last iterates it needs some \(grouped(rounded)): --cg-iterations \(rounded)."
       )
-    } else {
+    } else if excesses.count >= 4 {
       parts.append(
         "Its last iterates have gained too little to say how many it needs: more (--cg-iterations) may "
           + "not help.")
     }
     if let direct { parts.append(direct) }
-    return parts.joined(separator: " ")
+    return parts.isEmpty ? "Allow more (--cg-iterations)." : parts.joined(separator: " ")
   }
 
   private func iterate(_ record: ReferenceRecord) -> String {

@@ -201,7 +201,7 @@ extension ReferenceSolver {
     _ problem: BatchProblem<S>, kind: ReferenceKind, overflows: Bool = false
   ) -> ReferenceSolution<S> {
     let record = ReferenceRecord(
-      kind: kind, gamma: .nan, iterations: 0, residual: 1,
+      kind: kind, gamma: .nan, iterations: [.dense, .gram].contains(kind) ? nil : 0, residual: 1,
       stop: overflows ? "overflow" : "underflow",
       explanation: overflows
         ? "The damping, or products with F, are beyond the range of double: use a smaller damping, "

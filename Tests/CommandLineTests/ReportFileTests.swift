@@ -299,7 +299,6 @@ extension CommandLineTests {
     @Test(arguments: [
       ("one-batch", ["--reference", "dense", "--batch-size", "16"]),
       ("not-converged", ["--reference", "cg", "--cg-iterations", "3"]),
-      ("turned", ["--cg-iterations", "3"]),
       (
         "several-batches",
         [

@@ -152,7 +152,8 @@ extension Report.Entry {
     if first.iterations == nil && references.count == 1 {
       return wrapped(
         "Reference: \(first.solver), residual \(shortened(first.residual, digits: 2)). "
-          + (first.isConverged ? first.explanation : first.outcome) + excessText + choiceText)
+          + (first.isConverged && first.replacement == nil ? first.explanation : first.outcome)
+          + excessText + choiceText)
     }
     var solvers: [String] = []
     for reference in references where !solvers.contains(reference.solver) {
