@@ -75,7 +75,8 @@ struct BatchEvaluation<S: EngineScalar> {
     if let reference {
       scorer.score(
         reference: reference.direction(.ng), seconds: seconds,
-        exact: reference.isInDouble ? reference.record.gamma : nil)
+        exact: reference.isInDouble || reference.record.replacement != nil
+          ? reference.record.gamma : nil)
     }
     scorer.score(directions, listsGradient: options.methods.contains(.sgd))
     return scorer
@@ -205,7 +206,8 @@ struct DirectionScorer<S: EngineScalar> {
 
   /// The reference, to which other scores are relative.
   ///
-  /// - Parameter exact: gamma from a solver that works in higher precision than the engine.
+  /// - Parameter exact: gamma from a solver that works in higher precision than the engine, or of the
+  ///   row that is the reference.
   mutating func score(reference direction: Direction<S>, seconds: Double, exact: Double?) {
     let clock = ContinuousClock()
     let start = clock.now

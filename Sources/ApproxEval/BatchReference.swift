@@ -63,18 +63,25 @@ final class BatchReference<S: EngineScalar> {
     from first: ReferenceSolution<S>, _ gradients: BatchGradients<S>
   ) throws -> ReferenceSolution<S> {
     var best = first
-    // Where neither converges, the lower gamma is the better reference.
+    // Of two that have converged the later one is the more exact, of two that have not the one with
+    // the lower gamma.
     func keep(_ other: ReferenceSolution<S>) {
       let (new, old) = (other.record, best.record)
-      if new.isConverged || !(old.gamma <= new.gamma) && !new.gamma.isNaN { best = other }
+      if new.isConverged != old.isConverged {
+        if new.isConverged { best = other }
+      } else if new.isConverged || !(old.gamma <= new.gamma) && !new.gamma.isNaN {
+        best = other
+      }
     }
-    for fallback in choice.fallbacks where !best.record.isConverged {
+    // Where B has not full row rank, an exact solver that is affordable keeps rounding out of x.
+    for fallback in choice.fallbacks
+    where !best.record.isConverged || best.record.stop == "length" {
       switch fallback {
       case .bracket:
         if let found = try bracketed(gradients) { keep(found) }
       case .exact(let kind):
         keep(try solve(gradients, kind, damping: options.cgDamping, iterations: 0))
-        if best.record.isConverged { settled = kind }
+        if best.record.kind == kind && best.record.status == .exact { settled = kind }
       }
     }
     // Given up for a solver that has not kept what was predicted of it.

@@ -124,7 +124,7 @@ package struct GramReference<S: EngineScalar> {
   }
 
   /// A direction that is proved to be within the gap, where it can be: `x = B^T z` from a Cholesky
-  /// factorisation of `B B^T + mu I`, mu at the level of rounding.
+  /// factorisation of `B B^T + mu I`, mu at ten times the level of rounding.
   ///
   /// Proved is one of two things. By the certificate, that no direction has a gamma below
   /// `gamma(x) / (1 + gap)`. Or, where B has not full row rank to rounding and no direction comes near
@@ -149,7 +149,8 @@ package struct GramReference<S: EngineScalar> {
     let largest = powerOfTwo(near: sizes.reduce(0, max))
     let relative = sizes.map { $0 / largest }
     let diagonal = (0..<count).map { gram[$0 * (count + 1)] * relative[$0] * relative[$0] }
-    var damping = .ulpOfOne * diagonal.reduce(0, +)
+    // Ten times what rounding makes of the eigenvalues: below it, rounding is what x would be made of.
+    var damping = 10 * .ulpOfOne * diagonal.reduce(0, +)
     var factor: CholeskyFactorization?
     for _ in 0..<3 {
       let matrix = weighted(relative)

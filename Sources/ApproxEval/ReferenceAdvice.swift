@@ -14,6 +14,11 @@ struct ReferenceAdvice {
     _ record: ReferenceRecord, trace: [TraceRow], bound: Double, isDouble: Bool = false
   ) -> String? {
     let isDouble = isDouble || isEngineDouble
+    // |w| is infinite: the model gives a label no probability that double can hold.
+    if bound == 0 {
+      return "No solver reaches labels that the model rules out: look for wrong labels, or extreme "
+        + "weights or inputs."
+    }
     switch record.stop {
     case "underflow", "overflow": return nil
     case "iterations", "abandoned": return more(trace, bound)
