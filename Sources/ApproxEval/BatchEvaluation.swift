@@ -34,16 +34,16 @@ struct BatchEvaluation<S: EngineScalar> {
     // All directions share their jvps. The gradient comes first: other scores are relative to it.
     let sgd = FoundDirection(direction: Direction(method: .sgd, form: gradients.gradientForm))
     let directions = try phases.measure(.directions) { try [sgd] + found(gradients, solver) }
-    var scorer = phases.measure(.jvp) {
-      scored(directions, gradients, reference, seconds: referenceSeconds)
+    var scorer = self.scorer(gradients, reference, seconds: referenceSeconds)
+    phases.measure(.jvp) {
+      scorer.score(directions, listsGradient: options.methods.contains(.sgd))
     }
     if let solved = reference, let better = scorer.better {
       let replaced = try solver.replacement(
         of: solved, by: directions[better.place].direction, gamma: better.gamma, gradients)
       reference = replaced
-      scorer = phases.measure(.jvp) {
-        scored(directions, gradients, replaced, seconds: referenceSeconds)
-      }
+      scorer = self.scorer(gradients, replaced, seconds: referenceSeconds)
+      scorer.score(directions, listsGradient: options.methods.contains(.sgd))
     }
     return BatchResult(
       checkpoint: checkpoint.path, epoch: checkpoint.source.epoch, step: checkpoint.source.step,
@@ -61,10 +61,9 @@ struct BatchEvaluation<S: EngineScalar> {
       seconds: (clock.now - start).seconds)
   }
 
-  /// The reference first, then the gradient and all others, relative to both.
-  private func scored(
-    _ directions: [FoundDirection<S>], _ gradients: BatchGradients<S>,
-    _ reference: ReferenceSolution<S>?, seconds: Double
+  /// With the reference scored, to which all others are relative.
+  private func scorer(
+    _ gradients: BatchGradients<S>, _ reference: ReferenceSolution<S>?, seconds: Double
   ) -> DirectionScorer<S> {
     var scorer = DirectionScorer(
       problem: problem, gradient: gradients.gradientForm, reference: reference)
@@ -78,7 +77,6 @@ struct BatchEvaluation<S: EngineScalar> {
         exact: reference.isInDouble || reference.record.replacement != nil
           ? reference.record.gamma : nil)
     }
-    scorer.score(directions, listsGradient: options.methods.contains(.sgd))
     return scorer
   }
 
