@@ -31,7 +31,8 @@ struct BatchEvaluation<S: EngineScalar> {
     let referenceSeconds = (clock.now - referenceStart).seconds
 
     var scorer = DirectionScorer(
-      problem: problem, gradient: gradients.gradientForm, reference: reference)
+      problem: problem, gradient: gradients.gradientForm, reference: reference,
+      errors: GammaErrorEstimate(gradients))
     if options.perLayer {
       scorer.layers = LayerScorer(
         problem: problem, gradient: gradients.gradient, gammaOfReference: reference?.record.gamma)
@@ -42,14 +43,15 @@ struct BatchEvaluation<S: EngineScalar> {
         exact: reference.isInDouble ? reference.record.gamma : nil)
     }
     // All directions share their jvps. The gradient comes first: other scores are relative to it.
-    let sgd = FoundDirection(direction: Direction(method: .sgd, form: gradients.gradientForm))
+    let sgd = FoundDirection(direction: gradients.gradientDirection)
     let found = try phases.measure(.directions) { try self.found(gradients, solver) }
     phases.measure(.jvp) {
       scorer.score([sgd] + found, listsGradient: options.methods.contains(.sgd))
     }
     return BatchResult(
       checkpoint: checkpoint.path, epoch: checkpoint.source.epoch, step: checkpoint.source.step,
-      batch: batch, samples: problem.linearization.samples,
+      batch: batch, precision: S.self == Double.self ? .float64 : .float32,
+      samples: problem.linearization.samples,
       recomputedSamples: problem.linearization.samples - problem.linearization.keptSamples,
       loss: problem.output.totalLoss,
       gradientNorm: scorer.normOfGradient,
@@ -69,8 +71,7 @@ struct BatchEvaluation<S: EngineScalar> {
     let solver = try BatchReference(
       problem, batch: batch, options: options, doubleProblem: doubleProblem)
     let sgd =
-      options.methods.contains(.sgd)
-      ? [Direction(method: .sgd, form: gradients.gradientForm)] : []
+      options.methods.contains(.sgd) ? [gradients.gradientDirection] : []
     return try sgd + found(gradients, solver).map(\.direction)
   }
 
@@ -133,6 +134,7 @@ struct DirectionScorer<S: EngineScalar> {
   let problem: BatchProblem<S>
   let gradient: DirectionForm<S>
   let reference: ReferenceSolution<S>?
+  let errors: GammaErrorEstimate
   let normOfGradient: Double
   private let normOfReference: Double
   private var gammaOfReference: Double?
@@ -144,10 +146,12 @@ struct DirectionScorer<S: EngineScalar> {
   var layers: LayerScorer<S>?
 
   init(
-    problem: BatchProblem<S>, gradient: DirectionForm<S>, reference: ReferenceSolution<S>?
+    problem: BatchProblem<S>, gradient: DirectionForm<S>, reference: ReferenceSolution<S>?,
+    errors: GammaErrorEstimate
   ) {
     self.problem = problem
     self.gradient = gradient
+    self.errors = errors
     self.reference = reference
     normOfGradient = problem.norm(gradient)
     normOfReference = reference.map { problem.norm($0.form) } ?? .nan
@@ -180,7 +184,8 @@ struct DirectionScorer<S: EngineScalar> {
     let gamma = exact ?? halves.unscaled.gamma
     gammaOfReference = gamma
     append(
-      direction, halves, gamma: gamma, seconds: seconds + (clock.now - start).seconds, draws: nil)
+      direction, halves, gamma: gamma, seconds: seconds + (clock.now - start).seconds, draws: nil,
+      unitRoundoff: exact == nil ? S.unitRoundoff : Double.unitRoundoff)
   }
 
   /// J d of explicit directions is kept where the reference is a combination.
@@ -192,7 +197,7 @@ struct DirectionScorer<S: EngineScalar> {
 
   private mutating func append(
     _ direction: Direction<S>, _ halves: BatchProblem<S>.Halves, gamma: Double, seconds: Double,
-    draws: Int?
+    draws: Int?, unitRoundoff: Double = S.unitRoundoff
   ) {
     layers?.score(direction, draws: draws)
     let norm = problem.norm(direction.form)
@@ -213,7 +218,11 @@ struct DirectionScorer<S: EngineScalar> {
           updateNorm: norm,
           cosineGradient: cosineGradient(direction.form, norm, halves) ?? .nan,
           cosineReference: cosineReference(direction.form, norm, halves), seconds: seconds,
-          isBelowRounding: direction.isBelowRounding,
+          gammaError: gamma.isNaN
+            ? nil
+            : errors.error(
+              halves.sensitivity, norm: norm / direction.form.scale,
+              relativeError: direction.relativeError, unitRoundoff: unitRoundoff),
           defect: gamma.isNaN ? halves.unscaled.defect ?? .underflow : nil,
           monteCarloSamples: draws)
       ))

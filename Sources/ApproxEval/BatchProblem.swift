@@ -11,6 +11,8 @@ package final class BatchProblem<S: EngineScalar> {
   package let operations: VectorOperations<S>
   package let labels: Labels
   package let storedDraws: [LogitGradient]
+  /// An even power of two near the largest entry of H.
+  let curvatureUnit: Double
 
   package init(
     _ checkpoint: LoadedCheckpoint, parameters: ParameterStore<S>, batch: BatchReader.Batch<S>,
@@ -38,6 +40,7 @@ package final class BatchProblem<S: EngineScalar> {
     }
     storedDraws = stored
     operations = VectorOperations(pool: pool, count: linearization.parameterCount)
+    curvatureUnit = output.curvatureUnit(.fisher) ?? 1
   }
 
   /// What of `memory` forward values may take: three quarters, less the parameters and the dozen

@@ -51,7 +51,7 @@ public final class EngineProbe {
       let checkpoint = try LoadedCheckpoint(path: path, options: options)
       let engine: any ProbeEngine =
         switch options.precision {
-        case .float32: try TypedProbe<Float>(checkpoint, evaluation)
+        case .auto, .float32: try TypedProbe<Float>(checkpoint, evaluation)
         case .float64: try TypedProbe<Double>(checkpoint, evaluation)
         }
       return (checkpoint, engine)

@@ -18,7 +18,7 @@ import Updates
 /// results have the same bits for every number of threads.
 public struct Evaluation: Sendable {
   public let options: EvaluationOptions
-  private let pool: WorkerPool
+  let pool: WorkerPool
 
   public init(_ options: EvaluationOptions = EvaluationOptions()) {
     self.options = options
@@ -56,45 +56,16 @@ public struct Evaluation: Sendable {
   ) throws(EvaluationError) -> [BatchResult] {
     try evaluating {
       let checkpoint = try LoadedCheckpoint(path: path, options: options)
-      return switch options.precision {
-      case .float32: try score(checkpoint, batches, Float.self, observe)
-      case .float64: try score(checkpoint, batches, Double.self, observe)
+      let source = try source(checkpoint)
+      let scoring = BatchScoring(self, checkpoint, source)
+      var results: [BatchResult] = []
+      for batch in batches ?? options.firstBatch..<options.firstBatch + source.count {
+        let result = try scoring.score(batch)
+        try observe(result)
+        results.append(result)
       }
+      return results
     }
-  }
-
-  private func score<S: EngineScalar>(
-    _ checkpoint: LoadedCheckpoint, _ batches: Range<Int>?, _: S.Type,
-    _ observe: (BatchResult) throws(CheckpointError) -> Void
-  ) throws -> [BatchResult] {
-    let source = try source(checkpoint)
-    let parameters = try checkpoint.parameters(S.self, areRead: true, pool: pool)
-    let (methods, updates) = try updates(checkpoint, S.self)
-    var options = options
-    options.methods = methods
-    var results: [BatchResult] = []
-    for batch in batches ?? options.firstBatch..<options.firstBatch + source.count {
-      let samples = source.samples(batch)
-      let read = try source.reader.read(samples, S.self)
-      var phases = PhaseClock()
-      let problem = try phases.measure(.forward) {
-        try BatchProblem(
-          checkpoint, parameters: parameters, batch: read, pool: pool, memory: options.memory)
-      }
-      let evaluation = BatchEvaluation(
-        options: options, checkpoint: checkpoint, problem: problem, batch: batch,
-        doubleProblem: {
-          if let same = problem as? BatchProblem<Double> { return same }
-          return try BatchProblem(
-            checkpoint,
-            parameters: checkpoint.parameters(Double.self, areRead: true, pool: pool),
-            batch: source.reader.read(samples, Double.self), pool: pool, memory: options.memory)
-        }, updates: updates, phases: phases)
-      let result = try evaluation.run()
-      try observe(result)
-      results.append(result)
-    }
-    return results
   }
 
   /// One batch in one precision, for commands that look closer.
@@ -152,7 +123,7 @@ public struct Evaluation: Sendable {
   }
 
   /// The methods to score, with the file's updates, and their directions.
-  private func updates<S: EngineScalar>(
+  func updates<S: EngineScalar>(
     _ checkpoint: LoadedCheckpoint, _: S.Type
   ) throws -> ([Method], [String: DirectionForm<S>]) {
     let wanted = try updates(checkpoint)

@@ -40,7 +40,7 @@ final class MethodDirections<S: EngineScalar> {
   func directions(_ method: Method, draws: Int? = nil) throws -> [Direction<S>] {
     let dampings = options.dampings
     switch method {
-    case .sgd: return [Direction(method: .sgd, form: gradients.gradientForm)]
+    case .sgd: return [gradients.gradientDirection]
     case .ef, .ief:
       return try EmpiricalFisher.directions(gradients, method: method, dampings: dampings)
     case .sf:

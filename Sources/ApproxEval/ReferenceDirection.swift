@@ -44,7 +44,8 @@ extension Evaluation {
     precondition(options.reference != .none, "reference: the options ask for none")
     return try evaluating {
       let checkpoint = try LoadedCheckpoint(path: path, options: options)
-      return switch options.precision {
+      let samples = try source(checkpoint).samples(0).count
+      return switch options.precision(checkpoint, samples: samples) {
       case .float32: try reference(checkpoint, Float.self)
       case .float64: try reference(checkpoint, Double.self)
       }
@@ -82,7 +83,7 @@ extension Evaluation {
     var metadata = [
       "format": "approx-eval-direction/1", "version": packageVersion, "method": "ng",
       "checkpoint": checkpoint.path, "samples": String(samples),
-      "seed": String(options.seed), "precision": options.precision.rawValue,
+      "seed": String(options.seed), "precision": (S.self == Double.self ? Precision.float64 : .float32).rawValue,
       "reference": record.kind.rawValue, "damping": String(options.cgDamping),
       "gamma": String(record.gamma), "residual": String(record.residual), "stop": record.stop,
       "scale": String(isNear ? 1 : scale),

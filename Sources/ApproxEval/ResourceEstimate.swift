@@ -46,7 +46,7 @@ public struct ResourceEstimate: Sendable, Equatable {
   private static let solverVectors = 6
 
   init(_ checkpoint: LoadedCheckpoint, samples: Int, options: EvaluationOptions) {
-    switch options.precision {
+    switch options.precision(checkpoint, samples: samples) {
     case .float32: self.init(checkpoint, samples, options, Float.self)
     case .float64: self.init(checkpoint, samples, options, Double.self)
     }
@@ -116,7 +116,7 @@ extension Evaluation {
   public func measuredRate() -> Double {
     // Products in double run at half the rate. Benchmarks/results: a Fisher-vector product takes
     // 1.3 to 1.6 times as long as its matrix products alone.
-    let share = options.precision == .float32 ? 0.65 : 0.32
+    let share = options.precision == .float64 ? 0.32 : 0.65
     return share * SquareProducts(size: 512, threads: options.threads).rate()
   }
 }

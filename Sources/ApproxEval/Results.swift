@@ -22,13 +22,15 @@ public struct Score: Sendable, Equatable, Codable {
   public var cosineGradient: Double
   public var cosineReference: Double?
   public var seconds: Double
-  /// lambda and the least eigenvalue of the Gram matrix are both lost in rounding: the direction
-  /// rests on noise.
-  public var isBelowRounding: Bool
+  /// An estimate of the relative error that arithmetic has left in gamma; `nil` without gamma.
+  public var gammaError: Double?
   /// Why there is no gamma.
   public var defect: Indicator.Defect?
   /// Draws per sample that the direction is made of, `nil` where the method draws none.
   public var monteCarloSamples: Int?
+
+  /// Whether gamma may be off by more than a thousandth.
+  public var isMarked: Bool { gammaError.map { !($0 <= GammaErrorEstimate.limit) } ?? false }
 }
 
 /// One direction restricted to one parameter tensor, or to the tensors of one module; the columns
@@ -137,6 +139,11 @@ public struct BatchResult: Sendable, Codable {
   public var epoch: Int?
   public var step: Int?
   public var batch: Int
+  /// `float32` or `float64`: the arithmetic that all numbers of the batch come from.
+  public var precision: Precision
+  /// Whether the batch was done in single precision before, and again because a gamma would have been
+  /// marked.
+  public var isRepeated = false
   public var samples: Int
   /// Samples whose forward values did not fit into memory and were recomputed in every pass.
   public var recomputedSamples: Int

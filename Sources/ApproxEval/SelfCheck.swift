@@ -39,7 +39,8 @@ extension Evaluation {
   public func selfCheck(checkpoint path: String) throws(EvaluationError) -> [SelfCheckItem] {
     try evaluating {
       let checkpoint = try LoadedCheckpoint(path: path, options: options)
-      return switch options.precision {
+      let samples = try source(checkpoint).samples(0).count
+      return switch options.precision(checkpoint, samples: samples) {
       case .float32: try selfCheck(checkpoint, Float.self)
       case .float64: try selfCheck(checkpoint, Double.self)
       }

@@ -33,6 +33,29 @@ extension OutputState {
     }
   }
 
+  /// `tr H_n`, without cancelling.
+  package var hessianTraces: [Double] {
+    (0..<samples).map { n in
+      (0..<positions).reduce(0.0) { sum, position in
+        let row = n * positions + position
+        switch loss {
+        case .squaredError: return sum + Double(classes)
+        case .binaryCrossEntropy:
+          return sum
+            + (0..<classes).reduce(0.0) { $0 + hessianDiagonal[row * classes + $1] }
+        case .crossEntropy:
+          let p = UnsafeBufferPointer(start: probabilities.pointer + row * classes, count: classes)
+          let most = p.indices.max { p[$0] < p[$1] } ?? 0
+          // 1 - p of the most probable class is the sum of the others.
+          let (rest, others) = p.indices.reduce((0.0, 0.0)) {
+            $1 == most ? $0 : ($0.0 + p[$1], $0.1 + p[$1] * (1 - p[$1]))
+          }
+          return sum + others + p[most] * rest
+        }
+      }
+    }
+  }
+
   /// Of the order of the largest entry of H, as an even power of two: dividing H by it is exact,
   /// and so is its root. A batch that is fitted to 1e-40 has an H that single precision cannot
   /// hold; `nil` if double precision cannot hold it either.

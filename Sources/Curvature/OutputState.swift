@@ -24,6 +24,8 @@ package final class OutputState<S: EngineScalar>: Sendable {
   package let gradient: LogitGradient
   /// `|u_n|_2` over the scored positions.
   package let gradientNorms: [Double]
+  /// `max_oc |z_noc|` over the scored positions: what the rounding of logits is relative to.
+  package let largestLogits: [Double]
 
   /// Softmax probabilities, zero in rows that are not scored; sigmoids for the binary loss.
   let probabilities: Vector<Double>
@@ -100,10 +102,32 @@ package final class OutputState<S: EngineScalar>: Sendable {
       }
     }
     sampleLosses = perSample(losses, positions: positions)
+    largestLogits = OutputState.largestLogits(linearization, labels: self.labels)
     self.certificates = perSample(certificates, positions: positions)
     gradientNorms = OutputState.norms(
       gradient, probabilities: probabilities, samples: samples, positions: positions,
       classes: classes)
+  }
+
+  private static func largestLogits(
+    _ linearization: Linearization<S>, labels: [Int64]
+  ) -> [Double] {
+    let size = linearization.logitCount
+    let positions = linearization.program.graph.positions
+    let classes = size / positions
+    var largest = [Double](repeating: 0, count: linearization.samples)
+    for chunk in linearization.schedule.chunks {
+      let logits = linearization.logits(chunk)
+      for n in 0..<chunk.count {
+        for position in 0..<positions
+        where labels.isEmpty || labels[(chunk.first + n) * positions + position] >= 0 {
+          largest[chunk.first + n] = max(
+            largest[chunk.first + n],
+            Double(Kernels.largest(logits + n * size + position * classes, count: classes)))
+        }
+      }
+    }
+    return largest
   }
 
   /// Loss, gradient, second derivative and squared certificate weight of one element.
@@ -284,6 +308,26 @@ package final class OutputState<S: EngineScalar>: Sendable {
   package func gradientDot(
     _ gradient: LogitGradient, chunk: Chunk, _ q: UnsafePointer<S>
   ) -> Double {
+    withGradientDots(gradient, chunk: chunk, q) { $0.reduce(0, +) }
+  }
+
+  /// The same sample by sample.
+  package func writeGradientDots(
+    _ gradient: LogitGradient, chunk: Chunk, _ q: UnsafePointer<S>,
+    to out: UnsafeMutablePointer<Double>
+  ) {
+    withGradientDots(gradient, chunk: chunk, q) { dots in
+      for n in 0..<chunk.count {
+        out[n] = dots[n * positions..<(n + 1) * positions].reduce(0, +)
+      }
+    }
+  }
+
+  /// Position by position.
+  private func withGradientDots<R>(
+    _ gradient: LogitGradient, chunk: Chunk, _ q: UnsafePointer<S>,
+    _ body: (UnsafeMutableBufferPointer<Double>) -> R
+  ) -> R {
     let rows = chunk.count * positions
     let first = chunk.first * positions
     return withUnsafeTemporaryAllocation(of: Double.self, capacity: rows) { dots in
@@ -300,7 +344,7 @@ package final class OutputState<S: EngineScalar>: Sendable {
             S.kernelType, u.baseAddress! + first * classes, q, rows, classes, dots.baseAddress!)
         }
       }
-      return dots.reduce(0, +)
+      return body(dots)
     }
   }
 }

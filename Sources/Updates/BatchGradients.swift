@@ -19,7 +19,11 @@ package final class BatchGradients<S: EngineScalar> {
   /// g, the sum over samples.
   package private(set) lazy var gradient: ScaledVector<S> = gradientForm.vector()
   /// g as directions are kept.
-  package private(set) lazy var gradientForm: DirectionForm<S> = form(of: trueRows(1))
+  package private(set) lazy var gradientForm: DirectionForm<S> = {
+    direction(of: trueRows(1)).form
+  }()
+  /// How far each row may be from exact arithmetic.
+  package let errors: RowErrors
   package let dropDuplicates: Double?
   private typealias Solvers = [Result<DampedGramSolver, LinearAlgebraError>]
   private var knownSolvers: (dampings: [Damping], solvers: Solvers)?
@@ -55,6 +59,7 @@ package final class BatchGradients<S: EngineScalar> {
       }
     }
     gram = perSample.gramMatrix(isSolved ? .perBlock : .norms)
+    errors = RowErrors(output, draws: sampled.count)
   }
 
   /// Weights for all rows: the given one for true labels, none for sampled ones.
@@ -122,6 +127,7 @@ package final class BatchGradients<S: EngineScalar> {
     gram = other.gram.prefix(perSample.count)
     usesCombinations = other.usesCombinations
     dropDuplicates = other.dropDuplicates
+    errors = RowErrors(output, draws: draws)
   }
 
   package var samples: Int { linearization.samples }
@@ -212,6 +218,68 @@ package final class BatchGradients<S: EngineScalar> {
     return max(square, 0).squareRoot()
   }
 
+  /// `|weights[row] g_row|` over all rows, added in squares, and over `gram.unit`: what a sum of the
+  /// rows is made of, however much of it cancels.
+  ///
+  /// - Parameter shares: What else each row is multiplied by.
+  package func size(of weights: [Double], shares: [Double]? = nil) -> Double {
+    let square = weights.indices.reduce(0.0) { sum, row in
+      let own = weights[row] * (shares?[row] ?? 1)
+      return sum + own * own * gram.scaled(row, row)
+    }
+    return square.squareRoot()
+  }
+
+  /// `scale sum_rows weights[row] g_row`, formed or not, and its norm over `gram.unit scale`.
+  ///
+  /// Where a thirtieth or less is left of the rows, single precision would lose one and a half digits
+  /// more: then the sum is in double.
+  package func direction(
+    of weights: [Double], scale: Double = 1
+  ) -> (form: DirectionForm<S>, norm: Double) {
+    let norm = norm(of: weights)
+    if norm >= size(of: weights) / 30 { return (form(of: weights, scale: scale), norm) }
+    // The square of what is left has lost twice as many digits: the norm of the vector itself.
+    let form = form(of: weights, scale: scale, cancels: true)
+    let vector = form.vector()
+    let operations = VectorOperations<S>(pool: linearization.pool, count: vector.vector.count)
+    return (form, operations.norm(vector.vector) * (vector.scale / scale / gram.unit))
+  }
+
+  /// What rounding leaves of a sum of rows that should vanish, over `gram.unit`.
+  package func noise(of weights: [Double]) -> Double {
+    4 * size(of: weights, shares: errors.relative)
+  }
+
+  /// How far a row may be from exact arithmetic along any one direction, over `gram.unit`.
+  package var rowErrors: [Double] {
+    let alignment = Rounding.alignment(linearization.parameterCount)
+    return (0..<gram.count).map {
+      alignment * errors.relative[$0] * gram.scaled($0, $0).squareRoot()
+    }
+  }
+
+  /// The direction of plain gradient descent.
+  package var gradientDirection: Direction<S> {
+    let rows = rowErrors[..<samples]
+    let norm = norm(of: trueRows(1))
+    return Direction(
+      method: .sgd, form: gradientForm,
+      relativeError: norm > 0 ? rows.reduce(0) { $0 + $1 * $1 }.squareRoot() / norm : 0)
+  }
+
+  /// Per sample how much its logits move with the parameters, `|J_n^T u| / |u|` for the labels at
+  /// hand: a part of the norm of J_n.
+  package var jacobianNorms: [Double] {
+    let norms = (0..<gram.count).map { row in
+      let scale = perSample.scales[row]
+      return scale > 0 ? gram.norm(row) / scale : 0
+    }
+    return (0..<samples).map { n in
+      (0...draws).reduce(0) { max($0, norms[$1 * samples + n]) }
+    }
+  }
+
   /// Draws that `dropDuplicates` leaves out, counted from the first sampled row.
   package var sampledLeftOut: Set<Int> {
     guard let dropDuplicates else { return [] }
@@ -231,7 +299,7 @@ package final class BatchGradients<S: EngineScalar> {
     }
     let leftOut = dropDuplicates.map { duplicates(count: count, gram: block, cosine: $0) } ?? []
     return try DampedGramSolver(
-      count: count, values: block, precision: Double(S.ulpOfOne), leftOut: leftOut,
-      onlyLambda: onlyLambda)
+      count: count, values: block, precision: Double(S.ulpOfOne),
+      parameters: linearization.parameterCount, leftOut: leftOut, onlyLambda: onlyLambda)
   }
 }

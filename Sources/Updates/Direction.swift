@@ -10,27 +10,28 @@ package struct Direction<S: EngineScalar> {
   /// The value used.
   package let lambda: Double?
   package let form: DirectionForm<S>
-  /// Whether the solution rests on eigenvalues at the level of rounding.
-  package let isBelowRounding: Bool
+  /// An estimate of `|d - exact d|_2 / |d|_2`: what the rounding of the per-sample gradients has left
+  /// in it; 0 for a direction that is taken as it is.
+  package let relativeError: Double
 
   package init(
     method: Method, damping: Damping? = nil, lambda: Double? = nil, form: DirectionForm<S>,
-    isBelowRounding: Bool = false
+    relativeError: Double = 0
   ) {
     self.method = method
     self.damping = damping
     self.lambda = lambda
     self.form = form
-    self.isBelowRounding = isBelowRounding
+    self.relativeError = relativeError
   }
 
   package init(
     method: Method, damping: Damping? = nil, lambda: Double? = nil, scaled: ScaledVector<S>,
-    isBelowRounding: Bool = false
+    relativeError: Double = 0
   ) {
     self.init(
       method: method, damping: damping, lambda: lambda, form: .explicit(scaled),
-      isBelowRounding: isBelowRounding)
+      relativeError: relativeError)
   }
 
   /// The vector itself, formed at every call where it is not kept.

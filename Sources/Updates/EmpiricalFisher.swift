@@ -30,15 +30,22 @@ package enum EmpiricalFisher {
       return solver.solve(target, lambda: lambda.scaled).map { $0 * excess } + padding
     }
     let unit = gradients.gram.unit
+    let rowErrors = Array(gradients.rowErrors[..<gradients.samples])
+    let targetErrors = zip(target, gradients.errors.squares).map { method == .ief ? $0 * $1 : 0 }
     return lambdas.indices.map { i in
       let scale =
         lambdas[i].scaled > 1
         ? targetUnit / powerOfTwo(near: lambdas[i].value) * targetUnit
         : (targetUnit / unit) * (targetUnit / unit)
+      let lambda = lambdas[i].scaled
+      let excess = lambda > 1 ? powerOfTwo(near: lambda) : 1
+      let (form, norm) = gradients.direction(of: coefficients[i], scale: scale)
+      let error = solver.error(
+        of: coefficients[i], target.map { $0 * excess }, lambda: lambda, norm: norm,
+        rowErrors: rowErrors, targetErrors: targetErrors.map { $0 * excess })
       return Direction(
         method: method, damping: dampings[i], lambda: lambdas[i].value,
-        form: gradients.form(of: coefficients[i], scale: scale),
-        isBelowRounding: solver.isBelowRounding(lambdas[i].scaled))
+        form: form, relativeError: error / norm)
     }
   }
 }

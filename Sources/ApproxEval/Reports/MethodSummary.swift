@@ -16,8 +16,10 @@ public struct MethodSummary: Sendable, Equatable {
   /// What the efficiency is at the least: of batches whose reference converged the efficiency
   /// itself, of the others what the certificate proves.
   public let efficiencyLow: Summary
-  /// In how many batches lambda was below rounding.
-  public let batchesBelowRounding: Int
+  /// In how many batches gamma is marked: off by more than a thousandth, by estimate.
+  public let batchesMarked: Int
+  /// The largest estimate; `nil` where no batch has a gamma.
+  public let gammaError: Double?
   /// In how many batches the reference did not converge; `nil` where there is none.
   public let batchesWithoutReference: Int?
 }
@@ -55,7 +57,8 @@ extension Report.Entry {
           group.map {
             $0.isConverged == true ? $0.score.efficiency ?? .nan : $0.score.efficiencyLow
           }),
-        batchesBelowRounding: scores.count { $0.isBelowRounding },
+        batchesMarked: scores.count { $0.isMarked },
+        gammaError: scores.compactMap(\.gammaError).max(),
         batchesWithoutReference: outcomes.isEmpty ? nil : outcomes.count { !$0 })
     }
   }

@@ -16,6 +16,16 @@ public struct Report: Sendable {
   /// Batches of all checkpoints.
   public var batchCount: Int { entries.reduce(0) { $0 + $1.results.count } }
 
+  /// Batches that were done again in double.
+  public var batchesRepeated: Int {
+    entries.reduce(0) { $0 + $1.results.count { $0.isRepeated } }
+  }
+
+  /// Batches that were done in double, at once or again.
+  public var batchesInDouble: Int {
+    entries.reduce(0) { $0 + $1.results.count { $0.precision == .float64 } }
+  }
+
   /// Batches whose reference did not converge.
   public var referencesNotConverged: Int {
     entries.reduce(0) { $0 + $1.results.count { $0.reference?.isConverged == false } }
@@ -38,7 +48,7 @@ extension Report {
         "checkpoint", "epoch", "step", "batch", "samples", "method", "damping", "lambda", "gamma",
         "gamma_rel_sgd", "gamma_rel_reference", "efficiency", "efficiency_low",
         "fisher_quadratic", "gradient_dot", "update_norm", "cosine_gradient", "cosine_reference",
-        "seconds", "mc_samples",
+        "seconds", "mc_samples", "gamma_error", "precision",
       ])
     for result in entries.flatMap(\.results) {
       for score in result.scores {
@@ -51,7 +61,8 @@ extension Report {
           .number(score.efficiencyLow.isNaN ? nil : score.efficiencyLow),
           .number(score.fisherQuadratic), .number(score.gradientDot), .number(score.updateNorm),
           .number(score.cosineGradient), .number(score.cosineReference), .number(score.seconds),
-          .integer(score.monteCarloSamples),
+          .integer(score.monteCarloSamples), .number(score.gammaError),
+          .text(result.precision.rawValue),
         ])
       }
     }
@@ -66,7 +77,7 @@ extension Report {
         "checkpoint", "epoch", "step", "batch", "samples", "loss", "gradient_norm",
         "gradient_norm_ratio", "logit_gradient_norm_ratio", "gamma_bound", "reference_gamma",
         "reference_iterations", "reference_residual", "reference_stop", "seconds",
-        "reference_solver", "reference_excess_bound", "reference_excess_estimate",
+        "reference_solver", "reference_excess_bound", "reference_excess_estimate", "precision",
       ])
     for result in entries.flatMap(\.results) {
       let reference = result.reference
@@ -78,6 +89,7 @@ extension Report {
         .number(reference?.gamma), .integer(reference?.iterations), .number(reference?.residual),
         .text(reference?.stop), .number(result.seconds), .text(reference?.kind.rawValue),
         .number(result.referenceExcess?.bound), .number(result.referenceExcess?.estimate),
+        .text(result.precision.rawValue),
       ])
     }
     return table

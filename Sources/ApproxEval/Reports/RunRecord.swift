@@ -55,6 +55,8 @@ public struct RunRecord: Sendable {
       "batches_planned": .integer(plannedBatches ?? report.batchCount),
       "batches_finished": .integer(report.batchCount),
       "batches_resumed": .integer(resumedBatches),
+      "batches_in_double": .integer(report.batchesInDouble),
+      "batches_repeated_in_double": .integer(report.batchesRepeated),
       "references_not_converged": .integer(report.referencesNotConverged),
       "options": optionsJSON,
       "checkpoints": .list(report.entries.map(json)),
@@ -150,8 +152,8 @@ extension Machine {
 // MARK: - Notes
 
 extension Report {
-  /// What a reader of the numbers must know: gradients that are zero, rows without gamma or with a
-  /// lambda below rounding, references that did not converge.
+  /// What a reader of the numbers must know: gradients that are zero, rows without gamma or with one
+  /// that rounding may have moved, batches done again in double, references that did not converge.
   public var notes: [String] {
     var notes: [String] = []
     for result in entries.flatMap(\.results) {
@@ -162,8 +164,12 @@ extension Report {
       for score in result.scoresWithoutGamma {
         notes.append(place + score.label + ": no gamma, as \(score.defect!).")
       }
-      for score in result.scores where score.isBelowRounding {
-        notes.append(place + score.label + ": lambda is below rounding.")
+      if result.isRepeated {
+        notes.append(place + "done again in double, as a gamma was marked in single precision.")
+      }
+      for score in result.scores where score.isMarked {
+        notes.append(
+          place + score.label + ": gamma may be off by \(score.gammaErrorText), by rounding.")
       }
       if let reference = result.reference, let choice = reference.choice {
         notes.append(place + "reference by \(reference.kind.rawValue): \(choice).")
@@ -203,6 +209,12 @@ extension BatchResult {
 }
 
 extension Score {
+  /// How far gamma may be off, in words.
+  var gammaErrorText: String {
+    let error = gammaError ?? 0
+    return error < 1 ? shortened(100 * error, digits: 2) + " %" : "100 % or more"
+  }
+
   /// The row in words.
   fileprivate var label: String { method + (damping.map { " at damping \($0)" } ?? "") }
 }

@@ -51,7 +51,8 @@ extension Report.Entry {
     let summaries = self.summaries
     let hasReference = results.contains { $0.reference != nil }
     let isCertain = results.allSatisfy { $0.reference?.isConverged ?? false }
-    let gammas = Self.aligned(summaries.map { Spread($0.gamma) })
+    let gammas = Self.marked(
+      Self.aligned(summaries.map { Spread($0.gamma) }), summaries.map { $0.batchesMarked > 0 })
     let ratios = Self.aligned(summaries.map { Spread($0.gammaRelativeToSGD) })
     let shares = Self.aligned(summaries.map { Spread(percent: $0.efficiency) })
     let lows = Self.padded(
@@ -65,14 +66,13 @@ extension Report.Entry {
       (hasReference ? "efficiency %" : "efficiency % at least", .right),
     ])
     for (row, summary) in summaries.enumerated() {
-      let mark = summary.batchesBelowRounding > 0 ? " *" : ""
       let isReference = summary.method == "ng" && summary.damping == nil
       let low =
         !hasReference ? lows[row] : shares[row] + (isCertain ? "" : " " + lows[row])
       let draws = summary.monteCarloSamples ?? 1
       table.append([
         summary.method + (draws > 1 ? " (k = \(draws))" : ""),
-        isReference ? "reference" : (summary.damping ?? "") + mark, gammas[row],
+        isReference ? "reference" : summary.damping ?? "", gammas[row],
         ratios[row], low,
       ])
     }
@@ -106,6 +106,12 @@ extension Report.Entry {
     return zip(means, deviations).map {
       $0 + $1 + String(repeating: " ", count: width - $1.count)
     }
+  }
+
+  /// A star after the gammas that may be off, room for one after the others.
+  private static func marked(_ cells: [String], _ isMarked: [Bool]) -> [String] {
+    guard isMarked.contains(true) else { return cells }
+    return zip(cells, isMarked).map { $0 + ($1 ? "*" : " ") }
   }
 
   private static func padded(_ cells: [String]) -> [String] {
@@ -226,15 +232,35 @@ extension Report.Entry {
             + "the share of the exact optimum lies between the number in brackets and it. "
             + first.explanation))
     }
-    let affected = summaries.filter { $0.batchesBelowRounding > 0 }
-    if let most = affected.map(\.batchesBelowRounding).max() {
-      let several = results.count > 1 ? " in up to \(most) of \(results.count) batches" : ""
+    remarks += precisionRemarks
+    if let kroneckerRemark { remarks.append(kroneckerRemark) }
+    return remarks
+  }
+
+  /// Batches done again in double, and gammas that rounding may have moved.
+  private var precisionRemarks: [String] {
+    var remarks: [String] = []
+    let repeated = results.count { $0.isRepeated }
+    if repeated > 0 {
+      let batches = results.count == 1 ? "The batch was" : "\(repeated) of \(results.count) batches were"
       remarks.append(
         wrapped(
-          "* lambda is below rounding\(several): the direction rests on noise. Use a larger "
-            + "damping or --precision float64."))
+          "\(batches) done again in double: in single precision a gamma might have been off by more "
+            + "than 0.1 %."))
     }
-    if let kroneckerRemark { remarks.append(kroneckerRemark) }
+    let marked = results.filter { $0.scores.contains(where: \.isMarked) }
+    guard let worst = summaries.filter({ $0.batchesMarked > 0 }).compactMap(\.gammaError).max()
+    else { return remarks }
+    let several =
+      results.count > 1 ? " in up to \(marked.count) of \(results.count) batches" : ""
+    let size = worst < 1 ? "up to \(percent(worst))" : "100 % or more"
+    let isDouble = marked.allSatisfy { $0.precision == .float64 }
+    let advice =
+      isDouble
+      ? "A larger --damping helps."
+      : "Use --precision float64 (with enough --memory), or a larger --damping."
+    remarks.append(
+      wrapped("* gamma may be off by \(size)\(several), by the rounding of numbers. \(advice)"))
     return remarks
   }
 

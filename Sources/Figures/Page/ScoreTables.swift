@@ -18,7 +18,10 @@ struct ScoreTables {
     var text = HTML.paragraph(
       "Mean over batches ± one standard deviation. Efficiency: the share of the loss decrease of "
         + "the exact natural gradient, under the local quadratic model; where its solver did not "
-        + "converge, ≥ is what is proved.")
+        + "converge, ≥ is what is proved."
+        + (rows.contains(where: \.isMarked)
+          ? " * gamma of a batch may be off by more than 0.1 % (by up to "
+            + Self.worst(rows) + "), by the rounding of numbers." : ""))
     for stage in stages.stages {
       var cells: [[String]] = []
       for variant in groups.variants {
@@ -27,7 +30,8 @@ struct ScoreTables {
           if scores.isEmpty { continue }
           cells.append([
             groups.label(variant), variant.isReference ? "reference" : damping ?? "",
-            Self.cell(scores.map(\.gamma)), Self.cell(scores.map(\.gammaRelativeToSGD)),
+            Self.cell(scores.map(\.gamma)) + (scores.contains(where: \.isMarked) ? " *" : ""),
+            Self.cell(scores.map(\.gammaRelativeToSGD)),
             Self.efficiency(scores, converged), String(scores.count),
           ])
         }
@@ -47,6 +51,11 @@ struct ScoreTables {
   private static func cell(_ values: [Double]) -> String {
     let summary = Summary(values)
     return spread(summary.mean, summary.standardDeviation)
+  }
+
+  private static func worst(_ rows: [ScoreRow]) -> String {
+    let error = rows.map(\.gammaError).filter { !$0.isNaN }.max() ?? 0
+    return error < 1 ? shown(100 * error, digits: 2) + " %" : "100 % or more"
   }
 
   private static func efficiency(_ rows: [ScoreRow], _ converged: Set<Place>) -> String {

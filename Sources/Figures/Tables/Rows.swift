@@ -91,6 +91,11 @@ package struct ScoreRow: Sendable {
   package var gammaRelativeToSGD: Double
   package var efficiency: Double
   package var efficiencyLow: Double
+  /// An estimate of the relative error of gamma; NaN in tables of versions that had none.
+  package var gammaError: Double
+
+  /// Whether gamma may be off by more than a thousandth.
+  package var isMarked: Bool { gammaError > 1e-3 }
 
   static func read(_ table: CSVTable) throws(TableError) -> [ScoreRow] {
     try TableCells.rows(
@@ -105,7 +110,8 @@ package struct ScoreRow: Sendable {
         lambda: try cells.measure("lambda"), gamma: try cells.measure("gamma"),
         gammaRelativeToSGD: try cells.measure("gamma_rel_sgd"),
         efficiency: try cells.measure("efficiency"),
-        efficiencyLow: try cells.measure("efficiency_low"))
+        efficiencyLow: try cells.measure("efficiency_low"),
+        gammaError: try cells.measure("gamma_error"))
     }
   }
 }

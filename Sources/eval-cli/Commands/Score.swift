@@ -129,6 +129,7 @@ struct Score: ParsableCommand {
       if let iterations = reference.iterations { text += "\(iterations) iterations, " }
       text += "residual \(shortened(reference.residual, digits: 2)) (\(reference.stop))"
     }
+    if result.isRepeated { text += ", done again in double" }
     if result.recomputedSamples > 0 {
       text +=
         ", forward values of \(result.recomputedSamples) of \(result.samples) samples "
