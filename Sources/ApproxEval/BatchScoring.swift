@@ -1,5 +1,6 @@
 import Checkpoints
 import Curvature
+import GraphModule
 import TensorModule
 import Updates
 
@@ -36,7 +37,8 @@ final class BatchScoring {
     case .float64: return try inDouble().score(batch)
     case .float32:
       let result = try inSingle().score(batch)
-      return isSmall ? measured(result, against: try inDouble().score(batch, isTrial: true)) : result
+      return isSmall
+        ? measured(result, against: try inDouble().score(batch, isTrial: true)) : result
     case .auto:
       if isSmall { return try inDouble().score(batch) }
       return try inSingleOrDouble(batch)
@@ -47,7 +49,7 @@ final class BatchScoring {
     let first: BatchResult
     do {
       first = try inSingle().score(batch)
-    } catch where fitsInDouble && isOverflow(error) {
+    } catch  where fitsInDouble && isOverflow(error) {
       var result = try inDouble().score(batch)
       result.isRepeated = true
       return result
@@ -154,11 +156,11 @@ private struct BatchScorer<S: EngineScalar> {
 extension EvaluationOptions {
   /// A fixed number of threads: nothing may depend on the machine.
   private func estimate(
-    _ checkpoint: LoadedCheckpoint, samples: Int, _ precision: Precision
+    _ checkpoint: LoadedCheckpoint, samples: Int, _ precision: Arithmetic
   ) -> ResourceEstimate {
     var options = self
     options.threads = 4
-    options.precision = PrecisionChoice(precision)
+    options.precision = Precision(precision)
     return ResourceEstimate(checkpoint, samples: samples, options: options)
   }
 
@@ -176,7 +178,7 @@ extension EvaluationOptions {
 
   /// The precision of commands that look at one batch: where `auto` has a choice, double for small
   /// batches.
-  func precision(_ checkpoint: LoadedCheckpoint, samples: Int) -> Precision {
+  func precision(_ checkpoint: LoadedCheckpoint, samples: Int) -> Arithmetic {
     switch precision {
     case .float32: .float32
     case .float64: .float64

@@ -3,19 +3,19 @@ import Updates
 
 /// The arithmetic of the engine. Reductions, Gram matrices, inner products and small dense solves
 /// are in double in either.
-public enum Precision: String, Sendable, CaseIterable, Codable {
+public enum Arithmetic: String, Sendable, CaseIterable, Codable {
   case float32
   case float64
 }
 
 /// The arithmetic that is asked for.
-public enum PrecisionChoice: String, Sendable, CaseIterable {
+public enum Precision: String, Sendable, CaseIterable {
   /// Single, and a batch again in double where a gamma would be marked; small batches in double.
   case auto
   case float32
   case float64
 
-  public init(_ precision: Precision) {
+  public init(_ precision: Arithmetic) {
     self = precision == .float32 ? .float32 : .float64
   }
 }
@@ -73,7 +73,7 @@ public struct EvaluationOptions: Sendable {
   /// any batch of a longer run can be repeated alone.
   public var firstBatch = 0
   public var seed: UInt64 = 1337
-  public var precision = PrecisionChoice.auto
+  public var precision = Precision.auto
   public var threads = EvaluationOptions.availableProcessors
   /// Bytes that the evaluation may use.
   public var memory = Int(ProcessInfo.processInfo.physicalMemory / 2)

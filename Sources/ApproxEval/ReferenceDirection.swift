@@ -83,7 +83,8 @@ extension Evaluation {
     var metadata = [
       "format": "approx-eval-direction/1", "version": packageVersion, "method": "ng",
       "checkpoint": checkpoint.path, "samples": String(samples),
-      "seed": String(options.seed), "precision": (S.self == Double.self ? Precision.float64 : .float32).rawValue,
+      "seed": String(options.seed),
+      "precision": (S.self == Double.self ? Arithmetic.float64 : .float32).rawValue,
       "reference": record.kind.rawValue, "damping": String(options.cgDamping),
       "gamma": String(record.gamma), "residual": String(record.residual), "stop": record.stop,
       "scale": String(isNear ? 1 : scale),

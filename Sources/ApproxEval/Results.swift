@@ -140,7 +140,7 @@ public struct BatchResult: Sendable, Codable {
   public var step: Int?
   public var batch: Int
   /// `float32` or `float64`: the arithmetic that all numbers of the batch come from.
-  public var precision: Precision
+  public var precision: Arithmetic
   /// Whether the batch was done in single precision before, and again because a gamma would have been
   /// marked.
   public var isRepeated = false

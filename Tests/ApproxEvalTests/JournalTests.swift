@@ -390,7 +390,8 @@ private struct MadeUp {
   mutating func result(batch: Int, traceRows: Int = 20) -> BatchResult {
     var result = BatchResult(
       checkpoint: "run/a.bin", epoch: next() % 2 == 0 ? nil : Int.max, step: nil, batch: batch,
-      samples: 8, recomputedSamples: 0, loss: number(), gradientNorm: number(),
+      precision: next() % 2 == 0 ? .float32 : .float64, isRepeated: next() % 2 == 0, samples: 8,
+      recomputedSamples: 0, loss: number(), gradientNorm: number(),
       gradientNormRatio: number(), logitGradientNormRatio: number(), gammaBound: number(),
       reference: nil, trace: [], scores: [], seconds: number())
     result.reference = ReferenceRecord(
@@ -408,7 +409,7 @@ private struct MadeUp {
           gamma: number(), gammaRelativeToSGD: optional(), gammaRelativeToReference: optional(),
           efficiency: optional(), efficiencyLow: number(), fisherQuadratic: number(),
           gradientDot: number(), updateNorm: number(), cosineGradient: number(),
-          cosineReference: optional(), seconds: number(), isBelowRounding: next() % 2 == 0,
+          cosineReference: optional(), seconds: number(), gammaError: optional(),
           defect: [nil, .flat, .underflow, .invalid][Int(next() % 4)]))
     }
     return result

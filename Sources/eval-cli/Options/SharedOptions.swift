@@ -1,8 +1,8 @@
 import ApproxEval
 import ArgumentParser
 
+extension Arithmetic: ExpressibleByArgument {}
 extension Precision: ExpressibleByArgument {}
-extension PrecisionChoice: ExpressibleByArgument {}
 extension ReferenceKind: ExpressibleByArgument {}
 extension PreconditionerKind: ExpressibleByArgument {}
 
@@ -120,7 +120,7 @@ struct EngineOptions: ParsableArguments {
 /// The same for training, which has one precision.
 struct TrainingEngineOptions: ParsableArguments {
   @Option(help: "Arithmetic of the engine.")
-  var precision = Precision.float32
+  var precision = Arithmetic.float32
 
   @Option(
     parsing: .unconditional,
