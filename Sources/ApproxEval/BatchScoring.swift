@@ -22,13 +22,17 @@ final class BatchScoring {
   private var single: BatchScorer<Float>?
   private var double: BatchScorer<Double>?
 
-  init(_ evaluation: Evaluation, _ checkpoint: LoadedCheckpoint, _ source: BatchSource) {
+  /// - Parameter smallBatch: Batches of fewer operations are done in double at once.
+  init(
+    _ evaluation: Evaluation, _ checkpoint: LoadedCheckpoint, _ source: BatchSource,
+    smallBatch: Double = BatchScoring.smallBatch
+  ) {
     self.evaluation = evaluation
     self.checkpoint = checkpoint
     self.source = source
     let options = evaluation.options
     let samples = source.samples(options.firstBatch).count
-    isSmall = options.isSmall(checkpoint, samples: samples)
+    isSmall = options.isSmall(checkpoint, samples: samples, limit: smallBatch)
     fitsInDouble = options.fitsInDouble(checkpoint, samples: samples)
   }
 
@@ -104,7 +108,7 @@ final class BatchScoring {
 }
 
 /// What the batches of one checkpoint share in one precision.
-private struct BatchScorer<S: EngineScalar> {
+struct BatchScorer<S: EngineScalar> {
   private let options: EvaluationOptions
   private let pool: WorkerPool
   private let checkpoint: LoadedCheckpoint
@@ -165,8 +169,14 @@ extension EvaluationOptions {
   }
 
   /// Whether the whole work on a batch is next to nothing in double.
-  func isSmall(_ checkpoint: LoadedCheckpoint, samples: Int) -> Bool {
-    estimate(checkpoint, samples: samples, .float64).batchOperations < BatchScoring.smallBatch
+  func isSmall(
+    _ checkpoint: LoadedCheckpoint, samples: Int, limit: Double = BatchScoring.smallBatch
+  ) -> Bool {
+    let estimate = estimate(checkpoint, samples: samples, .float64)
+    // Every direction is a sum of gradients and a jvp, whatever else its method takes.
+    let directions = Double(methods.count * max(dampings.count, 1))
+    let forward = Double(estimate.forwardOperations) * Double(samples)
+    return max(estimate.batchOperations, 5 * directions * forward) < limit
   }
 
   /// Whether a batch fits into the memory in double beside the parameters in single precision.

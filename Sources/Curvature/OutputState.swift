@@ -271,6 +271,19 @@ package final class OutputState<S: EngineScalar>: Sendable {
     }
   }
 
+  /// Whether two gradients are the same for a sample.
+  package func areEqual(_ a: LogitGradient, _ b: LogitGradient, sample: Int) -> Bool {
+    switch (a, b) {
+    case (.softmax(let a, _), .softmax(let b, _)):
+      let rows = sample * positions..<(sample + 1) * positions
+      return a[rows] == b[rows]
+    case (.elementwise(let a), .elementwise(let b)):
+      let entries = sample * positions * classes..<(sample + 1) * positions * classes
+      return a[entries] == b[entries]
+    default: return false
+    }
+  }
+
   /// `|u_n|_2`
   package func norms(_ gradient: LogitGradient) -> [Double] {
     OutputState.norms(

@@ -246,6 +246,32 @@ package final class BatchGradients<S: EngineScalar> {
     return (form, operations.norm(vector.vector) * (vector.scale / scale / gram.unit))
   }
 
+  /// `[R N]` weights with those of equal rows of a sample added up in the first of them: a draw that is
+  /// the true label, as most are of a model that is sure, has the true row with all its rounding.
+  package func merged(_ weights: [Double]) -> [Double] {
+    var merged = weights
+    for draw in 0..<draws {
+      for n in 0..<samples {
+        let row = (draw + 1) * samples + n
+        guard let first = firstEqualRows[draw * samples + n] else { continue }
+        merged[first] += merged[row]
+        merged[row] = 0
+      }
+    }
+    return merged
+  }
+
+  /// Per drawn row the first row of its sample that is the same, if it is not itself.
+  private lazy var firstEqualRows: [Int?] = {
+    let all = [output.gradient] + sampled
+    return (0..<draws).flatMap { draw in
+      (0..<samples).map { n in
+        (0...draw).first { output.areEqual(all[$0], all[draw + 1], sample: n) }
+          .map { $0 * samples + n }
+      }
+    }
+  }()
+
   /// What rounding leaves of a sum of rows that should vanish, over `gram.unit`.
   package func noise(of weights: [Double]) -> Double {
     4 * size(of: weights, shares: errors.relative)

@@ -26,6 +26,8 @@ struct SampledBlock<S: EngineScalar> {
   /// `[R N]`: how far rows may be from exact arithmetic along any one direction, over `unit`.
   private let errors: [Double]
   private let alignment: Double
+  /// Adds up the weights of equal rows.
+  private let merged: ([Double]) -> [Double]
 
   init(
     _ gradients: BatchGradients<S>, _ parameter: ParameterID
@@ -38,6 +40,7 @@ struct SampledBlock<S: EngineScalar> {
     let root = Double(draws).squareRoot()
     let leftOut = gradients.sampledLeftOut
     let precision = Double(S.ulpOfOne)
+    merged = gradients.merged
     let alignment = Rounding.alignment(count)
     self.alignment = alignment
     let gram = rows.gramMatrix(sampled < count ? .all : .norms)
@@ -151,7 +154,7 @@ struct SampledBlock<S: EngineScalar> {
       UnsafePointer(sum.values.pointer), UnsafePointer(sum.values.pointer),
       count: sum.values.count
     ).squareRoot()
-    let square = zip(weights, errors).reduce(0) { $0 + ($1.0 * $1.1) * ($1.0 * $1.1) }
+    let square = zip(merged(weights), errors).reduce(0) { $0 + ($1.0 * $1.1) * ($1.0 * $1.1) }
     return (sum.values, sum.unit, norm, square.squareRoot() * (unit / sum.unit))
   }
 }

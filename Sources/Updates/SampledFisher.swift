@@ -33,7 +33,9 @@ package enum SampledFisher {
         weights = ones.map { _ in 0 } + solver.solve(solution, lambda: 0).map { $0 / root }
         (form, norm) = gradients.direction(of: weights)
       }
-      let moved = zip(weights, errors).reduce(0) { $0 + ($1.0 * $1.1) * ($1.0 * $1.1) }
+      let moved = zip(gradients.merged(weights), errors).reduce(0) {
+        $0 + ($1.0 * $1.1) * ($1.0 * $1.1)
+      }
       let first = moved.squareRoot() * solver.share(lambda: lambda.scaled)
       let second = solver.amplified(sampledErrors, lambda: lambda.scaled) * norm
       return Direction(

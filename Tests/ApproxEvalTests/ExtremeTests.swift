@@ -267,11 +267,13 @@ final class TemporaryCheckpoint {
   let path: String
 
   init(
-    model: String, loss: String = "cross_entropy", _ add: (inout SafetensorsWriter) -> Void
+    model: String, loss: String = "cross_entropy", trainable: [String]? = nil,
+    _ add: (inout SafetensorsWriter) -> Void
   ) throws {
     path = NSTemporaryDirectory() + "/approx-eval-test-" + UUID().uuidString + ".bin"
-    var writer = SafetensorsWriter(
-      metadata: ["format": "approx-eval/1", "model": model, "loss": loss])
+    var metadata = ["format": "approx-eval/1", "model": model, "loss": loss]
+    if let trainable { metadata["trainable"] = "\(trainable)" }
+    var writer = SafetensorsWriter(metadata: metadata)
     add(&writer)
     try writer.write(to: path)
   }

@@ -72,7 +72,7 @@ struct DampedGramSolverTests {
     let c = solver.solve(ones, lambda: lambda)
     // c in the range of K has the size of b / K; in the null space it would have that of b / lambda.
     let largest = (0..<Self.count).map { k[$0 * (Self.count + 1)] }.max()!
-    #expect(c.map(abs).max()! < 1e6 / largest)
+    #expect(c.map { abs($0) }.max()! < 1e6 / largest)
     // The residual lies in the null space: K times it is zero to rounding.
     let residual = (0..<Self.count).map { i in
       1 - (0..<Self.count).reduce(lambda * c[i]) { $0 + k[i * Self.count + $1] * c[$1] }
@@ -80,7 +80,7 @@ struct DampedGramSolverTests {
     let image = (0..<Self.count).map { i in
       (0..<Self.count).reduce(0.0) { $0 + k[i * Self.count + $1] * residual[$1] }
     }
-    #expect(image.map(abs).max()! < 1e-10 * largest)
+    #expect(image.map { abs($0) }.max()! < 1e-10 * largest)
   }
 
   /// Eigenvalues 3 and -1: b lies along the first.

@@ -19,9 +19,7 @@ struct ScoreTables {
       "Mean over batches ± one standard deviation. Efficiency: the share of the loss decrease of "
         + "the exact natural gradient, under the local quadratic model; where its solver did not "
         + "converge, ≥ is what is proved."
-        + (rows.contains(where: \.isMarked)
-          ? " * gamma of a batch may be off by more than 0.1 % (by up to "
-            + Self.worst(rows) + "), by the rounding of numbers." : ""))
+        + (rows.markNote.map { " \($0) They have a star." } ?? ""))
     for stage in stages.stages {
       var cells: [[String]] = []
       for variant in groups.variants {
@@ -51,11 +49,6 @@ struct ScoreTables {
   private static func cell(_ values: [Double]) -> String {
     let summary = Summary(values)
     return spread(summary.mean, summary.standardDeviation)
-  }
-
-  private static func worst(_ rows: [ScoreRow]) -> String {
-    let error = rows.map(\.gammaError).filter { !$0.isNaN }.max() ?? 0
-    return error < 1 ? shown(100 * error, digits: 2) + " %" : "100 % or more"
   }
 
   private static func efficiency(_ rows: [ScoreRow], _ converged: Set<Place>) -> String {

@@ -116,6 +116,22 @@ package struct ScoreRow: Sendable {
   }
 }
 
+extension [ScoreRow] {
+  /// Which gammas rounding may have moved, and how far; `nil` where there is none.
+  package var markNote: String? {
+    let marked = filter(\.isMarked)
+    guard let worst = marked.map(\.gammaError).max() else { return nil }
+    var methods: [String] = []
+    for row in marked where !methods.contains(row.direction.method) {
+      methods.append(row.direction.method)
+    }
+    let size = worst < 1 ? "up to \(shown(100 * worst, digits: 2)) %" : "100 % or more"
+    return
+      "In \(marked.count) of \(count) rows (\(methods.joined(separator: ", "))) γ may be off by "
+      + "\(size), by the rounding of numbers."
+  }
+}
+
 /// A row of batches.csv, as far as it is drawn.
 package struct BatchRow: Sendable {
   package var place: Place

@@ -1,0 +1,247 @@
+import Checkpoints
+import Foundation
+import TensorModule
+import TestSupport
+import Testing
+import Updates
+
+@testable import ApproxEval
+
+/// The promise on every gamma: `|gamma / exact - 1| <= max(gamma_error, 1e-3)`, and that the estimate
+/// says something.
+struct GammaErrorTests {
+  /// Small networks at which single precision has failed, or might: more samples than parameters,
+  /// repeated samples, labels that contradict each other, networks that are sure.
+  private static let tricky: [Problem] = {
+    var problems = cases.map { Problem($0) }
+    problems.append(
+      Problem(Case("linear", input: [2], linear("a", 2, 3), samples: 30, seed: 3)))
+    problems.append(
+      Problem(Case("linear", input: [3], linear("a", 3, 2), loss: "mse", samples: 20, seed: 4)))
+    var twice = Problem(Case("mlp", input: [3], mlp, samples: 6, seed: 5))
+    twice.inputs[2] = twice.inputs[0]
+    twice.labels = .classes([1, 0, 1, 2, 0, 1])
+    problems.append(twice)
+    twice.labels = .classes([1, 0, 2, 2, 0, 1])
+    problems.append(twice)
+    problems.append(contradicting(samples: 5, pair: true))
+    for scale in [4.0, 12] {
+      var sure = Problem(Case("mlp", input: [3], mlp, samples: 6, seed: 6))
+      for (name, values) in sure.parameters { sure.parameters[name] = values.map { $0 * scale } }
+      problems.append(sure)
+    }
+    return problems
+  }()
+
+  /// Two classes, and as a pair the same input with either label: gradients are antiparallel, so
+  /// that K is singular and yet no row is a duplicate.
+  private static func contradicting(samples: Int, pair: Bool) -> Problem {
+    var problem = Problem(
+      Case("linear", input: [8], linear("a", 8, 2), samples: samples, seed: 7))
+    if pair { problem.inputs[1] = problem.inputs[0] }
+    problem.labels = .classes((0..<samples).map { $0 % 2 })
+    return problem
+  }
+
+  private static let dampings = [Damping("rel:1e-7")!, Damping("rel:1e-2")!, Damping("0")!]
+
+  private func options(
+    _ methods: [Method], _ dampings: [Damping] = dampings
+  ) -> EvaluationOptions {
+    var options = EvaluationOptions()
+    options.methods = methods
+    options.dampings = dampings
+    options.reference = .none
+    return options
+  }
+
+  /// In one precision, with estimates in place of what a comparison would find.
+  private func estimated<S: EngineScalar>(
+    _ path: String, _ options: EvaluationOptions, _: S.Type
+  ) throws -> BatchResult {
+    let evaluation = Evaluation(options)
+    let checkpoint = try LoadedCheckpoint(path: path, options: options)
+    return try BatchScorer<S>(evaluation, checkpoint, evaluation.source(checkpoint)).score(0)
+  }
+
+  @Test(arguments: tricky.indices)
+  func singlePrecisionKeepsThePromise(_ index: Int) throws {
+    let problem = Self.tricky[index]
+    let draws = problem.drawnLabels(2, seed: UInt64(index + 40))
+    let file = try checkpoint(problem, draws: draws)
+    let methods = Method.named.map(\.method).filter { ![.ng, .gn].contains($0) }
+    let single = try estimated(file.path, options(methods), Float.self)
+    let double = try estimated(file.path, options(methods), Double.self)
+    for (score, exact) in zip(single.scores, double.scores) {
+      // A gradient of zero has no gamma in either.
+      guard exact.gamma.isFinite, exact.gamma > 0, !exact.isMarked else { continue }
+      let error = try #require(score.gammaError)
+      #expect(
+        abs(score.gamma / exact.gamma - 1) <= max(error, 1e-3),
+        "\(score.method) at \(score.damping ?? "-"): \(score.gamma), exact \(exact.gamma)")
+    }
+  }
+
+  /// The same against the oracle, which shares no code with the engine, for the methods of the paper.
+  @Test(arguments: tricky.indices)
+  func bothPrecisionsKeepThePromiseAgainstTheOracle(_ index: Int) throws {
+    let problem = Self.tricky[index]
+    let oracle = DenseOracle(problem)
+    let draws = problem.drawnLabels(2, seed: UInt64(index + 40))
+    let file = try checkpoint(problem, draws: draws)
+    let options = options([.sgd, .ef, .ief, .sf], [Damping("rel:1e-4")!])
+    let results = [
+      try estimated(file.path, options, Float.self), try estimated(file.path, options, Double.self),
+    ]
+    for (result, floor) in zip(results, [1e-3, 1e-9]) {
+      for score in result.scores {
+        let lambda = score.lambda ?? 0
+        let direction =
+          switch score.method {
+          case "sgd": oracle.gradient
+          case "ef": oracle.weightedGradients(oracle.ones, lambda: lambda)
+          case "ief": oracle.weightedGradients(oracle.squares, lambda: lambda)
+          default: oracle.sampledFisher(draws, lambda: lambda)
+          }
+        let exact = oracle.gamma(direction)
+        guard exact.isFinite, exact > 0, let error = score.gammaError else { continue }
+        // The oracle eliminates in double on matrices with condition numbers of 1e4.
+        #expect(
+          abs(score.gamma / exact - 1) <= max(error, floor),
+          "\(score.method): \(score.gamma), oracle \(exact)")
+      }
+    }
+  }
+
+  /// An estimate that marked everything would keep the promise too.
+  @Test func wellConditionedRowsAreNotMarked() throws {
+    let problem = Problem(Case("mlp", input: [3], mlp, samples: 4, seed: 9))
+    let file = try checkpoint(problem, draws: problem.drawnLabels(1, seed: 2))
+    let methods = Method.named.map(\.method).filter { ![.ng, .gn].contains($0) }
+    let single = try estimated(file.path, options(methods, [Damping("rel:1")!]), Float.self)
+    for score in single.scores {
+      let error = try #require(score.gammaError)
+      #expect(error < 1e-4 && error > 1e-9, "\(score.method): \(error)")
+    }
+  }
+
+  // MARK: - Which precision
+
+  /// Batches with the contradicting pair are done again, the others are not.
+  @Test func autoRepeatsExactlyTheMarkedBatches() throws {
+    let problem = Self.contradicting(samples: 8, pair: true)
+    let file = try checkpoint(problem, draws: problem.drawnLabels(1, seed: 2))
+    var options = options([.sgd, .ef, .ief], [Damping("rel:1e-7")!])
+    options.batchSize = 4
+    options.batches = 12
+    func results(_ precision: Precision) throws -> [BatchResult] {
+      options.precision = precision
+      let evaluation = Evaluation(options)
+      let checkpoint = try LoadedCheckpoint(path: file.path, options: options)
+      let scoring = BatchScoring(
+        evaluation, checkpoint, try evaluation.source(checkpoint), smallBatch: 0)
+      return try (0..<12).map { try scoring.score($0) }
+    }
+    let single = try results(.float32)
+    let double = try results(.float64)
+    let auto = try results(.auto)
+    let marked = single.map { $0.scores.contains(where: \.isMarked) }
+    #expect(marked.contains(true) && marked.contains(false), "\(marked)")
+    for (batch, isMarked) in marked.enumerated() {
+      #expect(auto[batch].isRepeated == isMarked)
+      #expect(auto[batch].precision == (isMarked ? .float64 : .float32))
+      let source = isMarked ? double[batch] : single[batch]
+      #expect(auto[batch].scores.map(\.gamma) == source.scores.map(\.gamma))
+      #expect(auto[batch].scores.map(\.gammaError) == source.scores.map(\.gammaError))
+      #expect(!auto[batch].scores.contains(where: \.isMarked))
+    }
+    // Without the memory for a second attempt the marks stay.
+    options.memory = 1
+    let poor = try results(.auto)
+    #expect(poor.allSatisfy { $0.precision == .float32 && !$0.isRepeated })
+    #expect(poor.map { $0.scores.contains(where: \.isMarked) } == marked)
+  }
+
+  @Test func smallBatchesAreDoneInDouble() throws {
+    var options = EvaluationOptions()
+    let path = fixture("golden/mlp_tanh.bin")
+    let result = try Evaluation(options).score(checkpoint: path)[0]
+    #expect(result.precision == .float64 && !result.isRepeated)
+    options.precision = .float64
+    let double = try Evaluation(options).score(checkpoint: path)[0]
+    #expect(result.scores.map(\.gamma) == double.scores.map(\.gamma))
+    // In single precision their errors are measured.
+    options.precision = .float32
+    let single = try Evaluation(options).score(checkpoint: path)[0]
+    #expect(single.precision == .float32)
+    for (score, exact) in zip(single.scores, double.scores) where score.method != "ng" {
+      let found = abs(score.gamma / exact.gamma - 1) + exact.gammaError!
+      #expect(score.gammaError == found)
+    }
+  }
+
+  /// Numbers beyond single precision alone are no error where there is a choice.
+  @Test func numbersBeyondSinglePrecisionAreDoneInDouble() throws {
+    var problem = Problem(Case("linear", input: [3], linear("a", 3, 2), loss: "mse"))
+    problem.parameters["a.bias"] = [1e60, 1]
+    let file = try checkpoint(problem, draws: [])
+    var options = options([.sgd])
+    options.precision = .float32
+    #expect(throws: EvaluationError.self) {
+      try estimated(file.path, options, Float.self)
+    }
+    options.precision = .auto
+    let evaluation = Evaluation(options)
+    let loaded = try LoadedCheckpoint(path: file.path, options: options)
+    for smallBatch in [0, 1e9] {
+      let scoring = BatchScoring(
+        evaluation, loaded, try evaluation.source(loaded), smallBatch: smallBatch)
+      let result = try scoring.score(0)
+      #expect(result.precision == .float64 && result.isRepeated == (smallBatch == 0))
+    }
+  }
+
+  // MARK: - Files
+
+  private func checkpoint(
+    _ problem: Problem, draws: [OracleLabels]
+  ) throws -> TemporaryCheckpoint {
+    let model = OracleModel(problem.json)
+    return try TemporaryCheckpoint(
+      model: problem.json, loss: problem.loss, trainable: problem.trained.map(\.name)
+    ) { writer in
+      for parameter in model.parameters {
+        writer.add(
+          "params." + parameter.name, shape: parameter.shape,
+          Vector(problem.parameters[parameter.name]!))
+      }
+      let shape = [problem.samples] + model.inputShape
+      if model.tokenBound == nil {
+        writer.add("batch.inputs", shape: shape, Vector(problem.inputs.flatMap { $0 }))
+      } else {
+        writer.add(
+          "batch.inputs", shape: shape, integers: problem.inputs.flatMap { $0.map { Int64($0) } })
+      }
+      add("batch.labels", [], [problem.labels])
+      if !draws.isEmpty { add("batch.sampled_labels", [draws.count], draws) }
+
+      func add(_ name: String, _ first: [Int], _ labels: [OracleLabels]) {
+        let positions = problem.positions > 1 ? [problem.positions] : []
+        let shape = first + [problem.samples] + positions
+        var classes: [Int64] = []
+        var targets: [Double] = []
+        for labels in labels {
+          switch labels {
+          case .classes(let own): classes += own.map { Int64($0) }
+          case .real(let own): targets += own
+          }
+        }
+        if targets.isEmpty {
+          writer.add(name, shape: shape, integers: classes)
+        } else {
+          writer.add(name, shape: shape + [problem.classes], Vector(targets))
+        }
+      }
+    }
+  }
+}
