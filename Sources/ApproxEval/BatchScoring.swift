@@ -58,7 +58,7 @@ final class BatchScoring {
       result.isRepeated = true
       return result
     }
-    guard fitsInDouble, first.scores.contains(where: \.isMarked) else { return first }
+    guard fitsInDouble, first.hasMark else { return first }
     var result = try inDouble().score(batch)
     result.isRepeated = true
     result.seconds += first.seconds

@@ -165,6 +165,9 @@ public struct BatchResult: Sendable, Codable {
   public var costs: [PhaseCost] = []
   public var seconds: Double
 
+  /// Whether some gamma may be off by more than a thousandth.
+  public var hasMark: Bool { scores.contains { $0.isMarked } }
+
   /// How far the reference can be from the natural gradient.
   public var referenceExcess: ReferenceExcess? {
     reference.map { ReferenceExcess($0, bound: gammaBound) }

@@ -12,26 +12,38 @@ import Updates
 struct GammaErrorTests {
   /// Small networks at which single precision has failed, or might: more samples than parameters,
   /// repeated samples, labels that contradict each other, networks that are sure.
-  private static let tricky: [Problem] = {
-    var problems = cases.map { Problem($0) }
-    problems.append(
-      Problem(Case("linear", input: [2], linear("a", 2, 3), samples: 30, seed: 3)))
-    problems.append(
-      Problem(Case("linear", input: [3], linear("a", 3, 2), loss: "mse", samples: 20, seed: 4)))
-    var twice = Problem(Case("mlp", input: [3], mlp, samples: 6, seed: 5))
-    twice.inputs[2] = twice.inputs[0]
-    twice.labels = .classes([1, 0, 1, 2, 0, 1])
-    problems.append(twice)
-    twice.labels = .classes([1, 0, 2, 2, 0, 1])
-    problems.append(twice)
-    problems.append(contradicting(samples: 5, pair: true))
-    for scale in [4.0, 12] {
-      var sure = Problem(Case("mlp", input: [3], mlp, samples: 6, seed: 6))
-      for (name, values) in sure.parameters { sure.parameters[name] = values.map { $0 * scale } }
-      problems.append(sure)
+  private static func problem(_ index: Int) -> Problem {
+    index < cases.count ? Problem(cases[index]) : special[index - cases.count]()
+  }
+
+  private static let all = 0..<cases.count + special.count
+
+  private static let special: [@Sendable () -> Problem] = [
+    { Problem(Case("linear", input: [2], linear("a", 2, 3), samples: 30, seed: 3)) },
+    { Problem(Case("linear", input: [3], linear("a", 3, 2), loss: "mse", samples: 20, seed: 4)) },
+    { repeated([1, 0, 1, 2, 0, 1]) },
+    { repeated([1, 0, 2, 2, 0, 1]) },
+    { contradicting(samples: 5, pair: true) },
+    { sure(4) },
+    { sure(12) },
+  ]
+
+  /// The same input twice, with these labels.
+  private static func repeated(_ labels: [Int]) -> Problem {
+    var problem = Problem(Case("mlp", input: [3], mlp, samples: 6, seed: 5))
+    problem.inputs[2] = problem.inputs[0]
+    problem.labels = .classes(labels)
+    return problem
+  }
+
+  /// Weights so much larger.
+  private static func sure(_ scale: Double) -> Problem {
+    var problem = Problem(Case("mlp", input: [3], mlp, samples: 6, seed: 6))
+    for (name, values) in problem.parameters {
+      problem.parameters[name] = values.map { $0 * scale }
     }
-    return problems
-  }()
+    return problem
+  }
 
   /// Two classes, and as a pair the same input with either label: gradients are antiparallel, so
   /// that K is singular and yet no row is a duplicate.
@@ -64,9 +76,9 @@ struct GammaErrorTests {
     return try BatchScorer<S>(evaluation, checkpoint, evaluation.source(checkpoint)).score(0)
   }
 
-  @Test(arguments: tricky.indices)
+  @Test(arguments: all)
   func singlePrecisionKeepsThePromise(_ index: Int) throws {
-    let problem = Self.tricky[index]
+    let problem = Self.problem(index)
     let draws = problem.drawnLabels(2, seed: UInt64(index + 40))
     let file = try checkpoint(problem, draws: draws)
     let methods = Method.named.map(\.method).filter { ![.ng, .gn].contains($0) }
@@ -83,9 +95,9 @@ struct GammaErrorTests {
   }
 
   /// The same against the oracle, which shares no code with the engine, for the methods of the paper.
-  @Test(arguments: tricky.indices)
+  @Test(arguments: all)
   func bothPrecisionsKeepThePromiseAgainstTheOracle(_ index: Int) throws {
-    let problem = Self.tricky[index]
+    let problem = Self.problem(index)
     let oracle = DenseOracle(problem)
     let draws = problem.drawnLabels(2, seed: UInt64(index + 40))
     let file = try checkpoint(problem, draws: draws)
@@ -145,7 +157,7 @@ struct GammaErrorTests {
     let single = try results(.float32)
     let double = try results(.float64)
     let auto = try results(.auto)
-    let marked = single.map { $0.scores.contains(where: \.isMarked) }
+    let marked = single.map(\.hasMark)
     #expect(marked.contains(true) && marked.contains(false), "\(marked)")
     for (batch, isMarked) in marked.enumerated() {
       #expect(auto[batch].isRepeated == isMarked)
@@ -153,13 +165,13 @@ struct GammaErrorTests {
       let source = isMarked ? double[batch] : single[batch]
       #expect(auto[batch].scores.map(\.gamma) == source.scores.map(\.gamma))
       #expect(auto[batch].scores.map(\.gammaError) == source.scores.map(\.gammaError))
-      #expect(!auto[batch].scores.contains(where: \.isMarked))
+      #expect(!auto[batch].hasMark)
     }
     // Without the memory for a second attempt the marks stay.
     options.memory = 1
     let poor = try results(.auto)
     #expect(poor.allSatisfy { $0.precision == .float32 && !$0.isRepeated })
-    #expect(poor.map { $0.scores.contains(where: \.isMarked) } == marked)
+    #expect(poor.map(\.hasMark) == marked)
   }
 
   @Test func smallBatchesAreDoneInDouble() throws {

@@ -248,7 +248,7 @@ extension Report.Entry {
           "\(batches) done again in double: in single precision a gamma might have been off by more "
             + "than 0.1 %."))
     }
-    let marked = results.filter { $0.scores.contains(where: \.isMarked) }
+    let marked = results.filter(\.hasMark)
     guard let worst = summaries.filter({ $0.batchesMarked > 0 }).compactMap(\.gammaError).max()
     else { return remarks }
     let several =
