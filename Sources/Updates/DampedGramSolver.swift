@@ -206,9 +206,37 @@ extension DampedGramSolver {
     // Nothing of K is left; squares of 1 / lambda are no numbers.
     if lambda > 1e100 { return first }
     let second = leftOut(rightHandSide, sizes: rowErrors, lambda: lambda)
+    let rounding = roundings(of: coefficients)
     let third = amplified(
-      zip(rowErrors, targetErrors).map { euclidean($0 * norm, $1) }, lambda: lambda)
+      rowErrors.indices.map {
+        euclidean(euclidean(rowErrors[$0] * norm, targetErrors[$0]), rounding[$0])
+      }, lambda: lambda)
     return (first * first + second * second + third * third).squareRoot()
+  }
+
+  /// Sizes of `dK c` for the rounding of K itself, which is formed in double, and of a product with it:
+  /// relative to the terms that it sums, which may be far larger than what is left of them.
+  package func roundings(of coefficients: [Double]) -> [Double] {
+    let norms = kept.indices.map { matrix[$0 * (kept.count + 1)].squareRoot() }
+    let size = zip(kept, norms).reduce(0.0) {
+      let own = coefficients[$1.0] * $1.1
+      return $0 + own * own
+    }.squareRoot()
+    var sizes = [Double](repeating: 0, count: count)
+    for (row, norm) in zip(kept, norms) { sizes[row] = 4 * .ulpOfOne * norm * size }
+    return sizes
+  }
+
+  /// What the rounding of K and of the solve leaves of `G^T c` where that should vanish.
+  package func noise(_ coefficients: [Double], lambda: Double) -> Double {
+    guard case .eigen(let eigen) = form, let largest = eigen.values.last else { return 0 }
+    let gain = eigen.values.indices.reduce(0.0) { most, i in
+      if isNull(i, lambda) { return most }
+      let value = max(eigen.values[i], 0)
+      return max(most, value.squareRoot() * Self.reciprocal(value, lambda))
+    }
+    let norm = coefficients.reduce(0) { $0 + $1 * $1 }.squareRoot()
+    return Double(kept.count) * .ulpOfOne * largest * norm * gain
   }
 
   /// How much of a change in parameter space `lambda (G^T G + lambda I)^-1` leaves, root mean square.
@@ -278,7 +306,7 @@ extension DampedGramSolver {
   }
 }
 
-private func euclidean(_ a: Double, _ b: Double) -> Double { (a * a + b * b).squareRoot() }
+func euclidean(_ a: Double, _ b: Double) -> Double { (a * a + b * b).squareRoot() }
 
 /// Of each pair of rows whose cosine is above `cosine` in size, the one with the smaller norm.
 package func duplicates(

@@ -91,8 +91,10 @@ struct SampledBlock<S: EngineScalar> {
     switch system {
     case .entries(let spectrum): return spectrum.spansGradient
     case .rows(let solver, let target):
-      let sum = sum(solver.solve(target, lambda: 0), weight: 1, factor: 1)
-      return sum.norm <= 4 * sum.size / alignment
+      let solution = solver.solve(target, lambda: 0)
+      let sum = sum(solution, weight: 1, factor: 1)
+      return sum.norm
+        <= 4 * sum.noise / alignment + solver.noise(solution, lambda: 0) * (unit / sum.unit)
     }
   }
 
@@ -135,16 +137,22 @@ struct SampledBlock<S: EngineScalar> {
     exponent += sum.unit.exponent
     parts.set(parameter, sum.values.pointer, exponent: exponent)
     let first = sum.size * solver.share(lambda: lambda)
-    let second = solver.amplified(errors[samples...].map { $0 / root }, lambda: lambda) * sum.norm
+    // Both in the units of the sum; those of the solution are `unit`.
+    let share = sum.norm * (sum.unit / unit)
+    let second =
+      solver.amplified(
+        zip(errors[samples...], solver.roundings(of: solution)).map {
+          euclidean($0 / root * share, $1 * factor)
+        }, lambda: lambda) * (unit / sum.unit)
     parts.setError(
       parameter, (first * first + second * second).squareRoot(), exponent: exponent)
   }
 
-  /// `factor (weight g - Ghat^T solution)` in units of `unit`, its norm, and how far it may be from
-  /// exact arithmetic through the rows that it is made of.
+  /// `factor (weight g - Ghat^T solution)` in units of `unit`, its norm, how far it may be from exact
+  /// arithmetic through the rows that it is made of, and how far if they had nothing in common.
   private func sum(
     _ solution: [Double], weight: Double, factor: Double
-  ) -> (values: Vector<Double>, unit: Double, norm: Double, size: Double) {
+  ) -> (values: Vector<Double>, unit: Double, norm: Double, size: Double, noise: Double) {
     let root = Double(draws).squareRoot()
     let weights =
       [Double](repeating: weight * factor, count: samples)
@@ -154,7 +162,10 @@ struct SampledBlock<S: EngineScalar> {
       UnsafePointer(sum.values.pointer), UnsafePointer(sum.values.pointer),
       count: sum.values.count
     ).squareRoot()
-    let square = zip(merged(weights), errors).reduce(0) { $0 + ($1.0 * $1.1) * ($1.0 * $1.1) }
-    return (sum.values, sum.unit, norm, square.squareRoot() * (unit / sum.unit))
+    func size(_ weights: [Double]) -> Double {
+      let square = zip(weights, errors).reduce(0) { $0 + ($1.0 * $1.1) * ($1.0 * $1.1) }
+      return square.squareRoot() * (unit / sum.unit)
+    }
+    return (sum.values, sum.unit, norm, size(merged(weights)), size(weights))
   }
 }

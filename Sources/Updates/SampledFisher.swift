@@ -28,7 +28,9 @@ package enum SampledFisher {
       let solution = solver.solve(target, lambda: lambda.scaled)
       var weights = ones + solution.map { -$0 / root }
       var (form, norm) = gradients.direction(of: weights)
-      if lambda.scaled == 0 && norm <= gradients.noise(of: weights) {
+      if lambda.scaled == 0
+        && norm <= gradients.noise(of: weights) + solver.noise(solution, lambda: 0)
+      {
         // Nothing of g lies outside of the span of Ghat: Ghat^T K^-2 Ghat g.
         weights = ones.map { _ in 0 } + solver.solve(solution, lambda: 0).map { $0 / root }
         (form, norm) = gradients.direction(of: weights)
@@ -37,7 +39,9 @@ package enum SampledFisher {
         $0 + ($1.0 * $1.1) * ($1.0 * $1.1)
       }
       let first = moved.squareRoot() * solver.share(lambda: lambda.scaled)
-      let second = solver.amplified(sampledErrors, lambda: lambda.scaled) * norm
+      let second = solver.amplified(
+        zip(sampledErrors, solver.roundings(of: solution)).map { euclidean($0 * norm, $1) },
+        lambda: lambda.scaled)
       return Direction(
         method: .sf, damping: damping, lambda: lambda.value,
         form: form, relativeError: (first * first + second * second).squareRoot() / norm)
