@@ -146,7 +146,7 @@ struct GammaErrorTests {
     problem.inputs[1][0] = Double(Float(problem.inputs[1][0] + 1e-4))
     let file = try checkpoint(problem, draws: problem.drawnLabels(1, seed: 2))
     var options = options([.sgd, .ef, .ief], [Damping("rel:1e-10")!])
-    options.batchSize = 4
+    options.batchSize = 5
     options.batches = 12
     func results(_ precision: Precision) throws -> [BatchResult] {
       options.precision = precision
