@@ -284,8 +284,10 @@ extension DampedGramSolver {
   ///
   /// - Parameter sizes: Of the rows of E.
   package func leftOut(_ rightHandSide: [Double], sizes: [Double], lambda: Double) -> Double {
-    guard case .eigen(let eigen) = form else { return 0 }
+    guard case .eigen(let eigen) = form, let largest = eigen.values.last else { return 0 }
     let n = kept.count
+    // Without damping what is left out counts as zero, unless it is clearly above the rounding of K.
+    let doubtful = lambda > 0 ? -.infinity : 4 * .ulpOfOne * largest
     var part = Self.coordinates(eigen.vectors, kept.map { rightHandSide[$0] })
     var (inverses, dropped) = (0.0, 0.0)
     for i in 0..<n {
@@ -293,7 +295,7 @@ extension DampedGramSolver {
       if !isNull(i, lambda) {
         inverses += inverse * inverse
         part[i] = 0
-      } else if i >= knownNulls && lambda > 0 {
+      } else if i >= knownNulls && eigen.values[i] > doubtful {
         dropped += max(eigen.values[i], 0) * (inverse * part[i]) * (inverse * part[i])
       }
     }

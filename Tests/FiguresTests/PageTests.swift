@@ -126,7 +126,7 @@ import Testing
     let draft = try ResultsDraft()
     #expect(try !page(draft, isDrawn: false).contains("rounding of numbers"))
     let path = draft.path + "/scores.csv"
-    let lines = try String(contentsOfFile: path, encoding: .utf8).split(separator: "\n")
+    let lines = try String(contentsOfFile: path, encoding: .utf8).split(whereSeparator: \.isNewline)
     let marked = lines.enumerated().map { index, line in
       line
         + (index == 0
