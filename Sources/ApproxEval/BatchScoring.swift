@@ -87,7 +87,8 @@ final class BatchScoring {
         }), let own = other.gammaError, score.gammaError != nil
       else { continue }
       let found = abs(score.gamma / other.gamma - 1)
-      result.scores[i].gammaError = found.isNaN ? own : found + own
+      // Neither is the result in double exact.
+      result.scores[i].gammaError = found.isNaN ? own : 1.01 * found + own
     }
     return result
   }

@@ -84,7 +84,7 @@ import Testing
         "--batches is 4 now, 3 in the journal",
         "--damping is 1,rel:1e-3 now, rel:1e-7 in the journal",
         "--drop-duplicates is 0.5 now, not given in the journal",
-        "--precision is float64 now, float32 in the journal",
+        "--precision is float64 now, auto in the journal",
         "--seed is 18446744073709551615 now, 1337 in the journal",
       ])
 

@@ -86,9 +86,16 @@ import Testing
   @Test func memoryFollowsBatchAndPrecision() throws {
     var options = EvaluationOptions()
     options.threads = 2
+    options.precision = .float32
     let single = try Evaluation(options).resources(checkpoint: fixture("golden/mlp_tanh.bin"))
     options.precision = .float64
     let double = try Evaluation(options).resources(checkpoint: fixture("golden/mlp_tanh.bin"))
+    // What is done at once in double is estimated so.
+    options.precision = .auto
+    #expect(
+      try Evaluation(options).resources(checkpoint: fixture("golden/mlp_tanh.bin")).memory
+        == double.memory)
+    options.precision = .float64
     // 8-6-5-4 with biases; the gradient, x and four vectors of workspace.
     let parameters = 8 * 6 + 6 + 6 * 5 + 5 + 5 * 4 + 4
     #expect(single.memory.parameters == 4 * parameters)

@@ -270,8 +270,8 @@ import Testing
         The reference did not converge in 1 of 3 batches: efficiency is relative to what
           it reached; the share of the exact optimum lies between the number in brackets
           and it. Why.
-        * gamma may be off by up to 2 % in up to 1 of 3 batches, by the rounding of
-          numbers. Use --precision float64 (with enough --memory), or a larger --damping.
+        * gamma may be off by up to 2 % in 1 of 3 batches, by the rounding of numbers.
+          Use --precision float64 (with enough --memory), or a larger --damping.
 
         """)
   }

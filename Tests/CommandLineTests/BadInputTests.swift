@@ -52,8 +52,10 @@ extension CommandLineTests {
       .bytes("text") { _ in Data("layers: 3\n".utf8) },
       .changed("nan-weight") { $0.set("params.2.weight", 3, Double.nan) },
       .changed("infinite-input") { $0.set("batch.inputs", 9, -Double.infinity) },
-      .changed("beyond-float32") { $0.set("params.2.weight", 3, 1e300) },
-      .changed("overflowing-logits") {
+      .changed("beyond-float32", options: ["--precision", "float32"]) {
+        $0.set("params.2.weight", 3, 1e300)
+      },
+      .changed("overflowing-logits", options: ["--precision", "float32"]) {
         for index in 0..<5 { $0.set("params.4.weight", index, 3e38) }
       },
       .model("unknown-layer", "\"tanh\"", "\"tahn\""),

@@ -9,13 +9,13 @@ extension CommandLineTests {
       "scores": """
       checkpoint,epoch,step,batch,samples,method,damping,lambda,gamma,gamma_rel_sgd,\
       gamma_rel_reference,efficiency,efficiency_low,fisher_quadratic,gradient_dot,update_norm,\
-      cosine_gradient,cosine_reference,seconds,mc_samples
+      cosine_gradient,cosine_reference,seconds,mc_samples,gamma_error,precision
       """,
       "batches": """
       checkpoint,epoch,step,batch,samples,loss,gradient_norm,gradient_norm_ratio,\
       logit_gradient_norm_ratio,gamma_bound,reference_gamma,reference_iterations,\
       reference_residual,reference_stop,seconds,reference_solver,reference_excess_bound,\
-      reference_excess_estimate
+      reference_excess_estimate,precision
       """,
       "summary": """
       checkpoint,epoch,step,method,damping,mc_samples,batches,gamma_mean,gamma_std,gamma_rel_sgd_mean,\
@@ -300,11 +300,11 @@ extension CommandLineTests {
       ("several-batches", ["--batch-size", "8", "--batches", "3", "--cg-iterations", "2"]),
       ("no-reference", ["--reference", "none", "--methods", "ief,ef"]),
       (
-        "below-rounding",
+        "marked",
         [
           Fixture.path("digits/epoch-40.bin"), "--data", Fixture.path("digits/digits.safetensors"),
-          "--batch-size", "32", "--batches", "3", "--damping", "0,0.1", "--methods", "ef",
-          "--reference", "none",
+          "--batch-size", "32", "--batches", "3", "--damping", "0,0.1", "--methods", "block-ef",
+          "--reference", "none", "--precision", "float32",
         ]
       ),
     ])

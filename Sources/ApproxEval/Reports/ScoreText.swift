@@ -242,7 +242,8 @@ extension Report.Entry {
     var remarks: [String] = []
     let repeated = results.count { $0.isRepeated }
     if repeated > 0 {
-      let batches = results.count == 1 ? "The batch was" : "\(repeated) of \(results.count) batches were"
+      let batches =
+        results.count == 1 ? "The batch was" : "\(repeated) of \(results.count) batches were"
       remarks.append(
         wrapped(
           "\(batches) done again in double: in single precision a gamma might have been off by more "
@@ -252,7 +253,7 @@ extension Report.Entry {
     guard let worst = summaries.filter({ $0.batchesMarked > 0 }).compactMap(\.gammaError).max()
     else { return remarks }
     let several =
-      results.count > 1 ? " in up to \(marked.count) of \(results.count) batches" : ""
+      results.count > 1 ? " in \(marked.count) of \(results.count) batches" : ""
     let size = worst < 1 ? "up to \(percent(worst))" : "100 % or more"
     let isDouble = marked.allSatisfy { $0.precision == .float64 }
     let advice =
