@@ -28,7 +28,7 @@ package final class BatchProblem<S: EngineScalar> {
       if let index = Kernels.firstNonFinite(logits, count: chunk.count * size) {
         throw .nonFiniteLogits(
           checkpoint: checkpoint.path, sample: chunk.first + index / size,
-          value: Double(logits[index]))
+          value: Double(logits[index]), isDouble: S.self == Double.self)
       }
     }
     labels = batch.labels

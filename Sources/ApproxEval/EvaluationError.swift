@@ -7,7 +7,8 @@ public enum EvaluationError: Error, Sendable {
   case checkpoint(CheckpointError)
   case solve(SolveError)
   case linearAlgebra(LinearAlgebraError)
-  case nonFiniteLogits(checkpoint: String, sample: Int, value: Double)
+  /// `isDouble`: what double precision cannot hold either.
+  case nonFiniteLogits(checkpoint: String, sample: Int, value: Double, isDouble: Bool = false)
   case missingBatch(checkpoint: String)
   case batchTooLarge(requested: Int, available: Int, file: String)
   case unknownUpdate(name: String, known: [String])
@@ -41,11 +42,11 @@ extension EvaluationError: CustomStringConvertible {
     case .solve(let error): return error.description
     case .linearAlgebra(let error): return error.description
     case .journal(let error): return error.description
-    case .nonFiniteLogits(let checkpoint, let sample, let value):
+    case .nonFiniteLogits(let checkpoint, let sample, let value, let isDouble):
       return """
         the logits of sample \(sample) contain \(value)
           at \(checkpoint)
-          The network overflows on this input: check the weights, or use --precision float64.
+          The network overflows on this input: check the weights\(isDouble ? "" : ", or use --precision float64").
         """
     case .missingBatch(let checkpoint):
       return """

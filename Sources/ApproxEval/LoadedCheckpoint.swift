@@ -186,7 +186,8 @@ extension StoredTensor {
     throw CheckpointError(
       .unexpectedValue("entry \(index)", found: "\(values[index])", expected: "a finite number"),
       at: location,
-      hint: "Numbers beyond the range of float32 need --precision float64; NaN means that the "
-        + "run had diverged.")
+      hint: (S.self == Double.self
+        ? "" : "Numbers beyond the range of float32 need --precision float64; ")
+        + "NaN means that the run had diverged.")
   }
 }

@@ -119,7 +119,7 @@ final class Trainer<S: EngineScalar> {
       return try BatchProblem(
         checkpoint, parameters: master.store, batch: reader.read(batch, S.self), pool: pool,
         memory: memory)
-    } catch EvaluationError.nonFiniteLogits(_, let sample, let value) {
+    } catch EvaluationError.nonFiniteLogits(_, let sample, let value, _) {
       throw NonFinite(
         reason: "the logits of sample \(batch[sample]) contain \(ReportCell.spelling(value))",
         isStep: isStep)
