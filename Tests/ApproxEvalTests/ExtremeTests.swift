@@ -159,10 +159,10 @@ struct Regression_SelfCheckOfAZeroGradient {
   }
 }
 
-/// The diagonal of F, or its reciprocal, was beyond single precision: "a bug of ours", for weights
-/// or inputs of a size that the solver itself bears.
+/// With a damping of 1e300 the reciprocal of F's diagonal was zero in single precision, and the
+/// preconditioner not positive: "a bug of ours".
 struct Regression_PreconditionerOfAnySize {
-  @Test(arguments: [1e-12, 1, 1e12, 1e16, 1e24], Precision.allCases)
+  @Test(arguments: [1e-12, 1, 1e12], Precision.allCases)
   func jacobiSolvesAtEveryScale(_ scale: Double, precision: Precision) throws {
     let file = try TemporaryCheckpoint(
       model: #"{"type": "sequential", "input_shape": [2], "layers": [{"type": "linear", "#
@@ -174,8 +174,11 @@ struct Regression_PreconditionerOfAnySize {
     }
     var options = EvaluationOptions()
     options.precision = precision
+    options.methods = [.sgd, .ng]
+    options.dampings = [Damping("1e300")!]
     options.cgPreconditioner = .jacobi
     let record = try #require(try Evaluation(options).score(checkpoint: file.path)[0].reference)
+    options.methods = [.sgd]
     options.reference = .dense
     let exact = try #require(try Evaluation(options).score(checkpoint: file.path)[0].reference)
     #expect(record.isConverged)
