@@ -50,6 +50,8 @@ func leastMemory(_ options: EvaluationOptions, checkpoint: String) throws -> Int
   /// `[N, N]` in double: 6400 x 8 x 160^2 would be 1.3 GB for 50 draws.
   @Test func manyDrawsAreRefusedBeforeAnythingIsRead() throws {
     var options = options([.sf])
+    // The checkpoint's own batch has the labels of one draw.
+    options.dataFile = fixture("digits/digits.safetensors")
     options.memory = 200_000_000
     options.monteCarloSamples = [200]
     let found = try #require(try shortage(options))
