@@ -58,7 +58,7 @@ import Testing
     (EvaluationError.solve(.notPositiveSemidefinite), 70),
     (EvaluationError.linearAlgebra(.notConverged(routine: "dsyevd", info: 1)), 65),
     (EvaluationError.linearAlgebra(.tooLarge(rows: 1, columns: 1)), 64),
-    (EvaluationError.linearAlgebra(.outOfMemory(routine: "dsyevd")), 64),
+    (EvaluationError.linearAlgebra(.outOfMemory(routine: "dsyevd")), 74),
     (EvaluationError.batch(failure(.memory(required: 2, budget: 1))), 64),
     (EvaluationError.batch(failure(.linearAlgebra(.nonFinite(offset: 0)))), 65),
     (EvaluationError.batch(failure(.notPositiveSemidefinite)), 70),

@@ -94,10 +94,10 @@ extension CommandLineTests {
     }
 
     /// An amount that is understood and not enough is refused with what would be enough.
-    @Test(arguments: [("1.5KiB", "1.54 kB"), ("7B", "7 bytes"), ("1", "1 bytes")])
+    @Test(arguments: [("1.5KiB", "1.54 kB"), ("7B", "7 bytes"), ("1", "1 byte")])
     func littleMemoryIsRefusedWithWhatIsNeeded(_ text: String, _ allowed: String) throws {
       let result = try Command.run([
-        "score", Fixture.path("golden/toy_logistic.bin"), "--memory", text, "--threads", "1",
+        "score", Fixture.path("golden/mlp_tanh.bin"), "--memory", text, "--threads", "1",
         "--reference", "none",
       ])
       #expect(result.status == 65 && result.output.isEmpty)
