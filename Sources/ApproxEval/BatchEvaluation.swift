@@ -7,6 +7,7 @@ import Updates
 /// Algorithm 4 on one batch: every update, the reference, every indicator.
 struct BatchEvaluation<S: EngineScalar> {
   let options: EvaluationOptions
+  let budget: MemoryBudget
   let checkpoint: LoadedCheckpoint
   let problem: BatchProblem<S>
   let batch: Int
@@ -23,7 +24,7 @@ struct BatchEvaluation<S: EngineScalar> {
     let gradients = phases.measure(.gram) { makeGradients() }
     let referenceStart = clock.now
     let solver = try BatchReference(
-      problem, batch: batch, options: options, doubleProblem: doubleProblem)
+      problem, batch: batch, options: options, budget: budget, doubleProblem: doubleProblem)
     var reference: ReferenceSolution<S>?
     if options.reference != .none {
       reference = try phases.measure(.reference) { try solver.solve(gradients) }
@@ -39,7 +40,7 @@ struct BatchEvaluation<S: EngineScalar> {
     }
     if let reference {
       scorer.score(
-        reference: Direction(method: .ng, form: reference.form), seconds: referenceSeconds,
+        reference: reference.direction(.ng), seconds: referenceSeconds,
         exact: reference.isInDouble ? reference.record.gamma : nil)
     }
     // All directions share their jvps. The gradient comes first: other scores are relative to it.
@@ -51,6 +52,7 @@ struct BatchEvaluation<S: EngineScalar> {
     return BatchResult(
       checkpoint: checkpoint.path, epoch: checkpoint.source.epoch, step: checkpoint.source.step,
       batch: batch, precision: S.self == Double.self ? .float64 : .float32,
+      overflowsInSingle: S.self != Double.self && scorer.overflowsInEngine,
       samples: problem.linearization.samples,
       recomputedSamples: problem.linearization.samples - problem.linearization.keptSamples,
       loss: problem.output.totalLoss,
@@ -69,7 +71,7 @@ struct BatchEvaluation<S: EngineScalar> {
   func unscored() throws -> [Direction<S>] {
     let gradients = makeGradients()
     let solver = try BatchReference(
-      problem, batch: batch, options: options, doubleProblem: doubleProblem)
+      problem, batch: batch, options: options, budget: budget, doubleProblem: doubleProblem)
     let sgd =
       options.methods.contains(.sgd) ? [gradients.gradientDirection] : []
     return try sgd + found(gradients, solver).map(\.direction)
@@ -142,6 +144,8 @@ struct DirectionScorer<S: EngineScalar> {
   /// J times the unscaled reference, where inner products with it are taken in logit space.
   private var tangentOfReference: Vector<Double>?
   private var rows: [(method: Method, score: Score)] = []
+  /// Whether some direction is missing for want of range in S.
+  private(set) var overflowsInEngine = false
   /// Scores layer by layer, where they are asked for.
   var layers: LayerScorer<S>?
 
@@ -165,7 +169,7 @@ struct DirectionScorer<S: EngineScalar> {
     let share = (clock.now - start).seconds / Double(max(found.count, 1))
     for (item, halves) in zip(found, halves) {
       let direction = item.direction
-      let gamma = halves.unscaled.gamma
+      let gamma = direction.overflows ? .nan : halves.unscaled.gamma
       if direction.method == .sgd { gammaOfGradient = gamma }
       guard direction.method != .sgd || listsGradient else { continue }
       append(
@@ -181,7 +185,7 @@ struct DirectionScorer<S: EngineScalar> {
     let start = clock.now
     let halves = problem.quadratics([direction.form], keepsTangents: true)[0]
     tangentOfReference = halves.tangent
-    let gamma = exact ?? halves.unscaled.gamma
+    let gamma = direction.overflows ? .nan : exact ?? halves.unscaled.gamma
     gammaOfReference = gamma
     append(
       direction, halves, gamma: gamma, seconds: seconds + (clock.now - start).seconds, draws: nil,
@@ -200,6 +204,7 @@ struct DirectionScorer<S: EngineScalar> {
     draws: Int?, unitRoundoff: Double = S.unitRoundoff
   ) {
     layers?.score(direction, draws: draws)
+    if direction.overflowsInEngine { overflowsInEngine = true }
     let norm = problem.norm(direction.form)
     rows.append(
       (
@@ -214,8 +219,9 @@ struct DirectionScorer<S: EngineScalar> {
             number(efficiency(gamma: gamma, reference: $0))
           },
           efficiencyLow: efficiencyLow(gamma: gamma, bound: problem.output.gammaBound),
-          fisherQuadratic: halves.fisherQuadratic, gradientDot: halves.gradientDot,
-          updateNorm: norm,
+          fisherQuadratic: direction.overflows ? .nan : halves.fisherQuadratic,
+          gradientDot: direction.overflows ? .nan : halves.gradientDot,
+          updateNorm: direction.overflows ? .nan : norm,
           cosineGradient: cosineGradient(direction.form, norm, halves) ?? .nan,
           cosineReference: cosineReference(direction.form, norm, halves), seconds: seconds,
           gammaError: gamma.isNaN
@@ -223,7 +229,8 @@ struct DirectionScorer<S: EngineScalar> {
             : errors.error(
               halves.sensitivity, norm: norm / direction.form.scale,
               relativeError: direction.relativeError, unitRoundoff: unitRoundoff),
-          defect: gamma.isNaN ? halves.unscaled.defect ?? .underflow : nil,
+          defect: direction.overflows
+            ? .overflow : gamma.isNaN ? halves.unscaled.defect ?? .underflow : nil,
           monteCarloSamples: draws)
       ))
   }

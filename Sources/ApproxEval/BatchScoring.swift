@@ -6,62 +6,80 @@ import Updates
 
 /// Scores the batches of one checkpoint in the precision that the options ask for.
 ///
-/// `auto` works in single precision, and does a batch again in double where a gamma would be marked
-/// and the memory allows it. A batch whose work in double is next to nothing is done in double at
-/// once. Both depend on the batch and the options alone, never on threads.
+/// `auto` works in single precision, and does a batch again in double where a gamma would be marked, or
+/// is missing for want of range, and the memory allows it. A batch whose work in double is next to
+/// nothing is done in double at once. All this depends on the batch and the options; on the number of
+/// threads only beyond four, where the memory is just enough.
 final class BatchScoring {
   /// Operations of a batch that double precision does in a tenth of a second or less on one core: a
   /// small part of a second attempt would cost as much.
   static let smallBatch = 1e9
 
+  /// One at a time: each has the memory to itself.
+  private enum Scorer {
+    case single(BatchScorer<Float>)
+    case double(BatchScorer<Double>)
+  }
+
+  let source: BatchSource
   private let evaluation: Evaluation
   private let checkpoint: LoadedCheckpoint
-  private let source: BatchSource
   private let isSmall: Bool
-  private let fitsInDouble: Bool
-  private var single: BatchScorer<Float>?
-  private var double: BatchScorer<Double>?
+  /// `nil` where no batch is done in this precision: it is not asked for, or does not fit.
+  private let singleBudget: MemoryBudget?
+  private let doubleBudget: MemoryBudget?
+  private var scorer: Scorer?
 
   /// - Parameter smallBatch: Batches of fewer operations are done in double at once.
+  /// - Throws: `EvaluationError.memory` where the batches do not fit in the precision that is asked for,
+  ///   and what is wrong with updates.
   init(
     _ evaluation: Evaluation, _ checkpoint: LoadedCheckpoint, _ source: BatchSource,
     smallBatch: Double = BatchScoring.smallBatch
-  ) {
+  ) throws {
     self.evaluation = evaluation
     self.checkpoint = checkpoint
     self.source = source
     let options = evaluation.options
-    let samples = source.samples(options.firstBatch).count
-    isSmall = options.isSmall(checkpoint, samples: samples, limit: smallBatch)
-    fitsInDouble = options.fitsInDouble(checkpoint, samples: samples)
+    let task = MemoryTask.score(updates: try evaluation.updates(checkpoint))
+    isSmall = options.isSmall(checkpoint, samples: source.size, limit: smallBatch)
+    switch options.precision {
+    case .float64:
+      singleBudget = nil
+      doubleBudget = try evaluation.budget(checkpoint, source, task, Double.self)
+    case .float32:
+      singleBudget = try evaluation.budget(checkpoint, source, task, Float.self)
+      doubleBudget =
+        isSmall ? options.budgetInDouble(checkpoint, samples: source.size, task) : nil
+    case .auto:
+      doubleBudget = options.budgetInDouble(checkpoint, samples: source.size, task)
+      singleBudget =
+        isSmall && doubleBudget != nil
+        ? nil : try evaluation.budget(checkpoint, source, task, Float.self)
+    }
   }
 
   func score(_ batch: Int) throws -> BatchResult {
-    switch evaluation.options.precision {
-    case .float64: return try inDouble().score(batch)
-    case .float32:
-      let result = try inSingle().score(batch)
-      return isSmall
-        ? measured(result, against: try inDouble().score(batch, isTrial: true)) : result
-    case .auto:
-      if isSmall { return try inDouble().score(batch) }
-      return try inSingleOrDouble(batch)
+    guard let singleBudget else { return try inDouble(doubleBudget!).score(batch) }
+    guard evaluation.options.precision == .auto else {
+      let result = try inSingle(singleBudget).score(batch)
+      guard let doubleBudget else { return result }
+      return measured(result, against: try inDouble(doubleBudget).score(batch, isTrial: true))
     }
+    return try inSingleOrDouble(batch, singleBudget)
   }
 
-  private func inSingleOrDouble(_ batch: Int) throws -> BatchResult {
-    let first: BatchResult
+  private func inSingleOrDouble(_ batch: Int, _ budget: MemoryBudget) throws -> BatchResult {
+    guard let doubleBudget else { return try inSingle(budget).score(batch) }
+    var seconds = 0.0
     do {
-      first = try inSingle().score(batch)
-    } catch  where fitsInDouble && isOverflow(error) {
-      var result = try inDouble().score(batch)
-      result.isRepeated = true
-      return result
-    }
-    guard fitsInDouble, first.hasMark else { return first }
-    var result = try inDouble().score(batch)
+      let first = try inSingle(budget).score(batch)
+      if !first.hasMark && !first.overflowsInSingle { return first }
+      seconds = first.seconds
+    } catch  where isOverflow(error) {}
+    var result = try inDouble(doubleBudget).score(batch)
     result.isRepeated = true
-    result.seconds += first.seconds
+    result.seconds += seconds
     return result
   }
 
@@ -69,6 +87,7 @@ final class BatchScoring {
   private func isOverflow(_ error: any Error) -> Bool {
     switch error {
     case EvaluationError.nonFiniteLogits: true
+    case EvaluationError.batch(let failure): BatchFailure.kind(of: failure.cause) == .numbers
     case let error as CheckpointError:
       if case .unexpectedValue = error.problem { true } else { false }
     default: false
@@ -93,17 +112,19 @@ final class BatchScoring {
     return result
   }
 
-  private func inSingle() throws -> BatchScorer<Float> {
-    if let single { return single }
-    let made = try BatchScorer<Float>(evaluation, checkpoint, source)
-    single = made
+  private func inSingle(_ budget: MemoryBudget) throws -> BatchScorer<Float> {
+    if case .single(let scorer)? = scorer { return scorer }
+    scorer = nil
+    let made = try BatchScorer<Float>(evaluation, checkpoint, source, budget)
+    scorer = .single(made)
     return made
   }
 
-  private func inDouble() throws -> BatchScorer<Double> {
-    if let double { return double }
-    let made = try BatchScorer<Double>(evaluation, checkpoint, source)
-    double = made
+  private func inDouble(_ budget: MemoryBudget) throws -> BatchScorer<Double> {
+    if case .double(let scorer)? = scorer { return scorer }
+    scorer = nil
+    let made = try BatchScorer<Double>(evaluation, checkpoint, source, budget)
+    scorer = .double(made)
     return made
   }
 }
@@ -111,6 +132,7 @@ final class BatchScoring {
 /// What the batches of one checkpoint share in one precision.
 struct BatchScorer<S: EngineScalar> {
   private let options: EvaluationOptions
+  private let budget: MemoryBudget
   private let pool: WorkerPool
   private let checkpoint: LoadedCheckpoint
   private let source: BatchSource
@@ -118,10 +140,12 @@ struct BatchScorer<S: EngineScalar> {
   private let updates: [String: DirectionForm<S>]
 
   init(
-    _ evaluation: Evaluation, _ checkpoint: LoadedCheckpoint, _ source: BatchSource
+    _ evaluation: Evaluation, _ checkpoint: LoadedCheckpoint, _ source: BatchSource,
+    _ budget: MemoryBudget
   ) throws {
     self.checkpoint = checkpoint
     self.source = source
+    self.budget = budget
     pool = evaluation.pool
     parameters = try checkpoint.parameters(S.self, areRead: true, pool: pool)
     let (methods, updates) = try evaluation.updates(checkpoint, S.self)
@@ -144,56 +168,65 @@ struct BatchScorer<S: EngineScalar> {
     var phases = PhaseClock()
     let problem = try phases.measure(.forward) {
       try BatchProblem(
-        checkpoint, parameters: parameters, batch: read, pool: pool, memory: options.memory)
+        checkpoint, parameters: parameters, batch: read, pool: pool, budget: budget.forward)
     }
-    return try BatchEvaluation(
-      options: options, checkpoint: checkpoint, problem: problem, batch: batch,
+    let evaluation = BatchEvaluation(
+      options: options, budget: budget, checkpoint: checkpoint, problem: problem, batch: batch,
       doubleProblem: {
         if let same = problem as? BatchProblem<Double> { return same }
         return try BatchProblem(
           checkpoint, parameters: checkpoint.parameters(Double.self, areRead: true, pool: pool),
-          batch: source.reader.read(samples, Double.self), pool: pool, memory: options.memory)
-      }, updates: updates, phases: phases
-    ).run()
+          batch: source.reader.read(samples, Double.self), pool: pool, budget: budget.forward)
+      }, updates: updates, phases: phases)
+    return try inBatch(batch, of: checkpoint.path, options) { try evaluation.run() }
   }
 }
 
 extension EvaluationOptions {
-  /// A fixed number of threads: nothing may depend on the machine.
-  private func estimate(
-    _ checkpoint: LoadedCheckpoint, samples: Int, _ precision: Arithmetic
-  ) -> ResourceEstimate {
+  /// With the arithmetic of S.
+  func inPrecision<S: EngineScalar>(_: S.Type) -> EvaluationOptions {
     var options = self
-    options.threads = 4
-    options.precision = Precision(precision)
-    return ResourceEstimate(checkpoint, samples: samples, options: options)
+    options.precision = S.self == Double.self ? .float64 : .float32
+    return options
   }
 
   /// Whether the whole work on a batch is next to nothing in double.
   func isSmall(
     _ checkpoint: LoadedCheckpoint, samples: Int, limit: Double = BatchScoring.smallBatch
   ) -> Bool {
-    let estimate = estimate(checkpoint, samples: samples, .float64)
+    // A fixed number of threads: nothing may depend on the machine.
+    var options = inPrecision(Double.self)
+    options.threads = 4
+    let estimate = ResourceEstimate(checkpoint, samples: samples, options: options)
     // Every direction is a sum of gradients and a jvp, whatever else its method takes.
     let directions = Double(methods.count * max(dampings.count, 1))
     let forward = Double(estimate.forwardOperations) * Double(samples)
     return max(estimate.batchOperations, 5 * directions * forward) < limit
   }
 
-  /// Whether a batch fits into the memory in double beside the parameters in single precision.
-  func fitsInDouble(_ checkpoint: LoadedCheckpoint, samples: Int) -> Bool {
-    let single = estimate(checkpoint, samples: samples, .float32).memory.parameters
-    let double = estimate(checkpoint, samples: samples, .float64).memory.total
-    return double.addingReportingOverflow(single).partialValue <= memory
+  /// The memory of a batch in double where that is not what was asked for; `nil` where it does not fit.
+  func budgetInDouble(
+    _ checkpoint: LoadedCheckpoint, samples: Int, _ task: MemoryTask
+  ) -> MemoryBudget? {
+    var options = inPrecision(Double.self)
+    // So that up to four make no difference.
+    options.threads = max(options.threads, 4)
+    return try? MemoryPlanner(checkpoint, samples: samples, options: options, task).budget()
   }
 
-  /// The precision of commands that look at one batch: where `auto` has a choice, double for small
+  /// The arithmetic of what looks at one batch once: where `auto` has a choice, double for small
   /// batches.
-  func precision(_ checkpoint: LoadedCheckpoint, samples: Int) -> Arithmetic {
+  func arithmetic(
+    _ checkpoint: LoadedCheckpoint, samples: Int, _ task: MemoryTask
+  ) -> Arithmetic {
     switch precision {
-    case .float32: .float32
-    case .float64: .float64
-    case .auto: isSmall(checkpoint, samples: samples) ? .float64 : .float32
+    case .float32: return .float32
+    case .float64: return .float64
+    case .auto:
+      let isDouble =
+        isSmall(checkpoint, samples: samples)
+        && budgetInDouble(checkpoint, samples: samples, task) != nil
+      return isDouble ? .float64 : .float32
     }
   }
 }

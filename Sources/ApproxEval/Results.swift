@@ -144,6 +144,8 @@ public struct BatchResult: Sendable, Codable {
   /// Whether the batch was done in single precision before, and again because a gamma would have been
   /// marked.
   public var isRepeated = false
+  /// Whether some direction is missing for want of range in single precision.
+  public var overflowsInSingle = false
   public var samples: Int
   /// Samples whose forward values did not fit into memory and were recomputed in every pass.
   public var recomputedSamples: Int

@@ -19,7 +19,7 @@ package struct DampedGramSolver: Sendable {
   /// Rows that take part; the others get c = 0 (see `duplicates`). Rows of zero gradients do not:
   /// they add nothing to a direction, and their eigenvalue of zero is exact, not rounding.
   private let kept: [Int]
-  private let matrix: [Double]
+  private let matrix: Vector<Double>
   private let form: Form
   /// Columns of G, or none that matter.
   private let parameters: Int
@@ -28,37 +28,37 @@ package struct DampedGramSolver: Sendable {
   private let isSingle: Bool
 
   /// - Parameters:
-  ///   - values: K, row-major `[count, count]`, symmetric.
   ///   - precision: Relative rounding of the gradients that K was formed from.
   ///   - parameters: Entries of one gradient: K has no higher rank.
   ///   - leftOut: Rows that take no part.
   ///   - onlyLambda: The one that will be solved for, if there is just one.
+  ///   - value: An entry of K, which is symmetric.
   package init(
-    count: Int, values: [Double], precision: Double, parameters: Int = .max,
-    leftOut: Set<Int> = [], onlyLambda: Double? = nil
+    count: Int, precision: Double, parameters: Int = .max, leftOut: Set<Int> = [],
+    onlyLambda: Double? = nil, value: (_ row: Int, _ column: Int) -> Double
   ) throws(LinearAlgebraError) {
     self.count = count
     self.parameters = parameters
     isSingle = precision > .ulpOfOne
-    kept = (0..<count).filter { !leftOut.contains($0) && values[$0 * count + $0] != 0 }
-    var matrix: [Double] = []
-    matrix.reserveCapacity(kept.count * kept.count)
-    for i in kept { for j in kept { matrix.append(values[i * count + j]) } }
-    self.matrix = matrix
-    let rounding = Double(kept.count) * max(Double.ulpOfOne, precision * precision)
-    let diagonal = kept.map { values[$0 * (count + 1)] }
+    kept = (0..<count).filter { !leftOut.contains($0) && value($0, $0) != 0 }
+    let n = kept.count
+    matrix = Vector(count: n * n)
+    for (row, i) in kept.enumerated() {
+      for (column, j) in kept.enumerated() { matrix.pointer[row * n + column] = value(i, j) }
+    }
+    let rounding = Double(n) * max(Double.ulpOfOne, precision * precision)
+    let diagonal = kept.map { value($0, $0) }
     // Ten times what rounding can make negative. Should K have lost more than that, it is not positive
     // definite, and its negative eigenvalues have to be known.
-    if kept.count <= parameters, let onlyLambda,
-      onlyLambda > 10 * rounding * diagonal.reduce(0, +),
-      let factor = try? Self.factorized(matrix, kept.count, onlyLambda),
+    if n <= parameters, let onlyLambda, onlyLambda > 10 * rounding * diagonal.reduce(0, +),
+      let factor = try? Self.factorized(matrix, n, onlyLambda),
       Self.isWellConditioned(factor, matrix, diagonal)
     {
       form = .cholesky(factor, lambda: onlyLambda)
       levels = []
       return
     }
-    let eigen = try LAPACK.symmetricEigen(n: kept.count, matrix)
+    let eigen = try LAPACK.symmetricEigen(n: n, matrix.copy())
     form = .eigen(eigen)
     // K is formed in double; the error of its rows is relative to each of them.
     let largest = max(eigen.values.last ?? 0, 0)
@@ -72,18 +72,18 @@ package struct DampedGramSolver: Sendable {
   }
 
   private static func factorized(
-    _ matrix: [Double], _ n: Int, _ lambda: Double
+    _ matrix: Vector<Double>, _ n: Int, _ lambda: Double
   ) throws(LinearAlgebraError) -> CholeskyFactorization {
-    var damped = matrix
-    for i in 0..<n { damped[i * (n + 1)] += lambda }
-    return try CholeskyFactorization(n: n, damped)
+    let damped = matrix.copy()
+    for i in 0..<n { damped.pointer[i * (n + 1)] += lambda }
+    return try CholeskyFactorization(n: n, overwriting: damped)
   }
 
   /// Whether solutions are sums without much cancellation, by a trial: `sum_n c_n^2 K_nn` against
   /// `c^T K c`. A null vector in c makes the first 1 / lambda times as large and adds nothing to the
   /// other.
   private static func isWellConditioned(
-    _ factor: CholeskyFactorization, _ matrix: [Double], _ diagonal: [Double]
+    _ factor: CholeskyFactorization, _ matrix: Vector<Double>, _ diagonal: [Double]
   ) -> Bool {
     let c = factor.solve(zip(signs(diagonal.count, 0), diagonal).map { $0 * $1.squareRoot() })
     let terms = zip(c, diagonal).reduce(0) { $0 + $1.0 * $1.0 * $1.1 }
@@ -143,35 +143,39 @@ package struct DampedGramSolver: Sendable {
   }
 
   /// `Q diag(weights) Q^T b`; eigenvectors q are the rows of `vectors`.
-  private func apply(_ weights: [Double], _ vectors: [Double], to b: [Double]) -> [Double] {
+  private func apply(
+    _ weights: [Double], _ vectors: Vector<Double>, to b: [Double]
+  ) -> [Double] {
     let n = kept.count
     var coordinates = Self.coordinates(vectors, b)
     var result = coordinates
     for i in 0..<n { coordinates[i] *= weights[i] }
     BLAS.gemm(
-      transposeA: true, m: n, n: 1, k: n, vectors, lda: n, coordinates, ldb: 1, &result, ldc: 1)
+      transposeA: true, m: n, n: 1, k: n, vectors.pointer, lda: n, coordinates, ldb: 1, &result,
+      ldc: 1)
     return result
   }
 
-  private static func coordinates(_ vectors: [Double], _ b: [Double]) -> [Double] {
+  private static func coordinates(_ vectors: Vector<Double>, _ b: [Double]) -> [Double] {
     let n = b.count
     var coordinates = [Double](repeating: 0, count: n)
-    BLAS.gemm(m: n, n: 1, k: n, vectors, lda: n, b, ldb: 1, &coordinates, ldc: 1)
+    BLAS.gemm(m: n, n: 1, k: n, vectors.pointer, lda: n, b, ldb: 1, &coordinates, ldc: 1)
     return coordinates
   }
 
   private func residual(of c: [Double], _ b: [Double], lambda: Double) -> [Double] {
     let n = kept.count
     var result = zip(b, c).map { $0 - lambda * $1 }
-    BLAS.gemm(m: n, n: 1, k: n, alpha: -1, matrix, lda: n, c, ldb: 1, beta: 1, &result, ldc: 1)
+    BLAS.gemm(
+      m: n, n: 1, k: n, alpha: -1, matrix.pointer, lda: n, c, ldb: 1, beta: 1, &result, ldc: 1)
     return result
   }
 
   /// `x^T K x`, not negative.
-  private static func quadratic(_ matrix: [Double], _ x: [Double]) -> Double {
+  private static func quadratic(_ matrix: Vector<Double>, _ x: [Double]) -> Double {
     let n = x.count
     var product = [Double](repeating: 0, count: n)
-    BLAS.gemm(m: n, n: 1, k: n, matrix, lda: n, x, ldb: 1, &product, ldc: 1)
+    BLAS.gemm(m: n, n: 1, k: n, matrix.pointer, lda: n, x, ldb: 1, &product, ldc: 1)
     return max(zip(x, product).reduce(0) { $0 + $1.0 * $1.1 }, 0)
   }
 
@@ -301,7 +305,8 @@ extension DampedGramSolver {
     }
     var rest = part
     BLAS.gemm(
-      transposeA: true, m: n, n: 1, k: n, eigen.vectors, lda: n, part, ldb: 1, &rest, ldc: 1)
+      transposeA: true, m: n, n: 1, k: n, eigen.vectors.pointer, lda: n, part, ldb: 1, &rest, ldc: 1
+    )
     let square = zip(rest, kept).reduce(0) { $0 + ($1.0 * sizes[$1.1]) * ($1.0 * sizes[$1.1]) }
     let parameters = Double(min(parameters, 1 << 62))
     return (square * inverses / parameters + dropped).squareRoot()
@@ -311,15 +316,17 @@ extension DampedGramSolver {
 func euclidean(_ a: Double, _ b: Double) -> Double { (a * a + b * b).squareRoot() }
 
 /// Of each pair of rows whose cosine is above `cosine` in size, the one with the smaller norm.
+///
+/// - Parameter value: The product of two rows.
 package func duplicates(
-  count: Int, gram values: [Double], cosine: Double
+  count: Int, cosine: Double, value: (_ row: Int, _ column: Int) -> Double
 ) -> Set<Int> {
   var leftOut: Set<Int> = []
   for i in 0..<count {
     for j in 0..<i where !leftOut.contains(i) && !leftOut.contains(j) {
-      let norms = values[i * count + i] * values[j * count + j]
-      if norms > 0, abs(values[i * count + j]) > cosine * norms.squareRoot() {
-        leftOut.insert(values[i * count + i] <= values[j * count + j] ? i : j)
+      let norms = value(i, i) * value(j, j)
+      if norms > 0, abs(value(i, j)) > cosine * norms.squareRoot() {
+        leftOut.insert(value(i, i) <= value(j, j) ? i : j)
       }
     }
   }

@@ -46,8 +46,10 @@ package enum Diagonal {
       // In the units of the divisor. The root has the unit itself, not its square.
       let own =
         isRoot
-        ? lambda.scaled * gramUnit / squares.unit * gramUnit
+        ? lambda.scaled.timesPowerOfTwo(2 * gramUnit.exponent - squares.unit.exponent)
         : rescaled(lambda: lambda.scaled, from: gramUnit, to: squares.unit)
+      // Quotients stay numbers where lambda dwarfs all squares.
+      let excess = own > 1 ? powerOfTwo(near: own) : 1
       let exact = Vector<Double>(count: g.vector.count)
       // What the rows leave in an entry of g in the units of its vector: the errors of its own
       // entries, and of sums that some of them are, as large as entries are on the average.
@@ -56,7 +58,7 @@ package enum Diagonal {
       for i in 0..<exact.count {
         let square = squares.values.pointer[i]
         let root = square.squareRoot()
-        let divisor = (isRoot ? root : square) + own
+        let divisor = ((isRoot ? root : square) + own) / excess
         if divisor == 0 { continue }
         let value = Double(g.vector.pointer[i]) / divisor
         exact.pointer[i] = value
@@ -67,7 +69,8 @@ package enum Diagonal {
         errors += first * first + second * second
       }
       let rounded = ScaledVector<S>(rounding: exact)
-      let scale = g.scale / squares.unit / (isRoot ? 1 : squares.unit)
+      let scale = g.scale.timesPowerOfTwo(
+        -(isRoot ? 1 : 2) * squares.unit.exponent - excess.exponent)
       return Direction(
         method: method, damping: damping, lambda: lambda.value,
         scaled: ScaledVector(vector: rounded.vector, scale: rounded.scale * scale),

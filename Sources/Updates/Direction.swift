@@ -13,6 +13,11 @@ package struct Direction<S: EngineScalar> {
   /// An estimate of `|d - exact d|_2 / |d|_2`: what the rounding of the per-sample gradients has left
   /// in it; 0 for a direction that is taken as it is.
   package let relativeError: Double
+  /// Whether there is no direction, and `form` is zero: lambda or what it takes to solve for the
+  /// direction is beyond the range of numbers.
+  package private(set) var overflows = false
+  /// Whether that is for want of range in S: lambda itself is a number.
+  package private(set) var overflowsInEngine = false
 
   package init(
     method: Method, damping: Damping? = nil, lambda: Double? = nil, form: DirectionForm<S>,
@@ -32,6 +37,22 @@ package struct Direction<S: EngineScalar> {
     self.init(
       method: method, damping: damping, lambda: lambda, form: .explicit(scaled),
       relativeError: relativeError)
+  }
+
+  /// In place of a direction that cannot be formed.
+  ///
+  /// - Parameters:
+  ///   - count: P
+  ///   - isOfEngine: Whether lambda itself is a number, and S could not hold what it takes to solve.
+  package static func beyondNumbers(
+    method: Method, damping: Damping?, count: Int, isOfEngine: Bool
+  ) -> Direction {
+    var direction = Direction(
+      method: method, damping: damping, scaled: ScaledVector(vector: Vector(count: count), scale: 1)
+    )
+    direction.overflows = true
+    direction.overflowsInEngine = isOfEngine
+    return direction
   }
 
   /// The vector itself, formed at every call where it is not kept.

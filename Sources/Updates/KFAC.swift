@@ -1,5 +1,6 @@
 import Curvature
 import GraphModule
+import Synchronization
 import TensorModule
 
 /// The K-FAC family (Appendix D.2.2, method.md 3): a Kronecker product for every linear layer
@@ -51,16 +52,15 @@ package enum KFAC {
     let exponent = gradientUnit.exponent - 2 * factor.unit.exponent
     // Relative: the same rows are in the Gram matrix and in the layer's factors.
     let error = gradients.errors.relative.max() ?? 0
-    var outcomes = [Result<Void, LinearAlgebraError>?](repeating: nil, count: plan.layers.count)
+    // Layers run at the same time.
+    let outcomes = Mutex(
+      [Result<Void, LinearAlgebraError>?](repeating: nil, count: plan.layers.count))
     let rowSource =
       method == .kfac ? gradients.perSample : gradients.perSample.prefix(draws: 1)
-    outcomes.withUnsafeMutableBufferPointer { outcomes in
-      // Layers run at the same time; each has its own place.
-      nonisolated(unsafe) let outcomes = outcomes
-      rowSource.forEachLayer(
-        plan, { gradients.writeCotangents(draws: rowSource.draws, $0, to: $1) }
-      ) { index, rows in
-        outcomes[index] = Result { () throws(LinearAlgebraError) in
+    rowSource.forEachLayer(
+      plan, { gradients.writeCotangents(draws: rowSource.draws, $0, to: $1) },
+      { index, rows in
+        let outcome = Result { () throws(LinearAlgebraError) in
           let block = try KroneckerBlock(rows, factor.rows, gradientWeights: weights)
           let share = error * Rounding.alignment(block.outputs * block.inputs)
           for i in own.indices {
@@ -68,13 +68,13 @@ package enum KFAC {
             write(solution, plan.layers[index], block, exponent: exponent, to: parts[i])
             parts[i].setError(
               plan.layers[index].weight,
-              relative: block.relativeError(lambda: own[i], rows: share), of: solution,
-              exponent: exponent)
+              relative: block.relativeError(lambda: own[i], rows: share), of: solution.pointer,
+              count: solution.count, exponent: exponent)
           }
         }
-      }
-    }
-    for outcome in outcomes { try outcome!.get() }
+        outcomes.withLock { $0[index] = outcome }
+      })
+    for outcome in outcomes.withLock({ $0 }) { try outcome!.get() }
   }
 
   /// The rows of B, divided by a power of two.
@@ -103,22 +103,21 @@ package enum KFAC {
 
   /// Splits `[out, in + 1]` into weight and bias.
   private static func write<S: EngineScalar>(
-    _ solution: [Double], _ layer: KroneckerPlan.Layer, _ block: KroneckerBlock, exponent: Int,
+    _ solution: Vector<Double>, _ layer: KroneckerPlan.Layer, _ block: KroneckerBlock,
+    exponent: Int,
     to parts: DirectionParts<S>
   ) {
     guard let bias = layer.bias else {
-      parts.set(layer.weight, solution, exponent: exponent)
+      parts.set(layer.weight, solution.pointer, exponent: exponent)
       return
     }
     let (outputs, columns) = (block.outputs, block.inputs)
     let weight = Vector<Double>(count: outputs * (columns - 1))
     let ones = Vector<Double>(count: outputs)
-    solution.withUnsafeBufferPointer { solution in
-      for o in 0..<outputs {
-        let row = solution.baseAddress! + o * columns
-        Kernels.copy(row, weight.pointer + o * (columns - 1), count: columns - 1)
-        ones.pointer[o] = row[columns - 1]
-      }
+    for o in 0..<outputs {
+      let row = solution.pointer + o * columns
+      Kernels.copy(row, weight.pointer + o * (columns - 1), count: columns - 1)
+      ones.pointer[o] = row[columns - 1]
     }
     parts.set(layer.weight, weight.pointer, exponent: exponent)
     parts.set(bias, ones.pointer, exponent: exponent)

@@ -49,18 +49,15 @@ struct SampledBlock<S: EngineScalar> {
       unit = gram.unit
       gradientExponent = 0
       errors = zip(gradients.errors.relative, norms).map { alignment * $0 * $1 }
-      var block = [Double](repeating: 0, count: sampled * sampled)
       var target = [Double](repeating: 0, count: sampled)
       for i in 0..<sampled {
-        let row = samples + i
-        for j in 0..<sampled {
-          block[i * sampled + j] = gram.scaled(row, samples + j) / Double(draws)
-        }
-        for n in 0..<samples { target[i] += gram.scaled(row, n) }
+        for n in 0..<samples { target[i] += gram.scaled(samples + i, n) }
         target[i] /= root
       }
+      let (first, divisor) = (samples, Double(draws))
       let solver = try DampedGramSolver(
-        count: sampled, values: block, precision: precision, parameters: count, leftOut: leftOut)
+        count: sampled, precision: precision, parameters: count, leftOut: leftOut
+      ) { gram.scaled(first + $0, first + $1) / divisor }
       system = .rows(solver, target: target)
       return
     }
@@ -70,9 +67,9 @@ struct SampledBlock<S: EngineScalar> {
     errors = zip(gradients.errors.relative, norms).map {
       alignment * $0 * $1 * (gram.unit / unit)
     }
-    var matrix = rows.matrix(samples..<rows.count, dividedBy: unit * root)
+    let matrix = rows.matrix(samples..<rows.count, dividedBy: unit * root)
     for row in leftOut {
-      for i in row * count..<(row + 1) * count { matrix[i] = 0 }
+      Kernels.zero(matrix.pointer + row * count, count: count)
     }
     let ones = [Double](repeating: 1, count: samples)
     let g = rows.weightedSum(ones + [Double](repeating: 0, count: sampled), of: parameter)
@@ -109,7 +106,7 @@ struct SampledBlock<S: EngineScalar> {
       let (part, error) = spectrum.solve(form, lambda: own)
       let exponent = gradientExponent - (form == .solution ? 2 * unit.exponent : 0)
       parts.set(parameter, part, exponent: exponent)
-      parts.setError(parameter, relative: error, of: part, exponent: exponent)
+      parts.setError(parameter, relative: error, of: part, count: part.count, exponent: exponent)
     }
   }
 

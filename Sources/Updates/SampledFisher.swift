@@ -60,23 +60,19 @@ package enum SampledFisher {
     let rows = gradients.draws * samples
     let root = Double(gradients.draws).squareRoot()
     // In units of the largest gradient, as the Gram matrix is: squares of 1e-160 are no numbers.
-    func writtenOut(_ range: Range<Int>, dividedBy divisor: Double) -> [Double] {
-      var matrix = [Double](repeating: 0, count: range.count * parameters)
-      matrix.withUnsafeMutableBufferPointer { matrix in
-        for (place, row) in range.enumerated() {
-          gradients.perSample.row(row, into: matrix.baseAddress! + place * parameters)
-        }
-      }
-      return matrix.map { $0 / divisor }
+    let matrix = Vector<Double>(count: rows * parameters)
+    let leftOut = gradients.sampledLeftOut
+    for row in 0..<rows where !leftOut.contains(row) {
+      gradients.perSample.row(samples + row, into: matrix.pointer + row * parameters)
     }
-    var matrix = writtenOut(samples..<samples + rows, dividedBy: root * unit)
-    for row in gradients.sampledLeftOut {
-      for i in row * parameters..<(row + 1) * parameters { matrix[i] = 0 }
-    }
+    for i in 0..<matrix.count { matrix.pointer[i] /= root * unit }
     // From rows written out alike: rounded otherwise it would leave the span that it may lie in.
     var g = [Double](repeating: 0, count: parameters)
-    let own = writtenOut(0..<samples, dividedBy: unit)
-    for i in own.indices { g[i % parameters] += own[i] }
+    let own = Vector<Double>(count: parameters)
+    for row in 0..<samples {
+      gradients.perSample.row(row, into: own.pointer)
+      for i in 0..<parameters { g[i] += own.pointer[i] / unit }
+    }
     let errors = gradients.rowErrors
     let spectrum = try SampledSpectrum(
       columns: parameters, matrix, gradient: g, precision: Double(S.ulpOfOne),
@@ -87,7 +83,9 @@ package enum SampledFisher {
       let (value, lambda) = gradients.sampledLambda(damping)
       let (d, error) = spectrum.solve(
         lambda == 0 && spectrum.spansGradient ? .solution : .timesLambda, lambda: lambda)
-      let size = powerOfTwo(near: d.reduce(0) { max($0, abs($1)) })
+      // The reciprocal of a smaller one is no number.
+      let size = max(
+        powerOfTwo(near: d.reduce(0) { max($0, abs($1)) }), .leastNormalMagnitude)
       return Direction(
         method: .sf, damping: damping, lambda: value,
         scaled: ScaledVector(vector: Vector(d.map { S($0 / size) }), scale: size * unit),

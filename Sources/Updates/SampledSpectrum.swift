@@ -15,25 +15,26 @@ struct SampledSpectrum {
   private let squares: [Double]
   /// `V^T g`, and V^T.
   private let coordinates: [Double]
-  private let basis: [Double]
+  private let basis: Vector<Double>
   /// What rounding leaves of a square that is zero.
   private let level: Double
   /// `sum_row (u_row,i w_row)^2` needs U: `[rows, columns]`.
-  private let left: [Double]
+  private let left: Vector<Double>
   /// Norms of the errors of the rows, and of g.
   private let rowErrors: [Double]
   private let gradientError: Double
   private let noise: Double
 
   /// - Parameters:
-  ///   - matrix: Ghat, row-major.
+  ///   - matrix: Ghat, row-major; it is destroyed.
   ///   - gradient: g, in a unit of its own.
   ///   - precision: Relative rounding of the rows.
   ///   - rowErrors: How far rows may be from exact arithmetic.
   ///   - gradientError: The same of g, in its unit.
   ///   - noise: What rounding leaves of a sum like g that should vanish, in its unit.
   init(
-    columns: Int, _ matrix: [Double], gradient: [Double], precision: Double, rowErrors: [Double],
+    columns: Int, _ matrix: Vector<Double>, gradient: [Double], precision: Double,
+    rowErrors: [Double],
     gradientError: Double, noise: Double
   ) throws(LinearAlgebraError) {
     let factors = try LAPACK.singularValues(rows: rowErrors.count, columns: columns, matrix)
@@ -47,7 +48,8 @@ struct SampledSpectrum {
     self.noise = noise
     var coordinates = gradient
     BLAS.gemm(
-      m: columns, n: 1, k: columns, basis, lda: columns, gradient, ldb: 1, &coordinates, ldc: 1)
+      m: columns, n: 1, k: columns, basis.pointer, lda: columns, gradient, ldb: 1, &coordinates,
+      ldc: 1)
     self.coordinates = coordinates
   }
 
@@ -72,8 +74,8 @@ struct SampledSpectrum {
     let weighted = zip(coordinates, factor).map(*)
     var values = weighted
     BLAS.gemm(
-      transposeA: true, m: count, n: 1, k: count, basis, lda: count, weighted, ldb: 1, &values,
-      ldc: 1)
+      transposeA: true, m: count, n: 1, k: count, basis.pointer, lda: count, weighted, ldb: 1,
+      &values, ldc: 1)
     return (values, relativeError(factor, inverse, weighted))
   }
 

@@ -73,7 +73,9 @@ struct GammaErrorTests {
   ) throws -> BatchResult {
     let evaluation = Evaluation(options)
     let checkpoint = try LoadedCheckpoint(path: path, options: options)
-    return try BatchScorer<S>(evaluation, checkpoint, evaluation.source(checkpoint)).score(0)
+    let source = try evaluation.source(checkpoint)
+    let budget = try evaluation.budget(checkpoint, source, .score(updates: []), S.self)
+    return try BatchScorer<S>(evaluation, checkpoint, source, budget).score(0)
   }
 
   @Test(arguments: all)
@@ -152,7 +154,7 @@ struct GammaErrorTests {
       options.precision = precision
       let evaluation = Evaluation(options)
       let checkpoint = try LoadedCheckpoint(path: file.path, options: options)
-      let scoring = BatchScoring(
+      let scoring = try BatchScoring(
         evaluation, checkpoint, try evaluation.source(checkpoint), smallBatch: 0)
       return try (0..<12).map { try scoring.score($0) }
     }
@@ -170,7 +172,11 @@ struct GammaErrorTests {
       #expect(!auto[batch].hasMark)
     }
     // Without the memory for a second attempt the marks stay.
-    options.memory = 1
+    options.memory =
+      MemoryPlanner(
+        try LoadedCheckpoint(path: file.path, options: options), samples: 5,
+        options: options.inPrecision(Float.self), .score(updates: [])
+      ).best().plan.total
     let poor = try results(.auto)
     #expect(poor.allSatisfy { $0.precision == .float32 && !$0.isRepeated })
     #expect(poor.map(\.hasMark) == marked)
@@ -208,11 +214,30 @@ struct GammaErrorTests {
     let evaluation = Evaluation(options)
     let loaded = try LoadedCheckpoint(path: file.path, options: options)
     for smallBatch in [0, 1e9] {
-      let scoring = BatchScoring(
+      let scoring = try BatchScoring(
         evaluation, loaded, try evaluation.source(loaded), smallBatch: smallBatch)
       let result = try scoring.score(0)
       #expect(result.precision == .float64 && result.isRepeated == (smallBatch == 0))
     }
+  }
+
+  /// Only where single precision is why a direction is missing.
+  @Test(arguments: [("1e60", true), ("rel:1.7e308", false)])
+  func directionsBeyondSinglePrecisionAreSoughtInDouble(
+    damping: String, isRepeated: Bool
+  ) throws {
+    var options = EvaluationOptions()
+    options.reference = .none
+    options.methods = [.truncated(iterations: 1)]
+    options.dampings = [Damping(damping)!]
+    let evaluation = Evaluation(options)
+    let path = fixture("golden/mlp_trained.bin")
+    let checkpoint = try LoadedCheckpoint(path: path, options: options)
+    let result = try BatchScoring(
+      evaluation, checkpoint, evaluation.source(checkpoint), smallBatch: 0
+    ).score(0)
+    #expect(result.isRepeated == isRepeated)
+    #expect((result.scores[0].defect == .overflow) == !isRepeated)
   }
 
   // MARK: - Files

@@ -20,9 +20,11 @@ struct DampedGramSolverTests {
   private func solver(
     rank: Int, onlyLambda: Double? = nil, leftOut: Set<Int> = []
   ) throws -> DampedGramSolver {
-    try DampedGramSolver(
-      count: Self.count, values: gram(rank: rank), precision: Double(Float.ulpOfOne),
-      leftOut: leftOut, onlyLambda: onlyLambda)
+    let values = gram(rank: rank)
+    return try DampedGramSolver(
+      count: Self.count, precision: Double(Float.ulpOfOne), leftOut: leftOut,
+      onlyLambda: onlyLambda
+    ) { values[$0 * Self.count + $1] }
   }
 
   /// The largest residual of the rows that take part, each relative to the sum of the sizes of its terms,
@@ -67,7 +69,8 @@ struct DampedGramSolverTests {
   func nullVectorsHaveNoPart(lambda: Double) throws {
     let k = gram(rank: 3)
     let solver = try DampedGramSolver(
-      count: Self.count, values: k, precision: .ulpOfOne, parameters: 3, onlyLambda: lambda)
+      count: Self.count, precision: .ulpOfOne, parameters: 3, onlyLambda: lambda
+    ) { k[$0 * Self.count + $1] }
     #expect(solver.isDecomposed)
     let c = solver.solve(ones, lambda: lambda)
     // c in the range of K has the size of b / K; in the null space it would have that of b / lambda.
@@ -75,7 +78,8 @@ struct DampedGramSolverTests {
     #expect(c.map { abs($0) }.max()! < 1e6 / largest)
     // The residual lies in the null space: K times it is zero to rounding.
     let residual = (0..<Self.count).map { i in
-      1 - (0..<Self.count).reduce(lambda * c[i]) { $0 + k[i * Self.count + $1] * c[$1] }
+      let own: Double = 1 - lambda * c[i]
+      return (0..<Self.count).reduce(own) { $0 - k[i * Self.count + $1] * c[$1] }
     }
     let image = (0..<Self.count).map { i in
       (0..<Self.count).reduce(0.0) { $0 + k[i * Self.count + $1] * residual[$1] }
@@ -85,15 +89,16 @@ struct DampedGramSolverTests {
 
   /// Eigenvalues 3 and -1: b lies along the first.
   @Test func negativeEigenvaluesNeedTheDecomposition() throws {
-    let solver = try DampedGramSolver(
-      count: 2, values: [1, 2, 2, 1], precision: 0, onlyLambda: 0.5)
+    let solver = try DampedGramSolver(count: 2, precision: 0, onlyLambda: 0.5) {
+      $0 == $1 ? 1 : 2
+    }
     #expect(solver.isDecomposed)
     for c in solver.solve([1, 1], lambda: 0.5) { #expect(abs(c - 1 / 3.5) <= 4 * .ulpOfOne) }
   }
 
   @Test func matricesWithNaNAreRefused() {
     #expect(throws: LinearAlgebraError.self) {
-      try DampedGramSolver(count: 2, values: [1, .nan, .nan, 1], precision: 0, onlyLambda: 1)
+      try DampedGramSolver(count: 2, precision: 0, onlyLambda: 1) { $0 == $1 ? 1 : .nan }
     }
   }
 }

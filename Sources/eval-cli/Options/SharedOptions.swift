@@ -1,5 +1,6 @@
 import ApproxEval
 import ArgumentParser
+import Updates
 
 extension Arithmetic: ExpressibleByArgument {}
 extension Precision: ExpressibleByArgument {}
@@ -88,6 +89,10 @@ struct SolverOptions: ParsableArguments {
     }
     options.cgPreconditioner = cgPreconditioner
     options.cgIterations = try OptionValues.positive(cgIterations, "--cg-iterations")
+    if cgIterations > Method.mostIterations {
+      throw UsageError(
+        "\(cgIterations) is more than \(Method.mostIterations)", at: "--cg-iterations")
+    }
     options.cgTolerance = try OptionValues.notNegative(cgTolerance, "--cg-tolerance")
     options.cgGap = try OptionValues.notNegative(cgGap, "--cg-gap")
     options.cgDamping = try OptionValues.notNegative(cgDamping, "--cg-damping")
@@ -135,7 +140,7 @@ struct TrainingEngineOptions: ParsableArguments {
   }
 }
 
-/// What the dense reference may allocate.
+/// What a command may allocate.
 struct MemoryOptions: ParsableArguments {
   @Option(
     parsing: .unconditional,
