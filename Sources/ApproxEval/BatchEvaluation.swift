@@ -2,6 +2,7 @@ import Checkpoints
 import Curvature
 import Metrics
 import TensorModule
+import Training
 import Updates
 
 /// Algorithm 4 on one batch: every update, the reference, every indicator.
@@ -12,7 +13,7 @@ struct BatchEvaluation<S: EngineScalar> {
   let batch: Int
   /// The same batch in double, made when the dense reference asks for it.
   let doubleProblem: () throws -> BatchProblem<Double>
-  let updates: [String: DirectionForm<S>]
+  let updates: [String: PreparedUpdate<S>]
   /// With the forward pass, where that was measured.
   var phases = PhaseClock()
 
@@ -20,6 +21,8 @@ struct BatchEvaluation<S: EngineScalar> {
     let clock = ContinuousClock()
     let start = clock.now
     var phases = phases
+    // First: what is wrong with a file is told before anything long.
+    let updates = try phases.measure(.directions) { try userDirections() }
     let gradients = phases.measure(.gram) { makeGradients() }
     let referenceStart = clock.now
     let solver = try BatchReference(
@@ -43,7 +46,7 @@ struct BatchEvaluation<S: EngineScalar> {
     }
     // All directions share their jvps. The gradient comes first: other scores are relative to it.
     let sgd = FoundDirection(direction: Direction(method: .sgd, form: gradients.gradientForm))
-    let found = try phases.measure(.directions) { try self.found(gradients, solver) }
+    let found = try phases.measure(.directions) { try self.found(gradients, solver, updates) }
     phases.measure(.jvp) {
       scorer.score([sgd] + found, listsGradient: options.methods.contains(.sgd))
     }
@@ -71,7 +74,25 @@ struct BatchEvaluation<S: EngineScalar> {
     let sgd =
       options.methods.contains(.sgd)
       ? [Direction(method: .sgd, form: gradients.gradientForm)] : []
-    return try sgd + found(gradients, solver).map(\.direction)
+    return try sgd + found(gradients, solver, userDirections()).map(\.direction)
+  }
+
+  /// Users' directions for this batch, by name.
+  private func userDirections() throws(CheckpointError) -> [String: DirectionForm<S>] {
+    var directions: [String: DirectionForm<S>] = [:]
+    var mean: Vector<Double>?
+    for (name, update) in updates.sorted(by: { $0.key < $1.key }) {
+      switch update {
+      case .direction(let form): directions[name] = form
+      case .step(let step):
+        if mean == nil {
+          mean = Vector(count: problem.linearization.parameterCount)
+          BatchDirection.meanGradient(problem.linearization, problem.output, to: mean!)
+        }
+        directions[name] = try step(mean!)
+      }
+    }
+    return directions
   }
 
   private func makeGradients() -> BatchGradients<S> {
@@ -91,7 +112,8 @@ struct BatchEvaluation<S: EngineScalar> {
 
   /// The directions of all methods but the gradient's.
   private func found(
-    _ gradients: BatchGradients<S>, _ solver: BatchReference<S>
+    _ gradients: BatchGradients<S>, _ solver: BatchReference<S>,
+    _ updates: [String: DirectionForm<S>]
   ) throws -> [FoundDirection<S>] {
     let clock = ContinuousClock()
     let methods = MethodDirections(

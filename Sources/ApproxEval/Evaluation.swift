@@ -39,7 +39,10 @@ public struct Evaluation: Sendable {
   /// What a checkpoint holds, without reading numbers.
   public func describe(checkpoint path: String) throws(EvaluationError) -> CheckpointDescription {
     try evaluating {
-      try LoadedCheckpoint(path: path, options: options).description
+      let checkpoint = try LoadedCheckpoint(path: path, options: options)
+      var description = checkpoint.description
+      for update in try updates(checkpoint) { description.notes += try update.notes(checkpoint) }
+      return description
     }
   }
 
@@ -128,19 +131,32 @@ public struct Evaluation: Sendable {
   }
 
   /// The updates to score: all that there are, unless some are named.
-  private func updates(_ checkpoint: LoadedCheckpoint) throws -> [any UpdateSource] {
-    var stored: [any UpdateSource] = checkpoint.source.updates
-    for path in options.updateFiles { stored += try StoredUpdate.all(inFile: path) }
-    if let path = options.optimizerState { stored.append(try OptimizerState.open(path)) }
+  func updates(_ checkpoint: LoadedCheckpoint) throws -> [any UpdateSource] {
+    let asked = askedUpdates
+    var stored: [any UpdateSource] = checkpoint.source.updates.filter {
+      options.scoresStoredUpdates || asked.contains($0.name)
+    }
+    let parameters = Set(checkpoint.program.graph.parameters.map(\.name))
+    for path in options.updateFiles {
+      stored += try StoredUpdate.all(inFile: path, parameters: parameters)
+    }
+    if let path = options.optimizerState {
+      stored.append(try OptimizerState(path: path, parameterOrder: options.parameterOrder))
+    }
     for (index, update) in stored.enumerated() {
       if let other = stored[..<index].first(where: { $0.name == update.name }) {
         throw EvaluationError.duplicateUpdate(
           name: update.name, first: other.path, second: update.path)
       }
     }
-    let asked = askedUpdates
     for name in asked where !stored.contains(where: { $0.name == name }) {
-      throw EvaluationError.unknownUpdate(name: name, known: stored.map(\.name))
+      let files =
+        [checkpoint.path] + options.updateFiles + [options.optimizerState].compactMap { $0 }
+      throw EvaluationError.unknownUpdate(
+        name: name,
+        known: (checkpoint.source.updates.map(\.name) + stored.map(\.name)).reduce(into: []) {
+          if !$0.contains($1) { $0.append($1) }
+        }, files: files)
     }
     return stored.filter { asked.isEmpty || asked.contains($0.name) }
   }
@@ -154,11 +170,11 @@ public struct Evaluation: Sendable {
   /// The methods to score, with the file's updates, and their directions.
   private func updates<S: EngineScalar>(
     _ checkpoint: LoadedCheckpoint, _: S.Type
-  ) throws -> ([Method], [String: DirectionForm<S>]) {
+  ) throws -> ([Method], [String: PreparedUpdate<S>]) {
     let wanted = try updates(checkpoint)
-    var directions: [String: DirectionForm<S>] = [:]
+    var directions: [String: PreparedUpdate<S>] = [:]
     for update in wanted {
-      directions[update.name] = try update.direction(checkpoint, S.self, pool: pool)
+      directions[update.name] = try update.prepared(checkpoint, S.self, pool: pool)
     }
     let added = askedUpdates.isEmpty ? wanted.map { Method.update($0.name) } : []
     return (options.methods + added, directions)

@@ -10,7 +10,10 @@ public enum EvaluationError: Error, Sendable {
   case nonFiniteLogits(checkpoint: String, sample: Int, value: Double)
   case missingBatch(checkpoint: String)
   case batchTooLarge(requested: Int, available: Int, file: String)
-  case unknownUpdate(name: String, known: [String])
+  /// `files` are where updates were looked for.
+  case unknownUpdate(name: String, known: [String], files: [String])
+  /// One file of an option for several checkpoints.
+  case sharedUpdate(option: String, file: String, checkpoints: Int)
   /// Two updates of one name, and the files that they are in.
   case duplicateUpdate(name: String, first: String, second: String)
   case notEnoughDraws(requested: Int, stored: Int, file: String)
@@ -59,11 +62,18 @@ extension EvaluationError: CustomStringConvertible {
           at \(file)
           Give --batch-size \(available) or less.
         """
-    case .unknownUpdate(let name, let known):
+    case .unknownUpdate(let name, let known, let files):
       return """
         there is no update \(name)
+          at \(files.joined(separator: ", "))
           Known are: \(known.isEmpty ? "none" : known.joined(separator: ", ")). \
         Updates come from tensors updates.<name>.<parameter> or from --updates FILE.
+        """
+    case .sharedUpdate(let option, let file, let checkpoints):
+      return """
+        one file for \(checkpoints) checkpoints
+          at \(option) \(file)
+          It belongs to one of them: score each checkpoint with its own.
         """
     case .duplicateUpdate(let name, let first, let second):
       return """

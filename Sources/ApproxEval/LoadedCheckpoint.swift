@@ -138,6 +138,13 @@ extension StoredTensor {
     return inOrder(stored, spec)
   }
 
+  /// The tensor in the order of the file.
+  func finiteVector<S: EngineScalar>(of: S.Type) throws(CheckpointError) -> Vector<S> {
+    let values = try vector(of: S.self)
+    try requireFinite(UnsafePointer(values.pointer), count: count)
+    return values
+  }
+
   func requireFinite<S: EngineScalar>(
     _ values: UnsafePointer<S>, count: Int, pool: WorkerPool = WorkerPool(threads: 1)
   ) throws(CheckpointError) {

@@ -179,4 +179,6 @@ public struct CheckpointDescription: Sendable, Equatable {
   public var classes: Int
   /// In the order of the model.
   public var parameters: [ParameterRole] = []
+  /// What is to be known of the user's directions that are scored.
+  public var notes: [String] = []
 }

@@ -11,11 +11,19 @@ package protocol UpdateSource: Sendable {
   var path: String { get }
   /// Whether it fits the checkpoint, as far as headers tell.
   func check(_ checkpoint: LoadedCheckpoint) throws(CheckpointError)
-  /// The direction: the numbers of the file, or a vector in the engine's order with a scale that keeps
-  /// it in range.
-  func direction<S: EngineScalar>(
+  /// What a reader of the scores must know.
+  func notes(_ checkpoint: LoadedCheckpoint) throws(CheckpointError) -> [String]
+  func prepared<S: EngineScalar>(
     _ checkpoint: LoadedCheckpoint, _: S.Type, pool: WorkerPool
-  ) throws(CheckpointError) -> DirectionForm<S>
+  ) throws(CheckpointError) -> PreparedUpdate<S>
+}
+
+/// A user's direction, read as far as it is the same for every batch.
+package enum PreparedUpdate<S: EngineScalar> {
+  /// The numbers of the file, or a vector in the engine's order with a scale that keeps it in range.
+  case direction(DirectionForm<S>)
+  /// Made from the mean gradient of a batch, `[P]`.
+  case step((Vector<Double>) throws(CheckpointError) -> DirectionForm<S>)
 }
 
 /// Directions that users bring: one tensor for every trainable parameter.
@@ -36,14 +44,20 @@ package struct StoredUpdate: UpdateSource {
   /// The updates of a file of their own: tensors named `updates.<update>.<parameter>` as in a
   /// checkpoint, or one direction with tensors named like the parameters, which has the name of the
   /// file.
-  package static func all(inFile path: String) throws(CheckpointError) -> [StoredUpdate] {
+  ///
+  /// - Parameter parameters: The names of the model's, where a dot in an update's name could be read
+  ///   in several ways.
+  package static func all(
+    inFile path: String, parameters: Set<String>
+  ) throws(CheckpointError) -> [StoredUpdate] {
     let archive = try TensorArchive.open(path)
     var updates: [String: [String: StoredTensor]] = [:]
     var others: [String] = []
     for (name, tensor) in archive.tensors {
-      let parts = name.split(separator: ".", maxSplits: 2, omittingEmptySubsequences: false)
-      if parts.count == 3, parts[0] == "updates", !parts[1].isEmpty, !parts[2].isEmpty {
-        updates[String(parts[1]), default: [:]][String(parts[2])] = tensor
+      if name.hasPrefix("updates."),
+        let own = UpdateTensorName(name.dropFirst("updates.".count), parameters: parameters)
+      {
+        updates[own.update, default: [:]][own.parameter] = tensor
       } else {
         others.append(name)
       }
@@ -83,7 +97,15 @@ package struct StoredUpdate: UpdateSource {
     }
   }
 
-  package func direction<S: EngineScalar>(
+  package func notes(_: LoadedCheckpoint) throws(CheckpointError) -> [String] { [] }
+
+  package func prepared<S: EngineScalar>(
+    _ checkpoint: LoadedCheckpoint, _: S.Type, pool: WorkerPool
+  ) throws(CheckpointError) -> PreparedUpdate<S> {
+    .direction(try direction(checkpoint, S.self, pool: pool))
+  }
+
+  private func direction<S: EngineScalar>(
     _ checkpoint: LoadedCheckpoint, _: S.Type, pool: WorkerPool
   ) throws(CheckpointError) -> DirectionForm<S> {
     try check(checkpoint)

@@ -55,14 +55,26 @@ public struct CheckpointFile: Sendable {
     var parameters: [String: StoredTensor] = [:]
     var batch: [String: StoredTensor] = [:]
     var updates: [String: [String: StoredTensor]] = [:]
+    var directions: [StoredTensor] = []
     var onnx: StoredTensor?
     for (_, tensor) in archive.tensors.sorted(by: { $0.key < $1.key }) {
       switch try Place(tensor) {
       case .parameter(let key): parameters[key] = tensor
       case .batch(let key): batch[key] = tensor
-      case .update(let update, let key): updates[update, default: [:]][key] = tensor
+      case .update: directions.append(tensor)
       case .onnx: onnx = tensor
       }
+    }
+    let names = Set(parameters.keys)
+    for tensor in directions {
+      guard
+        let own = UpdateTensorName(tensor.name.dropFirst("updates.".count), parameters: names)
+      else {
+        throw CheckpointError(
+          .unexpectedTensor(near: []), at: tensor.location,
+          hint: "Directions are named updates.<update>.<parameter>.")
+      }
+      updates[own.update, default: [:]][own.parameter] = tensor
     }
     (self.parameters, self.batch, self.updates, self.onnx) = (parameters, batch, updates, onnx)
   }
@@ -110,7 +122,7 @@ extension CheckpointFile {
   private enum Place {
     case parameter(String)
     case batch(String)
-    case update(String, String)
+    case update
     case onnx
 
     init(_ tensor: StoredTensor) throws(CheckpointError) {
@@ -127,14 +139,7 @@ extension CheckpointFile {
             .wrongDType(found: tensor.dtype, expected: [.u8]), at: tensor.location)
         }
         self = .onnx
-      case "updates":
-        let names = rest.split(separator: ".", maxSplits: 1, omittingEmptySubsequences: false)
-        guard names.count == 2, !names[0].isEmpty, !names[1].isEmpty else {
-          throw CheckpointError(
-            .unexpectedTensor(near: []), at: tensor.location,
-            hint: "Directions are named updates.<update>.<parameter>.")
-        }
-        self = .update(String(names[0]), String(names[1]))
+      case "updates": self = .update
       default:
         let near = nearMisses(parts[0], among: ["params", "batch", "updates"])
         throw CheckpointError(

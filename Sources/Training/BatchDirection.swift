@@ -35,7 +35,7 @@ package enum BatchDirection {
   }
 
   /// `g / M` with M scored positions, from one backward pass.
-  private static func meanGradient<S: EngineScalar>(
+  package static func meanGradient<S: EngineScalar>(
     _ linearization: Linearization<S>, _ output: OutputState<S>, to result: Vector<Double>
   ) {
     let units = [Double](

@@ -31,6 +31,7 @@ enum Main {
     // Beyond a limit on the size of files, writing fails as on a full disk.
     signal(SIGXFSZ, SIG_IGN)
     do {
+      try RepeatedOptions.check(Array(CommandLine.arguments.dropFirst()))
       var command = try EvalCLI.parseAsRoot()
       try command.run()
     } catch {

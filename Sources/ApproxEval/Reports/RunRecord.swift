@@ -29,7 +29,7 @@ public struct RunRecord: Sendable {
     var files: [FileRecord] = []
     let given =
       checkpoints + [options.adapter, options.dataFile].compactMap { $0 } + options.updateFiles
-      + [options.optimizerState].compactMap { $0 }
+      + [options.optimizerState, options.parameterOrder].compactMap { $0 }
     for path in given.flatMap(FileRecord.files)
     where !files.contains(where: { $0.path == path }) {
       files.append(try FileRecord(path: path))
@@ -89,7 +89,9 @@ public struct RunRecord: Sendable {
       "first_batch": .integer(options.firstBatch),
       "memory": .integer(options.memory),
       "updates": .texts(options.updateFiles),
+      "stored_updates": .bool(options.scoresStoredUpdates),
       "optimizer_state": .text(options.optimizerState),
+      "parameter_order": .text(options.parameterOrder),
       "per_layer": .bool(options.perLayer),
       "drop_duplicates": .number(options.dropDuplicates),
     ]
@@ -153,7 +155,9 @@ extension Report {
   /// What a reader of the numbers must know: gradients that are zero, rows without gamma or with a
   /// lambda below rounding, references that did not converge.
   public var notes: [String] {
-    var notes: [String] = []
+    var notes = entries.flatMap { entry in
+      entry.description.notes.map { "\(entry.description.path): \($0)" }
+    }
     for result in entries.flatMap(\.results) {
       let place = "\(result.checkpoint), batch \(result.batch): "
       if result.gradientNorm == 0 {

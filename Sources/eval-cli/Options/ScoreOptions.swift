@@ -30,9 +30,11 @@ struct BatchCountOptions: ParsableArguments {
 struct UpdateOptions: ParsableArguments {
   @Option(
     help: .init(
-      "Update methods: \(OptionValues.methodNames("or")), separated by commas.",
-      valueName: "list"))
-  var methods = "sgd,ef,ief,sf"
+      """
+      Update methods: \(OptionValues.methodNames("or")), separated by commas. Directions that the \
+      checkpoint carries are scored by default, or as update:<name>. (default: sgd,ef,ief,sf)
+      """, valueName: "list"))
+  var methods: String?
 
   @Option(
     parsing: .unconditional,
@@ -61,10 +63,18 @@ struct UpdateOptions: ParsableArguments {
   @Option(
     help: .init(
       """
-      Score the direction that a PyTorch optimiser (Adam, AdamW, SGD with momentum) would take: \
-      its state_dict, saved by torch.save.
+      Score the step that a PyTorch optimiser takes next on each batch: its state_dict, saved by \
+      torch.save.
       """, valueName: "file"), completion: .file())
   var optimizerState: String?
+
+  @Option(
+    help: .init(
+      """
+      Names of the parameters in the optimiser's order, one a line, where neither its state nor \
+      shapes tell which is which.
+      """, valueName: "file"), completion: .file())
+  var parameterOrder: String?
 
   @Flag(help: "Score every direction in each tensor and each module alone as well (layers.csv).")
   var perLayer = false
@@ -79,11 +89,20 @@ struct UpdateOptions: ParsableArguments {
   var dropDuplicates: Double?
 
   func apply(to options: inout EvaluationOptions) throws(UsageError) {
-    options.methods = try OptionValues.methods(methods)
+    if let methods {
+      options.methods = try OptionValues.methods(methods)
+      options.scoresStoredUpdates = false
+    }
     options.dampings = try OptionValues.dampings(damping)
     if let mcSamples { options.monteCarloSamples = try OptionValues.draws(mcSamples) }
     options.updateFiles = updates
     options.optimizerState = optimizerState
+    options.parameterOrder = parameterOrder
+    if parameterOrder != nil && optimizerState == nil {
+      throw UsageError(
+        "there is no optimiser whose parameters it could name", at: "--parameter-order",
+        "Give its state as --optimizer-state.")
+    }
     options.perLayer = perLayer
     if let dropDuplicates { options.dropDuplicates = try OptionValues.cosine(dropDuplicates) }
   }
