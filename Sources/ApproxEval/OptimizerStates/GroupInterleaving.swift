@@ -28,7 +28,8 @@ struct GroupInterleaving {
       var next: [[Int]: (ways: Int, last: Int)] = [:]
       // Sorted, so that the way that is kept does not depend on a dictionary's order.
       for (filled, reached) in layers[layers.count - 1]
-      .sorted(by: { $0.key.lexicographicallyPrecedes($1.key) }) {
+        .sorted(by: { $0.key.lexicographicallyPrecedes($1.key) })
+      {
         for group in groups.indices where filled[group] < groups[group].count {
           if let shape = shapes[groups[group][filled[group]]], shape != spec.shape { continue }
           var filled = filled

@@ -55,7 +55,8 @@ struct GroupSettings: Sendable {
     let text = archive.metadata["\(place).\(key)"] ?? ""
     if known.contains(text) { return text }
     throw CheckpointError(
-      .unknownName(what: key, found: text, known: known), at: .init(file: archive.path, place: place))
+      .unknownName(what: key, found: text, known: known),
+      at: .init(file: archive.path, place: place))
   }
 }
 

@@ -103,7 +103,8 @@ struct OptimizerFile: Sendable {
   }
 
   /// Keys of distributed state dictionaries are names themselves.
-  private static func names(_ slots: [String], _ place: String, _ archive: TensorArchive) -> [String]
+  private static func names(_ slots: [String], _ place: String, _ archive: TensorArchive)
+    -> [String]
   {
     let names = list(place + "param_names", archive)
     if names.count == slots.count { return names }

@@ -187,7 +187,8 @@ struct ParameterOrder {
 
   /// All parameters, or those that train: as many as the optimiser has.
   private static func candidates(
-    _ order: [ParameterSpec], _ count: Int, _ checkpoint: LoadedCheckpoint, _ location: CheckpointError.Location
+    _ order: [ParameterSpec], _ count: Int, _ checkpoint: LoadedCheckpoint,
+    _ location: CheckpointError.Location
   ) throws(CheckpointError) -> [ParameterSpec] {
     let program = checkpoint.program
     let all = order.filter { !$0.isBuffer }

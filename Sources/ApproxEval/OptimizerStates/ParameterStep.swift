@@ -82,7 +82,8 @@ struct ParameterState: Sendable {
       throw CheckpointError(
         .unexpectedValue(
           "entry \(i)", found: "\(values.pointer[i])", expected: "a number that is at least 0"),
-        at: try tensor(key).location, hint: "A mean of squares is not negative: the file is damaged.")
+        at: try tensor(key).location,
+        hint: "A mean of squares is not negative: the file is damaged.")
     }
     return values
   }

@@ -34,15 +34,18 @@ extension KnownOptimizer {
     let g = p.gradient
     if isFactored {
       let (rows, columns) = factorShapes(p.shape)
+      let (rowMeans, columnMeans) = (
+        try p.state.squares("row_var", shape: rows + [1]),
+        try p.state.squares(
+          "col_var", shape: columns.dropLast() + [1, columns[columns.count - 1]])
+      )
       AdafactorMoments.divide(
-        g.pointer, .init(shape: p.shape),
-        rows: try p.state.squares("row_var", shape: rows + [1]).pointer,
-        columns: try p.state.squares(
-          "col_var", shape: columns.dropLast() + [1, columns[columns.count - 1]]
-        ).pointer, share, epsilon.0)
+        g.pointer, .init(shape: p.shape), rows: rowMeans.pointer, columns: columnMeans.pointer,
+        share, epsilon.0)
     } else {
+      let squares = try p.squares("variance")
       AdafactorMoments.divide(
-        g.pointer, count: g.count, squares: try p.squares("variance").pointer, share, epsilon.0)
+        g.pointer, count: g.count, squares: squares.pointer, share, epsilon.0)
     }
     let clip = max(1, rootMeanSquare(g) / (try p.group.number("d", .notNegative)))
     let relative = min(p.learningRate, 1 / t.squareRoot())
@@ -91,16 +94,18 @@ extension KnownOptimizer {
     let g = p.gradient
     if p.shape.count > 1 {
       let (rowShape, columnShape) = factorShapes(p.shape)
+      let (rows, columns) = (
+        try p.state.squares("exp_avg_sq_row", shape: rowShape),
+        try p.state.squares("exp_avg_sq_col", shape: columnShape)
+      )
       AdafactorMoments.divideByMeans(
-        g.pointer, .init(shape: p.shape),
-        rows: try p.state.squares("exp_avg_sq_row", shape: rowShape).pointer,
-        columns: try p.state.squares("exp_avg_sq_col", shape: columnShape).pointer, share,
+        g.pointer, .init(shape: p.shape), rows: rows.pointer, columns: columns.pointer, share,
         epsilon.0)
     } else {
-      let v = try p.squares("exp_avg_sq").pointer
+      let v = try p.squares("exp_avg_sq")
       p.forEach { i in
-        v[i] += share * (g.pointer[i] * g.pointer[i] + epsilon.0 - v[i])
-        g.pointer[i] = v[i] > 0 ? g.pointer[i] / v[i].squareRoot() : 0
+        v.pointer[i] += share * (g.pointer[i] * g.pointer[i] + epsilon.0 - v.pointer[i])
+        g.pointer[i] = v.pointer[i] > 0 ? g.pointer[i] / v.pointer[i].squareRoot() : 0
       }
     }
     let clip = max(1, rootMeanSquare(g) / (try p.group.number("clip_threshold", .notNegative)))

@@ -16,9 +16,9 @@ extension KnownOptimizer {
     let epsilon = try p.group.number("eps", .notNegative)
     let decay = try p.group.number("lr_decay", .notNegative)
     let rate = p.learningRate / (1 + (try p.nextStep() - 1) * decay)
-    let (sum, g) = (try p.squares("sum").pointer, p.gradient.pointer)
+    let (sum, g) = (try p.squares("sum"), p.gradient.pointer)
     p.forEach { i in
-      let divisor = (sum[i] + g[i] * g[i]).squareRoot() + epsilon
+      let divisor = (sum.pointer[i] + g[i] * g[i]).squareRoot() + epsilon
       g[i] = divisor > 0 ? rate * g[i] / divisor : 0
     }
     return p.gradient

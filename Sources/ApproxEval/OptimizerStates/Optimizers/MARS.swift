@@ -110,8 +110,8 @@ extension KnownOptimizer {
     Kernels.copy(UnsafePointer(p.gradient.pointer), g.pointer, count: p.count)
     if s.isCorrected {
       let factor = try p.group.number("gamma") * s.betas.0 / (1 - s.betas.0)
-      let last = try p.moment("last_grad").pointer
-      p.forEach { g.pointer[$0] += factor * (g.pointer[$0] - last[$0]) }
+      let last = try p.moment("last_grad")
+      p.forEach { g.pointer[$0] += factor * (g.pointer[$0] - last.pointer[$0]) }
       let norm = rootMeanSquare(g) * Double(p.count).squareRoot()
       if norm > 1 { _ = scaled(g, 1 / norm) }
     }
@@ -131,8 +131,8 @@ extension KnownOptimizer {
     let v = try p.squares("exp_avg_sq")
     averageSquares(v, g, s.betas.1)
     if let maximum = s.maximum {
-      let largest = try p.squares(maximum).pointer
-      p.forEach { v.pointer[$0] = max(v.pointer[$0], largest[$0]) }
+      let largest = try p.squares(maximum)
+      p.forEach { v.pointer[$0] = max(v.pointer[$0], largest.pointer[$0]) }
     }
     let root = biasCorrection(s.betas.1, s.step).squareRoot()
     let rate = s.rate / biasCorrection(s.betas.0, s.step)

@@ -20,10 +20,10 @@ extension KnownOptimizer {
     if momentum != 0 {
       let dampening = try p.group.number("dampening")
       let isNesterov = try p.group.flag("nesterov")
-      let buffer = try p.moment("momentum_buffer").pointer
+      let buffer = try p.moment("momentum_buffer")
       let g = gradient.pointer
       p.forEach { i in
-        let next = momentum * buffer[i] + (1 - dampening) * g[i]
+        let next = momentum * buffer.pointer[i] + (1 - dampening) * g[i]
         g[i] = isNesterov ? g[i] + momentum * next : next
       }
     }

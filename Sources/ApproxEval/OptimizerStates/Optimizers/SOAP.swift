@@ -24,7 +24,8 @@ extension KnownOptimizer {
     // Its first step only makes the bases.
     let t = try p.group.number("step", .notNegative)
     let axes = try EigenbasisAxes(
-      p, axes: p.group.flag("merge_dims")
+      p,
+      axes: p.group.flag("merge_dims")
         ? mergedAxes(p.shape, below: try p.group.number("max_precondition_dim")) : p.shape)
     let m = try p.moment("exp_avg")
     average(m, p.gradient, try p.group.pair("betas").0)
@@ -58,7 +59,8 @@ extension KnownOptimizer {
     _ p: ParameterStep
   ) throws(CheckpointError) -> Vector<Double> {
     let axes = try EigenbasisAxes(
-      p, axes: p.group.flag("merge_dims")
+      p,
+      axes: p.group.flag("merge_dims")
         ? authorsMergedAxes(p.shape, below: try p.group.number("max_precond_dim")) : p.shape)
     let m = try p.moment("exp_avg")
     axes.project(p.gradient.pointer)

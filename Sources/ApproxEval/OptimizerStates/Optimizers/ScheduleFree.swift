@@ -72,11 +72,11 @@ extension KnownOptimizer {
     let warmup = try p.group.number("warmup_steps", .notNegative)
     let correction = biasCorrection(betas.1, t)
     let epsilon = try p.group.number("eps", .notNegative)
-    let (v, g) = (try p.squares("exp_avg_sq").pointer, p.gradient.pointer)
-    let largest = try p.group.flag("ams_bound") ? p.squares("max_exp_avg_sq").pointer : nil
+    let (v, g) = (try p.squares("exp_avg_sq"), p.gradient.pointer)
+    let largest = try p.group.flag("ams_bound") ? p.squares("max_exp_avg_sq") : nil
     p.forEach { i in
-      let square = (betas.1 * v[i] + (1 - betas.1) * g[i] * g[i]) / correction
-      g[i] /= (max(square, largest?[i] ?? 0) + 1e-15).squareRoot() + epsilon
+      let square = (betas.1 * v.pointer[i] + (1 - betas.1) * g[i] * g[i]) / correction
+      g[i] /= (max(square, largest?.pointer[i] ?? 0) + 1e-15).squareRoot() + epsilon
     }
     let decoupling = try p.group.number("decoupling_c", .notNegative)
     return try averagedStep(
@@ -107,9 +107,9 @@ extension KnownOptimizer {
     let sum = try p.group.number("weight_sum", .notNegative) + weight
     let c = try share(sum > 0 ? weight / sum : 0)
     let rate = given * (1 - (try p.group.number("betas.0", .share)) * (1 - c))
-    let (y, z) = (try p.readParameter().pointer, try p.moment("z").pointer)
+    let (y, z) = (try p.readParameter(), try p.moment("z"))
     p.forEach { i in
-      direction.pointer[i] = rate * direction.pointer[i] + c * (y[i] - z[i])
+      direction.pointer[i] = rate * direction.pointer[i] + c * (y.pointer[i] - z.pointer[i])
     }
     return direction
   }

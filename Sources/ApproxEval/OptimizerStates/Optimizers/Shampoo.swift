@@ -65,7 +65,8 @@ extension KnownOptimizer {
       eigen = try LAPACK.symmetricEigen(n: size, matrix.array)
     } catch {
       throw CheckpointError(
-        .unexpectedValue("the matrix", found: "one without eigenvalues: \(error)", expected: "symmetric"),
+        .unexpectedValue(
+          "the matrix", found: "one without eigenvalues: \(error)", expected: "symmetric"),
         at: tensor.location)
     }
     let scaled = Vector(eigen.vectors)

@@ -9,7 +9,8 @@ extension KnownOptimizer {
     kinds: [
       GroupKind(
         settings: ["lr", "betas", "rho", "weight_decay", "maximize", "capturable"],
-        states: [["step", "exp_avg", "hessian"]], shape: GroupKind.like("exp_avg"), step: sophiaGStep)
+        states: [["step", "exp_avg", "hessian"]], shape: GroupKind.like("exp_avg"),
+        step: sophiaGStep)
     ],
     remarks: { _ throws(CheckpointError) in
       ["Its step is given the batch size, which the file does not tell: 5120, the default."]
@@ -19,9 +20,9 @@ extension KnownOptimizer {
     let m = try p.moment("exp_avg")
     average(m, p.gradient, try p.group.pair("betas").0)
     let scale = try p.group.number("rho", .notNegative) * 5120
-    let h = try p.squares("hessian").pointer
+    let h = try p.squares("hessian")
     p.forEach { i in
-      let ratio = m.pointer[i] / (scale * h[i] + 1e-15)
+      let ratio = m.pointer[i] / (scale * h.pointer[i] + 1e-15)
       m.pointer[i] = p.learningRate * min(max(ratio, -1), 1)
     }
     return m
@@ -52,9 +53,9 @@ extension KnownOptimizer {
     let bound = try p.group.number("p", .notNegative)
     let floor = try p.group.number("eps", .notNegative)
     // May be negative: an estimate of a curvature.
-    let h = try p.moment("hessian_moment").pointer
+    let h = try p.moment("hessian_moment")
     p.forEach { i in
-      let divisor = max(h[i], floor)
+      let divisor = max(h.pointer[i], floor)
       let ratio = divisor > 0 ? m.pointer[i] / divisor : 0
       m.pointer[i] = p.learningRate * min(max(ratio, -bound), bound)
     }
