@@ -121,6 +121,7 @@ package struct OptimizerState: UpdateSource {
   }
 
   package func check(_ checkpoint: LoadedCheckpoint) throws(CheckpointError) {
+    _ = try optimizer.remarks(file)
     for member in try members(checkpoint).members {
       let kind = kinds[member.group]
       let state = ParameterState(file, member.slot)

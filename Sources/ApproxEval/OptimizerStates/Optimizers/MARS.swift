@@ -56,12 +56,31 @@ extension KnownOptimizer {
         ],
         shape: GroupKind.like("exp_avg"), step: authorsStep)
     ],
-    remarks: { _ throws(CheckpointError) in
-      [
+    remarks: { file throws(CheckpointError) in
+      try requireOneRate(file)
+      return [
         "Rate and averages of parameters that are no matrices are not in the file: 3e-3 at the "
           + "start and (0.9, 0.95), the defaults."
       ]
     })
+
+  /// Vectors have a multiple of their group's rate that only one rate for all groups tells.
+  private static func requireOneRate(_ file: OptimizerFile) throws(CheckpointError) {
+    var rates: Set<Double> = []
+    for group in file.groups {
+      rates.insert(try firstRate(GroupSettings(file, group: group.number)))
+    }
+    if rates.count == 1 { return }
+    throw CheckpointError(
+      .unexpectedValue(
+        "the learning rate", found: "another in each of \(file.groups.count) groups",
+        expected: "one: how vectors are stepped depends on that of the constructor"),
+      at: .init(file: file.path, place: "\(file.prefix)param_groups"))
+  }
+
+  private static func firstRate(_ group: GroupSettings) throws(CheckpointError) -> Double {
+    try group.number("initial_lr", default: group.number("lr", .notNegative), .notNegative)
+  }
 
   private static func authorsStep(_ p: ParameterStep) throws(CheckpointError) -> Vector<Double> {
     let isMatrix = p.shape.count == 2
@@ -69,8 +88,7 @@ extension KnownOptimizer {
     let type = String(
       try p.group.text("mars_type", among: ["mars-adamw", "mars-lion", "mars-shampoo"])
         .dropFirst("mars-".count))
-    let first = try p.group.number(
-      "initial_lr", default: p.group.number("lr", .notNegative), .notNegative)
+    let first = try firstRate(p.group)
     return try step(
       p,
       MARSStep(
