@@ -68,12 +68,15 @@ struct OptimizerStateTests {
     let step =
       expected.step.count == loaded.program.parameterCount
       ? expected.step : Self.withoutBiases(expected.step)
-    // A difference of parameters of the order of 1, over a rate of 1e-3.
-    #expect(mismatch(try state.step(loaded, gradient).array, step, tolerance: 1e-11) == nil)
+    // A difference of parameters of the order of 1, over a rate of 1e-3. In its bases SOAP divides by
+    // epsilon what has no gradient and is rounding.
+    let tolerance = method == "soap" ? 1e-7 : 1e-11
+    #expect(mismatch(try state.step(loaded, gradient).array, step, tolerance: tolerance) == nil)
     // Again: nothing is used up.
-    #expect(mismatch(try state.step(loaded, gradient).array, step, tolerance: 1e-11) == nil)
+    #expect(mismatch(try state.step(loaded, gradient).array, step, tolerance: tolerance) == nil)
 
-    for (precision, tolerance) in [(Precision.float64, 1e-10), (.float32, 1e-4)] {
+    let single = method == "soap" ? 5e-3 : 1e-4
+    for (precision, tolerance) in [(Precision.float64, 1e-10), (.float32, single)] {
       var options = options
       options.precision = precision
       let scores = try Evaluation(options).score(checkpoint: Self.checkpoint)[0].scores
@@ -188,17 +191,19 @@ struct OptimizerStateTests {
     let error = try #require(throws: CheckpointError.self) { try state.check(other) }
     #expect(
       error.description == """
-        param_groups is 4 parameters, expected 6
-          at \(path)
-          The optimiser belongs to another model.
+        the optimiser's state is one for 4 parameters, expected 6
+          at \(path), param_groups
+          It belongs to another model, or to a part of it: --trainable leaves parameters out.
         """)
     let similar = try LoadedCheckpoint(
       path: fixture("golden/mse_mlp.bin"), options: EvaluationOptions())
     let shape = try #require(throws: CheckpointError.self) { try state.check(similar) }
     #expect(
       shape.description == """
-        shape is [4, 3], expected [7, 5]
-          at \(path), tensor state.0.exp_avg
+        state.0 is that of a parameter of shape [4, 3], expected [7, 5], that of a.weight
+          at \(path), param_groups
+          The optimiser belongs to another model, or had its parameters in another order: give their \
+        names in its order as --parameter-order FILE.
         """)
   }
 
@@ -214,7 +219,7 @@ struct OptimizerStateTests {
       "adamax",
       """
       the optimiser is one with the settings (betas, capturable, differentiable, eps, foreach, lr, \
-      maximize, weight_decay) and states of ((exp_avg, exp_inf, step)), expected one that is known
+      maximize, weight_decay) and states of (exp_avg, exp_inf, step), expected one that is known
         at FILE, param_groups.0
         Known, by exactly the keys that they write, are: SGD, Adam, AdamW, AdamW (Transformers), \
       NAdam, RAdam, Adagrad, RMSprop, Adafactor, Adafactor (Transformers), Muon, Muon (K. Jordan), \
@@ -269,7 +274,7 @@ struct OptimizerStateTests {
     ("adagrad", "sum", 1, -Double.infinity, "entry 1 is -inf, expected a finite number"),
     ("adafactor", "row_var", 2, -1, "entry 2 is -1.0, expected a number that is at least 0"),
     ("schedule_free", "z", 2, Double.nan, "entry 2 is nan, expected a finite number"),
-    ("soap", "Q.0", 2, Double.nan, "entry 2 is nan, expected a finite number"),
+    ("shampoo", "pre_cond_0", 2, Double.nan, "entry 2 is nan, expected a finite number"),
   ])
   func badEntriesAreNamed(
     _ name: String, _ field: String, _ entry: Int, _ value: Double, _ message: String
@@ -359,7 +364,10 @@ struct OptimizerStateTests {
   }
 
   private static func specs(_ shapes: [(String, [Int])]) -> [ParameterSpec] {
-    shapes.map { ParameterSpec(name: $0.0, shape: $0.1, storage: .plain, isBuffer: false) }
+    var builder = GraphBuilder()
+    let input = builder.input("x", shape: [1], kind: .real)
+    for (name, shape) in shapes { _ = builder.parameter(name, shape: shape) }
+    return builder.finish(output: input, shape: [1]).parameters
   }
 
   @Test func groupsAreTakenApartWhereShapesLeaveOneWay() throws {

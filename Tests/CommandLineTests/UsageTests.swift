@@ -82,10 +82,10 @@ extension CommandLineTests {
     @Test func whatMayBeRepeatedIs() throws {
       let result = try Command.run([
         "score", Fixture.path("golden/toy_logistic.bin"), "--trainable", "*.weight", "--trainable",
-        "--trainable", "--quiet", "--quiet",
+        "*.bias", "--quiet", "--quiet", "--damping", "--damping",
       ])
       #expect(result.status == 64)
-      #expect(result.error.contains("--trainable --trainable matches no parameter"))
+      #expect(result.error.hasPrefix("error: damping \"--damping\" is not a number"))
     }
 
     @Test(arguments: [
