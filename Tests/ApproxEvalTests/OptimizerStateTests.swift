@@ -221,7 +221,7 @@ struct OptimizerStateTests {
       the optimiser is one with the settings (betas, capturable, differentiable, eps, foreach, lr, \
       maximize, weight_decay) and states of (exp_avg, exp_inf, step), expected one that is known
         at FILE, param_groups.0
-        Known, by exactly the keys that they write, are: SGD, Adam, AdamW, AdamW (Transformers), \
+        Known, by exactly the keys that they write, are: SGD, Adam or AdamW, AdamW (Transformers), \
       NAdam, RAdam, Adagrad, RMSprop, Adafactor, Adafactor (Transformers), Muon, Muon (K. Jordan), \
       Muon (pytorch_optimizer), Lion, SOAP (pytorch_optimizer), SOAP (N. Vyas), Shampoo \
       (pytorch_optimizer), SophiaG, SophiaH (pytorch_optimizer), AdEMAMix (pytorch_optimizer), \
@@ -308,7 +308,7 @@ struct OptimizerStateTests {
     let notes = try Evaluation(Self.options(name)).describe(checkpoint: Self.checkpoint).notes
     #expect(
       notes == [
-        "update:adam-state is the next step of Adam, AdamW on the batch's mean gradient; parameters "
+        "update:adam-state is the next step of Adam or AdamW on the batch's mean gradient; parameters "
           + "are told apart \(rule)."
       ])
   }

@@ -234,7 +234,7 @@ extension Report.Entry {
           "* lambda is below rounding\(several): the direction rests on noise. Use a larger "
             + "damping or --precision float64."))
     }
-    remarks += description.notes.map { wrapped($0.prefix(1).uppercased() + $0.dropFirst()) }
+    remarks += description.notes.map { wrapped($0) }
     if let kroneckerRemark { remarks.append(kroneckerRemark) }
     return remarks
   }

@@ -45,7 +45,7 @@ struct AdamSettings {
 extension KnownOptimizer {
   /// `torch.optim.Adam` and `AdamW`, which differ in the weight decay alone.
   static let adam = KnownOptimizer(
-    name: "adam", title: "Adam, AdamW",
+    name: "adam", title: "Adam or AdamW",
     kinds: [
       GroupKind(
         settings: ["lr", "betas", "eps", "weight_decay", "amsgrad"],
