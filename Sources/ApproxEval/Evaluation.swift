@@ -31,7 +31,7 @@ public struct Evaluation: Sendable {
   public func batchCount(checkpoint path: String) throws(EvaluationError) -> Int {
     try evaluating {
       let checkpoint = try LoadedCheckpoint(path: path, options: options)
-      for update in try updates(checkpoint) { try update.check(checkpoint) }
+      for update in try options.updates(of: checkpoint) { try update.check(checkpoint) }
       return try source(checkpoint).count
     }
   }
@@ -41,7 +41,9 @@ public struct Evaluation: Sendable {
     try evaluating {
       let checkpoint = try LoadedCheckpoint(path: path, options: options)
       var description = checkpoint.description
-      for update in try updates(checkpoint) { description.notes += try update.notes(checkpoint) }
+      for update in try options.updates(of: checkpoint) {
+        description.notes += try update.notes(checkpoint)
+      }
       return description
     }
   }
@@ -130,53 +132,16 @@ public struct Evaluation: Sendable {
     return try BatchSource(reader: reader, options: options)
   }
 
-  /// The updates to score: all that there are, unless some are named.
-  func updates(_ checkpoint: LoadedCheckpoint) throws -> [any UpdateSource] {
-    let asked = askedUpdates
-    var stored: [any UpdateSource] = checkpoint.source.updates.filter {
-      options.scoresStoredUpdates || asked.contains($0.name)
-    }
-    let parameters = Set(checkpoint.program.graph.parameters.map(\.name))
-    for path in options.updateFiles {
-      stored += try StoredUpdate.all(inFile: path, parameters: parameters)
-    }
-    if let path = options.optimizerState {
-      stored.append(try OptimizerState(path: path, parameterOrder: options.parameterOrder))
-    }
-    for (index, update) in stored.enumerated() {
-      if let other = stored[..<index].first(where: { $0.name == update.name }) {
-        throw EvaluationError.duplicateUpdate(
-          name: update.name, first: other.path, second: update.path)
-      }
-    }
-    for name in asked where !stored.contains(where: { $0.name == name }) {
-      let files =
-        [checkpoint.path] + options.updateFiles + [options.optimizerState].compactMap { $0 }
-      throw EvaluationError.unknownUpdate(
-        name: name,
-        known: (checkpoint.source.updates.map(\.name) + stored.map(\.name)).reduce(into: []) {
-          if !$0.contains($1) { $0.append($1) }
-        }, files: files)
-    }
-    return stored.filter { asked.isEmpty || asked.contains($0.name) }
-  }
-
-  private var askedUpdates: [String] {
-    options.methods.compactMap { method in
-      if case .update(let name) = method { name } else { nil }
-    }
-  }
-
   /// The methods to score, with the file's updates, and their directions.
   private func updates<S: EngineScalar>(
     _ checkpoint: LoadedCheckpoint, _: S.Type
   ) throws -> ([Method], [String: PreparedUpdate<S>]) {
-    let wanted = try updates(checkpoint)
+    let wanted = try options.updates(of: checkpoint)
     var directions: [String: PreparedUpdate<S>] = [:]
     for update in wanted {
       directions[update.name] = try update.prepared(checkpoint, S.self, pool: pool)
     }
-    let added = askedUpdates.isEmpty ? wanted.map { Method.update($0.name) } : []
+    let added = options.askedUpdates.isEmpty ? wanted.map { Method.update($0.name) } : []
     return (options.methods + added, directions)
   }
 }

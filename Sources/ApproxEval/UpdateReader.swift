@@ -11,6 +11,8 @@ package protocol UpdateSource: Sendable {
   var path: String { get }
   /// Whether it fits the checkpoint, as far as headers tell.
   func check(_ checkpoint: LoadedCheckpoint) throws(CheckpointError)
+  /// Parameters that it has something for.
+  func tensorCount(_ checkpoint: LoadedCheckpoint) throws(CheckpointError) -> Int
   /// What a reader of the scores must know.
   func notes(_ checkpoint: LoadedCheckpoint) throws(CheckpointError) -> [String]
   func prepared<S: EngineScalar>(
@@ -96,6 +98,8 @@ package struct StoredUpdate: UpdateSource {
       try tensor.requireFloatingPoint()
     }
   }
+
+  package func tensorCount(_: LoadedCheckpoint) -> Int { tensors.count }
 
   package func notes(_: LoadedCheckpoint) throws(CheckpointError) -> [String] { [] }
 

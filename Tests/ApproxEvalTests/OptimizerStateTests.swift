@@ -449,6 +449,20 @@ struct OptimizerStateTests {
     for line in error.description.split(separator: "\n") { #expect(line.count < 400) }
   }
 
+  @Test func inspectionTellsOfAStateWhatScoringDoes() throws {
+    let options = Self.options("named")
+    let inspection = try Inspection(checkpoint: Self.checkpoint, options: options)
+    #expect(inspection.updates == [.init(name: "adam-state", tensors: 4)])
+    #expect(
+      inspection.description.notes
+        == (try Evaluation(options).describe(checkpoint: Self.checkpoint).notes))
+    var other = options
+    other.optimizerState = fixture(Self.folder + "fresh.pt")
+    #expect(throws: EvaluationError.self) {
+      try Inspection(checkpoint: Self.checkpoint, options: other)
+    }
+  }
+
   // MARK: - Series
 
   @Test func oneFileIsForOneCheckpoint() throws {

@@ -6,8 +6,8 @@ struct GroupInterleaving {
   /// Groups by their places.
   private let groups: [[Int]]
   private let shapes: [[Int]?]
-  // A search among more ways than that has long found two.
-  private static let maximumVisits = 1 << 18
+  // A search that has written down so many numbers has long found two ways.
+  private static let maximumNumbers = 1 << 22
 
   init(places: [ParameterOrder.Place]) {
     var groups: [Int: [Int]] = [:]
@@ -23,7 +23,7 @@ struct GroupInterleaving {
     var layers: [[[Int]: (ways: Int, last: Int)]] = [
       [[Int](repeating: 0, count: groups.count): (1, -1)]
     ]
-    var visits = 0
+    var numbers = 0
     for spec in candidates {
       var next: [[Int]: (ways: Int, last: Int)] = [:]
       // Sorted, so that the way that is kept does not depend on a dictionary's order.
@@ -36,10 +36,10 @@ struct GroupInterleaving {
           filled[group] += 1
           let known = next[filled]
           next[filled] = (min(reached.ways + (known?.ways ?? 0), 2), known?.last ?? group)
-          visits += 1
+          numbers += groups.count
+          if numbers > Self.maximumNumbers { return (2, nil) }
         }
       }
-      if visits > Self.maximumVisits { return (2, nil) }
       layers.append(next)
     }
     var filled = groups.map(\.count)

@@ -27,7 +27,6 @@ struct OptimizerFile: Sendable {
   let groups: [Group]
 
   var path: String { archive.path }
-  var slotCount: Int { groups.reduce(0) { $0 + $1.slots.count } }
 
   /// Keys that `torch.optim.Optimizer` and the schedules of `torch.optim.lr_scheduler` add to the
   /// groups of any optimiser; what a schedule has decided is in the settings themselves.
@@ -47,38 +46,45 @@ struct OptimizerFile: Sendable {
     }
     let names = Array(archive.tensors.keys) + Array(archive.metadata.keys)
     prefix = try Self.prefix(names, path)
-    let entries = Entries(names, prefix)
-    var groups: [Group] = []
+    let settings = Self.groupKeys(names, prefix)
+    if Set(settings.keys) != Set(0..<settings.count) {
+      throw CheckpointError(
+        .unexpectedValue("\(prefix)param_groups", found: "no list", expected: "a list of groups"),
+        at: .init(file: path))
+    }
+    var slots: [[String]] = []
     var known: Set<String> = []
-    for number in 0..<entries.groupCount {
-      let place = "\(prefix)param_groups.\(number)."
-      let slots = Self.list(place + "params", archive)
-      if let twice = slots.first(where: { !known.insert($0).inserted }) {
+    for number in 0..<settings.count {
+      let place = "\(prefix)param_groups.\(number).params"
+      let own = Self.list(place, archive)
+      if let twice = own.first(where: { !known.insert($0).inserted }) {
         throw CheckpointError(
-          .unexpectedValue("parameter \(twice)", found: "in the groups twice", expected: "once"),
-          at: .init(file: path, place: place + "params"))
+          .unexpectedValue(
+            "parameter \(printable(twice))", found: "in the groups twice", expected: "once"),
+          at: .init(file: path, place: place))
       }
+      slots.append(own)
+    }
+    let states = try Self.stateKeys(names, prefix, known, path)
+    var groups: [Group] = []
+    for (number, slots) in slots.enumerated() {
       groups.append(
         Group(
-          number: number, keys: entries.groupKeys[number, default: []].subtracting(Self.commonKeys),
-          slots: slots.map { Slot(key: $0, stateKeys: entries.stateKeys[$0, default: []]) },
-          names: Self.names(slots, place, archive)))
+          number: number, keys: settings[number, default: []].subtracting(Self.commonKeys),
+          slots: slots.map { Slot(key: $0, stateKeys: states[$0, default: []]) },
+          names: Self.names(slots, "\(prefix)param_groups.\(number).", archive)))
     }
     self.groups = groups
-    if let stray = entries.stateKeys.keys.filter({ !known.contains($0) }).min() {
-      throw CheckpointError(
-        .unexpectedValue("state.\(stray)", found: "there", expected: "in a group of param_groups"),
-        at: .init(file: path), hint: "The file was not written by an optimiser's state_dict().")
-    }
   }
 
   /// `optimizer.` of `optimizer.param_groups.0.lr`.
   private static func prefix(_ names: [String], _ path: String) throws(CheckpointError) -> String {
     var found: Set<String> = []
     for name in names {
-      guard let range = name.firstRange(of: "param_groups.0.") else { continue }
-      let prefix = String(name[..<range.lowerBound])
-      if prefix.isEmpty || prefix.hasSuffix(".") { found.insert(prefix) }
+      for end in ["param_groups.0.params.0", "param_groups.0.params"] where name.hasSuffix(end) {
+        let prefix = String(name.dropLast(end.count))
+        if prefix.isEmpty || prefix.hasSuffix(".") { found.insert(prefix) }
+      }
     }
     guard let prefix = found.min() else {
       throw CheckpointError(
@@ -111,35 +117,41 @@ struct OptimizerFile: Sendable {
     return slots.allSatisfy { Int($0) == nil } ? slots : []
   }
 
-  /// Flattened names by what they belong to.
-  private struct Entries {
-    var groupKeys: [Int: Set<String>] = [:]
-    var stateKeys: [String: Set<String>] = [:]
-    var groupCount: Int { (groupKeys.keys.max() ?? -1) + 1 }
+  /// Keys of each group's settings.
+  private static func groupKeys(_ names: [String], _ prefix: String) -> [Int: Set<String>] {
+    let start = prefix + "param_groups."
+    var keys: [Int: Set<String>] = [:]
+    for name in names where name.hasPrefix(start) {
+      let parts = name.dropFirst(start.count).split(separator: ".", maxSplits: 2)
+      guard parts.count > 1, let number = Int(parts[0]) else { continue }
+      keys[number, default: []].insert(String(parts[1]))
+    }
+    return keys
+  }
 
-    init(_ names: [String], _ prefix: String) {
-      let (groups, states) = (prefix + "param_groups.", prefix + "state.")
-      for name in names {
-        if name.hasPrefix(groups) {
-          let parts = name.dropFirst(groups.count).split(separator: ".", maxSplits: 2)
-          guard parts.count > 1, let number = Int(parts[0]), number < 1 << 20 else { continue }
-          groupKeys[number, default: []].insert(String(parts[1]))
-        } else if name.hasPrefix(states) {
-          let parts = name.dropFirst(states.count).split(separator: ".")
-          guard let (key, field) = Self.split(parts) else { continue }
-          stateKeys[key, default: []].insert(field)
-        }
+  /// Keys of each parameter's state: `exp_avg` of `state.3.exp_avg`, `GG` of `state.layer.weight.GG.0`.
+  private static func stateKeys(
+    _ names: [String], _ prefix: String, _ known: Set<String>, _ path: String
+  ) throws(CheckpointError) -> [String: Set<String>] {
+    let start = prefix + "state."
+    var keys: [String: Set<String>] = [:]
+    for name in names.sorted() where name.hasPrefix(start) {
+      let parts = name.dropFirst(start.count).split(separator: ".").map(String.init)
+      // Where the parameter is a name it may have dots itself.
+      let end = (1..<max(parts.count, 1)).first {
+        known.contains(parts[..<$0].joined(separator: "."))
       }
+      guard let end else {
+        // An optimiser may have been given a parameter that it has never stepped.
+        if parts.count == 1 && known.contains(parts[0]) { continue }
+        throw CheckpointError(
+          .unexpectedValue(
+            printable(name), found: "there", expected: "of a parameter in param_groups"),
+          at: .init(file: path), hint: "An optimiser's state_dict() has nothing else.")
+      }
+      keys[parts[..<end].joined(separator: "."), default: []].insert(parts[end])
     }
-
-    /// `3` and `exp_avg`; the parameter may be a name with dots, what follows the field are places
-    /// in a list.
-    private static func split(_ parts: [Substring]) -> (String, String)? {
-      guard parts.count > 1 else { return nil }
-      if Int(parts[0]) != nil { return (String(parts[0]), String(parts[1])) }
-      let end = parts.lastIndex { Int($0) == nil }!
-      return end == 0 ? nil : (parts[..<end].joined(separator: "."), String(parts[end]))
-    }
+    return keys
   }
 }
 
@@ -147,9 +159,10 @@ struct OptimizerFile: Sendable {
 func shortList(_ names: some Collection<String>, limit: Int = 240) -> String {
   var (shown, length) = ([String](), 0)
   for name in names {
-    length += name.count + 2
+    let text = printable(name)
+    length += text.count + 2
     if length > limit { break }
-    shown.append(name)
+    shown.append(text)
   }
   let rest = names.count - shown.count
   return shown.joined(separator: ", ") + (rest > 0 ? " and \(rest) more" : "")

@@ -142,6 +142,10 @@ package struct OptimizerState: UpdateSource {
     }
   }
 
+  package func tensorCount(_ checkpoint: LoadedCheckpoint) throws(CheckpointError) -> Int {
+    try members(checkpoint).members.count
+  }
+
   package func notes(_ checkpoint: LoadedCheckpoint) throws(CheckpointError) -> [String] {
     var notes = [
       "the next step of \(optimizer.title) on the batch's mean gradient; parameters are told apart "

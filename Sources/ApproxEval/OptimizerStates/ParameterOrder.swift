@@ -58,7 +58,8 @@ struct ParameterOrder {
         }
         let near = nearMisses(own ?? name, among: known.keys)
         throw CheckpointError(
-          .unexpectedValue("the name \(name)", found: "that of no parameter", expected: "one"),
+          .unexpectedValue(
+            "the name \(printable(name))", found: "that of no parameter", expected: "one"),
           at: location,
           hint: near.isEmpty
             ? "eval-cli inspect lists the parameters: \(shortList(known.keys.sorted()))."
@@ -67,7 +68,8 @@ struct ParameterOrder {
       if let other = given.updateValue(name, forKey: own) {
         throw CheckpointError(
           .unexpectedValue(
-            "the parameter \(own)", found: "named twice: \(other) and \(name)", expected: "once"),
+            "the parameter \(own)",
+            found: "named twice: \(printable(other)) and \(printable(name))", expected: "once"),
           at: location)
       }
       specs.append(spec)

@@ -165,7 +165,7 @@ private func list(_ names: [String]) -> String {
 func quoted(_ text: String) -> String { "\"" + printable(text, limit: 60) + "\"" }
 
 /// Text of a file, shortened, and without characters that could move a cursor.
-private func printable(_ text: String, limit: Int = 120) -> String {
+package func printable(_ text: String, limit: Int = 120) -> String {
   var shown = ""
   for scalar in text.unicodeScalars.prefix(limit) {
     if scalar.value < 32 || (127..<160).contains(scalar.value) {

@@ -19,6 +19,8 @@ struct Inspect: ParsableCommand {
 
   @OptionGroup(title: "Data") var data: DataOptions
 
+  @OptionGroup(title: "Updates") var updateFiles: UpdateFileOptions
+
   @Option(
     parsing: .unconditional,
     help: .init(
@@ -35,6 +37,7 @@ struct Inspect: ParsableCommand {
   func run() throws {
     var options = EvaluationOptions()
     data.apply(to: &options)
+    try updateFiles.apply(to: &options)
     if let batchSize {
       options.batchSize = try OptionValues.positive(batchSize, "--batch-size")
     }
@@ -104,7 +107,7 @@ struct Inspect: ParsableCommand {
     if it.updates.isEmpty { return nil }
     return wrapped(
       "updates: " + it.updates.map { "\($0.name) (\($0.tensors) tensors)" }.joined(separator: ", ")
-    ) + "\n"
+    ) + "\n" + it.description.notes.map { wrapped($0) + "\n" }.joined()
   }
 
   private static func resources(_ it: Inspection) -> String? {

@@ -32,6 +32,8 @@ struct Score: ParsableCommand {
 
   @OptionGroup(title: "Updates") var updates: UpdateOptions
 
+  @OptionGroup(title: "Updates") var updateFiles: UpdateFileOptions
+
   @OptionGroup(title: "Reference") var reference: ReferenceOptions
 
   @OptionGroup(title: "Reference") var solver: SolverOptions
@@ -87,6 +89,7 @@ struct Score: ParsableCommand {
     try batches.apply(to: &options)
     try destination.check()
     try updates.apply(to: &options)
+    try updateFiles.apply(to: &options)
     try reference.apply(to: &options)
     try solver.apply(to: &options)
     try engine.apply(to: &options)

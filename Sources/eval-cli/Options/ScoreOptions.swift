@@ -54,28 +54,6 @@ struct UpdateOptions: ParsableArguments {
       """, valueName: "list"))
   var mcSamples: String?
 
-  @Option(
-    help: .init(
-      "Score the direction or directions in this safetensors file as well; repeatable.",
-      valueName: "file"), completion: .file())
-  var updates: [String] = []
-
-  @Option(
-    help: .init(
-      """
-      Score the step that a PyTorch optimiser takes next on each batch: its state_dict, saved by \
-      torch.save.
-      """, valueName: "file"), completion: .file())
-  var optimizerState: String?
-
-  @Option(
-    help: .init(
-      """
-      Names of the parameters in the optimiser's order, one a line, where neither its state nor \
-      shapes tell which is which.
-      """, valueName: "file"), completion: .file())
-  var parameterOrder: String?
-
   @Flag(help: "Score every direction in each tensor and each module alone as well (layers.csv).")
   var perLayer = false
 
@@ -95,14 +73,6 @@ struct UpdateOptions: ParsableArguments {
     }
     options.dampings = try OptionValues.dampings(damping)
     if let mcSamples { options.monteCarloSamples = try OptionValues.draws(mcSamples) }
-    options.updateFiles = updates
-    options.optimizerState = optimizerState
-    options.parameterOrder = parameterOrder
-    if parameterOrder != nil && optimizerState == nil {
-      throw UsageError(
-        "there is no optimiser whose parameters it could name", at: "--parameter-order",
-        "Give its state as --optimizer-state.")
-    }
     options.perLayer = perLayer
     if let dropDuplicates { options.dropDuplicates = try OptionValues.cosine(dropDuplicates) }
   }
