@@ -398,6 +398,31 @@ struct OptimizerStateTests {
     #expect(assigned([[[8, 4], [8]], [[8, 8], [8], [8, 8], [8], [3, 8], [4]]]).ways == 0)
   }
 
+  /// Of two ways, the one of Transformers' Trainer: what decays, then biases and norms.
+  @Test func theGroupsOfTrainerAreKnown() throws {
+    let loaded = try LoadedCheckpoint(path: Self.checkpoint, options: EvaluationOptions())
+    // Without shapes any two of the four could be in a group.
+    let places = Self.places([[nil, nil], [nil, nil]])
+    let location = CheckpointError.Location(file: "x")
+    let order = try ParameterOrder(places: places, decays: [true, false], loaded, at: location)
+    #expect(order.rule == .decay)
+    #expect(order.specs.map { $0?.name } == ["0.weight", "2.weight", "0.bias", "2.bias"])
+    for (decays, groups) in [([true, true], [2, 2]), ([true, false], [1, 3])] {
+      let places = Self.places(groups.map { [[Int]?](repeating: nil, count: $0) })
+      let error = try #require(throws: CheckpointError.self) {
+        try ParameterOrder(places: places, decays: decays, loaded, at: location)
+      }
+      #expect(
+        error.description == """
+          the order of 4 parameters in 2 groups is open to several readings, expected one that names \
+          or shapes decide
+            at x
+            Give the parameters' names in the optimiser's order, one a line, as --parameter-order FILE; \
+          or make the optimiser with model.named_parameters().
+          """)
+    }
+  }
+
   /// The base models of the fixtures, in the order in which Transformers has their parameters.
   @Test(arguments: ["t5_lora", "vit_lora"])
   func parametersOfTransformersAreInTheirOrder(_ name: String) throws {

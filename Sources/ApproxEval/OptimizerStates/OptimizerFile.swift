@@ -146,7 +146,8 @@ struct OptimizerFile: Sendable {
         if parts.count == 1 && known.contains(parts[0]) { continue }
         throw CheckpointError(
           .unexpectedValue(
-            printable(name), found: "there", expected: "of a parameter in param_groups"),
+            printable(name), found: "the state of no parameter",
+            expected: "that of one in param_groups"),
           at: .init(file: path), hint: "An optimiser's state_dict() has nothing else.")
       }
       keys[parts[..<end].joined(separator: "."), default: []].insert(parts[end])

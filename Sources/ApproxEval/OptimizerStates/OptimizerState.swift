@@ -54,11 +54,19 @@ package struct OptimizerState: UpdateSource {
 
   private func order(_ checkpoint: LoadedCheckpoint) throws(CheckpointError) -> ParameterOrder {
     var places: [ParameterOrder.Place] = []
+    // Without states and with one signed rate it does not matter which group a parameter is in.
+    var rates: Set<Double> = []
+    for settings in settings {
+      rates.insert(settings.learningRate * (try settings.flag("maximize") ? -1 : 1))
+    }
+    let isOneGroup =
+      rates.count == 1 && file.groups.allSatisfy { $0.slots.allSatisfy(\.stateKeys.isEmpty) }
     for (index, group) in file.groups.enumerated() {
       for slot in group.slots {
         places.append(
           ParameterOrder.Place(
-            group: index, key: slot.key, shape: kinds[index].shape(ParameterState(file, slot)),
+            group: isOneGroup ? 0 : index, key: slot.key,
+            shape: kinds[index].shape(ParameterState(file, slot)),
             hasState: !slot.stateKeys.isEmpty))
       }
     }

@@ -94,7 +94,7 @@ struct ParameterOrder {
   /// `nil` for what a saved module has replaced.
   private static func modelName(_ name: String, _ modelType: String) -> String? {
     var bare = name[...]
-    let wrappers = ["module.", "_orig_mod.", "base_model.model."]
+    let wrappers = ["module.", "_orig_mod.", "_fsdp_wrapped_module.", "base_model.model."]
     while let wrapper = wrappers.first(where: { bare.hasPrefix($0) }) {
       bare = bare.dropFirst(wrapper.count)
     }
