@@ -12,7 +12,7 @@ package enum AdafactorMoments {
     for index in 0..<m.count {
       let (row, column) = (rows + index * m.rows, columns + index * m.columns)
       let mean = max(mean(row, m.rows), epsilon)
-      m.forEach(index) { place, r, c in
+      m.visit(index) { place, r, c in
         g[place] /= max(row[r] * column[c] / mean, epsilon * epsilon).squareRoot()
       }
     }
@@ -37,7 +37,7 @@ package enum AdafactorMoments {
     for index in 0..<m.count {
       let (row, column) = (rows + index * m.rows, columns + index * m.columns)
       let mean = mean(row, m.rows)
-      m.forEach(index) { place, r, c in
+      m.visit(index) { place, r, c in
         let square = mean > 0 ? row[r] / mean * column[c] : 0
         g[place] = square > 0 ? g[place] / square.squareRoot() : 0
       }

@@ -58,7 +58,7 @@ extension ParameterLayout {
     }
 
     /// Every entry of a matrix by its place, row and column.
-    package func forEach(_ index: Int, _ body: (_ place: Int, _ row: Int, _ column: Int) -> Void) {
+    package func visit(_ index: Int, _ body: (_ place: Int, _ row: Int, _ column: Int) -> Void) {
       let start = start(index)
       for r in 0..<rows {
         for c in 0..<columns { body(start + r * rowStride + c * columnStride, r, c) }

@@ -64,7 +64,8 @@ extension ExitStatus {
     case .checkpoint(let error): self.init(error)
     case .diverged: self = .checkFailed
     case .journal(let error): self.init(error)
-    case .batchTooLarge, .unknownUpdate, .sharedUpdate, .duplicateUpdate, .notEnoughDraws, .noSuchParameter,
+    case .batchTooLarge, .unknownUpdate, .sharedUpdate, .duplicateUpdate, .notEnoughDraws,
+      .noSuchParameter,
       .nothingTrainable, .noSplit, .solve(.memory):
       self = .usage
     case .missingBatch: self = .missingInput

@@ -35,9 +35,6 @@ struct ParameterStep {
   func nextGroupStep() throws(CheckpointError) -> Double {
     try group.number("step", .notNegative) + 1
   }
-
-  /// One entry after the other.
-  func forEach(_ body: (Int) -> Void) { for i in 0..<count { body(i) } }
 }
 
 /// The state of one parameter.

@@ -78,7 +78,7 @@ extension KnownOptimizer {
       average(m, p.gradient, settings.betas.0)
     }
     let correction = biasCorrection(settings.betas.0, step)
-    p.forEach { i in
+    for i in 0..<p.count {
       let sum = m.pointer[i] / correction + alpha * slowMean.pointer[i]
       m.pointer[i] = divisor.pointer[i] > 0 ? p.learningRate * sum / divisor.pointer[i] : 0
     }

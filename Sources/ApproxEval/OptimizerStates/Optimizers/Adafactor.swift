@@ -103,7 +103,7 @@ extension KnownOptimizer {
         epsilon.0)
     } else {
       let v = try p.squares("exp_avg_sq")
-      p.forEach { i in
+      for i in 0..<p.count {
         v.pointer[i] += share * (g.pointer[i] * g.pointer[i] + epsilon.0 - v.pointer[i])
         g.pointer[i] = v.pointer[i] > 0 ? g.pointer[i] / v.pointer[i].squareRoot() : 0
       }

@@ -17,7 +17,7 @@ extension KnownOptimizer {
     let decay = try p.group.number("lr_decay", .notNegative)
     let rate = p.learningRate / (1 + (try p.nextStep() - 1) * decay)
     let (sum, g) = (try p.squares("sum"), p.gradient.pointer)
-    p.forEach { i in
+    for i in 0..<p.count {
       let divisor = (sum.pointer[i] + g[i] * g[i]).squareRoot() + epsilon
       g[i] = divisor > 0 ? rate * g[i] / divisor : 0
     }

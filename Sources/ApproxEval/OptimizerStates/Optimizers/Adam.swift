@@ -20,7 +20,7 @@ struct AdamSettings {
     average(m, gradient, betas.0)
     let divisor = try divisor(p, gradient)
     let correction = biasCorrection(betas.0, step)
-    p.forEach { i in
+    for i in 0..<p.count {
       m.pointer[i] = divisor.pointer[i] > 0 ? m.pointer[i] / correction / divisor.pointer[i] : 0
     }
     return m
@@ -34,10 +34,10 @@ struct AdamSettings {
     averageSquares(v, gradient, betas.1)
     if let maximum {
       let largest = try p.squares(maximum)
-      p.forEach { v.pointer[$0] = max(v.pointer[$0], largest.pointer[$0]) }
+      for i in 0..<p.count { v.pointer[i] = max(v.pointer[i], largest.pointer[i]) }
     }
     let correction = biasCorrection(betas.1, step)
-    p.forEach { v.pointer[$0] = (v.pointer[$0] / correction).squareRoot() + epsilon }
+    for i in 0..<p.count { v.pointer[i] = (v.pointer[i] / correction).squareRoot() + epsilon }
     return v
   }
 }
@@ -89,7 +89,7 @@ extension KnownOptimizer {
       let t = try p.nextStep()
       rate *= biasCorrection(betas.1, t).squareRoot() / biasCorrection(betas.0, t)
     }
-    p.forEach { i in
+    for i in 0..<p.count {
       let divisor = v.pointer[i].squareRoot() + epsilon
       m.pointer[i] = divisor > 0 ? rate * m.pointer[i] / divisor : 0
     }

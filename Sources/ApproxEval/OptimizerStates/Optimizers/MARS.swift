@@ -129,7 +129,7 @@ extension KnownOptimizer {
     if s.isCorrected {
       let factor = try p.group.number("gamma") * s.betas.0 / (1 - s.betas.0)
       let last = try p.moment("last_grad")
-      p.forEach { g.pointer[$0] += factor * (g.pointer[$0] - last.pointer[$0]) }
+      for i in 0..<p.count { g.pointer[i] += factor * (g.pointer[i] - last.pointer[i]) }
       let norm = rootMeanSquare(g) * Double(p.count).squareRoot()
       if norm > 1 { _ = scaled(g, 1 / norm) }
     }
@@ -150,12 +150,12 @@ extension KnownOptimizer {
     averageSquares(v, g, s.betas.1)
     if let maximum = s.maximum {
       let largest = try p.squares(maximum)
-      p.forEach { v.pointer[$0] = max(v.pointer[$0], largest.pointer[$0]) }
+      for i in 0..<p.count { v.pointer[i] = max(v.pointer[i], largest.pointer[i]) }
     }
     let root = biasCorrection(s.betas.1, s.step).squareRoot()
     let rate = s.rate / biasCorrection(s.betas.0, s.step)
     let epsilon = s.correctsEpsilon ? s.epsilon / root : s.epsilon
-    p.forEach { i in
+    for i in 0..<p.count {
       let divisor = (v.pointer[i] + s.squareEpsilon).squareRoot() / root + epsilon
       m.pointer[i] = divisor > 0 ? rate * m.pointer[i] / divisor : 0
     }

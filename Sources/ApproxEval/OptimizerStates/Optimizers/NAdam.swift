@@ -33,7 +33,7 @@ extension KnownOptimizer {
     let m = try p.moment("exp_avg")
     average(m, p.gradient, settings.betas.0)
     let divisor = try settings.divisor(p, p.gradient)
-    p.forEach { i in
+    for i in 0..<p.count {
       let sum = rates.0 * p.gradient.pointer[i] + rates.1 * m.pointer[i]
       m.pointer[i] = divisor.pointer[i] > 0 ? sum / divisor.pointer[i] : 0
     }

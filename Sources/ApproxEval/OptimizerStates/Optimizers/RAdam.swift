@@ -32,7 +32,7 @@ extension KnownOptimizer {
     let rectified =
       (correction * (length - 4) * (length - 2) * longest
       / ((longest - 4) * (longest - 2) * length)).squareRoot()
-    p.forEach { i in
+    for i in 0..<p.count {
       let divisor = v.pointer[i].squareRoot() + epsilon
       m.pointer[i] = divisor > 0 ? rate * rectified * m.pointer[i] / divisor : 0
     }

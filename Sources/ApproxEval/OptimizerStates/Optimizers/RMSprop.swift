@@ -26,13 +26,13 @@ extension KnownOptimizer {
     if try p.group.flag("centered") {
       let mean = try p.moment("grad_avg")
       average(mean, p.gradient, alpha)
-      p.forEach { i in
+      for i in 0..<p.count {
         // Rounding may leave a variance a little below zero.
         squares.pointer[i] = max(squares.pointer[i] - mean.pointer[i] * mean.pointer[i], 0)
       }
     }
     let buffer = momentum > 0 ? try p.moment("momentum_buffer") : nil
-    p.forEach { i in
+    for i in 0..<p.count {
       let divisor = squares.pointer[i].squareRoot() + epsilon
       let quotient = divisor > 0 ? g[i] / divisor : 0
       g[i] = p.learningRate * (quotient + momentum * (buffer?.pointer[i] ?? 0))

@@ -22,7 +22,7 @@ extension KnownOptimizer {
       let isNesterov = try p.group.flag("nesterov")
       let buffer = try p.moment("momentum_buffer")
       let g = gradient.pointer
-      p.forEach { i in
+      for i in 0..<p.count {
         let next = momentum * buffer.pointer[i] + (1 - dampening) * g[i]
         g[i] = isNesterov ? g[i] + momentum * next : next
       }

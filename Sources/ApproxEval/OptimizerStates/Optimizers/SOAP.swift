@@ -85,7 +85,7 @@ extension KnownOptimizer {
     if try p.group.flag("correct_bias") {
       rate *= biasCorrection(betas.1, step).squareRoot() / biasCorrection(betas.0, step)
     }
-    p.forEach { i in
+    for i in 0..<p.count {
       let divisor = v.pointer[i].squareRoot() + epsilon
       m.pointer[i] = divisor > 0 ? m.pointer[i] / divisor : 0
     }

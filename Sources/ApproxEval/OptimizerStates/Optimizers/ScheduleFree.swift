@@ -43,7 +43,7 @@ extension KnownOptimizer {
       average(m, p.gradient, momentum)
       _ = scaled(m, 1 / biasCorrection(momentum, t))
     }
-    p.forEach { i in
+    for i in 0..<p.count {
       let divisor = (v.pointer[i] / (correctsRate ? 1 : correction)).squareRoot() + epsilon
       m.pointer[i] = divisor > 0 ? m.pointer[i] / divisor : 0
     }
@@ -74,7 +74,7 @@ extension KnownOptimizer {
     let epsilon = try p.group.number("eps", .notNegative)
     let (v, g) = (try p.squares("exp_avg_sq"), p.gradient.pointer)
     let largest = try p.group.flag("ams_bound") ? p.squares("max_exp_avg_sq") : nil
-    p.forEach { i in
+    for i in 0..<p.count {
       let square = (betas.1 * v.pointer[i] + (1 - betas.1) * g[i] * g[i]) / correction
       g[i] /= (max(square, largest?.pointer[i] ?? 0) + 1e-15).squareRoot() + epsilon
     }
@@ -108,7 +108,7 @@ extension KnownOptimizer {
     let c = try share(sum > 0 ? weight / sum : 0)
     let rate = given * (1 - (try p.group.number("betas.0", .share)) * (1 - c))
     let (y, z) = (try p.readParameter(), try p.moment("z"))
-    p.forEach { i in
+    for i in 0..<p.count {
       direction.pointer[i] = rate * direction.pointer[i] + c * (y.pointer[i] - z.pointer[i])
     }
     return direction

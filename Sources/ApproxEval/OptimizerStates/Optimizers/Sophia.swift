@@ -21,7 +21,7 @@ extension KnownOptimizer {
     average(m, p.gradient, try p.group.pair("betas").0)
     let scale = try p.group.number("rho", .notNegative) * 5120
     let h = try p.squares("hessian")
-    p.forEach { i in
+    for i in 0..<p.count {
       let ratio = m.pointer[i] / (scale * h.pointer[i] + 1e-15)
       m.pointer[i] = p.learningRate * min(max(ratio, -1), 1)
     }
@@ -54,7 +54,7 @@ extension KnownOptimizer {
     let floor = try p.group.number("eps", .notNegative)
     // May be negative: an estimate of a curvature.
     let h = try p.moment("hessian_moment")
-    p.forEach { i in
+    for i in 0..<p.count {
       let divisor = max(h.pointer[i], floor)
       let ratio = divisor > 0 ? m.pointer[i] / divisor : 0
       m.pointer[i] = p.learningRate * min(max(ratio, -bound), bound)
