@@ -98,6 +98,17 @@ struct OptimizerStateTests {
     #expect(Set(try Self.steps().keys) == Set(Self.states.map(\.0)).subtracting(["checkpoint"]))
   }
 
+  /// Later versions of PyTorch have added settings; none has taken one away.
+  @Test func settingsOfEarlierVersionsAreKnown() {
+    let adam = KnownOptimizer.adam.kinds[0]
+    let first: Set<String> = ["lr", "betas", "eps", "weight_decay", "amsgrad"]
+    #expect(adam.matches(settings: first))
+    #expect(adam.matches(settings: first.union(["maximize", "foreach", "capturable"])))
+    #expect(!adam.matches(settings: first.union(["cautious"])))
+    #expect(!adam.matches(settings: first.subtracting(["amsgrad"])))
+    #expect(!adam.matches(state: ["step", "exp_avg", "exp_avg_sq", "GG"]))
+  }
+
   /// No two optimisers write the same keys: the first that fits is the only one.
   @Test func fingerprintsAreTheirOptimisersAlone() {
     let all = KnownOptimizer.all

@@ -32,6 +32,7 @@ struct OptimizerFile: Sendable {
   /// groups of any optimiser; what a schedule has decided is in the settings themselves.
   private static let commonKeys: Set<String> = [
     "params", "param_names", "initial_lr", "max_lr", "min_lr", "max_momentum", "base_momentum",
+    "swa_lr",
   ]
 
   /// - Throws: `CheckpointError` for a file that holds no such thing, or several.

@@ -32,9 +32,13 @@ enum RepeatedOptions {
   /// - Parameter arguments: Without the name of the program.
   static func check(_ arguments: [String]) throws {
     let words = Array(arguments.prefix { $0 != "--" })
-    // Options with one spelling each need no look at their definitions, which takes its time.
+    // A look at the definitions takes its time: only where a word, or a letter and a word that
+    // begins with it, may be one option.
     let given = words.filter { $0.hasPrefix("-") }.map(Self.name)
-    if Set(given).count == given.count && !given.contains(where: { !$0.hasPrefix("--") }) { return }
+    let mayHaveShort = given.contains { short in
+      !short.hasPrefix("--") && given.contains { $0.hasPrefix("-" + short) }
+    }
+    if Set(given).count == given.count && !mayHaveShort { return }
     let help = try JSONDecoder().decode(Help.self, from: Data(EvalCLI._dumpHelp().utf8))
     var command = help.command
     var rest = words[...]
