@@ -14,9 +14,9 @@ struct AdamSettings {
   /// `m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + epsilon)` with both moments advanced by
   /// `gradient`; 0 where there never was a gradient.
   func direction(
-    _ p: ParameterStep, _ gradient: Vector<Double>, first: String = "exp_avg"
+    _ p: ParameterStep, _ gradient: Vector<Double>
   ) throws(CheckpointError) -> Vector<Double> {
-    let m = try p.moment(first)
+    let m = try p.moment("exp_avg")
     average(m, gradient, betas.0)
     let divisor = try divisor(p, gradient)
     let correction = biasCorrection(betas.0, step)
