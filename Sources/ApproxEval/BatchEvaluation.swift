@@ -8,6 +8,7 @@ import Updates
 /// Algorithm 4 on one batch: every update, the reference, every indicator.
 struct BatchEvaluation<S: EngineScalar> {
   let options: EvaluationOptions
+  let budget: MemoryBudget
   let checkpoint: LoadedCheckpoint
   let problem: BatchProblem<S>
   let batch: Int
@@ -26,7 +27,7 @@ struct BatchEvaluation<S: EngineScalar> {
     let gradients = phases.measure(.gram) { makeGradients() }
     let referenceStart = clock.now
     let solver = try BatchReference(
-      problem, batch: batch, options: options, doubleProblem: doubleProblem)
+      problem, batch: batch, options: options, budget: budget, doubleProblem: doubleProblem)
     var reference: ReferenceSolution<S>?
     if options.reference != .none {
       reference = try phases.measure(.reference) { try solver.solve(gradients) }
@@ -41,7 +42,7 @@ struct BatchEvaluation<S: EngineScalar> {
     }
     if let reference {
       scorer.score(
-        reference: Direction(method: .ng, form: reference.form), seconds: referenceSeconds,
+        reference: reference.direction(.ng), seconds: referenceSeconds,
         exact: reference.isInDouble ? reference.record.gamma : nil)
     }
     // All directions share their jvps. The gradient comes first: other scores are relative to it.
@@ -70,7 +71,7 @@ struct BatchEvaluation<S: EngineScalar> {
   func unscored() throws -> [Direction<S>] {
     let gradients = makeGradients()
     let solver = try BatchReference(
-      problem, batch: batch, options: options, doubleProblem: doubleProblem)
+      problem, batch: batch, options: options, budget: budget, doubleProblem: doubleProblem)
     let sgd =
       options.methods.contains(.sgd)
       ? [Direction(method: .sgd, form: gradients.gradientForm)] : []
@@ -183,7 +184,7 @@ struct DirectionScorer<S: EngineScalar> {
     let share = (clock.now - start).seconds / Double(max(found.count, 1))
     for (item, halves) in zip(found, halves) {
       let direction = item.direction
-      let gamma = halves.unscaled.gamma
+      let gamma = direction.overflows ? .nan : halves.unscaled.gamma
       if direction.method == .sgd { gammaOfGradient = gamma }
       guard direction.method != .sgd || listsGradient else { continue }
       append(
@@ -199,7 +200,7 @@ struct DirectionScorer<S: EngineScalar> {
     let start = clock.now
     let halves = problem.quadratics([direction.form], keepsTangents: true)[0]
     tangentOfReference = halves.tangent
-    let gamma = exact ?? halves.unscaled.gamma
+    let gamma = direction.overflows ? .nan : exact ?? halves.unscaled.gamma
     gammaOfReference = gamma
     append(
       direction, halves, gamma: gamma, seconds: seconds + (clock.now - start).seconds, draws: nil)
@@ -231,12 +232,14 @@ struct DirectionScorer<S: EngineScalar> {
             number(efficiency(gamma: gamma, reference: $0))
           },
           efficiencyLow: efficiencyLow(gamma: gamma, bound: problem.output.gammaBound),
-          fisherQuadratic: halves.fisherQuadratic, gradientDot: halves.gradientDot,
-          updateNorm: norm,
+          fisherQuadratic: direction.overflows ? .nan : halves.fisherQuadratic,
+          gradientDot: direction.overflows ? .nan : halves.gradientDot,
+          updateNorm: direction.overflows ? .nan : norm,
           cosineGradient: cosineGradient(direction.form, norm, halves) ?? .nan,
           cosineReference: cosineReference(direction.form, norm, halves), seconds: seconds,
           isBelowRounding: direction.isBelowRounding,
-          defect: gamma.isNaN ? halves.unscaled.defect ?? .underflow : nil,
+          defect: direction.overflows
+            ? .overflow : gamma.isNaN ? halves.unscaled.defect ?? .underflow : nil,
           monteCarloSamples: draws)
       ))
   }

@@ -60,8 +60,10 @@ package struct BatchReader: Sendable {
         values.append(try readDecoderInput(sequence, samples))
       } else if let sequence, spec.name == sequence.mask {
         values.append(try readMask(spec, sequence, samples))
+      } else if let tensor = inputs[spec.name] {
+        values.append(try read(spec, tensor, samples))
       } else {
-        values.append(try read(spec, inputs[spec.name]!, samples))
+        preconditionFailure("BatchReader: init has found all inputs that are not made")
       }
     }
     let labels = try checkedLabels(samples)
@@ -88,18 +90,35 @@ package struct BatchReader: Sendable {
             ? "a mask of 0 and 1" : "0 ..< \(bound), the rows of the embedding")
       }
     }
-    _ = try checkedLabels(samples)
-    for draw in 0..<storedDraws { _ = try readLabels(data.sampledLabels!, samples, draw: draw) }
+    // In pieces: as wide integers, all labels may be eight times as large as the file.
+    var isScored = false
+    for first in stride(from: 0, to: samples.count, by: Self.piece) {
+      let some = Array(samples[first..<min(first + Self.piece, samples.count)])
+      isScored = try isAnyScored(readLabels(data.labels, some, draw: 0)) || isScored
+      guard let sampled = data.sampledLabels else { continue }
+      for draw in 0..<storedDraws { _ = try readLabels(sampled, some, draw: draw) }
+    }
+    try requireScored(isScored)
   }
+
+  /// Samples whose labels are checked at a time.
+  private static let piece = 4096
 
   private func checkedLabels(_ samples: [Int]) throws(CheckpointError) -> Labels {
     let labels = try readLabels(data.labels, samples, draw: 0)
-    if case .classes(let classes) = labels, !classes.contains(where: { $0 >= 0 }) {
-      throw CheckpointError(
-        .unexpectedValue("labels", found: "only -100", expected: "at least one scored position"),
-        at: data.labels.location)
-    }
+    try requireScored(isAnyScored(labels))
     return labels
+  }
+
+  private func isAnyScored(_ labels: Labels) -> Bool {
+    if case .classes(let classes) = labels { classes.contains { $0 >= 0 } } else { true }
+  }
+
+  private func requireScored(_ isScored: Bool) throws(CheckpointError) {
+    if isScored { return }
+    throw CheckpointError(
+      .unexpectedValue("labels", found: "only -100", expected: "at least one scored position"),
+      at: data.labels.location)
   }
 
   // MARK: - Shapes
@@ -108,7 +127,7 @@ package struct BatchReader: Sendable {
     for spec in graph.inputs {
       guard let tensor = inputs[spec.name] else { continue }
       let isMask = spec.name == sequence?.mask
-      let shape = isMask ? [spec.shape[0] - sequence!.maskPrefix] : spec.shape
+      let shape = isMask ? [spec.shape[0] - (sequence?.maskPrefix ?? 0)] : spec.shape
       try tensor.requireShape([data.count] + shape)
       if case .index = spec.kind, !tensor.dtype.isInteger {
         throw CheckpointError(
@@ -119,6 +138,13 @@ package struct BatchReader: Sendable {
     try checkLabels(data.labels, leading: [data.count])
     if let sampled = data.sampledLabels {
       try checkLabels(sampled, leading: [storedDraws, data.count])
+      // As many as the option can ask for.
+      if storedDraws > 10_000 {
+        throw CheckpointError(
+          .unexpectedValue(
+            "the number of draws", found: "\(storedDraws)", expected: "at most 10000"),
+          at: sampled.location)
+      }
       if storedDraws == 0 {
         throw CheckpointError(
           .shapeMismatch(found: sampled.shape, expected: [1] + data.labels.shape),

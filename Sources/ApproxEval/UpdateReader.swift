@@ -11,6 +11,8 @@ package protocol UpdateSource: Sendable {
   var path: String { get }
   /// Whether it fits the checkpoint, as far as headers tell.
   func check(_ checkpoint: LoadedCheckpoint) throws(CheckpointError)
+  /// Memory that it takes until it is a direction in the engine's precision.
+  func bytes(_ checkpoint: LoadedCheckpoint) -> ByteCount
   /// Parameters that it has something for.
   func tensorCount(_ checkpoint: LoadedCheckpoint) throws(CheckpointError) -> Int
   /// What a reader of the scores must know.
@@ -36,6 +38,15 @@ package struct StoredUpdate: UpdateSource {
   /// What precedes the parameters' names in the file.
   package let prefix: String
 
+  /// In the file, and in double where they have to be rounded.
+  package func bytes(_: LoadedCheckpoint) -> ByteCount {
+    tensors.values.total { tensor in
+      tensor.dtype == .f64
+        ? tensor.residentBytes + 2 * ByteCount(ByteCount(tensor.count), of: Double.self)
+        : tensor.residentBytes
+    }
+  }
+
   /// All updates of a checkpoint, by name.
   package static func all(in file: CheckpointFile) -> [StoredUpdate] {
     file.updates.sorted { $0.key < $1.key }.map {
@@ -50,9 +61,9 @@ package struct StoredUpdate: UpdateSource {
   /// - Parameter parameters: The names of the model's, where a dot in an update's name could be read
   ///   in several ways.
   package static func all(
-    inFile path: String, parameters: Set<String>
+    inFile path: String, parameters: ParameterNames, files: InputFiles
   ) throws(CheckpointError) -> [StoredUpdate] {
-    let archive = try TensorArchive.open(path)
+    let archive = try TensorArchive.open(path, files: files)
     var updates: [String: [String: StoredTensor]] = [:]
     var others: [String] = []
     for (name, tensor) in archive.tensors {

@@ -1,3 +1,4 @@
+import Checkpoints
 import Models
 import Updates
 
@@ -8,27 +9,28 @@ extension EvaluationOptions {
     var stored: [any UpdateSource] = checkpoint.source.updates.filter {
       scoresStoredUpdates || asked.contains($0.name)
     }
-    let parameters = Set(checkpoint.program.graph.parameters.map(\.name))
+    let parameters = ParameterNames(checkpoint.program.graph.parameters.map(\.name))
+    let files = checkpoint.files
     for path in updateFiles {
-      stored += try StoredUpdate.all(inFile: path, parameters: parameters)
+      stored += try StoredUpdate.all(inFile: path, parameters: parameters, files: files)
     }
     if let path = optimizerState {
-      stored.append(try OptimizerState(path: path, parameterOrder: parameterOrder))
+      stored.append(
+        try OptimizerState(path: path, parameterOrder: parameterOrder, files: files))
     }
-    for (index, update) in stored.enumerated() {
-      if let other = stored[..<index].first(where: { $0.name == update.name }) {
+    var paths: [String: String] = [:]
+    for update in stored {
+      if let other = paths.updateValue(update.path, forKey: update.name) {
         throw EvaluationError.duplicateUpdate(
-          name: update.name, first: other.path, second: update.path)
+          name: update.name, first: other, second: update.path)
       }
     }
-    for name in asked where !stored.contains(where: { $0.name == name }) {
-      let files =
-        [checkpoint.path] + updateFiles + [optimizerState].compactMap { $0 }
+    for name in asked where paths[name] == nil {
+      // Those of the checkpoint that nobody has asked for are known as well.
+      let others = checkpoint.source.updates.map(\.name).filter { paths[$0] == nil }
       throw EvaluationError.unknownUpdate(
-        name: name,
-        known: (checkpoint.source.updates.map(\.name) + stored.map(\.name)).reduce(into: []) {
-          if !$0.contains($1) { $0.append($1) }
-        }, files: files)
+        name: name, known: others + stored.map(\.name),
+        files: [checkpoint.path] + updateFiles + [optimizerState].compactMap { $0 })
     }
     return stored.filter { asked.isEmpty || asked.contains($0.name) }
   }

@@ -42,6 +42,8 @@ extension Indicator {
     case underflow
     /// One of the two is not finite, or `d^T F d` negative, which no Fisher matrix allows.
     case invalid
+    /// There is no d: lambda, or what it takes to solve for d, is beyond the range of numbers.
+    case overflow
   }
 
   /// `nil` where gamma is a number, infinity included.

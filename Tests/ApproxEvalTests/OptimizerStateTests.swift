@@ -53,6 +53,18 @@ struct OptimizerStateTests {
     return options
   }
 
+  private static func meanGradient(
+    _ loaded: LoadedCheckpoint, _ options: EvaluationOptions
+  ) throws -> Vector<Double> {
+    let evaluation = Evaluation(options)
+    let budget = try evaluation.budget(
+      loaded, evaluation.source(loaded), .score(updates: []))
+    let problem = try evaluation.problem(loaded, batch: 0, budget, Double.self)
+    let gradient = Vector<Double>(count: loaded.program.parameterCount)
+    BatchDirection.meanGradient(problem.linearization, problem.output, to: gradient)
+    return gradient
+  }
+
   @Test(arguments: states) func theStepIsTheOneThatTheOptimiserTakes(
     _ name: String, _ method: String
   ) throws {
@@ -62,9 +74,7 @@ struct OptimizerStateTests {
     let state = try OptimizerState(path: try #require(options.optimizerState))
     #expect(state.name == method + "-state")
     try state.check(loaded)
-    let gradient = Vector<Double>(count: loaded.program.parameterCount)
-    let problem = try Evaluation(options).problem(loaded, batch: 0, Double.self)
-    BatchDirection.meanGradient(problem.linearization, problem.output, to: gradient)
+    let gradient = try Self.meanGradient(loaded, options)
     let step =
       expected.step.count == loaded.program.parameterCount
       ? expected.step : Self.withoutBiases(expected.step)
@@ -133,9 +143,7 @@ struct OptimizerStateTests {
     options.precision = .float64
     let loaded = try LoadedCheckpoint(path: Self.checkpoint, options: options)
     let state = try OptimizerState(path: fixture(Self.folder + "adam.pt"))
-    let gradient = Vector<Double>(count: loaded.program.parameterCount)
-    let problem = try Evaluation(options).problem(loaded, batch: 0, Double.self)
-    BatchDirection.meanGradient(problem.linearization, problem.output, to: gradient)
+    let gradient = try Self.meanGradient(loaded, options)
     // The last layer, 4 x 3 and 3, is the last part of the step.
     let expected = try #require(try Self.steps()["adam"]).step.suffix(15)
     #expect(
@@ -364,6 +372,51 @@ struct OptimizerStateTests {
       let error = try #require(throws: EvaluationError.self) { try Self.gamma("adam", names) }
       #expect(error.description.hasPrefix(message), "\(error.description)")
     }
+  }
+
+  /// Both are opened with the plan, so that the record of the run can have their sums.
+  @Test func theStateAndItsListAreRecorded() throws {
+    var options = Self.options("adam")
+    let list = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
+    try "0.weight\n0.bias\n2.weight\n2.bias\n".write(to: list, atomically: true, encoding: .utf8)
+    defer { try? FileManager.default.removeItem(at: list) }
+    options.parameterOrder = list.path
+    let evaluation = Evaluation(options)
+    _ = try evaluation.plan(checkpoints: [Self.checkpoint])
+    let record = try RunRecord(
+      command: [], options: options, files: evaluation.files, start: POSIXFileSystem().now)
+    #expect(
+      record.files.map(\.path) == [
+        Self.checkpoint, fixture(Self.folder + "adam.pt"), list.path,
+      ])
+    #expect(record.files[2] == (try FileRecord(path: list.path)))
+    // Another list than the one that was opened.
+    try "2.bias\n".write(to: list, atomically: true, encoding: .utf8)
+    let error = try #require(throws: EvaluationError.self) {
+      try evaluation.score(checkpoint: Self.checkpoint)
+    }
+    #expect(error.description.hasPrefix("the file has changed while it was in use"))
+  }
+
+  @Test(arguments: [
+    (Data([0x30, 0xff, 0x0a]), "this is a binary file"),
+    (Data(repeating: 0x61, count: 1 << 22 + 1), "this is a file of more than 4194304 bytes"),
+    (
+      Data(("0.weight" + String(repeating: "\u{301}", count: 31)).utf8),
+      "this is a text with more than 30 combining marks in a row"
+    ),
+  ])
+  func whatIsNoListOfNamesIsRefused(_ content: Data, _ message: String) throws {
+    let list = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
+    try content.write(to: list)
+    defer { try? FileManager.default.removeItem(at: list) }
+    var options = Self.options("adam")
+    options.parameterOrder = list.path
+    #expect(
+      try Self.failure(options) == """
+        \(message), expected a text with one name a line
+          at \(list.path)
+        """)
   }
 
   private static func places(_ groups: [[[Int]?]]) -> [ParameterOrder.Place] {

@@ -1,4 +1,5 @@
 import Checkpoints
+import TensorModule
 
 /// The state_dict of a PyTorch optimiser in a file of `torch.save`, perhaps inside a larger
 /// dictionary: which groups and parameters it has, and by what keys. No number is read.
@@ -19,6 +20,8 @@ struct OptimizerFile: Sendable {
     let key: String
     /// Of the parameter's state; empty where there is none.
     let stateKeys: Set<String>
+    /// Numbers of the tensors of its state.
+    let stateCount: ByteCount
   }
 
   let archive: TensorArchive
@@ -36,8 +39,8 @@ struct OptimizerFile: Sendable {
   ]
 
   /// - Throws: `CheckpointError` for a file that holds no such thing, or several.
-  init(path: String) throws(CheckpointError) {
-    archive = try TensorArchive.open(path)
+  init(path: String, files: InputFiles) throws(CheckpointError) {
+    archive = try TensorArchive.open(path, files: files)
     guard archive.format == .torch else {
       throw CheckpointError(
         .otherFormat(
@@ -61,18 +64,21 @@ struct OptimizerFile: Sendable {
       if let twice = own.first(where: { !known.insert($0).inserted }) {
         throw CheckpointError(
           .unexpectedValue(
-            "parameter \(printable(twice))", found: "in the groups twice", expected: "once"),
+            "parameter \(twice)", found: "in the groups twice", expected: "once"),
           at: .init(file: path, place: place))
       }
       slots.append(own)
     }
-    let states = try Self.stateKeys(names, prefix, known, path)
+    let states = try Self.states(names, prefix, known, archive)
     var groups: [Group] = []
     for (number, slots) in slots.enumerated() {
       groups.append(
         Group(
           number: number, keys: settings[number, default: []].subtracting(Self.commonKeys),
-          slots: slots.map { Slot(key: $0, stateKeys: states[$0, default: []]) },
+          slots: slots.map { key in
+            let state = states[key, default: (keys: [], count: 0)]
+            return Slot(key: key, stateKeys: state.keys, stateCount: state.count)
+          },
           names: Self.names(slots, "\(prefix)param_groups.\(number).", archive)))
     }
     self.groups = groups
@@ -130,16 +136,18 @@ struct OptimizerFile: Sendable {
     return keys
   }
 
-  /// Keys of each parameter's state: `exp_avg` of `state.3.exp_avg`, `GG` of `state.layer.weight.GG.0`.
-  private static func stateKeys(
-    _ names: [String], _ prefix: String, _ known: Set<String>, _ path: String
-  ) throws(CheckpointError) -> [String: Set<String>] {
+  /// Keys of each parameter's state, `exp_avg` of `state.3.exp_avg`, `GG` of
+  /// `state.layer.weight.GG.0`, and the numbers in its tensors.
+  private static func states(
+    _ names: [String], _ prefix: String, _ known: Set<String>, _ archive: TensorArchive
+  ) throws(CheckpointError) -> [String: (keys: Set<String>, count: ByteCount)] {
     let start = prefix + "state."
-    var keys: [String: Set<String>] = [:]
+    let mostParts = known.reduce(0) { max($0, $1.count { $0 == "." } + 1) }
+    var states: [String: (keys: Set<String>, count: ByteCount)] = [:]
     for name in names.sorted() where name.hasPrefix(start) {
       let parts = name.dropFirst(start.count).split(separator: ".").map(String.init)
       // Where the parameter is a name it may have dots itself.
-      let end = (1..<max(parts.count, 1)).first {
+      let end = (1..<max(min(parts.count, mostParts + 1), 1)).first {
         known.contains(parts[..<$0].joined(separator: "."))
       }
       guard let end else {
@@ -147,13 +155,17 @@ struct OptimizerFile: Sendable {
         if parts.count == 1 && known.contains(parts[0]) { continue }
         throw CheckpointError(
           .unexpectedValue(
-            printable(name), found: "the state of no parameter",
+            name, found: "the state of no parameter",
             expected: "that of one in param_groups"),
-          at: .init(file: path), hint: "An optimiser's state_dict() has nothing else.")
+          at: .init(file: archive.path), hint: "An optimiser's state_dict() has nothing else.")
       }
-      keys[parts[..<end].joined(separator: "."), default: []].insert(parts[end])
+      let key = parts[..<end].joined(separator: ".")
+      states[key, default: ([], 0)].keys.insert(parts[end])
+      if let tensor = archive.tensors[name] {
+        states[key, default: ([], 0)].count += ByteCount(tensor.count)
+      }
     }
-    return keys
+    return states
   }
 }
 
@@ -161,7 +173,7 @@ struct OptimizerFile: Sendable {
 func shortList(_ names: some Collection<String>, limit: Int = 240) -> String {
   var (shown, length) = ([String](), 0)
   for name in names {
-    let text = printable(name)
+    let text = printable(name, limit: 120)
     length += text.count + 2
     if length > limit { break }
     shown.append(text)

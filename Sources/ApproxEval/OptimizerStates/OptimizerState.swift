@@ -15,18 +15,24 @@ package struct OptimizerState: UpdateSource {
   private let settings: [GroupSettings]
   /// The step is told in units of it.
   private let largestRate: Double
-  /// A file with the parameters' names in the optimiser's order.
-  private let orderFile: String?
+  /// The parameters' names in the optimiser's order, where a file has them.
+  private let list: (file: String, names: [String])?
 
   package var name: String { optimizer.name + "-state" }
   package var path: String { file.path }
 
   /// - Throws: `CheckpointError`, also where the file holds the state of an optimiser that is not
   ///   known.
-  package init(path: String, parameterOrder: String? = nil) throws(CheckpointError) {
-    file = try OptimizerFile(path: path)
+  package init(
+    path: String, parameterOrder: String? = nil, files: InputFiles = InputFiles()
+  ) throws(CheckpointError) {
+    file = try OptimizerFile(path: path, files: files)
     (optimizer, kinds) = try KnownOptimizer.recognized(file)
-    orderFile = parameterOrder
+    if let parameterOrder {
+      list = (parameterOrder, try ParameterOrder.names(inFile: parameterOrder, files))
+    } else {
+      list = nil
+    }
     var rates: [Double] = []
     for group in file.groups {
       // Optimisers with a rate of their own say None.
@@ -70,18 +76,17 @@ package struct OptimizerState: UpdateSource {
             hasState: !slot.stateKeys.isEmpty))
       }
     }
-    if let orderFile {
-      let names = try ParameterOrder.names(inFile: orderFile)
+    if let (listFile, names) = list {
       if names.count != places.count {
         throw CheckpointError(
           .unexpectedValue(
             "the list", found: "one of \(names.count) names",
             expected: "one of \(places.count), as many as the optimiser has parameters"),
-          at: .init(file: orderFile))
+          at: .init(file: listFile))
       }
       return try ParameterOrder(
-        names: names, places: places, rule: .list(file: orderFile), checkpoint,
-        at: .init(file: orderFile))
+        names: names, places: places, rule: .list(file: listFile), checkpoint,
+        at: .init(file: listFile))
     }
     let location = CheckpointError.Location(file: path, place: "\(file.prefix)param_groups")
     let names = file.groups.flatMap(\.names)
@@ -169,6 +174,18 @@ package struct OptimizerState: UpdateSource {
   }
 
   // MARK: - The step
+
+  /// The file and what a step is made in: the batch's mean gradient, the result, and what the
+  /// parameter that takes most has beside them.
+  package func bytes(_ checkpoint: LoadedCheckpoint) -> ByteCount {
+    let parameters = checkpoint.program.graph.parameters
+    let largest = checkpoint.program.trainable.map { parameters[$0.index].count }.max() ?? 0
+    let state = file.groups.flatMap(\.slots).map(\.stateCount).max() ?? 0
+    // Of an iteration or decomposition: copies of a moment or of a factor, and its results.
+    let work = 4 * (ByteCount(largest) + state)
+    return file.archive.tensors.values.total(\.residentBytes)
+      + ByteCount(2 * ByteCount(checkpoint.program.parameterCount) + work, of: Double.self)
+  }
 
   package func prepared<S: EngineScalar>(
     _ checkpoint: LoadedCheckpoint, _: S.Type, pool: WorkerPool

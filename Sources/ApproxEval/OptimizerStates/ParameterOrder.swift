@@ -59,7 +59,7 @@ struct ParameterOrder {
         let near = nearMisses(own ?? name, among: known.keys)
         throw CheckpointError(
           .unexpectedValue(
-            "the name \(printable(name))", found: "that of no parameter", expected: "one"),
+            "the name \(name)", found: "that of no parameter", expected: "one"),
           at: location,
           hint: near.isEmpty
             ? "eval-cli inspect lists the parameters: \(shortList(known.keys.sorted()))."
@@ -69,7 +69,7 @@ struct ParameterOrder {
         throw CheckpointError(
           .unexpectedValue(
             "the parameter \(own)",
-            found: "named twice: \(printable(other)) and \(printable(name))", expected: "once"),
+            found: "named twice: \(other) and \(name)", expected: "once"),
           at: location)
       }
       specs.append(spec)
@@ -77,14 +77,23 @@ struct ParameterOrder {
     (self.rule, self.specs) = (rule, specs)
   }
 
+  // Names of 50,000 parameters, many times those of any model.
+  private static let maximumListBytes = 1 << 22
+
   /// Names in a file, one a line.
-  static func names(inFile path: String) throws(CheckpointError) -> [String] {
-    let file = try MappedFile(path: path)
-    guard let text = String(validating: file.bytes, as: UTF8.self) else {
-      throw CheckpointError(
-        .otherFormat(found: "a binary file", expected: "a text with one name a line"),
-        at: .init(file: path))
+  static func names(inFile path: String, _ files: InputFiles) throws(CheckpointError) -> [String] {
+    let bytes = try files.open(path).bytes
+    func failure(_ found: String) -> CheckpointError {
+      CheckpointError(
+        .otherFormat(found: found, expected: "a text with one name a line"), at: .init(file: path))
     }
+    if bytes.count > maximumListBytes {
+      throw failure("a file of more than \(maximumListBytes) bytes")
+    }
+    guard let text = String(validating: bytes, as: UTF8.self) else {
+      throw failure("a binary file")
+    }
+    if !text.isStreamSafe { throw failure("a text with more than 30 combining marks in a row") }
     return text.split(whereSeparator: \.isNewline).map {
       $0.trimmingCharacters(in: .whitespaces)
     }.filter { !$0.isEmpty }

@@ -10,10 +10,10 @@ public struct RunRecord: Sendable {
   /// With the name of the program.
   public var command: [String]
   public var options: EvaluationOptions
-  /// Everything that was read: checkpoints, data, updates.
+  /// Everything that is read, in the order in which it was opened: checkpoints, data, updates.
   public var files: [FileRecord]
-  public var start: Date
-  public var end: Date
+  public var start: Moment
+  public var end: Moment
   /// Batches that the run has to score; `nil` where the results are all there are.
   public var plannedBatches: Int?
   /// Batches that an earlier run had finished.
@@ -21,20 +21,15 @@ public struct RunRecord: Sendable {
   public var machine: Machine
 
   /// Reads all files of the run once, for their sums.
+  ///
+  /// - Parameter files: Those that the plan of the run has opened, and that it will score.
+  /// - Throws: `changed` where one of them is no longer what was opened: its sum would be of neither.
   public init(
-    command: [String], options: EvaluationOptions, checkpoints: [String], start: Date
+    command: [String], options: EvaluationOptions, files: InputFiles, start: Moment
   ) throws(CheckpointError) {
     self.command = command
     self.options = options
-    var files: [FileRecord] = []
-    let given =
-      checkpoints + [options.adapter, options.dataFile].compactMap { $0 } + options.updateFiles
-      + [options.optimizerState, options.parameterOrder].compactMap { $0 }
-    for path in given.flatMap(FileRecord.files)
-    where !files.contains(where: { $0.path == path }) {
-      files.append(try FileRecord(path: path))
-    }
-    self.files = files
+    self.files = try FileRecord.all(files)
     self.start = start
     end = start
     machine = .current
@@ -48,9 +43,9 @@ public struct RunRecord: Sendable {
       "seed": ReportJSON(seed: options.seed),
       "precision": .text(options.precision.rawValue),
       "threads": .integer(options.threads),
-      "start": .text(Self.time(start)),
-      "end": .text(Self.time(end)),
-      "seconds": .number(end.timeIntervalSince(start)),
+      "start": .text(Self.time(start.date)),
+      "end": .text(Self.time(end.date)),
+      "seconds": .number(end.seconds(since: start)),
       "complete": .bool(report.batchCount == plannedBatches ?? report.batchCount),
       "batches_planned": .integer(plannedBatches ?? report.batchCount),
       "batches_finished": .integer(report.batchCount),
@@ -144,7 +139,7 @@ extension Machine {
   var json: ReportJSON {
     .members([
       "cores": .integer(cores), "processor": .text(processor), "memory": .integer(memory),
-      "os": .text(operatingSystem), "blas": .text(blas),
+      "os": .text(operatingSystem), "blas": .text(blas), "kernels": .text(kernels),
     ])
   }
 }
@@ -189,7 +184,7 @@ extension Report {
   /// The files of a report; run.json is the last to appear.
   public func add(to files: inout OutputFiles, folder: String, record: RunRecord) {
     for table in tables { files.add("\(folder)/\(table.name).csv", table.csv) }
-    files.add("\(folder)/run.json", record.json(self).document)
+    files.addRecord("\(folder)/run.json", record.json(self).document)
   }
 }
 
@@ -219,6 +214,7 @@ extension Indicator.Defect: CustomStringConvertible {
     case .underflow:
       "d^T F d is below the range of double next to d^T g, the model is too far off the labels"
     case .invalid: "d^T F d or d^T g is beyond the range of double"
+    case .overflow: "lambda, or what it takes to solve with it, is beyond the range of double"
     }
   }
 }

@@ -1,3 +1,4 @@
+import Checkpoints
 import Foundation
 import Metrics
 
@@ -36,7 +37,7 @@ extension Report.Entry {
     parts.append("imbalance " + shortened(mean(\.gradientNormRatio), digits: 3))
     if let epoch = description.epoch { parts.append("epoch \(epoch)") }
     if description.epoch == nil, let step = description.step { parts.append("step \(step)") }
-    return description.path + "\n" + wrapped(parts: parts) + "\n"
+    return printable(description.path) + "\n" + wrapped(parts: parts) + "\n"
   }
 
   private func mean(_ value: (BatchResult) -> Double) -> Double {
@@ -241,7 +242,7 @@ extension Report.Entry {
 
   /// Which methods have no gamma, by reason.
   private var defectRemarks: [String] {
-    [Indicator.Defect.underflow, .flat, .invalid].compactMap { defect in
+    [Indicator.Defect.underflow, .flat, .invalid, .overflow].compactMap { defect in
       var methods: [String] = []
       var batches = 0
       for result in results {
@@ -288,6 +289,7 @@ extension ReferenceRecord {
     case "curvature": "not converged, no positive curvature left above rounding"
     case "stagnated": "not converged, no progress beyond the level of rounding"
     case "underflow": "not converged, F is below the range of double"
+    case "overflow": "not converged, the solve left the range of double"
     case "zero-gradient": "the gradient is zero: no direction is distinguished"
     case "dense", "gram": "exact to rounding"
     default: stop

@@ -53,11 +53,13 @@ extension BatchReader {
   /// Samples with at least one label that is scored, ascending.
   func scoredSamples() throws(CheckpointError) -> [Int] {
     guard loss == .crossEntropy else { return Array(0..<data.count) }
-    let labels = try data.labels.integers()
-    let size = labels.count / data.count
+    let size = data.labels.count / data.count
     let columns = sequence?.labelColumns ?? Array(0..<size)
-    return (0..<data.count).filter { sample in
-      columns.contains { labels[sample * size + $0] >= 0 }
+    var scored: [Int] = []
+    for sample in 0..<data.count {
+      let labels = try data.labels.integers(sample * size..<(sample + 1) * size)
+      if columns.contains(where: { labels[$0] >= 0 }) { scored.append(sample) }
     }
+    return scored
   }
 }

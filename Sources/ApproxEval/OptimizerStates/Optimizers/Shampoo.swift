@@ -56,25 +56,25 @@ extension KnownOptimizer {
   }
 
   /// A power of a symmetric positive matrix by its eigenvalues, of which rounding may have made some
-  /// negative: the optimiser takes singular values.
+  /// negative: the optimiser takes singular values. The matrix is overwritten.
   private static func power(
     _ matrix: Vector<Double>, _ size: Int, _ exponent: Double, at tensor: StoredTensor
   ) throws(CheckpointError) -> Vector<Double> {
     let eigen: SymmetricEigendecomposition
     do throws(LinearAlgebraError) {
-      eigen = try LAPACK.symmetricEigen(n: size, matrix.array)
+      eigen = try LAPACK.symmetricEigen(n: size, matrix)
     } catch {
       throw CheckpointError(
         .unexpectedValue(
           "the matrix", found: "one without eigenvalues: \(error)", expected: "symmetric"),
         at: tensor.location)
     }
-    let scaled = Vector(eigen.vectors)
+    let vectors = eigen.vectors
+    let scaled = vectors.copy()
     for row in 0..<size {
       let factor = pow(abs(eigen.values[row]), exponent)
       for column in 0..<size { scaled.pointer[row * size + column] *= factor }
     }
-    let vectors = Vector(eigen.vectors)
     let result = Vector<Double>(count: size * size)
     BLAS.gemm(
       transposeA: true, m: size, n: size, k: size, vectors.pointer, lda: size, scaled.pointer,
