@@ -78,7 +78,8 @@ public struct Inspection: Sendable, Equatable {
     }
     self.parameters = parameters
     updates = []
-    for update in try options.updates(of: checkpoint) {
+    let wanted = try options.updates(of: checkpoint)
+    for update in wanted {
       // Its own are told as they are, files that were asked for must fit.
       if !source.updates.contains(where: { $0.name == update.name }) {
         try update.check(checkpoint)
@@ -87,7 +88,7 @@ public struct Inspection: Sendable, Equatable {
       updates.append(Update(name: update.name, tensors: try update.tensorCount(checkpoint)))
     }
     resources = try Self.batchSize(checkpoint, options).map {
-      ResourceEstimate(checkpoint, samples: $0, options: options)
+      ResourceEstimate(checkpoint, samples: $0, options: options, updates: wanted)
     }
   }
 

@@ -28,20 +28,25 @@ public struct ResourceEstimate: Sendable, Equatable {
   /// again in every product.
   public var recomputedSamples: Int
 
-  init(_ checkpoint: LoadedCheckpoint, samples: Int, options: EvaluationOptions) {
+  /// - Parameter updates: Those that will be scored.
+  init(
+    _ checkpoint: LoadedCheckpoint, samples: Int, options: EvaluationOptions,
+    updates: [any UpdateSource]
+  ) {
+    let task = MemoryTask.score(updates: updates)
     switch options.precision {
-    case .float32: self.init(checkpoint, samples, options, Float.self)
-    case .float64: self.init(checkpoint, samples, options, Double.self)
+    case .float32: self.init(checkpoint, samples, options, task, Float.self)
+    case .float64: self.init(checkpoint, samples, options, task, Double.self)
     }
   }
 
   private init<S: EngineScalar>(
-    _ checkpoint: LoadedCheckpoint, _ samples: Int, _ options: EvaluationOptions, _: S.Type
+    _ checkpoint: LoadedCheckpoint, _ samples: Int, _ options: EvaluationOptions,
+    _ task: MemoryTask, _: S.Type
   ) {
     let program = checkpoint.program
     let scalar = MemoryLayout<S>.stride
-    let planner = MemoryPlanner(
-      checkpoint, samples: samples, options: options, .score(updates: checkpoint.source.updates))
+    let planner = MemoryPlanner(checkpoint, samples: samples, options: options, task)
     let planned = planner.best()
     let needs = ProductNeeds(
       BatchNeeds<S>(
@@ -87,7 +92,8 @@ extension Evaluation {
     try evaluating {
       let checkpoint = try LoadedCheckpoint(path: path, options: options, files: files)
       return ResourceEstimate(
-        checkpoint, samples: try source(checkpoint).samples(0).count, options: options)
+        checkpoint, samples: try source(checkpoint).samples(0).count, options: options,
+        updates: try options.updates(of: checkpoint))
     }
   }
 

@@ -545,6 +545,7 @@ struct OptimizerStateTests {
     #expect(
       inspection.description.notes
         == (try Evaluation(options).describe(checkpoint: Self.checkpoint).notes))
+    #expect(inspection.resources?.memory.bytes(of: "updates") ?? 0 > 0)
     var other = options
     other.optimizerState = fixture(Self.folder + "fresh.pt")
     #expect(throws: EvaluationError.self) {
