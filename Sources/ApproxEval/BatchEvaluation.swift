@@ -51,7 +51,7 @@ struct BatchEvaluation<S: EngineScalar> {
       checkpoint: checkpoint.path, epoch: checkpoint.source.epoch, step: checkpoint.source.step,
       batch: batch, samples: problem.linearization.samples,
       recomputedSamples: problem.linearization.samples - problem.linearization.keptSamples,
-      loss: problem.output.totalLoss,
+      loss: problem.output.totalLoss, meanLoss: problem.output.meanLoss,
       gradientNorm: scorer.normOfGradient,
       gradientNormRatio: imbalance(gradients.norms),
       logitGradientNormRatio: imbalance(problem.output.gradientNorms),

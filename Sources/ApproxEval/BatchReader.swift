@@ -10,6 +10,8 @@ package struct BatchReader: Sendable {
   package let data: DataFile
   package let graph: Graph
   package let loss: Loss
+  /// What is done to the loss of every batch, without the samples' own weights.
+  package let weighting: LossWeighting
   package let sequence: SequenceRule?
   /// Draws that the file carries, 0 if none.
   package let storedDraws: Int
@@ -17,11 +19,13 @@ package struct BatchReader: Sendable {
   package let inputs: [String: StoredTensor]
 
   package init(
-    _ data: DataFile, graph: Graph, loss: Loss, sequence: SequenceRule? = nil
+    _ data: DataFile, graph: Graph, loss: Loss, weighting: LossWeighting = .none,
+    sequence: SequenceRule? = nil
   ) throws(CheckpointError) {
     self.data = data
     self.graph = graph
     self.loss = loss
+    self.weighting = weighting
     self.sequence = sequence
     if data.count == 0 {
       throw CheckpointError(
@@ -39,6 +43,12 @@ package struct BatchReader: Sendable {
         hint: "A decoder's positions see all before them: leave out positions by the label -100.")
     }
     inputs = try data.inputs(stored)
+    for (name, tensor) in data.others.sorted(by: { $0.key < $1.key })
+    where !graph.inputs.contains(where: { $0.name == name })
+      && LossSettings.isLikelyMeant(by: name)
+    {
+      throw LossSettings.refusal(name, at: tensor.location)
+    }
     storedDraws = data.sampledLabels.map { $0.shape.first ?? 0 } ?? 0
     try checkShapes()
   }
@@ -47,6 +57,7 @@ package struct BatchReader: Sendable {
   package struct Batch<S: EngineScalar>: Sendable {
     package let inputs: BatchInputs<S>
     package let labels: Labels
+    package let weighting: LossWeighting
     /// One entry per stored draw.
     package let sampledLabels: [Labels]
   }
@@ -64,16 +75,10 @@ package struct BatchReader: Sendable {
         values.append(try read(spec, inputs[spec.name]!, samples))
       }
     }
-    let labels = try checkedLabels(samples)
-    var sampled: [Labels] = []
-    if let tensor = data.sampledLabels {
-      for draw in 0..<storedDraws {
-        sampled.append(try readLabels(tensor, samples, draw: draw))
-      }
-    }
+    let (labels, weighting) = try scoredLabels(samples)
     return Batch(
       inputs: BatchInputs(samples: samples.count, values: values), labels: labels,
-      sampledLabels: sampled)
+      weighting: weighting, sampledLabels: try readDraws(samples))
   }
 
   /// Labels and indices of these samples are in range, at least one label is scored.
@@ -88,18 +93,49 @@ package struct BatchReader: Sendable {
             ? "a mask of 0 and 1" : "0 ..< \(bound), the rows of the embedding")
       }
     }
-    _ = try checkedLabels(samples)
-    for draw in 0..<storedDraws { _ = try readLabels(data.sampledLabels!, samples, draw: draw) }
+    _ = try scoredLabels(samples)
+    _ = try readDraws(samples)
   }
 
-  private func checkedLabels(_ samples: [Int]) throws(CheckpointError) -> Labels {
-    let labels = try readLabels(data.labels, samples, draw: 0)
-    if case .classes(let classes) = labels, !classes.contains(where: { $0 >= 0 }) {
+  /// Labels and weights, at least one of which counts.
+  private func scoredLabels(
+    _ samples: [Int]
+  ) throws(CheckpointError) -> (Labels, LossWeighting) {
+    let labels = try readLabels(data.labels, samples, areTrue: true)
+    var weighting = weighting
+    weighting.samples = try readWeights(samples)
+    if !weighting.scores(labels, classes: graph.classes) {
+      var found = "only -100"
+      if loss != .crossEntropy || data.weights != nil || weighting.classes != nil {
+        found = "none with a weight above zero"
+      }
       throw CheckpointError(
-        .unexpectedValue("labels", found: "only -100", expected: "at least one scored position"),
+        .unexpectedValue("labels", found: found, expected: "at least one scored position"),
         at: data.labels.location)
     }
-    return labels
+    return (labels, weighting)
+  }
+
+  private func readDraws(_ samples: [Int]) throws(CheckpointError) -> [Labels] {
+    var sampled: [Labels] = []
+    if let tensor = data.sampledLabels {
+      for draw in 0..<storedDraws {
+        sampled.append(try readLabels(tensor, samples, draw: draw, areTrue: false))
+      }
+    }
+    return sampled
+  }
+
+  /// Samples of which anything is scored, ascending.
+  func scoredSamples() throws(CheckpointError) -> [Int] {
+    var scored: [Int] = []
+    for sample in 0..<data.count {
+      let labels = try readLabels(data.labels, [sample], areTrue: true)
+      var weighting = weighting
+      weighting.samples = try readWeights([sample])
+      if weighting.scores(labels, classes: graph.classes) { scored.append(sample) }
+    }
+    return scored
   }
 
   // MARK: - Shapes
@@ -116,9 +152,10 @@ package struct BatchReader: Sendable {
           at: tensor.location, hint: "The model begins with an embedding, which reads indices.")
       }
     }
-    try checkLabels(data.labels, leading: [data.count])
+    try checkLabels(data.labels, leading: [data.count], areTrue: true)
+    if let weights = data.weights { try checkWeights(weights) }
     if let sampled = data.sampledLabels {
-      try checkLabels(sampled, leading: [storedDraws, data.count])
+      try checkLabels(sampled, leading: [storedDraws, data.count], areTrue: false)
       if storedDraws == 0 {
         throw CheckpointError(
           .shapeMismatch(found: sampled.shape, expected: [1] + data.labels.shape),
@@ -127,8 +164,16 @@ package struct BatchReader: Sendable {
     }
   }
 
-  private func checkLabels(_ tensor: StoredTensor, leading: [Int]) throws(CheckpointError) {
-    let isClasses = loss == .crossEntropy
+  /// Columns that class labels have, and weights may have.
+  private var columns: [Int] {
+    sequence.map { [$0.labelLength] } ?? Array(graph.outputShape.dropLast())
+  }
+
+  /// - Parameter areTrue: Draws of cross-entropy are always classes, its labels may be soft.
+  private func checkLabels(
+    _ tensor: StoredTensor, leading: [Int], areTrue: Bool
+  ) throws(CheckpointError) {
+    let isClasses = loss == .crossEntropy && !(areTrue && tensor.dtype.isFloatingPoint)
     if tensor.dtype.isInteger != isClasses || tensor.dtype == .bool {
       throw CheckpointError(
         .wrongDType(
@@ -138,14 +183,32 @@ package struct BatchReader: Sendable {
         hint: isClasses
           ? "cross_entropy reads class numbers." : "\(loss.rawValue) reads numbers, not classes.")
     }
-    let columns = sequence.map { [$0.labelLength] } ?? Array(graph.outputShape.dropLast())
     let expected = leading + (isClasses ? columns : graph.outputShape)
     // One position may be written out or left out.
-    let isSingle = isClasses && columns.reduce(1, *) == 1
-    let accepted = isSingle ? [leading, leading + [1], expected] : [expected]
+    let isSingle = columns.reduce(1, *) == 1
+    let accepted =
+      isSingle && isClasses
+      ? [leading, leading + [1], expected]
+      : isSingle && loss == .crossEntropy
+        ? [expected, leading + [1, graph.classes], leading + [graph.classes]] : [expected]
     if !accepted.contains(tensor.shape) {
       throw CheckpointError(
-        .shapeMismatch(found: tensor.shape, expected: expected), at: tensor.location)
+        .shapeMismatch(found: tensor.shape, expected: expected), at: tensor.location,
+        hint: loss == .crossEntropy && !isClasses
+          ? "Labels of numbers are soft labels of cross_entropy: a probability for each class."
+          : nil)
+    }
+  }
+
+  private func checkWeights(_ tensor: StoredTensor) throws(CheckpointError) {
+    var accepted = [[data.count], [data.count] + columns]
+    if columns.reduce(1, *) == 1 { accepted.append([data.count, 1]) }
+    if loss != .crossEntropy { accepted.append([data.count] + graph.outputShape) }
+    if !accepted.contains(tensor.shape) {
+      throw CheckpointError(
+        .shapeMismatch(found: tensor.shape, expected: [data.count]), at: tensor.location,
+        hint: "Weights are one for each sample, or one for each of its positions"
+          + (loss == .crossEntropy ? "." : " or outputs."))
     }
   }
 
@@ -180,10 +243,9 @@ package struct BatchReader: Sendable {
   }
 
   private func readLabels(
-    _ tensor: StoredTensor, _ samples: [Int], draw: Int
+    _ tensor: StoredTensor, _ samples: [Int], draw: Int = 0, areTrue: Bool
   ) throws(CheckpointError) -> Labels {
-    switch loss {
-    case .crossEntropy:
+    if loss == .crossEntropy && tensor.dtype.isInteger {
       var classes: [Int64] = []
       for sample in samples {
         let row = try classLabels(tensor, sample, draw: draw)
@@ -194,19 +256,70 @@ package struct BatchReader: Sendable {
         }
       }
       return .classes(classes)
-    case .squaredError, .binaryCrossEntropy:
-      let size = graph.outputShape.reduce(1, *)
-      let values = Vector<Double>(count: samples.count * size)
-      for (place, sample) in samples.enumerated() {
-        let target = values.pointer + place * size
-        try tensor.read(range(draw * data.count + sample, size), into: target)
-        for i in 0..<size where loss == .binaryCrossEntropy && !(0...1).contains(target[i]) {
+    }
+    let size = graph.outputShape.reduce(1, *)
+    let values = Vector<Double>(count: samples.count * size)
+    for (place, sample) in samples.enumerated() {
+      let target = values.pointer + place * size
+      try tensor.read(range(draw * data.count + sample, size), into: target)
+      switch loss {
+      case .crossEntropy: try checkSoftLabels(tensor, sample, target)
+      case .binaryCrossEntropy:
+        for i in 0..<size where !(0...1).contains(target[i]) {
           throw labelError(tensor, sample, "\(target[i])", "a number in [0, 1]")
         }
+      case .squaredError: break
       }
-      try tensor.requireFinite(UnsafePointer(values.pointer), count: values.count)
-      return .real(values.array)
     }
+    try tensor.requireFinite(UnsafePointer(values.pointer), count: values.count)
+    return .real(values.array)
+  }
+
+  /// Every position of a sample has probabilities that add up to one, as closely as the type of the
+  /// file lets a softmax add up.
+  private func checkSoftLabels(
+    _ tensor: StoredTensor, _ sample: Int, _ values: UnsafePointer<Double>
+  ) throws(CheckpointError) {
+    let tolerance = tensor.dtype == .f16 || tensor.dtype == .bf16 ? 1e-2 : 1e-4
+    for position in 0..<graph.positions {
+      var sum = 0.0
+      for c in 0..<graph.classes {
+        let value = values[position * graph.classes + c]
+        guard value >= 0, value.isFinite else {
+          throw labelError(tensor, sample, "\(value)", "a probability, not negative")
+        }
+        sum += value
+      }
+      guard abs(sum - 1) <= tolerance else {
+        throw CheckpointError(
+          .unexpectedValue(
+            "label of sample \(sample)", found: "probabilities that add up to \(sum)",
+            expected: "1"), at: tensor.location,
+          hint: "A position that is not scored has a weight of 0.")
+      }
+    }
+  }
+
+  /// The samples' own weights, `[n O]` or `[n O C]`, `nil` where the data have none.
+  private func readWeights(_ samples: [Int]) throws(CheckpointError) -> [Double]? {
+    guard let tensor = data.weights else { return nil }
+    let size = tensor.shape.dropFirst().reduce(1, *)
+    var result: [Double] = []
+    for sample in samples {
+      let row = try tensor.doubles(range(sample, size))
+      for value in row where !(value >= 0 && value.isFinite) {
+        throw CheckpointError(
+          .unexpectedValue(
+            "weight of sample \(sample)", found: "\(value)",
+            expected: "a finite number, not negative"), at: tensor.location)
+      }
+      if size == 1 {
+        result += [Double](repeating: row[0], count: graph.positions)
+      } else {
+        result += sequence?.labelColumns.map { row[$0] } ?? row
+      }
+    }
+    return result
   }
 
   /// All label columns of one sample.
@@ -271,5 +384,26 @@ package struct BatchReader: Sendable {
 
   private func range(_ sample: Int, _ size: Int) -> Range<Int> {
     sample * size..<(sample + 1) * size
+  }
+}
+
+extension LossWeighting {
+  /// Whether anything of these labels has a weight above zero.
+  fileprivate func scores(_ labels: Labels, classes count: Int) -> Bool {
+    let isWeighted = classes != nil || samples != nil || positives != nil
+    switch labels {
+    case .classes(let all):
+      return all.indices.contains { row in
+        guard all[row] >= 0, (samples?[row] ?? 1) > 0 else { return false }
+        guard let classes else { return true }
+        return classes[Int(all[row])] > 0 || smoothing > 0 && classes.contains { $0 > 0 }
+      }
+    case .real(let all):
+      if !isWeighted { return true }
+      return all.indices.contains { i in
+        let own = samples.map { $0.count == all.count ? $0[i] : $0[i / count] } ?? 1
+        return own * (classes?[i % count] ?? 1) > 0
+      }
+    }
   }
 }

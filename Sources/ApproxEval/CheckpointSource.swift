@@ -13,6 +13,10 @@ package struct CheckpointSource: Sendable {
   package let step: Int?
   /// The name of the loss.
   package let loss: String
+  /// Whether a file names it; where none does, Transformers goes by the type of the labels.
+  package let namesLoss: Bool
+  /// What else the checkpoint says of it.
+  package let lossSettings: LossSettings
   /// Patterns over parameter names; `nil` where the file leaves it to the model.
   package let trainable: [Glob]?
   /// By the names of the model's state_dict, the adapter's in place of the base model's.
@@ -46,13 +50,15 @@ package struct CheckpointSource: Sendable {
           found: "a self-contained checkpoint", expected: "a Hugging Face folder under an adapter"),
         at: .init(file: path), hint: "Leave out --adapter, or give the folder of the base model.")
     }
-    self.init(file: file, path: path, bytes: try MappedFile(path: path).bytes.count)
+    try self.init(file: file, path: path, bytes: try MappedFile(path: path).bytes.count)
   }
 
-  private init(file: CheckpointFile, path: String, bytes: Int) {
+  private init(file: CheckpointFile, path: String, bytes: Int) throws(CheckpointError) {
     self.path = path
     adapterPath = nil
-    (epoch, step, loss) = (file.epoch, file.step, file.loss)
+    (epoch, step) = (file.epoch, file.step)
+    (loss, namesLoss) = try CheckpointSource.loss(of: file)
+    lossSettings = file.lossSettings
     trainable = file.archive.metadata["trainable"] == nil ? nil : file.trainable
     parameters = CheckpointSource.renamed(file)
     adapterParameters = []
@@ -71,6 +77,7 @@ package struct CheckpointSource: Sendable {
     self.path = path
     adapterPath = nil
     (epoch, step, self.loss) = (0, 0, loss)
+    (namesLoss, lossSettings) = (true, LossSettings())
     trainable = nil
     self.parameters = parameters
     adapterParameters = []
@@ -86,14 +93,21 @@ package struct CheckpointSource: Sendable {
     if let path { adapter = try AdapterDirectory.open(path) }
     var parameters = folder.tensors
     var adapterParameters: Set<String> = []
-    for (name, tensor) in adapter?.tensors ?? [:] {
+    let unread =
+      if let adapter {
+        try Model.unreadAdapterTensors(modelType: type, adapter: adapter.config)
+      } else { Set<String>() }
+    for (name, tensor) in adapter?.tensors ?? [:] where !unread.contains(name) {
       guard let name = Model.parameterName(ofAdapterTensor: name, modelType: type) else { continue }
       parameters[name] = tensor
       adapterParameters.insert(name)
     }
     self.path = folder.path
     adapterPath = path
-    (epoch, step, loss) = (nil, nil, "cross_entropy")
+    (epoch, step) = (nil, nil)
+    let loss = try Model.loss(type: type, config: folder.config)
+    (self.loss, namesLoss) = (loss ?? CheckpointFile.losses[0], loss != nil)
+    lossSettings = LossSettings()
     trainable = nil
     self.parameters = parameters
     self.adapterParameters = adapterParameters
@@ -101,6 +115,23 @@ package struct CheckpointSource: Sendable {
     updates = []
     bytes = parameters.values.reduce(0) { $0 + $1.byteCount }
     description = .folder(type: type, config: folder.config, adapter: adapter?.config)
+  }
+
+  /// The loss of a file, by its own word or by the configuration of its Hugging Face model.
+  private static func loss(
+    of file: CheckpointFile
+  ) throws(CheckpointError) -> (name: String, isNamed: Bool) {
+    guard let type = try? file.model["type"].string(), ["vit", "t5"].contains(type) else {
+      return (file.loss, true)
+    }
+    let config = file.model["config"]
+    let configured = try Model.loss(type: type, config: config)
+    if !file.namesLoss { return (configured ?? file.loss, configured != nil) }
+    if let configured, config["problem_type"].exists, configured != file.loss {
+      throw config["problem_type"].wrong(
+        "what __metadata__.loss says, \(file.loss)", hint: "Leave one of the two out.")
+    }
+    return (file.loss, true)
   }
 
   /// A file of a Hugging Face model has the adapter's parameters by the names that PEFT gives them.

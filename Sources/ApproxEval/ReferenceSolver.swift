@@ -169,14 +169,18 @@ package struct ReferenceSolver: Sendable {
 }
 
 extension ReferenceSolver {
-  /// g lies in the range of F and yet nothing of F is left: there is no direction.
+  /// g lies in the range of F and yet nothing of F is left, or the solver needs a w that no number
+  /// is large enough for: there is no direction.
   func underflow<S: EngineScalar>(
-    _ problem: BatchProblem<S>, kind: ReferenceKind
+    _ problem: BatchProblem<S>, kind: ReferenceKind, missesLabel: Bool = false
   ) -> ReferenceSolution<S> {
     let record = ReferenceRecord(
       kind: kind, gamma: .nan, iterations: 0, residual: 1, stop: "underflow",
-      explanation: "The model is so sure of every sample that the probabilities of all other "
-        + "classes are below 1e-308.", isConverged: false)
+      explanation: missesLabel
+        ? "The model gives a label a probability below 1e-308, and this solver starts from its "
+          + "inverse; --reference cg does not."
+        : "The model is so sure of every sample that the probabilities of all other classes are "
+          + "below 1e-308.", isConverged: false)
     let zero = Vector<S>(count: problem.linearization.parameterCount)
     return ReferenceSolution(
       direction: ScaledVector(vector: zero, scale: 1), record: record, trace: [])
@@ -236,7 +240,13 @@ package struct DenseReference {
   package func solve<S: EngineScalar>(
     damping: Double, _: S.Type
   ) throws(SolveError) -> ReferenceSolution<S> {
-    let solution = try decomposition.solve(target: target, damping: damping)
+    // A label that the model rules out has a w so large that the rounding of B, times w, would drown
+    // what the other labels say; then the solution is taken from g.
+    let hasTarget = target.allSatisfy { abs($0) <= 1e8 }
+    let solution =
+      hasTarget
+      ? try decomposition.solve(target: target, damping: damping)
+      : try decomposition.solve(gradient: problem.gradient().array, damping: damping)
     let exact = Vector(solution.x)
     let rounded = ScaledVector<S>(rounding: exact)
     let unit = rounded.scale
@@ -248,10 +258,11 @@ package struct DenseReference {
       stop: "dense",
       explanation:
         "Singular value decomposition of B [\(rows), \(exact.count)] in double precision: rank "
-        + "\(solution.rank).",
-      // At 1, or NaN, nothing of g was in reach: H has underflowed on labels that the model rules
+        + "\(solution.rank)."
+        + (hasTarget ? "" : " Solved from g, as a label has next to no probability."),
+      // Where it cannot be solved from w, what F has lost of g shows as a residual. At 1, or NaN, nothing of g was in reach: H has underflowed on labels that the model rules
       // out.
-      isConverged: residual < 1)
+      isConverged: residual < (hasTarget ? 1 : 1e-6))
     return ReferenceSolution(direction: rounded, record: record, trace: [], isInDouble: true)
   }
 

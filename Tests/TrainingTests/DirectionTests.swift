@@ -69,7 +69,7 @@ struct DirectionTests {
     settings.isNormalized = false
     let (found, sampled) = try direction(settings, oracle.problem, Double.self)
     let labels = sampled.map { draw -> OracleLabels in
-      guard case .softmax(let labels, _) = draw else { preconditionFailure("cross-entropy") }
+      guard case .softmax(let labels, _, _) = draw else { preconditionFailure("cross-entropy") }
       return .classes(labels.map { Int($0) })
     }
     let rows = oracle.sampledGradients(labels)

@@ -153,11 +153,13 @@ extension Report {
   /// What a reader of the numbers must know: gradients that are zero, rows without gamma or with a
   /// lambda below rounding, references that did not converge.
   public var notes: [String] {
-    var notes: [String] = []
-    for result in entries.flatMap(\.results) {
+    var notes = entries.flatMap { entry in
+      entry.notes.map { "\(entry.description.path): " + $0 }
+    }
+    for (entry, result) in entries.flatMap({ entry in entry.results.map { (entry, $0) } }) {
       let place = "\(result.checkpoint), batch \(result.batch): "
       if result.gradientNorm == 0 {
-        notes.append(place + "the gradient is zero: no direction is distinguished.")
+        notes.append(place + "the gradient is zero: " + entry.reason(ofZeroGradient: [result]))
       }
       for score in result.scoresWithoutGamma {
         notes.append(place + score.label + ": no gamma, as \(score.defect!).")
@@ -191,7 +193,53 @@ extension Report {
 
 // MARK: - Rows without gamma
 
+extension Report.Entry {
+  /// What a reader must know of the checkpoint, whatever the batch.
+  var notes: [String] { equalWeightsNotes + [unusedNote].compactMap { $0 } }
+
+  /// Layers that may be one.
+  private var equalWeightsNotes: [String] {
+    description.equalWeights.map { group in
+      let names = group.names.prefix(4).joined(separator: ", ")
+      let more = group.names.count > 4 ? " and \(group.names.count - 4) more" : ""
+      return
+        "Equal to the last bit: \(names)\(more). They are scored as layers that train on their "
+        + "own. If they are one layer that is used several times, describe it under one name."
+    }
+  }
+
+  /// What trains and is read by no computation.
+  private var unusedNote: String? {
+    let unused = description.parameters.filter { $0.status == .unused }
+    guard let first = unused.first else { return nil }
+    let count = unused.reduce(0) { $0 + $1.count }
+    let more = unused.count > 1 ? " and \(unused.count - 1) more" : ""
+    return
+      "PEFT trains \(grouped(count)) of the P parameters without reading them (\(first.name)\(more)): "
+      + "their gradient is zero, and no method moves them."
+  }
+
+  /// Why the gradients of these batches are zero, as a clause.
+  func reason(ofZeroGradient flat: [BatchResult]) -> String {
+    if description.loss == "cross_entropy" && description.classes == 1 {
+      return "cross_entropy of a single logit is zero whatever the logit is, so there is no gamma. "
+        + "One output per sample goes with the loss bce or mse."
+    }
+    if flat.allSatisfy({ $0.loss == 0 }) {
+      return
+        "every sample is fitted exactly, so no direction is distinguished and there is no gamma."
+    }
+    return "no direction is distinguished, so there is no gamma."
+  }
+}
+
 extension BatchResult {
+  /// One word for why a row has no gamma; `nil` where it has one.
+  func reasonWithoutGamma(_ score: Score) -> String? {
+    if !score.gamma.isNaN { return nil }
+    return gradientNorm == 0 ? "zero-gradient" : (score.defect ?? .underflow).rawValue
+  }
+
   /// Without those that other notes explain: all of a zero gradient, and the reference.
   var scoresWithoutGamma: [Score] {
     if gradientNorm == 0 { return [] }

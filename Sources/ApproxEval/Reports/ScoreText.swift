@@ -32,7 +32,7 @@ extension Report.Entry {
       description.model, "P = \(grouped(description.trainableParameters))",
       "N = \(samples)" + (results.count > 1 ? " x \(grouped(results.count)) batches" : ""),
     ]
-    parts.append("mean loss " + shortened(mean { $0.loss / Double($0.samples) }))
+    parts.append("mean loss " + shortened(mean(\.meanLoss)))
     parts.append("imbalance " + shortened(mean(\.gradientNormRatio), digits: 3))
     if let epoch = description.epoch { parts.append("epoch \(epoch)") }
     if description.epoch == nil, let step = description.step { parts.append("step \(step)") }
@@ -86,6 +86,11 @@ extension Report.Entry {
 
     init(_ summary: Summary?) {
       guard let summary else { return }
+      // Below the table stands why.
+      if summary.mean.isNaN {
+        mean = "none"
+        return
+      }
       mean = significant(summary.mean)
       deviation = summary.standardDeviation.flatMap { $0 == 0 ? nil : rough($0) }
     }
@@ -209,11 +214,12 @@ extension Report.Entry {
 
   private var remarks: [String] {
     var remarks: [String] = []
-    let flat = results.count { $0.gradientNorm == 0 }
-    if flat > 0 {
-      let several = flat < results.count ? " of \(flat) of \(results.count) batches" : ""
+    let flat = results.filter { $0.gradientNorm == 0 }
+    if !flat.isEmpty {
+      let several =
+        flat.count < results.count ? " of \(flat.count) of \(results.count) batches" : ""
       remarks.append(
-        wrapped("The gradient\(several) is zero: no direction is distinguished, gamma is nan."))
+        wrapped("The gradient\(several) is zero: " + reason(ofZeroGradient: flat)))
     }
     remarks += defectRemarks
     let failed = references.filter { !$0.isConverged }
@@ -235,6 +241,7 @@ extension Report.Entry {
             + "damping or --precision float64."))
     }
     if let kroneckerRemark { remarks.append(kroneckerRemark) }
+    remarks += notes.map { wrapped($0) }
     return remarks
   }
 
@@ -286,7 +293,7 @@ extension ReferenceRecord {
     case "iterations": "not converged, stopped at the iteration limit"
     case "curvature": "not converged, no positive curvature left above rounding"
     case "stagnated": "not converged, no progress beyond the level of rounding"
-    case "underflow": "not converged, F is below the range of double"
+    case "underflow": "not converged, probabilities are below the range of double"
     case "zero-gradient": "the gradient is zero: no direction is distinguished"
     case "dense", "gram": "exact to rounding"
     default: stop

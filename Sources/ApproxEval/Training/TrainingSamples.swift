@@ -14,9 +14,7 @@ struct TrainingSamples {
   ///
   /// - Parameter share: Of the samples that are held out, rounded to a whole number of them.
   init(_ checkpoint: LoadedCheckpoint, share: Double?, seed: UInt64) throws {
-    reader = try BatchReader(
-      checkpoint.data!, graph: checkpoint.program.graph, loss: checkpoint.loss,
-      sequence: checkpoint.model.sequence)
+    reader = try checkpoint.reader()!
     try reader.checkRanges(Array(0..<reader.data.count))
     let scored = try reader.scoredSamples()
     guard let share else {
@@ -45,19 +43,6 @@ struct TrainingSamples {
       stream: .trainingOrder)
     return stride(from: 0, to: order.count, by: size).map { start in
       order[start..<min(start + size, order.count)].map { training[$0] }
-    }
-  }
-}
-
-extension BatchReader {
-  /// Samples with at least one label that is scored, ascending.
-  func scoredSamples() throws(CheckpointError) -> [Int] {
-    guard loss == .crossEntropy else { return Array(0..<data.count) }
-    let labels = try data.labels.integers()
-    let size = labels.count / data.count
-    let columns = sequence?.labelColumns ?? Array(0..<size)
-    return (0..<data.count).filter { sample in
-      columns.contains { labels[sample * size + $0] >= 0 }
     }
   }
 }
