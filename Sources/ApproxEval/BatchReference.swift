@@ -25,9 +25,10 @@ final class BatchReference<S: EngineScalar> {
     self.options = options
     self.problem = problem
     self.doubleProblem = doubleProblem
-    let costs = ReferenceChoice.Costs(
+    var costs = ReferenceChoice.Costs(
       problem.linearization.program, samples: problem.linearization.samples,
       rank: problem.output.rootRank, options: options, S.self)
+    costs.missesLabels = problem.output.missesLabels
     choice = ReferenceChoice(options, costs)
     settled = choice.kind
     preconditioning = Preconditioning(options.cgPreconditioner, seed: options.seed, batch: batch)

@@ -240,9 +240,8 @@ package struct DenseReference {
   package func solve<S: EngineScalar>(
     damping: Double, _: S.Type
   ) throws(SolveError) -> ReferenceSolution<S> {
-    // A label that the model rules out has a w so large that the rounding of B, times w, would drown
-    // what the other labels say; then the solution is taken from g.
-    let hasTarget = target.allSatisfy { abs($0) <= 1e8 }
+    // The rounding of B, times a w that is so large, would drown the solution: it is taken from g.
+    let hasTarget = !problem.output.missesLabels
     let solution =
       hasTarget
       ? try decomposition.solve(target: target, damping: damping)

@@ -77,6 +77,12 @@ package final class OutputState<S: EngineScalar>: Sendable {
     return 1 / certificates.reduce(0, +).squareRoot()
   }
 
+  /// Whether a label is given a probability so small, of some 1e-16 or less, that w dwarfs what the
+  /// other labels say: then `g = B^T w` holds no longer in numbers.
+  package var missesLabels: Bool {
+    loss != .squaredError && certificates.contains { !($0 <= 1e16) }
+  }
+
   /// L over the number of scored positions, each times its weight: what torch calls the mean, for
   /// cross-entropy.
   package var meanLoss: Double { totalLoss / positionWeight }

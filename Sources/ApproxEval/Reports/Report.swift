@@ -131,16 +131,18 @@ extension Report {
           .text(place.path), .integer(place.epoch), .integer(place.step), .text(group.method),
           .text(group.damping), .integer(group.monteCarloSamples), .integer(group.gamma.count),
         ]
+        // Where a batch has none, `batches_without_gamma` says so.
         let measures = [
-          group.gamma, group.gammaRelativeToSGD, group.gammaRelativeToReference, group.efficiency,
+          group.batchesWithoutGamma == 0 ? group.gamma : nil, group.gammaRelativeToSGD,
+          group.gammaRelativeToReference, group.efficiency,
         ]
         for measure in measures {
-          row += [.number(known: measure?.mean), .number(known: measure?.standardDeviation)]
+          row += [.number(measure?.mean), .number(measure?.standardDeviation)]
         }
         for measure in measures {
           row += [
-            .number(known: measure?.standardError), .number(known: measure?.min),
-            .number(known: measure?.median), .number(known: measure?.max),
+            .number(measure?.standardError), .number(measure?.min),
+            .number(measure?.median), .number(measure?.max),
           ]
         }
         row += [.integer(group.batchesWithoutReference), .integer(group.batchesWithoutGamma)]

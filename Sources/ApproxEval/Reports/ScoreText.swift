@@ -33,7 +33,8 @@ extension Report.Entry {
       "N = \(samples)" + (results.count > 1 ? " x \(grouped(results.count)) batches" : ""),
     ]
     parts.append("mean loss " + shortened(mean(\.meanLoss)))
-    parts.append("imbalance " + shortened(mean(\.gradientNormRatio), digits: 3))
+    let imbalance = mean(\.gradientNormRatio)
+    parts.append("imbalance " + (imbalance.isNaN ? "none" : shortened(imbalance, digits: 3)))
     if let epoch = description.epoch { parts.append("epoch \(epoch)") }
     if description.epoch == nil, let step = description.step { parts.append("step \(step)") }
     return description.path + "\n" + wrapped(parts: parts) + "\n"
