@@ -195,7 +195,7 @@ package struct BatchReader: Sendable {
       throw CheckpointError(
         .shapeMismatch(found: tensor.shape, expected: expected), at: tensor.location,
         hint: loss == .crossEntropy && !isClasses
-          ? "Labels of numbers are soft labels of cross_entropy: a probability for each class."
+          ? "Class numbers are I64 or I32; other numbers are soft labels, a probability for each class."
           : nil)
     }
   }
