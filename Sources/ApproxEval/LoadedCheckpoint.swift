@@ -68,6 +68,7 @@ package struct LoadedCheckpoint: Sendable {
   package var description: CheckpointDescription {
     CheckpointDescription(
       path: path, epoch: source.epoch, step: source.step, model: model.type, loss: source.loss,
+      lossSettings: lossWords,
       trainableParameters: program.parameterCount + unused.reduce(0) { $0 + $1.count },
       allParameters: (program.graph.parameters.map(\.count) + unused.map(\.count)).reduce(0, +),
       positions: program.graph.positions, classes: program.graph.classes,
@@ -75,6 +76,21 @@ package struct LoadedCheckpoint: Sendable {
         + unused.map {
           ParameterRole(name: $0.name, count: $0.count, status: .unused, kroneckerBlock: nil)
         }, equalWeights: equalWeights)
+  }
+
+  private var lossWords: [String] {
+    var words: [String] = []
+    if let smoothing = lossSettings.labelSmoothing?.value, smoothing > 0 {
+      words.append("label smoothing \(shortened(smoothing))")
+    }
+    if lossSettings.classWeights != nil { words.append("weights of classes") }
+    if lossSettings.positiveWeights != nil { words.append("weights of positives") }
+    if data?.weights != nil { words.append("weights of samples") }
+    if loss == .crossEntropy, data?.labels.dtype.isFloatingPoint == true {
+      words.append("soft labels")
+    }
+    if lossSettings.reduction?.value == "mean" { words.append("scored as a sum") }
+    return words
   }
 
   /// What PEFT trains and no computation reads; patterns that name what trains do not name it.

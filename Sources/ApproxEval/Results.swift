@@ -175,6 +175,8 @@ public struct CheckpointDescription: Sendable, Equatable {
   public var step: Int?
   public var model: String
   public var loss: String
+  /// What else is done to it, in words: `label smoothing 0.1`.
+  public var lossSettings: [String] = []
   /// P
   public var trainableParameters: Int
   public var allParameters: Int

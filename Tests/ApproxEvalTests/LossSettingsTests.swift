@@ -27,7 +27,10 @@ struct LossSettingsTests {
       options.dataFile = files.data
       options.batchSize = oracle.samples
       options.batches = 1
-      let result = try Evaluation(options).score(checkpoint: files.checkpoint)[0]
+      let evaluation = Evaluation(options)
+      let description = try evaluation.describe(checkpoint: files.checkpoint)
+      #expect(!description.lossSettings.isEmpty)
+      let result = try evaluation.score(checkpoint: files.checkpoint)[0]
       #expect(mismatch(result.loss, oracle.losses.reduce(0, +), tolerance: 1e-12) == nil)
       #expect(mismatch(result.gammaBound, oracle.gammaBound, tolerance: 1e-11) == nil)
       let ief = oracle.weightedGradients(oracle.squares, lambda: 0.01)

@@ -101,7 +101,8 @@ public struct RunRecord: Sendable {
     let tellsParameters = options.perLayer || options.methods.contains(where: \.isKronecker)
     return .members([
       "path": .text(it.path), "model": .text(it.model), "loss": .text(it.loss),
-      "epoch": .integer(it.epoch), "step": .integer(it.step),
+      "loss_settings": .texts(it.lossSettings), "epoch": .integer(it.epoch),
+      "step": .integer(it.step),
       "trainable_parameters": .integer(it.trainableParameters),
       "all_parameters": .integer(it.allParameters), "positions": .integer(it.positions),
       "classes": .integer(it.classes), "batches": .integer(entry.results.count),

@@ -33,6 +33,7 @@ extension Report.Entry {
       "N = \(samples)" + (results.count > 1 ? " x \(grouped(results.count)) batches" : ""),
     ]
     parts.append("mean loss " + shortened(mean(\.meanLoss)))
+    parts += description.lossSettings
     let imbalance = mean(\.gradientNormRatio)
     parts.append("imbalance " + (imbalance.isNaN ? "none" : shortened(imbalance, digits: 3)))
     if let epoch = description.epoch { parts.append("epoch \(epoch)") }
@@ -223,6 +224,14 @@ extension Report.Entry {
         wrapped("The gradient\(several) is zero: " + reason(ofZeroGradient: flat)))
     }
     remarks += defectRemarks
+    let unbounded = results.count { $0.gammaBound == 0 }
+    if unbounded > 0 {
+      let several = unbounded < results.count ? " in \(unbounded) of \(results.count) batches" : ""
+      remarks.append(
+        wrapped(
+          "A label has a probability below the range of double\(several): the certificate is "
+            + "infinite and bounds no gamma."))
+    }
     let failed = references.filter { !$0.isConverged }
     if let first = failed.first {
       let several =
