@@ -59,6 +59,7 @@ package struct LoadedCheckpoint: Sendable {
       model.type == "sequential" ? try EqualWeights.all(in: program, source) : []
     try checkTensors()
     _ = try weighting()
+    try checkLossName()
     try checkLabelType()
     try checkTrainable(patterns ?? [], areOptions: !options.trainable.isEmpty)
   }
@@ -139,6 +140,14 @@ package struct LoadedCheckpoint: Sendable {
       .unexpectedValue(
         entry.name, found: "with the loss \(loss.rawValue)",
         expected: "with \(needed.rawValue) only"), at: entry.location)
+  }
+
+  private func checkLossName() throws(CheckpointError) {
+    guard let data, let loss = data.loss, loss != source.loss else { return }
+    throw CheckpointError(
+      .unexpectedValue(
+        "__metadata__.loss", found: loss, expected: "that of the checkpoint, \(source.loss)"),
+      at: .init(file: data.path))
   }
 
   /// Where no file names the loss, Transformers takes labels of numbers for several labels at once,

@@ -10,7 +10,9 @@ public struct DataFile: Sendable {
   public let sampledLabels: StoredTensor?
   /// `weights`, [N] or [N, ...]: of samples, or of their positions.
   public let weights: StoredTensor?
-  /// What the file says of the loss.
+  /// The loss that the file is for, if it names one.
+  public let loss: String?
+  /// What else it says of the loss.
   public let lossSettings: LossSettings
   /// Everything else, by name.
   public let others: [String: StoredTensor]
@@ -25,17 +27,20 @@ public struct DataFile: Sendable {
     }
     return try DataFile(
       path: path, arrays: archive.tensors,
+      // Where training has left a number under this key, that is a value and no name.
+      loss: archive.metadata["loss"].flatMap { Double($0) == nil ? $0 : nil },
       lossSettings: LossSettings(metadata: archive.metadata, file: path))
   }
 
   /// - Parameters:
   ///   - arrays: Tensors by name.
   ///   - prefix: What precedes these names in the file, for messages.
+  ///   - loss: Its name, if the file says one.
   ///   - lossSettings: What the file says of the loss beside its arrays.
   /// - Throws: `missingTensor` if there are no labels; `sampleCountMismatch`.
   public init(
     path: String, arrays: [String: StoredTensor], prefix: String = "",
-    lossSettings: LossSettings = LossSettings()
+    loss: String? = nil, lossSettings: LossSettings = LossSettings()
   ) throws(CheckpointError) {
     self.path = path
     self.prefix = prefix
@@ -57,6 +62,7 @@ public struct DataFile: Sendable {
       guard let tensor = others.removeValue(forKey: key) else { continue }
       lossSettings = try lossSettings.merged(with: LossSettings(key, tensor))
     }
+    self.loss = loss
     self.lossSettings = lossSettings
     self.others = others
     if let sampledLabels { try checkCount(sampledLabels, dimension: 1) }

@@ -81,6 +81,10 @@ package struct Model: Sendable {
   /// checkpoint has for it; `nil` where it goes by the type of the labels.
   package static func loss(type: String, config: JSONValue) throws(CheckpointError) -> String? {
     let problem = config["problem_type"]
+    let losses = type == "vit" ? ["ForImageClassification", "ForSequenceClassification"] : []
+    if config["loss_type"].exists, try !losses.contains(config["loss_type"].string()) {
+      throw config["loss_type"].wrong("nothing: other losses of Transformers are not computed")
+    }
     guard type == "vit" else {
       // T5 is always scored token by token.
       if problem.exists, try problem.string() != "single_label_classification" {

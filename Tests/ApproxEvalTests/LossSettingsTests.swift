@@ -132,6 +132,7 @@ struct LossSettingsTests {
     ("", "", "cross_entropy reads class numbers, or soft labels where config.json says"),
     (#""problem_type": "ranking","#, "", "\"single_label_classification\", "),
     (#""problem_type": "regression","#, "bce", "what __metadata__.loss says, bce"),
+    (#""loss_type": "ForMaskedLM","#, "bce", "loss_type is \"ForMaskedLM\", expected nothing"),
   ])
   func lossesThatContradictEachOtherAreRefused(
     _ setting: String, loss: String, words: String

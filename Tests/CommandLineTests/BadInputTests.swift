@@ -123,6 +123,10 @@ extension CommandLineTests {
         writer.add("loss_weights", dtype: .f64, shape: [5], data: Data(count: 40))
         try writer.write(to: folder.path("data.npz"))
       },
+      Case(name: "data-for-another-loss", options: ["--data", "DIR/data.npz"]) { folder in
+        try CheckpointDraft().write(to: folder.path("checkpoint.bin"))
+        try data(samples: 5, metadata: ["loss": "mse"]).write(to: folder.path("data.npz"))
+      },
       .changed("zero-samples") {
         $0.tensors["batch.inputs"] = (.f64, [0, 8], Data())
         $0.tensors["batch.labels"] = (.i64, [0], Data())
@@ -188,8 +192,10 @@ extension CommandLineTests {
     }
 
     /// For the golden checkpoint.
-    private static func data(samples: Int) -> SafetensorsWriter {
-      var writer = SafetensorsWriter(metadata: [:])
+    private static func data(
+      samples: Int, metadata: [String: String] = [:]
+    ) -> SafetensorsWriter {
+      var writer = SafetensorsWriter(metadata: metadata)
       writer.add(
         "inputs", dtype: .f64, shape: [samples, 8], data: Data(count: samples * 8 * 8))
       writer.add("labels", dtype: .i64, shape: [samples], data: Data(count: samples * 8))
