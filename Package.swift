@@ -23,8 +23,15 @@ let package = Package(
       providers: [.apt(["libopenblas-dev", "liblapacke-dev"])]),
     // Zip archives (npz).
     .systemLibrary(name: "CLibZip", pkgConfig: "libzip", providers: [.apt(["libzip-dev"])]),
+    // What C alone may do about files: the handler of a signal.
+    .target(name: "CFiles", exclude: ["README.md"]),
     // Vector loops that BLAS does not have, in C with run-time dispatch.
-    .target(name: "CKernels", exclude: ["README.md", "coefficients.py", "references.py"]),
+    .target(
+      name: "CKernels", exclude: ["README.md", "coefficients.py", "references.py"],
+      // Where the compiler knows a buffer's size, copies into it are checked as they run.
+      cSettings: [.define("_FORTIFY_SOURCE", to: "2", .when(configuration: .release))]),
+    // Limits of the process, looked at before its libraries are initialised.
+    .target(name: "CStartUp", exclude: ["README.md"]),
     // Scalars, vectors, kernels, worker threads, counter-based random numbers.
     .target(
       name: "TensorModule", dependencies: ["COpenBLAS", "CKernels"], exclude: ["README.md"]),
@@ -44,7 +51,7 @@ let package = Package(
     .target(name: "Metrics", dependencies: [], exclude: ["README.md"]),
     // Bytes to named tensors.
     .target(
-      name: "Checkpoints", dependencies: ["TensorModule", "CKernels", "CLibZip"],
+      name: "Checkpoints", dependencies: ["TensorModule", "CFiles", "CKernels", "CLibZip"],
       exclude: ["README.md"]),
     // Named tensors to graphs.
     .target(
@@ -63,7 +70,7 @@ let package = Package(
     .executableTarget(
       name: "eval-cli",
       dependencies: [
-        "ApproxEval", "Checkpoints", "Figures", "HessianFree", "Training", "Updates",
+        "ApproxEval", "Checkpoints", "CStartUp", "Figures", "HessianFree", "Training", "Updates",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], exclude: ["README.md"]),
     // Tests mirror the targets.
@@ -81,7 +88,17 @@ let package = Package(
     .testTarget(
       name: "TrainingTests", dependencies: ["Training", "ApproxEval", "TestSupport"]),
     .testTarget(name: "ModelsTests", dependencies: ["Models", "TestSupport"]),
-    .testTarget(name: "ApproxEvalTests", dependencies: ["ApproxEval", "TestSupport"]),
+    // Whole runs on a simulated disk: some in the tests, any number by `make simulate`.
+    .target(
+      name: "Simulation", dependencies: ["ApproxEval", "Checkpoints", "TestSupport"],
+      path: "Tests/Simulation"),
+    .executableTarget(name: "simulate", dependencies: ["Simulation"], path: "Tests/Simulate"),
+    .testTarget(
+      name: "ApproxEvalTests",
+      dependencies: [
+        "ApproxEval", "Simulation", "TestSupport",
+        .product(name: "Crypto", package: "swift-crypto"),
+      ]),
     .testTarget(name: "FiguresTests", dependencies: ["Figures", "ApproxEval", "TestSupport"]),
     // Runs the built command.
     .testTarget(
@@ -92,3 +109,24 @@ let package = Package(
       ], exclude: ["Snapshots"]),
   ]
 )
+
+// For `make fuzz` alone: the readers with AddressSanitizer and counters of what is reached, and the
+// program that feeds them (Fuzzing/README.md). No user of the package sees it.
+if Context.environment["APPROX_EVAL_FUZZING"] != nil {
+  for target in package.targets where target.type == .regular {
+    target.cSettings =
+      (target.cSettings ?? []) + [.unsafeFlags(["-fsanitize=fuzzer-no-link,address"])]
+    target.swiftSettings =
+      (target.swiftSettings ?? []) + [.unsafeFlags(["-sanitize=fuzzer,address"])]
+  }
+  package.targets += [
+    .target(name: "FuzzerDriver", path: "Fuzzing/Driver"),
+    .executableTarget(
+      name: "fuzz",
+      dependencies: [
+        "ApproxEval", "Checkpoints", "Figures", "FuzzerDriver", "GraphModule", "HessianFree",
+        "Models", "TensorModule", "Updates", .product(name: "Crypto", package: "swift-crypto"),
+      ],
+      path: "Fuzzing/Fuzz", linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address"])]),
+  ]
+}

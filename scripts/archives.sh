@@ -32,7 +32,7 @@ done
 
 printf '%s\n' '#include <cblas.h>' '#include <lapacke.h>' 'int main(void) {' \
   'double a = 1, w; return LAPACKE_dsyevd(102, 78, 76, cblas_idamax(1, &a, 1) + 1, &a, 1, &w); }' |
-  "$compiler" -no-pie -x c - $(pkg-config --cflags openblas) -o "$made/program" \
+  "$compiler" -pie -x c - $(pkg-config --cflags openblas) -o "$made/program" \
     "-L$made" -llapacke -lopenblas -lgfortran -lm -lpthread 2>/dev/null && "$made/program" ||
   without "the archives of OpenBLAS and LAPACKE do not link"
 rm "$made/program"

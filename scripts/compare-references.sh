@@ -5,6 +5,7 @@
 # Counts are the same on every machine but for rounding; no clock has a part in them.
 #
 #   scripts/compare-references.sh [precision]        float32 (default) or float64
+#   CASES='golden/mlp_tanh digits/epoch-40' scripts/compare-references.sh
 set -eu
 cd "$(dirname "$0")/.."
 cli=.build/release/eval-cli
@@ -53,11 +54,12 @@ compare() {
 
 echo "| case | cg | lsqr | cg, jacobi | cg, sf | gram |"
 echo "| --- | --- | --- | --- | --- | --- |"
-for file in fixtures/golden/*.bin fixtures/digits/*.bin; do
-  name=${file#fixtures/}
-  compare "${name%.bin}" "$file"
-done
-for folder in hf/vit_lora hf/t5_lora hf/t5_prompt; do
-  compare "$folder" "fixtures/$folder/base" --adapter "fixtures/$folder/adapter" \
-    --data "fixtures/$folder/data.safetensors" --batch-size 4
+cases=$(cd fixtures && ls golden/*.bin digits/*.bin)
+for name in ${CASES:-$cases hf/vit_lora hf/t5_lora hf/t5_prompt}; do
+  case $name in
+    hf/*)
+      compare "$name" "fixtures/$name/base" --adapter "fixtures/$name/adapter" \
+        --data "fixtures/$name/data.safetensors" --batch-size 4 ;;
+    *) compare "${name%.bin}" "fixtures/${name%.bin}.bin" ;;
+  esac
 done

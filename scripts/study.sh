@@ -8,15 +8,16 @@
 # sequential model; EPOCHS, BATCHES (scored per checkpoint) and SEED may be set too. Needs the release
 # build; `make study` sees to that. The folder must not exist: nothing is overwritten.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# Only what is the checkout's own: the reader's files are where the reader is.
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 folder=${1:-study}
-data=${DATA:-fixtures/digits/digits.safetensors}
-model=${MODEL:-fixtures/configs/digits-mlp.json}
+data=${DATA:-$root/fixtures/digits/digits.safetensors}
+model=${MODEL:-$root/fixtures/configs/digits-mlp.json}
 epochs=${EPOCHS:-40}
 batches=${BATCHES:-100}
 seed=${SEED:-1337}
-cli=.build/release/eval-cli
+cli=$root/.build/release/eval-cli
 
 if [ -e "$folder" ]; then
   printf 'study: %s exists already; remove it or name another folder\n' "$folder" >&2
@@ -48,7 +49,9 @@ step "training with Adam: $last epochs"
 stages=()
 for ((e = 0; e < last; e += 2)); do stages+=("$(checkpoint "$e")"); done
 stages+=("$(checkpoint "$last")")
-ends=("$(checkpoint 1)" "$(checkpoint $((last / 2)))" "$(checkpoint "$last")")
+# The start, the middle and the end, which are fewer in a short run.
+ends=()
+for e in $(printf '%d\n' 1 $((last / 2)) "$last" | sort -nu); do ends+=("$(checkpoint "$e")"); done
 common=(--data "$data" --batches "$batches" --seed "$seed" --quiet)
 
 step "E1: every method at near-zero damping, ${#stages[@]} checkpoints x $batches batches"
@@ -81,5 +84,5 @@ done
 "$cli" report "$folder/e1" >/dev/null || [ $? -eq 69 ]
 
 step "E2: final training loss, and gamma/gamma_SGD with batches of 32 in the middle of the Adam run"
-scripts/study_table.sh "$folder" "$((last / 2))"
+"$root/scripts/study_table.sh" "$folder" "$((last / 2))"
 printf '\nfigures and tables: %s (%d s)\n' "$folder" "$SECONDS"

@@ -7,6 +7,7 @@ import Updates
 /// Algorithm 4 on one batch: every update, the reference, every indicator.
 struct BatchEvaluation<S: EngineScalar> {
   let options: EvaluationOptions
+  let budget: MemoryBudget
   let checkpoint: LoadedCheckpoint
   let problem: BatchProblem<S>
   let batch: Int
@@ -23,7 +24,7 @@ struct BatchEvaluation<S: EngineScalar> {
     let gradients = phases.measure(.gram) { makeGradients() }
     let referenceStart = clock.now
     let solver = try BatchReference(
-      problem, batch: batch, options: options, doubleProblem: doubleProblem)
+      problem, batch: batch, options: options, budget: budget, doubleProblem: doubleProblem)
     var reference: ReferenceSolution<S>?
     if options.reference != .none {
       reference = try phases.measure(.reference) { try solver.solve(gradients) }
@@ -38,7 +39,7 @@ struct BatchEvaluation<S: EngineScalar> {
     }
     if let reference {
       scorer.score(
-        reference: Direction(method: .ng, form: reference.form), seconds: referenceSeconds,
+        reference: reference.direction(.ng), seconds: referenceSeconds,
         exact: reference.isInDouble ? reference.record.gamma : nil)
     }
     // All directions share their jvps. The gradient comes first: other scores are relative to it.
@@ -67,7 +68,7 @@ struct BatchEvaluation<S: EngineScalar> {
   func unscored() throws -> [Direction<S>] {
     let gradients = makeGradients()
     let solver = try BatchReference(
-      problem, batch: batch, options: options, doubleProblem: doubleProblem)
+      problem, batch: batch, options: options, budget: budget, doubleProblem: doubleProblem)
     let sgd =
       options.methods.contains(.sgd)
       ? [Direction(method: .sgd, form: gradients.gradientForm)] : []
@@ -161,7 +162,7 @@ struct DirectionScorer<S: EngineScalar> {
     let share = (clock.now - start).seconds / Double(max(found.count, 1))
     for (item, halves) in zip(found, halves) {
       let direction = item.direction
-      let gamma = halves.unscaled.gamma
+      let gamma = direction.overflows ? .nan : halves.unscaled.gamma
       if direction.method == .sgd { gammaOfGradient = gamma }
       guard direction.method != .sgd || listsGradient else { continue }
       append(
@@ -177,7 +178,7 @@ struct DirectionScorer<S: EngineScalar> {
     let start = clock.now
     let halves = problem.quadratics([direction.form], keepsTangents: true)[0]
     tangentOfReference = halves.tangent
-    let gamma = exact ?? halves.unscaled.gamma
+    let gamma = direction.overflows ? .nan : exact ?? halves.unscaled.gamma
     gammaOfReference = gamma
     append(
       direction, halves, gamma: gamma, seconds: seconds + (clock.now - start).seconds, draws: nil)
@@ -209,14 +210,24 @@ struct DirectionScorer<S: EngineScalar> {
             number(efficiency(gamma: gamma, reference: $0))
           },
           efficiencyLow: efficiencyLow(gamma: gamma, bound: problem.output.gammaBound),
-          fisherQuadratic: halves.fisherQuadratic, gradientDot: halves.gradientDot,
-          updateNorm: norm,
+          fisherQuadratic: direction.overflows ? .nan : halves.fisherQuadratic,
+          gradientDot: direction.overflows ? .nan : halves.gradientDot,
+          updateNorm: direction.overflows ? .nan : norm,
           cosineGradient: cosineGradient(direction.form, norm, halves) ?? .nan,
           cosineReference: cosineReference(direction.form, norm, halves), seconds: seconds,
           isBelowRounding: direction.isBelowRounding,
-          defect: gamma.isNaN ? halves.unscaled.defect ?? .underflow : nil,
+          defect: defect(gamma, direction, halves),
           monteCarloSamples: draws)
       ))
+  }
+
+  /// Why there is no gamma, of several reasons the one that explains all rows.
+  private func defect(
+    _ gamma: Double, _ direction: Direction<S>, _ halves: BatchProblem<S>.Halves
+  ) -> Indicator.Defect? {
+    if !gamma.isNaN { return nil }
+    if normOfGradient == 0 { return .zeroGradient }
+    return direction.overflows ? .overflow : halves.unscaled.defect ?? .underflow
   }
 
   // MARK: - Cosines

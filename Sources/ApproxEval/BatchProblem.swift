@@ -12,14 +12,14 @@ package final class BatchProblem<S: EngineScalar> {
   package let labels: Labels
   package let storedDraws: [LogitGradient]
 
+  /// - Parameter budget: Bytes that forward values may take.
   package init(
     _ checkpoint: LoadedCheckpoint, parameters: ParameterStore<S>, batch: BatchReader.Batch<S>,
-    pool: WorkerPool, memory: Int
+    pool: WorkerPool, budget: Int
   ) throws(EvaluationError) {
     linearization = Linearization(
       program: checkpoint.program, layerProgram: checkpoint.layerProgram, parameters: parameters,
-      inputs: batch.inputs, pool: pool,
-      budget: BatchProblem.forwardBudget(checkpoint.program, memory: memory))
+      inputs: batch.inputs, pool: pool, budget: budget)
     for chunk in linearization.schedule.chunks {
       let logits = linearization.logits(chunk)
       let size = linearization.logitCount
@@ -41,7 +41,7 @@ package final class BatchProblem<S: EngineScalar> {
     operations = VectorOperations(pool: pool, count: linearization.parameterCount)
   }
 
-  /// What of `memory` forward values may take: three quarters, less the parameters and the dozen
+  /// What of `memory` forward values may take where everything else leaves as much: three quarters, less the parameters and the dozen
   /// vectors of length P that directions and solvers need, but never less than a quarter.
   static func forwardBudget(_ program: Program, memory: Int) -> Int {
     let parameters = program.graph.parameters.reduce(0) { $0 + $1.count }

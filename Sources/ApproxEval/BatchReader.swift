@@ -71,8 +71,10 @@ package struct BatchReader: Sendable {
         values.append(try readDecoderInput(sequence, samples))
       } else if let sequence, spec.name == sequence.mask {
         values.append(try readMask(spec, sequence, samples))
+      } else if let tensor = inputs[spec.name] {
+        values.append(try read(spec, tensor, samples))
       } else {
-        values.append(try read(spec, inputs[spec.name]!, samples))
+        preconditionFailure("BatchReader: init has found all inputs that are not made")
       }
     }
     let (labels, weighting) = try scoredLabels(samples)
@@ -93,26 +95,37 @@ package struct BatchReader: Sendable {
             ? "a mask of 0 and 1" : "0 ..< \(bound), the rows of the embedding")
       }
     }
-    _ = try scoredLabels(samples)
-    _ = try readDraws(samples)
+    // In pieces: as wide integers, all labels may be eight times as large as the file.
+    var isScored = false
+    for first in stride(from: 0, to: samples.count, by: Self.piece) {
+      let some = Array(samples[first..<min(first + Self.piece, samples.count)])
+      isScored = try isAnyScored(labelsAndWeights(some)) || isScored
+      guard let sampled = data.sampledLabels else { continue }
+      for draw in 0..<storedDraws {
+        _ = try readLabels(sampled, some, draw: draw, areTrue: false)
+      }
+    }
+    try requireScored(isScored)
   }
+
+  /// Samples whose labels are checked at a time.
+  private static let piece = 4096
 
   /// Labels and weights, at least one of which counts.
   private func scoredLabels(
     _ samples: [Int]
   ) throws(CheckpointError) -> (Labels, LossWeighting) {
+    let found = try labelsAndWeights(samples)
+    try requireScored(isAnyScored(found))
+    return found
+  }
+
+  private func labelsAndWeights(
+    _ samples: [Int]
+  ) throws(CheckpointError) -> (Labels, LossWeighting) {
     let labels = try readLabels(data.labels, samples, areTrue: true)
     var weighting = weighting
     weighting.samples = try readWeights(samples)
-    if !weighting.scores(labels, classes: graph.classes) {
-      var found = "only -100"
-      if loss != .crossEntropy || data.weights != nil || weighting.classes != nil {
-        found = "none with a weight above zero"
-      }
-      throw CheckpointError(
-        .unexpectedValue("labels", found: found, expected: "at least one scored position"),
-        at: data.labels.location)
-    }
     return (labels, weighting)
   }
 
@@ -129,13 +142,24 @@ package struct BatchReader: Sendable {
   /// Samples of which anything is scored, ascending.
   func scoredSamples() throws(CheckpointError) -> [Int] {
     var scored: [Int] = []
-    for sample in 0..<data.count {
-      let labels = try readLabels(data.labels, [sample], areTrue: true)
-      var weighting = weighting
-      weighting.samples = try readWeights([sample])
-      if weighting.scores(labels, classes: graph.classes) { scored.append(sample) }
+    for sample in 0..<data.count where try isAnyScored(labelsAndWeights([sample])) {
+      scored.append(sample)
     }
     return scored
+  }
+
+  private func isAnyScored(_ found: (labels: Labels, weighting: LossWeighting)) -> Bool {
+    found.weighting.scores(found.labels, classes: graph.classes)
+  }
+
+  private func requireScored(_ isScored: Bool) throws(CheckpointError) {
+    if isScored { return }
+    let isWeighted = loss != .crossEntropy || data.weights != nil || weighting.classes != nil
+    throw CheckpointError(
+      .unexpectedValue(
+        "labels", found: isWeighted ? "none with a weight above zero" : "only -100",
+        expected: "at least one scored position"),
+      at: data.labels.location)
   }
 
   // MARK: - Shapes
@@ -144,7 +168,7 @@ package struct BatchReader: Sendable {
     for spec in graph.inputs {
       guard let tensor = inputs[spec.name] else { continue }
       let isMask = spec.name == sequence?.mask
-      let shape = isMask ? [spec.shape[0] - sequence!.maskPrefix] : spec.shape
+      let shape = isMask ? [spec.shape[0] - (sequence?.maskPrefix ?? 0)] : spec.shape
       try tensor.requireShape([data.count] + shape)
       if case .index = spec.kind, !tensor.dtype.isInteger {
         throw CheckpointError(
@@ -156,6 +180,13 @@ package struct BatchReader: Sendable {
     if let weights = data.weights { try checkWeights(weights) }
     if let sampled = data.sampledLabels {
       try checkLabels(sampled, leading: [storedDraws, data.count], areTrue: false)
+      // As many as the option can ask for.
+      if storedDraws > 10_000 {
+        throw CheckpointError(
+          .unexpectedValue(
+            "the number of draws", found: "\(storedDraws)", expected: "at most 10000"),
+          at: sampled.location)
+      }
       if storedDraws == 0 {
         throw CheckpointError(
           .shapeMismatch(found: sampled.shape, expected: [1] + data.labels.shape),

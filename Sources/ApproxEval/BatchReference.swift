@@ -8,6 +8,7 @@ import Updates
 final class BatchReference<S: EngineScalar> {
   private let options: EvaluationOptions
   private let problem: BatchProblem<S>
+  private let budget: MemoryBudget
   private let choice: ReferenceChoice
   /// The one that has found the reference, and so also solves at other dampings.
   private var settled: ReferenceKind
@@ -19,17 +20,18 @@ final class BatchReference<S: EngineScalar> {
 
   /// - Parameter doubleProblem: Makes the same batch in double.
   init(
-    _ problem: BatchProblem<S>, batch: Int, options: EvaluationOptions,
+    _ problem: BatchProblem<S>, batch: Int, options: EvaluationOptions, budget: MemoryBudget,
     doubleProblem: @escaping () throws -> BatchProblem<Double>
   ) throws {
     self.options = options
     self.problem = problem
     self.doubleProblem = doubleProblem
+    self.budget = budget
     var costs = ReferenceChoice.Costs(
       problem.linearization.program, samples: problem.linearization.samples,
-      rank: problem.output.rootRank, options: options, S.self)
+      rank: problem.output.rootRank, options: options, budget: budget, S.self)
     costs.missesLabels = problem.output.missesLabels
-    choice = ReferenceChoice(options, costs)
+    choice = ReferenceChoice(options, memory: budget.reference, costs)
     settled = choice.kind
     preconditioning = Preconditioning(options.cgPreconditioner, seed: options.seed, batch: batch)
   }
@@ -61,24 +63,50 @@ final class BatchReference<S: EngineScalar> {
     _ gradients: BatchGradients<S>, damping: Double, metric: OutputMetric = .fisher
   ) throws -> ReferenceSolution<S> {
     if metric == .identity {
-      return try ReferenceSolver(options).conjugateGradient(
-        problem, gradients, metric: metric, damping: damping)
+      return try withinNumbers(.cg, damping, metric) {
+        try ReferenceSolver(options).conjugateGradient(
+          problem, gradients, metric: metric, damping: damping)
+      }
     }
     return try solve(gradients, settled, damping: damping, iterations: options.cgIterations)
   }
 
+  /// The solution, or that there is none within the range of numbers.
+  private func withinNumbers(
+    _ kind: ReferenceKind, _ damping: Double, _ metric: OutputMetric,
+    _ solve: () throws -> ReferenceSolution<S>
+  ) throws -> ReferenceSolution<S> {
+    let none = {
+      ReferenceSolver(self.options).noDirection(self.problem, kind: kind, .overflow)
+    }
+    guard problem.scaled(damping: damping, metric: metric) != nil else { return none() }
+    do {
+      return try solve()
+    } catch  where error.isOfNumbers {
+      return none()
+    }
+  }
+
   private func solve(
+    _ gradients: BatchGradients<S>, _ kind: ReferenceKind, damping: Double, iterations: Int
+  ) throws -> ReferenceSolution<S> {
+    try withinNumbers(kind == .none ? .cg : kind, damping, .fisher) {
+      try solution(gradients, kind, damping: damping, iterations: iterations)
+    }
+  }
+
+  private func solution(
     _ gradients: BatchGradients<S>, _ kind: ReferenceKind, damping: Double, iterations: Int
   ) throws -> ReferenceSolution<S> {
     var solver = ReferenceSolver(options)
     solver.iterations = iterations
     switch kind {
     case .dense:
-      let dense = try dense ?? DenseReference(doubleProblem(), memory: options.memory)
+      let dense = try dense ?? DenseReference(doubleProblem(), memory: budget.reference)
       self.dense = dense
       return try dense.solve(damping: damping, S.self)
     case .gram:
-      let gram = try gram ?? GramReference(problem, memory: options.memory)
+      let gram = try gram ?? GramReference(problem, memory: budget.reference)
       self.gram = gram
       return try solve(gram, gradients, damping: damping)
     case .lsqr: return try solver.lsqr(problem, damping: damping)
@@ -98,18 +126,10 @@ final class BatchReference<S: EngineScalar> {
       if let proved = try gram.provedSolution(gradient: gradients.gradient, gap: gap) {
         return proved
       }
-      let exactProblem = try doubleProblem()
-      if exactGram == nil {
-        do throws(SolveError) {
-          exactGram = try GramReference(exactProblem, memory: options.memory)
-        } catch {
-          // Twice the memory: what single precision gives is all there is.
-          guard case .memory = error else { throw error }
-        }
-      }
-      if let exactGram {
-        let solution = try exactGram.solve(
-          gradient: ScaledVector(vector: exactProblem.gradient(), scale: 1), damping: damping,
+      if let exact = try exactGram ?? makeExactGram() {
+        exactGram = exact
+        let solution = try exact.solve(
+          gradient: ScaledVector(vector: exact.problem.gradient(), scale: 1), damping: damping,
           gap: gap, tolerance: tolerance)
         let rounded = ScaledVector<S>(rounding: solution.direction.vector)
         return ReferenceSolution(
@@ -120,5 +140,13 @@ final class BatchReference<S: EngineScalar> {
     }
     return try gram.solve(
       gradient: gradients.gradient, damping: damping, gap: gap, tolerance: tolerance)
+  }
+
+  /// `nil` where there is no room for it beside the one in single precision, which is then all there is.
+  private func makeExactGram() throws -> GramReference<Double>? {
+    let left =
+      budget.reference - GramReference.requiredMemory(problem) - budget.doubleProblem
+    if left <= 0 || GramReference<Double>.requiredMemory(like: problem) > left { return nil }
+    return try GramReference(doubleProblem(), memory: left)
   }
 }

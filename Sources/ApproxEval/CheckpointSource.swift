@@ -1,5 +1,4 @@
 import Checkpoints
-import Foundation
 import Models
 
 /// Where a model and its parameters come from: a checkpoint.bin, a Hugging Face folder with a PEFT
@@ -37,30 +36,36 @@ package struct CheckpointSource: Sendable {
   }
 
   /// Opens what is at `path`; a folder is a Hugging Face model.
-  package init(path: String, adapter: String? = nil) throws(CheckpointError) {
-    var isFolder: ObjCBool = false
-    if FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue {
-      try self.init(folder: ModelDirectory.open(path), adapter: adapter)
+  package init(
+    path: String, adapter: String? = nil, files: InputFiles = InputFiles()
+  ) throws(CheckpointError) {
+    if files.isFolder(path) {
+      try self.init(folder: ModelDirectory.open(path, files: files), adapter: adapter, files: files)
       return
     }
-    let file = try CheckpointFile.open(path)
+    let file = try CheckpointFile.open(path, files: files)
     if adapter != nil {
       throw CheckpointError(
         .otherFormat(
           found: "a self-contained checkpoint", expected: "a Hugging Face folder under an adapter"),
         at: .init(file: path), hint: "Leave out --adapter, or give the folder of the base model.")
     }
-    try self.init(file: file, path: path, bytes: try MappedFile(path: path).bytes.count)
+    try self.init(file: file, path: path, bytes: files.open(path).bytes.count)
   }
 
   private init(file: CheckpointFile, path: String, bytes: Int) throws(CheckpointError) {
+    if let graph = file.onnx, (try? file.model["type"].string()) != "onnx" {
+      throw CheckpointError(
+        .unexpectedTensor(near: []), at: graph.location,
+        hint: "The metadata describe another model than this graph: leave one of the two out.")
+    }
     self.path = path
     adapterPath = nil
     (epoch, step) = (file.epoch, file.step)
     (loss, namesLoss) = try CheckpointSource.loss(of: file)
     lossSettings = file.lossSettings
     trainable = file.archive.metadata["trainable"] == nil ? nil : file.trainable
-    parameters = CheckpointSource.renamed(file)
+    parameters = try CheckpointSource.renamed(file)
     adapterParameters = []
     batch = file.batch
     updates = StoredUpdate.all(in: file)
@@ -87,21 +92,20 @@ package struct CheckpointSource: Sendable {
     self.description = .model(description)
   }
 
-  private init(folder: ModelDirectory, adapter path: String?) throws(CheckpointError) {
+  private init(
+    folder: ModelDirectory, adapter path: String?, files: InputFiles
+  ) throws(CheckpointError) {
     let type = try folder.config["model_type"].string()
     var adapter: AdapterDirectory?
-    if let path { adapter = try AdapterDirectory.open(path) }
-    var parameters = folder.tensors
-    var adapterParameters: Set<String> = []
+    if let path { adapter = try AdapterDirectory.open(path, files: files) }
     let unread =
       if let adapter {
         try Model.unreadAdapterTensors(modelType: type, adapter: adapter.config)
       } else { Set<String>() }
-    for (name, tensor) in adapter?.tensors ?? [:] where !unread.contains(name) {
-      guard let name = Model.parameterName(ofAdapterTensor: name, modelType: type) else { continue }
-      parameters[name] = tensor
-      adapterParameters.insert(name)
-    }
+    let adapted = try Self.ownNames(
+      (adapter?.tensors ?? [:]).filter { !unread.contains($0.key) }, modelType: type)
+    let parameters = folder.tensors.merging(adapted) { $1 }
+    let adapterParameters = Set(adapted.keys)
     self.path = folder.path
     adapterPath = path
     (epoch, step) = (nil, nil)
@@ -135,17 +139,43 @@ package struct CheckpointSource: Sendable {
   }
 
   /// A file of a Hugging Face model has the adapter's parameters by the names that PEFT gives them.
-  private static func renamed(_ file: CheckpointFile) -> [String: StoredTensor] {
+  private static func renamed(
+    _ file: CheckpointFile
+  ) throws(CheckpointError) -> [String: StoredTensor] {
     guard let type = try? file.model["type"].string(), ["vit", "t5"].contains(type) else {
       return file.parameters
     }
-    var parameters: [String: StoredTensor] = [:]
-    for (name, tensor) in file.parameters {
-      guard let own = Model.parameterName(ofAdapterTensor: name, modelType: type) else { continue }
-      // What PEFT has wrapped counts, not the base model's parameter of that name.
-      if own != name || parameters[own] == nil { parameters[own] = tensor }
+    // A base model's parameter and what an adapter puts in its place lie beside each other, as the
+    // two files would: by the model's own name the one, by another name the other, which counts.
+    let isOwn = { Model.parameterName(ofAdapterTensor: $0, modelType: type) == $0 }
+    let base = file.parameters.filter { isOwn($0.key) }
+    let adapted = try ownNames(file.parameters.filter { !isOwn($0.key) }, modelType: type)
+    return base.merging(adapted) { $1 }
+  }
+
+  /// Tensors by the model's own names of their parameters.
+  ///
+  /// PEFT itself stores some of them twice, as `fc.bias` and `fc.modules_to_save.bias`.
+  ///
+  /// - Throws: `sameThing` where two of them are one parameter and hold different numbers: which of
+  ///   them counts, no file says.
+  private static func ownNames(
+    _ tensors: [String: StoredTensor], modelType: String
+  ) throws(CheckpointError) -> [String: StoredTensor] {
+    var result: [String: StoredTensor] = [:]
+    for (name, tensor) in tensors.sorted(by: { $0.key < $1.key }) {
+      guard let own = Model.parameterName(ofAdapterTensor: name, modelType: modelType) else {
+        continue
+      }
+      if let other = result.updateValue(tensor, forKey: own),
+        try !tensor.isCopy(of: other)
+      {
+        throw CheckpointError(
+          .sameThing("the parameter \(own)", other: other.name), at: tensor.location,
+          hint: "They hold different numbers: remove the one that the model does not use.")
+      }
     }
-    return parameters
+    return result
   }
 
   /// The batch that a checkpoint.bin carries.

@@ -127,6 +127,7 @@ private final class TypedProbe<S: EngineScalar>: ProbeEngine {
   private let parameters: ParameterStore<S>
   private let batch: BatchReader.Batch<S>
   private let pool: WorkerPool
+  private let budget: MemoryBudget
   private let problem: BatchProblem<S>
   /// Random numbers of length P, and room for a result: only for the steps that ask for them.
   private lazy var direction = randomDirection()
@@ -139,10 +140,11 @@ private final class TypedProbe<S: EngineScalar>: ProbeEngine {
     options = evaluation.options
     source = try evaluation.source(checkpoint)
     pool = WorkerPool(threads: options.threads)
+    budget = try evaluation.budget(checkpoint, source, .score(updates: []))
     parameters = try checkpoint.parameters(S.self, areRead: true, pool: pool)
     batch = try source.reader.read(source.samples(0), S.self)
     problem = try BatchProblem(
-      checkpoint, parameters: parameters, batch: batch, pool: pool, memory: options.memory)
+      checkpoint, parameters: parameters, batch: batch, pool: pool, budget: budget.forward)
   }
 
   private func randomDirection() -> Vector<S> {
@@ -176,18 +178,18 @@ private final class TypedProbe<S: EngineScalar>: ProbeEngine {
 
   private func runBatch() throws {
     let problem = try BatchProblem(
-      checkpoint, parameters: parameters, batch: batch, pool: pool, memory: options.memory)
+      checkpoint, parameters: parameters, batch: batch, pool: pool, budget: budget.forward)
     _ = try evaluation(problem).run()
   }
 
   private func evaluation(_ problem: BatchProblem<S>) -> BatchEvaluation<S> {
     BatchEvaluation(
-      options: options, checkpoint: checkpoint, problem: problem, batch: 0,
+      options: options, budget: budget, checkpoint: checkpoint, problem: problem, batch: 0,
       doubleProblem: { [self] in
         try BatchProblem(
           checkpoint, parameters: checkpoint.parameters(Double.self),
           batch: source.reader.read(source.samples(0), Double.self), pool: pool,
-          memory: options.memory)
+          budget: budget.forward)
       }, updates: [:])
   }
 

@@ -12,17 +12,21 @@ public struct EqualWeights: Sendable, Equatable {
   /// All groups in which something trains.
   ///
   /// Vectors and weights of one number repeated, as initialisations make them, say nothing. Bytes are
-  /// compared up to the first difference.
+  /// compared up to the first difference, and only those of weights that begin and end alike.
   static func all(
     in program: Program, _ source: CheckpointSource
   ) throws(CheckpointError) -> [EqualWeights] {
     var groups: [(names: [String], tensor: StoredTensor, trains: Bool)] = []
+    var alike: [Likeness: [Int]] = [:]
     for (spec, offset) in zip(program.graph.parameters, program.offsets)
     where spec.shape.count > 1 && spec.count > 1 {
-      let tensor = try source.parameter(spec.name)
-      if try isConstant(tensor) { continue }
+      // What is missing or has another shape is told where all tensors are checked.
+      guard let tensor = source.parameters[spec.name], tensor.shape == spec.shape,
+        try !isConstant(tensor)
+      else { continue }
+      let likeness = try Likeness(tensor)
       var place: Int?
-      for index in groups.indices where try areEqual(groups[index].tensor, tensor) {
+      for index in alike[likeness, default: []] where try groups[index].tensor.isCopy(of: tensor) {
         place = index
         break
       }
@@ -30,18 +34,23 @@ public struct EqualWeights: Sendable, Equatable {
         groups[place].names.append(spec.name)
         groups[place].trains = groups[place].trains || offset != nil
       } else {
+        alike[likeness, default: []].append(groups.count)
         groups.append(([spec.name], tensor, offset != nil))
       }
     }
     return groups.filter { $0.names.count > 1 && $0.trains }.map { EqualWeights(names: $0.names) }
   }
 
-  private static func areEqual(
-    _ a: StoredTensor, _ b: StoredTensor
-  ) throws(CheckpointError) -> Bool {
-    guard a.shape == b.shape, a.dtype == b.dtype else { return false }
-    return try a.withBytes { first throws(CheckpointError) in
-      try b.withBytes { memcmp(first.baseAddress!, $0.baseAddress!, first.count) == 0 }
+  /// What weights must have in common before all of them is compared.
+  private struct Likeness: Hashable {
+    let dtype: DType
+    let shape: [Int]
+    let ends: [UInt8]
+
+    init(_ tensor: StoredTensor) throws(CheckpointError) {
+      dtype = tensor.dtype
+      shape = tensor.shape
+      ends = try tensor.withBytes { Array($0.prefix(64)) + Array($0.suffix(64)) }
     }
   }
 

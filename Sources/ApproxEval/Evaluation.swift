@@ -16,30 +16,48 @@ import Updates
 ///
 /// What is random (which samples, Monte-Carlo labels) depends on seed, batch and sample alone, and
 /// results have the same bits for every number of threads.
+///
+/// A file is opened once in the life of an evaluation. One that changes meanwhile is an error when
+/// its results are due; for its new content make a new evaluation.
 public struct Evaluation: Sendable {
   public let options: EvaluationOptions
+  /// What has been opened.
+  public let files: InputFiles
   private let pool: WorkerPool
 
-  public init(_ options: EvaluationOptions = EvaluationOptions()) {
+  public init(
+    _ options: EvaluationOptions = EvaluationOptions(), files: InputFiles? = nil
+  ) {
+    self.init(options, files: files, pool: WorkerPool(threads: options.threads))
+  }
+
+  /// With threads of the caller's, as many as the options say.
+  package init(_ options: EvaluationOptions, files: InputFiles? = nil, pool: WorkerPool) {
+    precondition(pool.threads == options.threads, "Evaluation: a pool of other threads")
     self.options = options
-    pool = WorkerPool(threads: options.threads)
+    self.files = files ?? InputFiles(memory: options.memory)
+    self.pool = pool
   }
 
   /// How many batches a checkpoint will be scored on, without reading numbers.
   ///
-  /// - Throws: Everything that headers tell: also of updates, batch sizes and Monte-Carlo labels.
+  /// - Throws: Everything that headers tell: also of updates, batch sizes, Monte-Carlo labels and the
+  ///   memory that all of it takes.
   public func batchCount(checkpoint path: String) throws(EvaluationError) -> Int {
     try evaluating {
-      let checkpoint = try LoadedCheckpoint(path: path, options: options)
-      for update in try updates(checkpoint) { try update.check(checkpoint) }
-      return try source(checkpoint).count
+      let checkpoint = try LoadedCheckpoint(path: path, options: options, files: files)
+      let updates = try updates(checkpoint)
+      for update in updates { try update.check(checkpoint) }
+      let source = try source(checkpoint)
+      _ = try budget(checkpoint, source, .score(updates: updates))
+      return source.count
     }
   }
 
   /// What a checkpoint holds, without reading numbers.
   public func describe(checkpoint path: String) throws(EvaluationError) -> CheckpointDescription {
     try evaluating {
-      try LoadedCheckpoint(path: path, options: options).description
+      try LoadedCheckpoint(path: path, options: options, files: files).description
     }
   }
 
@@ -52,10 +70,11 @@ public struct Evaluation: Sendable {
   @discardableResult
   public func score(
     checkpoint path: String, batches: Range<Int>? = nil,
-    observing observe: (BatchResult) throws(CheckpointError) -> Void = { _ in }
+    observing observe: (BatchResult) throws(EvaluationError) -> Void = { _ in }
   ) throws(EvaluationError) -> [BatchResult] {
     try evaluating {
-      let checkpoint = try LoadedCheckpoint(path: path, options: options)
+      let checkpoint = try LoadedCheckpoint(path: path, options: options, files: files)
+      defer { checkpoint.files.release() }
       return switch options.precision {
       case .float32: try score(checkpoint, batches, Float.self, observe)
       case .float64: try score(checkpoint, batches, Double.self, observe)
@@ -65,9 +84,12 @@ public struct Evaluation: Sendable {
 
   private func score<S: EngineScalar>(
     _ checkpoint: LoadedCheckpoint, _ batches: Range<Int>?, _: S.Type,
-    _ observe: (BatchResult) throws(CheckpointError) -> Void
+    _ observe: (BatchResult) throws(EvaluationError) -> Void
   ) throws -> [BatchResult] {
     let source = try source(checkpoint)
+    let budget = try budget(checkpoint, source, .score(updates: updates(checkpoint)))
+    // Before any work, if it was another's turn until now.
+    try checkpoint.files.requireUnchanged()
     let parameters = try checkpoint.parameters(S.self, areRead: true, pool: pool)
     let (methods, updates) = try updates(checkpoint, S.self)
     var options = options
@@ -79,42 +101,52 @@ public struct Evaluation: Sendable {
       var phases = PhaseClock()
       let problem = try phases.measure(.forward) {
         try BatchProblem(
-          checkpoint, parameters: parameters, batch: read, pool: pool, memory: options.memory)
+          checkpoint, parameters: parameters, batch: read, pool: pool, budget: budget.forward)
       }
       let evaluation = BatchEvaluation(
-        options: options, checkpoint: checkpoint, problem: problem, batch: batch,
+        options: options, budget: budget, checkpoint: checkpoint, problem: problem, batch: batch,
         doubleProblem: {
           if let same = problem as? BatchProblem<Double> { return same }
           return try BatchProblem(
             checkpoint,
             parameters: checkpoint.parameters(Double.self, areRead: true, pool: pool),
-            batch: source.reader.read(samples, Double.self), pool: pool, memory: options.memory)
+            batch: source.reader.read(samples, Double.self), pool: pool, budget: budget.forward)
         }, updates: updates, phases: phases)
-      let result = try evaluation.run()
+      let result = try inBatch(batch, of: checkpoint.path, options) { try evaluation.run() }
+      // What has been read until here is what was opened, or the batch does not count.
+      try checkpoint.files.requireUnchanged()
       try observe(result)
       results.append(result)
     }
     return results
   }
 
+  /// How the memory is shared out that a task needs on every batch.
+  func budget(
+    _ checkpoint: LoadedCheckpoint, _ source: BatchSource, _ task: MemoryTask
+  ) throws(EvaluationError) -> MemoryBudget {
+    try MemoryPlanner(checkpoint, samples: source.size, options: options, task).budget()
+  }
+
   /// One batch in one precision, for commands that look closer.
-  package func problem<S: EngineScalar>(
-    _ checkpoint: LoadedCheckpoint, batch: Int, _: S.Type
+  func problem<S: EngineScalar>(
+    _ checkpoint: LoadedCheckpoint, batch: Int, _ budget: MemoryBudget, _: S.Type
   ) throws -> BatchProblem<S> {
     try problem(
-      checkpoint, batch: batch,
+      checkpoint, batch: batch, budget,
       parameters: checkpoint.parameters(S.self, areRead: true, pool: pool))
   }
 
   /// The same at other parameters than the checkpoint's.
-  package func problem<S: EngineScalar>(
-    _ checkpoint: LoadedCheckpoint, batch: Int, parameters: ParameterStore<S>
+  func problem<S: EngineScalar>(
+    _ checkpoint: LoadedCheckpoint, batch: Int, _ budget: MemoryBudget,
+    parameters: ParameterStore<S>
   ) throws -> BatchProblem<S> {
     let source = try source(checkpoint)
     return try BatchProblem(
       checkpoint, parameters: parameters,
       batch: source.reader.read(source.samples(batch), S.self), pool: pool,
-      memory: options.memory)
+      budget: budget.forward)
   }
 
   func source(_ checkpoint: LoadedCheckpoint) throws -> BatchSource {
@@ -127,16 +159,22 @@ public struct Evaluation: Sendable {
   /// The updates to score: all that there are, unless some are named.
   private func updates(_ checkpoint: LoadedCheckpoint) throws -> [any UpdateSource] {
     var stored: [any UpdateSource] = checkpoint.source.updates
-    for path in options.updateFiles { stored += try StoredUpdate.all(inFile: path) }
-    if let path = options.optimizerState { stored.append(try OptimizerState.open(path)) }
-    for (index, update) in stored.enumerated() {
-      if let other = stored[..<index].first(where: { $0.name == update.name }) {
+    let files = checkpoint.files
+    for path in options.updateFiles {
+      stored += try StoredUpdate.all(inFile: path, files: files)
+    }
+    if let path = options.optimizerState {
+      stored.append(try OptimizerState.open(path, files: files))
+    }
+    var paths: [String: String] = [:]
+    for update in stored {
+      if let other = paths.updateValue(update.path, forKey: update.name) {
         throw EvaluationError.duplicateUpdate(
-          name: update.name, first: other.path, second: update.path)
+          name: update.name, first: other, second: update.path)
       }
     }
     let asked = askedUpdates
-    for name in asked where !stored.contains(where: { $0.name == name }) {
+    for name in asked where paths[name] == nil {
       throw EvaluationError.unknownUpdate(name: name, known: stored.map(\.name))
     }
     return stored.filter { asked.isEmpty || asked.contains($0.name) }
@@ -167,7 +205,8 @@ struct BatchSource {
   let reader: BatchReader
   /// Number of batches.
   let count: Int
-  private let size: Int
+  /// Samples of each.
+  let size: Int
   private let drawsBatches: Bool
   private let seed: UInt64
 

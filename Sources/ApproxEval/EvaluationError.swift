@@ -7,6 +7,10 @@ public enum EvaluationError: Error, Sendable {
   case checkpoint(CheckpointError)
   case solve(SolveError)
   case linearAlgebra(LinearAlgebraError)
+  /// Either of the two on a batch.
+  case batch(BatchFailure)
+  /// More memory is needed than is allowed; nothing has been computed.
+  case memory(MemoryShortage)
   case nonFiniteLogits(checkpoint: String, sample: Int, value: Double)
   case missingBatch(checkpoint: String)
   case batchTooLarge(requested: Int, available: Int, file: String)
@@ -31,89 +35,79 @@ public enum EvaluationError: Error, Sendable {
 extension EvaluationError: CustomStringConvertible {
   public var description: String {
     switch self {
-    case .checkpoint(let error): return error.description
-    case .solve(.memory(let required, let budget)):
-      return """
-        the dense reference needs \(bytes(required)), and \(bytes(budget)) are allowed
-          at --reference dense
-          Use --reference cg, fewer samples (--batch-size), or allow more (--memory).
-        """
-    case .solve(let error): return error.description
-    case .linearAlgebra(let error): return error.description
-    case .journal(let error): return error.description
+    case .checkpoint(let error): error.description
+    case .memory(let shortage): shortage.description
+    case .batch(let failure): failure.description
+    case .solve(let error): BatchFailure.text(error, at: nil, reference: nil)
+    case .linearAlgebra(let error):
+      BatchFailure.text(.linearAlgebra(error), at: nil, reference: nil)
+    case .journal(let error): error.description
     case .nonFiniteLogits(let checkpoint, let sample, let value):
-      return """
-        the logits of sample \(sample) contain \(value)
-          at \(checkpoint)
-          The network overflows on this input: check the weights, or use --precision float64.
-        """
+      errorText(
+        "the logits of sample \(sample) contain \(value)", at: checkpoint,
+        [
+          "The network overflows on this input: check the weights, or use --precision float64."
+        ])
     case .missingBatch(let checkpoint):
-      return """
-        the checkpoint carries no batch
-          at \(checkpoint)
-          Give a file with inputs and labels as --data, or save batch.inputs and batch.labels.
-        """
+      errorText(
+        "the checkpoint carries no batch", at: checkpoint,
+        ["Give a file with inputs and labels as --data, or save batch.inputs and batch.labels."])
     case .batchTooLarge(let requested, let available, let file):
-      return """
-        a batch of \(requested) samples was asked for, and there are \(available)
-          at \(file)
-          Give --batch-size \(available) or less.
-        """
+      errorText(
+        "a batch of \(requested) samples was asked for, and there are \(available)", at: file,
+        ["Give --batch-size \(available) or less."])
     case .unknownUpdate(let name, let known):
-      return """
-        there is no update \(name)
-          Known are: \(known.isEmpty ? "none" : known.joined(separator: ", ")). \
-        Updates come from tensors updates.<name>.<parameter> or from --updates FILE.
-        """
+      errorText(
+        "there is no update \(name)",
+        [
+          "Known are: \(known.isEmpty ? "none" : known.joined(separator: ", ")). "
+            + "Updates come from tensors updates.<name>.<parameter> or from --updates FILE."
+        ])
     case .duplicateUpdate(let name, let first, let second):
-      return """
-        two updates have the name \(name)
-          at \(first)\(first == second ? "" : " and \(second)")
-          A file with one direction gives it its own name: rename the file or the update.
-        """
+      errorText(
+        "two updates have the name \(name)",
+        at: first + (first == second ? "" : " and " + second),
+        ["A file with one direction gives it its own name: rename the file or the update."])
     case .notEnoughDraws(let requested, let stored, let file):
-      return """
-        \(requested) Monte-Carlo labels per sample were asked for, and the file carries \(stored)
-          at \(file), tensor sampled_labels
-          Leave out --mc-samples or the tensor.
-        """
+      errorText(
+        "\(requested) Monte-Carlo labels per sample were asked for, and the file carries \(stored)",
+        at: "\(file), tensor sampled_labels", ["Leave out --mc-samples or the tensor."])
     case .noSuchParameter(let pattern, let near, let checkpoint):
-      return """
-        --trainable \(pattern) matches no parameter
-          at \(checkpoint)
-          \(near.isEmpty
-            ? "eval-cli inspect lists the parameters." : "Did you mean \(near.joined(separator: " or "))?")
-        """
+      errorText(
+        "--trainable \(pattern) matches no parameter", at: checkpoint,
+        [
+          near.isEmpty
+            ? "eval-cli inspect lists the parameters."
+            : "Did you mean \(near.joined(separator: " or "))?"
+        ])
     case .nothingTrainable(let patterns, let checkpoint):
-      return """
-        --trainable \(patterns.joined(separator: " ")) leaves nothing to train
-          at \(checkpoint)
-          Stored statistics of batch_norm2d are never trained; eval-cli inspect says which these are.
-        """
+      errorText(
+        "--trainable \(patterns.joined(separator: " ")) leaves nothing to train", at: checkpoint,
+        [
+          "Stored statistics of batch_norm2d are never trained; eval-cli inspect says which these "
+            + "are."
+        ])
     case .noSplit(let share, let samples, let file):
-      return """
-        a share of \(share) of \(samples) samples leaves nothing to train on or nothing to watch
-          at \(file)
-          Give --hold-out another share, or a file as --validation.
-        """
+      errorText(
+        "a share of \(share) of \(samples) samples leaves nothing to train on or nothing to watch",
+        at: file, ["Give --hold-out another share, or a file as --validation."])
     case .startOverflows(let reason, let checkpoint):
-      return """
-        before the first step \(reason)
-          at \(checkpoint)
-          The network overflows on these samples: check weights and data, or use --precision float64.
-        """
+      errorText(
+        "before the first step \(reason)", at: checkpoint,
+        [
+          "The network overflows on these samples: check weights and data, or use --precision "
+            + "float64."
+        ])
     case .diverged(let step, let reason, let lastEpoch, let folder):
-      return """
-        training diverged at step \(step): \(reason)
-          at \(folder)
-          Checkpoints up to epoch \(lastEpoch) are kept, steps.csv has the steps up to there. Try a \
-        smaller --learning-rate; for ef, ief and sf also a larger --damping or --normalize.
-        """
+      errorText(
+        "training diverged at step \(step): \(reason)", at: folder,
+        [
+          "Checkpoints up to epoch \(lastEpoch) are kept, steps.csv has the steps up to there. Try "
+            + "a smaller --learning-rate; for ef, ief and sf also a larger --damping or --normalize."
+        ])
     case .noReferenceGradient(let checkpoint):
-      return """
-        the gradient of this batch is zero: no direction is distinguished
-          at \(checkpoint)
-        """
+      errorText(
+        "the gradient of this batch is zero: no direction is distinguished", at: checkpoint)
     }
   }
 }

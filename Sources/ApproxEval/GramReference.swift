@@ -18,12 +18,12 @@ import TensorModule
 /// In single precision the rounding of B hides small singular values; `BatchReference` then takes the
 /// batch in double.
 package struct GramReference<S: EngineScalar> {
-  private let problem: BatchProblem<S>
+  let problem: BatchProblem<S>
   private let rows: PerSampleGradients<S>
   /// Rows that are scored and have a probability above zero.
   private let kept: [Int]
   /// `R R^T / unit^2` of the kept rows, B = diag(sizes) R.
-  private let gram: [Double]
+  private let gram: Vector<Double>
   private let unit: Double
   private let sizes: [Double]
   /// w in the coordinates of these rows.
@@ -32,15 +32,22 @@ package struct GramReference<S: EngineScalar> {
 
   private var count: Int { kept.count }
 
+  static func requiredMemory(_ problem: BatchProblem<S>) -> Int { requiredMemory(like: problem) }
+
+  /// For the same batch in this precision.
+  static func requiredMemory<T: EngineScalar>(like problem: BatchProblem<T>) -> Int {
+    let linearization = problem.linearization
+    let needs = BatchNeeds<S>(
+      linearization.program, samples: linearization.samples, threads: linearization.pool.threads,
+      budget: linearization.budget)
+    return GramNeeds(needs, draws: problem.output.positions * problem.output.rootRank).total
+  }
+
   /// - Throws: `SolveError.memory` before anything is allocated.
   package init(_ problem: BatchProblem<S>, memory: Int) throws(SolveError) {
     let linearization = problem.linearization
     let output = problem.output
-    let required = GramNeeds(
-      linearization.program, samples: linearization.samples,
-      draws: output.positions * output.rootRank, threads: linearization.pool.threads,
-      budget: BatchProblem<S>.forwardBudget(linearization.program, memory: memory), S.self
-    ).total
+    let required = Self.requiredMemory(problem)
     if required > memory { throw .memory(required: required, budget: memory) }
     self.problem = problem
     self.memory = memory
@@ -65,10 +72,14 @@ package struct GramReference<S: EngineScalar> {
     let whole = rows.gramMatrix()
     kept = sizes.indices.filter { sizes[$0] >= .leastNormalMagnitude }
     unit = whole.unit
-    var gram: [Double] = []
-    gram.reserveCapacity(kept.count * kept.count)
-    for i in kept { for j in kept { gram.append(whole.scaled(i, j)) } }
-    self.gram = gram
+    gram = kept.count == whole.count ? whole.scaled : Vector(count: kept.count * kept.count)
+    if kept.count < whole.count {
+      for (row, i) in kept.enumerated() {
+        for (column, j) in kept.enumerated() {
+          gram.pointer[row * kept.count + column] = whole.scaled(i, j)
+        }
+      }
+    }
     self.sizes = kept.map { sizes[$0] }
     self.target = kept.map { target[$0] }
   }
@@ -86,7 +97,9 @@ package struct GramReference<S: EngineScalar> {
       let proved = try provedSolution(gradient: gradient, gap: gap)
       if let proved { return proved }
     }
-    let (coefficients, form) = try leastNormSolution(mu)
+    guard let (coefficients, form) = try leastNormSolution(mu) else {
+      return ReferenceSolver(EvaluationOptions()).noDirection(problem, kind: .gram, .overflow)
+    }
     return try solution(
       coefficients, form, gradient: gradient, damping: mu, gap: gap, tolerance: tolerance)
   }
@@ -110,7 +123,7 @@ package struct GramReference<S: EngineScalar> {
   ) throws(SolveError) -> ReferenceSolution<S> {
     // No weights, or beyond the range of double: there is no direction.
     if count == 0 || !coefficients.allSatisfy(\.isFinite), problem.norm(gradient) > 0 {
-      return ReferenceSolver(EvaluationOptions()).underflow(problem, kind: .gram)
+      return ReferenceSolver(EvaluationOptions()).noDirection(problem, kind: .gram, .certainty)
     }
     var weights = [Double](repeating: 0, count: rows.count)
     for (place, row) in kept.enumerated() { weights[row] = coefficients[place] }
@@ -135,7 +148,8 @@ package struct GramReference<S: EngineScalar> {
     let scaled = zip(target, sizes).map { $0 / $1 }
     guard count > 0, scaled.allSatisfy(\.isFinite) else { return nil }
     let units = unit * unit
-    guard let factor = try? CholeskyFactorization(n: count, gram) else { return nil }
+    guard let factor = try? CholeskyFactorization(n: count, overwriting: gram.copy())
+    else { return nil }
     var y = factor.solve(scaled)
     let correction = factor.solve(zip(scaled, product(y)).map { $0 - $1 })
     for i in y.indices { y[i] = (y[i] + correction[i]) / units }
@@ -149,19 +163,22 @@ package struct GramReference<S: EngineScalar> {
     return size / abs(zip(image, target).reduce(0) { $0 + $1.0 * $1.1 })
   }
 
-  /// `(B B^T + mu I) z = w` and `y = sizes z`, by eigen-decomposition.
-  private func leastNormSolution(_ mu: Double) throws(SolveError) -> ([Double], String) {
+  /// `(B B^T + mu I) z = w` and `y = sizes z`, by eigen-decomposition; `nil` where mu is no number in
+  /// the units of this matrix.
+  private func leastNormSolution(_ mu: Double) throws(SolveError) -> ([Double], String)? {
     // In units of the largest entry of B, whose squares may leave the range of numbers.
     let largest = powerOfTwo(near: sizes.reduce(0, max))
+    let size = largest * unit
+    let scaledMu = mu == 0 ? 0 : mu / size / size
+    guard scaledMu.isFinite else { return nil }
     let relative = sizes.map { $0 / largest }
-    var matrix = gram
+    let matrix = gram.copy()
     for i in 0..<count {
-      for j in 0..<count { matrix[i * count + j] *= relative[i] * relative[j] }
+      for j in 0..<count { matrix.pointer[i * count + j] *= relative[i] * relative[j] }
     }
     let decomposition = try GramDecomposition(
       rows: count, gram: matrix, precision: Double(S.ulpOfOne), memoryBudget: memory)
-    let size = largest * unit
-    let solution = try decomposition.solve(target: target, damping: mu / size / size)
+    let solution = try decomposition.solve(target: target, damping: scaledMu)
     let y = zip(solution.x, relative).map { $0 * $1 / size / unit }
     let lost = decomposition.relativeCutoff.squareRoot()
     var text = "Eigen-decomposition, rank \(solution.rank),"
@@ -176,7 +193,7 @@ package struct GramReference<S: EngineScalar> {
   /// `R R^T y / unit^2`
   private func product(_ y: [Double]) -> [Double] {
     var result = [Double](repeating: 0, count: count)
-    BLAS.gemm(m: count, n: 1, k: count, gram, lda: count, y, ldb: 1, &result, ldc: 1)
+    BLAS.gemm(m: count, n: 1, k: count, gram.pointer, lda: count, y, ldb: 1, &result, ldc: 1)
     return result
   }
 

@@ -159,11 +159,10 @@ extension ResourceEstimate {
             "operand_bytes": .number($0.work.bytes),
           ])
         }),
-      "parameter_bytes": .integer(memory.parameters),
-      "batch_bytes": .integer(memory.batch),
-      "forward_bytes": .integer(memory.forward),
-      "arena_bytes": .integer(memory.arenas),
-      "vector_bytes": .integer(memory.vectors),
+      "memory": .list(
+        memory.buffers.map {
+          .members(["name": .text($0.name), "bytes": .integer($0.bytes)])
+        }),
       "total_bytes": .integer(memory.total),
       "recomputed_samples": .integer(recomputedSamples),
     ])

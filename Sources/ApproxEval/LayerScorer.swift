@@ -42,6 +42,14 @@ struct LayerScorer<S: EngineScalar> {
     gammasOfGradient = restrictedHalves(gradient).map { $0.map(LayerScorer.gamma) }
   }
 
+  /// What directions of one pass may take, unless those of one block take more.
+  static var copyBytes: Int { 1 << 28 }
+
+  /// Tensors of the block that has most.
+  static func widestBlock(_ program: Program) -> Int {
+    blocks(program).reduce(0) { max($0, $1.tensors.count) }
+  }
+
   private static func blocks(_ program: Program) -> [Block] {
     let frozen = Set(
       program.graph.parameters.enumerated().filter { index, spec in
@@ -164,10 +172,11 @@ struct LayerScorer<S: EngineScalar> {
     return part.allSatisfy { $0 == 0 }
   }
 
-  /// Whole blocks, as many as fit into one pass and a quarter of a gigabyte of directions.
+  /// Whole blocks, as many as fit into one pass and `copyBytes`.
   private func groups(_ wanted: [[Int]]) -> [[Int]] {
     let row = problem.linearization.parameterCount * MemoryLayout<S>.stride
-    let width = min(problem.linearization.directionsPerPass, max(1, (1 << 28) / max(row, 1)))
+    let width = min(
+      problem.linearization.directionsPerPass, max(1, Self.copyBytes / max(row, 1)))
     var groups: [[Int]] = []
     var filled = 0
     for (place, tensors) in wanted.enumerated() where !tensors.isEmpty {

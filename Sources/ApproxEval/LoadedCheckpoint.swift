@@ -7,6 +7,8 @@ import TensorModule
 /// A checkpoint whose tensors have been checked against its model: everything but numbers.
 package struct LoadedCheckpoint: Sendable {
   package let source: CheckpointSource
+  /// Everything that was opened for it.
+  package let files: InputFiles
   /// The samples that batches are drawn from, if there are any.
   package let data: DataFile?
   package let model: Model
@@ -22,16 +24,22 @@ package struct LoadedCheckpoint: Sendable {
   package let lossSettings: LossSettings
 
   /// - Parameter options: Its adapter, data file and trainable patterns count here.
+  /// - Parameter files: Those of the run; of this checkpoint alone they become a part.
   /// - Throws: `CheckpointError`, or `EvaluationError` where the options do not fit the file.
-  package init(path: String, options: EvaluationOptions) throws {
+  package init(
+    path: String, options: EvaluationOptions, files: InputFiles? = nil
+  ) throws {
+    let part = (files ?? InputFiles(memory: options.memory)).part()
     try self.init(
-      source: CheckpointSource(path: path, adapter: options.adapter), options: options)
+      source: CheckpointSource(path: path, adapter: options.adapter, files: part),
+      options: options, files: part)
   }
 
-  /// The same for what is open already.
-  init(source: CheckpointSource, options: EvaluationOptions) throws {
+  /// The same for what is open already, by these files.
+  init(source: CheckpointSource, options: EvaluationOptions, files: InputFiles) throws {
+    self.files = files
     if let file = options.dataFile {
-      data = try DataFile.open(file)
+      data = try DataFile.open(file, files: files)
     } else {
       data = try source.batchData()
     }
@@ -46,8 +54,9 @@ package struct LoadedCheckpoint: Sendable {
     let patterns =
       options.trainable.isEmpty ? source.trainable : options.trainable.map(Glob.init)
     areAdapted = patterns == nil
+    let globs = patterns.map(GlobList.init)
     let isTrainable = { (spec: ParameterSpec) in
-      if let patterns { return patterns.contains { $0.matches(spec.name) } }
+      if let globs { return globs.matches(spec.name) }
       guard let adapted = model.adapted else { return true }
       return adapted.contains(spec.name)
         || model.adaptedIfStored.contains(spec.name)
@@ -87,11 +96,14 @@ package struct LoadedCheckpoint: Sendable {
     if lossSettings.classWeights != nil { words.append("weights of classes") }
     if lossSettings.positiveWeights != nil { words.append("weights of positives") }
     if data?.weights != nil { words.append("weights of samples") }
-    if loss == .crossEntropy, data?.labels.dtype.isFloatingPoint == true {
-      words.append("soft labels")
-    }
+    if hasSoftLabels { words.append("soft labels") }
     if lossSettings.reduction?.value == "mean" { words.append("scored as a sum") }
     return words
+  }
+
+  /// Whether labels of cross-entropy are probabilities of all classes.
+  package var hasSoftLabels: Bool {
+    loss == .crossEntropy && data?.labels.dtype.isFloatingPoint == true
   }
 
   /// What PEFT trains and no computation reads; patterns that name what trains do not name it.
@@ -181,7 +193,11 @@ package struct LoadedCheckpoint: Sendable {
 
   private func checkTrainable(_ patterns: [Glob], areOptions: Bool) throws {
     let names = program.graph.parameters.map(\.name)
-    for glob in patterns where !names.contains(where: glob.matches) {
+    let known = Set(names)
+    for glob in patterns
+    where glob.isName
+      ? !known.contains(glob.pattern) : !names.contains(where: glob.matches)
+    {
       if areOptions {
         throw EvaluationError.noSuchParameter(
           pattern: glob.pattern, near: nearMisses(glob.pattern, among: names), checkpoint: path)

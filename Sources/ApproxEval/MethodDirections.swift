@@ -35,10 +35,44 @@ final class MethodDirections<S: EngineScalar> {
     self.updates = updates
   }
 
+  /// One direction for each damping, or the only one of a method without; where lambda or what it takes
+  /// to find a direction is beyond the range of numbers, that there is none.
+  ///
   /// - Parameter draws: Monte-Carlo labels per sample, of those that the gradients have; `nil` for
   ///   methods that draw none.
   func directions(_ method: Method, draws: Int? = nil) throws -> [Direction<S>] {
+    if !method.isDamped { return try directions(method, draws, []) }
     let dampings = options.dampings
+    let usable = dampings.filter { isNumber(lambda(method, draws, $0)) }
+    var found = try unlessBeyondNumbers { try directions(method, draws, usable) }?[...] ?? []
+    return dampings.map { damping in
+      if found.first?.damping == damping { return found.removeFirst() }
+      return beyondNumbers(method, damping)
+    }
+  }
+
+  private func beyondNumbers(_ method: Method, _ damping: Damping) -> Direction<S> {
+    .beyondNumbers(
+      method: method, damping: damping, count: problem.linearization.parameterCount)
+  }
+
+  private func unlessBeyondNumbers<Result>(_ find: () throws -> Result) throws -> Result? {
+    do { return try find() } catch  where error.isOfNumbers { return nil }
+  }
+
+  private func lambda(
+    _ method: Method, _ draws: Int?, _ damping: Damping
+  ) -> BatchGradients<S>.Lambda {
+    method.isSampled ? blocks(draws).gradients.sampledLambda(damping) : gradients.lambda(damping)
+  }
+
+  private func isNumber(_ lambda: BatchGradients<S>.Lambda) -> Bool {
+    lambda.value.isFinite && lambda.scaled.isFinite
+  }
+
+  private func directions(
+    _ method: Method, _ draws: Int?, _ dampings: [Damping]
+  ) throws -> [Direction<S>] {
     switch method {
     case .sgd: return [Direction(method: .sgd, form: gradients.gradientForm)]
     case .ef, .ief:
@@ -65,13 +99,21 @@ final class MethodDirections<S: EngineScalar> {
     }
     if counts.isEmpty { return [] }
     return try options.dampings.flatMap { damping in
-      let lambda = gradients.lambda(damping).value
-      let iterates = try ReferenceSolver(options).iterates(
-        problem, gradient: gradients.gradient, after: counts, damping: lambda)
+      let lambda = gradients.lambda(damping)
+      guard isNumber(lambda), problem.scaled(damping: lambda.value) != nil,
+        let iterates = try unlessBeyondNumbers({
+          try ReferenceSolver(options).iterates(
+            problem, gradient: gradients.gradient, after: counts, damping: lambda.value)
+        })
+      else {
+        return counts.map {
+          FoundDirection(direction: beyondNumbers(.truncated(iterations: $0), damping))
+        }
+      }
       return zip(counts, iterates).map { count, iterate in
         FoundDirection(
           direction: Direction(
-            method: .truncated(iterations: count), damping: damping, lambda: lambda,
+            method: .truncated(iterations: count), damping: damping, lambda: lambda.value,
             scaled: iterate.direction), seconds: iterate.seconds)
       }
     }
@@ -81,7 +123,7 @@ final class MethodDirections<S: EngineScalar> {
     let lambda = gradients.lambda(damping).value
     let solution = try solver.solve(
       gradients, damping: lambda, metric: method == .ng ? .fisher : .identity)
-    return Direction(method: method, damping: damping, lambda: lambda, form: solution.form)
+    return solution.direction(method, damping: damping, lambda: lambda)
   }
 
   private func blocks(_ draws: Int?) -> TensorBlocks<S> {

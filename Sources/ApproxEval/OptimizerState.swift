@@ -38,11 +38,20 @@ package struct OptimizerState: UpdateSource {
   package var name: String { kind.rawValue + "-state" }
   package var path: String { archive.path }
 
+  /// In the file, and each moment in double.
+  package var bytes: ByteCount {
+    archive.tensors.values.total {
+      $0.residentBytes + 2 * ByteCount(ByteCount($0.count), of: Double.self)
+    }
+  }
+
   // MARK: - Opening
 
   /// - Throws: `CheckpointError`, also where the file holds the state of another optimiser.
-  package static func open(_ path: String) throws(CheckpointError) -> OptimizerState {
-    let archive = try TensorArchive.open(path)
+  package static func open(
+    _ path: String, files: InputFiles = InputFiles()
+  ) throws(CheckpointError) -> OptimizerState {
+    let archive = try TensorArchive.open(path, files: files)
     guard archive.format == .torch else {
       throw CheckpointError(
         .otherFormat(
@@ -64,7 +73,7 @@ package struct OptimizerState: UpdateSource {
         kinds.insert(kind)
       }
     }
-    guard let prefix = found.first else {
+    guard let prefix = found.first, let kind = kinds.first else {
       throw CheckpointError(
         .missingTensor("state.<index>.exp_avg", near: []), at: .init(file: archive.path),
         hint: "The state of Adam, AdamW or SGD with momentum is read, after at least one step.")
@@ -76,7 +85,7 @@ package struct OptimizerState: UpdateSource {
         at: .init(file: archive.path))
     }
     self.prefix = prefix
-    kind = kinds.first!
+    self.kind = kind
     groups = try Self.groups(archive, prefix)
     try requireKnownOptimizer()
   }
@@ -172,14 +181,16 @@ package struct OptimizerState: UpdateSource {
           + "names: make the optimiser with model.named_parameters(), or add the list to the file.")
     }
     var members: [Member] = []
+    let offsets = Dictionary(
+      uniqueKeysWithValues: zip(program.graph.parameters.map(\.name), program.offsets))
     for (spec, slot) in zip(specs, slots) {
-      let place = program.graph.parameters.firstIndex { $0.name == spec.name }!
-      guard let offset = program.offsets[place] else { continue }
+      guard let offset = offsets[spec.name] ?? nil else { continue }
       members.append(Member(spec: spec, offset: offset, key: slot.1, group: slot.0))
     }
+    let found = Set(members.map(\.spec.name))
     for parameter in program.trainable {
       let name = program.graph.parameters[parameter.index].name
-      if !members.contains(where: { $0.spec.name == name }) {
+      if !found.contains(name) {
         throw CheckpointError(
           .missingValue("the state of \(name)", near: []), at: .init(file: path),
           hint: "Every trainable parameter needs one; --trainable leaves parameters out.")
@@ -192,17 +203,23 @@ package struct OptimizerState: UpdateSource {
     _ names: [String], _ checkpoint: LoadedCheckpoint
   ) throws(CheckpointError) -> [ParameterSpec] {
     let known = checkpoint.program.graph.parameters
+    let specOfName = Dictionary(uniqueKeysWithValues: known.map { ($0.name, $0) })
     var specs: [ParameterSpec] = []
+    var given: [String: String] = [:]
     for name in names {
       let own = Self.parameterName(name, modelType: checkpoint.model.type)
-      guard let spec = known.first(where: { $0.name == own }) else {
+      guard let spec = specOfName[own] else {
         throw CheckpointError(
           .unknownName(what: "parameter", found: name, known: known.map(\.name)),
           at: .init(file: path, place: "\(prefix)param_groups"))
       }
-      if specs.contains(where: { $0.name == spec.name }) {
+      if let other = given.updateValue(name, forKey: spec.name) {
         throw CheckpointError(
-          .unexpectedValue("param_names", found: "\(name) twice", expected: "each name once"),
+          .unexpectedValue(
+            "param_names",
+            found: other == name
+              ? "\(name) twice" : "\(other) and \(name), which are both \(spec.name)",
+            expected: "each name once"),
           at: .init(file: path, place: "\(prefix)param_groups"))
       }
       specs.append(spec)
@@ -286,7 +303,7 @@ package struct OptimizerState: UpdateSource {
     guard let text = setting(key, group) else {
       throw CheckpointError(.missingValue(name, near: []), at: .init(file: path))
     }
-    guard let value = Double(text), value >= 0, key == "eps" || value < 1 else {
+    guard let value = Double(text), value >= 0, value.isFinite, key == "eps" || value < 1 else {
       throw CheckpointError(
         .unexpectedValue(
           name, found: text, expected: key == "eps" ? "at least 0" : "a number in [0, 1)"),
@@ -296,10 +313,20 @@ package struct OptimizerState: UpdateSource {
   }
 
   /// Relative to the largest; 1 where they are missing or all zero, as at the end of a schedule.
-  private func learningRates() -> [Double] {
-    let rates = groups.map { setting("lr", $0).flatMap(Double.init) ?? 0 }
+  private func learningRates() throws(CheckpointError) -> [Double] {
+    var rates: [Double] = []
+    for group in groups {
+      let rate = setting("lr", group).flatMap(Double.init) ?? 0
+      guard rate >= 0, rate.isFinite else {
+        throw CheckpointError(
+          .unexpectedValue(
+            "\(prefix)param_groups.\(group.number).lr", found: "\(rate)", expected: "at least 0"),
+          at: .init(file: path))
+      }
+      rates.append(rate)
+    }
     let largest = rates.max() ?? 0
-    return largest > 0 && largest.isFinite ? rates.map { $0 / largest } : rates.map { _ in 1 }
+    return largest > 0 ? rates.map { $0 / largest } : rates.map { _ in 1 }
   }
 
   package func direction<S: EngineScalar>(
@@ -307,7 +334,7 @@ package struct OptimizerState: UpdateSource {
   ) throws(CheckpointError) -> DirectionForm<S> {
     try check(checkpoint)
     let exact = Vector<Double>(count: checkpoint.program.parameterCount)
-    let rates = learningRates()
+    let rates = try learningRates()
     for member in try members(checkpoint) {
       let m = try tensor(kind.field, of: member).finiteVector(of: Double.self, member.spec)
       let target = exact.pointer + member.offset

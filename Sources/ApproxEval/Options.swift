@@ -1,4 +1,5 @@
 import Foundation
+import TensorModule
 import Updates
 
 /// The arithmetic of the engine. Reductions, Gram matrices, inner products and small dense solves
@@ -64,7 +65,7 @@ public struct EvaluationOptions: Sendable {
   public var precision = Precision.float32
   public var threads = EvaluationOptions.availableProcessors
   /// Bytes that the evaluation may use.
-  public var memory = Int(ProcessInfo.processInfo.physicalMemory / 2)
+  public var memory = SystemMemory.available / 2
   /// Batches are drawn from this file instead of the checkpoint's own batch.
   public var dataFile: String?
   /// Folder of a PEFT adapter on a Hugging Face model.

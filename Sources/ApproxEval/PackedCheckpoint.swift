@@ -16,6 +16,7 @@ public struct PackedCheckpoint {
   /// Names of the updates that the source carries and the file keeps.
   public let updates: [String]
   private let writer: SafetensorsWriter
+  private let files: InputFiles
 
   /// Opens the sources and checks them; numbers are read when the file is written.
   ///
@@ -57,10 +58,15 @@ public struct PackedCheckpoint {
     updates = kept.map(\.name)
     description = checkpoint.description
     self.writer = writer
+    files = checkpoint.files
   }
 
   /// Writes the file, tensor by tensor: no second copy of the weights comes into memory.
-  public func write(to path: String) throws(CheckpointError) { try writer.write(to: path) }
+  ///
+  /// - Throws: Also where a source has changed since it was opened.
+  public func write(to path: String) throws(CheckpointError) {
+    try writer.write(to: path, system: files.system, checking: files.requireUnchanged)
+  }
 
   // MARK: - Pieces
 

@@ -8,13 +8,13 @@ final class Preconditioning<S: EngineScalar> {
   private let kind: PreconditionerKind
   private let seed: UInt64
   private let batch: Int
-  private var diagonal: Vector<S>?
+  private var diagonal: Vector<Double>?
 
   /// Up to so many cotangents per sample the diagonal of F is exact, at a backward pass and a product
   /// of squares each.
   private static var exactLimit: Int { 64 }
   /// Otherwise from so many sampled labels, as many as `sf` has.
-  private static var draws: Int { 4 }
+  static var draws: Int { 4 }
 
   init(_ kind: PreconditionerKind, seed: UInt64, batch: Int) {
     self.kind = kind
@@ -34,20 +34,33 @@ final class Preconditioning<S: EngineScalar> {
         damping: mu, operations: problem.operations)
     case .jacobi:
       let phi = problem.output.curvatureUnit(.fisher) ?? 1
-      let diagonal = diagonal ?? self.diagonal(problem, unit: phi)
-      self.diagonal = diagonal
+      let exact = diagonal ?? self.diagonal(problem, unit: phi)
+      diagonal = exact
+      let damping = min(mu / phi, .greatestFiniteMagnitude)
+      let largest = max(Kernels.largest(exact.pointer, count: exact.count), damping)
+      guard largest.isFinite else {
+        throw .nonFinite(
+          .preconditioned, iteration: 0,
+          index: Kernels.firstNonFinite(exact.pointer, count: exact.count))
+      }
+      // In units of the largest, so that neither an entry nor its reciprocal leaves the range of S.
+      let unit = powerOfTwo(near: largest)
+      let scaled = Vector<S>(count: exact.count)
       // Parameters that hardly any output depends on would otherwise get steps without bounds: a
       // thousandth of the mean keeps M^-1 within the digits of single precision.
       var sum = 0.0
-      for i in 0..<diagonal.count { sum += Double(diagonal.pointer[i]) }
-      let floor = 1e-3 * sum / Double(max(diagonal.count, 1))
+      for i in 0..<exact.count {
+        scaled.pointer[i] = S(exact.pointer[i] / unit)
+        sum += Double(scaled.pointer[i])
+      }
+      let floor = 1e-3 * sum / Double(max(exact.count, 1))
       return try JacobiPreconditioner(
-        diagonal: diagonal, damping: floor + mu / phi, operations: problem.operations)
+        diagonal: scaled, damping: floor + damping / unit, operations: problem.operations)
     }
   }
 
   /// The diagonal of `F / unit`.
-  private func diagonal(_ problem: BatchProblem<S>, unit: Double) -> Vector<S> {
+  private func diagonal(_ problem: BatchProblem<S>, unit: Double) -> Vector<Double> {
     let (linearization, output) = (problem.linearization, problem.output)
     let total = Vector<Double>(count: linearization.parameterCount)
     let operations = VectorOperations<Double>(pool: linearization.pool, count: total.count)
@@ -64,7 +77,7 @@ final class Preconditioning<S: EngineScalar> {
           operations.axpby(1, rows.summedSquares(unit: root), 1, total)
         }
       }
-      return rounded(total)
+      return total
     }
     for sampled in output.sampledGradients(draws: Self.draws, seed: seed, batch: batch) {
       let norms = output.norms(sampled).map { $0 >= .leastNormalMagnitude ? $0 : 1 }
@@ -76,12 +89,6 @@ final class Preconditioning<S: EngineScalar> {
       let weight = 1 / Double(Self.draws)
       operations.axpby(weight, rows.summedSquares(unit: root), 1, total)
     }
-    return rounded(total)
-  }
-
-  private func rounded(_ exact: Vector<Double>) -> Vector<S> {
-    let result = Vector<S>(count: exact.count)
-    Kernels.fromDouble(exact.pointer, result.pointer, count: exact.count)
-    return result
+    return total
   }
 }

@@ -101,7 +101,7 @@ public struct RandomModel {
     try copyConfiguration(to: folder)
     var writer = SafetensorsWriter(metadata: ["format": "pt"])
     for spec in base { add(spec, as: spec.name, to: &writer) }
-    try writer.write(to: Self.path("model.safetensors", in: folder))
+    try writer.write(to: joined(folder, "model.safetensors"))
   }
 
   /// Writes adapter_config.json and adapter_model.safetensors.
@@ -110,11 +110,11 @@ public struct RandomModel {
   public func writeAdapter(to folder: String) throws(CheckpointError) {
     guard let adapterConfig else { preconditionFailure("RandomModel: there is no adapter") }
     var files = OutputFiles()
-    files.add(Self.path("adapter_config.json", in: folder), adapterConfig.text + "\n")
+    files.add(joined(folder, "adapter_config.json"), adapterConfig.text + "\n")
     try files.write()
     var writer = SafetensorsWriter(metadata: ["format": "pt"])
     for (name, spec) in adapterTensors { add(spec, as: name, to: &writer) }
-    try writer.write(to: Self.path("adapter_model.safetensors", in: folder))
+    try writer.write(to: joined(folder, "adapter_model.safetensors"))
   }
 
   /// The file with weights that is in the folder already, if one is.
@@ -122,7 +122,7 @@ public struct RandomModel {
     [
       "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
       "pytorch_model.bin.index.json", "adapter_model.safetensors", "adapter_model.bin",
-    ].first { FileManager.default.fileExists(atPath: path($0, in: folder)) }
+    ].first { POSIXFileSystem().exists(joined(folder, $0)) }
   }
 }
 
@@ -130,21 +130,15 @@ public struct RandomModel {
 
 extension RandomModel {
   private static func open(_ path: String) throws(CheckpointError) -> MappedFile {
-    var isFolder: ObjCBool = false
-    let exists = FileManager.default.fileExists(atPath: path, isDirectory: &isFolder)
-    return try MappedFile(
-      path: exists && isFolder.boolValue ? Self.path("config.json", in: path) : path)
-  }
-
-  private static func path(_ name: String, in folder: String) -> String {
-    folder.hasSuffix("/") ? folder + name : folder + "/" + name
+    let files = InputFiles()
+    return try files.open(files.isFolder(path) ? joined(path, "config.json") : path)
   }
 
   /// Byte by byte.
   private func copyConfiguration(to folder: String) throws(CheckpointError) {
     var files = OutputFiles()
     files.add(
-      Self.path("config.json", in: folder), String(decoding: configuration.bytes, as: UTF8.self))
+      joined(folder, "config.json"), String(decoding: configuration.bytes, as: UTF8.self))
     try files.write()
   }
 

@@ -39,8 +39,9 @@ struct ReferenceChoice: Equatable {
     var columns: Int
   }
 
-  init(_ options: EvaluationOptions, _ costs: Costs) {
-    let (memory, wanted) = (options.memory, options.reference)
+  /// - Parameter memory: Bytes that an exact solver may take.
+  init(_ options: EvaluationOptions, memory: Int, _ costs: Costs) {
+    let wanted = options.reference
     guard wanted == .auto else {
       let fallsBack =
         wanted == .dense && costs.svdMemory > memory && costs.gramMemory <= memory
@@ -70,7 +71,8 @@ struct ReferenceChoice: Equatable {
       "predicted operations: an iteration \(Self.rounded(costs.iteration)), "
       + candidates.map { "\($0.kind.rawValue) \(Self.rounded($0.cost))" }.joined(separator: ", ")
     let affordable = exact.cost / costs.iteration
-    if affordable < Self.fewestIterations {
+    // Where there is nothing to predict, as for a model without products, it is no number.
+    if !(affordable >= Self.fewestIterations) {
       (kind, iterations) = (exact.kind, options.cgIterations)
       return
     }
@@ -78,7 +80,7 @@ struct ReferenceChoice: Equatable {
     // As long as that is cheaper than the exact solver, which is not begun where it would take far
     // longer than all the iterations that were asked for.
     let most = Self.patience * Double(options.cgIterations)
-    iterations = Int(min(affordable, most))
+    iterations = Int(min(affordable, most, 0x1p62))
     fallback = affordable <= most ? exact.kind : nil
   }
 
@@ -94,9 +96,9 @@ struct ReferenceChoice: Equatable {
 extension ReferenceChoice.Costs {
   /// - Parameter rank: Columns of the root of H of full rank, per position.
   init<S: EngineScalar>(
-    _ program: Program, samples: Int, rank: Int, options: EvaluationOptions, _: S.Type
+    _ program: Program, samples: Int, rank: Int, options: EvaluationOptions,
+    budget: MemoryBudget, _: S.Type
   ) {
-    let budget = BatchProblem<S>.forwardBudget(program, memory: options.memory)
     // A fixed number of threads: the choice must not depend on the machine.
     let threads = 4
     let positions = program.graph.positions
@@ -110,16 +112,12 @@ extension ReferenceChoice.Costs {
     // passes are little beside it.
     let k = min(m, p)
     svd = 2 * (4 * m * p * k + 22 * k * k * k)
-    let held = ProductNeeds(
-      program, samples: samples, threads: threads, budget: budget, Double.self)
-    usesCombinations =
-      options.cgPreconditioner == .none
-      && ProductNeeds(program, samples: samples, threads: threads, budget: budget, S.self)
-        .usesCombinations
+    let batch = BatchNeeds<S>(
+      program, samples: samples, threads: threads, budget: budget.forward)
+    usesCombinations = options.cgPreconditioner == .none && batch.usesCombinations
     svdMemory =
-      DenseLeastSquares.requiredMemory(rows: rows, columns: columns)
-      .addingReportingOverflow(held.forward).partialValue
-    if svdMemory < 0 { svdMemory = .max }
+      (ByteCount(DenseLeastSquares.requiredMemory(rows: rows, columns: columns))
+      + ByteCount(budget.doubleProblem)).value
 
     // A backward pass per class, the Gram matrix, the direction, its gamma and its residual. On one
     // core of two or more, in double: n^3 / 3 of Cholesky, and the eigen-decomposition that follows
@@ -131,10 +129,13 @@ extension ReferenceChoice.Costs {
       Double(draws) * counts.inputs.operations + 2 * counts.gram(draws: draws).operations + 12 * n
       * n * n
       + (counts.weights + counts.jvp + counts.jvp + counts.vjp).operations
-    let needs = GramNeeds(
-      program, samples: samples, draws: draws, threads: threads, budget: budget, S.self)
+    let exact = BatchNeeds<Double>(
+      program, samples: samples, threads: threads, budget: budget.forward)
     // Layers factor only where the forward values of all samples are kept.
-    gramMemory = held.recomputedSamples > 0 ? .max : needs.total + held.forward
+    gramMemory =
+      exact.batch.keptSamples < samples
+      ? .max
+      : (ByteCount(GramNeeds(batch, draws: draws).total) + ByteCount(budget.doubleProblem)).value
 
     let product = counts.fisherVectorProduct(usesCombinations: usesCombinations)
     // Some ten passes over vectors of P elements, at the rate of memory, and what it takes to start

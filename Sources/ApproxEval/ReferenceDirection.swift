@@ -43,7 +43,7 @@ extension Evaluation {
   ) throws(EvaluationError) -> ReferenceDirection {
     precondition(options.reference != .none, "reference: the options ask for none")
     return try evaluating {
-      let checkpoint = try LoadedCheckpoint(path: path, options: options)
+      let checkpoint = try LoadedCheckpoint(path: path, options: options, files: files)
       return switch options.precision {
       case .float32: try reference(checkpoint, Float.self)
       case .float64: try reference(checkpoint, Double.self)
@@ -54,15 +54,19 @@ extension Evaluation {
   private func reference<S: EngineScalar>(
     _ checkpoint: LoadedCheckpoint, _: S.Type
   ) throws -> ReferenceDirection {
-    let problem = try problem(checkpoint, batch: 0, S.self)
-    let solver = try BatchReference(problem, batch: 0, options: options) {
-      try problem as? BatchProblem<Double> ?? self.problem(checkpoint, batch: 0, Double.self)
+    let budget = try budget(checkpoint, source(checkpoint), .reference)
+    let problem = try problem(checkpoint, batch: 0, budget, S.self)
+    let solver = try BatchReference(problem, batch: 0, options: options, budget: budget) {
+      try problem as? BatchProblem<Double>
+        ?? self.problem(checkpoint, batch: 0, budget, Double.self)
     }
     let gradients = BatchGradients(
       problem.linearization, problem.output, sampled: [], isSolved: false)
-    guard let solution = try solver.solve(gradients) else {
+    let solved = try inBatch(0, of: checkpoint.path, options) { try solver.solve(gradients) }
+    guard let solution = solved else {
       preconditionFailure("reference: the options ask for none")
     }
+    try checkpoint.files.requireUnchanged()
     return ReferenceDirection(
       description: checkpoint.description, samples: problem.linearization.samples,
       loss: problem.output.totalLoss, gammaBound: problem.output.gammaBound,

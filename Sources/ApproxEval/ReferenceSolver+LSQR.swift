@@ -17,7 +17,7 @@ extension ReferenceSolver {
     let largest = weights.array.reduce(0) { max($0, abs($1)) }
     // The square of w is infinite where the model gives a label no probability that double can hold.
     if largest > 0 && (unit == nil && damping == 0 || !(largest * largest).isFinite) {
-      return underflow(problem, kind: .lsqr, missesLabel: unit != nil)
+      return noDirection(problem, kind: .lsqr, unit == nil ? .certainty : .missedLabel)
     }
     let phi = unit ?? 1
     let scale = powerOfTwo(near: largest)

@@ -11,6 +11,8 @@ package struct ReferenceSolution<S: EngineScalar> {
   package let trace: [TraceRow]
   /// Whether gamma of the record comes from double precision, of which the direction is a rounding.
   package let isInDouble: Bool
+  /// Whether there is none: the damping, or what it takes to solve, is beyond the range of numbers.
+  package fileprivate(set) var overflows = false
 
   package init(
     form: DirectionForm<S>, record: ReferenceRecord, trace: [TraceRow], isInDouble: Bool = false
@@ -31,6 +33,16 @@ package struct ReferenceSolution<S: EngineScalar> {
 
   /// The vector itself, formed at every call where it is not kept.
   package var direction: ScaledVector<S> { form.vector() }
+
+  /// As the row of a method.
+  func direction(
+    _ method: Method, damping: Damping? = nil, lambda: Double? = nil
+  ) -> Direction<S> {
+    if overflows {
+      return .beyondNumbers(method: method, damping: damping, count: direction.vector.count)
+    }
+    return Direction(method: method, damping: damping, lambda: lambda, form: form)
+  }
 }
 
 /// Solves `F x = g` for one batch.
@@ -73,7 +85,7 @@ package struct ReferenceSolver: Sendable {
       let units = units(
         problem, metric: metric, damping: damping, gradientUnit: gradient.scale,
         gradientIsZero: problem.norm(gradient) == 0)
-    else { return underflow(problem, kind: .cg) }
+    else { return noDirection(problem, kind: .cg, .certainty) }
     let workspace = ConjugateGradient.Workspace<S>(
       dimension: problem.linearization.parameterCount, pool: problem.linearization.pool)
     let fisher = FisherOperator(
@@ -94,7 +106,7 @@ package struct ReferenceSolver: Sendable {
       let units = units(
         problem, metric: metric, damping: damping, gradientUnit: gradientUnit,
         gradientIsZero: largest == 0)
-    else { return underflow(problem, kind: .cg) }
+    else { return noDirection(problem, kind: .cg, .certainty) }
     let fisher = LogitFisherOperator(
       problem.linearization, problem.output, metric: metric, unit: units.phi)
     let workspace = fisher.workspace()
@@ -169,21 +181,49 @@ package struct ReferenceSolver: Sendable {
 }
 
 extension ReferenceSolver {
-  /// g lies in the range of F and yet nothing of F is left, or the solver needs a w that no number
-  /// is large enough for: there is no direction.
-  func underflow<S: EngineScalar>(
-    _ problem: BatchProblem<S>, kind: ReferenceKind, missesLabel: Bool = false
+  /// Why a solver finds no direction.
+  enum Obstacle {
+    /// g lies in the range of F and yet nothing of F is left.
+    case certainty
+    /// The solver needs a w that no number is large enough for.
+    case missedLabel
+    /// Numbers have left the range of double on the way.
+    case overflow
+
+    var stop: String {
+      switch self {
+      case .certainty, .missedLabel: "underflow"
+      case .overflow: "overflow"
+      }
+    }
+
+    var explanation: String {
+      switch self {
+      case .certainty:
+        "The model is so sure of every sample that the probabilities of all other classes are below "
+          + "1e-308."
+      case .missedLabel:
+        "The model gives a label a probability below 1e-308, and this solver starts from its "
+          + "inverse; --reference cg does not."
+      case .overflow:
+        "The damping, or products with F, are beyond the range of double: use a smaller damping, "
+          + "or look for extreme weights or inputs."
+      }
+    }
+  }
+
+  /// There is no direction.
+  func noDirection<S: EngineScalar>(
+    _ problem: BatchProblem<S>, kind: ReferenceKind, _ obstacle: Obstacle
   ) -> ReferenceSolution<S> {
     let record = ReferenceRecord(
-      kind: kind, gamma: .nan, iterations: 0, residual: 1, stop: "underflow",
-      explanation: missesLabel
-        ? "The model gives a label a probability below 1e-308, and this solver starts from its "
-          + "inverse; --reference cg does not."
-        : "The model is so sure of every sample that the probabilities of all other classes are "
-          + "below 1e-308.", isConverged: false)
+      kind: kind, gamma: .nan, iterations: 0, residual: 1, stop: obstacle.stop,
+      explanation: obstacle.explanation, isConverged: false)
     let zero = Vector<S>(count: problem.linearization.parameterCount)
-    return ReferenceSolution(
+    var solution = ReferenceSolution(
       direction: ScaledVector(vector: zero, scale: 1), record: record, trace: [])
+    solution.overflows = obstacle == .overflow
+    return solution
   }
 }
 
@@ -212,7 +252,7 @@ package struct DenseReference {
     let rows = linearization.samples * linearization.logitCount
     let required = DenseLeastSquares.requiredMemory(rows: rows, columns: columns)
     if required > memory { throw .memory(required: required, budget: memory) }
-    var matrix = [Double](repeating: 0, count: rows * columns)
+    let matrix = Vector<Double>(count: rows * columns)
     var target: [Double] = []
     let ones = [Double](repeating: 1, count: linearization.samples)
     for position in 0..<output.positions {
@@ -223,10 +263,8 @@ package struct DenseReference {
             position: position, class: column, chunk: chunk, to: cotangents)
         }
         let first = target.count
-        matrix.withUnsafeMutableBufferPointer { matrix in
-          for n in 0..<linearization.samples {
-            gradients.row(n, into: matrix.baseAddress! + (first + n) * columns)
-          }
+        for n in 0..<linearization.samples {
+          gradients.row(n, into: matrix.pointer + (first + n) * columns)
         }
         target += output.rootWeights(position: position, class: column)
       }
@@ -259,8 +297,8 @@ package struct DenseReference {
         "Singular value decomposition of B [\(rows), \(exact.count)] in double precision: rank "
         + "\(solution.rank)."
         + (hasTarget ? "" : " Solved from g, as a label has next to no probability."),
-      // Where it cannot be solved from w, what F has lost of g shows as a residual. At 1, or NaN, nothing of g was in reach: H has underflowed on labels that the model rules
-      // out.
+      // Where it cannot be solved from w, what F has lost of g shows as a residual. At 1, or NaN,
+      // nothing of g was in reach: H has underflowed on labels that the model rules out.
       isConverged: residual < (hasTarget ? 1 : 1e-6))
     return ReferenceSolution(direction: rounded, record: record, trace: [], isInDouble: true)
   }

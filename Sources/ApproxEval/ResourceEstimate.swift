@@ -5,21 +5,6 @@ import TensorModule
 
 /// What scoring one batch will take, estimated from shapes before any number is read.
 public struct ResourceEstimate: Sendable, Equatable {
-  /// Bytes while a Fisher-vector product of conjugate gradients runs.
-  public struct Memory: Sendable, Equatable {
-    /// In the engine's precision; frozen ones may be read in place from the file.
-    public var parameters: Int
-    public var batch: Int
-    /// Values of the forward pass that derivatives read again.
-    public var forward: Int
-    /// Tangents, cotangents and gathered gradients.
-    public var arenas: Int
-    /// Vectors of length P: the gradient and the five of conjugate gradients.
-    public var vectors: Int
-
-    public var total: Int { parameters + batch + forward + arenas + vectors }
-  }
-
   /// Matrix products of one phase; of the reference, those of one iteration.
   public struct Phase: Sendable, Equatable {
     public var phase: PhaseCost.Phase
@@ -37,13 +22,11 @@ public struct ResourceEstimate: Sendable, Equatable {
   /// The same of the whole batch if conjugate gradients use all their iterations; a dense
   /// reference is not counted.
   public var batchOperations: Double
-  public var memory: Memory
+  /// What the evaluation will allocate.
+  public var memory: MemoryPlan
   /// Samples whose forward values do not fit into the memory that may be used, and are computed
   /// again in every product.
   public var recomputedSamples: Int
-
-  /// Vectors of length P in a solve: x and the workspace of `ConjugateGradient`, the gradient.
-  private static let solverVectors = 6
 
   init(_ checkpoint: LoadedCheckpoint, samples: Int, options: EvaluationOptions) {
     switch options.precision {
@@ -57,19 +40,16 @@ public struct ResourceEstimate: Sendable, Equatable {
   ) {
     let program = checkpoint.program
     let scalar = MemoryLayout<S>.stride
+    let planner = MemoryPlanner(
+      checkpoint, samples: samples, options: options, .score(updates: checkpoint.source.updates))
+    let planned = planner.best()
     let needs = ProductNeeds(
-      program, samples: samples, threads: options.threads,
-      budget: BatchProblem<S>.forwardBudget(program, memory: options.memory), S.self)
+      BatchNeeds<S>(
+        program, samples: samples, threads: options.threads, budget: planned.forward))
+    memory = planned.plan
     self.samples = samples
     forwardOperations = program.operationCount
     recomputedSamples = needs.recomputedSamples
-    let inputBytes = program.graph.inputs.reduce(0) { sum, spec in
-      sum + spec.shape.reduce(1, *) * (spec.kind == .real ? scalar : 4)
-    }
-    memory = Memory(
-      parameters: program.graph.parameters.reduce(0) { $0 + $1.count } * scalar,
-      batch: samples * inputBytes, forward: needs.forward, arenas: needs.arenas,
-      vectors: Self.solverVectors * program.parameterCount * scalar)
     let prediction = PhasePrediction(
       ProductCounts(program, samples: samples, scalar: scalar), methods: options.methods,
       dampings: options.dampings.count, draws: options.monteCarloSamples.max() ?? 1,
@@ -105,7 +85,7 @@ extension Evaluation {
   /// - Throws: `missingBatch`, and whatever is wrong with the headers.
   public func resources(checkpoint path: String) throws(EvaluationError) -> ResourceEstimate {
     try evaluating {
-      let checkpoint = try LoadedCheckpoint(path: path, options: options)
+      let checkpoint = try LoadedCheckpoint(path: path, options: options, files: files)
       return ResourceEstimate(
         checkpoint, samples: try source(checkpoint).samples(0).count, options: options)
     }

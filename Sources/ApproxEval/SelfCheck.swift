@@ -38,24 +38,30 @@ extension Evaluation {
   /// every correct implementation: finite differences, duality, symmetry, F.2.1's theorem.
   public func selfCheck(checkpoint path: String) throws(EvaluationError) -> [SelfCheckItem] {
     try evaluating {
-      let checkpoint = try LoadedCheckpoint(path: path, options: options)
-      return switch options.precision {
-      case .float32: try selfCheck(checkpoint, Float.self)
-      case .float64: try selfCheck(checkpoint, Double.self)
+      let checkpoint = try LoadedCheckpoint(path: path, options: options, files: files)
+      let items = try inBatch(0, of: path, options) {
+        switch options.precision {
+        case .float32: try selfCheck(checkpoint, Float.self)
+        case .float64: try selfCheck(checkpoint, Double.self)
+        }
       }
+      try checkpoint.files.requireUnchanged()
+      return items
     }
   }
 
   private func selfCheck<S: EngineScalar>(
     _ checkpoint: LoadedCheckpoint, _: S.Type
   ) throws -> [SelfCheckItem] {
-    let problem = try problem(checkpoint, batch: 0, S.self)
+    let budget = try budget(checkpoint, source(checkpoint), .selfCheck)
+    let problem = try problem(checkpoint, batch: 0, budget, S.self)
     let check = SelfCheck(problem: problem, seed: options.seed)
     let exact =
-      try problem as? BatchProblem<Double> ?? self.problem(checkpoint, batch: 0, Double.self)
+      try problem as? BatchProblem<Double>
+      ?? self.problem(checkpoint, batch: 0, budget, Double.self)
     return try [
       check.finiteDifferences(exact: exact) { direction, step in
-        try moved(checkpoint, along: direction, step: step)
+        try moved(checkpoint, along: direction, step: step, budget)
       },
       check.duality(),
       check.gram(),
@@ -68,14 +74,15 @@ extension Evaluation {
 
   /// The logits `[N, O C]` in double at `theta + step v`.
   private func moved(
-    _ checkpoint: LoadedCheckpoint, along direction: Vector<Double>, step: Double
+    _ checkpoint: LoadedCheckpoint, along direction: Vector<Double>, step: Double,
+    _ budget: MemoryBudget
   ) throws -> [Double] {
     let store = try checkpoint.parameters(Double.self)
     for (parameter, vector) in zip(checkpoint.program.graph.parameters.indices, store.vectors) {
       guard let offset = checkpoint.program.offsets[parameter] else { continue }
       Kernels.axpby(step, direction.pointer + offset, 1, vector.pointer, count: vector.count)
     }
-    let problem = try self.problem(checkpoint, batch: 0, parameters: store)
+    let problem = try self.problem(checkpoint, batch: 0, budget, parameters: store)
     return problem.linearization.schedule.chunks.flatMap { chunk in
       let count = chunk.count * problem.linearization.logitCount
       return Array(UnsafeBufferPointer(start: problem.linearization.logits(chunk), count: count))

@@ -6,3 +6,8 @@ import TensorModule
 /// For the first line of a program whose only use of OpenBLAS is this library. Nothing else may be
 /// multiplying meanwhile.
 public func endIdleThreadsOfOpenBLAS() { BLAS.endIdleThreads() }
+
+/// Says what is done where the system has no memory left (`MemoryExhaustion`).
+public func setMemoryExhaustionHandler(_ handler: @escaping MemoryExhaustion.Handler) {
+  MemoryExhaustion.handler.withLock { $0 = handler }
+}

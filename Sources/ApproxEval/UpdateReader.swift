@@ -9,6 +9,8 @@ package protocol UpdateSource: Sendable {
   /// What follows `update:` in reports.
   var name: String { get }
   var path: String { get }
+  /// Memory that the numbers of its file take while they are read.
+  var bytes: ByteCount { get }
   /// Whether it fits the checkpoint, as far as headers tell.
   func check(_ checkpoint: LoadedCheckpoint) throws(CheckpointError)
   /// The direction: the numbers of the file, or a vector in the engine's order with a scale that keeps
@@ -26,6 +28,15 @@ package struct StoredUpdate: UpdateSource {
   /// What precedes the parameters' names in the file.
   package let prefix: String
 
+  /// In the file, and in double where they have to be rounded.
+  package var bytes: ByteCount {
+    tensors.values.total { tensor in
+      tensor.dtype == .f64
+        ? tensor.residentBytes + 2 * ByteCount(ByteCount(tensor.count), of: Double.self)
+        : tensor.residentBytes
+    }
+  }
+
   /// All updates of a checkpoint, by name.
   package static func all(in file: CheckpointFile) -> [StoredUpdate] {
     file.updates.sorted { $0.key < $1.key }.map {
@@ -36,8 +47,10 @@ package struct StoredUpdate: UpdateSource {
   /// The updates of a file of their own: tensors named `updates.<update>.<parameter>` as in a
   /// checkpoint, or one direction with tensors named like the parameters, which has the name of the
   /// file.
-  package static func all(inFile path: String) throws(CheckpointError) -> [StoredUpdate] {
-    let archive = try TensorArchive.open(path)
+  package static func all(
+    inFile path: String, files: InputFiles = InputFiles()
+  ) throws(CheckpointError) -> [StoredUpdate] {
+    let archive = try TensorArchive.open(path, files: files)
     var updates: [String: [String: StoredTensor]] = [:]
     var others: [String] = []
     for (name, tensor) in archive.tensors {

@@ -32,8 +32,10 @@ public struct CheckpointFile: Sendable {
 
   /// - Throws: `CheckpointError`: of the file's format, of its metadata, or naming the tensor
   ///   that has no place in a checkpoint.
-  public static func open(_ path: String) throws(CheckpointError) -> CheckpointFile {
-    try CheckpointFile(TensorArchive.open(path))
+  public static func open(
+    _ path: String, files: InputFiles = InputFiles()
+  ) throws(CheckpointError) -> CheckpointFile {
+    try CheckpointFile(TensorArchive.open(path, files: files))
   }
 
   public init(_ archive: TensorArchive) throws(CheckpointError) {
@@ -220,6 +222,13 @@ private struct Metadata {
 
   func globs(_ key: String) throws(CheckpointError) -> [Glob] {
     guard let text = values[key] else { return [Glob("*")] }
-    return try JSONValue(parsing: text, name: key, file: file).strings().map { Glob($0) }
+    let value = try JSONValue(parsing: text, name: key, file: file)
+    let globs = try value.strings().map { Glob($0) }
+    // Each is compared with every name.
+    let patterns = globs.filter { !$0.isName }
+    if patterns.count > 256 || patterns.contains(where: { $0.pattern.utf8.count > 1024 }) {
+      throw value.wrong("names, and at most 256 patterns of at most 1024 bytes")
+    }
+    return globs
   }
 }

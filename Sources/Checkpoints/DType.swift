@@ -1,3 +1,5 @@
+import TensorModule
+
 /// Element types of stored tensors, named as in safetensors. All are little-endian in memory.
 public enum DType: String, CaseIterable, Sendable {
   case f64 = "F64"
@@ -33,20 +35,7 @@ public enum DType: String, CaseIterable, Sendable {
   public var isInteger: Bool { !isFloatingPoint }
 }
 
-/// Bytes of a tensor of this shape, or nil if a dimension is negative or the product does not
-/// fit in an `Int`. A zero dimension does not excuse an overflow among the others.
+/// Bytes of a tensor of this shape, or nil if it is impossible (`checkedProduct`).
 func checkedByteCount(_ dtype: DType, _ shape: [Int]) -> Int? {
-  var bytes = dtype.byteCount
-  var hasZero = false
-  for dimension in shape {
-    if dimension < 0 { return nil }
-    if dimension == 0 {
-      hasZero = true
-      continue
-    }
-    let (product, overflow) = bytes.multipliedReportingOverflow(by: dimension)
-    if overflow { return nil }
-    bytes = product
-  }
-  return hasZero ? 0 : bytes
+  checkedProduct([dtype.byteCount] + shape)
 }

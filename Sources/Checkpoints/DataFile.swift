@@ -19,8 +19,10 @@ public struct DataFile: Sendable {
   private let prefix: String
 
   /// Opens an .npz or safetensors file.
-  public static func open(_ path: String) throws(CheckpointError) -> DataFile {
-    let archive = try TensorArchive.open(path)
+  public static func open(
+    _ path: String, files: InputFiles = InputFiles()
+  ) throws(CheckpointError) -> DataFile {
+    let archive = try TensorArchive.open(path, files: files)
     for key in archive.metadata.keys.sorted()
     where !LossSettings.keys.contains(key) && LossSettings.isLikelyMeant(by: key) {
       throw LossSettings.refusal("__metadata__.\(key)", at: .init(file: path))
@@ -71,12 +73,19 @@ public struct DataFile: Sendable {
 
   /// The inputs of a model with these input names. A single input may also go by `inputs`.
   ///
-  /// - Throws: `missingTensor` with near misses; `sampleCountMismatch`.
+  /// - Throws: `missingTensor` with near misses; `sameThing` where both are there;
+  ///   `sampleCountMismatch`.
   public func inputs(_ names: [String]) throws(CheckpointError) -> [String: StoredTensor] {
     var result: [String: StoredTensor] = [:]
     for name in names {
-      guard let tensor = others[name] ?? (names.count == 1 ? others["inputs"] : nil) else {
+      let general = names.count == 1 ? others["inputs"] : nil
+      guard let tensor = others[name] ?? general else {
         throw Self.missing(name, others, prefix, path)
+      }
+      if let general, general.name != tensor.name {
+        throw CheckpointError(
+          .sameThing("the input \(name)", other: tensor.name), at: general.location,
+          hint: "Leave one of them out.")
       }
       try checkCount(tensor, dimension: 0)
       result[name] = tensor

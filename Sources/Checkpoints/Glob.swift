@@ -14,4 +14,23 @@ public struct Glob: Hashable, Sendable {
   public static func anyMatches(_ patterns: [String], _ name: String) -> Bool {
     patterns.contains { Glob($0).matches(name) }
   }
+
+  /// Whether it stands for itself alone.
+  package var isName: Bool { !pattern.utf8.contains { "*?[\\".utf8.contains($0) } }
+}
+
+/// Patterns of which any may fit. Plain names, of which a packed checkpoint may list thousands, are
+/// looked up and not compared one by one.
+package struct GlobList: Sendable {
+  private let names: Set<String>
+  private let patterns: [Glob]
+
+  package init(_ globs: [Glob]) {
+    names = Set(globs.filter(\.isName).map(\.pattern))
+    patterns = globs.filter { !$0.isName }
+  }
+
+  package func matches(_ name: String) -> Bool {
+    names.contains(name) || patterns.contains { $0.matches(name) }
+  }
 }

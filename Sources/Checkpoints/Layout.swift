@@ -31,22 +31,26 @@ func gathered(
   _ bytes: UnsafeRawBufferPointer, shape: [Int], strides: [Int], elementSize: Int
 ) -> OwnedBytes {
   OwnedBytes(count: shape.reduce(elementSize, *)) { target in
+    // The stride of a dimension of one element is never used, and may be anything.
+    let axes = zip(shape, strides).filter { $0.0 != 1 }
+    let last = axes.map { $0.0 - 1 }
+    let strides = axes.map { $0.1 }
     func copy<I: FixedWidthInteger & BitwiseCopyable>(_: I.Type) {
       let to = target.bindMemory(to: I.self)
       let size = MemoryLayout<I>.size
-      // `index` counts like an odometer, `position` follows it in the source.
-      var index = [Int](repeating: 0, count: shape.count)
+      // `index` counts like an odometer, `position` follows it in the source and never leaves it.
+      var index = [Int](repeating: 0, count: last.count)
       var position = 0
       for output in to.indices {
         to[output] = bytes.loadUnaligned(fromByteOffset: position * size, as: I.self)
-        var axis = shape.count - 1
-        while axis >= 0 {
-          index[axis] += 1
-          position += strides[axis]
-          if index[axis] < shape[axis] { break }
-          position -= strides[axis] * shape[axis]
+        for axis in last.indices.reversed() {
+          if index[axis] < last[axis] {
+            index[axis] += 1
+            position += strides[axis]
+            break
+          }
+          position -= strides[axis] * last[axis]
           index[axis] = 0
-          axis -= 1
         }
       }
     }

@@ -60,13 +60,20 @@ public struct LossSettings: Sendable {
 
   /// What a tensor says whose name, without prefixes, is one of `tensorNames`.
   init(_ key: String, _ tensor: StoredTensor) throws(CheckpointError) {
+    if key == "label_smoothing" && tensor.count != 1 {
+      throw CheckpointError(
+        .shapeMismatch(found: tensor.shape, expected: [1]), at: tensor.location)
+    }
+    // How many there must be is not known here; what no model has need not be read.
+    guard tensor.count <= 1 << 20 else {
+      throw CheckpointError(
+        .unexpectedValue(
+          tensor.name, found: "\(tensor.count) numbers", expected: "one for each logit"),
+        at: tensor.location)
+    }
     let values = try tensor.doubles()
     switch key {
     case "label_smoothing":
-      guard values.count == 1 else {
-        throw CheckpointError(
-          .shapeMismatch(found: tensor.shape, expected: [1]), at: tensor.location)
-      }
       labelSmoothing = try Self.smoothing(values[0], name: tensor.name, at: tensor.location)
     case "class_weights":
       classWeights = try Self.weights(values, name: tensor.name, at: tensor.location)

@@ -46,6 +46,16 @@ public struct StoredTensor: Sendable {
   /// Number of bytes.
   public var byteCount: Int { checkedByteCount(dtype, shape) ?? 0 }
 
+  /// Memory that all of it takes in the form in which the file has it, once it is read.
+  package var residentBytes: ByteCount { ByteCount(byteCount) * ByteCount(max(owner.copies, 1)) }
+
+  /// The same where so many runs of so many bytes are read, each anywhere.
+  package func residentBytes(runs: Int, of bytes: Int) -> ByteCount {
+    if owner.copies > 0 { return residentBytes }
+    // Around a page that is looked at the system brings in up to 64 kB of what it has at hand.
+    return min(residentBytes, ByteCount(runs) * (ByteCount(bytes) + ByteCount(1 << 17)))
+  }
+
   /// Where errors about this tensor point.
   public var location: CheckpointError.Location { .init(file: file, tensor: name) }
 }
@@ -58,9 +68,9 @@ extension StoredTensor {
     _ body: (UnsafeRawBufferPointer) throws(CheckpointError) -> Result
   ) throws(CheckpointError) -> Result {
     let all = try owner.load()
-    let (end, overflow) = offset.addingReportingOverflow(byteCount)
-    if overflow || end > all.count {
-      throw CheckpointError(.truncated(found: all.count, needed: end), at: location)
+    guard let end = checkedSum(offset, byteCount), end <= all.count else {
+      throw CheckpointError(
+        .truncated(found: all.count, needed: checkedSum(offset, byteCount) ?? .max), at: location)
     }
     defer { withExtendedLifetime(owner) {} }
     return try body(UnsafeRawBufferPointer(rebasing: all[offset..<end]))
@@ -169,6 +179,16 @@ extension StoredTensor {
 // MARK: - Checks
 
 extension StoredTensor {
+  /// Whether both hold the same bytes of one type and shape.
+  package func isCopy(of other: StoredTensor) throws(CheckpointError) -> Bool {
+    if dtype != other.dtype || shape != other.shape { return false }
+    return try withBytes { own throws(CheckpointError) in
+      try other.withBytes { others in
+        own.isEmpty || memcmp(own.baseAddress!, others.baseAddress!, own.count) == 0
+      }
+    }
+  }
+
   /// - Throws: `shapeMismatch` if the shape is another.
   public func requireShape(_ expected: [Int]) throws(CheckpointError) {
     if shape != expected {

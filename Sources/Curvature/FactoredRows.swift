@@ -60,7 +60,9 @@ extension Linearization {
     let node = program.graph.nodes[index]
     let value = node.inputs[0].index
     switch factors.rows {
-    case .unfolded: return .dense(UnsafePointer(unfoldedRows(node: index, factors).pointer))
+    case .unfolded:
+      let rows = unfoldedRows.value(index) { unfold(node: index, factors) }
+      return .dense(UnsafePointer(rows.pointer))
     case .input where value >= program.graph.inputs.count:
       return .dense(UnsafePointer(store.values[value]!.pointer))
     case .input, .oneHot:
@@ -71,9 +73,7 @@ extension Linearization {
     }
   }
 
-  /// Kept once they have been asked for: only layers that factor do.
-  private func unfoldedRows(node index: Int, _ factors: Factorization) -> Vector<S> {
-    if let rows = unfoldedRows[index] { return rows }
+  private func unfold(node index: Int, _ factors: Factorization) -> Vector<S> {
     let node = program.graph.nodes[index]
     let value = node.inputs[0].index
     let size = program.graph.sizes[value]
@@ -91,7 +91,6 @@ extension Linearization {
     pool.run(samples) { n, _ in
       node.operation.writeRows(images + n * size, samples: 1, to: rows.pointer + n * rowScalars)
     }
-    unfoldedRows[index] = rows
     return rows
   }
 }

@@ -12,8 +12,8 @@ import TensorModule
 package struct GramMatrix: Sendable {
   package let count: Int
   package let unit: Double
-  /// `K / unit^2`, row-major, symmetric.
-  package let scaled: [Double]
+  /// `K / unit^2`, row-major, symmetric; of norms alone the diagonal.
+  package let scaled: Vector<Double>
   /// Which products there are.
   package let products: GramProducts
   /// Rows of the first block, whose sum every row was multiplied with.
@@ -21,15 +21,8 @@ package struct GramMatrix: Sendable {
   /// Per row its product with the sum of the first block's rows, over `unit^2`.
   private let dotSums: [Double]
 
-  package init(count: Int, unit: Double, scaled: [Double]) {
-    precondition(scaled.count == count * count, "GramMatrix: \(scaled.count) values, \(count) rows")
-    let sums = (0..<count).map { scaled[$0 * count..<($0 + 1) * count].reduce(0, +) }
-    self.init(
-      count: count, unit: unit, scaled: scaled, products: .all, split: count, dotSums: sums)
-  }
-
   fileprivate init(
-    count: Int, unit: Double, scaled: [Double], products: GramProducts, split: Int,
+    count: Int, unit: Double, scaled: Vector<Double>, products: GramProducts, split: Int,
     dotSums: [Double]
   ) {
     self.count = count
@@ -45,7 +38,7 @@ package struct GramMatrix: Sendable {
 
   package func scaled(_ row: Int, _ column: Int) -> Double {
     precondition(meet(row, column), "GramMatrix: \(row) and \(column) do not meet")
-    return scaled[row * count + column]
+    return scaled[products == .norms ? row : row * count + column]
   }
 
   private func meet(_ row: Int, _ column: Int) -> Bool {
@@ -72,21 +65,30 @@ package struct GramMatrix: Sendable {
       return common * common * dotSums[rows].reduce(0, +)
     }
     var product = [Double](repeating: 0, count: rows.count)
-    scaled.withUnsafeBufferPointer { scaled in
-      guard let base = scaled.baseAddress else { return }
-      BLAS.multiply(
-        rows: rows.count, columns: rows.count, base + rows.lowerBound * (count + 1),
-        stride: count, weights, into: &product)
-    }
+    BLAS.multiply(
+      rows: rows.count, columns: rows.count, scaled.pointer + rows.lowerBound * (count + 1),
+      stride: count, weights, into: &product)
     return zip(weights, product).reduce(0) { $0 + $1.0 * $1.1 }
   }
 
   /// The matrix of the first rows, in the same unit; at least the first block, unless it has all
   /// products.
   package func prefix(_ rows: Int) -> GramMatrix {
-    let part = (0..<rows).flatMap { scaled[$0 * count..<$0 * count + rows] }
-    if products == .all { return GramMatrix(count: rows, unit: unit, scaled: part) }
-    precondition(rows >= split, "GramMatrix: \(rows) rows of a first block of \(split)")
+    precondition(
+      products == .all || rows >= split, "GramMatrix: \(rows) rows of a first block of \(split)")
+    // The sum of a part's rows is another one.
+    precondition(products != .all || rows == count, "GramMatrix: a part of all products")
+    if rows == count { return self }
+    let part: Vector<Double>
+    if products == .norms {
+      part = Vector(count: rows)
+      Kernels.copy(scaled.pointer, part.pointer, count: rows)
+    } else {
+      part = Vector(count: rows * rows)
+      for row in 0..<rows {
+        Kernels.copy(scaled.pointer + row * count, part.pointer + row * rows, count: rows)
+      }
+    }
     return GramMatrix(
       count: rows, unit: unit, scaled: part, products: products, split: split,
       dotSums: Array(dotSums.prefix(rows)))
@@ -106,33 +108,39 @@ extension PerSampleGradients {
     let blocks = GramBlocks(
       rows: count, split: split, isDiagonal: products == .norms,
       sumWeights: Array(scales[..<split]))
-    // One more row: products with the sum of the first rows.
-    let sum = Vector<Double>(count: (count + 1) * count)
+    let sum = Vector<Double>(count: blocks.sumCount)
     let lanes = GramLanes<S>()
     for entry in entries { addGram(entry, blocks, lanes, to: sum) }
     let total = UnsafePointer(sum.pointer)
-    let norms = (0..<count).map { total[$0 * count + $0].squareRoot() * scales[$0] }
+    let norms = (0..<count).map { total[blocks.place($0, $0)].squareRoot() * scales[$0] }
     let unit = powerOfTwo(near: norms.max() ?? 0)
     let factors = scales.map { $0 / unit }
+    let scaled: Vector<Double>
+    if blocks.isDiagonal {
+      scaled = Vector(count: count)
+      for i in 0..<count { scaled.pointer[i] = total[i] * factors[i] * factors[i] }
+    } else {
+      scaled = mirrored(total, factors)
+    }
+    let dots = total + blocks.firstDot
     return GramMatrix(
-      count: count, unit: unit, scaled: mirrored(total, factors), products: products,
-      split: split, dotSums: (0..<count).map { total[count * count + $0] * factors[$0] / unit })
+      count: count, unit: unit, scaled: scaled, products: products, split: split,
+      dotSums: (0..<count).map { dots[$0] * factors[$0] / unit })
   }
 
   /// `f_i f_j K_ij`, both triangles, from the lower one.
-  private func mirrored(_ lower: UnsafePointer<Double>, _ factors: [Double]) -> [Double] {
+  private func mirrored(_ lower: UnsafePointer<Double>, _ factors: [Double]) -> Vector<Double> {
     let count = count
-    return [Double](unsafeUninitializedCapacity: count * count) { matrix, length in
-      guard let target = matrix.baseAddress else { return }
-      linearization.pool.run(count) { i, _ in
-        for j in 0...i {
-          let value = lower[i * count + j] * factors[i] * factors[j]
-          target[i * count + j] = value
-          target[j * count + i] = value
-        }
+    let matrix = Vector<Double>(count: count * count)
+    let target = matrix.pointer
+    linearization.pool.run(count) { i, _ in
+      for j in 0...i {
+        let value = lower[i * count + j] * factors[i] * factors[j]
+        target[i * count + j] = value
+        target[j * count + i] = value
       }
-      length = count * count
     }
+    return matrix
   }
 
   /// Adds the lower triangle of one entry's contribution, before scales, and a row of products with
@@ -147,7 +155,7 @@ extension PerSampleGradients {
         columns: linearization.program.graph.parameters[parameter.index].count, blocks, lanes,
         to: total)
     case .factored(let node, let factors, _, let bias, let rows):
-      if prefersPairs(factors) {
+      if factors.prefersPairs(samples: samples, draws: draws, isDiagonal: blocks.isDiagonal) {
         return addGramOfPairs(
           node: node, factors, hasBias: bias != nil, rows: rows, blocks, lanes, to: total)
       }
@@ -167,20 +175,6 @@ extension PerSampleGradients {
 
   // MARK: - Pairs of positions
 
-  /// Pairs of rows cost `(N T)^2 in + (R N T)^2 out` operations, explicit tiles `R N T in out`
-  /// at the engine's rate and `(R N)^2 in out`.
-  private func prefersPairs(_ factors: Factorization) -> Bool {
-    let (inputs, outputs) = (Double(factors.inputs), Double(factors.outputs))
-    let rows = Double(samples * factors.positions)
-    let drawnRows = Double(draws) * rows
-    guard drawnRows * drawnRows <= Double(1 << 25) else { return false }
-    let inputWork = factors.rows == .oneHot ? 0 : rows * rows * inputs
-    let pairs = inputWork + drawnRows * drawnRows * outputs
-    let tiles =
-      drawnRows * inputs * outputs + Double(count) * Double(count) * inputs * outputs
-    return pairs <= tiles
-  }
-
   /// `K_(dn)(em) = sum_ts (a_nt . a_ms + [bias]) (b_dnt . b_ems)`, all of them whatever the blocks: the
   /// products with the sum rest on them.
   private func addGramOfPairs(
@@ -195,7 +189,7 @@ extension PerSampleGradients {
       ofRows: rows.pointer, columns: factors.outputs, .init(rows: drawnRows, split: drawnRows),
       lanes)
     let (a, out) = (kernel.pointer, total.pointer)
-    let (count, samples) = (count, samples)
+    let samples = samples
     /// For i >= j: of the products of cotangents only the lower triangle is filled.
     func product(_ i: Int, _ j: Int) -> Double {
       var sum = 0.0
@@ -215,13 +209,13 @@ extension PerSampleGradients {
       var dot = 0.0
       for j in 0...i {
         let value = product(i, j)
-        out[i * count + j] += value
+        if !blocks.isDiagonal || i == j { out[blocks.place(i, j)] += value }
         if j < weights.count { dot += weights[j] * value }
       }
       if i + 1 < weights.count {
         for j in i + 1..<weights.count { dot += weights[j] * product(j, i) }
       }
-      out[count * count + i] += dot
+      out[blocks.firstDot + i] += dot
     }
   }
 
@@ -233,8 +227,7 @@ extension PerSampleGradients {
     _ blocks: GramBlocks, _ lanes: GramLanes<S>, to total: Vector<Double>
   ) {
     let (inCount, outCount, positions) = (factors.inputs, factors.outputs, factors.positions)
-    // Products with fewer than 16 rows run far below the rate of larger ones.
-    let block = min(outCount, max(16, linearization.tileScalars / max(count * inCount, 1)))
+    let block = GramTiles.outputs(factors, rows: count)
     let tiles = (outCount + block - 1) / block
     let sum = linearization.symmetricSum(
       blocks, lanes, tiles: tiles, width: block * inCount
@@ -264,7 +257,7 @@ extension PerSampleGradients {
     var used: [Int32: [Int]] = [:]
     for t in 0..<samples * positions { used[indices[t], default: []].append(t) }
     let lists = used.sorted { $0.key < $1.key }.map(\.value)
-    let block = max(1, min(lists.count, linearization.tileScalars / max(count * columns, 1)))
+    let block = max(1, min(lists.count, GramTiles.scalars / max(count * columns, 1)))
     let tiles = (lists.count + block - 1) / block
     let sum = linearization.symmetricSum(
       blocks, lanes, tiles: tiles, width: block * columns
@@ -298,5 +291,24 @@ extension PerSampleGradients {
         columns: factors.outputs, sums.pointer + i * factors.outputs, accumulate: false)
     }
     return sums
+  }
+}
+
+extension Factorization {
+  /// Whether products of gradients are taken from pairs of rows. They cost
+  /// `(N T)^2 in + (R N T)^2 out` operations, explicit tiles `R N T in out` at the engine's rate and
+  /// `(R N)^2 in out`.
+  ///
+  /// - Parameter isDiagonal: Norms alone are not worth the memory of so many pairs.
+  func prefersPairs(samples: Int, draws: Int, isDiagonal: Bool) -> Bool {
+    let (columns, outputs) = (Double(inputs), Double(outputs))
+    let inputRows = Double(samples * positions)
+    let drawnRows = Double(draws) * inputRows
+    guard drawnRows * drawnRows <= Double(1 << (isDiagonal ? 22 : 25)) else { return false }
+    let inputWork = rows == .oneHot ? 0 : inputRows * inputRows * columns
+    let pairs = inputWork + drawnRows * drawnRows * outputs
+    let count = Double(draws) * Double(samples)
+    let tiles = drawnRows * columns * outputs + count * count * columns * outputs
+    return pairs <= tiles
   }
 }

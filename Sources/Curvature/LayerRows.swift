@@ -59,6 +59,12 @@ package struct LayerRows<S: EngineScalar> {
   }
 }
 
+/// How many layers' rows are collected together.
+enum LayerGroup {
+  /// Unless those of one layer take more.
+  static var bytes: Int { 1 << 28 }
+}
+
 extension PerSampleGradients {
   /// Calls `body` for every layer of the plan, several at the same time.
   ///
@@ -88,7 +94,7 @@ extension PerSampleGradients {
     var group: [Int] = []
     for index in missing {
       let size = source.bytesOfRows(plan.layers[index], draws: draws)
-      if !group.isEmpty && bytes + size > 1 << 28 {
+      if !group.isEmpty && bytes + size > LayerGroup.bytes {
         run(source.collectRows(group, plan, draws: draws, cotangents), body)
         (group, bytes) = ([], 0)
       }

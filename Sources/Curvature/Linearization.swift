@@ -32,12 +32,14 @@ package final class Linearization<S: EngineScalar> {
   /// Per executor, for chunks that are not kept.
   private let spareStores: [ForwardStore<S>]
   private var accumulators: GradientAccumulators<S>?
-  /// Bytes of the budget that the kept forward values leave.
+  /// Bytes that forward values may take.
+  package let budget: Int
+  /// What the kept ones leave of it.
   private let spareBudget: Int
-  /// Per node, formed when first asked for (`rowKernel`).
-  var rowKernels: [RowKernelKey: Vector<Double>] = [:]
-  /// Likewise, of convolutions that factor (`inputRows`).
-  var unfoldedRows: [Int: Vector<S>] = [:]
+  /// Per node (`rowKernel`).
+  let rowKernels = FormedOnce<RowKernelKey, Vector<Double>>()
+  /// Per node, of convolutions that factor (`inputRows`).
+  let unfoldedRows = FormedOnce<Int, Vector<S>>()
 
   package typealias Chunk = Schedule.Chunk
   package typealias Scalars = UnsafeMutablePointer<S>
@@ -71,6 +73,7 @@ package final class Linearization<S: EngineScalar> {
     schedule = batch.schedule
     keptSamples = batch.keptSamples
     operations = 2 * Double(program.operationCount) * Double(samples)
+    self.budget = budget
     spareBudget = max(0, budget - keptSamples * bytesPerSample)
     store = ForwardStore(program: program, samples: keptSamples)
     logitValues = Vector(count: samples * program.graph.outputShape.reduce(1, *))
@@ -185,8 +188,12 @@ package final class Linearization<S: EngineScalar> {
   /// for each worker: more gain nothing once products are a thousand rows tall, and leave the
   /// caches.
   package var directionsPerPass: Int {
-    let row = BufferPlan.tangentCount(program) * MemoryLayout<S>.stride
-    return max(1, (1 << 26) / max(row * schedule.largestChunk, 1))
+    Self.directionsPerPass(
+      tangents: BufferPlan.tangentCount(program), largestChunk: schedule.largestChunk)
+  }
+
+  static func directionsPerPass(tangents: Int, largestChunk: Int) -> Int {
+    max(1, (1 << 26) / max(tangents * MemoryLayout<S>.stride * largestChunk, 1))
   }
 
   /// The linearization of `layerProgram` at the same point: this one where that is its own program,

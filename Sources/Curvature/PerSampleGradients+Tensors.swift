@@ -56,7 +56,7 @@ extension PerSampleGradients {
   /// The rows of one tensor written out, `[range, count]` in double, divided by `unit`.
   ///
   /// - Precondition: These are the gradients of this tensor alone (`restricted`).
-  package func matrix(_ range: Range<Int>, dividedBy unit: Double) -> [Double] {
+  package func matrix(_ range: Range<Int>, dividedBy unit: Double) -> Vector<Double> {
     precondition(entries.count == 1, "matrix: \(entries.count) tensors")
     let size: Int
     let write: (_ row: Int, UnsafeMutablePointer<Double>) -> Void
@@ -70,14 +70,12 @@ extension PerSampleGradients {
       let inputs = linearization.inputRows(node: node, factors)
       write = { [self] in writeOuterProducts($0, factors, inputs, rows, to: $1) }
     }
-    var result = [Double](repeating: 0, count: range.count * size)
-    result.withUnsafeMutableBufferPointer { result in
-      linearization.pool.run(range.count) { place, _ in
-        let target = result.baseAddress! + place * size
-        let row = range.lowerBound + place
-        write(row, target)
-        Kernels.axpby(0, target, scales[row] / unit, target, count: size)
-      }
+    let result = Vector<Double>(count: range.count * size)
+    linearization.pool.run(range.count) { place, _ in
+      let target = result.pointer + place * size
+      let row = range.lowerBound + place
+      write(row, target)
+      Kernels.axpby(0, target, scales[row] / unit, target, count: size)
     }
     return result
   }

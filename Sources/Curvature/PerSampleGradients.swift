@@ -249,7 +249,10 @@ package struct ScaledVector<S: EngineScalar>: Sendable {
 extension ScaledVector {
   /// A vector in double, rounded to S relative to its largest entry.
   package init(rounding exact: Vector<Double>) {
-    let unit = powerOfTwo(near: Kernels.largest(UnsafePointer(exact.pointer), count: exact.count))
+    // The reciprocal of a smaller one is no number.
+    let unit = max(
+      powerOfTwo(near: Kernels.largest(UnsafePointer(exact.pointer), count: exact.count)),
+      .leastNormalMagnitude)
     Kernels.axpby(0, exact.pointer, 1 / unit, exact.pointer, count: exact.count)
     let rounded = Vector<S>(count: exact.count)
     Kernels.fromDouble(exact.pointer, rounded.pointer, count: exact.count)
@@ -294,4 +297,13 @@ extension InputRows {
 package func powerOfTwo(near value: Double) -> Double {
   guard value > 0, value.isFinite else { return 1 }
   return Double(sign: .plus, exponent: value.exponent, significand: 1)
+}
+
+extension Double {
+  /// The number times a power of two, which itself may be beyond the range of double.
+  package func timesPowerOfTwo(_ exponent: Int) -> Double {
+    let half = exponent / 2
+    return self * Double(sign: .plus, exponent: half, significand: 1)
+      * Double(sign: .plus, exponent: exponent - half, significand: 1)
+  }
 }

@@ -12,13 +12,19 @@ extension Linearization {
   /// `A A^T`, plus 1 where a bias trains, over the rows of all samples: `[N T, N T]` in double, and a
   /// row of zeros.
   ///
-  /// Formed once; not to be called first from several threads.
+  /// Formed once.
   func rowKernel(
     node: Int, _ factors: Factorization, hasBias: Bool, _ lanes: GramLanes<S> = GramLanes()
   ) -> Vector<Double> {
     // A tensor looked at by itself has no bias beside it.
-    let key = RowKernelKey(node: node, hasBias: hasBias)
-    if let kernel = rowKernels[key] { return kernel }
+    rowKernels.value(RowKernelKey(node: node, hasBias: hasBias)) {
+      formRowKernel(node: node, factors, hasBias: hasBias, lanes)
+    }
+  }
+
+  private func formRowKernel(
+    node: Int, _ factors: Factorization, hasBias: Bool, _ lanes: GramLanes<S>
+  ) -> Vector<Double> {
     let rows = samples * factors.positions
     let kernel = Vector<Double>(count: (rows + 1) * rows)
     switch inputRows(node: node, factors) {
@@ -35,7 +41,6 @@ extension Linearization {
       }
     }
     if hasBias { for i in 0..<rows * rows { kernel.pointer[i] += 1 } }
-    rowKernels[key] = kernel
     return kernel
   }
 

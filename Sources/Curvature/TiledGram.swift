@@ -1,3 +1,4 @@
+import GraphModule
 import TensorModule
 
 /// Which products of rows a Gram matrix holds. Products with the sum of the first draw's rows it
@@ -20,6 +21,27 @@ struct GramBlocks {
   var isDiagonal = false
   /// Of the sum of the first rows with which every row is multiplied too; empty: without it.
   var sumWeights: [Double] = []
+
+  /// Scalars of a sum: the products, `[rows, rows]` or their diagonal, and one more row of products
+  /// with the sum of the first rows.
+  var sumCount: Int { firstDot + rows }
+  /// Where that row begins.
+  var firstDot: Int { isDiagonal ? rows : rows * rows }
+
+  /// Where the product of two rows is; of a diagonal that of a row with itself.
+  func place(_ row: Int, _ column: Int) -> Int { isDiagonal ? row : row * rows + column }
+}
+
+/// How wide the tiles are whose products are summed.
+enum GramTiles {
+  /// Scalars of one tile: half a megabyte of doubles, so that it stays in the second-level cache.
+  static var scalars: Int { 1 << 16 }
+
+  /// Rows of a weight whose gradients of all samples are formed at once. Products with fewer than 16
+  /// run far below the rate of larger ones.
+  static func outputs(_ factors: Factorization, rows: Int) -> Int {
+    min(factors.outputs, max(16, scalars / max(rows * factors.inputs, 1)))
+  }
 }
 
 // Symmetric products in double over tiles of columns, on all workers.
@@ -38,7 +60,7 @@ extension Linearization {
     ofRows x: UnsafePointer<S>, columns: Int, _ blocks: GramBlocks, _ lanes: GramLanes<S>
   ) -> UnsafePointer<Double> {
     let rows = blocks.rows
-    let block = max(1, min(columns, tileScalars / max(rows, 1)))
+    let block = max(1, min(columns, GramTiles.scalars / max(rows, 1)))
     let tiles = (columns + block - 1) / block
     return symmetricSum(blocks, lanes, tiles: tiles, width: block) { tile, width, lane in
       let begin = tile * block
@@ -50,11 +72,8 @@ extension Linearization {
     }
   }
 
-  /// Scalars of one tile: half a megabyte of doubles, so that it stays in the second-level cache.
-  var tileScalars: Int { 1 << 16 }
-
   func add(_ sum: UnsafePointer<Double>, _ blocks: GramBlocks, to total: Vector<Double>) {
-    pool.forEachRange((blocks.rows + 1) * blocks.rows) { _, range in
+    pool.forEachRange(blocks.sumCount) { _, range in
       let target = total.pointer + range.lowerBound
       Kernels.add(sum + range.lowerBound, target, target, count: range.count)
     }
@@ -63,8 +82,8 @@ extension Linearization {
   /// `sum_tiles T T^T` where `fill` writes tile T to its lane as `[rows, width]`, `width` at most the
   /// given.
   ///
-  /// - Returns: `[rows + 1, rows]`, the lower triangle and the products with the sum, in the memory
-  ///   of the lanes: until they are used again.
+  /// - Returns: The lower triangle and the products with the sum as `GramBlocks` places them, in the
+  ///   memory of the lanes: until they are used again.
   func symmetricSum(
     _ blocks: GramBlocks, _ memory: GramLanes<S>, tiles: Int, width: Int,
     fill: (_ tile: Int, _ width: inout Int, _ lane: GramLanes<S>.Lane) -> Void
@@ -76,16 +95,16 @@ extension Linearization {
     let lanes = memory.lanes(ranges.count)
     pool.run(ranges.count) { number, _ in
       let lane = lanes[number]
-      lane.reserve(rows: rows, width: width)
+      lane.reserve(blocks, width: width)
       let (tile, out) = (lane.tile, lane.partial)
-      Kernels.zero(out, count: (rows + 1) * rows)
+      Kernels.zero(out, count: blocks.sumCount)
       for place in ranges[number] {
         var actual = width
         fill(place, &actual, lane)
         if blocks.isDiagonal {
           for i in 0..<rows {
             let row = UnsafePointer(tile + i * actual)
-            out[i * rows + i] += Kernels.dot(row, row, count: actual)
+            out[blocks.place(i, i)] += Kernels.dot(row, row, count: actual)
           }
         } else {
           for (first, count) in [(0, split), (split, rows - split)] where count > 0 {
@@ -102,12 +121,13 @@ extension Linearization {
         }
         BLAS.multiply(
           rows: rows, columns: actual, tile, stride: actual, sum, into: products)
-        Kernels.add(products, out + rows * rows, out + rows * rows, count: rows)
+        let dots = out + blocks.firstDot
+        Kernels.add(products, dots, dots, count: rows)
       }
     }
     let whole = lanes[0].partial
     if lanes.count == 1 { return UnsafePointer(whole) }
-    pool.forEachRange((rows + 1) * rows) { _, range in
+    pool.forEachRange(blocks.sumCount) { _, range in
       let target = whole + range.lowerBound
       for lane in lanes.dropFirst() {
         Kernels.add(
@@ -124,7 +144,7 @@ final class GramLanes<S: EngineScalar> {
   /// The memory of one worker at a time: one block, which is large enough for a huge page where its
   /// parts would not be.
   final class Lane {
-    /// `[rows + 1, rows]`
+    /// A sum.
     private(set) var partial: UnsafeMutablePointer<Double>
     /// `[rows, width]`
     private(set) var tile: UnsafeMutablePointer<Double>
@@ -141,9 +161,10 @@ final class GramLanes<S: EngineScalar> {
     }
 
     /// Room for sums of this size, with whatever was left in it.
-    func reserve(rows: Int, width: Int) {
+    func reserve(_ blocks: GramBlocks, width: Int) {
+      let rows = blocks.rows
       // Each begins on a cache line.
-      let sizes = [(rows + 1) * rows, rows * width, width, rows].map { ($0 + 7) / 8 * 8 }
+      let sizes = [blocks.sumCount, rows * width, width, rows].map { ($0 + 7) / 8 * 8 }
       grow(&memory, sizes.reduce(0, +))
       partial = memory.pointer
       tile = partial + sizes[0]

@@ -138,7 +138,9 @@ package final class Executor<S: EngineScalar> {
   }
 
   private func grow(_ arena: inout Vector<S>, to count: Int) {
-    if arena.count < count { arena = Vector(count: count) }
+    if arena.count >= count { return }
+    arena = Vector(count: 0)  // Not both at once.
+    arena = Vector(count: count)
   }
 
   /// Points the frame at `samples` samples, which begin at `first` in the batch and at

@@ -173,4 +173,10 @@ package struct BufferPlan: Sendable {
 extension BufferPlan {
   /// Scalars of tangent memory per sample and direction.
   package static func tangentCount(_ program: Program) -> Int { tangents(program).total }
+
+  /// Likewise of cotangents.
+  package static func cotangentCount(_ program: Program) -> Int { cotangents(program).total }
+
+  /// Scalars per sample of forward values that are not kept.
+  package static func forwardCount(_ program: Program) -> Int { forward(program).total }
 }

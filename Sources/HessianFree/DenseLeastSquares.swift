@@ -30,18 +30,18 @@ public struct DenseLeastSquares: Equatable, Sendable {
   /// Minimum-norm solution of `min |B x - w|`.
   ///
   /// - Parameters:
-  ///   - matrix: B, `[rows, columns]`; pass it with `consume` to spare a copy.
+  ///   - matrix: B, `[rows, columns]`, which is destroyed.
   ///   - target: w, `[rows]`.
   /// - Throws: `SolveError.memory` before anything is computed; `.linearAlgebra` otherwise.
   public func solve(
-    rows: Int, columns: Int, _ matrix: consuming [Double], target w: [Double]
+    rows: Int, columns: Int, _ matrix: Vector<Double>, target w: [Double]
   ) throws(SolveError) -> DenseSolution {
     try decompose(rows: rows, columns: columns, matrix).solve(target: w)
   }
 
-  /// The decomposition, for several targets or dampings.
+  /// The decomposition, for several targets or dampings; `matrix` is destroyed.
   public func decompose(
-    rows: Int, columns: Int, _ matrix: consuming [Double]
+    rows: Int, columns: Int, _ matrix: Vector<Double>
   ) throws(SolveError) -> DenseDecomposition {
     guard matrix.count == rows * columns else {
       throw .dimensionMismatch(what: "matrix B", found: matrix.count, expected: rows * columns)
@@ -100,15 +100,15 @@ public struct DenseDecomposition: Sendable {
       // c = (S^2 + mu)^-1 S U^T w
       var c = [Double](repeating: 0, count: k)
       BLAS.gemm(
-        transposeA: true, m: k, n: 1, k: rows, factors.left, lda: k, w, ldb: 1, &c, ldc: 1)
+        transposeA: true, m: k, n: 1, k: rows, factors.left.pointer, lda: k, w, ldb: 1, &c, ldc: 1)
       for i in 0..<used {
         let s = factors.values[i]
         // s / (s^2 + mu) without the square, which underflows for small s.
         c[i] = s > 0 ? c[i] / (s + mu / s) : 0
       }
       BLAS.gemm(
-        transposeA: true, m: columns, n: 1, k: used, factors.rightTransposed, lda: columns, c,
-        ldb: 1, &x, ldc: 1)
+        transposeA: true, m: columns, n: 1, k: used, factors.rightTransposed.pointer, lda: columns,
+        c, ldb: 1, &x, ldc: 1)
     }
     return DenseSolution(x: x, rank: used, singularValues: factors.values)
   }
@@ -132,14 +132,15 @@ public struct DenseDecomposition: Sendable {
     if used > 0 {
       var c = [Double](repeating: 0, count: used)
       BLAS.gemm(
-        m: used, n: 1, k: columns, factors.rightTransposed, lda: columns, g, ldb: 1, &c, ldc: 1)
+        m: used, n: 1, k: columns, factors.rightTransposed.pointer, lda: columns, g, ldb: 1, &c,
+        ldc: 1)
       for i in 0..<used {
         let s = factors.values[i]
         c[i] = s > 0 ? c[i] / s / (s + mu / s) : mu > 0 ? c[i] / mu : 0
       }
       BLAS.gemm(
-        transposeA: true, m: columns, n: 1, k: used, factors.rightTransposed, lda: columns, c,
-        ldb: 1, &x, ldc: 1)
+        transposeA: true, m: columns, n: 1, k: used, factors.rightTransposed.pointer, lda: columns,
+        c, ldb: 1, &x, ldc: 1)
     }
     return DenseSolution(x: x, rank: used, singularValues: factors.values)
   }
@@ -166,10 +167,10 @@ public struct GramDecomposition: Sendable {
   private let eigen: SymmetricEigendecomposition
 
   /// - Parameters:
-  ///   - gram: `B B^T`, `[m, m]`; the lower triangle is read.
+  ///   - gram: `B B^T`, `[m, m]`; the lower triangle is read, and all of it overwritten.
   ///   - precision: Relative rounding of the entries of the B that it was formed from.
   public init(
-    rows: Int, gram: consuming [Double], precision: Double = .ulpOfOne, memoryBudget: Int
+    rows: Int, gram: Vector<Double>, precision: Double = .ulpOfOne, memoryBudget: Int
   ) throws(SolveError) {
     guard gram.count == rows * rows else {
       throw .dimensionMismatch(what: "matrix B B^T", found: gram.count, expected: rows * rows)
@@ -212,12 +213,13 @@ public struct GramDecomposition: Sendable {
     var y = [Double](repeating: 0, count: rows)
     if used > 0 {
       var c = [Double](repeating: 0, count: rows)
-      BLAS.gemm(m: rows, n: 1, k: rows, eigen.vectors, lda: rows, w, ldb: 1, &c, ldc: 1)
+      BLAS.gemm(m: rows, n: 1, k: rows, eigen.vectors.pointer, lda: rows, w, ldb: 1, &c, ldc: 1)
       for i in 0..<rows {
         c[i] = i < rows - used ? 0 : c[i] / (max(eigen.values[i], 0) + mu)
       }
       BLAS.gemm(
-        transposeA: true, m: rows, n: 1, k: rows, eigen.vectors, lda: rows, c, ldb: 1, &y, ldc: 1)
+        transposeA: true, m: rows, n: 1, k: rows, eigen.vectors.pointer, lda: rows, c, ldb: 1, &y,
+        ldc: 1)
     }
     return DenseSolution(x: y, rank: used, singularValues: singularValues)
   }

@@ -22,7 +22,9 @@ package struct DataShape: Sendable, Equatable {
   /// - Throws: `CheckpointError` if the arrays are not `[N, T]` and `[N]` or `[N, O]`, or if no
   ///   position is scored.
   package init(_ data: DataFile) throws(CheckpointError) {
-    let tokens = try data.inputs(["input_ids"])["input_ids"]!
+    guard let tokens = try data.inputs(["input_ids"])["input_ids"] else {
+      preconditionFailure("DataShape: inputs() finds what was asked for, or throws")
+    }
     guard tokens.shape.count == 2, tokens.shape[1] > 0 else {
       throw CheckpointError(
         .shapeMismatch(found: tokens.shape, expected: [data.count, 1]), at: tokens.location,
@@ -42,8 +44,14 @@ package struct DataShape: Sendable, Equatable {
     let length = data.labels.shape.count == 2 ? data.labels.shape[1] : 1
     labelLength = length
     var scored = Set<Int>()
-    for (place, label) in try data.labels.integers().enumerated() where label != -100 {
-      scored.insert(place % length)
+    // In pieces: as wide integers, all labels may be eight times as large as the file.
+    let piece = 1 << 16
+    for first in stride(from: 0, to: data.labels.count, by: piece) {
+      let range = first..<min(first + piece, data.labels.count)
+      for (place, label) in try data.labels.integers(range).enumerated() where label != -100 {
+        scored.insert((first + place) % length)
+      }
+      if scored.count == length { break }
     }
     guard !scored.isEmpty else {
       throw CheckpointError(

@@ -8,6 +8,9 @@ public enum Kernels {
   public typealias In<S> = UnsafePointer<S>
   public typealias Out<S> = UnsafeMutablePointer<S>
 
+  /// Which clones of the kernels this processor runs: results of two of them differ in rounding.
+  public static let processorLevel = String(cString: ck_processor_level())
+
   // MARK: Element-wise
 
   public static func activate<S: EngineScalar>(

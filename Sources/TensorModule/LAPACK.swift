@@ -43,17 +43,17 @@ public struct SymmetricEigendecomposition: Sendable {
   /// `[n]`, ascending.
   public var values: [Double]
   /// `[n, n]`: row `i` is the unit eigenvector of `values[i]`.
-  public var vectors: [Double]
+  public let vectors: Vector<Double>
 }
 
 /// `A = U diag(s) V^T`, thin: `k = min(m, n)`.
 public struct SingularValueDecomposition: Sendable {
   /// U, `[m, k]`.
-  public var left: [Double]
+  public let left: Vector<Double>
   /// s, `[k]`, descending.
-  public var values: [Double]
+  public let values: [Double]
   /// V^T, `[k, n]`: row `i` is the right singular vector of `values[i]`.
-  public var rightTransposed: [Double]
+  public let rightTransposed: Vector<Double>
 }
 
 public enum LAPACK {
@@ -75,58 +75,55 @@ public enum LAPACK {
     try check(info, "dsyevd")
   }
 
-  /// Eigen-decomposition of the symmetric matrix whose lower triangle is that of `a`, `[n, n]`.
-  public static func symmetricEigen(n: Int, _ a: consuming [Double]) throws(LinearAlgebraError)
-    -> SymmetricEigendecomposition
-  {
+  /// Eigen-decomposition of the symmetric matrix whose lower triangle is that of `a`, `[n, n]`, which
+  /// becomes the eigenvectors.
+  public static func symmetricEigen(
+    n: Int, _ a: Vector<Double>
+  ) throws(LinearAlgebraError) -> SymmetricEigendecomposition {
     precondition(a.count == n * n, "symmetricEigen: \(a.count) elements for [\(n), \(n)]")
-    var vectors = a
-    var values = [Double](repeating: 0, count: n)
-    try withPointers(&vectors, &values) { vectors, values throws(LinearAlgebraError) in
-      try symmetricEigen(n: n, vectors, values: values)
-    }
-    return SymmetricEigendecomposition(values: values, vectors: vectors)
+    let values = Vector<Double>(count: n)
+    try symmetricEigen(n: n, a.pointer, values: values.pointer)
+    return SymmetricEigendecomposition(values: values.array, vectors: a)
   }
 
-  /// Thin singular value decomposition of `a`, `[rows, columns]` (dgesdd). Where the
-  /// divide-and-conquer iteration does not converge, the slower QR iteration is used (dgesvd);
-  /// for that a copy of `a` is kept.
+  /// Thin singular value decomposition of `a`, `[rows, columns]`, which is destroyed (dgesdd). Where
+  /// the divide-and-conquer iteration does not converge, the slower QR iteration is used (dgesvd); for
+  /// that a copy of `a` is kept.
   public static func singularValues(
-    rows: Int, columns: Int, _ a: consuming [Double]
+    rows: Int, columns: Int, _ a: Vector<Double>
   ) throws(LinearAlgebraError) -> SingularValueDecomposition {
     precondition(
       a.count == rows * columns,
       "singularValues: \(a.count) elements for [\(rows), \(columns)]")
     let k = min(rows, columns)
-    var result = SingularValueDecomposition(
-      left: [Double](repeating: 0, count: rows * k), values: [Double](repeating: 0, count: k),
-      rightTransposed: [Double](repeating: 0, count: k * columns))
-    if k == 0 { return result }
-    // dgesdd's work space has about 4 k^2 elements, dgesvd's none larger.
-    if k > 20_000 || max(rows, columns) > Int(Int32.max) / 8 {
-      throw .tooLarge(rows: rows, columns: columns)
+    let (left, values, right) = (
+      Vector<Double>(count: rows * k), Vector<Double>(count: k), Vector<Double>(count: k * columns)
+    )
+    if k > 0 {
+      // dgesdd's work space has about 4 k^2 elements, dgesvd's none larger.
+      if k > 20_000 || max(rows, columns) > Int(Int32.max) / 8 {
+        throw .tooLarge(rows: rows, columns: columns)
+      }
+      try requireFinite(a.pointer, a.count, offset: 0)
+      // By columns the matrix is A^T = V diag(s) U^T, so LAPACK's left factor is V, [columns, k] by
+      // columns, which is V^T by rows; its right one is U^T, [k, rows] by columns: U by rows.
+      let (m, n) = (Int32(columns), Int32(rows))
+      let work = a.copy()
+      let info = LAPACKE_dgesdd(
+        LAPACK_COL_MAJOR, CChar(UInt8(ascii: "S")), m, n, work.pointer, m, values.pointer,
+        right.pointer, m, left.pointer, Int32(k))
+      if info > 0 {
+        let superdiagonal = Vector<Double>(count: k)
+        let all = CChar(UInt8(ascii: "S"))
+        let info = LAPACKE_dgesvd(
+          LAPACK_COL_MAJOR, all, all, m, n, a.pointer, m, values.pointer, right.pointer, m,
+          left.pointer, Int32(k), superdiagonal.pointer)
+        try check(info, "dgesvd")
+      } else {
+        try check(info, "dgesdd")
+      }
     }
-    try withPointer(&a) { a throws(LinearAlgebraError) in
-      try requireFinite(a, rows * columns, offset: 0)
-    }
-    // By columns the matrix is A^T = V diag(s) U^T, so LAPACK's left factor is V, [columns, k] by
-    // columns, which is V^T by rows; its right one is U^T, [k, rows] by columns: U by rows.
-    let (m, n) = (Int32(columns), Int32(rows))
-    var work = copy a
-    let info = LAPACKE_dgesdd(
-      LAPACK_COL_MAJOR, CChar(UInt8(ascii: "S")), m, n, &work, m, &result.values,
-      &result.rightTransposed, m, &result.left, Int32(k))
-    if info > 0 {
-      var superdiagonal = [Double](repeating: 0, count: k)
-      let all = CChar(UInt8(ascii: "S"))
-      let info = LAPACKE_dgesvd(
-        LAPACK_COL_MAJOR, all, all, m, n, &a, m, &result.values, &result.rightTransposed, m,
-        &result.left, Int32(k), &superdiagonal)
-      try check(info, "dgesvd")
-    } else {
-      try check(info, "dgesdd")
-    }
-    return result
+    return SingularValueDecomposition(left: left, values: values.array, rightTransposed: right)
   }
 }
 
@@ -136,24 +133,20 @@ public enum LAPACK {
 public struct CholeskyFactorization: Sendable {
   public let n: Int
   /// `[n, n]`; L in the lower triangle, what was there in the upper one.
-  public let factor: [Double]
+  private let factor: Vector<Double>
 
-  /// Reads the lower triangle of `a`, `[n, n]`.
-  public init(n: Int, _ a: consuming [Double]) throws(LinearAlgebraError) {
+  /// Reads the lower triangle of `a`, `[n, n]`, and keeps its memory.
+  public init(n: Int, overwriting a: Vector<Double>) throws(LinearAlgebraError) {
     precondition(a.count == n * n, "CholeskyFactorization: \(a.count) elements for [\(n), \(n)]")
     self.n = n
-    var factor = a
-    if n > 0 {
-      if n > Int(Int32.max) / 8 { throw .tooLarge(rows: n, columns: n) }
-      try withPointer(&factor) { a throws(LinearAlgebraError) in
-        for row in 0..<n { try requireFinite(a + row * n, row + 1, offset: row * n) }
-      }
-      let info = LAPACKE_dpotrf(
-        LAPACK_COL_MAJOR, CChar(UInt8(ascii: "U")), Int32(n), &factor, Int32(n))
-      if info > 0 { throw .notPositiveDefinite(order: Int(info)) }
-      try check(info, "dpotrf")
-    }
-    self.factor = factor
+    factor = a
+    if n == 0 { return }
+    if n > Int(Int32.max) / 8 { throw .tooLarge(rows: n, columns: n) }
+    for row in 0..<n { try requireFinite(a.pointer + row * n, row + 1, offset: row * n) }
+    let info = LAPACKE_dpotrf(
+      LAPACK_COL_MAJOR, CChar(UInt8(ascii: "U")), Int32(n), a.pointer, Int32(n))
+    if info > 0 { throw .notPositiveDefinite(order: Int(info)) }
+    try check(info, "dpotrf")
   }
 
   /// `A^-1 b` for each row `b` of `rightHandSides`, `[count, n]`; NaN in one makes all NaN.
@@ -167,7 +160,7 @@ public struct CholeskyFactorization: Sendable {
     }
     let info = LAPACKE_dpotrs(
       LAPACK_COL_MAJOR, CChar(UInt8(ascii: "U")), Int32(n), Int32(solutions.count / n),
-      factor, Int32(n), &solutions, Int32(n))
+      factor.pointer, Int32(n), &solutions, Int32(n))
     precondition(info == 0, "dpotrs: argument \(-info) is not valid")
     return solutions
   }
@@ -191,23 +184,4 @@ private func check(_ info: Int32, _ routine: String) throws(LinearAlgebraError) 
   }
   precondition(info > 0, "\(routine): argument \(-info) is not valid")
   throw .notConverged(routine: routine, info: Int(info))
-}
-
-private func withPointer(
-  _ a: inout [Double],
-  _ body: (UnsafeMutablePointer<Double>) throws(LinearAlgebraError) -> Void
-) throws(LinearAlgebraError) {
-  try a.withUnsafeMutableBufferPointer { buffer throws(LinearAlgebraError) in
-    if let base = buffer.baseAddress { try body(base) }
-  }
-}
-
-private func withPointers(
-  _ a: inout [Double], _ b: inout [Double],
-  _ body: (UnsafeMutablePointer<Double>, UnsafeMutablePointer<Double>) throws(LinearAlgebraError)
-    -> Void
-) throws(LinearAlgebraError) {
-  try withPointer(&a) { a throws(LinearAlgebraError) in
-    try withPointer(&b) { b throws(LinearAlgebraError) in try body(a, b) }
-  }
 }

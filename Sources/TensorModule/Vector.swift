@@ -15,7 +15,7 @@ public final class Vector<Scalar: EngineScalar>: @unchecked Sendable {
   public init(count: Int) {
     precondition(count >= 0, "Vector: negative count \(count)")
     self.count = count
-    let block = ZeroedMemory(bytes: max(count, 1) * MemoryLayout<Scalar>.stride)
+    let block = ZeroedMemory(bytes: ByteCount(ByteCount(max(count, 1)), of: Scalar.self).value)
     pointer = block.pointer.bindMemory(to: Scalar.self, capacity: max(count, 1))
     owner = block
   }
@@ -41,6 +41,13 @@ public final class Vector<Scalar: EngineScalar>: @unchecked Sendable {
       precondition(index >= 0 && index < count, "Vector: index \(index) of \(count)")
       pointer[index] = newValue
     }
+  }
+
+  /// Another vector of the same numbers.
+  public func copy() -> Vector {
+    let copy = Vector(count: count)
+    copy.pointer.update(from: pointer, count: count)
+    return copy
   }
 
   public var array: [Scalar] { Array(UnsafeBufferPointer(start: pointer, count: count)) }

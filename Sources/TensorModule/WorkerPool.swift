@@ -8,12 +8,24 @@ import Synchronization
 /// worker number (`0 ..< threads`) only picks scratch memory.
 public final class WorkerPool: Sendable {
   public let threads: Int
+  /// Operations from which on several threads share the tasks of one call.
+  private let worthAThread: Double
+  private let shared = Atomic<Int>(0)
 
-  public init(threads: Int) {
+  /// - Parameter worthAThread: Operations from which on several threads share the tasks of one
+  ///   call; no result depends on it.
+  public init(threads: Int, worthAThread: Double = WorkerPool.worthAThread) {
     precondition(threads > 0, "WorkerPool: \(threads) threads")
     self.threads = threads
+    self.worthAThread = worthAThread
     BLAS.useOneThreadPerCall()
   }
+
+  /// Some 60 microseconds of small products.
+  public static var worthAThread: Double { 5e6 }
+
+  /// How many calls several workers have shared, each with one task at least.
+  public var sharedCalls: Int { shared.load(ordering: .relaxed) }
 
   /// Calls `body(task, worker)` once for every task in `0 ..< tasks` and waits for all. Calls run
   /// at the same time: two tasks may not write the same memory.
@@ -23,21 +35,24 @@ public final class WorkerPool: Sendable {
   public func run(
     _ tasks: Int, operations: Double = .infinity, _ body: (_ task: Int, _ worker: Int) -> Void
   ) {
-    let workers = operations < WorkerPool.worthAThread ? 1 : min(threads, tasks)
+    let workers = operations < worthAThread ? 1 : min(threads, tasks)
     if workers <= 1 {
       for task in 0..<tasks { body(task, 0) }
       return
     }
-    let next = Atomic<Int>(0)
+    shared.add(1, ordering: .relaxed)
+    // The first task of each worker is that of its own number.
+    let next = Atomic<Int>(workers)
     withoutActuallyEscaping(body) { body in
       // Safe: `body` lives until `concurrentPerform` returns, and by contract its concurrent
-      // calls share no memory that one of them writes. The compiler cannot see the contract.
+      // calls share no memory that one of them writes. The compiler cannot see the contract: a
+      // `@Sendable` body could not capture the pointers that all of them write through.
       nonisolated(unsafe) let body = body
       DispatchQueue.concurrentPerform(iterations: workers) { worker in
-        while true {
-          let task = next.add(1, ordering: .relaxed).oldValue
-          if task >= tasks { return }
+        var task = worker
+        while task < tasks {
           body(task, worker)
+          task = next.add(1, ordering: .relaxed).oldValue
         }
       }
     }
@@ -45,9 +60,6 @@ public final class WorkerPool: Sendable {
 }
 
 extension WorkerPool {
-  /// Some 60 microseconds of small products.
-  private static var worthAThread: Double { 5e6 }
-
   /// Calls `body` once for each of some ranges that make up `0 ..< count`. Ranges depend on the
   /// count alone.
   public func forEachRange(_ count: Int, _ body: (_ number: Int, _ range: Range<Int>) -> Void) {

@@ -8,7 +8,7 @@
 ///
 /// Large blocks come from the system as they are, zeroed already, and on Linux in huge pages where
 /// it has them: a page fault for every 4 KiB and a second zeroing took a fifth of the time of a
-/// small batch.
+/// small batch. Where the system has none left, `MemoryExhaustion` is told.
 final class ZeroedMemory {
   let pointer: UnsafeMutableRawPointer
   /// The mapping that holds a large block.
@@ -17,7 +17,8 @@ final class ZeroedMemory {
   private static let hugePage = 1 << 21
 
   init(bytes: Int) {
-    if bytes >= 1 << 20, let mapping = Self.map(bytes) {
+    if bytes >= 1 << 20 {
+      guard let mapping = Self.map(bytes) else { MemoryExhaustion.end(bytes) }
       self.mapping = mapping
       pointer = mapping.baseAddress!.alignedUp(toMultipleOf: Self.hugePage)
       #if os(Linux)
@@ -28,13 +29,16 @@ final class ZeroedMemory {
       return
     }
     mapping = nil
-    pointer = .allocate(byteCount: bytes, alignment: 64)
+    var block: UnsafeMutableRawPointer?
+    guard posix_memalign(&block, 64, bytes) == 0, let block else { MemoryExhaustion.end(bytes) }
+    pointer = block
     pointer.initializeMemory(as: UInt8.self, repeating: 0, count: bytes)
   }
 
   private static func map(_ bytes: Int) -> UnsafeMutableRawBufferPointer? {
     // Room to begin at a huge page; what is never touched takes no memory.
-    let length = max(bytes, hugePage) + hugePage
+    let (length, overflow) = max(bytes, hugePage).addingReportingOverflow(hugePage)
+    if overflow { return nil }
     let flags = MAP_PRIVATE | MAP_ANONYMOUS
     guard let address = mmap(nil, length, PROT_READ | PROT_WRITE, flags, -1, 0),
       address != MAP_FAILED
@@ -46,7 +50,7 @@ final class ZeroedMemory {
     if let mapping {
       munmap(mapping.baseAddress!, mapping.count)
     } else {
-      pointer.deallocate()
+      free(pointer)
     }
   }
 }

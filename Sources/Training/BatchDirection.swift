@@ -7,6 +7,8 @@ import Updates
 package enum BatchDirection {
   /// The direction for the settings' optimiser, written to `result` `[P]`.
   ///
+  /// NaN where lambda is beyond the range of numbers.
+  ///
   /// - Parameter step: Number of the step in the run; with the seed it decides the labels of `sf`.
   package static func write<S: EngineScalar>(
     _ settings: OptimizerSettings, _ linearization: Linearization<S>, _ output: OutputState<S>,
@@ -25,6 +27,13 @@ package enum BatchDirection {
       ? output.sampledGradients(draws: settings.monteCarloSamples, seed: seed, batch: step) : []
     let gradients = BatchGradients(
       linearization, output, sampled: sampled, dropDuplicates: settings.dropDuplicates)
+    let lambda =
+      method == .sf
+      ? gradients.sampledLambda(settings.damping) : gradients.lambda(settings.damping)
+    guard lambda.value.isFinite && lambda.scaled.isFinite else {
+      for i in 0..<result.count { result.pointer[i] = .nan }
+      return
+    }
     let directions =
       method == .sf
       ? try SampledFisher.directions(gradients, dampings: [settings.damping])

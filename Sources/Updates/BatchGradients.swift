@@ -63,21 +63,22 @@ package final class BatchGradients<S: EngineScalar> {
       + [Double](repeating: 0, count: draws * samples)
   }
 
-  /// `scale sum_rows weights[row] g_row`, formed or not.
+  /// `2^exponent sum_rows weights[row] g_row`, formed or not.
   ///
   /// - Parameter cancels: Whether little is left of the rows: see `weightedSums`.
   package func form(
-    of weights: [Double], scale: Double = 1, cancels: Bool = false
+    of weights: [Double], exponent: Int = 0, cancels: Bool = false
   ) -> DirectionForm<S> {
     if usesCombinations {
-      return .combination(combination(weights, scale: scale, cancels: cancels))
+      return .combination(combination(weights, exponent: exponent, cancels: cancels))
     }
     let sum = perSample.weightedSums([weights], inDouble: cancels)[0]
-    return .explicit(ScaledVector(vector: sum.vector, scale: sum.scale * scale))
+    return .explicit(
+      ScaledVector(vector: sum.vector, scale: sum.scale.timesPowerOfTwo(exponent)))
   }
 
   private func combination(
-    _ weights: [Double], scale: Double, cancels: Bool
+    _ weights: [Double], exponent: Int, cancels: Bool
   ) -> Combination<S> {
     let unit = powerOfTwo(
       near: zip(weights, perSample.scales).reduce(0) { max($0, abs($1.0 * $1.1)) })
@@ -102,10 +103,12 @@ package final class BatchGradients<S: EngineScalar> {
     }
     func combination(norm: Double) -> Combination<S> {
       Combination(
-        basis: perSample, weights: weights, scale: scale * unit, cotangent: cotangent,
+        basis: perSample, weights: weights, scale: unit.timesPowerOfTwo(exponent),
+        cotangent: cotangent,
         norm: norm, cancels: cancels)
     }
-    let combined = combination(norm: norm(of: weights) * gram.unit * unit * scale)
+    let combined = combination(
+      norm: (norm(of: weights) * gram.unit * unit).timesPowerOfTwo(exponent))
     if !cancels { return combined }
     // The square of what is left has lost twice as many digits: the vector itself, for once.
     let formed = combined.vector()
@@ -215,23 +218,18 @@ package final class BatchGradients<S: EngineScalar> {
   /// Draws that `dropDuplicates` leaves out, counted from the first sampled row.
   package var sampledLeftOut: Set<Int> {
     guard let dropDuplicates else { return [] }
-    let count = draws * samples
-    let block = (0..<count * count).map {
-      gram.scaled(samples + $0 / count, samples + $0 % count)
+    return duplicates(count: draws * samples, cosine: dropDuplicates) {
+      gram.scaled(samples + $0, samples + $1)
     }
-    return duplicates(count: count, gram: block, cosine: dropDuplicates)
   }
 
   private func solver(
     first: Int, count: Int, divisor: Double, _ onlyLambda: Double?
   ) throws(LinearAlgebraError) -> DampedGramSolver {
-    var block = [Double](repeating: 0, count: count * count)
-    for i in 0..<count {
-      for j in 0..<count { block[i * count + j] = gram.scaled(first + i, first + j) / divisor }
-    }
-    let leftOut = dropDuplicates.map { duplicates(count: count, gram: block, cosine: $0) } ?? []
+    let value = { (i: Int, j: Int) in self.gram.scaled(first + i, first + j) / divisor }
+    let leftOut = dropDuplicates.map { duplicates(count: count, cosine: $0, value: value) } ?? []
     return try DampedGramSolver(
-      count: count, values: block, precision: Double(S.ulpOfOne), leftOut: leftOut,
-      onlyLambda: onlyLambda)
+      count: count, precision: Double(S.ulpOfOne), leftOut: leftOut, onlyLambda: onlyLambda,
+      value: value)
   }
 }

@@ -13,46 +13,47 @@ package struct DampedGramSolver: Sendable {
   /// Rows that take part; the others get c = 0 (see `duplicates`). Rows of zero gradients do not:
   /// they add nothing to a direction, and their eigenvalue of zero is exact, not rounding.
   private let kept: [Int]
-  private let matrix: [Double]
+  private let matrix: Vector<Double>
   private let form: Form
   /// What rounding leaves of an eigenvalue that is zero, per size of the largest: the rows of G carry
   /// the engine's precision, whose square enters K, and K itself is formed in double.
   private let rounding: Double
 
   /// - Parameters:
-  ///   - values: K, row-major `[count, count]`, symmetric.
   ///   - precision: Relative rounding of the gradients that K was formed from.
   ///   - leftOut: Rows that take no part.
   ///   - onlyLambda: The one that will be solved for, if there is just one.
+  ///   - value: An entry of K, which is symmetric.
   package init(
-    count: Int, values: [Double], precision: Double, leftOut: Set<Int> = [],
-    onlyLambda: Double? = nil
+    count: Int, precision: Double, leftOut: Set<Int> = [], onlyLambda: Double? = nil,
+    value: (_ row: Int, _ column: Int) -> Double
   ) throws(LinearAlgebraError) {
     self.count = count
-    kept = (0..<count).filter { !leftOut.contains($0) && values[$0 * count + $0] != 0 }
-    var matrix: [Double] = []
-    matrix.reserveCapacity(kept.count * kept.count)
-    for i in kept { for j in kept { matrix.append(values[i * count + j]) } }
-    self.matrix = matrix
-    rounding = Double(kept.count) * max(Double.ulpOfOne, precision * precision)
-    let trace = kept.reduce(0) { $0 + values[$1 * count + $1] }
+    kept = (0..<count).filter { !leftOut.contains($0) && value($0, $0) != 0 }
+    let n = kept.count
+    matrix = Vector(count: n * n)
+    for (row, i) in kept.enumerated() {
+      for (column, j) in kept.enumerated() { matrix.pointer[row * n + column] = value(i, j) }
+    }
+    rounding = Double(n) * max(Double.ulpOfOne, precision * precision)
+    let trace = kept.reduce(0) { $0 + value($1, $1) }
     // Ten times what rounding can make negative. Should K have lost more than that, it is not positive
     // definite, and its negative eigenvalues have to be known.
     if let onlyLambda, onlyLambda > 10 * rounding * trace,
-      let factor = try? Self.factorized(matrix, kept.count, onlyLambda)
+      let factor = try? Self.factorized(matrix, n, onlyLambda)
     {
       form = .cholesky(factor, lambda: onlyLambda)
     } else {
-      form = .eigen(try LAPACK.symmetricEigen(n: kept.count, matrix))
+      form = .eigen(try LAPACK.symmetricEigen(n: n, matrix.copy()))
     }
   }
 
   private static func factorized(
-    _ matrix: [Double], _ n: Int, _ lambda: Double
+    _ matrix: Vector<Double>, _ n: Int, _ lambda: Double
   ) throws(LinearAlgebraError) -> CholeskyFactorization {
-    var damped = matrix
-    for i in 0..<n { damped[i * (n + 1)] += lambda }
-    return try CholeskyFactorization(n: n, damped)
+    let damped = matrix.copy()
+    for i in 0..<n { damped.pointer[i * (n + 1)] += lambda }
+    return try CholeskyFactorization(n: n, overwriting: damped)
   }
 
   var isDecomposed: Bool {
@@ -102,35 +103,41 @@ package struct DampedGramSolver: Sendable {
   }
 
   /// `Q diag(weights) Q^T b`; eigenvectors q are the rows of `vectors`.
-  private func apply(_ weights: [Double], _ vectors: [Double], to b: [Double]) -> [Double] {
+  private func apply(
+    _ weights: [Double], _ vectors: Vector<Double>, to b: [Double]
+  ) -> [Double] {
     let n = kept.count
     var coordinates = [Double](repeating: 0, count: n)
     var result = coordinates
-    BLAS.gemm(m: n, n: 1, k: n, vectors, lda: n, b, ldb: 1, &coordinates, ldc: 1)
+    BLAS.gemm(m: n, n: 1, k: n, vectors.pointer, lda: n, b, ldb: 1, &coordinates, ldc: 1)
     for i in 0..<n { coordinates[i] *= weights[i] }
     BLAS.gemm(
-      transposeA: true, m: n, n: 1, k: n, vectors, lda: n, coordinates, ldb: 1, &result, ldc: 1)
+      transposeA: true, m: n, n: 1, k: n, vectors.pointer, lda: n, coordinates, ldb: 1, &result,
+      ldc: 1)
     return result
   }
 
   private func residual(of c: [Double], _ b: [Double], lambda: Double) -> [Double] {
     let n = kept.count
     var result = zip(b, c).map { $0 - lambda * $1 }
-    BLAS.gemm(m: n, n: 1, k: n, alpha: -1, matrix, lda: n, c, ldb: 1, beta: 1, &result, ldc: 1)
+    BLAS.gemm(
+      m: n, n: 1, k: n, alpha: -1, matrix.pointer, lda: n, c, ldb: 1, beta: 1, &result, ldc: 1)
     return result
   }
 }
 
 /// Of each pair of rows whose cosine is above `cosine` in size, the one with the smaller norm.
+///
+/// - Parameter value: The product of two rows.
 package func duplicates(
-  count: Int, gram values: [Double], cosine: Double
+  count: Int, cosine: Double, value: (_ row: Int, _ column: Int) -> Double
 ) -> Set<Int> {
   var leftOut: Set<Int> = []
   for i in 0..<count {
     for j in 0..<i where !leftOut.contains(i) && !leftOut.contains(j) {
-      let norms = values[i * count + i] * values[j * count + j]
-      if norms > 0, abs(values[i * count + j]) > cosine * norms.squareRoot() {
-        leftOut.insert(values[i * count + i] <= values[j * count + j] ? i : j)
+      let norms = value(i, i) * value(j, j)
+      if norms > 0, abs(value(i, j)) > cosine * norms.squareRoot() {
+        leftOut.insert(value(i, i) <= value(j, j) ? i : j)
       }
     }
   }

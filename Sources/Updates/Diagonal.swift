@@ -40,16 +40,19 @@ package enum Diagonal {
       // In the units of the divisor. The root has the unit itself, not its square.
       let own =
         isRoot
-        ? lambda.scaled * gramUnit / squares.unit * gramUnit
+        ? lambda.scaled.timesPowerOfTwo(2 * gramUnit.exponent - squares.unit.exponent)
         : rescaled(lambda: lambda.scaled, from: gramUnit, to: squares.unit)
+      // Quotients stay numbers where lambda dwarfs all squares.
+      let excess = own > 1 ? powerOfTwo(near: own) : 1
       let exact = Vector<Double>(count: g.vector.count)
       for i in 0..<exact.count {
         let square = squares.values.pointer[i]
-        let divisor = (isRoot ? square.squareRoot() : square) + own
+        let divisor = ((isRoot ? square.squareRoot() : square) + own) / excess
         exact.pointer[i] = divisor > 0 ? Double(g.vector.pointer[i]) / divisor : 0
       }
       let rounded = ScaledVector<S>(rounding: exact)
-      let scale = g.scale / squares.unit / (isRoot ? 1 : squares.unit)
+      let scale = g.scale.timesPowerOfTwo(
+        -(isRoot ? 1 : 2) * squares.unit.exponent - excess.exponent)
       return Direction(
         method: method, damping: damping, lambda: lambda.value,
         scaled: ScaledVector(vector: rounded.vector, scale: rounded.scale * scale))

@@ -12,6 +12,9 @@ package struct Direction<S: EngineScalar> {
   package let form: DirectionForm<S>
   /// Whether the solution rests on eigenvalues at the level of rounding.
   package let isBelowRounding: Bool
+  /// Whether there is no direction, and `form` is zero: lambda or what it takes to solve for the
+  /// direction is beyond the range of numbers.
+  package private(set) var overflows = false
 
   package init(
     method: Method, damping: Damping? = nil, lambda: Double? = nil, form: DirectionForm<S>,
@@ -31,6 +34,19 @@ package struct Direction<S: EngineScalar> {
     self.init(
       method: method, damping: damping, lambda: lambda, form: .explicit(scaled),
       isBelowRounding: isBelowRounding)
+  }
+
+  /// In place of a direction that cannot be formed.
+  ///
+  /// - Parameter count: P
+  package static func beyondNumbers(
+    method: Method, damping: Damping?, count: Int
+  ) -> Direction {
+    var direction = Direction(
+      method: method, damping: damping, scaled: ScaledVector(vector: Vector(count: count), scale: 1)
+    )
+    direction.overflows = true
+    return direction
   }
 
   /// The vector itself, formed at every call where it is not kept.

@@ -12,6 +12,8 @@ final class DirectionParts<S: EngineScalar> {
   /// Per parameter of the graph; `absent` where there is no part, or one of zeros.
   private let exponents: UnsafeMutablePointer<Int>
   private static var absent: Int { .min }
+  /// What stands for a part that is not finite.
+  private static var invalid: Int { .max }
 
   init(_ program: Program) {
     self.program = program
@@ -26,9 +28,12 @@ final class DirectionParts<S: EngineScalar> {
   /// The part of one tensor: `values`, in its storage order, times two to the power `exponent`.
   func set(_ parameter: ParameterID, _ values: UnsafePointer<Double>, exponent: Int) {
     let count = program.graph.parameters[parameter.index].count
-    var largest = 0.0
-    for i in 0..<count { largest = max(largest, abs(values[i])) }
-    guard largest > 0, largest.isFinite else { return }
+    let largest = Kernels.largest(values, count: count)
+    guard largest.isFinite else {
+      exponents[parameter.index] = Self.invalid
+      return
+    }
+    if largest == 0 { return }
     let own = largest.exponent
     let target = vector.pointer + program.offsets[parameter.index]!
     let factor = Double(sign: .plus, exponent: -max(own, -1022), significand: 1)
@@ -36,9 +41,12 @@ final class DirectionParts<S: EngineScalar> {
     exponents[parameter.index] = exponent + max(own, -1022)
   }
 
-  /// All parts in one scale.
+  /// All parts in one scale; NaN where one of them is not finite.
   func finished() -> ScaledVector<S> {
     let present = program.trainable.filter { exponents[$0.index] != Self.absent }
+    if present.contains(where: { exponents[$0.index] == Self.invalid }) {
+      return ScaledVector(vector: vector, scale: .nan)
+    }
     guard let top = present.map({ exponents[$0.index] }).max() else {
       return ScaledVector(vector: vector, scale: 1)
     }
@@ -62,6 +70,7 @@ final class DirectionParts<S: EngineScalar> {
 /// What is beyond all numbers leaves nothing of the matrix either way; what is below them is none.
 func rescaled(lambda scaled: Double, from: Double, to: Double) -> Double {
   guard scaled > 0 else { return 0 }
+  if !scaled.isFinite { return 0x1p996 }
   let exponent = scaled.exponent + 2 * (from.exponent - to.exponent)
   if exponent < -1022 { return 0 }
   return Double(

@@ -31,13 +31,15 @@ package enum EmpiricalFisher {
     }
     let unit = gradients.gram.unit
     return lambdas.indices.map { i in
-      let scale =
-        lambdas[i].scaled > 1
-        ? targetUnit / powerOfTwo(near: lambdas[i].value) * targetUnit
-        : (targetUnit / unit) * (targetUnit / unit)
+      // Powers of two which need not be numbers where their product is one.
+      let (value, scaled) = lambdas[i]
+      let excess =
+        scaled <= 1
+        ? 2 * unit.exponent : value > 0 ? value.exponent : scaled.exponent + 2 * unit.exponent
       return Direction(
         method: method, damping: dampings[i], lambda: lambdas[i].value,
-        form: gradients.form(of: coefficients[i], scale: scale),
+        form: gradients.form(
+          of: coefficients[i], exponent: 2 * targetUnit.exponent - excess),
         isBelowRounding: solver.isBelowRounding(lambdas[i].scaled))
     }
   }

@@ -1,5 +1,6 @@
 import Curvature
 import GraphModule
+import Synchronization
 import TensorModule
 
 /// The K-FAC family (Appendix D.2.2, method.md 3): a Kronecker product for every linear layer
@@ -49,17 +50,15 @@ package enum KFAC {
     let own = lambdas.map {
       rescaled(lambda: $0, from: gradients.gram.unit, to: factor.unit)
     }
-    var outcomes = [Result<[Bool], LinearAlgebraError>?](
-      repeating: nil, count: plan.layers.count)
+    // Layers run at the same time.
+    let outcomes = Mutex(
+      [Result<[Bool], LinearAlgebraError>?](repeating: nil, count: plan.layers.count))
     let rowSource =
       method == .kfac ? gradients.perSample : gradients.perSample.prefix(draws: 1)
-    outcomes.withUnsafeMutableBufferPointer { outcomes in
-      // Layers run at the same time; each has its own place.
-      nonisolated(unsafe) let outcomes = outcomes
-      rowSource.forEachLayer(
-        plan, { gradients.writeCotangents(draws: rowSource.draws, $0, to: $1) }
-      ) { index, rows in
-        outcomes[index] = Result { () throws(LinearAlgebraError) -> [Bool] in
+    rowSource.forEachLayer(
+      plan, { gradients.writeCotangents(draws: rowSource.draws, $0, to: $1) },
+      { index, rows in
+        let outcome = Result { () throws(LinearAlgebraError) -> [Bool] in
           let block = try KroneckerBlock(rows, factor.rows, gradientWeights: weights)
           return own.indices.map { i in
             write(
@@ -68,10 +67,10 @@ package enum KFAC {
             return block.isBelowRounding(own[i], precision: Double(S.ulpOfOne))
           }
         }
-      }
-    }
+        outcomes.withLock { $0[index] = outcome }
+      })
     var isBelow = lambdas.map { _ in false }
-    for outcome in outcomes {
+    for outcome in outcomes.withLock({ $0 }) {
       for (i, below) in try outcome!.get().enumerated() where below { isBelow[i] = true }
     }
     return isBelow
@@ -103,22 +102,21 @@ package enum KFAC {
 
   /// Splits `[out, in + 1]` into weight and bias.
   private static func write<S: EngineScalar>(
-    _ solution: [Double], _ layer: KroneckerPlan.Layer, _ block: KroneckerBlock, exponent: Int,
+    _ solution: Vector<Double>, _ layer: KroneckerPlan.Layer, _ block: KroneckerBlock,
+    exponent: Int,
     to parts: DirectionParts<S>
   ) {
     guard let bias = layer.bias else {
-      parts.set(layer.weight, solution, exponent: exponent)
+      parts.set(layer.weight, solution.pointer, exponent: exponent)
       return
     }
     let (outputs, columns) = (block.outputs, block.inputs)
     let weight = Vector<Double>(count: outputs * (columns - 1))
     let ones = Vector<Double>(count: outputs)
-    solution.withUnsafeBufferPointer { solution in
-      for o in 0..<outputs {
-        let row = solution.baseAddress! + o * columns
-        Kernels.copy(row, weight.pointer + o * (columns - 1), count: columns - 1)
-        ones.pointer[o] = row[columns - 1]
-      }
+    for o in 0..<outputs {
+      let row = solution.pointer + o * columns
+      Kernels.copy(row, weight.pointer + o * (columns - 1), count: columns - 1)
+      ones.pointer[o] = row[columns - 1]
     }
     parts.set(layer.weight, weight.pointer, exponent: exponent)
     parts.set(bias, ones.pointer, exponent: exponent)

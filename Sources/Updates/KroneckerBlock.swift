@@ -33,9 +33,9 @@ struct KroneckerBlock {
   private let alphas: [Double]
   private let spansGradient: Bool
   /// `V_B^T g V_A`, `[k_B, k_A]`
-  private let coordinates: [Double]
-  /// What of g lies outside of the eigenvectors of B, `[out, in + 1]`; empty where nothing does.
-  private let outside: [Double]
+  private let coordinates: Vector<Double>
+  /// What of g lies outside of the eigenvectors of B, `[out, in + 1]`; `nil` where nothing does.
+  private let outside: Vector<Double>?
 
   /// - Parameters:
   ///   - gradientWeights: What the rows of the true labels are multiplied by in g, per sample.
@@ -64,23 +64,21 @@ struct KroneckerBlock {
 
     let g = KroneckerBlock.gradient(rows, weights: gradientWeights)
     let (kA, kB) = (alphas.count, outputFactor.values.count)
-    var half = [Double](repeating: 0, count: kB * inputs)
+    let half = Vector<Double>(count: kB * inputs)
     BLAS.gemm(
-      m: kB, n: inputs, k: outputs, outputFactor.basis, lda: outputs, g, ldb: inputs, &half,
-      ldc: inputs)
-    var coordinates = [Double](repeating: 0, count: kB * kA)
+      m: kB, n: inputs, k: outputs, outputFactor.basis.pointer, lda: outputs, g.pointer,
+      ldb: inputs, half.pointer, ldc: inputs)
+    coordinates = Vector(count: kB * kA)
     BLAS.gemm(
-      transposeB: true, m: kB, n: kA, k: inputs, half, lda: inputs, inputFactor.basis,
-      ldb: inputs, &coordinates, ldc: kA)
-    self.coordinates = coordinates
+      transposeB: true, m: kB, n: kA, k: inputs, half.pointer, lda: inputs,
+      inputFactor.basis.pointer, ldb: inputs, coordinates.pointer, ldc: kA)
     if factor.spansGradient || outputFactor.isComplete {
-      outside = []
+      outside = nil
     } else {
-      var rest = g
       BLAS.gemm(
-        transposeA: true, m: outputs, n: inputs, k: kB, alpha: -1, outputFactor.basis,
-        lda: outputs, half, ldb: inputs, beta: 1, &rest, ldc: inputs)
-      outside = rest
+        transposeA: true, m: outputs, n: inputs, k: kB, alpha: -1, outputFactor.basis.pointer,
+        lda: outputs, half.pointer, ldb: inputs, beta: 1, g.pointer, ldc: inputs)
+      outside = g
     }
   }
 
@@ -88,9 +86,9 @@ struct KroneckerBlock {
   /// precision of the engine g would leave their range by more than lambda.
   private static func gradient<S: EngineScalar>(
     _ rows: LayerRows<S>, weights: [Double]
-  ) -> [Double] {
+  ) -> Vector<Double> {
     let (outputs, inputs) = (rows.outputColumns, rows.inputColumns)
-    var g = [Double](repeating: 0, count: outputs * inputs)
+    let g = Vector<Double>(count: outputs * inputs)
     let a = Vector<Double>(count: RowSpectrum.tileRows * inputs)
     let b = Vector<Double>(count: RowSpectrum.tileRows * outputs)
     RowSpectrum.forEachTile(rows.count) { range in
@@ -98,7 +96,7 @@ struct KroneckerBlock {
       rows.writeCotangents(draw: 0, range, weights: weights, to: b.pointer)
       BLAS.gemm(
         transposeA: true, m: outputs, n: inputs, k: range.count, b.pointer, lda: outputs,
-        a.pointer, ldb: inputs, beta: 1, &g, ldc: inputs)
+        a.pointer, ldb: inputs, beta: 1, g.pointer, ldc: inputs)
     }
     return g
   }
@@ -107,29 +105,30 @@ struct KroneckerBlock {
   ///
   /// Eigenvalues at the level of rounding count as zero; g has no part there where it is made of
   /// the rows of the factor. Without damping the solution is that of least norm.
-  func solution(lambda: Double) -> [Double] {
+  func solution(lambda: Double) -> Vector<Double> {
     let (kA, kB) = (alphas.count, outputFactor.values.count)
-    var weighted = coordinates
+    let weighted = coordinates.copy()
     for (i, beta) in outputFactor.values.enumerated() {
       let isNull = beta <= outputFactor.level && (spansGradient || lambda == 0)
       for (j, alpha) in alphas.enumerated() {
         if isNull || inputFactor.values[j] <= inputFactor.level {
-          weighted[i * kA + j] = 0
+          weighted.pointer[i * kA + j] = 0
         } else {
-          weighted[i * kA + j] /= alpha * beta + lambda
+          weighted.pointer[i * kA + j] /= alpha * beta + lambda
         }
       }
     }
-    var half = [Double](repeating: 0, count: kB * inputs)
+    let half = Vector<Double>(count: kB * inputs)
     BLAS.gemm(
-      m: kB, n: inputs, k: kA, weighted, lda: kA, inputFactor.basis, ldb: inputs, &half,
-      ldc: inputs)
-    var result =
-      outside.isEmpty || lambda == 0
-      ? [Double](repeating: 0, count: outputs * inputs) : outside.map { $0 / lambda }
+      m: kB, n: inputs, k: kA, weighted.pointer, lda: kA, inputFactor.basis.pointer, ldb: inputs,
+      half.pointer, ldc: inputs)
+    let result = Vector<Double>(count: outputs * inputs)
+    if let outside, lambda != 0 {
+      for i in 0..<result.count { result.pointer[i] = outside.pointer[i] / lambda }
+    }
     BLAS.gemm(
-      transposeA: true, m: outputs, n: inputs, k: kB, outputFactor.basis, lda: outputs, half,
-      ldb: inputs, beta: 1, &result, ldc: inputs)
+      transposeA: true, m: outputs, n: inputs, k: kB, outputFactor.basis.pointer, lda: outputs,
+      half.pointer, ldb: inputs, beta: 1, result.pointer, ldc: inputs)
     return result
   }
 
@@ -146,7 +145,7 @@ struct KroneckerBlock {
     for (alpha, value) in zip(alphas, inputFactor.values) where value > inputFactor.level {
       leastAlpha = min(leastAlpha, alpha)
     }
-    var leastBeta = outside.isEmpty ? largestBeta : 0
+    var leastBeta = outside == nil ? largestBeta : 0
     for beta in betas where beta > outputFactor.level || !spansGradient {
       leastBeta = min(leastBeta, beta)
     }

@@ -45,6 +45,8 @@ public enum Method: Sendable, Hashable {
   public static let patterns = ["ng@<iterations>", "update:<name>"]
 
   private static let truncatedPrefix = "ng@"
+  /// Of a solver: more than any run can take, and few enough to reckon with.
+  public static let mostIterations = 1_000_000_000
   private static let updatePrefix = "update:"
 
   /// - Returns: `nil` for names that are neither in `named` nor of one of the `patterns`.
@@ -56,7 +58,7 @@ public enum Method: Sendable, Hashable {
     } else if name.hasPrefix(Method.truncatedPrefix) {
       let digits = name.dropFirst(Method.truncatedPrefix.count)
       guard digits.allSatisfy({ ("0"..."9").contains($0) }), digits.first != "0",
-        let iterations = Int(digits)
+        let iterations = Int(digits), iterations <= Method.mostIterations
       else { return nil }
       self = .truncated(iterations: iterations)
     } else {

@@ -11,7 +11,7 @@ struct RowSpectrum {
   /// `[k]`, none negative.
   let values: [Double]
   /// `[k, columns]`: row i is the unit eigenvector of `values[i]`.
-  let basis: [Double]
+  let basis: Vector<Double>
   /// What rounding leaves of an eigenvalue that is zero.
   let level: Double
 
@@ -23,8 +23,8 @@ struct RowSpectrum {
   init(rows: Int, columns: Int, _ write: RowWriter) throws(LinearAlgebraError) {
     self.columns = columns
     if rows < columns {
-      var matrix = [Double](repeating: 0, count: rows * columns)
-      matrix.withUnsafeMutableBufferPointer { write(0..<rows, $0.baseAddress!) }
+      let matrix = Vector<Double>(count: rows * columns)
+      write(0..<rows, matrix.pointer)
       let factors = try LAPACK.singularValues(rows: rows, columns: columns, matrix)
       values = factors.values.map { $0 * $0 }
       basis = factors.rightTransposed
@@ -32,18 +32,15 @@ struct RowSpectrum {
       level = relative * relative * (values.first ?? 0)
       return
     }
-    var gram = [Double](repeating: 0, count: columns * columns)
-    gram.withUnsafeMutableBufferPointer { gram in
-      let tile = Vector<Double>(count: RowSpectrum.tileRows * columns)
-      let transposed = Vector<Double>(count: tile.count)
-      RowSpectrum.forEachTile(rows) { range in
-        write(range, tile.pointer)
-        BLAS.transpose(
-          tile.pointer, rows: range.count, columns: columns, into: transposed.pointer)
-        BLAS.symmetricRankUpdate(
-          n: columns, k: range.count, transposed.pointer, lda: range.count, gram.baseAddress!,
-          ldc: columns)
-      }
+    let gram = Vector<Double>(count: columns * columns)
+    let tile = Vector<Double>(count: RowSpectrum.tileRows * columns)
+    let transposed = Vector<Double>(count: tile.count)
+    RowSpectrum.forEachTile(rows) { range in
+      write(range, tile.pointer)
+      BLAS.transpose(tile.pointer, rows: range.count, columns: columns, into: transposed.pointer)
+      BLAS.symmetricRankUpdate(
+        n: columns, k: range.count, transposed.pointer, lda: range.count, gram.pointer,
+        ldc: columns)
     }
     let eigen = try LAPACK.symmetricEigen(n: columns, gram)
     values = eigen.values.map { max($0, 0) }

@@ -21,7 +21,7 @@ struct SampledBlock<S: EngineScalar> {
     /// Ghat Ghat^T, and `Ghat g`.
     case rows(DampedGramSolver, target: [Double])
     /// Squared singular values, right singular vectors in rows, and g in their coordinates.
-    case entries(squares: [Double], basis: [Double], coordinates: [Double], level: Double)
+    case entries(squares: [Double], basis: Vector<Double>, coordinates: [Double], level: Double)
   }
 
   private let parameter: ParameterID
@@ -47,26 +47,23 @@ struct SampledBlock<S: EngineScalar> {
       let gram = rows.gramMatrix()
       unit = gram.unit
       gradientExponent = 0
-      var block = [Double](repeating: 0, count: sampled * sampled)
       var target = [Double](repeating: 0, count: sampled)
       for i in 0..<sampled {
-        let row = samples + i
-        for j in 0..<sampled {
-          block[i * sampled + j] = gram.scaled(row, samples + j) / Double(draws)
-        }
-        for n in 0..<samples { target[i] += gram.scaled(row, n) }
+        for n in 0..<samples { target[i] += gram.scaled(samples + i, n) }
         target[i] /= Double(draws).squareRoot()
       }
-      let solver = try DampedGramSolver(
-        count: sampled, values: block, precision: precision, leftOut: leftOut)
+      let (first, divisor) = (samples, Double(draws))
+      let solver = try DampedGramSolver(count: sampled, precision: precision, leftOut: leftOut) {
+        gram.scaled(first + $0, first + $1) / divisor
+      }
       system = .rows(solver, target: target)
     } else {
       // In units of the largest scale: squares of 1e-160 are no numbers.
       unit = powerOfTwo(near: rows.scales[samples...].max() ?? 0)
-      var matrix = rows.matrix(
+      let matrix = rows.matrix(
         samples..<rows.count, dividedBy: unit * Double(draws).squareRoot())
       for row in leftOut {
-        for i in row * count..<(row + 1) * count { matrix[i] = 0 }
+        Kernels.zero(matrix.pointer + row * count, count: count)
       }
       let factors = try LAPACK.singularValues(rows: sampled, columns: count, matrix)
       let ones = [Double](repeating: 1, count: samples)
@@ -75,8 +72,8 @@ struct SampledBlock<S: EngineScalar> {
       gradientExponent = g.unit.exponent
       var coordinates = [Double](repeating: 0, count: count)
       BLAS.gemm(
-        m: count, n: 1, k: count, factors.rightTransposed, lda: count, g.values.pointer, ldb: 1,
-        &coordinates, ldc: 1)
+        m: count, n: 1, k: count, factors.rightTransposed.pointer, lda: count, g.values.pointer,
+        ldb: 1, &coordinates, ldc: 1)
       let squares = factors.values.map { $0 * $0 }
       system = .entries(
         squares: squares, basis: factors.rightTransposed, coordinates: coordinates,
@@ -111,8 +108,8 @@ struct SampledBlock<S: EngineScalar> {
       let count = squares.count
       var part = weighted
       BLAS.gemm(
-        transposeA: true, m: count, n: 1, k: count, basis, lda: count, weighted, ldb: 1, &part,
-        ldc: 1)
+        transposeA: true, m: count, n: 1, k: count, basis.pointer, lda: count, weighted, ldb: 1,
+        &part, ldc: 1)
       parts.set(
         parameter, part,
         exponent: gradientExponent - (form == .solution ? 2 * unit.exponent : 0))

@@ -43,16 +43,13 @@ package enum SampledFisher {
     let parameters = gradients.linearization.parameterCount
     let rows = gradients.draws * gradients.samples
     let root = Double(gradients.draws).squareRoot()
-    var matrix = [Double](repeating: 0, count: rows * parameters)
-    matrix.withUnsafeMutableBufferPointer { matrix in
-      let leftOut = gradients.sampledLeftOut
-      for row in 0..<rows where !leftOut.contains(row) {
-        gradients.perSample.row(
-          gradients.samples + row, into: matrix.baseAddress! + row * parameters)
-      }
+    let matrix = Vector<Double>(count: rows * parameters)
+    let leftOut = gradients.sampledLeftOut
+    for row in 0..<rows where !leftOut.contains(row) {
+      gradients.perSample.row(gradients.samples + row, into: matrix.pointer + row * parameters)
     }
     // In units of the largest gradient, as the Gram matrix is: squares of 1e-160 are no numbers.
-    for i in matrix.indices { matrix[i] /= root * gradients.gram.unit }
+    for i in 0..<matrix.count { matrix.pointer[i] /= root * gradients.gram.unit }
     let factors = try LAPACK.singularValues(rows: rows, columns: parameters, matrix)
     let squares = factors.values.map { $0 * $0 }
     let precision = max(Double.ulpOfOne, Double(S.ulpOfOne) * Double(S.ulpOfOne))
@@ -62,8 +59,8 @@ package enum SampledFisher {
     let g = gradients.gradient.vector.array.map { Double($0) }
     var coordinates = g
     BLAS.gemm(
-      m: parameters, n: 1, k: parameters, factors.rightTransposed, lda: parameters, g, ldb: 1,
-      &coordinates, ldc: 1)
+      m: parameters, n: 1, k: parameters, factors.rightTransposed.pointer, lda: parameters, g,
+      ldb: 1, &coordinates, ldc: 1)
     return dampings.map { damping in
       let (value, lambda) = gradients.sampledLambda(damping)
       let weighted = zip(coordinates, squares).map { coordinate, square in
@@ -73,9 +70,11 @@ package enum SampledFisher {
       }
       var d = g
       BLAS.gemm(
-        transposeA: true, m: parameters, n: 1, k: parameters, factors.rightTransposed,
+        transposeA: true, m: parameters, n: 1, k: parameters, factors.rightTransposed.pointer,
         lda: parameters, weighted, ldb: 1, &d, ldc: 1)
-      let unit = powerOfTwo(near: d.reduce(0) { max($0, abs($1)) })
+      // The reciprocal of a smaller one is no number.
+      let unit = max(
+        powerOfTwo(near: d.reduce(0) { max($0, abs($1)) }), .leastNormalMagnitude)
       return Direction(
         method: .sf, damping: damping, lambda: value,
         scaled: ScaledVector(

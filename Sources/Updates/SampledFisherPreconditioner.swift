@@ -53,12 +53,15 @@ package struct SampledFisherPreconditioner<S: EngineScalar>: Preconditioner {
     let gram = perSample.gramMatrix()
     unit = gram.unit
     let count = gram.count
-    var matrix = gram.scaled.map { $0 / Double(draws) }
+    let matrix = Vector<Double>(count: count * count)
+    for i in 0..<count {
+      for j in 0..<count { matrix.pointer[i * count + j] = gram.scaled(i, j) / Double(draws) }
+    }
     let mean = (0..<count).reduce(0) { $0 + matrix[$1 * count + $1] } / Double(count)
     let lambda = mean > 0 ? Self.relativeDamping * mean + mu / unit / unit : 1
-    for i in 0..<count { matrix[i * count + i] += lambda }
+    for i in 0..<count { matrix.pointer[i * count + i] += lambda }
     do throws(LinearAlgebraError) {
-      factor = try CholeskyFactorization(n: count, matrix)
+      factor = try CholeskyFactorization(n: count, overwriting: matrix)
     } catch { throw .linearAlgebra(error) }
     dots = Vector(count: count)
   }

@@ -14,9 +14,7 @@ package final class TensorBlocks<S: EngineScalar> {
     self.gradients = gradients
     leftOut =
       gradients.dropDuplicates.map {
-        duplicates(
-          count: gradients.samples, gram: gradients.gram.prefix(gradients.samples).scaled,
-          cosine: $0)
+        duplicates(count: gradients.samples, cosine: $0, value: gradients.gram.scaled)
       } ?? []
   }
 
@@ -62,7 +60,7 @@ struct EmpiricalBlock<S: EngineScalar> {
     let gram = rows.gramMatrix()
     unit = gram.unit
     solver = try DampedGramSolver(
-      count: gram.count, values: gram.scaled, precision: Double(S.ulpOfOne), leftOut: leftOut)
+      count: gram.count, precision: Double(S.ulpOfOne), leftOut: leftOut, value: gram.scaled)
   }
 
   /// - Parameters:

@@ -1,20 +1,35 @@
 import Checkpoints
 import Foundation
 
-/// Results go to standard output, everything else to standard error.
+/// Results go to standard output, everything else to standard error. No text sends a terminal more
+/// than text: names that could are shown as `printable` has them.
 enum Console {
+  /// Text for people.
+  ///
   /// - Throws: `CheckpointError.cannotWrite`, as where a disk is full.
   static func print(_ text: String) throws(CheckpointError) {
+    try write(document: printableLines(text))
+  }
+
+  /// A document for programs, CSV or JSON, byte by byte.
+  ///
+  /// - Throws: As `print`.
+  static func write(document text: String) throws(CheckpointError) {
     if let code = write(text, to: STDOUT_FILENO) {
       throw CheckpointError(.cannotWrite(code: code), at: .init(file: "standard output"))
     }
   }
 
   /// A line. What standard error does not take is lost.
-  static func log(_ line: String) { _ = write(line + "\n", to: STDERR_FILENO) }
+  static func log(_ line: String) { _ = write(printableLines(line) + "\n", to: STDERR_FILENO) }
 
-  /// Text as it is, for lines that are rewritten in place.
-  static func rewrite(_ text: String) { _ = write(text, to: STDERR_FILENO) }
+  /// Brings the cursor of a terminal to the beginning of its line, and empties the line.
+  static let erasing = "\r\u{1B}[K"
+
+  /// One line in place of the one that the cursor is in.
+  static func rewrite(_ line: String) {
+    _ = write(erasing + printable(line), to: STDERR_FILENO)
+  }
 
   static var errorIsTerminal: Bool { isatty(STDERR_FILENO) == 1 }
 

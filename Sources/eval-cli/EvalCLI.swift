@@ -1,5 +1,7 @@
 import ApproxEval
 import ArgumentParser
+import CStartUp
+import Checkpoints
 import Foundation
 
 /// The command and its subcommands.
@@ -28,17 +30,34 @@ struct EvalCLI: ParsableCommand {
 enum Main {
   static func main() {
     endIdleThreadsOfOpenBLAS()
+    // By `ulimit -s` it may be too little for a dense factorisation, or more than there is.
+    cs_set_thread_stack(4 << 20)
+    endWhereMemoryIsExhausted()
     // Beyond a limit on the size of files, writing fails as on a full disk.
     signal(SIGXFSZ, SIG_IGN)
+    POSIXFileSystem.endProcessOnLostFiles(
+      prefix: (Console.errorIsTerminal ? Console.erasing : "") + "error: ",
+      status: ExitStatus.inputOutput.rawValue)
     do {
       var command = try EvalCLI.parseAsRoot()
       try command.run()
     } catch {
       let status = ExitStatus(error)
       // Help and version are thrown as well; they are results.
-      if status == .done { EvalCLI.exit(withError: error) }
+      if status == .done { exit(printed(EvalCLI.fullMessage(for: error)).rawValue) }
       if let text = message(for: error) { Console.log("error: " + text) }
       exit(status.rawValue)
+    }
+  }
+
+  /// Prints a text that is the result of a command.
+  private static func printed(_ text: String) -> ExitStatus {
+    do {
+      try Console.print(text.isEmpty ? "" : text + "\n")
+      return .done
+    } catch {
+      Console.log("error: " + error.description)
+      return ExitStatus(error)
     }
   }
 }

@@ -64,24 +64,33 @@ extension ExitStatus {
     case .checkpoint(let error): self.init(error)
     case .diverged: self = .checkFailed
     case .journal(let error): self.init(error)
+    case .memory(let shortage): self = shortage.isChoice ? .usage : .badData
+    case .batch(let failure): self.init(BatchFailure.kind(of: failure.cause))
     case .batchTooLarge, .unknownUpdate, .duplicateUpdate, .notEnoughDraws, .noSuchParameter,
-      .nothingTrainable, .noSplit, .solve(.memory):
+      .nothingTrainable, .noSplit:
       self = .usage
     case .missingBatch: self = .missingInput
     // NaN and infinity come from the numbers of the checkpoint or batch.
-    case .nonFiniteLogits, .startOverflows, .noReferenceGradient, .solve(.nonFinite),
-      .linearAlgebra(.nonFinite),
-      .solve(.linearAlgebra(.nonFinite)):
-      self = .badData
-    case .solve, .linearAlgebra: self = .bug
+    case .nonFiniteLogits, .startOverflows, .noReferenceGradient: self = .badData
+    case .solve(let cause): self.init(BatchFailure.kind(of: cause))
+    case .linearAlgebra(let cause): self.init(BatchFailure.kind(of: .linearAlgebra(cause)))
     }
   }
 }
 
 extension ExitStatus {
+  private init(_ kind: BatchFailure.Kind) {
+    switch kind {
+    case .tooLarge: self = .usage
+    case .exhausted: self = .inputOutput
+    case .numbers: self = .badData
+    case .mistake: self = .bug
+    }
+  }
+
   private init(_ error: JournalError) {
     switch error {
-    case .unfinished, .inUse: self = .cannotWrite
+    case .unfinished, .inUse, .removed: self = .cannotWrite
     case .differs: self = .usage
     case .damaged, .foreign: self = .badData
     }
@@ -122,7 +131,17 @@ func message(for error: any Error) -> String? {
   case let error as TableError: return error.description
   case let error as GnuplotError: return error.description
   default:
-    let text = EvalCLI.fullMessage(for: error)
+    let text = argumentsShown(in: EvalCLI.fullMessage(for: error))
     return text.hasPrefix("Error: ") ? String(text.dropFirst(7)) : text
   }
+}
+
+/// A message of the argument parser, which repeats arguments, or the part before or behind their
+/// equals sign, as they are.
+private func argumentsShown(in message: String) -> String {
+  let words = CommandLine.arguments.flatMap { argument in
+    [argument] + argument.split(separator: "=", maxSplits: 1).map(String.init)
+  }
+  return words.filter { $0.unicodeScalars.contains(where: isUnprintable) }
+    .reduce(message) { $0.replacing($1, with: printable($1)) }
 }

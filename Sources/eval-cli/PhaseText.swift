@@ -13,8 +13,8 @@ enum PhaseText {
         name(cost.phase), shortened(cost.seconds, digits: 3), operations(cost.measured.operations),
         cost.predicted.map { operations($0.operations) } ?? "",
         operations(cost.measured.operations / cost.seconds),
-        bytes(Int(cost.measured.bytes), digits: 3),
-        cost.predicted.map { bytes(Int($0.bytes), digits: 3) } ?? "",
+        bytes(cost.measured.bytes, digits: 3),
+        cost.predicted.map { bytes($0.bytes, digits: 3) } ?? "",
       ])
     }
     return table.text
@@ -28,7 +28,7 @@ enum PhaseText {
     for phase in phases {
       table.append([
         name(phase.phase) + (phase.phase == .reference ? ", an iteration" : ""),
-        operations(phase.work.operations), bytes(Int(phase.work.bytes), digits: 3),
+        operations(phase.work.operations), bytes(phase.work.bytes, digits: 3),
       ])
     }
     return table.text

@@ -46,10 +46,10 @@ final class Progress {
 
   /// Leaves the terminal as it was.
   func finish() {
-    if isTerminal && isShown { Console.rewrite("\r\u{1B}[K") }
+    if isTerminal && isShown { Console.rewrite("") }
   }
 
   private func rewrite() {
-    if isShown { Console.rewrite("\r\u{1B}[K" + line.text(width: Console.errorWidth)) }
+    if isShown { Console.rewrite(line.text(width: Console.errorWidth)) }
   }
 }

@@ -1,4 +1,5 @@
 import ApproxEval
+import Checkpoints
 import Foundation
 
 /// Where a run is, in one line: checkpoint, batch, rate and time left.
@@ -41,7 +42,7 @@ struct ProgressLine {
   private var step: RunPlan.Step? { plan.step(after: finished) }
 
   private func path(_ step: RunPlan.Step) -> String {
-    plan.checkpoints[step.checkpoint].description.path
+    printable(plan.checkpoints[step.checkpoint].description.path)
   }
 
   private var place: String { step.map { "\(path($0)), batch \($0.batch)" } ?? "" }

@@ -1,6 +1,5 @@
 import ApproxEval
 import Checkpoints
-import Foundation
 import Synchronization
 
 /// A run of `score` from its first result to its last word: results go to the journal as they
@@ -10,9 +9,7 @@ import Synchronization
 /// state has the results, the journal and the outputs to itself.
 final class ScoreRun: Sendable {
   private struct State {
-    var results: [BatchResult]
-    var journal: Journal?
-    var record: RunRecord?
+    var outputs: RunOutputs
     var progress: Progress
     var isEnded = false
   }
@@ -31,22 +28,16 @@ final class ScoreRun: Sendable {
     self.plan = plan
     self.destination = destination
     self.log = log
-    var record = record
-    var journal: Journal?
-    if let folder = destination.output, let record {
-      journal = try Journal(
-        folder: folder, record: record, plan: plan, resume: destination.resume)
-    }
-    let results = journal?.finished ?? []
-    resumed = results.count
-    record?.plannedBatches = plan.count
-    record?.resumedBatches = results.count
-    if let journal, !log.quiet { Self.announce(journal, plan, destination) }
+    let outputs = try RunOutputs(
+      plan, record: record, folder: destination.output, scores: destination.csv,
+      resume: destination.resume)
+    resumed = outputs.results.count
+    if let journal = outputs.journal, !log.quiet { Self.announce(journal, plan, destination) }
     state = Mutex(
       State(
-        results: results, journal: journal, record: record,
+        outputs: outputs,
         progress: Progress(
-          plan, finished: results.count, isShown: !log.quiet && !log.verbose)))
+          plan, finished: outputs.results.count, isShown: !log.quiet && !log.verbose)))
   }
 
   private static func announce(
@@ -55,7 +46,8 @@ final class ScoreRun: Sendable {
     if journal.isResumed {
       Console.log("resumed: \(journal.finished.count) of \(plan.count) batches are in the journal")
     } else if destination.resume {
-      Console.log("there is no journal at \(journal.path): the run begins with its first batch")
+      Console.log(
+        "there is no journal at \(printable(journal.path)): the run begins with its first batch")
     }
   }
 
@@ -63,20 +55,17 @@ final class ScoreRun: Sendable {
   func begin() { state.withLock { $0.progress.begin() } }
 
   /// One more batch is done.
-  func add(_ result: BatchResult) throws(CheckpointError) {
-    try state.withLock { state throws(CheckpointError) in
-      if let journal = state.journal {
-        do throws(CheckpointError) {
-          try journal.append(result)
-        } catch {
-          throw error.with(
-            hint: state.results.isEmpty
-              ? nil
-              : "The \(state.results.count) batches before this one are kept: make room and go "
-                + "on with --resume.")
-        }
+  func add(_ result: BatchResult) throws(EvaluationError) {
+    try state.withLock { state throws(EvaluationError) in
+      let count = state.outputs.results.count
+      do throws(EvaluationError) {
+        try state.outputs.add(result)
+      } catch {
+        throw error.with(
+          hint: count == 0
+            ? nil
+            : "The \(count) batches before this one are kept: make room and go on with --resume.")
       }
-      state.results.append(result)
       state.progress.advance()
     }
   }
@@ -85,10 +74,7 @@ final class ScoreRun: Sendable {
   ///
   /// - Returns: In how many batches the reference did not converge.
   func finish() throws -> Int {
-    try state.withLock { state in
-      try write(&state)
-      return plan.report(state.results).referencesNotConverged
-    }
+    try state.withLock { state in try write(&state).referencesNotConverged }
   }
 
   /// An error has ended the run: what was finished before is reported, unless it is that nothing
@@ -96,11 +82,10 @@ final class ScoreRun: Sendable {
   func fail(_ error: EvaluationError) {
     state.withLock { state in
       state.progress.finish()
-      if case .checkpoint(let error) = error, error.category == .cannotWrite { return }
-      if state.results.isEmpty { return }
+      guard state.outputs.canReport(after: error) else { return }
       do {
-        try write(&state)
-        Console.log("reported: \(Self.share(state.results, plan)), those before an error")
+        _ = try write(&state)
+        Console.log("reported: \(Self.share(state.outputs.results, plan)), those before an error")
       } catch {
         Console.log("error: " + (message(for: error) ?? ""))
       }
@@ -113,11 +98,11 @@ final class ScoreRun: Sendable {
       // The last word is being said.
       if state.isEnded { return }
       state.progress.finish()
-      let share = Self.share(state.results, plan)
+      let share = Self.share(state.outputs.results, plan)
       var advice = "with --output such a run can be resumed"
-      if state.journal != nil { advice = "the same command with --resume goes on" }
+      if state.outputs.journal != nil { advice = "the same command with --resume goes on" }
       do {
-        if !state.results.isEmpty { try write(&state) }
+        if !state.outputs.results.isEmpty { _ = try write(&state) }
         Console.log("interrupted after \(share); \(advice)")
       } catch {
         Console.log("error: " + (message(for: error) ?? ""))
@@ -134,38 +119,32 @@ final class ScoreRun: Sendable {
 
   /// Files first: whatever happens to standard output, such as a reader that leaves, the run has
   /// been reported.
-  private func write(_ state: inout State) throws {
+  private func write(_ state: inout State) throws -> Report {
     state.isEnded = true
     state.progress.finish()
-    state.record?.end = Date()
-    let report = plan.report(state.results)
-    var files = OutputFiles()
-    if let output = destination.output, let record = state.record {
-      report.add(to: &files, folder: output, record: record)
-    }
-    if let csv = destination.csv { files.add(csv, report.scores.csv) }
-    do throws(CheckpointError) {
-      try files.write()
+    let report: Report
+    do throws(EvaluationError) {
+      report = try state.outputs.writeReports()
     } catch {
       throw error.with(
-        hint: state.journal.map {
+        hint: state.outputs.journal.map {
           "All results are kept in \($0.path): make room and write the reports with --resume."
         })
     }
-    if report.batchCount == plan.count { try state.journal?.markReported() }
     switch destination.format {
     case .table: try Console.print(report.text)
-    case .csv: try Console.print(report.scores.csv)
-    case .json: try Console.print(report.json(state.record!).document)
+    case .csv: try Console.write(document: report.scores.csv)
+    case .json: try Console.write(document: report.json(state.outputs.record!).document)
     }
+    return report
   }
 }
 
-extension CheckpointError {
-  /// The same with other advice, if there is any.
-  fileprivate func with(hint: String?) -> CheckpointError {
-    var error = self
-    error.hint = hint ?? self.hint
-    return error
+extension EvaluationError {
+  /// The same with other advice, if there is any and it is the file that could not be written.
+  fileprivate func with(hint: String?) -> EvaluationError {
+    guard case .checkpoint(var error) = self, error.category == .cannotWrite else { return self }
+    error.hint = hint ?? error.hint
+    return .checkpoint(error)
   }
 }

@@ -197,6 +197,34 @@ struct Regression_SelfCheckOfAZeroGradient {
   }
 }
 
+/// With a damping of 1e300 the reciprocal of F's diagonal was zero in single precision, and the
+/// preconditioner not positive: "a bug of ours".
+struct Regression_PreconditionerOfAnySize {
+  @Test(arguments: [1e-12, 1, 1e12], Precision.allCases)
+  func jacobiSolvesAtEveryScale(_ scale: Double, precision: Precision) throws {
+    let file = try TemporaryCheckpoint(
+      model: #"{"type": "sequential", "input_shape": [2], "layers": [{"type": "linear", "#
+        + #""name": "a", "in_features": 2, "out_features": 1, "bias": false}]}"#, loss: "mse"
+    ) { writer in
+      writer.add("params.a.weight", shape: [1, 2], Vector([0.0, 0]))
+      writer.add("batch.inputs", shape: [2, 2], Vector([1.0, 2, 3, -4].map { $0 * scale }))
+      writer.add("batch.labels", shape: [2, 1], Vector([1.0, 1]))
+    }
+    var options = EvaluationOptions()
+    options.precision = precision
+    options.methods = [.sgd, .ng]
+    options.dampings = [Damping("1e300")!]
+    options.cgPreconditioner = .jacobi
+    let record = try #require(try Evaluation(options).score(checkpoint: file.path)[0].reference)
+    options.methods = [.sgd]
+    options.reference = .dense
+    let exact = try #require(try Evaluation(options).score(checkpoint: file.path)[0].reference)
+    #expect(record.isConverged)
+    // The gap at which conjugate gradients may stop.
+    #expect(mismatch(record.gamma, exact.gamma, tolerance: options.cgGap) == nil)
+  }
+}
+
 /// gamma of ef, ief and sf was NaN for logit gradients below 1e-154, whose squares in the Gram
 /// matrix and in |u|^2 are no numbers.
 struct Regression_GradientsWhoseSquaresUnderflow {

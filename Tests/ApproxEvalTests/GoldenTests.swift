@@ -65,21 +65,6 @@ struct GoldenTests {
       checkpoint: folder + "base")
   }
 
-  @Test(arguments: ["golden/mlp_trained", "golden/tokens_ignore", "digits/epoch-20"])
-  func threadsDoNotChangeABit(_ name: String) throws {
-    func scores(_ threads: Int) throws -> [[Double]] {
-      var options = EvaluationOptions()
-      options.threads = threads
-      options.cgIterations = 5
-      return try Evaluation(options).score(checkpoint: fixture(name + ".bin"))[0].scores.map {
-        [$0.gamma, $0.fisherQuadratic, $0.gradientDot, $0.updateNorm, $0.cosineGradient]
-      }
-    }
-    let one = try scores(1)
-    #expect(try scores(2) == one)
-    #expect(try scores(3) == one)
-  }
-
   // MARK: - Scores
 
   private func checkScores(

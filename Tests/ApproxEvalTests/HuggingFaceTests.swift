@@ -93,11 +93,17 @@ struct HuggingFaceTests {
   @Test(arguments: ["vit_full", "t5_full", "t5_prompt_causal"])
   func threadsDoNotChangeABit(_ name: String) throws {
     var options = try options(name, .float32)
-    let one = try Evaluation(options).score(checkpoint: base(name))[0].scores
-    options.threads = 3
-    let three = try Evaluation(options).score(checkpoint: base(name))[0].scores
-    #expect(one.map(\.gamma) == three.map(\.gamma))
-    #expect(one.map(\.updateNorm) == three.map(\.updateNorm))
+    let scores = try SharedWork.threads.map { threads in
+      let pool = SharedWork.pool(threads)
+      options.threads = threads
+      let result = try Evaluation(options, pool: pool).score(checkpoint: base(name))
+      #expect((pool.sharedCalls > 0) == (threads > 1))
+      return result[0].scores
+    }
+    for other in scores.dropFirst() {
+      #expect(scores[0].map(\.gamma) == other.map(\.gamma))
+      #expect(scores[0].map(\.updateNorm) == other.map(\.updateNorm))
+    }
   }
 
   // MARK: - One case
@@ -111,10 +117,12 @@ struct HuggingFaceTests {
     #expect(checkpoint.description.trainableParameters == expected.trainable)
     #expect(checkpoint.description.positions == expected.columns.count)
     // Batches take the samples of a data file in an order of their own.
-    let order = try evaluation.source(checkpoint).samples(0)
+    let source = try evaluation.source(checkpoint)
+    let order = source.samples(0)
     func ordered<Element>(_ values: [Element]) -> [Element] { order.map { values[$0] } }
 
-    let problem = try evaluation.problem(checkpoint, batch: 0, S.self)
+    let budget = try evaluation.budget(checkpoint, source, .selfCheck)
+    let problem = try evaluation.problem(checkpoint, batch: 0, budget, S.self)
     let (linearization, output) = (problem.linearization, problem.output)
     let logits = linearization.schedule.chunks.flatMap { chunk in
       (0..<chunk.count * linearization.logitCount).map {
@@ -135,7 +143,7 @@ struct HuggingFaceTests {
       (0..<gram.count).map { gram.norm($0) }, ordered(expected.perSampleGradientNorm),
       "gradient norms of samples")
     compare(
-      gram.scaled.map { $0 * gram.unit * gram.unit },
+      gram.scaled.array.map { $0 * gram.unit * gram.unit },
       ordered(expected.gram).flatMap { ordered($0) }, "Gram matrix")
 
     let result = try evaluation.score(checkpoint: base(name))[0]
@@ -225,6 +233,73 @@ private struct Expected: Decodable {
       scores.first {
         $0.method == score.method && $0.damping == score.damping.map { Double($0)! }
       }?.gamma ?? .nan
+    }
+  }
+}
+
+/// Two stored names that mean one parameter: which of them counts, no file says.
+@Suite struct StoredTwiceTests {
+  /// Each pair of names that PEFT's wrappers and versions of Transformers bring to one.
+  @Test(arguments: [
+    ("classifier.weight", "classifier.modules_to_save.weight"),
+    ("classifier.modules_to_save.bias", "classifier.bias"),
+    ("vit.layernorm.bias", "vit.layernorm.base_layer.bias"),
+  ])
+  func bothNamesAreInTheError(_ first: String, _ second: String) throws {
+    let folder = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
+    try FileManager.default.copyItem(
+      at: URL(fileURLWithPath: fixture("hf/vit_lora/adapter")), to: folder)
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let stored = try TensorArchive.open(folder.path + "/adapter_model.safetensors")
+    var writer = SafetensorsWriter(metadata: stored.metadata)
+    for (name, tensor) in stored.tensors { writer.add(name, tensor) }
+    for (index, name) in [first, second].enumerated() {
+      writer.add(
+        "base_model.model." + name, shape: [1], Vector<Float>([Float(index)]))
+    }
+    let path = folder.path + "/new.safetensors"
+    try writer.write(to: path)
+    #expect(rename(path, folder.path + "/adapter_model.safetensors") == 0)
+    var messages: Set<String> = []
+    for _ in 0..<5 {
+      do {
+        _ = try CheckpointSource(path: fixture("hf/vit_lora/base"), adapter: folder.path)
+        Issue.record("no error was thrown")
+      } catch {
+        messages.insert("\(error)")
+      }
+    }
+    #expect(messages.count == 1)
+    for name in [first, second] {
+      #expect(try #require(messages.first).contains("base_model.model." + name))
+    }
+  }
+  /// In one file with the base model's parameter, of which an adapter's takes the place.
+  @Test func twoOfAnAdaptersNamesInACheckpointFileAreInTheError() throws {
+    let text = try String(
+      contentsOfFile: fixture("hf/vit_lora/base/config.json"), encoding: .utf8)
+    let path = NSTemporaryDirectory() + "stored-twice-\(UUID().uuidString).bin"
+    defer { try? FileManager.default.removeItem(atPath: path) }
+    func open(_ values: [Float]) throws -> CheckpointSource {
+      var writer = SafetensorsWriter(
+        metadata: [
+          "format": "approx-eval/1", "model": #"{"type": "vit", "config": \#(text)}"#,
+        ])
+      let names = ["classifier", "classifier.base_layer", "classifier.modules_to_save"]
+      for (name, value) in zip(names, values) {
+        writer.add("params.\(name).bias", shape: [1], Vector<Float>([value]))
+      }
+      try writer.write(to: path)
+      return try CheckpointSource(path: path)
+    }
+    let same = try open([1, 2, 2])
+    #expect(try same.parameter("classifier.bias").vector(of: Float.self).array == [2])
+    do {
+      _ = try open([1, 2, 3])
+      Issue.record("no error was thrown")
+    } catch {
+      #expect("\(error)".contains("params.classifier.base_layer.bias are both"))
+      #expect("\(error)".contains("tensor params.classifier.modules_to_save.bias"))
     }
   }
 }

@@ -1,4 +1,5 @@
 import Checkpoints
+import Crypto
 import Foundation
 import Testing
 
@@ -59,8 +60,7 @@ import Testing
 
   /// An option that is added must say whether it changes numbers.
   @Test func theIdentityHasEveryOptionThatChangesNumbers() throws {
-    let record = try RunRecord(
-      command: [], options: EvaluationOptions(), checkpoints: [], start: Date())
+    let record = try Self.record(EvaluationOptions(), [])
     let recorded = Set(record.optionValues.map(\.0)).union(["seed", "precision", "threads"])
     #expect(Mirror(reflecting: EvaluationOptions()).children.count == recorded.count)
   }
@@ -265,6 +265,165 @@ import Testing
         """)
   }
 
+  /// Where blocks of the last line did not reach the disk before the power went, they read as zeros.
+  @Test func aLastLineWithLostBlocksIsDropped() throws {
+    let folder = try Folder()
+    let results = Self.results(3)
+    try folder.write(results)
+    let whole = try folder.bytes
+    let last = JournalLine.encoded(.batch(results[2])).count
+    let first = try #require(whole.firstIndex(of: UInt8(ascii: "\n"))) + 1
+    for (start, end, left) in [
+      (whole.count - last, whole.count, 2), (whole.count - last, whole.count - 1, 2),
+      (whole.count - last + 512, whole.count - 512, 2),
+    ] {
+      var torn = whole
+      torn.replaceSubrange(start..<end, with: Data(count: end - start))
+      try folder.replace(torn)
+      do {
+        let journal = try folder.journal(resume: true)
+        #expect(journal.finished.count == left)
+        for result in results[left...] { try journal.append(result) }
+      }
+      #expect(try folder.bytes == whole)
+    }
+    // The first line alone, whole or cut, its first block there or not.
+    for (start, end, length) in [
+      (0, 512, first), (0, first, first), (0, 512, first - 20), (512, first, first),
+      (512, first - 1, first),
+    ] {
+      var torn = whole.prefix(first)
+      torn.replaceSubrange(start..<end, with: Data(count: end - start))
+      try folder.replace(torn.prefix(length))
+      #expect(try folder.journal(resume: true).finished.isEmpty, "\(start) to \(end)")
+    }
+    // With lines after it, it is damage.
+    var damaged = whole
+    damaged.replaceSubrange(first..<first + 600, with: Data(count: 600))
+    try folder.replace(damaged)
+    #expect(try #require(folder.error(resume: true)).hasPrefix("the journal is damaged"))
+  }
+
+  /// Counts that no run has written, with the right checksum.
+  @Test(arguments: [
+    #""firstBatch":9223372036854775807"#, #""firstBatch":-1"#,
+    #""batches":9223372036854775808"#, #""batches":-9223372036854775808"#,
+    #""batches":-1"#, #""batches":1e400"#, #""bytes":-5"#,
+  ])
+  func impossibleCountsOfARunAreDamage(_ change: String) throws {
+    let folder = try Folder()
+    try folder.write(Self.results(1, traceRows: 0))
+    let error = try folder.errorAfterReplacing(line: 0, field: change)
+    #expect(error == "the journal is damaged: the content of the line is not what it announces")
+  }
+
+  @Test(arguments: [
+    #""batch":-1"#, #""batch":-9223372036854775808"#, #""samples":-9223372036854775808"#,
+    #""recomputedSamples":-1"#, #""samples":9223372036854775808"#, #""samples":-1"#,
+  ])
+  func impossibleCountsOfABatchAreDamage(_ change: String) throws {
+    let folder = try Folder()
+    try folder.write(Self.results(1, traceRows: 0))
+    let error = try folder.errorAfterReplacing(line: 1, field: change)
+    #expect(error == "the journal is damaged: the content of the line is not what it announces")
+  }
+
+  /// Numbers at the ends of the range that a batch might have are told as they are.
+  @Test(arguments: [#""samples":9223372036854775807"#, #""batch":9223372036854775807"#])
+  func largeCountsAreNoTrap(_ change: String) throws {
+    let folder = try Folder()
+    try folder.write(Self.results(1, traceRows: 0))
+    #expect(
+      try folder.errorAfterReplacing(line: 0, field: #""batches":9223372036854775807"#)
+        == "the journal is of another run, which this one cannot resume")
+    try folder.write(Self.results(1, traceRows: 0))
+    let error = try folder.errorAfterReplacing(line: 1, field: change)
+    if change.contains("samples") {
+      #expect(error == nil)
+      let results = try folder.journal(resume: true).finished
+      #expect(!Self.plan(batches: 1).report(results).text.isEmpty)
+    } else {
+      #expect(try #require(error).contains("batch 9223372036854775807 of"))
+    }
+  }
+
+  @Test func whatIsNoFileIsNoJournal() throws {
+    let folder = try Folder()
+    try FileManager.default.createDirectory(at: folder.url, withIntermediateDirectories: true)
+    let makers: [(String) throws -> Void] = [
+      { #expect(mkfifo($0, 0o600) == 0) },
+      { try FileManager.default.createDirectory(atPath: $0, withIntermediateDirectories: false) },
+      { try FileManager.default.createSymbolicLink(atPath: $0, withDestinationPath: "/dev/zero") },
+      { try FileManager.default.createSymbolicLink(atPath: $0, withDestinationPath: "absent") },
+    ]
+    for make in makers {
+      try make(folder.file)
+      for resume in [true, false] {
+        #expect(
+          try #require(folder.error(resume: resume)).hasPrefix(
+            "this is not a journal of eval-cli\n"))
+      }
+      try FileManager.default.removeItem(atPath: folder.file)
+    }
+  }
+
+  /// The results went into a file that nobody can open any more.
+  @Test func aJournalThatIsRemovedIsNoticed() throws {
+    for replace in [false, true] {
+      let folder = try Folder()
+      let journal = try folder.journal(resume: false)
+      let results = Self.results(3)
+      try journal.append(results[0])
+      try FileManager.default.removeItem(at: folder.url)
+      if replace {
+        try FileManager.default.createDirectory(at: folder.url, withIntermediateDirectories: true)
+        try folder.replace(Data())
+      }
+      #expect(
+        Self.message { try journal.append(results[1]) }.hasPrefix(
+          "the journal, or its folder, was removed or replaced while the run was writing it\n"))
+    }
+  }
+
+  /// Neither run had found a journal when it began.
+  @Test func theSecondOfTwoRunsIsToldOfTheFirst() throws {
+    let folder = try Folder()
+    let (first, second) = (
+      try folder.journal(resume: false), try folder.journal(resume: true)
+    )
+    let results = Self.results(2)
+    try first.append(results[0])
+    let whole = try folder.bytes
+    #expect(
+      Self.message { try second.append(results[0]) }.hasPrefix(
+        "another run is writing into this folder\n"))
+    #expect(try folder.bytes == whole)
+    try first.append(results[1])
+  }
+
+  private static func message(_ body: () throws -> Void) -> String {
+    do {
+      try body()
+      return "no error was thrown"
+    } catch {
+      return "\(error)"
+    }
+  }
+
+  @Test func theProcessorIsPartOfTheIdentity() throws {
+    let plan = Self.plan(batches: 3)
+    let before = RunIdentity(try Self.record(EvaluationOptions(), ["a.bin"]), plan)
+    var now = before
+    now.kernels = "x"
+    now.blas = "y"
+    #expect(
+      now.differences(from: before) == [
+        "the set of kernels for this processor is x now, \(before.kernels) in the journal",
+        "the BLAS on this processor is y now, \(before.blas) in the journal",
+      ])
+    #expect(!before.kernels.isEmpty && !before.blas.isEmpty)
+  }
+
   @Test func twoRunsDoNotShareAFolder() throws {
     let folder = try Folder()
     let journal = try folder.journal(resume: false)
@@ -288,15 +447,14 @@ import Testing
   }
 
   private static func file(_ path: String, _ sum: String) -> FileRecord {
-    var record = try! FileRecord(path: #filePath)
-    (record.path, record.bytes, record.sha256) = (path, 5, sum)
-    return record
+    FileRecord(path: path, bytes: 5, sha256: sum)
   }
 
   private static func record(
     _ options: EvaluationOptions, _ files: [String]
   ) throws -> RunRecord {
-    var record = try RunRecord(command: [], options: options, checkpoints: [], start: Date())
+    var record = try RunRecord(
+      command: [], options: options, files: InputFiles(), start: POSIXFileSystem().now)
     record.files = files.map { file($0, "aa") }
     return record
   }
@@ -346,6 +504,24 @@ import Testing
       let journal = try journal(resume: false)
       for result in results { try journal.append(result) }
       if isReported { try journal.markReported() }
+    }
+
+    /// The first line of the error that a field of a line gives, with a checksum that fits.
+    func errorAfterReplacing(line: Int, field: String) throws -> String? {
+      var lines = try bytes.split(separator: UInt8(ascii: "\n")).map {
+        String(decoding: $0, as: UTF8.self)
+      }
+      let key = field.prefix { $0 != ":" }
+      let content = try #require(
+        lines[line].range(of: #"","(run|batch)":"#, options: .regularExpression))
+      var text = String(lines[line][content.upperBound...].dropLast())
+      let old = try #require(text.range(of: "\(key):-?[0-9]+", options: .regularExpression))
+      text.replaceSubrange(old, with: field)
+      let kind = String(lines[line][content]).dropFirst(3).dropLast(2)
+      let sum = SHA256.hash(data: Data(text.utf8)).hexadecimal
+      lines[line] = "{\"sha256\":\"\(sum)\",\"\(kind)\":\(text)}"
+      try replace(Data(lines.map { $0 + "\n" }.joined().utf8))
+      return error(resume: true)?.split(separator: "\n").first.map(String.init)
     }
 
     func replace(_ bytes: Data) throws { try bytes.write(to: URL(fileURLWithPath: file)) }

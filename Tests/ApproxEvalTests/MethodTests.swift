@@ -69,7 +69,8 @@ struct MethodTests {
     options.batches = 1
     options.reference = .none
     options.dampings = [Damping("1e30")!]
-    for memory in [Int.max / 4, 1 << 20] {
+    let base = fixture("hf/\(name)/base")
+    for memory in [Int.max / 4, try leastMemory(options, checkpoint: base)] {
       options.memory = memory
       let evaluation = Evaluation(options)
       let roles = try evaluation.describe(checkpoint: fixture("hf/\(name)/base")).parameters

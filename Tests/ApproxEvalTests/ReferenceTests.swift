@@ -1,6 +1,7 @@
 import Curvature
 import Foundation
 import HessianFree
+import TensorModule
 import TestSupport
 import Testing
 
@@ -10,17 +11,18 @@ import Testing
 @Suite(.serialized) struct ReferenceTests {
   private func reference(
     _ name: String, _ kind: ReferenceKind, _ precision: Precision,
+    pool: WorkerPool = WorkerPool(threads: 2),
     change: (inout EvaluationOptions) -> Void = { _ in }
   ) throws -> ReferenceDirection {
     var options = EvaluationOptions()
     options.reference = kind
     options.precision = precision
-    options.threads = 2
+    options.threads = pool.threads
     options.cgIterations = 3000
     options.cgGap = 0
     options.cgTolerance = precision == .float64 ? 1e-9 : 1e-4
     change(&options)
-    return try Evaluation(options).reference(checkpoint: fixture(name + ".bin"))
+    return try Evaluation(options, pool: pool).reference(checkpoint: fixture(name + ".bin"))
   }
 
   /// gamma is of second order in the error of a direction: 1e-9 and 1e-4 of residual leave it what
@@ -106,14 +108,18 @@ import Testing
         (.cg, .jacobi), (.cg, .sf),
       ] {
         func run(_ threads: Int) throws -> [Double] {
-          let result = try reference(name, kind, .float32) {
-            $0.threads = threads
+          let pool = SharedWork.pool(threads)
+          let result = try reference(name, kind, .float32, pool: pool) {
             $0.cgIterations = 12
             $0.cgPreconditioner = preconditioner
           }
+          #expect((pool.sharedCalls > 0) == (threads > 1))
           return [result.record.gamma, result.record.residual] + result.trace.map(\.gamma)
         }
-        #expect(try run(1) == run(2), "\(name), \(kind), \(preconditioner)")
+        let one = try run(1)
+        for threads in SharedWork.threads.dropFirst() {
+          #expect(try run(threads) == one, "\(name), \(kind), \(preconditioner), \(threads)")
+        }
       }
     }
   }
@@ -173,10 +179,9 @@ import Testing
     ) -> ReferenceChoice {
       var options = EvaluationOptions()
       options.reference = kind
-      options.memory = memory
       options.cgPreconditioner = preconditioner
       options.cgIterations = 100
-      return ReferenceChoice(options, costs)
+      return ReferenceChoice(options, memory: memory, costs)
     }
     let cheap = costs(svd: 4, gram: 9, iteration: 1)
     let even = costs(svd: 90, gram: 60, iteration: 1)

@@ -69,27 +69,54 @@ import Testing
 
 @Suite struct FormatTests {
   /// The first bytes of a file and what it is said to be.
-  static let kinds: [([UInt8], String)] = [
-    ([0x93] + Array("NUMPY".utf8) + [1, 0], "a single .npy array"),
-    ([0x89] + Array("HDF\r\n".utf8) + [0x1A, 0x0A], "an HDF5 file"),
-    (Array("GGUF".utf8) + [3, 0, 0, 0], "a GGUF file"),
-    ([0x1F, 0x8B, 8, 0], "a gzip file"),
+  static let kinds: [([UInt8], String, String)] = [
+    (
+      [0x93] + Array("NUMPY".utf8) + [1, 0], "a single .npy array",
+      "Save arrays by name: numpy.savez(path, inputs=x, labels=y)."
+    ),
+    (
+      [0x89] + Array("HDF\r\n".utf8) + [0x1A, 0x0A], "an HDF5 file",
+      "Read it with h5py and save the arrays with safetensors or numpy.savez."
+    ),
+    (
+      Array("GGUF".utf8) + [3, 0, 0, 0], "a GGUF file", "Take the weights that it was made from."
+    ),
+    ([0x1F, 0x8B, 8, 0], "a gzip file", "Unpack it first: gunzip, or tar -xzf."),
     (
       Array("version https://git-lfs.github.com/spec/v1".utf8),
-      "a Git LFS pointer in place of the file"
+      "a Git LFS pointer in place of the file", "Fetch the file: git lfs pull."
     ),
-    (Array("<!DOCTYPE html><html>".utf8), "an HTML page"),
-    (Array(#"{"model": 1}"#.utf8), "a JSON text"),
-    ([8, 7, 0x12, 7] + Array("pytorch".utf8), "an ONNX model"),
+    (
+      Array("<!DOCTYPE html><html>".utf8), "an HTML page",
+      "A server has sent a page in place of the file; download it again."
+    ),
+    (
+      Array(#"{"model": 1}"#.utf8), "a JSON text",
+      "A description alone has no weights; eval-cli init makes random ones for it."
+    ),
+    (
+      [8, 7, 0x12, 7] + Array("pytorch".utf8), "an ONNX model",
+      "Save the weights of the model that it was exported from, with its description."
+    ),
+    (
+      Array("x,y,label\n0.1,0.2,1\n".utf8), "a table of text, such as CSV",
+      "Read it with numpy or pandas and save the arrays: numpy.savez(path, inputs=x, labels=y)."
+    ),
+    (
+      Array("läuft\tgut\n".utf8), "a table of text, such as CSV",
+      "Read it with numpy or pandas and save the arrays: numpy.savez(path, inputs=x, labels=y)."
+    ),
+    (Array("layers: 3\n".utf8), "a text", "Name the file of tensors itself."),
   ]
 
   @Test func anotherFormatIsNamed() {
-    for (bytes, name) in Self.kinds {
+    for (bytes, name, advice) in Self.kinds {
       let file = TemporaryFile(bytes)
       #expect(
         message(for: file.path) { _ = try TensorArchive.open(file.path) } == """
           this is \(name), expected a safetensors, npz or PyTorch file
             at FILE
+            \(advice)
           """)
     }
   }
@@ -168,6 +195,42 @@ import Testing
     #expect(quoted(sixty + "x") == "\"\(sixty)...\"")
   }
 
+  /// Escape sequences, line ends, and what turns the direction of writing or cannot be seen.
+  @Test func everyUnprintableCharacterIsEscapedEverywhereInAnError() {
+    let code: [UInt32] = [
+      0, 7, 8, 9, 10, 11, 12, 13, 27, 31, 127, 0x85, 0x9B, 0xAD, 0x61C, 0x200B, 0x200E, 0x200F,
+      0x2028, 0x2029, 0x202A, 0x202E, 0x2066, 0x2069, 0xFEFF, 0xE0001,
+    ]
+    for code in code {
+      let name = "a" + String(Character(Unicode.Scalar(code)!)) + "b"
+      let error = CheckpointError(
+        .missingTensor(name, near: [name]),
+        at: .init(file: name, place: name, tensor: name), hint: name)
+      let shown = "a\\u{\(String(code, radix: 16))}b"
+      #expect(
+        "\(error)" == """
+          there is no tensor \(shown)
+            at \(shown), \(shown), tensor \(shown)
+            \(shown)
+          """)
+    }
+  }
+
+  @Test func whatCanBeReadStaysAsItIs() {
+    let text = "größe 重み вес ∇θ 😀 e\u{301} \\ \"x\""
+    #expect(printable(text) == text)
+    #expect(printableLines(text + "\n\u{1B}") == text + "\n\\u{1b}")
+  }
+
+  @Test func aLongNameDoesNotHideTheRestOfAnError() {
+    let error = CheckpointError(
+      .unexpectedValue(String(repeating: "x", count: 100_000), found: "1", expected: "two"),
+      at: .init(file: "f", tensor: String(repeating: "y", count: 100_000)))
+    let text = "\(error)"
+    #expect(text.count < 3000)
+    #expect(text.contains("x is 1, expected two\n  at f, tensor yyy"))
+  }
+
   @Test func nearMissesAreSlipsOfThePenAndPrefixes() {
     #expect(nearMisses("lable", among: ["labels", "inputs", "label"]) == ["label"])
     #expect(nearMisses("Labels", among: ["labels"]) == ["labels"])
@@ -175,6 +238,38 @@ import Testing
     #expect(nearMisses("pad", among: ["padding", "bias"]) == ["padding"])
     #expect(nearMisses("x", among: ["completely.different"]) == [])
     #expect(nearMisses("aaa", among: ["aab", "aac", "aad", "aae"]) == ["aab", "aac", "aad"])
+  }
+
+  /// Every edit of a word at every place, within the limit and one beyond.
+  @Test func nearMissesAllowAsManyEditsAsTheLengthDoes() {
+    let word = "abcdefghijklmno"  // 15 letters: 4 edits
+    let letters = Array(word)
+    for place in letters.indices {
+      var (lost, changed, doubled) = (letters, letters, letters)
+      lost.remove(at: place)
+      changed[place] = "z"
+      doubled.insert("z", at: place)
+      for near in [lost, changed, doubled] {
+        #expect(nearMisses(String(near), among: [word]) == [word])
+      }
+      if place > 0 {
+        var swapped = letters
+        swapped.swapAt(place, place - 1)
+        #expect(nearMisses(String(swapped), among: [word]) == [word])
+      }
+    }
+    #expect(nearMisses("zzzzefghijklmno", among: [word]) == [word])
+    #expect(nearMisses("zzzzzfghijklmno", among: [word]) == [])
+    #expect(nearMisses("abcdefghijklmnozzzz", among: [word]) == [word])
+    #expect(nearMisses("badcfehgijklmno", among: [word]) == [word])
+    #expect(nearMisses("badcfehgjiklmno", among: [word]) == [])
+  }
+
+  /// A table of all their letters would take minutes.
+  @Test func longNamesAreNotCompared() {
+    let name = String(repeating: "a", count: 100_000)
+    #expect(nearMisses(name + "b", among: [name]) == [])
+    #expect(nearMisses("aaaa", among: [name, "aaab"]) == ["aaab"])
   }
 }
 

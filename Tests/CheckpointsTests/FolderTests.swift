@@ -303,3 +303,48 @@ private func readEverything(_ tensors: [String: StoredTensor]) throws {
     #expect(try tensor.vector(of: Double.self).array.allSatisfy(\.isFinite))
   }
 }
+
+/// Two names, or two places, for one thing are an error that names both.
+@Suite struct SameThingTests {
+  private static let one = #"{"dtype":"F32","shape":[1],"data_offsets":[0,4]}"#
+  private static let two = #"{"dtype":"F32","shape":[1],"data_offsets":[4,8]}"#
+
+  private func write(_ folder: TemporaryFolder, _ name: String, _ bytes: [UInt8]) throws {
+    try Data(bytes).write(to: URL(fileURLWithPath: folder.path + "/" + name))
+  }
+
+  @Test func aWeightInTwoShards() throws {
+    let folder = try TemporaryFolder()
+    try write(folder, "config.json", Array("{}".utf8))
+    try write(
+      folder, "model.safetensors.index.json",
+      Array(#"{"weight_map": {"a": "1.safetensors", "b": "2.safetensors"}}"#.utf8))
+    try write(
+      folder, "1.safetensors", safetensors("{\"a\":\(Self.one)}", data: [0, 0, 0, 0]))
+    try write(
+      folder, "2.safetensors",
+      safetensors("{\"a\":\(Self.one),\"b\":\(Self.two)}", data: [0, 0, 0, 1, 0, 0, 0, 0]))
+    #expect(
+      message(for: folder.path) { _ = try ModelDirectory.open(folder.path) } == """
+        this tensor and that of FILE/1.safetensors are both the weight a
+          at FILE/2.safetensors, tensor a
+          Save the model again with save_pretrained().
+        """)
+  }
+
+  @Test func anInputByTwoNames() throws {
+    let file = TemporaryFile(
+      safetensors(
+        "{\"inputs\":\(Self.one),\"labels\":\(Self.two),\"pixel_values\":"
+          + #"{"dtype":"F32","shape":[1],"data_offsets":[8,12]}}"#,
+        data: [UInt8](repeating: 0, count: 12)))
+    let data = try DataFile.open(file.path)
+    #expect(
+      message(for: file.path) { _ = try data.inputs(["pixel_values"]) } == """
+        this tensor and pixel_values are both the input pixel_values
+          at FILE, tensor inputs
+          Leave one of them out.
+        """)
+    #expect(try data.inputs(["inputs"]).keys.sorted() == ["inputs"])
+  }
+}

@@ -83,7 +83,21 @@ import Testing
     (#""\udd1e""#, .invalidEscape, 1),
     ("\u{1}", .unexpected(found: "byte 1", expected: "a value"), 0),
     (String(repeating: "[", count: 200), .nestedDeeper(than: 128), 129),
+    ("[\"a" + String(repeating: "\u{301}\u{323}", count: 16) + "\"]", .combiningMarks, 1),
   ]
+
+  /// Sorting the marks of a key took time by the square of their number.
+  @Test func marksOfRealTextAreRead() throws {
+    let text = "e" + String(repeating: "\u{301}", count: 30) + "x\u{323}"
+    #expect(try JSONParser.parse("[\"\(text)\"]") == .array([.string(text)]))
+  }
+
+  @Test func textThatATerminalObeysIsWrittenAsEscapes() throws {
+    let text = "a\u{1B}\u{85}\u{202E}\u{2028}\u{E0001}ü😀"
+    let written = JSONContent.string(text).text
+    #expect(written == #""a\u001b\u0085\u202e\u2028\udb40\udc01ü😀""#)
+    #expect(try JSONParser.parse(written) == .string(text))
+  }
 
   @Test func everyDefectIsNamedWithItsPlace() {
     for (text, defect, offset) in Self.defects {

@@ -338,8 +338,55 @@ import Testing
         """)
   }
 
+  /// What an array takes is known before anything is unpacked, in the other order of elements twice.
+  @Test(arguments: [(false, 8), (true, 16)])
+  func arraysStayWithinTheMemoryAllowed(_ isFortranOrder: Bool, _ needed: Int) throws {
+    let header =
+      "{'descr': '|u1', 'fortran_order': \(isFortranOrder ? "True" : "False"), 'shape': (2, 4)}"
+    let file = TemporaryFile(
+      zip([ZipMember(name: "a.npy", bytes: npy(header, data: [0, 1, 2, 3, 4, 5, 6, 7]))]))
+    let tensor = try TensorArchive.open(file.path, files: InputFiles(memory: needed - 1)).tensor(
+      "a")
+    #expect(
+      message(for: file.path) { _ = try tensor.integers() } == """
+        its numbers take 8 bytes outside the file, and 7 of the memory allowed are left
+          at FILE, tensor a.npy
+          Allow more with --memory, or save it as safetensors, which is read where it lies.
+        """)
+    let allowed = try TensorArchive.open(file.path, files: InputFiles(memory: needed)).tensor("a")
+    #expect(try allowed.integers().reduce(0, +) == 28)
+  }
+
+  @Test func namesOfTheSameTextAreOneName() throws {
+    let array = npy(Self.good, data: [7])
+    let file = TemporaryFile(
+      zip([
+        ZipMember(name: "\u{E9}.npy", bytes: array), ZipMember(name: "e\u{301}.npy", bytes: array),
+      ]))
+    #expect(
+      message(for: file.path) { try readAll(TensorArchive.open(file.path)) }
+        .hasPrefix("two tensors have this name\n  at FILE, tensor e\u{301}.npy"))
+  }
+
   @Test func anEmptyArchiveHasNoTensors() throws {
     let file = TemporaryFile(zip([]))
     #expect(try TensorArchive.open(file.path).tensors.isEmpty)
   }
+}
+
+/// Members that libzip cannot count in one read, which take too much memory for a test: the same in
+/// smaller pieces.
+@Suite struct MemberPieceTests {
+  @Test(arguments: [1, 7, 64, 300]) func aMemberReadsTheSameInPieces(_ piece: Int) throws {
+    for name in ["compressed", "plain"] {
+      let file = try MappedFile(path: fixture("data/\(name).npz"))
+      let (whole, pieces) = (try ZipArchive(file), try ZipArchive(file, piece: piece))
+      #expect(whole.members.contains { $0.size > piece })
+      for (member, same) in zip(whole.members, pieces.members) {
+        #expect(try whole.prefix(.max, of: member) == pieces.prefix(.max, of: same))
+      }
+    }
+  }
+
+  @Test func noReadIsOfMoreThanAGibibyte() { #expect(ZipArchive.largestPiece == 1 << 30) }
 }

@@ -202,7 +202,7 @@ import Testing
     #expect(try folder.names == ["x.safetensors"])
   }
 
-  @Test func aLinkIsFollowedAndAPipeWrittenTo() throws {
+  @Test func aLinkIsReplacedAndAPipeWrittenTo() throws {
     let folder = try TemporaryFolder()
     try SafetensorsWriter().write(to: folder.path + "/x")
     try FileManager.default.createSymbolicLink(
@@ -210,7 +210,8 @@ import Testing
     var writer = SafetensorsWriter()
     writer.add("a", shape: [1], integers: [1])
     try writer.write(to: folder.path + "/link")
-    #expect(try TensorArchive.open(folder.path + "/x").tensor("a").integers() == [1])
+    #expect(try TensorArchive.open(folder.path + "/x").tensors.isEmpty)
+    #expect(try TensorArchive.open(folder.path + "/link").tensor("a").integers() == [1])
 
     let pipe = folder.path + "/pipe"
     #expect(mkfifo(pipe, 0o600) == 0)

@@ -290,7 +290,102 @@ enum Pickle {
     let file = TemporaryFile(Self.archive(Pickle.program(doubled)))
     #expect(
       message(for: file.path) { _ = try TensorArchive.open(file.path) }
-        == Self.structure("it holds more than 1048576 values"))
+        == Self.structure("it repeats parts of itself more often than its length explains"))
+  }
+
+  /// There are no more values than bytes here, but each repeats the name of the outermost.
+  @Test func sharedListsUnderLongNamesDoNotMultiply() {
+    var doubled = Pickle.emptyList + Pickle.put(0)
+    for level in UInt8(0)..<8 {
+      doubled += [UInt8(ascii: "0")]
+      doubled += Pickle.list([Pickle.get(level), Pickle.get(level)])
+      doubled += Pickle.put(level + 1)
+    }
+    let key = Pickle.text(String(repeating: "k", count: 1000))
+    let file = TemporaryFile(
+      Self.archive(Pickle.program(Pickle.dict([(key, doubled)]))))
+    #expect(
+      message(for: file.path) { _ = try TensorArchive.open(file.path) }
+        == Self.structure("it repeats parts of itself more often than its length explains"))
+  }
+
+  /// The time for each of these grew with the square of the length: minutes for these sizes.
+  @Test(.timeLimit(.minutes(1)), arguments: ["BUILD", "shapes", "appends"])
+  func longPicklesTakeTimeByTheirLength(_ what: String) {
+    let count = 100_000
+    func repeated(_ bytes: [UInt8]) -> [UInt8] {
+      [UInt8](repeatElement(bytes, count: count).joined())
+    }
+    let number: [UInt8] = [UInt8(ascii: "K"), 1]
+    let program: [UInt8]
+    switch what {
+    case "BUILD":
+      // A dictionary whose last key is the one that is looked for, used as often.
+      program =
+        Pickle.emptyDict + Pickle.put(0) + Pickle.mark + repeated(number + Pickle.none)
+        + Pickle.text("_metadata") + Pickle.none + [UInt8(ascii: "u"), UInt8(ascii: "0")]
+        + Pickle.orderedDict + repeated(Pickle.get(0) + Pickle.build)
+    case "shapes":
+      // One long tuple that is the shape of many tensors.
+      program =
+        Pickle.mark + repeated(number) + [UInt8(ascii: "t")] + Pickle.put(0)
+        + [UInt8(ascii: "0")] + Pickle.global("torch._utils", "_rebuild_tensor_v2")
+        + Pickle.put(1) + [UInt8(ascii: "0")]
+        + Pickle.tuple([
+          Pickle.storage(), Pickle.integer(0), Pickle.get(0), Pickle.get(0), [0x89],
+          Pickle.orderedDict,
+        ]) + Pickle.put(2) + [UInt8(ascii: "0")] + Pickle.emptyList + Pickle.mark
+        + repeated(Pickle.get(1) + Pickle.get(2) + Pickle.reduce) + [UInt8(ascii: "e")]
+    default:
+      program = Pickle.emptyList + repeated(number + [UInt8(ascii: "a")])
+    }
+    let file = TemporaryFile(Self.archive(Pickle.program(program)))
+    let outcome = Result { try TensorArchive.open(file.path) }
+    switch (what, outcome) {
+    case ("shapes", .failure(let error)): #expect("\(error)".contains("too large to address"))
+    case ("appends", .success(let archive)): #expect(archive.metadata.count == count)
+    case ("BUILD", .success(let archive)): #expect(archive.tensors.isEmpty)
+    default: Issue.record("\(what): \(outcome)")
+    }
+  }
+
+  /// What the stride of a dimension of one element is does not matter, and it may be anything.
+  @Test func theStrideOfOneElementIsNeverUsed() throws {
+    let file = TemporaryFile(
+      Self.archive(Pickle.program(Pickle.x(Pickle.tensor([2, 1, 2], [1, .max, 2])))))
+    let archive = try TensorArchive.open(file.path)
+    #expect(try archive.tensor("x").vector(of: Float.self).array.count == 4)
+  }
+
+  @Test func repeatedNumbersOfAllTensorsAreCountedTogether() {
+    // Each is 4 MB of one number.
+    let tensor = Pickle.tensor([1 << 20], [0])
+    let file = TemporaryFile(
+      Self.archive(
+        Pickle.program(Pickle.dict((0..<5).map { (Pickle.text("x\($0)"), tensor) }))))
+    #expect(
+      message(for: file.path) { _ = try TensorArchive.open(file.path) } == """
+        16 stored bytes claim to unpack to 4194304
+          at FILE, tensor x4
+          Its strides repeat the same numbers; call contiguous() on it before saving.
+        """)
+  }
+
+  @Test func gatheringStaysWithinTheMemoryAllowed() throws {
+    let file = TemporaryFile(
+      Self.archive(Pickle.program(Pickle.x(Pickle.tensor([2, 2], [1, 2])))))
+    let tensor = try TensorArchive.open(file.path, files: InputFiles(memory: 15)).tensor("x")
+    #expect(
+      message(for: file.path) { _ = try tensor.vector(of: Float.self) } == """
+        its numbers take 16 bytes outside the file, and 15 of the memory allowed are left
+          at FILE, tensor x
+          Allow more with --memory, or save it as safetensors, which is read where it lies.
+        """)
+    #expect(
+      try TensorArchive.open(file.path, files: InputFiles(memory: 16)).tensor("x").vector(
+        of: Float.self
+      ).array.count
+        == 4)
   }
 
   // MARK: - Tensors

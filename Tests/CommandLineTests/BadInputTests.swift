@@ -168,7 +168,7 @@ extension CommandLineTests {
         $0.tensors["updates.mine.0.bias"]!.dtype = .i64
       },
       .changed(
-        "too-little-memory", status: 64, options: ["--reference", "dense", "--memory", "1KB"]
+        "too-little-memory", status: 65, options: ["--threads", "1", "--memory", "1KB"]
       ) { _ in },
       .changed("no-such-update", status: 66, options: ["--updates", "/nowhere/ng.bin"]) { _ in },
       .changed("partial-update") {

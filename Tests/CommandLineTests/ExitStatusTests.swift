@@ -1,4 +1,3 @@
-import ApproxEval
 import ArgumentParser
 import Checkpoints
 import Figures
@@ -6,11 +5,16 @@ import HessianFree
 import TensorModule
 import Testing
 
+@testable import ApproxEval
 @testable import eval_cli
 
 /// The table from errors to exit codes, case by case.
 @Suite struct ExitStatusTests {
   private static let place = CheckpointError.Location(file: "x")
+
+  private static func failure(_ cause: SolveError) -> BatchFailure {
+    BatchFailure(cause: cause, checkpoint: "x", batch: 0, reference: .gram)
+  }
 
   static let table: [(any Error & Sendable, Int32)] = [
     (UsageError("x", at: "--x"), 64),
@@ -19,6 +23,7 @@ import Testing
     (ReferenceFailure(batches: 1, of: 2), 1),
     (EvaluationError.journal(.unfinished(file: "x", finished: 1, planned: 2)), 73),
     (EvaluationError.journal(.inUse(file: "x")), 73),
+    (EvaluationError.journal(.removed(file: "x")), 73),
     (EvaluationError.journal(.differs(file: "x", ["x"])), 64),
     (EvaluationError.journal(.damaged(file: "x", line: 2, byte: 9, .checksum)), 65),
     (EvaluationError.journal(.foreign(file: "x")), 65),
@@ -26,6 +31,10 @@ import Testing
     (CheckpointError(.isDirectory, at: place), 66),
     (CheckpointError(.cannotOpen(code: 13), at: place), 66),
     (CheckpointError(.cannotRead(code: 5), at: place), 74),
+    (CheckpointError(.lost, at: place), 74),
+    (CheckpointError(.changed(.replaced), at: place), 65),
+    (CheckpointError(.isPipe, at: place), 66),
+    (CheckpointError(.linkedOutput, at: place), 73),
     (CheckpointError(.cannotWrite(code: 28), at: place), 73),
     (CheckpointError(.truncated(found: 1, needed: 8), at: place), 65),
     (EvaluationError.checkpoint(CheckpointError(.fileMissing, at: place)), 66),
@@ -39,11 +48,20 @@ import Testing
     (EvaluationError.nonFiniteLogits(checkpoint: "x", sample: 0, value: .nan), 65),
     (EvaluationError.noReferenceGradient(checkpoint: "x"), 65),
     (EvaluationError.solve(.memory(required: 2, budget: 1)), 64),
+    (EvaluationError.memory(shortage(isChoice: true)), 64),
+    (EvaluationError.memory(shortage(isChoice: false)), 65),
+    (EvaluationError.linearAlgebra(.tooLarge(rows: 1, columns: 1)), 64),
+    (EvaluationError.solve(.linearAlgebra(.outOfMemory(routine: "dsyevd"))), 74),
     (EvaluationError.solve(.nonFinite(.product, iteration: 1, index: 0)), 65),
     (EvaluationError.solve(.linearAlgebra(.nonFinite(offset: 0))), 65),
     (EvaluationError.linearAlgebra(.nonFinite(offset: 0)), 65),
     (EvaluationError.solve(.notPositiveSemidefinite), 70),
-    (EvaluationError.linearAlgebra(.notConverged(routine: "dsyevd", info: 1)), 70),
+    (EvaluationError.linearAlgebra(.notConverged(routine: "dsyevd", info: 1)), 65),
+    (EvaluationError.linearAlgebra(.tooLarge(rows: 1, columns: 1)), 64),
+    (EvaluationError.linearAlgebra(.outOfMemory(routine: "dsyevd")), 74),
+    (EvaluationError.batch(failure(.memory(required: 2, budget: 1))), 64),
+    (EvaluationError.batch(failure(.linearAlgebra(.nonFinite(offset: 0)))), 65),
+    (EvaluationError.batch(failure(.notPositiveSemidefinite)), 70),
     (TableError(.file(CheckpointError(.cannotRead(code: 5), at: place)), file: "x"), 74),
     (TableError(.noTables(["x"]), file: "x"), 66),
     (TableError(.unfinishedRun, file: "x"), 66),
@@ -64,4 +82,10 @@ import Testing
   }
 
   @Test func helpIsNoError() { #expect(ExitStatus(CleanExit.helpRequest()) == .done) }
+}
+
+private func shortage(isChoice: Bool) -> MemoryShortage {
+  MemoryShortage(
+    subject: "a batch", path: "x", needed: 2, allowed: 1, isLimitOfProcess: false, largest: nil,
+    remedies: [], isChoice: isChoice)
 }

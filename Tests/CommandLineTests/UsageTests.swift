@@ -37,6 +37,15 @@ extension CommandLineTests {
       Case(name: "zero-draws", arguments: ["score", "x.bin", "--mc-samples", "0"]),
       Case(
         name: "zero-iterations", arguments: ["reference", "x", "-o", "y", "--cg-iterations", "0"]),
+      Case(
+        name: "too-many-iterations",
+        arguments: ["reference", "x", "-o", "y", "--cg-iterations", "\(Int.max)"]),
+      Case(
+        name: "too-many-truncated-iterations",
+        arguments: ["score", "x.bin", "--methods", "ng@\(Int.max)"]),
+      Case(
+        name: "too-many-epochs",
+        arguments: ["train", "x.bin", "--data", "y", "-o", "z", "--epochs", "\(Int.max)"]),
       Case(name: "negative-tolerance", arguments: ["score", "x.bin", "--cg-tolerance", "-1"]),
       Case(name: "nan-gap", arguments: ["score", "x.bin", "--cg-gap", "nan"]),
       Case(name: "infinite-cg-damping", arguments: ["score", "x.bin", "--cg-damping", "inf"]),
@@ -72,8 +81,8 @@ extension CommandLineTests {
     }
 
     @Test(arguments: [
-      ("8GB", 8_000_000_000), ("512mb", 512_000_000), ("1 GiB", 1 << 30), ("1.5KiB", 1536),
-      ("123456", 123456), ("7B", 7),
+      ("8GB", 8_000_000_000), ("8G", 8_000_000_000), ("512mb", 512_000_000), ("1 GiB", 1 << 30),
+      ("16777216", 1 << 24), ("33554432B", 1 << 25),
     ])
     func memoryIsReadInEveryForm(_ text: String, _ bytes: Int) throws {
       let result = try Command.run([
@@ -82,6 +91,18 @@ extension CommandLineTests {
       ])
       #expect(result.status == 0, "\(result.error)")
       #expect(result.output.contains("\"memory\": \(bytes),"))
+    }
+
+    /// An amount that is understood and not enough is refused with what would be enough.
+    @Test(arguments: [("1.5KiB", "1.54 kB"), ("7B", "7 bytes"), ("1", "1 byte")])
+    func littleMemoryIsRefusedWithWhatIsNeeded(_ text: String, _ allowed: String) throws {
+      let result = try Command.run([
+        "score", Fixture.path("golden/mlp_tanh.bin"), "--memory", text, "--threads", "1",
+        "--reference", "none",
+      ])
+      #expect(result.status == 65 && result.output.isEmpty)
+      #expect(result.error.contains("\(allowed) are allowed (--memory)"), "\(result.error)")
+      #expect(result.error.contains("--memory "), "\(result.error)")
     }
   }
 }

@@ -17,16 +17,37 @@ struct DeterminismTests {
         + #"{"type": "softplus"}, {"type": "flatten"}, "# + linear("h", 8, 2), loss: "bce"),
   ]
 
-  @Test(arguments: models, [1, 2, 3, 130])
+  /// Every form that per-sample gradients and their products take: factored rows with a kernel of the
+  /// inputs, tables, rows with outer products, explicit rows, and convolutions in groups and pooled.
+  static let forms =
+    models
+    + cases.filter {
+      ["cnn of factored rows", "cnn in groups", "norms", "pooled convolutions"].contains($0.name)
+    }
+
+  @Test(arguments: forms, [1, 2, 3, 130])
   func threadsDoNotChangeABit(_ model: Case, samples: Int) throws {
     var test = model
     test.samples = samples
     let engine = try EngineProblem(Problem(test), Float.self)
-    let results = try [1, 2, 3].map { try bits(engine, threads: $0) }
-    #expect(results[0] == results[1], "1 and 2 threads")
-    #expect(results[0] == results[2], "1 and 3 threads")
-    let again = try bits(engine, threads: 3)
-    #expect(results[2] == again, "3 threads twice")
+    let one = try bits(engine, threads: 1)
+    for threads in SharedWork.threads.dropFirst() {
+      // Twice with the same number: who takes which task differs.
+      for _ in 0..<2 {
+        let found = try bits(engine, threads: threads)
+        for (result, expected) in zip(found, one) {
+          #expect(result.bits == expected.bits, "\(result.name): 1 and \(threads) threads")
+          // Losses of real targets are one loop on the thread that asks, and norms alone of a small
+          // model one tile.
+          let isOneTask =
+            result.name == "losses" && model.loss != "cross_entropy"
+            || result.name == "Gram matrix, norms" && model.name == "tokens"
+          if samples > 1 && !isOneTask {
+            #expect(result.sharedCalls > 0, "\(result.name): only one of \(threads) workers ran")
+          }
+        }
+      }
+    }
   }
 
   @Test(arguments: models, [0, 3])
@@ -55,36 +76,71 @@ struct DeterminismTests {
     let pairs = [
       (partial.jvps([v])[0], full.jvps([v])[0]),
       (engine.direction(partial.vjps([w])[0]), engine.direction(full.vjps([w])[0])),
-      (gradients[1].gramMatrix().scaled, gradients[0].gramMatrix().scaled),
+      (gradients[1].gramMatrix().scaled.array, gradients[0].gramMatrix().scaled.array),
     ]
     for (found, expected) in pairs {
       #expect(mismatch(found, expected, tolerance: tolerance) == nil)
     }
   }
 
-  private func bits(_ engine: EngineProblem<Float>, threads: Int) throws -> [[UInt64]] {
-    let linearization = engine.linearize(threads: threads)
-    let output = engine.output(linearization)
+  private struct Result {
+    var name: String
+    var bits: [UInt64]
+    /// Calls that several workers shared.
+    var sharedCalls: Int
+  }
+
+  private func bits(_ engine: EngineProblem<Float>, threads: Int) throws -> [Result] {
+    let pool = SharedWork.pool(threads)
+    var results: [Result] = []
+    func measure<T>(_ name: String, _ body: () throws -> T, _ bits: (T) -> [UInt64]) rethrows -> T {
+      let (value, calls) = try SharedWork.calls(pool, body)
+      results.append(Result(name: name, bits: bits(value), sharedCalls: calls))
+      return value
+    }
+    func bits(_ vectors: [Vector<Float>]) -> [UInt64] {
+      vectors.flatMap { $0.array.map { UInt64($0.bitPattern) } }
+    }
+    let linearization = measure(
+      "forward pass", { engine.linearize(pool: pool) }, { $0.allLogits.map(\.bitPattern) })
+    let output = measure(
+      "losses", { engine.output(linearization) },
+      { ([$0.totalLoss, $0.gammaBound] + $0.sampleLosses).map(\.bitPattern) })
     var random = SeededGenerator(seed: 6)
     let v = engine.vector(random.normals(linearization.parameterCount))
     let product = Vector<Float>(count: linearization.parameterCount)
-    let quadratic = try FisherOperator(linearization, output).apply(v, into: product)
+    _ = try measure(
+      "fvp", { try FisherOperator(linearization, output).apply(v, into: product) },
+      { bits([product]) + [$0.bitPattern] })
+    _ = measure("jvp", { linearization.jvps([v, product]) }, { $0.joined().map(\.bitPattern) })
     let cotangents = (0..<2).map { _ in
       random.normals(linearization.samples * linearization.logitCount)
     }
+    _ = measure("vjp", { linearization.vjps(cotangents) }, bits)
     let scales = [Double](repeating: 1, count: 2 * linearization.samples)
-    let gradients = linearization.perSampleGradients(draws: 2, scales: scales) { chunk, out in
-      linearization.writeChunk(cotangents, chunk, out)
+    let gradients = measure(
+      "per-sample gradients",
+      {
+        linearization.perSampleGradients(draws: 2, scales: scales) { chunk, out in
+          linearization.writeChunk(cotangents, chunk, out)
+        }
+      },
+      { gradients in
+        (0..<scales.count).flatMap { row in
+          var values = [Double](repeating: 0, count: linearization.parameterCount)
+          gradients.row(row, into: &values)
+          return values.map(\.bitPattern)
+        }
+      })
+    for (name, products) in [("all", GramProducts.all), ("blocks", .perBlock), ("norms", .norms)] {
+      _ = measure(
+        "Gram matrix, \(name)", { gradients.gramMatrix(products) },
+        { $0.scaled.array.map(\.bitPattern) })
     }
-    let sum = gradients.weightedSums([random.normals(scales.count)])[0]
-    let reals =
-      [
-        linearization.allLogits, [output.totalLoss, output.gammaBound, quadratic],
-        output.sampleLosses, gradients.gramMatrix().scaled,
-      ] + linearization.jvps([v])
-    let vectors = [product, sum.vector] + linearization.vjps(cotangents)
-    return reals.map { $0.map(\.bitPattern) }
-      + vectors.map { $0.array.map { UInt64($0.bitPattern) } }
+    _ = measure(
+      "weighted sums", { gradients.weightedSums([random.normals(scales.count)]) },
+      { bits($0.map(\.vector)) })
+    return results
   }
 
   @Test(arguments: models)

@@ -19,6 +19,19 @@ import Testing
 
   private func parse(_ text: String) throws(TableError) -> CSVTable { try parse(Array(text.utf8)) }
 
+  /// Every name was compared with all before it.
+  @Test(.timeLimit(.minutes(1))) func manyColumnsAreRead() throws {
+    let names = (0..<100_000).map { "column\($0)" }
+    let table = try parse(names.joined(separator: ",") + "\n")
+    #expect(table.columns == names)
+  }
+
+  @Test func namesWithMarksWithoutEndAreRefused() {
+    let cell = "a" + String(repeating: "\u{301}\u{323}", count: 20)
+    let error = #expect(throws: TableError.self) { try parse("x\n\(cell)\n") }
+    #expect(error == TableError(.combiningMarks, file: "t.csv", line: 2))
+  }
+
   // MARK: - What is read
 
   @Test(arguments: [

@@ -213,6 +213,87 @@ import Testing
     for tick in labels { #expect(Double(tick.label) == tick.position) }
   }
 
+  /// Any number that a cell of a table can be.
+  private static let extremes = [
+    Double.leastNonzeroMagnitude, .leastNonzeroMagnitude * 1e10, Double.leastNormalMagnitude,
+    1e-300, 1, 9.2e18, 1e300,
+    Double.greatestFiniteMagnitude, .infinity, -.infinity, .nan, 0, -0.0,
+    -Double.greatestFiniteMagnitude, -Double.leastNonzeroMagnitude,
+  ]
+
+  @Test func axesHaveALengthWhateverTheValues() {
+    for first in Self.extremes {
+      for second in Self.extremes {
+        for axis in [
+          Axis.logarithmic("x", holding: [first, second]), .linear("x", holding: [first, second]),
+          .fromZero("x", to: first),
+        ] {
+          #expect(axis.low < axis.high, "\(first), \(second)")
+          #expect(axis.low.isFinite && axis.high.isFinite, "\(first), \(second)")
+          #expect(!axis.isLogarithmic || axis.low > 0, "\(first), \(second)")
+          for tick in axis.ticks ?? [] { #expect(tick.position.isFinite, "\(first), \(second)") }
+        }
+      }
+      #expect(!first.isFinite || Double(Axis.short(first)) != nil, "\(first)")
+    }
+  }
+
+  /// Three digits of the ends would leave the axis without a length.
+  @Test func axesOfNumbersThatDifferLittleHoldThem() {
+    let steps = [1_000_000, 1_000_001, 1_000_007.0]
+    let axis = Axis.linear("x", holding: steps)
+    #expect(steps.allSatisfy { axis.low < $0 && $0 < axis.high })
+    #expect(axis.high - axis.low < 10)
+  }
+
+  @Test func everyTableOfExtremesIsDrawnOrRefused() throws {
+    for value in Self.extremes.map(\.description) + ["\(Int.max)", "\(Int.min)", "1e999", "1e-999"]
+    {
+      let draft = try ResultsDraft()
+      for name in ["scores.csv", "batches.csv", "cg.csv", "layers.csv"] {
+        try draft.edit(name) { text in
+          // Every number of the first checkpoint, its epoch among them.
+          text =
+            text.split(separator: "\r\n").map { line in
+              line.hasPrefix("run/a.bin")
+                ? line.split(separator: ",", omittingEmptySubsequences: false).enumerated()
+                  .map { $0 > 3 && Double($1) != nil || $0 == 1 ? value : String($1) }
+                  .joined(separator: ",") : String(line)
+            }.joined(separator: "\r\n") + "\r\n"
+        }
+      }
+      do {
+        let results = try Results(folder: draft.path)
+        for figure in try FigureSet(results).figures {
+          let script = GnuplotScript(figure, formats: [.svg])
+          #expect(!script.script.contains("range [?") && !script.script.contains(":?]"), "\(value)")
+        }
+        _ = ResultsPage(results, try FigureSet(results), .none).html
+      } catch {
+        #expect("\(error)".contains("expected a number"), "\(value): \(error)")
+      }
+    }
+  }
+
+  /// Work that grew with the product of methods, dampings and checkpoints.
+  @Test(.timeLimit(.minutes(1)), arguments: ["method", "damping"])
+  func tablesWithoutTwoRowsOfOneKindAreDrawn(_ what: String) throws {
+    let draft = try ResultsDraft()
+    try draft.edit("scores.csv") { text in
+      let header = text.prefix { $0 != "\r\n" }
+      let rows = (0..<3000).map { row in
+        let (method, damping) = what == "method" ? ("m\(row)", "1e-3") : ("ef", "\(row)e-5")
+        return "c\(row),\(row),,0,8,\(method),\(damping),\(damping),1,0.5,,0.1,0.1,1,1,1,,,0.5,"
+      }
+      text = ([String(header)] + rows).joined(separator: "\r\n") + "\r\n"
+    }
+    let results = try Results(folder: draft.path)
+    let set = try FigureSet(results)
+    #expect(ResultsPage(results, set, .none).html.contains("c2999"))
+    let methods = try #require(set.figures.first { $0.name == "methods" })
+    #expect(methods.notes.contains("The first 64 of 3000 methods are shown.") == (what == "method"))
+  }
+
   @Test func noTwoCurvesOfAPictureLookTheSame() {
     let methods = [
       "sgd", "ng", "ef", "ief", "sf", "gn", "kfac", "ekfac", "iekfac", "block-ef", "block-ief",

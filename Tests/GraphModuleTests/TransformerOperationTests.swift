@@ -167,25 +167,23 @@ struct TransformerCase: Sendable, CustomStringConvertible {
   }
 }
 
-/// Row of a pair of positions in a table of five, as for a window of distances.
-private func window(_ queries: Int, _ keys: Int, isCausal: Bool) -> [Int32] {
-  var rows: [Int32] = []
-  for q in 0..<queries {
-    for k in 0..<keys {
-      let row = abs(k - q) + (k > q ? 2 : 0)
-      rows.append(isCausal && k > q ? -1 : Int32(min(row, 4)))
-    }
+/// Row of a distance in a table of five, as for a window of distances.
+private func window(isCausal: Bool) -> @Sendable (Int) -> Int32 {
+  { distance in
+    isCausal && distance > 0 ? -1 : Int32(min(abs(distance) + (distance > 0 ? 2 : 0), 4))
   }
-  return rows
 }
 
 private func attention(
   _ name: String, queries: Int, keys: Int, heads: Int = 2, width: Int = 3, scale: Double = 0.6,
-  hasMask: Bool = false, buckets: [Int32]? = nil, hasTable: Bool = false
+  hasMask: Bool = false, row: (@Sendable (Int) -> Int32)? = nil, hasTable: Bool = false,
+  first: Int = 0
 ) -> TransformerCase {
   let operation = Attention(
     queries: queries, keys: keys, heads: heads, width: width, scale: scale, hasMask: hasMask,
-    buckets: buckets, tableRows: hasTable ? 5 : 0)
+    buckets: row.map {
+      PositionBuckets(queries: (0..<queries).map { first + $0 }, keys: keys, row: $0)
+    }, tableRows: hasTable ? 5 : 0)
   return TransformerCase(
     description: "attention, " + name, operation: operation,
     parameters: hasTable ? [5 * heads] : [], maskSize: hasMask ? keys : 0
@@ -196,7 +194,7 @@ private func attention(
       for q in 0..<queries {
         var weights: [Dual] = []
         for k in 0..<keys {
-          let bucket = buckets.map { Int($0[q * keys + k]) } ?? 0
+          let bucket = row.map { Int($0(k - q - first)) } ?? 0
           if bucket < 0 || (hasMask && mask[k] == 0) {
             weights.append(Dual(0))
             continue
@@ -277,16 +275,19 @@ let transformerCases: [TransformerCase] = [
   // 108 weights, which are not kept, of 54 numbers in Q, K and V.
   attention("more weights than inputs", queries: 6, keys: 6, heads: 3, width: 1),
   attention("mask", queries: 3, keys: 4, hasMask: true),
-  attention("causal", queries: 4, keys: 4, buckets: window(4, 4, isCausal: true)),
+  attention("causal", queries: 4, keys: 4, row: window(isCausal: true)),
   attention(
-    "causal with a table", queries: 4, keys: 4, buckets: window(4, 4, isCausal: true),
+    "causal with a table", queries: 4, keys: 4, row: window(isCausal: true),
     hasTable: true),
   attention(
-    "table", queries: 2, keys: 5, scale: 1, buckets: window(2, 5, isCausal: false),
+    "table", queries: 2, keys: 5, scale: 1, row: window(isCausal: false),
     hasTable: true),
   attention(
     "mask and table", queries: 3, keys: 5, hasMask: true,
-    buckets: window(3, 5, isCausal: false), hasTable: true),
+    row: window(isCausal: false), hasTable: true),
+  attention(
+    "last queries, causal with a table", queries: 2, keys: 4, row: window(isCausal: true),
+    hasTable: true, first: 2),
   headLinear(heads: 2, width: 3, columns: 4, isTransposed: false, hasBias: false),
   headLinear(heads: 2, width: 2, columns: 3, isTransposed: false, hasBias: true),
   headLinear(heads: 2, width: 3, columns: 4, isTransposed: true, hasBias: false),

@@ -18,7 +18,7 @@ func transposedProduct(_ b: [Double], _ w: [Double], _ columns: Int) -> [Double]
   @Test(arguments: Problem.solvable)
   func agreesWithConjugateGradients(problem: Problem) throws {
     let (b, w, rows) = leastSquares(problem)
-    let dense = try ample.solve(rows: rows, columns: problem.dimension, b, target: w)
+    let dense = try ample.solve(rows: rows, columns: problem.dimension, Vector(b), target: w)
     #expect(dense.rank == problem.rank)
     let solver = ConjugateGradient(relativeTolerance: 1e-10, maxIterations: 500)
     let iterative = try solver.solve(
@@ -36,7 +36,7 @@ func transposedProduct(_ b: [Double], _ w: [Double], _ columns: Int) -> [Double]
     // Singular values over 6 orders: the normal equations have condition 1e12, B only 1e6.
     let problem = Problem.fading(rank: 20, zeros: 15, orders: 12, seed: 31)
     let (b, w, rows) = leastSquares(problem)
-    let dense = try ample.solve(rows: rows, columns: problem.dimension, b, target: w)
+    let dense = try ample.solve(rows: rows, columns: problem.dimension, Vector(b), target: w)
     // B has full row rank: the residual B x - w is zero up to the rounding of |B| |x|.
     let image = (0..<rows).map { i in
       (0..<problem.dimension).reduce(0) { $0 + b[i * problem.dimension + $1] * dense.x[$1] }
@@ -48,7 +48,7 @@ func transposedProduct(_ b: [Double], _ w: [Double], _ columns: Int) -> [Double]
   /// From g what lies below the root of the precision is noise and is left out, where w would give it.
   @Test func fromTheGradientSmallSingularValuesAreLeftOut() throws {
     let decomposition = try ample.decompose(
-      rows: 3, columns: 3, [1, 0, 0, 0, 1e-3, 0, 0, 0, 1e-9])
+      rows: 3, columns: 3, Vector([1, 0, 0, 0, 1e-3, 0, 0, 0, 1e-9]))
     let solution = try decomposition.solve(gradient: [2, 3e-6, 1])
     #expect(solution.rank == 2)
     // A division by a square each.
@@ -59,7 +59,7 @@ func transposedProduct(_ b: [Double], _ w: [Double], _ columns: Int) -> [Double]
   @Test func solutionOfARankDeficientSystemHasMinimumNorm() throws {
     // Two equal rows and one of zeros: rank 1, so x is along the row.
     let b: [Double] = [1, 2, 2, 1, 2, 2, 0, 0, 0]
-    let dense = try ample.solve(rows: 3, columns: 3, b, target: [1, 3, 5])
+    let dense = try ample.solve(rows: 3, columns: 3, Vector(b), target: [1, 3, 5])
     #expect(dense.rank == 1)
     // mean(1, 3) / |row|^2 times the row; a dozen roundings.
     #expect(distance(dense.x, [2.0 / 9, 4.0 / 9, 4.0 / 9]) <= 12 * Double.ulpOfOne)
@@ -71,12 +71,12 @@ func transposedProduct(_ b: [Double], _ w: [Double], _ columns: Int) -> [Double]
     let n = problem.dimension
     let right = transposedProduct(b, w, n)
     let dampings = [0, 1e-9, 1e-3, 1, 1e6]
-    let decomposition = try ample.decompose(rows: rows, columns: n, b)
+    let decomposition = try ample.decompose(rows: rows, columns: n, Vector(b))
     let solutions = try decomposition.solve(target: w, dampings: dampings)
     let gram = (0..<rows * rows).map { ij in
       (0..<n).reduce(0) { $0 + b[ij / rows * n + $1] * b[ij % rows * n + $1] }
     }
-    let throughGram = try GramDecomposition(rows: rows, gram: gram, memoryBudget: 1 << 30)
+    let throughGram = try GramDecomposition(rows: rows, gram: Vector(gram), memoryBudget: 1 << 30)
     for (mu, solution) in zip(dampings, solutions) {
       let x = solution.x
       // The same from g; S^2 has a condition number of 7.
@@ -100,21 +100,21 @@ func transposedProduct(_ b: [Double], _ w: [Double], _ columns: Int) -> [Double]
     let gram = (0..<rows * rows).map { ij in
       (0..<n).reduce(0) { $0 + b[ij / rows * n + $1] * b[ij % rows * n + $1] }
     }
-    let route = try GramDecomposition(rows: rows, gram: gram, memoryBudget: 1 << 30)
+    let route = try GramDecomposition(rows: rows, gram: Vector(gram), memoryBudget: 1 << 30)
     let resolved = problem.spectrum.filter { $0 > route.relativeCutoff }.count
     #expect(abs(route.rank - resolved) <= 1, "\(route.rank) of \(resolved)")
     #expect(try route.solve(target: w).rank == route.rank)
-    #expect(try ample.solve(rows: rows, columns: n, b, target: w).rank >= 24)
+    #expect(try ample.solve(rows: rows, columns: n, Vector(b), target: w).rank >= 24)
   }
 
   @Test func zeroMatrixHasRankZeroAndTheZeroSolution() throws {
     let zero = [Double](repeating: 0, count: 6)
-    let dense = try ample.solve(rows: 2, columns: 3, zero, target: [1, 2])
+    let dense = try ample.solve(rows: 2, columns: 3, Vector(zero), target: [1, 2])
     #expect(dense.rank == 0 && dense.x == [0, 0, 0])
     #expect(
-      try ample.decompose(rows: 2, columns: 3, zero).solve(target: [1, 2], damping: 1).x
+      try ample.decompose(rows: 2, columns: 3, Vector(zero)).solve(target: [1, 2], damping: 1).x
         == [0, 0, 0])
-    let gram = try GramDecomposition(rows: 2, gram: [0, 0, 0, 0], memoryBudget: 1 << 20)
+    let gram = try GramDecomposition(rows: 2, gram: Vector([0, 0, 0, 0]), memoryBudget: 1 << 20)
     #expect(try gram.solve(target: [1, 2]).x == [0, 0])
   }
 
@@ -125,17 +125,17 @@ func transposedProduct(_ b: [Double], _ w: [Double], _ columns: Int) -> [Double]
     let solver = DenseLeastSquares(memoryBudget: required - 1)
     #expect(throws: SolveError.memory(required: required, budget: required - 1)) {
       try solver.decompose(
-        rows: 100, columns: 1000, [Double](repeating: 0, count: 100_000))
+        rows: 100, columns: 1000, Vector(count: 100_000))
     }
     #expect(throws: SolveError.memory(required: 320_000, budget: 1000)) {
       try GramDecomposition(
-        rows: 100, gram: [Double](repeating: 0, count: 10_000), memoryBudget: 1000)
+        rows: 100, gram: Vector(count: 10_000), memoryBudget: 1000)
     }
   }
 
   @Test func nonFiniteMatrixIsNamed() {
     #expect(throws: SolveError.linearAlgebra(.nonFinite(offset: 2))) {
-      try ample.solve(rows: 2, columns: 2, [1, 2, .nan, 4], target: [1, 1])
+      try ample.solve(rows: 2, columns: 2, Vector([1, 2, .nan, 4]), target: [1, 1])
     }
   }
 }

@@ -75,8 +75,10 @@ private struct LeastSquares {
   func gamma(_ x: [Double]) -> Double { norm(image(x)) / abs(dot(image(x), target)) }
 
   func dense(damping mu: Double = 0) throws -> [Double] {
-    try DenseLeastSquares(memoryBudget: 1 << 30).decompose(rows: rows, columns: columns, matrix)
-      .solve(target: target, damping: mu).x
+    try DenseLeastSquares(memoryBudget: 1 << 30).decompose(
+      rows: rows, columns: columns, Vector(matrix)
+    )
+    .solve(target: target, damping: mu).x
   }
 }
 

@@ -1,6 +1,7 @@
 import Checkpoints
-import Models
 import Testing
+
+@testable import Models
 
 /// Settings of config.json and adapter_config.json that no model can be built from, each the
 /// defect alone: an error that names the setting, never a crash.
@@ -61,6 +62,72 @@ struct TransformerErrorTests {
     expectError(at: key) {
       try model(
         "t5", #"{"num_layers": 1}"#, adapter: #"{"peft_type": "PROMPT_TUNING", \#(text)}"#)
+    }
+  }
+
+  /// Patterns for which a backtracking matcher tries exponentially many ways, or the product of
+  /// many.
+  @Test(
+    .timeLimit(.minutes(1)),
+    arguments: [
+      ("target_modules", #""(.*)*x""#), ("target_modules", #""(.|..)+#""#),
+      ("exclude_modules", #""(.+.*)+#""#), ("rank_pattern", #"{"(.*)*x": 4}"#),
+      ("alpha_pattern", #"{"((.|..)+)+x": 4}"#), ("layers_pattern", #"["((.*)*)*x"]"#),
+    ])
+  func patternsThatTakeTooLongAreRefusedByName(_ key: String, _ value: String) {
+    let targets = key == "target_modules" ? "" : #""target_modules": ["q"], "#
+    let layers = key == "layers_pattern" ? #""layers_to_transform": [0], "# : ""
+    let error = #expect(throws: CheckpointError.self) {
+      try model(
+        "t5", #"{"num_layers": 1}"#,
+        adapter: #"{"peft_type": "LORA", \#(targets)\#(layers)"\#(key)": \#(value)}"#)
+    }
+    let text = error.map { "\($0)" } ?? ""
+    #expect(text.contains(key) && text.contains("in few steps"), "\(text)")
+  }
+
+  @Test func listsWithoutEndAreRefused() {
+    let many = (0..<5000).map { "\"m\($0)\"" }.joined(separator: ", ")
+    let ranks = (0..<5000).map { "\"m\($0)\": 1" }.joined(separator: ", ")
+    for (key, value) in [
+      ("modules_to_save", "[\(many)]"), ("rank_pattern", "{\(ranks)}"),
+      ("target_modules", "\"" + String(repeating: "a", count: 5000) + "\""),
+    ] {
+      let targets = key == "target_modules" ? "" : #""target_modules": ["q"], "#
+      expectError(at: key) {
+        try model(
+          "t5", #"{"num_layers": 1}"#,
+          adapter: #"{"peft_type": "LORA", \#(targets)"\#(key)": \#(value)}"#)
+      }
+    }
+  }
+
+  @Test(arguments: [
+    ("t5", "num_layers"), ("t5", "num_decoder_layers"), ("vit", "num_hidden_layers"),
+  ])
+  func moreLayersThanAnyModelHas(_ type: String, _ key: String) {
+    expectError(at: key) { try model(type, #"{"\#(key)": 1001}"#) }
+  }
+
+  /// A table of all pairs of positions took 1.6 GB in each layer.
+  @Test(.timeLimit(.minutes(1))) func longSamplesTakeMemoryByTheirLength() throws {
+    let config = try JSONValue(
+      parsing: #"{"num_layers": 20, "num_heads": 1, "d_model": 4, "vocab_size": 5}"#,
+      name: "config", file: nil)
+    let shape = DataShape(inputLength: 20_000, labelLength: 20_000, scoredColumns: [19_999])
+    let built = try T5Builder.build(config, adapter: nil, data: shape, mayGather: true)
+    #expect(built.graph.outputShape == [1, 5])
+  }
+
+  @Test(arguments: [1 << 19, 1 << 21, 1 << 62])
+  func samplesTooLongToCountPairsAreRefused(_ length: Int) throws {
+    let config = try JSONValue(
+      parsing: #"{"num_layers": 2, "d_model": 4, "vocab_size": 5}"#, name: "config", file: nil)
+    for (input, labels) in [(length, 1), (1, length)] {
+      let shape = DataShape(inputLength: input, labelLength: labels, scoredColumns: [0])
+      #expect(throws: CheckpointError.self) {
+        try T5Builder.build(config, adapter: nil, data: shape, mayGather: true)
+      }
     }
   }
 

@@ -41,13 +41,13 @@ private func identity(_ n: Int) -> [Double] {
     var a = product(g, g, n, n, n, transposeB: true)
     let full = a
     for i in 0..<n { for j in i + 1..<n { a[i * n + j] = .nan } }
-    let eigen = try LAPACK.symmetricEigen(n: n, a)
+    let eigen = try LAPACK.symmetricEigen(n: n, Vector(a))
     #expect(eigen.values == eigen.values.sorted())
-    var scaled = eigen.vectors
+    var scaled = eigen.vectors.array
     for i in 0..<n { for j in 0..<n { scaled[i * n + j] *= eigen.values[i] } }
-    let rebuilt = product(eigen.vectors, scaled, n, n, n, transposeA: true)
+    let rebuilt = product(eigen.vectors.array, scaled, n, n, n, transposeA: true)
     #expect(largestDifference(rebuilt, full) <= 4 * backwardError)
-    let gram = product(eigen.vectors, eigen.vectors, n, n, n, transposeB: true)
+    let gram = product(eigen.vectors.array, eigen.vectors.array, n, n, n, transposeB: true)
     #expect(largestDifference(gram, identity(n)) <= backwardError)
   }
 
@@ -55,21 +55,23 @@ private func identity(_ n: Int) -> [Double] {
   func singularFactorsRebuildTheMatrix(rows: Int, columns: Int) throws {
     let k = min(rows, columns)
     let a = randomMatrix(rows, columns, seed: 2)
-    let svd = try LAPACK.singularValues(rows: rows, columns: columns, a)
+    let svd = try LAPACK.singularValues(rows: rows, columns: columns, Vector(a))
     #expect(svd.values == svd.values.sorted(by: >))
-    var scaled = svd.rightTransposed
+    var scaled = svd.rightTransposed.array
     for i in 0..<k { for j in 0..<columns { scaled[i * columns + j] *= svd.values[i] } }
-    #expect(largestDifference(product(svd.left, scaled, rows, columns, k), a) <= backwardError)
-    let left = product(svd.left, svd.left, k, k, rows, transposeA: true)
+    #expect(
+      largestDifference(product(svd.left.array, scaled, rows, columns, k), a) <= backwardError)
+    let left = product(svd.left.array, svd.left.array, k, k, rows, transposeA: true)
     #expect(largestDifference(left, identity(k)) <= backwardError)
-    let right = product(svd.rightTransposed, svd.rightTransposed, k, k, columns, transposeB: true)
+    let right = product(
+      svd.rightTransposed.array, svd.rightTransposed.array, k, k, columns, transposeB: true)
     #expect(largestDifference(right, identity(k)) <= backwardError)
   }
 
   @Test func singularValuesOfADiagonalMatrixAreExactOverTwelveOrders() throws {
     var a = [Double](repeating: 0, count: 3 * 4)
     (a[0], a[5], a[10]) = (1, 1e-6, 1e-12)
-    let svd = try LAPACK.singularValues(rows: 3, columns: 4, a)
+    let svd = try LAPACK.singularValues(rows: 3, columns: 4, Vector(a))
     for (found, expected) in zip(svd.values, [1, 1e-6, 1e-12]) {
       #expect(abs(found - expected) <= 8 * Double.ulpOfOne * expected)
     }
@@ -82,7 +84,7 @@ private func identity(_ n: Int) -> [Double] {
     let solutions = randomMatrix(3, n, seed: 4)
     let rightHandSides = product(solutions, a, 3, n, n)
     for i in 0..<n { for j in i + 1..<n { a[i * n + j] = .nan } }
-    let found = try CholeskyFactorization(n: n, a).solve(rightHandSides)
+    let found = try CholeskyFactorization(n: n, overwriting: Vector(a)).solve(rightHandSides)
     // The condition number of this matrix is a few hundred.
     #expect(largestDifference(found, solutions) <= 1000 * backwardError)
   }
@@ -90,7 +92,7 @@ private func identity(_ n: Int) -> [Double] {
   @Test func choleskyNamesTheMinorThatIsNotPositive() {
     let a: [Double] = [1, 0, 0, 0, 4, 0, 0, 0, -1]
     #expect(throws: LinearAlgebraError.notPositiveDefinite(order: 3)) {
-      try CholeskyFactorization(n: 3, a)
+      try CholeskyFactorization(n: 3, overwriting: Vector(a))
     }
   }
 
@@ -98,23 +100,25 @@ private func identity(_ n: Int) -> [Double] {
   func nonFiniteEntriesAreNamedNotFactored(value: Double) {
     var a = identity(4)
     a[9] = value
-    #expect(throws: LinearAlgebraError.nonFinite(offset: 9)) { try LAPACK.symmetricEigen(n: 4, a) }
     #expect(throws: LinearAlgebraError.nonFinite(offset: 9)) {
-      try LAPACK.singularValues(rows: 2, columns: 8, a)
+      try LAPACK.symmetricEigen(n: 4, Vector(a))
     }
     #expect(throws: LinearAlgebraError.nonFinite(offset: 9)) {
-      try CholeskyFactorization(n: 4, a)
+      try LAPACK.singularValues(rows: 2, columns: 8, Vector(a))
+    }
+    #expect(throws: LinearAlgebraError.nonFinite(offset: 9)) {
+      try CholeskyFactorization(n: 4, overwriting: Vector(a))
     }
   }
 
   @Test func emptyMatricesHaveEmptyFactors() throws {
-    #expect(try LAPACK.symmetricEigen(n: 0, []).values.isEmpty)
-    #expect(try LAPACK.singularValues(rows: 0, columns: 5, []).values.isEmpty)
-    #expect(try CholeskyFactorization(n: 0, []).solve([]).isEmpty)
+    #expect(try LAPACK.symmetricEigen(n: 0, Vector(count: 0)).values.isEmpty)
+    #expect(try LAPACK.singularValues(rows: 0, columns: 5, Vector(count: 0)).values.isEmpty)
+    #expect(try CholeskyFactorization(n: 0, overwriting: Vector(count: 0)).solve([]).isEmpty)
   }
 
   @Test func choleskyAnswersNaNWithNaN() throws {
-    let found = try CholeskyFactorization(n: 2, identity(2)).solve([1, .nan])
+    let found = try CholeskyFactorization(n: 2, overwriting: Vector(identity(2))).solve([1, .nan])
     #expect(found.count == 2 && found.allSatisfy(\.isNaN))
   }
 

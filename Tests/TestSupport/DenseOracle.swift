@@ -229,7 +229,7 @@ package final class DenseOracle {
   package lazy var naturalGradient: [Double] = {
     let (rows, target) = (root, rootWeights)
     let factors = try! LAPACK.singularValues(
-      rows: rows.count, columns: parameterCount, rows.flatMap { $0 })
+      rows: rows.count, columns: parameterCount, Vector(rows.flatMap { $0 }))
     let k = factors.values.count
     var x = [Double](repeating: 0, count: parameterCount)
     for i in 0..<k where factors.values[i] > 1e-12 * factors.values[0] {

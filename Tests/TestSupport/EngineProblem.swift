@@ -31,9 +31,12 @@ package struct EngineProblem<S: EngineScalar> {
   }
 
   package func linearize(threads: Int = 1, budget: Int = .max) -> Linearization<S> {
+    linearize(pool: WorkerPool(threads: threads), budget: budget)
+  }
+
+  package func linearize(pool: WorkerPool, budget: Int = .max) -> Linearization<S> {
     Linearization(
-      program: program, parameters: parameters, inputs: inputs, pool: WorkerPool(threads: threads),
-      budget: budget)
+      program: program, parameters: parameters, inputs: inputs, pool: pool, budget: budget)
   }
 
   package func output(_ linearization: Linearization<S>) -> OutputState<S> {

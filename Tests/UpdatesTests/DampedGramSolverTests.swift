@@ -20,9 +20,11 @@ struct DampedGramSolverTests {
   private func solver(
     rank: Int, onlyLambda: Double? = nil, leftOut: Set<Int> = []
   ) throws -> DampedGramSolver {
-    try DampedGramSolver(
-      count: Self.count, values: gram(rank: rank), precision: Double(Float.ulpOfOne),
-      leftOut: leftOut, onlyLambda: onlyLambda)
+    let values = gram(rank: rank)
+    return try DampedGramSolver(
+      count: Self.count, precision: Double(Float.ulpOfOne), leftOut: leftOut,
+      onlyLambda: onlyLambda
+    ) { values[$0 * Self.count + $1] }
   }
 
   /// The largest residual of the rows that take part, each relative to the sum of the sizes of its terms,
@@ -67,15 +69,16 @@ struct DampedGramSolverTests {
 
   /// Eigenvalues 3 and -1: b lies along the first.
   @Test func negativeEigenvaluesNeedTheDecomposition() throws {
-    let solver = try DampedGramSolver(
-      count: 2, values: [1, 2, 2, 1], precision: 0, onlyLambda: 0.5)
+    let solver = try DampedGramSolver(count: 2, precision: 0, onlyLambda: 0.5) {
+      $0 == $1 ? 1 : 2
+    }
     #expect(solver.isDecomposed)
     for c in solver.solve([1, 1], lambda: 0.5) { #expect(abs(c - 1 / 3.5) <= 4 * .ulpOfOne) }
   }
 
   @Test func matricesWithNaNAreRefused() {
     #expect(throws: LinearAlgebraError.self) {
-      try DampedGramSolver(count: 2, values: [1, .nan, .nan, 1], precision: 0, onlyLambda: 1)
+      try DampedGramSolver(count: 2, precision: 0, onlyLambda: 1) { $0 == $1 ? 1 : .nan }
     }
   }
 }

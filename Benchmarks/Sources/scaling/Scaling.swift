@@ -14,6 +14,7 @@ struct Scaling: ParsableCommand {
 
   @Option(help: "The command to measure.") var cli = ".build/release/eval-cli"
   @Option(help: "Runs of each; the median is printed.") var rounds = 3
+  @Option(help: "Only tables whose titles begin so.") var only = ""
 
   /// One line of a table.
   struct Case {
@@ -78,6 +79,7 @@ struct Scaling: ParsableCommand {
   }
 
   private func table(_ title: String, _ what: String, _ cases: [Case]) throws {
+    guard title.hasPrefix(only) else { return }
     print(
       "\n## \(title)\n\(what).\n\n| value | P | seconds | peak MB |\n| ---: | ---: | ---: | ---: |")
     let folder = NSTemporaryDirectory() + "scaling-\(getpid())"

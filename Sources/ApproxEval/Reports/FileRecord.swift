@@ -1,36 +1,37 @@
 import Checkpoints
 import Crypto
-import Foundation
 
 /// A file that a run has read.
 public struct FileRecord: Sendable, Equatable, Codable {
   public var path: String
   public var bytes: Int
-  /// In lower-case hexadecimal digits; `nil` for a pipe, which can be read only once.
-  public var sha256: String?
+  /// In lower-case hexadecimal digits.
+  public var sha256: String
 
-  /// The files behind what a user names: itself, or those of a model's folder that may be read.
-  static func files(_ path: String) -> [String] {
-    var isFolder: ObjCBool = false
-    guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder),
-      isFolder.boolValue
-    else { return [path] }
-    let names = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
-    let folder = path.hasSuffix("/") ? path : path + "/"
-    return names.filter { name in
-      ["json", "safetensors", "bin"].contains { name.hasSuffix("." + $0) }
-    }.sorted().map { folder + $0 }
+  public init(path: String, bytes: Int, sha256: String) {
+    self.path = path
+    self.bytes = bytes
+    self.sha256 = sha256
   }
 
-  /// Reads the file once, in pieces.
-  public init(path: String) throws(CheckpointError) {
-    self.path = path
-    var status = stat()
-    if stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFIFO {
-      bytes = 0
-      return
+  /// Of what is at the path now.
+  public init(path: String) throws(CheckpointError) { self.init(try MappedFile(path: path)) }
+
+  /// Of all that have been opened.
+  ///
+  /// - Throws: `changed` for one that is no longer what was opened.
+  static func all(_ files: InputFiles) throws(CheckpointError) -> [FileRecord] {
+    var records: [FileRecord] = []
+    for file in files.opened {
+      records.append(FileRecord(file))
+      try file.requireUnchanged()
     }
-    let file = try MappedFile(path: path)
+    return records
+  }
+
+  /// Of the bytes that whoever holds the file reads.
+  package init(_ file: MappedFile) {
+    path = file.path
     bytes = file.bytes.count
     var hash = SHA256()
     let piece = 1 << 22
@@ -39,7 +40,7 @@ public struct FileRecord: Sendable, Equatable, Codable {
       hash.update(bufferPointer: UnsafeRawBufferPointer(rebasing: file.bytes[start..<end]))
     }
     sha256 = hash.finalize().hexadecimal
-    withExtendedLifetime(file) {}
+    file.release()
   }
 }
 

@@ -1,3 +1,4 @@
+import Checkpoints
 import Foundation
 import TensorModule
 
@@ -9,13 +10,15 @@ public struct Machine: Sendable, Equatable {
   public var memory: Int
   public var operatingSystem: String
   public var blas: String
+  /// Which of the engine's own kernels the processor runs.
+  public var kernels: String
 
   public static var current: Machine {
     let process = ProcessInfo.processInfo
     return Machine(
       cores: process.activeProcessorCount, processor: processorName,
       memory: Int(process.physicalMemory), operatingSystem: process.operatingSystemVersionString,
-      blas: BLAS.buildDescription)
+      blas: BLAS.buildDescription, kernels: Kernels.processorLevel)
   }
 
   private static var processorName: String {
@@ -27,10 +30,18 @@ public struct Machine: Sendable, Equatable {
       else { return "unknown" }
       return String(decoding: name.prefix { $0 != 0 }, as: UTF8.self)
     #else
-      let lines = (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8))?
-        .split(separator: "\n")
-      let name = lines?.first { $0.hasPrefix("model name") }?.split(separator: ":").last
+      let name = processors.split(separator: "\n").first { $0.hasPrefix("model name") }?
+        .split(separator: ":").last
       return name.map { $0.trimmingCharacters(in: .whitespaces) } ?? "unknown"
     #endif
+  }
+  /// What the system tells of its processors, on Linux.
+  private static var processors: String {
+    let system = POSIXFileSystem()
+    guard let file = try? system.open("/proc/cpuinfo", for: .reading(waiting: false)) else {
+      return ""
+    }
+    defer { try? system.close(file) }
+    return String(decoding: (try? system.readAll(file)) ?? Data(), as: UTF8.self)
   }
 }

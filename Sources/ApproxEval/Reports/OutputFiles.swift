@@ -4,26 +4,50 @@ import Foundation
 /// Files that appear together: all are prepared under temporary names, then all are renamed.
 public struct OutputFiles {
   private var items: [(path: String, content: Data)] = []
+  /// The file that speaks of the others.
+  private var record: String?
+  private let system: any FileSystem
 
-  public init() {}
+  public init(system: any FileSystem = POSIXFileSystem()) { self.system = system }
 
   public mutating func add(_ path: String, _ text: String) {
     items.append((path, Data(text.utf8)))
   }
 
+  /// A file that says where the others come from: the last one to appear, and the first one to go,
+  /// so that it never stands beside files of another run.
+  public mutating func addRecord(_ path: String, _ text: String) {
+    add(path, text)
+    record = path
+  }
+
+  /// Returns when all of them are on the disk.
+  ///
   /// - Throws: `CheckpointError.cannotWrite`; then none of the files has changed, unless it is a
-  ///   rename that fails.
+  ///   removal or a rename that fails.
   public func write() throws(CheckpointError) {
-    for item in items { try Self.makeFolder(Self.folder(of: item.path)) }
+    for item in items { try Self.makeFolder(folderName(of: item.path), system: system) }
     var prepared: [AtomicFile] = []
     for item in items {
-      let file = try AtomicFile(path: item.path)
+      let file = try AtomicFile(path: item.path, system: system)
       let bytes = OwnedBytes(item.content)
       try file.write(bytes.load())
       withExtendedLifetime(bytes) {}
       prepared.append(file)
     }
+    if let record { try removed(record) }
     for file in prepared { try file.commit() }
+  }
+
+  /// What has the name goes, if anything has.
+  private func removed(_ path: String) throws(CheckpointError) {
+    do throws(SystemError) {
+      if try system.found(path, followingLinks: false) == nil { return }
+      try system.remove(path)
+      try system.synchronizeFolder(folderName(of: path))
+    } catch {
+      throw Self.failure(path, error)
+    }
   }
 }
 
@@ -31,67 +55,92 @@ public struct OutputFiles {
 
 extension OutputFiles {
   /// Finds out whether files can be made in a folder, which need not exist yet, and leaves
-  /// nothing behind.
-  public static func requireWritable(folder path: String) throws(CheckpointError) {
+  /// nothing behind: temporary files of runs that were killed go as well.
+  public static func requireWritable(
+    folder path: String, system: any FileSystem = POSIXFileSystem()
+  ) throws(CheckpointError) {
     var existing = path
-    var status = stat()
-    while stat(existing, &status) != 0 {
-      guard errno == ENOENT, !existing.isEmpty, existing != "." else {
-        throw failure(path, errno)
+    do throws(SystemError) {
+      var kind = try system.found(existing)?.kind
+      while kind == nil {
+        guard !existing.isEmpty, existing != "." else { throw SystemError(ENOENT) }
+        existing = folderName(of: existing)
+        kind = try system.found(existing)?.kind
       }
-      existing = folder(of: existing)
+      if kind != .folder { throw SystemError(ENOTDIR) }
+      // A file to try it out would stay there if the process were killed, where no later run looks.
+      if existing != path { return try system.requireWritable(existing) }
+    } catch {
+      throw failure(path, error)
     }
-    if status.st_mode & S_IFMT != S_IFDIR { throw failure(path, ENOTDIR) }
+    AtomicFile.removeStale(in: existing, system)
     do {
-      _ = try AtomicFile(path: existing + "/writable")
+      _ = try AtomicFile(path: joined(existing, "writable"), system: system)
     } catch {
       throw CheckpointError(error.problem, at: .init(file: path))
     }
   }
 
   /// The same for a file, which may exist.
-  public static func requireWritable(file path: String) throws(CheckpointError) {
-    var status = stat()
-    guard stat(path, &status) == 0 else {
-      do {
-        return try requireWritable(folder: folder(of: path))
-      } catch {
-        throw CheckpointError(error.problem, at: .init(file: path))
+  public static func requireWritable(
+    file path: String, system: any FileSystem = POSIXFileSystem()
+  ) throws(CheckpointError) {
+    do throws(SystemError) {
+      switch try system.found(path)?.kind {
+      case .folder: throw SystemError(EISDIR)
+      // Opening a pipe would have effects.
+      case .pipe, .device: return try system.requireWritable(path)
+      default: break
       }
+    } catch {
+      throw failure(path, error)
     }
-    switch status.st_mode & S_IFMT {
-    case S_IFREG: _ = try AtomicFile(path: path)
-    case S_IFDIR: throw failure(path, EISDIR)
-    // Opening a pipe would have effects.
-    default: if access(path, W_OK) != 0 { throw failure(path, errno) }
+    if system.exists(path) {
+      AtomicFile.removeStale(in: folderName(of: path), system)
+      _ = try AtomicFile(path: path, system: system)
+      return
     }
-  }
-
-  /// Everything before the last component; `.` if there is nothing.
-  private static func folder(of path: String) -> String {
-    var parts = path[...]
-    while parts.count > 1, parts.last == "/" { parts = parts.dropLast() }
-    guard let slash = parts.lastIndex(of: "/") else { return "." }
-    return slash == parts.startIndex ? "/" : String(parts[..<slash])
+    do {
+      try requireWritable(folder: folderName(of: path), system: system)
+    } catch {
+      throw CheckpointError(error.problem, at: .init(file: path))
+    }
   }
 
   /// Makes the folder of a file that is about to be written.
   public static func makeParent(of path: String) throws(CheckpointError) {
-    try makeFolder(folder(of: path))
+    try makeFolder(folderName(of: path))
   }
 
   /// Makes a folder and those above it; one that is there stays as it is.
-  public static func makeFolder(_ path: String) throws(CheckpointError) {
-    var status = stat()
-    if stat(path, &status) == 0 {
-      if status.st_mode & S_IFMT != S_IFDIR { throw failure(path, ENOTDIR) }
-      return
+  public static func makeFolder(
+    _ path: String, system: any FileSystem = POSIXFileSystem()
+  ) throws(CheckpointError) {
+    do throws(SystemError) {
+      switch try system.found(path)?.kind {
+      case .folder: return
+      case nil: break
+      default: throw SystemError(ENOTDIR)
+      }
+    } catch {
+      throw failure(path, error)
     }
-    try makeFolder(folder(of: path))
-    if mkdir(path, 0o777) != 0 && errno != EEXIST { throw failure(path, errno) }
+    let parent = folderName(of: path)
+    try makeFolder(parent, system: system)
+    do throws(SystemError) {
+      do throws(SystemError) {
+        try system.untilDone { () throws(SystemError) in try system.makeFolder(path) }
+      } catch {
+        // Another run may have made it meanwhile.
+        if error.code != EEXIST { throw error }
+      }
+      try system.synchronizeFolder(parent)
+    } catch {
+      throw failure(path, error)
+    }
   }
 
-  private static func failure(_ path: String, _ code: Int32) -> CheckpointError {
-    CheckpointError(.cannotWrite(code: code), at: .init(file: path))
+  private static func failure(_ path: String, _ error: SystemError) -> CheckpointError {
+    CheckpointError(.cannotWrite(code: error.code), at: .init(file: path))
   }
 }

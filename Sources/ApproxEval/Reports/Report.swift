@@ -53,7 +53,7 @@ extension Report {
           .number(score.fisherQuadratic), .number(score.gradientDot), .number(score.updateNorm),
           .number(known: score.cosineGradient), .number(known: score.cosineReference),
           .number(score.seconds),
-          .integer(score.monteCarloSamples), .text(result.reasonWithoutGamma(score)),
+          .integer(score.monteCarloSamples), .text(score.defect?.rawValue),
         ])
       }
     }

@@ -10,10 +10,10 @@ public struct RunRecord: Sendable {
   /// With the name of the program.
   public var command: [String]
   public var options: EvaluationOptions
-  /// Everything that was read: checkpoints, data, updates.
+  /// Everything that is read, in the order in which it was opened: checkpoints, data, updates.
   public var files: [FileRecord]
-  public var start: Date
-  public var end: Date
+  public var start: Moment
+  public var end: Moment
   /// Batches that the run has to score; `nil` where the results are all there are.
   public var plannedBatches: Int?
   /// Batches that an earlier run had finished.
@@ -21,20 +21,15 @@ public struct RunRecord: Sendable {
   public var machine: Machine
 
   /// Reads all files of the run once, for their sums.
+  ///
+  /// - Parameter files: Those that the plan of the run has opened, and that it will score.
+  /// - Throws: `changed` where one of them is no longer what was opened: its sum would be of neither.
   public init(
-    command: [String], options: EvaluationOptions, checkpoints: [String], start: Date
+    command: [String], options: EvaluationOptions, files: InputFiles, start: Moment
   ) throws(CheckpointError) {
     self.command = command
     self.options = options
-    var files: [FileRecord] = []
-    let given =
-      checkpoints + [options.adapter, options.dataFile].compactMap { $0 } + options.updateFiles
-      + [options.optimizerState].compactMap { $0 }
-    for path in given.flatMap(FileRecord.files)
-    where !files.contains(where: { $0.path == path }) {
-      files.append(try FileRecord(path: path))
-    }
-    self.files = files
+    self.files = try FileRecord.all(files)
     self.start = start
     end = start
     machine = .current
@@ -48,9 +43,9 @@ public struct RunRecord: Sendable {
       "seed": ReportJSON(seed: options.seed),
       "precision": .text(options.precision.rawValue),
       "threads": .integer(options.threads),
-      "start": .text(Self.time(start)),
-      "end": .text(Self.time(end)),
-      "seconds": .number(end.timeIntervalSince(start)),
+      "start": .text(Self.time(start.date)),
+      "end": .text(Self.time(end.date)),
+      "seconds": .number(end.seconds(since: start)),
       "complete": .bool(report.batchCount == plannedBatches ?? report.batchCount),
       "batches_planned": .integer(plannedBatches ?? report.batchCount),
       "batches_finished": .integer(report.batchCount),
@@ -143,7 +138,7 @@ extension Machine {
   var json: ReportJSON {
     .members([
       "cores": .integer(cores), "processor": .text(processor), "memory": .integer(memory),
-      "os": .text(operatingSystem), "blas": .text(blas),
+      "os": .text(operatingSystem), "blas": .text(blas), "kernels": .text(kernels),
     ])
   }
 }
@@ -162,8 +157,8 @@ extension Report {
       if result.gradientNorm == 0 {
         notes.append(place + "the gradient is zero: " + entry.reason(ofZeroGradient: [result]))
       }
-      for score in result.scoresWithoutGamma {
-        notes.append(place + score.label + ": no gamma, as \(score.defect!).")
+      for (score, defect) in result.scoresWithoutGamma {
+        notes.append(place + score.label + ": no gamma, as \(defect).")
       }
       for score in result.scores where score.isBelowRounding {
         notes.append(place + score.label + ": lambda is below rounding.")
@@ -188,7 +183,7 @@ extension Report {
   /// The files of a report; run.json is the last to appear.
   public func add(to files: inout OutputFiles, folder: String, record: RunRecord) {
     for table in tables { files.add("\(folder)/\(table.name).csv", table.csv) }
-    files.add("\(folder)/run.json", record.json(self).document)
+    files.addRecord("\(folder)/run.json", record.json(self).document)
   }
 }
 
@@ -201,7 +196,7 @@ extension Report.Entry {
   /// Layers that may be one.
   private var equalWeightsNotes: [String] {
     description.equalWeights.map { group in
-      let names = group.names.prefix(4).joined(separator: ", ")
+      let names = group.names.prefix(4).map { printable($0) }.joined(separator: ", ")
       let more = group.names.count > 4 ? " and \(group.names.count - 4) more" : ""
       return
         "Equal to the last bit: \(names)\(more). They are scored as layers that train on their "
@@ -216,7 +211,8 @@ extension Report.Entry {
     let count = unused.reduce(0) { $0 + $1.count }
     let more = unused.count > 1 ? " and \(unused.count - 1) more" : ""
     return
-      "PEFT trains \(grouped(count)) of the P parameters without reading them (\(first.name)\(more)): "
+      "PEFT trains \(grouped(count)) of the P parameters without reading them "
+      + "(\(printable(first.name))\(more)): "
       + "their gradient is zero, and no method moves them."
   }
 
@@ -235,18 +231,14 @@ extension Report.Entry {
 }
 
 extension BatchResult {
-  /// One word for why a row has no gamma; `nil` where it has one.
-  func reasonWithoutGamma(_ score: Score) -> String? {
-    if !score.gamma.isNaN { return nil }
-    return gradientNorm == 0 ? "zero-gradient" : (score.defect ?? .underflow).rawValue
-  }
-
   /// Without those that other notes explain: all of a zero gradient, and the reference.
-  var scoresWithoutGamma: [Score] {
-    if gradientNorm == 0 { return [] }
-    return scores.filter { score in
+  var scoresWithoutGamma: [(score: Score, defect: Indicator.Defect)] {
+    scores.compactMap { score in
       let isReference = score.method == "ng" && score.damping == nil
-      return score.defect != nil && !(isReference && reference?.isConverged == false)
+      guard let defect = score.defect, defect != .zeroGradient,
+        !(isReference && reference?.isConverged == false)
+      else { return nil }
+      return (score, defect)
     }
   }
 }
@@ -260,10 +252,12 @@ extension Indicator.Defect: CustomStringConvertible {
   /// The reason as a clause.
   public var description: String {
     switch self {
+    case .zeroGradient: "the gradient is zero"
     case .flat: "the direction is zero or changes no output"
     case .underflow:
       "d^T F d is below the range of double next to d^T g, the model is too far off the labels"
     case .invalid: "d^T F d or d^T g is beyond the range of double"
+    case .overflow: "lambda, or what it takes to solve with it, is beyond the range of double"
     }
   }
 }

@@ -1,3 +1,4 @@
+import Checkpoints
 import Foundation
 import Metrics
 
@@ -38,7 +39,7 @@ extension Report.Entry {
     parts.append("imbalance " + (imbalance.isNaN ? "none" : shortened(imbalance, digits: 3)))
     if let epoch = description.epoch { parts.append("epoch \(epoch)") }
     if description.epoch == nil, let step = description.step { parts.append("step \(step)") }
-    return description.path + "\n" + wrapped(parts: parts) + "\n"
+    return printable(description.path) + "\n" + wrapped(parts: parts) + "\n"
   }
 
   private func mean(_ value: (BatchResult) -> Double) -> Double {
@@ -257,11 +258,12 @@ extension Report.Entry {
 
   /// Which methods have no gamma, by reason.
   private var defectRemarks: [String] {
-    [Indicator.Defect.underflow, .flat, .invalid].compactMap { defect in
+    [Indicator.Defect.underflow, .flat, .invalid, .overflow].compactMap { defect in
       var methods: [String] = []
       var batches = 0
       for result in results {
-        let affected = result.scoresWithoutGamma.filter { $0.defect == defect }.map(\.method)
+        let affected = result.scoresWithoutGamma.filter { $0.defect == defect }
+          .map(\.score.method)
         if !affected.isEmpty { batches += 1 }
         for method in affected where !methods.contains(method) { methods.append(method) }
       }
@@ -304,6 +306,7 @@ extension ReferenceRecord {
     case "curvature": "not converged, no positive curvature left above rounding"
     case "stagnated": "not converged, no progress beyond the level of rounding"
     case "underflow": "not converged, probabilities are below the range of double"
+    case "overflow": "not converged, the solve left the range of double"
     case "zero-gradient": "the gradient is zero: no direction is distinguished"
     case "dense", "gram": "exact to rounding"
     default: stop

@@ -1,6 +1,7 @@
+import Checkpoints
 import Foundation
 
-/// Columns of text, aligned.
+/// Columns of text, aligned. Cells are shown as `printable` has them.
 public struct TextTable: Sendable {
   public enum Alignment: Sendable {
     case left
@@ -14,14 +15,17 @@ public struct TextTable: Sendable {
 
   public mutating func append(_ row: [String]) {
     precondition(row.count == columns.count, "TextTable: \(row.count) cells")
-    rows.append(row)
+    rows.append(row.map { printable($0, limit: Self.longestCell) })
   }
+
+  /// Every row is as wide as the longest: one name must not make a table of a gigabyte.
+  private static let longestCell = 400
 
   /// A line of titles, a rule, and a line per row, each ended by a line feed.
   public var text: String {
     let titles = columns.map(\.title)
     let widths = columns.indices.map { column in
-      ([titles] + rows).map { $0[column].count }.max()!
+      rows.reduce(titles[column].count) { max($0, $1[column].count) }
     }
     let rule = widths.map { String(repeating: "-", count: $0) }
     return ([titles, rule] + rows).map { line($0, widths) + "\n" }.joined()
@@ -42,11 +46,11 @@ public struct TextTable: Sendable {
 // MARK: - Words and numbers
 
 /// The text in lines of at most `width` characters, broken at spaces; every line but the first
-/// begins with `indent`.
+/// begins with `indent`. Names in it are shown as `printable` has them.
 public func wrapped(_ text: String, width: Int = 80, indent: String = "  ") -> String {
   var lines: [String] = []
   var line = ""
-  for word in text.split(separator: " ") {
+  for word in printable(text).split(separator: " ") {
     if !line.isEmpty && line.count + 1 + word.count > width {
       lines.append(line)
       line = indent + word
@@ -67,7 +71,7 @@ public func wrapped(parts: [String], width: Int = 80, indent: String = "  ") -> 
 /// `10,510,346`
 public func grouped(_ number: Int) -> String {
   var text = ""
-  for (place, digit) in String(abs(number)).reversed().enumerated() {
+  for (place, digit) in String(number.magnitude).reversed().enumerated() {
     if place > 0 && place % 3 == 0 { text = "," + text }
     text = String(digit) + text
   }
@@ -81,7 +85,13 @@ public func shortened(_ number: Double, digits: Int = 4) -> String {
 
 /// `1.536 GB`, in powers of a thousand.
 public func bytes(_ count: Int, digits: Int = 4) -> String {
-  scaled(Double(count), units: ["bytes", "kB", "MB", "GB", "TB"], digits: digits)
+  bytes(Double(count), digits: digits)
+}
+
+/// The same for a prediction, which may be larger than anything that can be allocated.
+public func bytes(_ count: Double, digits: Int = 4) -> String {
+  count == 1
+    ? "1 byte" : scaled(count, units: ["bytes", "kB", "MB", "GB", "TB"], digits: digits)
 }
 
 /// `35.1 GFLOP`: multiplications and additions.
@@ -100,8 +110,9 @@ private func scaled(_ number: Double, units: [String], digits: Int) -> String {
 
 /// `2 h 5 min`, `12 min`, `45 s`
 public func duration(_ seconds: Double) -> String {
-  if seconds < 100 { return "\(Int(seconds.rounded(.up))) s" }
-  let minutes = Int((min(seconds, 1e15) / 60).rounded(.up))
+  if seconds < 100 { return "\(Int(max(seconds, 0).rounded(.up))) s" }
+  // A NaN, as of a rate that was not measured, is as long as it gets.
+  let minutes = Int((seconds < 1e15 ? seconds / 60 : 1e15 / 60).rounded(.up))
   if minutes < 100 { return "\(minutes) min" }
   return "\(grouped(minutes / 60)) h \(minutes % 60) min"
 }

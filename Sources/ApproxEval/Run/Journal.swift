@@ -18,27 +18,32 @@ public final class Journal {
   /// Whether there was anything to go on from.
   public let isResumed: Bool
 
+  private let system: any FileSystem
   private let folder: String
   private let identity: RunIdentity
-  private var descriptor: Int32 = -1
+  private var descriptor: Int32?
   /// Bytes that are whole lines of this run.
   private var length = 0
   private var isReported = false
+  /// Whether the file's name is known to be on the disk. One that is found there need not be.
+  private var isNameDurable = false
 
   /// - Parameters:
   ///   - record: The options and inputs of this run.
   ///   - resume: Go on from what is there. Otherwise nothing that is unfinished may be there.
   /// - Throws: `EvaluationError`: a `JournalError`, or a `CheckpointError` of the file.
   public init(
-    folder: String, record: RunRecord, plan: RunPlan, resume: Bool
+    folder: String, record: RunRecord, plan: RunPlan, resume: Bool,
+    system: any FileSystem = POSIXFileSystem()
   ) throws(EvaluationError) {
+    self.system = system
     self.folder = folder
-    path = folder + (folder.hasSuffix("/") ? "" : "/") + Self.name
+    path = joined(folder, Self.name)
     identity = RunIdentity(record, plan)
     let (path, identity) = (path, identity)
-    let opened = try evaluating { try Self.open(path) }
-    descriptor = opened.descriptor
-    guard let contents = opened.contents, let before = contents.identity else {
+    let opened = try evaluating { try Self.open(path, system) }
+    descriptor = opened?.descriptor
+    guard let contents = opened?.contents, let before = contents.identity else {
       (finished, isResumed) = ([], false)
       return
     }
@@ -56,107 +61,166 @@ public final class Journal {
     isReported = contents.isReported
   }
 
-  deinit { if descriptor >= 0 { close(descriptor) } }
+  deinit { if let descriptor { try? system.close(descriptor) } }
 
   /// Returns when the batch is on the disk.
   ///
-  /// - Throws: `CheckpointError.cannotWrite`; the journal is then as it was before.
-  public func append(_ result: BatchResult) throws(CheckpointError) {
-    try write(JournalLine.encoded(.batch(result)))
+  /// - Throws: `cannotWrite`, or `removed` where the file is no longer in its folder; the journal is
+  ///   then as it was before.
+  public func append(_ result: BatchResult) throws(EvaluationError) {
+    if length == 0 { try begin() }
+    try write(.batch(result))
   }
 
   /// Notes that the reports of all batches have been written.
-  public func markReported() throws(CheckpointError) {
+  public func markReported() throws(EvaluationError) {
     if isReported { return }
-    try write(JournalLine.encoded(.reported))
+    // A run without batches has no line yet.
+    if length == 0 { try begin() }
+    try write(.reported)
     isReported = true
   }
 }
 
-// MARK: - The file
+// MARK: - Opening
 
 extension Journal {
-  private typealias Opened = (descriptor: Int32, contents: JournalContents?)
+  private typealias Opened = (descriptor: Int32, contents: JournalContents)
 
-  /// Opens and locks what is there.
-  private static func open(_ path: String) throws -> Opened {
-    let descriptor = Foundation.open(path, O_RDWR | O_CLOEXEC)
-    if descriptor < 0 {
-      // A folder that does not exist yet has none.
-      if errno == ENOENT { return (-1, nil) }
-      throw CheckpointError(.cannotOpen(code: errno), at: .init(file: path))
+  /// Opens, locks and reads what is there; `nil` if nothing is.
+  private static func open(_ path: String, _ system: any FileSystem) throws -> Opened? {
+    while true {
+      let descriptor: Int32
+      do throws(SystemError) {
+        descriptor = try system.untilDone { () throws(SystemError) in
+          try system.open(path, for: .updating)
+        }
+      } catch {
+        switch error.code {
+        // A folder that does not exist yet has none.
+        case ENOENT: return nil
+        // A link, a folder, a pipe without a reader: whatever it is, no run has written it.
+        case ELOOP, EISDIR, ENXIO: throw JournalError.foreign(file: path)
+        default: throw CheckpointError(.cannotOpen(code: error.code), at: .init(file: path))
+        }
+      }
+      do {
+        if let contents = try contents(descriptor, path, system) { return (descriptor, contents) }
+        // Between the two calls its run has removed it.
+        try? system.close(descriptor)
+      } catch {
+        try? system.close(descriptor)
+        throw error
+      }
     }
+  }
+
+  /// - Returns: `nil` if the file no longer has its name.
+  private static func contents(
+    _ descriptor: Int32, _ path: String, _ system: any FileSystem
+  ) throws -> JournalContents? {
     do {
-      try lock(descriptor, path)
-      let file = try MappedFile(path: path)
-      let bytes = Data(file.bytes)
-      return (descriptor, try JournalContents(bytes, file: path))
+      // A pipe would be waited for, a device have no end.
+      if try system.status(descriptor).kind != .file { throw JournalError.foreign(file: path) }
+      // Where the file system has no locks, there is none.
+      if try lock(descriptor, system) == .taken { throw JournalError.inUse(file: path) }
+      guard try isInPlace(descriptor, path, system) else { return nil }
+      return try JournalContents(try system.readAll(descriptor), file: path)
+    } catch let error as SystemError {
+      throw CheckpointError(.cannotRead(code: error.code), at: .init(file: path))
+    }
+  }
+
+  private static func lock(
+    _ descriptor: Int32, _ system: any FileSystem
+  ) throws(SystemError) -> FileLock {
+    try system.untilDone { () throws(SystemError) in try system.lock(descriptor) }
+  }
+
+  /// Whether the open file is the one at the path.
+  private static func isInPlace(
+    _ descriptor: Int32, _ path: String, _ system: any FileSystem
+  ) throws(SystemError) -> Bool {
+    let own = try system.untilDone { () throws(SystemError) in try system.status(descriptor) }
+    return try system.found(path, followingLinks: false)?.isSameFile(as: own) ?? false
+  }
+}
+
+// MARK: - Writing
+
+extension Journal {
+  /// The line of the run, in a new file or in place of what was there. It is on the disk before the
+  /// first batch follows, so that at most the last line of a file can be half of one.
+  private func begin() throws(EvaluationError) {
+    let isNew = descriptor == nil
+    if isNew { try create() }
+    do throws(EvaluationError) {
+      try write(.run(identity))
     } catch {
-      close(descriptor)
+      // Nothing of this run is in it.
+      length = 0
+      if isNew { discard() }
       throw error
     }
   }
 
-  private static func lock(_ descriptor: Int32, _ path: String) throws(JournalError) {
-    // Where the file system has no locks, there is none.
-    if flock(descriptor, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK {
-      throw .inUse(file: path)
+  private func create() throws(EvaluationError) {
+    let folder = folder
+    try evaluating { try OutputFiles.makeFolder(folder, system: system) }
+    do throws(SystemError) {
+      let created = try system.untilDone { () throws(SystemError) in
+        try system.open(path, for: .creating)
+      }
+      descriptor = created
+      if try Self.lock(created, system) == .taken { throw SystemError(EEXIST) }
+    } catch {
+      if error.code == EEXIST {
+        // It belongs to whoever was first.
+        if let descriptor { try? system.close(descriptor) }
+        descriptor = nil
+        throw .journal(.inUse(file: path))
+      }
+      discard()
+      throw failure(error)
     }
   }
 
-  /// Appends whole lines and makes them durable.
-  private func write(_ lines: Data) throws(CheckpointError) {
-    let isFirst = length == 0
-    if isFirst { try create() }
-    let bytes = isFirst ? JournalLine.encoded(.run(identity)) + lines : lines
-    do throws(CheckpointError) {
+  /// Leaves nothing of a file that has been created and has no line.
+  private func discard() {
+    guard let descriptor else { return }
+    try? system.remove(path)
+    try? system.close(descriptor)
+    self.descriptor = nil
+  }
+
+  /// Appends a whole line and makes it durable.
+  private func write(_ entry: JournalEntry) throws(EvaluationError) {
+    guard let descriptor else { preconditionFailure("Journal: a line without a file") }
+    let line = OwnedBytes(JournalLine.encoded(entry))
+    defer { withExtendedLifetime(line) {} }
+    let isInPlace: Bool
+    do throws(SystemError) {
       // Of what was there before, only whole lines of this run stay.
-      if ftruncate(descriptor, off_t(length)) != 0 { throw failure(errno) }
-      try writeAtEnd(bytes)
-      if fsync(descriptor) != 0 { throw failure(errno) }
-      if isFirst { try Self.syncFolder(folder) }
+      try system.untilDone { () throws(SystemError) in
+        try system.truncate(descriptor, to: length)
+      }
+      try system.writeAll(descriptor, line.load(), at: length)
+      try system.untilDone { () throws(SystemError) in try system.synchronize(descriptor) }
+      if !isNameDurable {
+        try system.synchronizeFolder(folder)
+        isNameDurable = true
+      }
+      isInPlace = try Self.isInPlace(descriptor, path, system)
     } catch {
       // Half a line would do no harm, but the room may be needed.
-      _ = ftruncate(descriptor, off_t(length))
-      if isFirst { unlink(path) }
-      throw error
+      try? system.truncate(descriptor, to: length)
+      throw failure(error)
     }
-    length += bytes.count
+    if !isInPlace { throw .journal(.removed(file: path)) }
+    length += line.load().count
   }
 
-  private func create() throws(CheckpointError) {
-    if descriptor >= 0 { return }
-    try OutputFiles.makeFolder(folder)
-    descriptor = Foundation.open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
-    if descriptor < 0 { throw failure(errno) }
-    _ = flock(descriptor, LOCK_EX | LOCK_NB)
-  }
-
-  private func writeAtEnd(_ bytes: Data) throws(CheckpointError) {
-    var written = 0
-    while written < bytes.count {
-      let count = bytes.withUnsafeBytes {
-        pwrite(
-          descriptor, $0.baseAddress! + written, bytes.count - written, off_t(length + written))
-      }
-      if count < 0 {
-        if errno == EINTR { continue }
-        throw failure(errno)
-      }
-      written += count
-    }
-  }
-
-  /// The file's name is part of the folder.
-  private static func syncFolder(_ path: String) throws(CheckpointError) {
-    let descriptor = Foundation.open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-    // Some file systems refuse; the name is then as durable as they make it.
-    if descriptor < 0 { return }
-    fsync(descriptor)
-    close(descriptor)
-  }
-
-  private func failure(_ code: Int32) -> CheckpointError {
-    CheckpointError(.cannotWrite(code: code), at: .init(file: path))
+  private func failure(_ error: SystemError) -> EvaluationError {
+    .checkpoint(CheckpointError(.cannotWrite(code: error.code), at: .init(file: path)))
   }
 }

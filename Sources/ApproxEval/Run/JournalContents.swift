@@ -1,6 +1,10 @@
 import Foundation
 
 /// What a journal file holds, up to the last line that was written whole.
+///
+/// Every line was on the disk before the next one was begun. So a machine that lost its power can
+/// have left half of the last line only: cut short, or with zeros where blocks did not reach the
+/// disk. No line holds a zero byte otherwise, and whatever else is wrong is damage.
 struct JournalContents: Sendable {
   /// `nil` if not even the first line is whole.
   var identity: RunIdentity?
@@ -18,13 +22,28 @@ struct JournalContents: Sendable {
       do throws(JournalError.Defect) {
         try add(JournalLine.decoded(bytes[start..<end]))
       } catch {
+        if end + 1 == bytes.endIndex, isHalfWritten(bytes[start..<end], isFirst: line == 1) {
+          return
+        }
         if line == 1 && error == .form { throw .foreign(file: file) }
         throw .damaged(file: file, line: line, byte: length, error)
       }
       length = end + 1 - bytes.startIndex
     }
     // What a run leaves behind begins like a line.
-    if line == 0, !JournalLine.isBeginning(bytes) { throw .foreign(file: file) }
+    if line == 0, !JournalLine.isBeginning(bytes), !isHalfWritten(bytes, isFirst: true) {
+      throw .foreign(file: file)
+    }
+  }
+
+  /// Whether a power cut explains these bytes. A first line shows by its beginning that it is ours,
+  /// or is without its first block.
+  private func isHalfWritten(_ line: Data, isFirst: Bool) -> Bool {
+    guard let zero = line.firstIndex(of: 0) else { return false }
+    if !isFirst { return true }
+    let block = 512
+    return zero == line.startIndex
+      ? line.prefix(block).allSatisfy { $0 == 0 } : JournalLine.isBeginning(line[..<zero])
   }
 
   private mutating func add(_ entry: JournalEntry) throws(JournalError.Defect) {

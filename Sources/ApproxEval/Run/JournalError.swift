@@ -1,3 +1,5 @@
+import Checkpoints
+
 /// Why a run cannot write, or go on from, the journal of its folder.
 public enum JournalError: Error, Sendable, Equatable {
   /// An unfinished run would be overwritten.
@@ -10,6 +12,8 @@ public enum JournalError: Error, Sendable, Equatable {
   case foreign(file: String)
   /// Another process writes it.
   case inUse(file: String)
+  /// While the run was writing it, it was removed, or another file has taken its name.
+  case removed(file: String)
 
   public enum Defect: Error, Equatable {
     /// Not of the form of a line.
@@ -29,36 +33,31 @@ extension JournalError: CustomStringConvertible {
   public var description: String {
     switch self {
     case .unfinished(let file, let finished, let planned):
-      return """
-        an unfinished run has \(finished) of \(planned) batches in this folder
-          at \(file)
-          Go on with it by --resume, or remove the file to begin anew.
-        """
+      errorText(
+        "an unfinished run has \(finished) of \(planned) batches in this folder", at: file,
+        ["Go on with it by --resume, or remove the file to begin anew."])
     case .differs(let file, let differences):
-      let clauses = differences.map { "\n  \($0)" }.joined()
-      return """
-        the journal is of another run, which this one cannot resume
-          at \(file)\(clauses)
-          Repeat the options and inputs of that run, or give another folder as --output.
-        """
+      errorText(
+        "the journal is of another run, which this one cannot resume", at: file,
+        differences
+          + ["Repeat the options and inputs of that run, or give another folder as --output."])
     case .damaged(let file, let line, let byte, let defect):
-      return """
-        the journal is damaged: \(defect)
-          at \(file), line \(line), byte \(byte)
-          Restore the file, or cut it before this byte to keep the batches above and --resume.
-        """
+      errorText(
+        "the journal is damaged: \(defect)", at: "\(file), line \(line), byte \(byte)",
+        ["Restore the file, or cut it before this byte to keep the batches above and --resume."])
     case .foreign(let file):
-      return """
-        this is not a journal of eval-cli
-          at \(file)
-          Move the file away, or give another folder as --output.
-        """
+      errorText(
+        "this is not a journal of eval-cli", at: file,
+        ["Move the file away, or give another folder as --output."])
     case .inUse(let file):
-      return """
-        another run is writing into this folder
-          at \(file)
-          Wait until it ends, or give another folder as --output.
-        """
+      errorText(
+        "another run is writing into this folder", at: file,
+        ["Wait until it ends, or give another folder as --output."])
+    case .removed(let file):
+      errorText(
+        "the journal, or its folder, was removed or replaced while the run was writing it",
+        at: file,
+        ["What was in it is gone. Run again, and leave the folder alone until the run has ended."])
     }
   }
 }

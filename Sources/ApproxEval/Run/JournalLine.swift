@@ -71,13 +71,16 @@ enum JournalLine {
     }
     do {
       switch kind {
-      case "run": return .run(try decoder.decode(RunIdentity.self, from: content))
-      case "batch": return .batch(try decoder.decode(BatchResult.self, from: content))
+      case "run":
+        let identity = try decoder.decode(RunIdentity.self, from: content)
+        if identity.isPossible { return .run(identity) }
+      case "batch":
+        let result = try decoder.decode(BatchResult.self, from: content)
+        if result.isPossible { return .batch(result) }
       default: return .reported
       }
-    } catch {
-      throw .content
-    }
+    } catch {}
+    throw .content
   }
 
   /// What every version of the first line has.
@@ -102,5 +105,33 @@ extension JournalEntry {
     case .batch: "batch"
     case .reported: "reported"
     }
+  }
+}
+
+// MARK: - Numbers that a file may claim
+
+extension RunIdentity {
+  /// Whether its counts are those of a run: none negative, and their sum a number.
+  fileprivate var isPossible: Bool {
+    var total = 0
+    for checkpoint in checkpoints {
+      let (_, overflow) = checkpoint.firstBatch.addingReportingOverflow(checkpoint.batches)
+      let (sum, isTooMany) = total.addingReportingOverflow(checkpoint.batches)
+      if checkpoint.firstBatch < 0 || checkpoint.batches < 0 || overflow || isTooMany {
+        return false
+      }
+      total = sum
+    }
+    return files.allSatisfy { $0.bytes >= 0 }
+  }
+}
+
+extension BatchResult {
+  /// Whether its counts are those of a batch: none is negative.
+  fileprivate var isPossible: Bool {
+    let counts: [Int?] =
+      [batch, samples, recomputedSamples, reference?.iterations] + trace.map(\.iteration)
+      + scores.map(\.monteCarloSamples) + layers.flatMap { [$0.parameters, $0.monteCarloSamples] }
+    return counts.allSatisfy { $0 ?? 0 >= 0 }
   }
 }

@@ -1,6 +1,7 @@
 /// What decides the numbers of a run: a journal is continued only by a run with the same.
 ///
-/// The number of threads is no part of it: results have the same bits for every one.
+/// The number of threads is no part of it: results have the same bits for every one. The processor
+/// is, as far as it decides which kernels run: they order their sums differently.
 struct RunIdentity: Codable, Sendable, Equatable {
   /// A checkpoint and the numbers of its batches.
   struct Checkpoint: Codable, Sendable, Equatable {
@@ -9,7 +10,7 @@ struct RunIdentity: Codable, Sendable, Equatable {
     var batches: Int
   }
 
-  static let format = "approx-eval-journal/1"
+  static let format = "approx-eval-journal/2"
 
   /// Of the journal.
   var format = RunIdentity.format
@@ -19,6 +20,9 @@ struct RunIdentity: Codable, Sendable, Equatable {
   var options: [String: String]
   var checkpoints: [Checkpoint]
   var files: [FileRecord]
+  /// Which of our kernels the processor runs, and what OpenBLAS says of its own.
+  var kernels: String
+  var blas: String
 
   init(_ record: RunRecord, _ plan: RunPlan) {
     version = packageVersion
@@ -32,6 +36,7 @@ struct RunIdentity: Codable, Sendable, Equatable {
         path: $0.description.path, firstBatch: $0.batches.lowerBound, batches: $0.batches.count)
     }
     files = record.files
+    (kernels, blas) = (record.machine.kernels, record.machine.blas)
   }
 
   /// `cg_gap` is `--cg-gap`.
@@ -64,6 +69,8 @@ extension RunIdentity {
         "\(what) is \(now ?? "not given") now, \(before ?? "not given") in the journal")
     }
     compare("the version of eval-cli", version, journal.version)
+    compare("the set of kernels for this processor", kernels, journal.kernels)
+    compare("the BLAS on this processor", blas, journal.blas)
     for name in Set(options.keys).union(journal.options.keys).sorted() {
       compare(name, options[name], journal.options[name])
     }
@@ -102,6 +109,6 @@ extension RunIdentity {
 
 extension FileRecord {
   fileprivate var contentText: String {
-    "\(bytes) bytes" + (sha256.map { " with SHA-256 \($0.prefix(12))…" } ?? "")
+    "\(bytes) bytes with SHA-256 \(sha256.prefix(12))…"
   }
 }

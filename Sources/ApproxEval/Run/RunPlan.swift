@@ -77,7 +77,7 @@ extension Evaluation {
   /// - Parameter observe: Called after each batch, in order; what it throws ends the run.
   public func score(
     _ plan: RunPlan, after finished: Int = 0,
-    observing observe: (BatchResult) throws(CheckpointError) -> Void
+    observing observe: (BatchResult) throws(EvaluationError) -> Void
   ) throws(EvaluationError) {
     var rest = finished
     for checkpoint in plan.checkpoints {

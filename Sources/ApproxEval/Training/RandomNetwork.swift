@@ -12,14 +12,12 @@ import TensorModule
 /// Equal seeds give equal tensors: each is a function of the seed and its own name.
 public struct RandomNetwork {
   let source: CheckpointSource
+  let files: InputFiles
 
   /// Whether a file is the description of a sequential model, and not the configuration of a
   /// Hugging Face model or something else.
-  public static func isDescription(_ path: String) -> Bool {
-    var isFolder: ObjCBool = false
-    guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder),
-      !isFolder.boolValue, let json = try? open(path)
-    else { return false }
+  public static func isDescription(_ path: String, files: InputFiles = InputFiles()) -> Bool {
+    guard let json = try? open(path, files) else { return false }
     return json["layers"].exists || (try? json["type"].string()) == "sequential"
   }
 
@@ -28,9 +26,11 @@ public struct RandomNetwork {
   /// - Parameter loss: `cross_entropy`, `mse` or `bce`.
   /// - Throws: `CheckpointError` naming the place in the description.
   public init(
-    description path: String, loss: String, seed: UInt64 = EvaluationOptions().seed
+    description path: String, loss: String, seed: UInt64 = EvaluationOptions().seed,
+    files: InputFiles = InputFiles()
   ) throws(CheckpointError) {
-    let json = try Self.open(path)
+    self.files = files
+    let json = try Self.open(path, files)
     let model = try Model(json)
     let starts = Self.starts(model.graph)
     var parameters: [String: StoredTensor] = [:]
@@ -46,8 +46,10 @@ public struct RandomNetwork {
     source = CheckpointSource(path: path, description: json, loss: loss, parameters: parameters)
   }
 
-  private static func open(_ path: String) throws(CheckpointError) -> JSONValue {
-    let file = try MappedFile(path: path)
+  private static func open(
+    _ path: String, _ files: InputFiles
+  ) throws(CheckpointError) -> JSONValue {
+    let file = try files.open(path)
     defer { withExtendedLifetime(file) {} }
     return try JSONValue(
       parsing: String(decoding: file.bytes, as: UTF8.self), name: "model", file: path)
@@ -97,7 +99,8 @@ extension PackedCheckpoint {
     _ network: RandomNetwork, options: EvaluationOptions = EvaluationOptions()
   ) throws(EvaluationError) {
     self = try evaluating {
-      try PackedCheckpoint(LoadedCheckpoint(source: network.source, options: options), options)
+      try PackedCheckpoint(
+        LoadedCheckpoint(source: network.source, options: options, files: network.files), options)
     }
   }
 }

@@ -6,6 +6,8 @@ import Training
 /// The moving parts of a run in one precision: parameters, optimiser, scratch.
 final class Trainer<S: EngineScalar> {
   private let options: TrainingOptions
+  /// Bytes of forward values in a step.
+  private let budget: Int
   private let checkpoint: LoadedCheckpoint
   private let samples: TrainingSamples
   private let validation: TrainingRun.Watched?
@@ -17,17 +19,19 @@ final class Trainer<S: EngineScalar> {
   private let before: Vector<Double>
 
   /// Samples of one forward pass where nothing is differentiated.
-  private static var measuredTogether: Int { 256 }
+  static var measuredTogether: Int { 256 }
 
   init(
     _ options: TrainingOptions, _ checkpoint: LoadedCheckpoint, _ samples: TrainingSamples,
-    _ validation: TrainingRun.Watched?, parameters: ParameterStore<S>
+    _ validation: TrainingRun.Watched?, budget: Int, parameters: ParameterStore<S>,
+    pool: WorkerPool
   ) {
     self.options = options
+    self.budget = budget
     self.checkpoint = checkpoint
     self.samples = samples
     self.validation = validation
-    pool = WorkerPool(threads: options.threads)
+    self.pool = pool
     master = MasterParameters(checkpoint.program, parameters)
     operations = VectorOperations(pool: pool, count: master.values.count)
     optimizer = options.optimizer.makeOptimizer(
@@ -47,7 +51,7 @@ final class Trainer<S: EngineScalar> {
     let start = ContinuousClock.now
     let settings = options.optimizer
     let problem = try problem(
-      checkpoint, samples.reader, batch, memory: options.memory, isStep: true)
+      checkpoint, samples.reader, batch, budget: budget, isStep: true)
     let loss = problem.output.meanLoss
     if !loss.isFinite {
       throw NonFinite(reason: "the loss is \(ReportCell.spelling(loss))", isStep: true)
@@ -98,7 +102,7 @@ final class Trainer<S: EngineScalar> {
     for start in stride(from: 0, to: samples.count, by: Self.measuredTogether) {
       let group = Array(samples[start..<min(start + Self.measuredTogether, samples.count)])
       // Forward values are not kept: nothing reads them.
-      let problem = try problem(checkpoint, reader, group, memory: 0, isStep: false)
+      let problem = try problem(checkpoint, reader, group, budget: 0, isStep: false)
       loss += problem.output.totalLoss
       weight += problem.output.positionWeight
       accuracy += Accuracy(
@@ -112,13 +116,13 @@ final class Trainer<S: EngineScalar> {
   }
 
   private func problem(
-    _ checkpoint: LoadedCheckpoint, _ reader: BatchReader, _ batch: [Int], memory: Int,
+    _ checkpoint: LoadedCheckpoint, _ reader: BatchReader, _ batch: [Int], budget: Int,
     isStep: Bool
   ) throws -> BatchProblem<S> {
     do {
       return try BatchProblem(
         checkpoint, parameters: master.store, batch: reader.read(batch, S.self), pool: pool,
-        memory: memory)
+        budget: budget)
     } catch EvaluationError.nonFiniteLogits(_, let sample, let value) {
       throw NonFinite(
         reason: "the logits of sample \(batch[sample]) contain \(ReportCell.spelling(value))",

@@ -1,5 +1,4 @@
 import Checkpoints
-import Foundation
 import Training
 
 /// train.json: what it takes to repeat a training run.
@@ -18,30 +17,26 @@ public struct TrainingRecord: Sendable {
   public let description: CheckpointDescription
   /// Everything that was read: model, data.
   public let files: [FileRecord]
-  public let start: Date
+  public let start: Moment
 
   /// Reads all files of the run once, for their sums.
-  public init(command: [String], run: TrainingRun, start: Date) throws(CheckpointError) {
+  public init(command: [String], run: TrainingRun, start: Moment) throws(CheckpointError) {
     self.command = command
     options = run.options
     batchSize = run.batchSize
     description = run.description
     self.start = start
-    var paths = [run.description.path, options.adapter, options.dataFile].compactMap { $0 }
-    if case .file(let path) = options.validation { paths.append(path) }
-    var files: [FileRecord] = []
-    for path in paths.flatMap(FileRecord.files) { files.append(try FileRecord(path: path)) }
-    self.files = files
+    files = try FileRecord.all(run.files)
   }
 
   /// Writes the record into the folder of the run.
-  public func write(to folder: String, _ outcome: Outcome, end: Date) throws(CheckpointError) {
+  public func write(to folder: String, _ outcome: Outcome, end: Moment) throws(CheckpointError) {
     var output = OutputFiles()
     output.add("\(folder)/train.json", json(outcome, end: end).document)
     try output.write()
   }
 
-  private func json(_ outcome: Outcome, end: Date) -> ReportJSON {
+  private func json(_ outcome: Outcome, end: Moment) -> ReportJSON {
     .members([
       "version": .text(packageVersion),
       "command": .texts(command),
@@ -49,9 +44,9 @@ public struct TrainingRecord: Sendable {
       "seed": ReportJSON(seed: options.seed),
       "precision": .text(options.precision.rawValue),
       "threads": .integer(options.threads),
-      "start": .text(RunRecord.time(start)),
-      "end": .text(RunRecord.time(end)),
-      "seconds": .number(end.timeIntervalSince(start)),
+      "start": .text(RunRecord.time(start.date)),
+      "end": .text(RunRecord.time(end.date)),
+      "seconds": .number(end.seconds(since: start)),
       "model": .text(description.model),
       "loss": .text(description.loss),
       "trainable_parameters": .integer(description.trainableParameters),

@@ -1,6 +1,5 @@
 import Checkpoints
 import Curvature
-import Foundation
 import GraphModule
 import TensorModule
 import Training
@@ -27,7 +26,12 @@ public struct TrainingRun {
   /// In one epoch.
   public let stepsPerEpoch: Int
 
+  /// What has been opened.
+  public let files: InputFiles
+
   private let checkpoint: LoadedCheckpoint
+  /// Bytes of forward values in a step.
+  private let budget: Int
   private let samples: TrainingSamples
   private let validation: Watched?
 
@@ -47,21 +51,28 @@ public struct TrainingRun {
   /// A run that starts from the parameters of a checkpoint, or of a Hugging Face folder.
   ///
   /// - Throws: Everything that headers, labels and indices tell.
-  public init(checkpoint path: String, options: TrainingOptions) throws(EvaluationError) {
+  public init(
+    checkpoint path: String, options: TrainingOptions, files: InputFiles? = nil
+  ) throws(EvaluationError) {
+    let files = files ?? InputFiles(memory: options.memory)
     self = try evaluating {
-      try TrainingRun(CheckpointSource(path: path, adapter: options.adapter), options)
+      try TrainingRun(
+        CheckpointSource(path: path, adapter: options.adapter, files: files), options, files)
     }
   }
 
   /// A run that starts from random weights.
   public init(network: RandomNetwork, options: TrainingOptions) throws(EvaluationError) {
-    self = try evaluating { try TrainingRun(network.source, options) }
+    self = try evaluating { try TrainingRun(network.source, options, network.files) }
   }
 
-  private init(_ source: CheckpointSource, _ options: TrainingOptions) throws {
+  private init(
+    _ source: CheckpointSource, _ options: TrainingOptions, _ files: InputFiles
+  ) throws {
     self.options = options
+    self.files = files
     let evaluation = options.evaluation(dataFile: options.dataFile)
-    checkpoint = try LoadedCheckpoint(source: source, options: evaluation)
+    checkpoint = try LoadedCheckpoint(source: source, options: evaluation, files: files)
     description = checkpoint.description
     var share: Double?
     if case .share(let held) = options.validation { share = held }
@@ -73,7 +84,7 @@ public struct TrainingRun {
         checkpoint: checkpoint, reader: samples.reader, samples: samples.heldOut)
     case .file(let path):
       let watched = try LoadedCheckpoint(
-        source: source, options: options.evaluation(dataFile: path))
+        source: source, options: options.evaluation(dataFile: path), files: files)
       let all = try TrainingSamples(watched, share: nil, seed: options.seed)
       validation = Watched(checkpoint: watched, reader: all.reader, samples: all.training)
     }
@@ -85,6 +96,11 @@ public struct TrainingRun {
     }
     batchSize = options.batchSize ?? min(32, trainingSamples)
     stepsPerEpoch = samples.steps(batchSize: batchSize)
+    var planned = evaluation
+    planned.batchSize = options.batchSize
+    budget = try MemoryPlanner(
+      checkpoint, samples: batchSize, options: planned, .train(options.optimizer)
+    ).budget().forward
   }
 
   /// Steps of the whole run.
@@ -92,7 +108,7 @@ public struct TrainingRun {
 
   /// Files that the run would replace, and does not: checkpoints in the folder.
   public static func checkpoints(in folder: String) -> [String] {
-    let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+    let names = (try? POSIXFileSystem().names(in: folder)) ?? []
     return names.filter { $0.hasPrefix("epoch-") && $0.hasSuffix(".bin") }.sorted()
   }
 
@@ -108,16 +124,28 @@ public struct TrainingRun {
     into folder: String, observing observe: (Event) -> Void = { _ in },
     isCancelled: () -> Bool = { false }
   ) throws(EvaluationError) -> TrainingResult {
+    try run(
+      into: folder, pool: WorkerPool(threads: options.threads), observing: observe,
+      isCancelled: isCancelled)
+  }
+
+  /// The same with threads of the caller's.
+  @discardableResult
+  package func run(
+    into folder: String, pool: WorkerPool, observing observe: (Event) -> Void = { _ in },
+    isCancelled: () -> Bool = { false }
+  ) throws(EvaluationError) -> TrainingResult {
     try evaluating {
       switch options.precision {
-      case .float32: try run(folder, observe, isCancelled, Float.self)
-      case .float64: try run(folder, observe, isCancelled, Double.self)
+      case .float32: try run(folder, pool, observe, isCancelled, Float.self)
+      case .float64: try run(folder, pool, observe, isCancelled, Double.self)
       }
     }
   }
 
   private func run<S: EngineScalar>(
-    _ folder: String, _ observe: (Event) -> Void, _ isCancelled: () -> Bool, _: S.Type
+    _ folder: String, _ pool: WorkerPool, _ observe: (Event) -> Void, _ isCancelled: () -> Bool,
+    _: S.Type
   ) throws -> TrainingResult {
     let carried = min(options.carriedSamples, trainingSamples)
     let writer = TrainedCheckpoint<S>(
@@ -128,12 +156,14 @@ public struct TrainingRun {
       ).map { samples.training[$0] },
       options: options.evaluation(dataFile: options.dataFile))
     let trainer = Trainer<S>(
-      options, checkpoint, samples, validation, parameters: try checkpoint.parameters(S.self))
+      options, checkpoint, samples, validation, budget: budget,
+      parameters: try checkpoint.parameters(S.self), pool: pool)
     var result = TrainingResult()
     func finishEpoch(_ epoch: Int, seconds: Double) throws {
       // First, so that a state that overflows is not saved, and data that cannot be read are found
       // before anything is written.
       let (training, watched) = try trainer.measure()
+      try files.requireUnchanged()
       var file: String?
       if epoch % options.saveEvery == 0 || epoch == options.epochs {
         try OutputFiles.makeFolder(folder)
@@ -149,6 +179,16 @@ public struct TrainingRun {
       try write(result, folder)
       observe(.epoch(result.epochs.last!))
     }
+    /// A step whose direction cannot be found for its numbers.
+    func step(_ batch: [Int], _ epoch: Int) throws -> TrainingStep {
+      do {
+        return try trainer.step(batch, step: result.steps.count, of: steps, epoch: epoch)
+      } catch let error as LinearAlgebraError
+        where BatchFailure.kind(of: .linearAlgebra(error)) == .numbers
+      {
+        throw NonFinite(reason: error.description, isStep: true)
+      }
+    }
     do {
       try finishEpoch(0, seconds: 0)
       for epoch in 1...options.epochs {
@@ -161,8 +201,7 @@ public struct TrainingRun {
             try write(result, folder)
             return result
           }
-          result.steps.append(
-            try trainer.step(batch, step: result.steps.count, of: steps, epoch: epoch))
+          result.steps.append(try step(batch, epoch))
           observe(.step(result.steps.last!))
         }
         try finishEpoch(epoch, seconds: (ContinuousClock.now - start).seconds)

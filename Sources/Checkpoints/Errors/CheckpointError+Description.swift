@@ -4,9 +4,9 @@ import Foundation
 /// then advice where there is any. The word `error:` is left to whoever prints it.
 extension CheckpointError: CustomStringConvertible {
   public var description: String {
-    ([sentence] + [location.description].filter { !$0.isEmpty }.map { "  at " + $0 }
-      + [hint ?? advice].compactMap { $0 }.map { "  " + $0 })
-      .joined(separator: "\n")
+    let place = location.description
+    return errorText(
+      sentence, at: place.isEmpty ? nil : place, [hint ?? advice].compactMap { $0 })
   }
 }
 
@@ -16,8 +16,10 @@ extension CheckpointError: LocalizedError {
 
 extension CheckpointError.Location: CustomStringConvertible {
   public var description: String {
-    [file, place, tensor.map { "tensor \($0)" }, byte.map { "byte \($0)" }]
-      .compactMap { $0 }.joined(separator: ", ")
+    [
+      file.map { printable($0) }, place.map { printable($0, limit: 400) },
+      tensor.map { "tensor " + printable($0, limit: 400) }, byte.map { "byte \($0)" },
+    ].compactMap { $0 }.joined(separator: ", ")
   }
 }
 
@@ -30,9 +32,13 @@ extension CheckpointError {
     case .isDirectory: "this is a directory, expected a file"
     case .isNoDirectory: "this is a file, expected a directory"
     case .isDevice: "this is a device, expected a file"
+    case .isPipe: "this is a pipe, expected a file"
     case .cannotOpen(let code): "cannot open the file: \(systemMessage(code))"
     case .cannotRead(let code): "cannot read the file: \(systemMessage(code))"
     case .cannotWrite(let code): "cannot write the file: \(systemMessage(code))"
+    case .linkedOutput: "this is the system's name for an open file, which cannot be replaced"
+    case .changed(let change): "the file has changed while it was in use: \(sentence(change))"
+    case .lost: "the file can no longer be read: it was cut short while in use, or its disk fails"
     case .otherFormat(let found, let expected): "this is \(found), expected \(expected)"
     case .truncated(let found, let needed):
       "the data end after \(count(found, "byte")), at least \(needed) are needed"
@@ -60,14 +66,17 @@ extension CheckpointError {
       "\(stored) stored bytes claim to unpack to \(declared)"
     case .invalidPickle(let reason): "the pickle is not valid: \(reason)"
     case .forbiddenGlobal(let name):
-      "\(printable(name)) is not allowed: nothing that a file contains is executed"
+      "\(printable(name, limit: 120)) is not allowed: nothing that a file contains is executed"
     case .forbiddenOpcode(let name):
       "the pickle instruction \(name) is not allowed: nothing that a file contains is executed"
-    case .missingStorage(let member): "the archive has no member \(printable(member))"
+    case .tooLargeToUnpack(let needed, let left):
+      "its numbers take \(needed) bytes outside the file, and \(left) of the memory allowed are left"
+    case .missingStorage(let member): "the archive has no member \(printable(member, limit: 120))"
     case .viewOutOfBounds(let offset, let shape, let strides, let elements):
       "shape \(shape) with strides \(strides) from offset \(offset) is not inside a storage of "
         + count(elements, "element")
     case .duplicateTensor: "two tensors have this name"
+    case .sameThing(let thing, let other): "this tensor and \(other) are both \(thing)"
     case .wrongDType(let found, let expected):
       "dtype is \(found.rawValue), expected \(list(expected.map(\.rawValue)))"
     case .shapeMismatch(let found, let expected): "shape is \(found), expected \(expected)"
@@ -84,6 +93,15 @@ extension CheckpointError {
     }
   }
 
+  private func sentence(_ change: Change) -> String {
+    switch change {
+    case .removed: "it is no longer there"
+    case .replaced: "another file has taken its name"
+    case .resized(let before, let now): "it had \(count(before, "byte")) and has \(now)"
+    case .rewritten: "it was written to"
+    }
+  }
+
   private func sentence(_ defect: JSONDefect) -> String {
     switch defect {
     case .unexpected(let found, let expected): "found \(found), expected \(expected)"
@@ -94,6 +112,7 @@ extension CheckpointError {
     case .numberOutOfRange(let digits): "the number \(digits) is out of range"
     case .nestedDeeper(let limit): "nested deeper than \(limit) levels"
     case .arrayLonger(let limit): "an array has more than \(limit) elements"
+    case .combiningMarks: "a string has more than 30 combining marks in a row"
     }
   }
 }
@@ -108,6 +127,11 @@ extension CheckpointError {
     case .isNoDirectory: "Name the folder that holds it."
     case .cannotOpen(let code) where code == EACCES: "Ask for permission to read it."
     case .cannotWrite: "Check that the folder exists, may be written and has room."
+    case .linkedOutput: "Name the file itself."
+    case .changed: "Take a copy that nobody writes to, or wait until its writer has ended."
+    case .lost:
+      "What was finished before is kept. Take a copy that nobody writes to, and --resume if its "
+        + "content is as it was."
     case .truncated, .outOfBounds: "The file was probably cut short; copy or save it again."
     case .headerTooLarge, .invalidZip, .invalidJSON(_, _, nil):
       "The file is damaged or of another kind; save it again."
@@ -121,6 +145,8 @@ extension CheckpointError {
     case .forbiddenGlobal, .forbiddenOpcode:
       "Save tensors and numbers alone: torch.save(model.state_dict(), path)."
     case .encrypted: "Save it without a password."
+    case .tooLargeToUnpack:
+      "Allow more with --memory, or save it as safetensors, which is read where it lies."
     case .implausibleSize: "Deflate cannot do that: the file is damaged or a zip bomb."
     case .missingTensor(_, let near), .unexpectedTensor(let near), .missingValue(_, let near),
       .unknownKey(_, let near):
@@ -148,21 +174,5 @@ private func count(_ number: Int, _ noun: String) -> String {
 /// `a`, `a or b`, `a, b or c`.
 private func list(_ names: [String]) -> String {
   names.count < 2
-    ? names.joined() : names.dropLast().joined(separator: ", ") + " or " + names.last!
-}
-
-/// Text of a file in quotes, shortened, and without characters that could move a cursor.
-func quoted(_ text: String) -> String { "\"" + printable(text, limit: 60) + "\"" }
-
-/// Text of a file, shortened, and without characters that could move a cursor.
-private func printable(_ text: String, limit: Int = 120) -> String {
-  var shown = ""
-  for scalar in text.unicodeScalars.prefix(limit) {
-    if scalar.value < 32 || (127..<160).contains(scalar.value) {
-      shown += "\\u{" + String(scalar.value, radix: 16) + "}"
-    } else {
-      shown.unicodeScalars.append(scalar)
-    }
-  }
-  return shown + (text.unicodeScalars.count > limit ? "..." : "")
+    ? names.joined() : names.dropLast().joined(separator: ", ") + " or " + names[names.count - 1]
 }

@@ -39,10 +39,18 @@ public struct CheckpointError: Error, Equatable, Sendable {
     /// Something is there, but no folder.
     case isNoDirectory
     case isDevice
+    /// Where nobody has named one, so that no writer is to be waited for.
+    case isPipe
     /// The system refused to open the file; `code` is its errno.
     case cannotOpen(code: Int32)
     case cannotRead(code: Int32)
     case cannotWrite(code: Int32)
+    /// The output is a name of the system for an open file.
+    case linkedOutput
+    /// An input is no longer what it was when it was opened.
+    case changed(Change)
+    /// A mapped file can no longer be read.
+    case lost
     /// The content is recognisably something else, e.g. "a PyTorch file".
     case otherFormat(found: String, expected: String)
 
@@ -66,6 +74,8 @@ public struct CheckpointError: Error, Equatable, Sendable {
     case encrypted
     /// More bytes declared than deflate can produce from those stored.
     case implausibleSize(declared: UInt64, stored: UInt64)
+    /// Numbers that cannot be read where they lie take more memory than is left.
+    case tooLargeToUnpack(needed: Int, left: Int)
 
     /// What Python's pickle machine would stumble over.
     case invalidPickle(String)
@@ -79,6 +89,9 @@ public struct CheckpointError: Error, Equatable, Sendable {
     case viewOutOfBounds(offset: Int, shape: [Int], strides: [Int], count: Int)
     /// Two tensors of the same name.
     case duplicateTensor
+    /// Two tensors that mean one thing, e.g. "the parameter fc.weight"; `other` is the one that is
+    /// not in the location.
+    case sameThing(String, other: String)
 
     // Meaning
     case wrongDType(found: DType, expected: [DType])
@@ -96,6 +109,16 @@ public struct CheckpointError: Error, Equatable, Sendable {
     case unknownName(what: String, found: String, known: [String])
   }
 
+  /// What has become of a file since it was opened.
+  public enum Change: Equatable, Sendable {
+    case removed
+    /// The path leads to another file.
+    case replaced
+    case resized(from: Int, to: Int)
+    /// Of the same size.
+    case rewritten
+  }
+
   /// What makes a text no valid JSON, or more than the reader accepts.
   public enum JSONDefect: Equatable, Sendable {
     case unexpected(found: String, expected: String)
@@ -106,6 +129,8 @@ public struct CheckpointError: Error, Equatable, Sendable {
     case numberOutOfRange(String)
     case nestedDeeper(than: Int)
     case arrayLonger(than: Int)
+    /// See `String.isStreamSafe`.
+    case combiningMarks
   }
 
   /// The kinds of trouble that a caller may want to tell apart, e.g. by exit code.
@@ -122,10 +147,11 @@ public struct CheckpointError: Error, Equatable, Sendable {
 
   public var category: Category {
     switch problem {
-    case .fileMissing, .isDirectory, .isNoDirectory, .isDevice, .cannotOpen, .missingFiles:
+    case .fileMissing, .isDirectory, .isNoDirectory, .isDevice, .isPipe, .cannotOpen,
+      .missingFiles:
       .missingInput
-    case .cannotRead: .inputOutput
-    case .cannotWrite: .cannotWrite
+    case .cannotRead, .lost: .inputOutput
+    case .cannotWrite, .linkedOutput: .cannotWrite
     default: .badData
     }
   }

@@ -17,8 +17,10 @@ public struct AdapterDirectory: Sendable {
 
   /// - Throws: `CheckpointError`: of the folder, of a file in it, or naming the tensor that has
   ///   no place in an adapter.
-  public static func open(_ path: String) throws(CheckpointError) -> AdapterDirectory {
-    try AdapterDirectory(Folder(path))
+  public static func open(
+    _ path: String, files: InputFiles = InputFiles()
+  ) throws(CheckpointError) -> AdapterDirectory {
+    try AdapterDirectory(Folder(path, files: files))
   }
 
   init(_ folder: Folder) throws(CheckpointError) {
@@ -34,9 +36,7 @@ public struct AdapterDirectory: Sendable {
     }
     let isPrompt = try config["peft_type"].string() == "PROMPT_TUNING"
     var tensors: [String: StoredTensor] = [:]
-    for (name, tensor) in try TensorArchive.open(folder.path(of: name)).tensors.sorted(by: {
-      $0.key < $1.key
-    }) {
+    for (name, tensor) in try folder.tensors(name).tensors.sorted(by: { $0.key < $1.key }) {
       tensors[try Self.bare(name, tensor, isPrompt: isPrompt)] = tensor
     }
     self.tensors = tensors

@@ -5,26 +5,40 @@ struct Folder {
   /// The path as it was given.
   let path: String
 
+  private let files: InputFiles
+
   /// - Throws: `fileMissing`; `isNoDirectory`.
-  init(_ path: String) throws(CheckpointError) {
+  init(_ path: String, files: InputFiles) throws(CheckpointError) {
     self.path = path
-    var status = stat()
-    if stat(path, &status) != 0 {
-      let code = errno
-      throw CheckpointError(
-        code == ENOENT || code == ENOTDIR ? .fileMissing : .cannotOpen(code: code),
-        at: .init(file: path))
+    self.files = files
+    let kind: FileStatus.Kind?
+    do throws(SystemError) {
+      kind = try files.kind(of: path)
+    } catch {
+      throw CheckpointError(.cannotOpen(code: error.code), at: .init(file: path))
     }
-    if status.st_mode & S_IFMT != S_IFDIR {
-      throw CheckpointError(.isNoDirectory, at: .init(file: path))
+    guard let kind else { throw CheckpointError(.fileMissing, at: .init(file: path)) }
+    if kind != .folder { throw CheckpointError(.isNoDirectory, at: .init(file: path)) }
+  }
+
+  /// The first of these files that is there. What cannot be looked at is, and opening it says why.
+  func first(_ names: [String]) -> String? {
+    names.first { name in
+      do throws(SystemError) {
+        return try files.kind(of: joined(path, name)) != nil
+      } catch {
+        return true
+      }
     }
   }
 
-  func path(of name: String) -> String { path.hasSuffix("/") ? path + name : "\(path)/\(name)" }
+  /// Opens one of its files. Nobody has named it, so a pipe is not waited for.
+  func open(_ name: String) throws(CheckpointError) -> MappedFile {
+    try files.open(joined(path, name), acceptsPipes: false)
+  }
 
-  /// The first of these files that is there.
-  func first(_ names: [String]) -> String? {
-    names.first { access(path(of: $0), F_OK) == 0 }
+  func tensors(_ name: String) throws(CheckpointError) -> TensorArchive {
+    try TensorArchive(open(name), memory: files.memory)
   }
 
   /// Parses a JSON file that holds an object.
@@ -35,7 +49,7 @@ struct Folder {
   func json(_ name: String, hint: String? = nil) throws(CheckpointError) -> JSONValue {
     let file: MappedFile
     do throws(CheckpointError) {
-      file = try MappedFile(path: path(of: name))
+      file = try open(name)
     } catch {
       throw error.problem == .fileMissing
         ? CheckpointError(error.problem, at: error.location, hint: hint) : error

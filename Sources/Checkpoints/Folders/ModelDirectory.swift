@@ -16,8 +16,10 @@ public struct ModelDirectory: Sendable {
 
   /// - Throws: `CheckpointError`: of the folder, of `config.json`, of the index or of a file of
   ///   weights; a weight that its shard lacks is `missingTensor`.
-  public static func open(_ path: String) throws(CheckpointError) -> ModelDirectory {
-    try ModelDirectory(Folder(path))
+  public static func open(
+    _ path: String, files: InputFiles = InputFiles()
+  ) throws(CheckpointError) -> ModelDirectory {
+    try ModelDirectory(Folder(path, files: files))
   }
 
   init(_ folder: Folder) throws(CheckpointError) {
@@ -38,7 +40,7 @@ public struct ModelDirectory: Sendable {
     }
     tensors =
       name.hasSuffix(".json")
-      ? try Self.sharded(name, folder) : try TensorArchive.open(folder.path(of: name)).tensors
+      ? try Self.sharded(name, folder) : try folder.tensors(name).tensors
   }
 
   /// All weights that the index lists, each from its shard.
@@ -64,14 +66,29 @@ public struct ModelDirectory: Sendable {
       }
       result[weight] = try archive.tensor(weight)
     }
+    try requireUnique(result, shards)
     return result
+  }
+
+  /// A weight that two shards hold has two contents, whichever of them the index names.
+  private static func requireUnique(
+    _ weights: [String: StoredTensor], _ shards: [String: TensorArchive]
+  ) throws(CheckpointError) {
+    for (_, archive) in shards.sorted(by: { $0.key < $1.key }) {
+      for (name, tensor) in archive.tensors.sorted(by: { $0.key < $1.key }) {
+        guard let chosen = weights[name], chosen.file != archive.path else { continue }
+        throw CheckpointError(
+          .sameThing("the weight \(name)", other: "that of \(chosen.file)"), at: tensor.location,
+          hint: "Save the model again with save_pretrained().")
+      }
+    }
   }
 
   private static func shard(
     _ name: String, _ folder: Folder, index: String
   ) throws(CheckpointError) -> TensorArchive {
     do throws(CheckpointError) {
-      return try TensorArchive.open(folder.path(of: name))
+      return try folder.tensors(name)
     } catch {
       throw error.problem == .fileMissing
         ? CheckpointError(

@@ -39,9 +39,12 @@ extension JSONContent {
       case "\n": result += "\\n"
       case "\r": result += "\\r"
       case "\t": result += "\\t"
-      case "\u{0}"..<"\u{20}":
-        let digits = String(scalar.value, radix: 16)
-        result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+      // What a terminal would not show but obey is written so that it cannot.
+      case _ where isUnprintable(scalar):
+        for half in Character(scalar).utf16 {
+          let digits = String(half, radix: 16)
+          result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+        }
       default: result.unicodeScalars.append(scalar)
       }
     }

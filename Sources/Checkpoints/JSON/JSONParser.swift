@@ -157,6 +157,7 @@ extension JSONParser {
         guard let result = String(validating: text, as: UTF8.self) else {
           throw Failure(defect: .invalidUTF8, offset: start)
         }
+        if !result.isStreamSafe { throw Failure(defect: .combiningMarks, offset: start) }
         return result
       case UInt8(ascii: "\\"): try escape(&text)
       default: text.append(byte)
@@ -186,7 +187,7 @@ extension JSONParser {
         code = 0x10000 + (code - 0xD800) << 10 + (low - 0xDC00)
       }
       guard let scalar = Unicode.Scalar(code) else { throw invalid }
-      text.append(contentsOf: UTF8.encode(scalar)!)
+      text.append(contentsOf: Character(scalar).utf8)
     default: throw invalid
     }
   }

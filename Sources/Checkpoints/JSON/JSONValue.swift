@@ -6,8 +6,9 @@
 public struct JSONValue: Equatable, Sendable {
   private enum Lookup: Equatable, Sendable {
     case found(JSONContent)
-    /// It, or something on the way to it, is not there.
-    case missing(CheckpointError.Problem)
+    /// It, or something on the way to it, is not there: the path of the first such place, the key
+    /// that was looked for, and the object that lacks it. Only a complaint looks for near misses.
+    case missing(path: String, key: String, members: [String: JSONContent])
     /// Something on the way is no object or no list.
     case blocked(CheckpointError.Problem)
   }
@@ -52,7 +53,9 @@ extension JSONValue {
       $0 == UInt8(ascii: "_") || Character(Unicode.Scalar($0)).isLetter
         || Character(Unicode.Scalar($0)).isNumber
     }
-    let below = simple && !key.isEmpty ? "\(path).\(key)" : "\(path)[\(quoted(key))]"
+    // A path repeats its keys at every place below them.
+    let below =
+      simple && (1...60).contains(key.utf8.count) ? "\(path).\(key)" : "\(path)[\(quoted(key))]"
     guard case .found(let content) = lookup else {
       return JSONValue(path: below, file: file, lookup: lookup)
     }
@@ -62,9 +65,8 @@ extension JSONValue {
     if let member = members[key] {
       return JSONValue(path: below, file: file, lookup: .found(member))
     }
-    let near = nearMisses(key, among: members.keys)
     return JSONValue(
-      path: below, file: file, lookup: .missing(.missingValue(below, near: near)))
+      path: below, file: file, lookup: .missing(path: below, key: key, members: members))
   }
 
   /// The element of a list.
@@ -79,7 +81,7 @@ extension JSONValue {
     let isInside = elements.indices.contains(index)
     return JSONValue(
       path: below, file: file,
-      lookup: isInside ? .found(elements[index]) : .missing(.missingValue(below, near: [])))
+      lookup: isInside ? .found(elements[index]) : .missing(path: below, key: "", members: [:]))
   }
 
   /// Whether something other than null is here.
@@ -95,7 +97,8 @@ extension JSONValue {
   public func content() throws(CheckpointError) -> JSONContent {
     switch lookup {
     case .found(let content): return content
-    case .missing(let problem), .blocked(let problem): throw error(problem)
+    case .missing(let path, let key, let members): throw missing(path, key, members)
+    case .blocked(let problem): throw error(problem)
     }
   }
 
@@ -196,12 +199,19 @@ extension JSONValue {
   public func wrong(_ expected: String, hint: String? = nil) -> CheckpointError {
     switch lookup {
     case .found(let content): error(mismatch(content, expected), hint: hint)
-    case .missing(let problem), .blocked(let problem): error(problem, hint: hint)
+    case .missing(let path, let key, let members): missing(path, key, members, hint: hint)
+    case .blocked(let problem): error(problem, hint: hint)
     }
   }
 
   private func mismatch(_ content: JSONContent, _ expected: String) -> CheckpointError.Problem {
     .unexpectedValue(path, found: content.summary, expected: expected)
+  }
+
+  private func missing(
+    _ path: String, _ key: String, _ members: [String: JSONContent], hint: String? = nil
+  ) -> CheckpointError {
+    error(.missingValue(path, near: nearMisses(key, among: members.keys)), hint: hint)
   }
 
   private func error(

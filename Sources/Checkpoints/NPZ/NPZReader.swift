@@ -12,10 +12,10 @@ public struct NPZReader: Sendable {
 
   /// - Throws: `CheckpointError` naming the archive member that is wrong.
   public init(_ file: MappedFile) throws(CheckpointError) {
-    try self.init(ZipArchive(file))
+    try self.init(ZipArchive(file), UnpackingBudget(.max))
   }
 
-  init(_ archive: ZipArchive) throws(CheckpointError) {
+  init(_ archive: ZipArchive, _ budget: UnpackingBudget) throws(CheckpointError) {
     var tensors: [String: StoredTensor] = [:]
     for member in archive.members {
       let location = CheckpointError.Location(file: archive.path, tensor: member.name)
@@ -43,9 +43,13 @@ public struct NPZReader: Sendable {
             shape: header.shape),
           at: location)
       }
-      tensors[name] = StoredTensor(
+      let tensor = StoredTensor(
         name: name, dtype: header.dtype, shape: header.shape, file: archive.path,
-        owner: NPZArray(archive: archive, member: member, header: header))
+        owner: NPZArray(archive: archive, member: member, header: header, budget: budget))
+      // Names that differ in bytes may still be the same text.
+      if tensors.updateValue(tensor, forKey: name) != nil {
+        throw CheckpointError(.duplicateTensor, at: location)
+      }
     }
     self.tensors = tensors
   }
@@ -56,26 +60,38 @@ private final class NPZArray: ByteOwner, @unchecked Sendable {
   private let archive: ZipArchive
   private let member: ZipArchive.Member
   private let header: NPYHeader
+  private let budget: UnpackingBudget
   private let lock = NSLock()
   private var unpacked: OwnedBytes?
 
-  init(archive: ZipArchive, member: ZipArchive.Member, header: NPYHeader) {
+  init(
+    archive: ZipArchive, member: ZipArchive.Member, header: NPYHeader, budget: UnpackingBudget
+  ) {
     self.archive = archive
     self.member = member
     self.header = header
+    self.budget = budget
   }
+
+  /// Two while a transposed array is brought into order.
+  var copies: Int { header.isFortranOrder ? 2 : 1 }
 
   func load() throws(CheckpointError) -> UnsafeRawBufferPointer {
     lock.lock()
     defer { lock.unlock() }
     if let unpacked { return unpacked.load() }
-    let stored = try OwnedBytes(count: member.size - header.dataOffset) {
+    let count = member.size - header.dataOffset
+    let needsTranspose = header.isFortranOrder && header.shape.count > 1
+    let location = CheckpointError.Location(file: archive.path, tensor: member.name)
+    try budget.take(count, for: location)
+    if needsTranspose { try budget.take(count, for: location) }
+    let stored = try OwnedBytes(count: count) {
       buffer throws(CheckpointError) in
       try archive.read(member, from: header.dataOffset, into: buffer)
       if header.isBigEndian { swapBytes(buffer, elementSize: header.dtype.byteCount) }
     }
-    let needsTranspose = header.isFortranOrder && header.shape.count > 1
     let result = needsTranspose ? transposed(stored) : stored
+    if needsTranspose { budget.give(back: count) }
     unpacked = result
     return result.load()
   }

@@ -110,10 +110,15 @@ extension SafetensorsWriter {
   /// Writes the file: to a temporary name in the same folder, then renamed, so that `path` holds
   /// the old content or all of the new.
   ///
+  /// - Parameter check: Called when everything is written and before the file gets its name; what it
+  ///   throws leaves the old content.
   /// - Throws: `CheckpointError.cannotWrite`; whatever is wrong with a stored tensor that was
   ///   added and cannot be read.
-  public func write(to path: String) throws(CheckpointError) {
-    let output = try AtomicFile(path: path)
+  public func write(
+    to path: String, system: any FileSystem = POSIXFileSystem(),
+    checking check: () throws(CheckpointError) -> Void = {}
+  ) throws(CheckpointError) {
+    let output = try AtomicFile(path: path, system: system)
     let ordered = items.sorted {
       ($1.value.dtype.byteCount, $0.key) < ($0.value.dtype.byteCount, $1.key)
     }
@@ -123,6 +128,7 @@ extension SafetensorsWriter {
     for (_, item) in ordered {
       try item.emit { bytes throws(CheckpointError) in try output.write(bytes) }
     }
+    try check()
     try output.commit()
   }
 

@@ -1,4 +1,5 @@
 import Foundation
+import TensorModule
 
 /// What an unpickled object of `torch.save` comes to: named tensors over storages, and metadata.
 struct TorchContents {
@@ -14,12 +15,16 @@ struct TorchContents {
 
   // Real optimiser states nest four deep. A container that contains itself nests without end.
   private static let maximumDepth = 64
-  // Shared containers could otherwise be visited exponentially often, with ever longer names.
+  // Containers may be shared, and be visited exponentially often, with ever longer names. Without
+  // sharing every value takes a byte of the pickle at least, and its name few times as many.
   private static let maximumVisits = 1 << 20
   private static let maximumName = 1024
+  private static let nameBytesPerByte = 64
+  private static let maximumNameBytes = 1 << 26
   /// PyTorch's own limit on dimensions.
   private static let maximumDimensions = 64
-  /// Overlapping strides make a tensor larger than its storage. So large is never a mistake.
+  /// Overlapping strides make a tensor larger than its storage. So large, all of them together, is
+  /// never a mistake.
   private static let harmlessByteCount = 1 << 24
 
   private let file: MappedFile
@@ -27,20 +32,26 @@ struct TorchContents {
   /// What precedes a key in the archive, for messages.
   private let storagePrefix: String
   private let isBigEndian: Bool
+  private let budget: UnpackingBudget
   /// Storages that cannot be used in place, by key and element size.
   private var fetched: [String: FetchedStorage] = [:]
   private var visits = 0
+  private var nameBytes = 0
+  /// Bytes of tensors beyond those of their storages.
+  private var repeatedBytes = 0
 
   private(set) var tensors: [String: StoredTensor] = [:]
   private(set) var metadata: [String: String] = [:]
 
   init(
-    file: MappedFile, storages: [String: Region], storagePrefix: String, isBigEndian: Bool
+    file: MappedFile, storages: [String: Region], storagePrefix: String, isBigEndian: Bool,
+    budget: UnpackingBudget
   ) {
     self.file = file
     self.storages = storages
     self.storagePrefix = storagePrefix
     self.isBigEndian = isBigEndian
+    self.budget = budget
   }
 
   /// Takes over all tensors and scalars of the object `root`.
@@ -61,8 +72,14 @@ extension TorchContents {
     _ value: Unpickler.Value, _ name: String, depth: Int, _ unpickler: Unpickler
   ) throws(CheckpointError) {
     visits += 1
-    if visits > Self.maximumVisits {
-      throw failure("it holds more than \(Self.maximumVisits) values")
+    nameBytes += name.utf8.count
+    if visits > Self.maximumVisits || nameBytes > Self.maximumNameBytes {
+      throw failure("it holds more than \(visits - 1) values")
+    }
+    let size = unpickler.byteCount
+    // Short pickles may share a little.
+    if visits > size + 64 || nameBytes > (size + 64) * Self.nameBytesPerByte {
+      throw failure("it repeats parts of itself more often than its length explains")
     }
     if depth > Self.maximumDepth {
       throw failure(
@@ -155,7 +172,8 @@ extension TorchContents {
           offset: tensor.offset, shape: shape, strides: tensor.strides, count: storage.count),
         at: location, hint: Self.remedy)
     }
-    if size > max(storageSize, Self.harmlessByteCount) {
+    repeatedBytes = checkedSum(repeatedBytes, max(size - storageSize, 0)) ?? .max
+    if repeatedBytes > Self.harmlessByteCount {
       throw CheckpointError(
         .implausibleSize(declared: UInt64(size), stored: UInt64(storageSize)), at: location,
         hint: "Its strides repeat the same numbers; call contiguous() on it before saving.")
@@ -172,7 +190,7 @@ extension TorchContents {
       name: name, dtype: storage.dtype, shape: shape, file: file.path,
       owner: GatheredBytes(
         source: owner, offset: offset, shape: shape, strides: tensor.strides,
-        elementSize: storage.dtype.byteCount))
+        elementSize: storage.dtype.byteCount, budget: budget, location: location))
   }
 
   private static let remedy = "The file was not written correctly; save it again with torch.save."
@@ -180,17 +198,16 @@ extension TorchContents {
   /// The number of elements of the storage up to the last one that the tensor touches; nil if a
   /// number is negative or does not fit.
   private static func end(_ tensor: TorchTensor) -> Int? {
-    if tensor.offset < 0 || tensor.strides.count != tensor.shape.count { return nil }
-    if tensor.strides.contains(where: { $0 < 0 }) { return nil }
+    if tensor.strides.count != tensor.shape.count { return nil }
     if tensor.shape.contains(0) { return 0 }
-    var last = tensor.offset
+    var end = checkedSum(tensor.offset, 1)
+    // The stride of a dimension of one element is multiplied by zero, but no writer makes a
+    // negative one.
     for (dimension, stride) in zip(tensor.shape, tensor.strides) {
-      let (distance, first) = (dimension - 1).multipliedReportingOverflow(by: stride)
-      let (sum, second) = last.addingReportingOverflow(distance)
-      if first || second { return nil }
-      last = sum
+      guard let last = end, let distance = checkedProduct(dimension - 1, stride) else { return nil }
+      end = checkedSum(last, distance)
     }
-    return last == .max ? nil : last + 1
+    return end
   }
 
   /// Who holds the bytes of a storage, and where they begin there.
@@ -202,7 +219,9 @@ extension TorchContents {
     if let range = region.range, !swaps { return (file, range.lowerBound) }
     let key = "\(swaps ? size : 1) \(storage.key)"
     if let known = fetched[key] { return (known, 0) }
-    let owner = FetchedStorage(file: file, region: region, swapped: swaps ? size : nil)
+    let owner = FetchedStorage(
+      file: file, region: region, swapped: swaps ? size : nil, budget: budget,
+      location: .init(file: file.path, tensor: storagePrefix + storage.key))
     fetched[key] = owner
     return (owner, 0)
   }
@@ -215,20 +234,28 @@ private final class FetchedStorage: ByteOwner, @unchecked Sendable {
   private let file: MappedFile
   private let region: TorchContents.Region
   private let swapped: Int?
+  private let budget: UnpackingBudget
+  private let location: CheckpointError.Location
   private let lock = NSLock()
   private var bytes: OwnedBytes?
 
   /// - Parameter swapped: The size of the elements, if their bytes are to be reversed.
-  init(file: MappedFile, region: TorchContents.Region, swapped: Int?) {
+  init(
+    file: MappedFile, region: TorchContents.Region, swapped: Int?, budget: UnpackingBudget,
+    location: CheckpointError.Location
+  ) {
     self.file = file
     self.region = region
     self.swapped = swapped
+    self.budget = budget
+    self.location = location
   }
 
   func load() throws(CheckpointError) -> UnsafeRawBufferPointer {
     lock.lock()
     defer { lock.unlock() }
     if let bytes { return bytes.load() }
+    try budget.take(region.byteCount, for: location)
     let result = try OwnedBytes(count: region.byteCount) { buffer throws(CheckpointError) in
       if let range = region.range {
         buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: file.bytes[range]))
@@ -249,22 +276,32 @@ private final class GatheredBytes: ByteOwner, @unchecked Sendable {
   private let shape: [Int]
   private let strides: [Int]
   private let elementSize: Int
+  private let budget: UnpackingBudget
+  private let location: CheckpointError.Location
   private let lock = NSLock()
   private var bytes: OwnedBytes?
 
-  init(source: any ByteOwner, offset: Int, shape: [Int], strides: [Int], elementSize: Int) {
+  init(
+    source: any ByteOwner, offset: Int, shape: [Int], strides: [Int], elementSize: Int,
+    budget: UnpackingBudget, location: CheckpointError.Location
+  ) {
     self.source = source
     self.offset = offset
     self.shape = shape
     self.strides = strides
     self.elementSize = elementSize
+    self.budget = budget
+    self.location = location
   }
+
+  var copies: Int { source.copies + 1 }
 
   func load() throws(CheckpointError) -> UnsafeRawBufferPointer {
     lock.lock()
     defer { lock.unlock() }
     if let bytes { return bytes.load() }
     let all = try source.load()
+    try budget.take(shape.reduce(elementSize, *), for: location)
     let result = gathered(
       UnsafeRawBufferPointer(rebasing: all[offset...]), shape: shape, strides: strides,
       elementSize: elementSize)

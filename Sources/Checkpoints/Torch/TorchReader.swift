@@ -1,4 +1,5 @@
 import Foundation
+import TensorModule
 
 /// PyTorch's `torch.save`: a zip archive with `data.pkl` and one member per storage (PyTorch 1.6
 /// and later), or the older sequence of pickles followed by the storages.
@@ -19,10 +20,14 @@ public struct TorchReader: Sendable {
 
   /// - Throws: `CheckpointError` naming the global, the instruction or the tensor at fault.
   public init(_ file: MappedFile) throws(CheckpointError) {
+    try self.init(file, UnpackingBudget(.max))
+  }
+
+  init(_ file: MappedFile, _ budget: UnpackingBudget) throws(CheckpointError) {
     if FileKind.isZip(file.bytes) {
-      try self.init(ZipArchive(file))
+      try self.init(ZipArchive(file), budget)
     } else {
-      try self.init(legacy: file)
+      try self.init(legacy: file, budget)
     }
   }
 
@@ -39,7 +44,7 @@ extension TorchReader {
     archive.members.filter { $0.name == "data.pkl" || $0.name.hasSuffix("/data.pkl") }
   }
 
-  init(_ archive: ZipArchive) throws(CheckpointError) {
+  init(_ archive: ZipArchive, _ budget: UnpackingBudget) throws(CheckpointError) {
     let location = CheckpointError.Location(file: archive.path)
     let pickles = Self.pickles(in: archive)
     guard let pickle = pickles.first, pickles.count == 1 else {
@@ -60,6 +65,7 @@ extension TorchReader {
         at: location,
         hint: "It holds a program. Save its tensors: torch.save(model.state_dict(), path).")
     }
+    try budget.take(pickle.isStored ? 0 : pickle.size, for: location)
     if pickle.size > Self.maximumPickle {
       throw CheckpointError(
         .headerTooLarge(bytes: UInt64(pickle.size), limit: Self.maximumPickle),
@@ -67,7 +73,9 @@ extension TorchReader {
     }
     let isBigEndian = try Self.isBigEndian(members["byteorder"], archive)
     var storages: [String: TorchContents.Region] = [:]
-    for (name, member) in members where name.hasPrefix("data/") {
+    // Sorted, so that of several defects the same one is always reported.
+    for (name, member) in members.sorted(by: { $0.key < $1.key })
+    where name.hasPrefix("data/") {
       storages[String(name.dropFirst(5))] = .init(
         archive: archive, member: member, range: try archive.storedRange(of: member))
     }
@@ -84,7 +92,7 @@ extension TorchReader {
     }
     var contents = TorchContents(
       file: archive.file, storages: storages, storagePrefix: prefix + "data/",
-      isBigEndian: isBigEndian)
+      isBigEndian: isBigEndian, budget: budget)
     try contents.collect(root, from: unpickler)
     self.init(contents)
   }
@@ -113,7 +121,7 @@ extension TorchReader {
   /// Five pickles: a magic number, the version 1001, the machine's sizes of types, the object,
   /// the keys of its storages; then for each key the number of elements (64 bits) and the
   /// elements, little-endian whatever machine wrote them.
-  private init(legacy file: MappedFile) throws(CheckpointError) {
+  private init(legacy file: MappedFile, _ budget: UnpackingBudget) throws(CheckpointError) {
     var position = 0
     func next() throws(CheckpointError) -> (Unpickler.Value, Unpickler) {
       var unpickler = Unpickler(file.bytes, at: position)
@@ -162,14 +170,10 @@ extension TorchReader {
         throw failure(
           "a storage of \(storage.count) elements is stored with \(count)", at: position)
       }
-      guard let size = checkedByteCount(storage.dtype, [storage.count]),
-        size <= file.bytes.count - start
-      else {
+      let size = checkedByteCount(storage.dtype, [storage.count])
+      guard let size, size <= file.bytes.count - start else {
         throw CheckpointError(
-          .truncated(
-            found: file.bytes.count,
-            needed: start.saturatingSum(
-              checkedByteCount(storage.dtype, [storage.count]) ?? .max)),
+          .truncated(found: file.bytes.count, needed: checkedSum(start, size ?? .max) ?? .max),
           at: location)
       }
       storages[key] = .init(range: start..<start + size)
@@ -181,7 +185,7 @@ extension TorchReader {
         at: .init(file: file.path, byte: position))
     }
     var contents = TorchContents(
-      file: file, storages: storages, storagePrefix: "", isBigEndian: false)
+      file: file, storages: storages, storagePrefix: "", isBigEndian: false, budget: budget)
     try contents.collect(root, from: unpickler)
     self.init(contents)
   }
@@ -199,12 +203,5 @@ extension TorchReader {
       }
     }
     return result
-  }
-}
-
-extension Int {
-  fileprivate func saturatingSum(_ other: Int) -> Int {
-    let (sum, overflow) = addingReportingOverflow(other)
-    return overflow ? .max : sum
   }
 }

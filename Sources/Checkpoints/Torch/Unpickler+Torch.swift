@@ -70,6 +70,9 @@ extension Unpickler {
     else {
       throw failure(.invalidPickle("a storage is not (type, key, location, count)"))
     }
+    if key.utf8.count > Self.maximumKey {
+      throw failure(.invalidPickle("the key of a storage is longer than \(Self.maximumKey) bytes"))
+    }
     if parts.count == 6 && parts[5] != .none {
       throw failure(
         .invalidPickle("a storage is a view of another storage"),
@@ -103,7 +106,7 @@ extension Unpickler {
   }
 
   /// `_rebuild_tensor_v2(storage, offset, shape, strides, requires_grad, hooks, metadata)`.
-  private func tensor(_ arguments: [Value]) throws(Failure) -> TorchTensor {
+  private mutating func tensor(_ arguments: [Value]) throws(Failure) -> TorchTensor {
     guard (6...7).contains(arguments.count), case .storage(let storage) = arguments[0],
       case .integer(let offset) = arguments[1], let shape = integers(arguments[2]),
       let strides = integers(arguments[3])
@@ -119,13 +122,15 @@ extension Unpickler {
     return TorchTensor(storage: storage, offset: offset, shape: shape, strides: strides)
   }
 
-  private func integers(_ value: Value) -> [Int]? {
+  private mutating func integers(_ value: Value) -> [Int]? {
     guard case .tuple(let index) = value else { return nil }
+    if let known = integerTuples[index] { return known }
     var result: [Int] = []
     for element in sequences[index] {
       guard case .integer(let number) = element else { return nil }
       result.append(number)
     }
+    integerTuples[index] = result
     return result
   }
 
@@ -141,7 +146,7 @@ extension Unpickler {
   /// which nothing here needs.
   func checkState(_ state: Value, of object: Value) throws(Failure) {
     guard case .dictionary = object, case .dictionary(let index) = state,
-      dictionaries[index].contains(where: { $0.key == .string("_metadata") })
+      metadataHolders.contains(index)
     else {
       throw failure(.forbiddenOpcode("BUILD"))
     }

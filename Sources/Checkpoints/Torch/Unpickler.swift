@@ -1,3 +1,5 @@
+import TensorModule
+
 /// Python's pickle format, protocols 2 to 5, as far as `torch.save` needs it for tensors.
 ///
 /// A pickle is a program for a stack machine. This machine has no instruction that calls
@@ -7,7 +9,7 @@
 ///
 /// Containers live in tables and are referred to by index. So a list may contain itself, nothing
 /// is nested in memory and nothing recursive happens here; whoever walks the result must bound
-/// its depth. Every instruction takes at most a fixed number of bytes beyond its own text, and
+/// its depth and its visits. Every instruction takes at most a fixed number of bytes beyond its own text, and
 /// their number is limited.
 ///
 /// Format: https://github.com/python/cpython/blob/main/Lib/pickletools.py
@@ -41,10 +43,13 @@ struct Unpickler {
     var hint: String?
   }
 
-  /// Enough for some 300 000 tensors.
-  private static let maximumInstructions = 1 << 24
+  /// Enough for some 70 000 tensors.
+  private static let maximumInstructions = 1 << 22
+  /// PyTorch numbers its storages; older versions use addresses.
+  static let maximumKey = 1024
 
   private let bytes: UnsafeRawBufferPointer
+  private let start: Int
   /// Behind the last byte read.
   private(set) var position: Int
   /// Where the current instruction begins, for messages.
@@ -56,14 +61,22 @@ struct Unpickler {
 
   private(set) var sequences: [[Value]] = []
   private(set) var dictionaries: [[(key: Value, value: Value)]] = []
+  /// Dictionaries with the key `_metadata`.
+  private(set) var metadataHolders: Set<Int> = []
   var tensors: [TorchTensor] = []
+  /// Shapes and strides by the tuple they come from: any number of tensors may share one.
+  var integerTuples: [Int: [Int]] = [:]
   /// One for every reference; most tensors have their own.
   private(set) var storages: [TorchStorage] = []
 
   init(_ bytes: UnsafeRawBufferPointer, at position: Int = 0) {
     self.bytes = bytes
     self.position = position
+    start = position
   }
+
+  /// Bytes of the program so far.
+  var byteCount: Int { position - start }
 
   /// Runs one program, from PROTO to STOP.
   mutating func run() throws(Failure) -> Value {
@@ -196,6 +209,7 @@ extension Unpickler {
     if values.count % 2 != 0 { throw failure(.invalidPickle("a key has no value")) }
     for position in stride(from: 0, to: values.count, by: 2) {
       dictionaries[index].append((values[position], values[position + 1]))
+      if values[position] == .string("_metadata") { metadataHolders.insert(index) }
     }
   }
 
@@ -275,6 +289,9 @@ extension Unpickler {
     guard let text = String(validating: try take(count), as: UTF8.self) else {
       throw failure(.invalidPickle("a string is not valid UTF-8"))
     }
+    if !text.isStreamSafe {
+      throw failure(.invalidPickle("a string has more than 30 combining marks in a row"))
+    }
     return text
   }
 
@@ -288,8 +305,7 @@ extension Unpickler {
   }
 
   private func truncated(_ count: Int) -> Failure {
-    let (needed, overflow) = position.addingReportingOverflow(count)
-    return failure(.truncated(found: bytes.count, needed: overflow ? .max : needed))
+    failure(.truncated(found: bytes.count, needed: checkedSum(position, count) ?? .max))
   }
 
   /// A failure of the current instruction.

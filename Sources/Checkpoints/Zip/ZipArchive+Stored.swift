@@ -51,6 +51,7 @@ extension ZipArchive {
       let extraEnd = nameEnd + number(bytes, position + 30, UInt16.self)
       if extraEnd > bytes.count { break }
       if let name = String(validating: bytes[position + 46..<nameEnd], as: UTF8.self),
+        name.isStreamSafe,
         let offset = headerOffset(bytes, entry: position, extra: nameEnd..<extraEnd)
       {
         result[name] = offset
@@ -128,4 +129,6 @@ private final class FileSlice: ByteOwner {
   func load() throws(CheckpointError) -> UnsafeRawBufferPointer {
     UnsafeRawBufferPointer(rebasing: file.bytes[range])
   }
+
+  var copies: Int { file.copies }
 }

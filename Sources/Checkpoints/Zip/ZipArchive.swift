@@ -21,12 +21,21 @@ package final class ZipArchive: @unchecked Sendable {
   // libzip is not safe for use of one archive from several threads.
   private let lock = NSLock()
 
+  /// libzip 1.7 miscounts what a read of 4 GiB or more returns; a read of 1 GiB is as fast.
+  package static let largestPiece = 1 << 30
+  private let piece: Int
+
   // Deflate makes at most 258 bytes of 2 bits, 1032:1.
   private static let deflateRatio: UInt64 = 1032
 
   /// Opens the archive and checks the declared sizes of all members; unpacks nothing.
-  package init(_ file: MappedFile) throws(CheckpointError) {
+  ///
+  /// - Parameter piece: The most that is asked of libzip at once.
+  package init(
+    _ file: MappedFile, piece: Int = ZipArchive.largestPiece
+  ) throws(CheckpointError) {
     self.file = file
+    self.piece = piece
     path = file.path
     directory = Self.offsets(file.bytes)
     let location = CheckpointError.Location(file: file.path)
@@ -69,7 +78,7 @@ package final class ZipArchive: @unchecked Sendable {
         ZIP_STAT_NAME | ZIP_STAT_SIZE | ZIP_STAT_COMP_SIZE | ZIP_STAT_COMP_METHOD
           | ZIP_STAT_ENCRYPTION_METHOD)
       guard zip_stat_index(archive, index, 0, &status) == 0, status.valid & needed == needed,
-        let name = String(validatingCString: status.name)
+        let name = String(validatingCString: status.name), name.isStreamSafe
       else {
         throw CheckpointError(
           .invalidZip("member \(index) has no readable name or size"), at: .init(file: file.path))
@@ -151,19 +160,20 @@ extension ZipArchive {
       throw CheckpointError(.invalidZip(reason), at: location)
     }
     defer { zip_fclose(handle) }
-    try body(Stream(handle: handle, location: location))
+    try body(Stream(handle: handle, location: location, piece: piece))
   }
 
   /// A member while it is unpacked.
   private struct Stream {
     let handle: OpaquePointer
     let location: CheckpointError.Location
+    let piece: Int
 
     func fill(_ buffer: UnsafeMutableRawBufferPointer) throws(CheckpointError) {
       var position = 0
       while position < buffer.count {
         let count = zip_fread(
-          handle, buffer.baseAddress! + position, UInt64(buffer.count - position))
+          handle, buffer.baseAddress! + position, UInt64(min(buffer.count - position, piece)))
         if count < 0 { throw failure() }
         if count == 0 {
           throw CheckpointError(

@@ -1,3 +1,4 @@
+import Checkpoints
 import Foundation
 
 /// The program that draws.
@@ -84,29 +85,24 @@ extension GnuplotError: CustomStringConvertible {
   package var description: String {
     switch self {
     case .missing:
-      """
-      gnuplot is not installed: no picture was drawn
-        at PATH
-        Install it (Debian: apt-get install gnuplot-nox) and run the command again.
-      """
+      errorText(
+        "gnuplot is not installed: no picture was drawn", at: "PATH",
+        ["Install it (Debian: apt-get install gnuplot-nox) and run the command again."])
     case .cannotStart(let path, let reason):
-      """
-      gnuplot does not start: \(reason)
-        at \(path)
-        Install it anew (Debian: apt-get install --reinstall gnuplot-nox).
-      """
+      errorText(
+        "gnuplot does not start: \(reason)", at: path,
+        ["Install it anew (Debian: apt-get install --reinstall gnuplot-nox)."])
     case .incomplete(let picture, let said):
-      """
-      the picture was not written to its end
-        at \(picture)
-        Check that the disk has room, and run the command again.\(said.isEmpty ? "" : " gnuplot said: " + said)
-      """
+      errorText(
+        "the picture was not written to its end", at: picture,
+        [
+          "Check that the disk has room, and run the command again."
+            + (said.isEmpty ? "" : " gnuplot said: " + said)
+        ])
     case .failed(let scripts, let folder, let said):
-      """
-      gnuplot failed: no picture was drawn
-        at \(folder)/\(scripts.joined(separator: " "))
-        \(said.isEmpty ? "It gave no reason." : said.split(separator: "\n").joined(separator: "\n  "))
-      """
+      errorText(
+        "gnuplot failed: no picture was drawn", at: "\(folder)/\(scripts.joined(separator: " "))",
+        said.isEmpty ? ["It gave no reason."] : said.split(separator: "\n").map(String.init))
     }
   }
 }

@@ -59,6 +59,10 @@ struct RunSection {
     let all = Set(objects.flatMap(\.keys)).sorted()
     // What identifies a row comes first.
     let keys = all.filter { $0 == "path" } + all.filter { $0 != "path" }
+    // Objects that have little in common would make a table of the square of their number.
+    if keys.count > 64 {
+      return HTML.table(caption, ["entry"], items.map { [$0.text] }, numbers: 0..<0)
+    }
     return HTML.table(
       caption, keys, objects.map { object in keys.map { object[$0].map(text) ?? "" } },
       numbers: 0..<0)

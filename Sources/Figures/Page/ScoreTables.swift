@@ -13,7 +13,7 @@ struct ScoreTables {
   /// One table for each checkpoint; empty without scores.
   var scores: String {
     guard let rows = results.scores, !rows.isEmpty else { return "" }
-    let groups = ScoreGroups(rows, labelLimit: 60)
+    let groups = ScoreGroups(rows, labelLimit: 60, variantLimit: .max)
     let converged = Set((results.batches ?? []).filter(\.hasConvergedReference).map(\.place))
     var text = HTML.paragraph(
       "Mean over batches ± one standard deviation. Efficiency: the share of the loss decrease of "
@@ -21,16 +21,13 @@ struct ScoreTables {
         + "converge, ≥ is what is proved.")
     for stage in stages.stages {
       var cells: [[String]] = []
-      for variant in groups.variants {
-        for damping in groups.dampings(variant) {
-          let scores = groups.rows(stage.checkpoint, variant, damping)
-          if scores.isEmpty { continue }
-          cells.append([
-            groups.label(variant), variant.isReference ? "reference" : damping ?? "",
-            Self.cell(scores.map(\.gamma)), Self.cell(scores.map(\.gammaRelativeToSGD)),
-            Self.efficiency(scores, converged), String(scores.count),
-          ])
-        }
+      for one in groups.combinations(stage.checkpoint) {
+        let scores = groups.rows(stage.checkpoint, one.variant, one.damping)
+        cells.append([
+          groups.label(one.variant), one.variant.isReference ? "reference" : one.damping ?? "",
+          Self.cell(scores.map(\.gamma)), Self.cell(scores.map(\.gammaRelativeToSGD)),
+          Self.efficiency(scores, converged), String(scores.count),
+        ])
       }
       if cells.isEmpty { continue }
       let isOpen = stage == stages.stages.first || stage == stages.stages.last

@@ -18,11 +18,11 @@ enum DampingFigure {
     let stages = Stages(scores.map(\.place))
     let scale = Scale(swept.flatMap { groups.dampings($0) })
     var panels: [Panel] = []
-    var notes = stages.note(panelLimit)
+    var notes = stages.note(panelLimit) + groups.note
     for stage in stages.selection(panelLimit) {
       let curves = swept.map { variant in
         Curve(
-          label: groups.label(variant), style: groups.styles[variant]!,
+          label: groups.label(variant), style: groups.style(variant),
           points: groups.dampings(variant).compactMap { damping in
             let rows = groups.rows(stage.checkpoint, variant, damping)
             guard let x = scale.position(damping, rows), x > 0 else { return nil }
@@ -64,7 +64,7 @@ enum DampingFigure {
       let rows = groups.leastDamped(stage.checkpoint, variant)
       let level = Curve.Point(x: 0, rows.map(\.gammaRelativeToSGD))
       if !level.isDrawable { return nil }
-      var style = groups.styles[variant]!
+      var style = groups.style(variant)
       style.dash = .dotted
       return Curve(
         label: groups.label(variant), style: style,

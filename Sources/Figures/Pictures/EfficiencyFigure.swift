@@ -15,13 +15,13 @@ enum EfficiencyFigure {
       Set(batches.filter(\.hasConvergedReference).map(\.place))
     }
     var charts: [(stage: Stages.Stage, bars: [Bar])] = []
-    var notes = stages.note(panelLimit)
+    var notes = stages.note(panelLimit) + groups.note
     for stage in stages.selection(panelLimit) {
       var bars: [Bar] = []
       for variant in groups.variants where !variant.isReference {
         let rows = groups.leastDamped(stage.checkpoint, variant)
         if rows.isEmpty { continue }
-        let bar = bar(groups.label(variant), groups.styles[variant]!.color, rows, converged ?? [])
+        let bar = bar(groups.label(variant), groups.style(variant).color, rows, converged ?? [])
         if bar.value.isFinite {
           bars.append(bar)
         } else {
@@ -38,9 +38,7 @@ enum EfficiencyFigure {
           ? "scores.csv is missing." : "scores.csv has no finite efficiency.",
         remedy: "Score with --methods sgd,ef,ief,sf --output.")
     }
-    let axis = Axis(
-      label: "efficiency (%)", isLogarithmic: false, low: 0,
-      high: max(most * 1.25, 1e-3))
+    let axis = Axis.fromZero("efficiency (%)", to: most)
     let panels = charts.map { stage, bars in
       Panel(
         title: stage.label, x: axis, y: .names(bars.map(\.label)), content: .bars(bars))
@@ -70,7 +68,7 @@ enum EfficiencyFigure {
     return Bar(
       label: label, color: color == .ink ? .grey : color,
       value: hasReference ? percent(rows.map(\.efficiency)) : low,
-      low: !hasReference || rows.allSatisfy { converged.contains($0.place) } || low.isNaN
+      low: !hasReference || rows.allSatisfy { converged.contains($0.place) } || !low.isFinite
         ? nil : low)
   }
 }

@@ -37,7 +37,7 @@ enum LayersFigure {
     var layers: [String] = []
     var known: Set<String> = []
     for row in rows where known.insert(row.layer).inserted { layers.append(row.layer) }
-    var notes = stages.note(panelLimit)
+    var notes = stages.note(panelLimit) + groups.note
     if layers.count > rowLimit {
       notes.append("The first \(rowLimit) of \(layers.count) layers are shown.")
       layers.removeLast(layers.count - rowLimit)
@@ -61,7 +61,7 @@ enum LayersFigure {
         remedy: "Score with --methods sgd,ef,ief,sf --per-layer --output.")
     }
     // Two decades at the most, so that one layer far off does not wash out all others.
-    let reach = min(max(values.map { max($0, 1 / $0) }.max()!, 1.25), 100)
+    let reach = min(max(values.reduce(1) { max($0, $1, 1 / $1) }, 1.25), 100)
     return Figure(
       name: name, title: title,
       caption: "Mean over batches of γ relative to plain gradient descent, both restricted to one "

@@ -10,11 +10,11 @@ enum MethodsFigure {
     let stages = Stages(scores.map(\.place))
     let variants = groups.variants.filter { $0.method != "sgd" }
     var panels: [Panel] = []
-    var notes: [String] = []
+    var notes = groups.note
     func add(_ title: String, _ values: (Stages.Stage, Variant) -> Curve.Point?) {
       let curves = variants.map { variant in
         Curve(
-          label: groups.label(variant), style: groups.styles[variant]!,
+          label: groups.label(variant), style: groups.style(variant),
           points: stages.stages.compactMap { values($0, variant) })
       }
       let (kept, lost) = drawable(curves, panel: title)
@@ -58,9 +58,9 @@ enum MethodsFigure {
   private static func best(
     _ groups: ScoreGroups, _ stage: Stages.Stage, _ variant: Variant
   ) -> Curve.Point? {
-    let points = groups.dampings(variant).compactMap { damping -> Curve.Point? in
-      let rows = groups.rows(stage.checkpoint, variant, damping)
-      return rows.isEmpty ? nil : .init(x: stage.position, rows.map(\.gammaRelativeToSGD))
+    let points = groups.combinations(stage.checkpoint).filter { $0.variant == variant }.map {
+      let rows = groups.rows(stage.checkpoint, variant, $0.damping)
+      return Curve.Point(x: stage.position, rows.map(\.gammaRelativeToSGD))
     }
     return points.filter(\.isDrawable).min { $0.y < $1.y } ?? points.first
   }

@@ -10,7 +10,7 @@ enum TrainingFigure {
     let stages = Stages(scores.map(\.place) + batches.map(\.place))
     let groups = ScoreGroups(scores)
     var panels: [Panel] = []
-    var notes: [String] = []
+    var notes = groups.note
     func add(_ title: String, y label: String, _ curves: [Curve], level: Double?, absent: String) {
       let (kept, lost) = drawable(curves, panel: title)
       notes += lost
@@ -55,7 +55,7 @@ enum TrainingFigure {
   ) -> [Curve] {
     groups.variants(of: method).map { variant in
       Curve(
-        label: groups.label(variant), style: groups.styles[variant]!,
+        label: groups.label(variant), style: groups.style(variant),
         points: stages.stages.compactMap { stage in
           let rows = groups.leastDamped(stage.checkpoint, variant)
           return rows.isEmpty
@@ -71,7 +71,7 @@ enum TrainingFigure {
     guard let empirical = groups.variants(of: "ef").first else { return [] }
     return groups.variants(of: "sf").map { variant in
       Curve(
-        label: "\(groups.label(variant)) / ef", style: groups.styles[variant]!,
+        label: "\(groups.label(variant)) / ef", style: groups.style(variant),
         points: stages.stages.compactMap { stage in
           let references = Dictionary(
             groups.leastDamped(stage.checkpoint, empirical).map { ($0.place.batch, $0.gamma) },

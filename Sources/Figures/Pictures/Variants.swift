@@ -16,7 +16,16 @@ struct ScoreGroups {
   /// The dampings of a variant by their mean lambda, the smallest first; `[nil]` without damping.
   private let dampings: [Variant: [String?]]
   private let groups: [Key: [ScoreRow]]
+  private let combinations: [String: [Combination]]
   private let labels: [Variant: String]
+  /// Those that are left out.
+  private let omitted: Int
+
+  /// A variant at one of its dampings.
+  struct Combination {
+    var variant: Variant
+    var damping: String?
+  }
 
   private struct Key: Hashable {
     var checkpoint: String
@@ -24,8 +33,9 @@ struct ScoreGroups {
     var damping: String?
   }
 
-  /// Labels are cut to so many characters; a picture has little room.
-  init(_ rows: [ScoreRow], labelLimit: Int = 16) {
+  /// Labels are cut to so many characters, and only so many variants are shown: a picture has little
+  /// room.
+  init(_ rows: [ScoreRow], labelLimit: Int = 16, variantLimit: Int = 64) {
     var draws: [String: Set<Int?>] = [:]
     for row in rows { draws[row.direction.method, default: []].insert(row.direction.draws) }
     var variants: [Variant] = []
@@ -35,7 +45,7 @@ struct ScoreGroups {
       let direction = row.direction
       let variant = Variant(
         method: direction.method,
-        draws: draws[direction.method]!.count > 1 ? direction.draws : nil,
+        draws: draws[direction.method, default: []].count > 1 ? direction.draws : nil,
         isReference: direction.isReference)
       if lambdas[variant] == nil { variants.append(variant) }
       lambdas[variant, default: [:]][direction.damping, default: []].append(row.lambda)
@@ -43,13 +53,31 @@ struct ScoreGroups {
         checkpoint: row.place.checkpoint, variant: variant, damping: direction.damping)
       groups[key, default: []].append(row)
     }
+    omitted = max(variants.count - variantLimit, 0)
+    variants.removeLast(omitted)
     self.variants = variants
     self.groups = groups
     styles = CurveStyle.of(variants)
-    dampings = lambdas.mapValues { byDamping in
+    let dampings = lambdas.mapValues { byDamping in
       byDamping.map { (text: $0, size: Self.size($0, lambdas: $1)) }
         .sorted { ($0.size, $0.text ?? "") < ($1.size, $1.text ?? "") }.map(\.text)
     }
+    self.dampings = dampings
+    var combinations: [String: [Combination]] = [:]
+    var checkpoints: [Variant: [String?: [String]]] = [:]
+    for key in groups.keys {
+      checkpoints[key.variant, default: [:]][key.damping, default: []].append(key.checkpoint)
+    }
+    // In the order of variants, then of dampings, for every checkpoint.
+    for variant in variants {
+      for damping in dampings[variant] ?? [] {
+        for checkpoint in checkpoints[variant]?[damping] ?? [] {
+          combinations[checkpoint, default: []].append(
+            Combination(variant: variant, damping: damping))
+        }
+      }
+    }
+    self.combinations = combinations
     let hasDampedReference = variants.contains { $0.method == "ng" && !$0.isReference }
     labels = Dictionary(
       uniqueKeysWithValues: variants.map { variant in
@@ -66,7 +94,18 @@ struct ScoreGroups {
     return mean.isNaN ? text.flatMap(DampingText.init)?.value ?? .infinity : mean
   }
 
-  func label(_ variant: Variant) -> String { labels[variant]! }
+  /// What a figure says about variants that it leaves out.
+  var note: [String] {
+    omitted == 0
+      ? [] : ["The first \(variants.count) of \(variants.count + omitted) methods are shown."]
+  }
+
+  func label(_ variant: Variant) -> String { labels[variant] ?? variant.method }
+
+  func style(_ variant: Variant) -> CurveStyle { styles[variant] ?? .guide }
+
+  /// What has rows at a checkpoint: by variant, then by damping, the smallest first.
+  func combinations(_ checkpoint: String) -> [Combination] { combinations[checkpoint] ?? [] }
 
   func dampings(_ variant: Variant) -> [String?] { dampings[variant] ?? [] }
 
@@ -77,11 +116,10 @@ struct ScoreGroups {
   /// Those of the method's smallest damping at this checkpoint: the experiments of the paper over a
   /// training run have dampings near zero.
   func leastDamped(_ checkpoint: String, _ variant: Variant) -> [ScoreRow] {
-    for damping in dampings(variant) {
-      let found = rows(checkpoint, variant, damping)
-      if !found.isEmpty { return found }
+    guard let least = combinations(checkpoint).first(where: { $0.variant == variant }) else {
+      return []
     }
-    return []
+    return rows(checkpoint, variant, least.damping)
   }
 
   func variants(of method: String) -> [Variant] {

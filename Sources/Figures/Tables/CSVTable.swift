@@ -20,7 +20,7 @@ package struct CSVTable: Equatable, Sendable {
   package init(contentsOf path: String) throws(TableError) {
     let file: MappedFile
     do {
-      file = try MappedFile(path: path)
+      file = try MappedFile(path: path, acceptsPipes: false)
     } catch {
       throw TableError(.file(error), file: path)
     }
@@ -34,8 +34,8 @@ package struct CSVTable: Equatable, Sendable {
     self.file = file
     var parser = CSVParser(bytes: bytes, file: file)
     guard let header = try parser.nextRow() else { throw TableError(.empty, file: file) }
-    for (index, name) in header.cells.enumerated()
-    where header.cells[..<index].contains(name) {
+    var names: Set<String> = []
+    for name in header.cells where !names.insert(name).inserted {
       throw TableError(.repeatedColumn(name), file: file, line: header.line)
     }
     var rows: [Row] = []
@@ -139,6 +139,7 @@ private struct CSVParser {
     guard let text = String(validating: bytes, as: UTF8.self) else {
       throw TableError(.notUTF8, file: file, line: line)
     }
+    if !text.isStreamSafe { throw TableError(.combiningMarks, file: file, line: line) }
     return text
   }
 }

@@ -1,5 +1,4 @@
 import Checkpoints
-import Foundation
 
 /// The tables of a results folder, those that are there.
 package struct Results: Sendable {
@@ -20,15 +19,15 @@ package struct Results: Sendable {
   /// - Throws: `.noTables` or `.unfinishedRun` for a folder without any of the tables, the first defect of a table.
   package init(folder: String) throws(TableError) {
     self.folder = folder
-    var status = stat()
-    guard stat(folder, &status) == 0 else {
+    let system = POSIXFileSystem()
+    guard let found = try? system.status(of: folder, followingLinks: true) else {
       throw TableError(
         .file(
           CheckpointError(
             .fileMissing, at: .init(file: folder),
             hint: "Name the folder that eval-cli score --output has written.")), file: folder)
     }
-    guard status.st_mode & S_IFMT == S_IFDIR else {
+    guard found.kind == .folder else {
       throw TableError(
         .file(CheckpointError(.isNoDirectory, at: .init(file: folder))), file: folder)
     }
@@ -38,7 +37,7 @@ package struct Results: Sendable {
     layers = try Self.table("layers.csv", in: folder).map(LayerRow.read)
     run = try Self.record(in: folder)
     if scores == nil && batches == nil && iterates == nil && layers == nil {
-      let hasJournal = access(Self.path(Self.journalName, in: folder), F_OK) == 0
+      let hasJournal = system.exists(joined(folder, Self.journalName))
       throw TableError(hasJournal ? .unfinishedRun : .noTables(Self.tableNames), file: folder)
     }
   }
@@ -47,27 +46,29 @@ package struct Results: Sendable {
   private static func table(
     _ name: String, in folder: String
   ) throws(TableError) -> CSVTable? {
-    let path = Self.path(name, in: folder)
-    var status = stat()
-    if stat(path, &status) != 0 && errno == ENOENT { return nil }
-    return try CSVTable(contentsOf: path)
+    let path = joined(folder, name)
+    return isThere(path) ? try CSVTable(contentsOf: path) : nil
+  }
+
+  /// What cannot be looked at is there: opening it says why.
+  private static func isThere(_ path: String) -> Bool {
+    do throws(SystemError) {
+      return try POSIXFileSystem().found(path) != nil
+    } catch {
+      return true
+    }
   }
 
   private static func record(in folder: String) throws(TableError) -> JSONValue? {
-    let path = Self.path("run.json", in: folder)
-    var status = stat()
-    if stat(path, &status) != 0 && errno == ENOENT { return nil }
+    let path = joined(folder, "run.json")
+    if !isThere(path) { return nil }
     do throws(CheckpointError) {
-      let file = try MappedFile(path: path)
+      let file = try MappedFile(path: path, acceptsPipes: false)
       let text = String(decoding: file.bytes, as: UTF8.self)
       withExtendedLifetime(file) {}
       return try JSONValue(parsing: text, name: "run", file: path)
     } catch {
       throw TableError(.file(error), file: path)
     }
-  }
-
-  private static func path(_ name: String, in folder: String) -> String {
-    folder.hasSuffix("/") ? folder + name : folder + "/" + name
   }
 }

@@ -19,6 +19,8 @@ package struct TableError: Error, Equatable, Sendable {
     case strayQuote
     case textAfterQuote
     case notUTF8
+    /// See `String.isStreamSafe`.
+    case combiningMarks
     case notANumber(String, column: String)
   }
 
@@ -40,8 +42,7 @@ extension TableError: CustomStringConvertible {
   /// What, where, how to fix.
   package var description: String {
     if case .file(let error) = problem { return error.description }
-    let place = "  at " + file + (line.map { ", line \($0)" } ?? "")
-    return ([sentence, place] + advice.map { "  " + $0 }).joined(separator: "\n")
+    return errorText(sentence, at: file + (line.map { ", line \($0)" } ?? ""), advice)
   }
 
   private var sentence: String {
@@ -51,7 +52,7 @@ extension TableError: CustomStringConvertible {
     case .unfinishedRun: "the run has not ended: there is its journal, and no table yet"
     case .nothingToDraw: "there is nothing to draw"
     case .empty: "the table is empty: it has no header row"
-    case .repeatedColumn(let name): "two columns have the name \(Self.shown(name))"
+    case .repeatedColumn(let name): "two columns have the name \(quoted(name))"
     case .missingColumns(let names):
       names.count == 1
         ? "there is no column \(names[0])" : "there are no columns \(names.joined(separator: ", "))"
@@ -61,8 +62,9 @@ extension TableError: CustomStringConvertible {
     case .strayQuote: "a quote stands inside a cell that does not begin with one"
     case .textAfterQuote: "text follows a closing quote"
     case .notUTF8: "the text is not UTF-8"
+    case .combiningMarks: "a cell has more than 30 combining marks in a row"
     case .notANumber(let text, let column):
-      "\(column) is \(Self.shown(text)), expected a number"
+      "\(column) is \(quoted(text)), expected a number"
     }
   }
 
@@ -81,9 +83,6 @@ extension TableError: CustomStringConvertible {
     default: ["The file was changed or cut short; write the report again with eval-cli score."]
     }
   }
-
-  /// Text of a file in quotes, shortened, without characters that could move a cursor.
-  private static func shown(_ text: String) -> String { "\"" + singleLine(text, limit: 60) + "\"" }
 }
 
 /// The text on one line: control and format characters, which could move a cursor or turn the

@@ -14,16 +14,16 @@ package struct Attention: Operation {
   package let scale: Double
   /// Input 3: which keys are visible, `[Tk]`, 0 or 1.
   package let hasMask: Bool
-  /// Row of the table for each pair, `[Tq, Tk]`, -1 where the key is hidden (causal); the table
-  /// [rows, heads] is parameter 0 where there is one.
-  package let buckets: [Int32]?
+  /// Rows of the table, and which keys are hidden (causal); the table [rows, heads] is parameter 0
+  /// where there is one.
+  package let buckets: PositionBuckets?
   package let tableRows: Int
 
   package init(
     queries: Int, keys: Int, heads: Int, width: Int, scale: Double, hasMask: Bool,
-    buckets: [Int32]? = nil, tableRows: Int = 0
+    buckets: PositionBuckets? = nil, tableRows: Int = 0
   ) {
-    precondition(buckets == nil || buckets!.count == queries * keys, "Attention: buckets")
+    precondition(buckets?.fits(queries: queries, keys: keys) ?? true, "Attention: buckets")
     self.queries = queries
     self.keys = keys
     self.heads = heads
@@ -64,7 +64,7 @@ package struct Attention: Operation {
 
   package func forward<S: EngineScalar>(_ pass: ForwardPass<S>) {
     let bias = buckets == nil ? nil : pass.scratch + pairs
-    if let bias { writeBias(pass, to: bias) }
+    if let buckets, let bias { write(buckets, pass, to: bias) }
     for n in 0..<pass.samples {
       let keeps = pass.keepsSaved && keepsWeights
       let p = keeps ? pass.saved + n * weights : pass.scratch + pairs + weights
@@ -181,8 +181,8 @@ package struct Attention: Operation {
         let scores = scoreCotangent(
           pass, sample: n, cotangent: row(cotangent, n, queries, h),
           weights: UnsafePointer(pass.saved + n * weights + h * pairs), head: h)
-        for pair in 0..<pairs where buckets[pair] >= 0 {
-          out[n * stride + Int(buckets[pair]) * heads + h] += scores[pair]
+        buckets.forEachVisible { pair, row in
+          out[n * stride + row * heads + h] += scores[pair]
         }
       }
     }
@@ -247,15 +247,13 @@ package struct Attention: Operation {
     return UnsafePointer(scores)
   }
 
-  private func writeBias<S: EngineScalar>(
-    _ pass: ForwardPass<S>, to bias: UnsafeMutablePointer<S>
+  private func write<S: EngineScalar>(
+    _ buckets: PositionBuckets, _ pass: ForwardPass<S>, to bias: UnsafeMutablePointer<S>
   ) {
     let table = tableRows > 0 ? pass.parameter(Self.table) : nil
-    for pair in 0..<pairs {
-      let bucket = Int(buckets![pair])
-      for h in 0..<heads {
-        bias[h * pairs + pair] = bucket < 0 ? -.infinity : table.map { $0[bucket * heads + h] } ?? 0
-      }
+    for i in 0..<weights { bias[i] = -.infinity }
+    buckets.forEachVisible { pair, row in
+      for h in 0..<heads { bias[h * pairs + pair] = table.map { $0[row * heads + h] } ?? 0 }
     }
   }
 
@@ -268,8 +266,6 @@ package struct Attention: Operation {
   private func addBias<S: EngineScalar>(
     _ table: UnsafePointer<S>, head: Int, to scores: UnsafeMutablePointer<S>
   ) {
-    for pair in 0..<pairs where buckets![pair] >= 0 {
-      scores[pair] += table[Int(buckets![pair]) * heads + head]
-    }
+    buckets?.forEachVisible { pair, row in scores[pair] += table[row * heads + head] }
   }
 }

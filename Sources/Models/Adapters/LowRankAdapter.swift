@@ -1,5 +1,4 @@
 import Checkpoints
-import Foundation
 
 /// A LoRA adapter as PEFT's adapter_config.json describes it (LoraConfig): which modules it
 /// changes, at which rank and scale, and which other parameters it trains.
@@ -14,6 +13,9 @@ struct LowRankAdapter: Sendable {
 
   let bias: Bias
   let modulesToSave: [String]
+  /// Far more than any model has kinds of modules.
+  private static let maximumNames = 256
+  private static let maximumPatterns = 4096
   private let rank: Int
   private let alpha: Double
   private let usesRootScaling: Bool
@@ -28,16 +30,16 @@ struct LowRankAdapter: Sendable {
   /// Which modules a setting names.
   enum Targets: Sendable {
     /// The whole name, or its end after a dot.
-    case names([String])
+    case names(Set<String>)
     /// A regular expression that matches the whole name.
     case pattern(NamePattern)
     /// `all-linear`: every linear layer but the output head of a language model.
     case allLinear
 
-    func matches(_ module: String) -> Bool {
+    func matches(_ module: String) throws(CheckpointError) -> Bool {
       switch self {
-      case .names(let names): names.contains { module == $0 || module.hasSuffix("." + $0) }
-      case .pattern(let pattern): pattern.matches(module)
+      case .names(let names): endsAfterDots(of: module).contains { names.contains(String($0)) }
+      case .pattern(let pattern): try pattern.matches(module)
       case .allLinear: true
       }
     }
@@ -55,15 +57,19 @@ struct LowRankAdapter: Sendable {
     self.bias = bias
     modulesToSave =
       config["modules_to_save"].exists ? try config["modules_to_save"].strings() : []
-    guard let targets = try LowRankAdapter.targets(config["target_modules"]) else {
+    if modulesToSave.count > Self.maximumNames {
+      throw config["modules_to_save"].wrong("at most \(Self.maximumNames) names")
+    }
+    let work = MatchingWork()
+    guard let targets = try LowRankAdapter.targets(config["target_modules"], work) else {
       throw config["target_modules"].wrong("a list of module names or a regular expression")
     }
     self.targets = targets
-    excluded = try LowRankAdapter.targets(config["exclude_modules"])
-    rankPattern = try LowRankAdapter.patterns(config["rank_pattern"]) {
+    excluded = try LowRankAdapter.targets(config["exclude_modules"], work)
+    rankPattern = try LowRankAdapter.patterns(config["rank_pattern"], work) {
       value throws(CheckpointError) in try value.size()
     }
-    alphaPattern = try LowRankAdapter.patterns(config["alpha_pattern"]) {
+    alphaPattern = try LowRankAdapter.patterns(config["alpha_pattern"], work) {
       value throws(CheckpointError) in try value.double()
     }
     if config["layers_to_transform"].exists {
@@ -75,33 +81,47 @@ struct LowRankAdapter: Sendable {
     } else {
       layers = nil
     }
-    layerPatterns = try LowRankAdapter.layerPatterns(config["layers_pattern"])
+    layerPatterns = try LowRankAdapter.layerPatterns(config["layers_pattern"], work)
   }
 
   /// Rank and scale for a module, `nil` if the adapter leaves it alone.
   ///
   /// - Parameter names: The module's name as each version of Transformers has it.
-  func change(to names: [String], isHead: Bool) -> (rank: Int, scale: Double)? {
-    guard let name = names.first(where: { isTarget($0, isHead: isHead) }) else { return nil }
-    let rank = rankPattern.first { $0.key.matchesEnd(of: name) }?.value ?? self.rank
-    let alpha = alphaPattern.first { $0.key.matchesEnd(of: name) }?.value ?? self.alpha
+  /// - Throws: An error if a pattern takes too long to match.
+  func change(
+    to names: [String], isHead: Bool
+  ) throws(CheckpointError) -> (rank: Int, scale: Double)? {
+    var target: String?
+    for name in names where target == nil {
+      if try isTarget(name, isHead: isHead) { target = name }
+    }
+    guard let target else { return nil }
+    let rank = try Self.value(of: target, in: rankPattern) ?? self.rank
+    let alpha = try Self.value(of: target, in: alphaPattern) ?? self.alpha
     let size = Double(rank)
     return (rank, alpha / (usesRootScaling ? size.squareRoot() : size))
   }
 
-  private func isTarget(_ module: String, isHead: Bool) -> Bool {
-    if let excluded, excluded.matches(module) { return false }
+  /// That of the first pattern which the end of the name matches.
+  private static func value<Number>(
+    of name: String, in patterns: [(key: NamePattern, value: Number)]
+  ) throws(CheckpointError) -> Number? {
+    for (pattern, value) in patterns where try pattern.matches(name) { return value }
+    return nil
+  }
+
+  private func isTarget(_ module: String, isHead: Bool) throws(CheckpointError) -> Bool {
+    if let excluded, try excluded.matches(module) { return false }
     // A saved module and what is inside it are not changed.
     if modulesToSave.contains(where: { ".\(module).".contains(".\($0).") }) { return false }
     if case .allLinear = targets, isHead { return false }
-    guard targets.matches(module) else { return false }
+    guard try targets.matches(module) else { return false }
     guard let layers else { return true }
-    let number: Int?
+    var number: Int?
     if layerPatterns.isEmpty {
       number = module.split(separator: ".").lazy.compactMap { Int($0) }.first
-    } else {
-      number = layerPatterns.lazy.compactMap { $0.number(behind: module) }.first
     }
+    for pattern in layerPatterns where number == nil { number = try pattern.number(behind: module) }
     return number.map(layers.contains) ?? false
   }
 
@@ -118,18 +138,20 @@ struct LowRankAdapter: Sendable {
 
   // MARK: - Reading
 
-  private static func targets(_ value: JSONValue) throws(CheckpointError) -> Targets? {
+  private static func targets(
+    _ value: JSONValue, _ work: MatchingWork
+  ) throws(CheckpointError) -> Targets? {
     guard value.exists else { return nil }
     guard case .string(let text) = try value.content() else {
       let names = try value.strings()
-      return names.isEmpty ? nil : .names(names)
+      return names.isEmpty ? nil : .names(Set(names))
     }
     if text.lowercased() == "all-linear" { return .allLinear }
-    return .pattern(try NamePattern(text, at: value))
+    return .pattern(try NamePattern(text, .whole, at: value, work))
   }
 
   private static func layerPatterns(
-    _ value: JSONValue
+    _ value: JSONValue, _ work: MatchingWork
   ) throws(CheckpointError) -> [NamePattern] {
     guard value.exists else { return [] }
     var texts: [String] = []
@@ -139,17 +161,21 @@ struct LowRankAdapter: Sendable {
       texts = try value.strings()
     }
     var result: [NamePattern] = []
-    for text in texts { result.append(try NamePattern(text, at: value)) }
+    if texts.count > maximumPatterns { throw value.wrong("at most \(maximumPatterns) patterns") }
+    for text in texts { result.append(try NamePattern(text, .list, at: value, work)) }
     return result
   }
 
   private static func patterns<Number>(
-    _ value: JSONValue, _ read: (JSONValue) throws(CheckpointError) -> Number
+    _ value: JSONValue, _ work: MatchingWork,
+    _ read: (JSONValue) throws(CheckpointError) -> Number
   ) throws(CheckpointError) -> [(key: NamePattern, value: Number)] {
     guard value.exists else { return [] }
     var result: [(key: NamePattern, value: Number)] = []
-    for key in try value.keys() {
-      result.append((try NamePattern(key, at: value[key]), try read(value[key])))
+    let keys = try value.keys()
+    if keys.count > maximumPatterns { throw value.wrong("at most \(maximumPatterns) patterns") }
+    for key in keys {
+      result.append((try NamePattern(key, .end, at: value[key], work), try read(value[key])))
     }
     return result
   }
@@ -194,39 +220,7 @@ func requireUnset(_ value: JSONValue) throws(CheckpointError) {
   }
 }
 
-/// A regular expression over module names, as PEFT applies it with Python's `re`.
-struct NamePattern: Sendable {
-  private let whole: NSRegularExpression
-  private let end: NSRegularExpression
-  private let list: NSRegularExpression
-
-  init(_ text: String, at place: JSONValue) throws(CheckpointError) {
-    do {
-      // On its own first: what surrounds it must not make it valid.
-      _ = try NSRegularExpression(pattern: text)
-      whole = try NSRegularExpression(pattern: "^(?:\(text))$")
-      end = try NSRegularExpression(pattern: "^(.*\\.)?(\(text))$")
-      list = try NSRegularExpression(pattern: "^(?:.*?\\.)?(?:\(text))\\.(?<number>[0-9]+)\\.")
-    } catch {
-      throw place.wrong("a regular expression")
-    }
-  }
-
-  /// `re.fullmatch`
-  func matches(_ name: String) -> Bool { match(whole, name) != nil }
-
-  /// The whole name, or its end after a dot. A `^` in the pattern is the start of the name.
-  func matchesEnd(of name: String) -> Bool { match(end, name) != nil }
-
-  /// The first number that follows the pattern in a name, as in `layer.3.`.
-  func number(behind name: String) -> Int? {
-    guard let found = match(list, name),
-      let range = Range(found.range(withName: "number"), in: name)
-    else { return nil }
-    return Int(name[range])
-  }
-
-  private func match(_ expression: NSRegularExpression, _ name: String) -> NSTextCheckingResult? {
-    expression.firstMatch(in: name, range: NSRange(name.startIndex..., in: name))
-  }
+/// The whole name, and what follows each of its dots.
+private func endsAfterDots(of name: String) -> [Substring] {
+  [name[...]] + name.indices.filter { name[$0] == "." }.map { name[name.index(after: $0)...] }
 }

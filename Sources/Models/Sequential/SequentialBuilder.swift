@@ -134,16 +134,8 @@ struct SequentialBuilder {
   }
 }
 
-/// The number of scalars of a shape, nil if it is beyond what one sample may have.
-func checkedCount(_ shape: [Int]) -> Int? {
-  var count = 1
-  for dimension in shape {
-    let (product, overflow) = count.multipliedReportingOverflow(by: dimension)
-    if overflow || dimension < 0 || product > Int(Int32.max) { return nil }
-    count = product
-  }
-  return count
-}
+/// The number of scalars of a shape, nil if it is beyond what one sample or parameter may have.
+func checkedCount(_ shape: [Int]) -> Int? { checkedProduct(shape, atMost: Int(Int32.max)) }
 
 /// One layer's description with its place, for messages.
 struct LayerContext {
@@ -154,6 +146,8 @@ struct LayerContext {
   func name() throws(CheckpointError) -> String {
     let name = try json["name"].string()
     if name.isEmpty { throw json["name"].wrong("the prefix of the layer's parameters") }
+    // It is repeated by each of the layer's parameters.
+    if name.utf8.count > 1024 { throw json["name"].wrong("a name of at most 1024 bytes") }
     return name
   }
 

@@ -87,7 +87,7 @@ struct T5Builder {
     var shared: ParameterID?
     if b.saves(Self.sharedTable) {
       // All readers hold the original; the copy is trained and saved, and never read.
-      b.addUnused(Self.sharedTable + ".modules_to_save.weight", shape: shape)
+      try b.addUnused(Self.sharedTable + ".modules_to_save.weight", shape: shape)
       if !readers.allSatisfy(b.saves) {
         shared = try b.frozenParameter(Self.sharedTable + ".weight", shape: shape)
       }
@@ -102,24 +102,36 @@ struct T5Builder {
       if let shared, !b.saves(decoderEmbedding) { shared } else {
         try b.parameter(decoderEmbedding, "weight", shape: shape)
       }
-    var x = embed(
+    var x = try embed(
       tokens, count: data.inputLength, encoderTable, vocabulary, name: encoderEmbedding)
     if let prompt {
       let parameter = try b.adapterParameter(
         PromptTuning.parameterName, shape: [prompt.rows, columns])
-      x = b.prepend(parameter, promptTokens, to: x, name: PromptTuning.parameterName)
+      x = try b.prepend(parameter, promptTokens, to: x, name: PromptTuning.parameterName)
     }
-    for layer in 0..<layers { x = try encoderBlock(x, layer, mask: mask) }
+    try requireLength(x.count)
+    try requireLength(decoderLength)
+    let all = Array(0..<x.count)
+    let distances = positions(all, keys: x.count, isCausal: false)
+    for layer in 0..<layers {
+      let name = "encoder.block.\(layer)"
+      let attended = try selfAttention(
+        x, name + ".layer.0", stack: "encoder", mask: mask, rows: all, distances)
+      x = try feedForward(attended, name + ".layer.1")
+    }
     let encoded = try b.norm(x, "encoder.final_layer_norm", epsilon: epsilon, centered: false)
 
     let scored = data.scoredColumns.map { padding + $0 }
-    var y = embed(
+    var y = try embed(
       decoderTokens, count: decoderLength, decoderTable, vocabulary, name: decoderEmbedding)
-    for layer in 0..<decoderLayers {
-      let isLast = layer == decoderLayers - 1
-      y = try decoderBlock(
-        y, layer, encoded: encoded, mask: mask, rows: isLast ? scored : Array(0..<decoderLength))
+    let before = Array(0..<decoderLength)
+    let earlier = positions(before, keys: decoderLength, isCausal: true)
+    for layer in 0..<decoderLayers - 1 {
+      y = try decoderBlock(y, layer, encoded: encoded, mask: mask, rows: before, earlier)
     }
+    y = try decoderBlock(
+      y, decoderLayers - 1, encoded: encoded, mask: mask, rows: scored,
+      positions(scored, keys: decoderLength, isCausal: true))
     y = try b.norm(y, "decoder.final_layer_norm", epsilon: epsilon, centered: false)
     let logits = try head(
       y, table: isTied && !b.saves("lm_head") ? shared : nil, vocabulary: vocabulary,
@@ -137,22 +149,13 @@ struct T5Builder {
 
   // MARK: - Blocks
 
-  private mutating func encoderBlock(
-    _ x: Tokens, _ layer: Int, mask: ValueID
-  ) throws(CheckpointError) -> Tokens {
-    let name = "encoder.block.\(layer)"
-    let attended = try selfAttention(
-      x, name + ".layer.0", stack: "encoder", mask: mask, rows: Array(0..<x.count),
-      isCausal: false)
-    return try feedForward(attended, name + ".layer.1")
-  }
-
   private mutating func decoderBlock(
-    _ y: Tokens, _ layer: Int, encoded: Tokens, mask: ValueID, rows: [Int]
+    _ y: Tokens, _ layer: Int, encoded: Tokens, mask: ValueID, rows: [Int],
+    _ distances: PositionBuckets
   ) throws(CheckpointError) -> Tokens {
     let name = "decoder.block.\(layer)"
     let attended = try selfAttention(
-      y, name + ".layer.0", stack: "decoder", mask: nil, rows: rows, isCausal: true)
+      y, name + ".layer.0", stack: "decoder", mask: nil, rows: rows, distances)
     let cross = name + ".layer.1"
     let normed = try b.norm(attended, cross + ".layer_norm", epsilon: epsilon, centered: false)
     let mixed = try attention(
@@ -162,29 +165,28 @@ struct T5Builder {
   }
 
   private mutating func selfAttention(
-    _ x: Tokens, _ name: String, stack: String, mask: ValueID?, rows: [Int], isCausal: Bool
+    _ x: Tokens, _ name: String, stack: String, mask: ValueID?, rows: [Int],
+    _ distances: PositionBuckets
   ) throws(CheckpointError) -> Tokens {
     let normed = try b.norm(x, name + ".layer_norm", epsilon: epsilon, centered: false)
     // All blocks of a stack use the table of its first one.
     let table = try b.parameter(
       "\(stack).block.0.layer.0.SelfAttention.relative_attention_bias", "weight",
       shape: [buckets, heads])
-    let pairs = rows.flatMap { row in
-      (0..<x.count).map { key in bucket(of: key - row, isCausal: isCausal) }
-    }
     let mixed = try attention(
       queries: b.select(normed, rows, name: name), keys: normed, name + ".SelfAttention",
-      mask: mask, buckets: pairs, table: table)
+      mask: mask, buckets: distances, table: table)
     return b.sum(mixed, b.select(x, rows, name: name), name: name)
   }
 
   private mutating func attention(
-    queries: Tokens, keys: Tokens, _ name: String, mask: ValueID?, buckets pairs: [Int32]?,
+    queries: Tokens, keys: Tokens, _ name: String, mask: ValueID?,
+    buckets distances: PositionBuckets?,
     table: ParameterID?
   ) throws(CheckpointError) -> Tokens {
     let layer = AttentionLayer(
       name: name, query: name + ".q", key: name + ".k", value: name + ".v", heads: heads,
-      width: width, scale: 1, hasBias: false, mask: mask, buckets: pairs, table: table,
+      width: width, scale: 1, hasBias: false, mask: mask, buckets: distances, table: table,
       tableRows: table == nil ? 0 : buckets)
     let mixed = try b.attention(layer, queries: queries, keys: keys)
     return try b.linear(mixed, name + ".o", outputs: columns, hasBias: false)
@@ -203,7 +205,8 @@ struct T5Builder {
     }
     // Transformers reads gated-gelu as the tanh form.
     let function = try JSONValue.activation(
-      named: kind == "gated-gelu" ? "gelu_new" : parts.last!, at: config["feed_forward_proj"])
+      named: kind == "gated-gelu" ? "gelu_new" : parts[parts.count - 1],
+      at: config["feed_forward_proj"])
     let dense = name + ".DenseReluDense"
     let normed = try b.norm(x, name + ".layer_norm", epsilon: epsilon, centered: false)
     var hidden = try b.linear(
@@ -220,11 +223,12 @@ struct T5Builder {
 
   private mutating func embed(
     _ tokens: ValueID, count: Int, _ table: ParameterID, _ rows: Int, name: String
-  ) -> Tokens {
+  ) throws(CheckpointError) -> Tokens {
+    let result = try b.tokens(tokens, count, columns, name)
     let id = b.graph.apply(
       Embedding(positions: count, rows: rows, columns: columns), to: [tokens],
       parameters: [table], name: name)
-    return Tokens(id: id, count: count, columns: columns)
+    return Tokens(id: id, count: result.count, columns: result.columns)
   }
 
   private mutating func head(
@@ -243,6 +247,19 @@ struct T5Builder {
 
   // MARK: - Positions
 
+  /// - Throws: An error if positions of so many tokens could not be counted; how many pairs of them
+  ///   attention can have is looked at where it is built.
+  private func requireLength(_ tokens: Int) throws(CheckpointError) {
+    if tokens <= 1 << 20 { return }
+    throw CheckpointError(
+      .unexpectedValue("a sample", found: "\(tokens) tokens", expected: "at most 2^20"),
+      at: .init(file: b.config.file), hint: "Use shorter samples.")
+  }
+
+  private func positions(_ rows: [Int], keys: Int, isCausal: Bool) -> PositionBuckets {
+    PositionBuckets(queries: rows, keys: keys) { bucket(of: $0, isCausal: isCausal) }
+  }
+
   /// The row of the bias table for a distance, -1 where a causal stack may not look.
   private func bucket(of distance: Int, isCausal: Bool) -> Int32 {
     if isCausal && distance > 0 { return -1 }
@@ -258,7 +275,7 @@ struct T5Builder {
     // In single precision, as Transformers computes it: a boundary may fall on a whole number.
     let ratio =
       log(Float(size) / Float(exact)) / Float(log(Double(maximumDistance) / Double(exact)))
-    let far = exact + Int(ratio * Float(count - exact))
+    let far = exact + Int(min(ratio * Float(count - exact), Float(count)))
     return Int32(start + min(far, count - 1))
   }
 }

@@ -1,5 +1,6 @@
 import Checkpoints
 import GraphModule
+import TensorModule
 
 /// Softmax attention with its projections of queries, keys and values.
 struct AttentionLayer {
@@ -15,8 +16,8 @@ struct AttentionLayer {
   let hasBias: Bool
   /// An input, `[Tk]`: which keys are visible.
   var mask: ValueID?
-  /// Row of the bias table for each pair of positions, and the table `[tableRows, heads]`.
-  var buckets: [Int32]?
+  /// Rows of the bias table, and the table `[tableRows, heads]`.
+  var buckets: PositionBuckets?
   var table: ParameterID?
   var tableRows = 0
 
@@ -30,6 +31,7 @@ extension TransformerBuilder {
   mutating func attention(
     _ layer: AttentionLayer, queries x: Tokens, keys y: Tokens
   ) throws(CheckpointError) -> Tokens {
+    try requirePairs(layer.heads, x.count, y.count)
     var q = try linear(x, layer.query, outputs: layer.columns, hasBias: layer.hasBias)
     if gathersInputs(layer, queries: x, keys: y) {
       return try attentionToInputs(layer, queries: q, keys: y)
@@ -46,6 +48,17 @@ extension TransformerBuilder {
     return q
   }
 
+  /// - Throws: An error unless the weights of all pairs of tokens have a size that can be reckoned
+  ///   with, whatever it is multiplied by later.
+  private func requirePairs(_ heads: Int, _ queries: Int, _ keys: Int) throws(CheckpointError) {
+    if checkedProduct(heads, queries, keys, atMost: 1 << 36) != nil { return }
+    throw CheckpointError(
+      .unexpectedValue(
+        "attention of \(heads) heads", found: "over \(queries) x \(keys) pairs of tokens",
+        expected: "at most 2^36 pairs in all heads"),
+      at: .init(file: config.file), hint: "Use shorter samples.")
+  }
+
   /// Few queries do not need a projection of every key and value: see `HeadLinear`. Only behind an
   /// adapter that leaves both weights frozen, since their gradients would not factor; and where it
   /// saves at least half of the work.
@@ -55,8 +68,10 @@ extension TransformerBuilder {
     guard mayGather, layer.buckets == nil, isFrozen(layer.key), isFrozen(layer.value) else {
       return false
     }
-    let projected = y.count * layer.columns * (y.columns + x.count)
-    let gathered = x.count * y.columns * (layer.columns + layer.heads * y.count)
+    let (queries, keys) = (Double(x.count), Double(y.count))
+    let (inner, outer) = (Double(layer.columns), Double(y.columns))
+    let projected = keys * inner * (outer + queries)
+    let gathered = queries * outer * (inner + Double(layer.heads) * keys)
     return 2 * gathered <= projected
   }
 

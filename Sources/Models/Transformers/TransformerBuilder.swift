@@ -65,7 +65,8 @@ struct TransformerBuilder {
   }
 
   /// Records a parameter that the adapter trains and no computation reads.
-  mutating func addUnused(_ name: String, shape: [Int]) {
+  mutating func addUnused(_ name: String, shape: [Int]) throws(CheckpointError) {
+    try requireSize(shape, of: name)
     unused.append(UnusedParameter(name: name, count: shape.reduce(1, *)))
   }
 
@@ -78,17 +79,31 @@ struct TransformerBuilder {
   private mutating func declare(
     _ name: String, shape: [Int], storage: ParameterSpec.Storage = .plain
   ) throws(CheckpointError) -> ParameterID {
-    guard checkedCount(shape) != nil else {
-      throw CheckpointError(
-        .unexpectedValue(
-          name, found: shape.map(String.init).joined(separator: " x "),
-          expected: "fewer than 2^31 numbers"),
-        at: .init(file: config.file), hint: "Check the sizes in the configuration.")
-    }
+    try requireSize(shape, of: name)
     guard let id = graph.parameter(name, shape: shape, storage: storage) else {
       throw config.wrong("sizes under which \(name) has one shape")
     }
     return id
+  }
+
+  /// - Throws: An error unless these are few enough numbers for 32-bit indices.
+  private func requireSize(_ shape: [Int], of name: String) throws(CheckpointError) {
+    if checkedCount(shape) != nil { return }
+    throw CheckpointError(
+      .unexpectedValue(
+        name, found: shape.map(String.init).joined(separator: " x "),
+        expected: "fewer than 2^31 numbers"),
+      at: .init(file: config.file), hint: "Check the sizes in the configuration and the data.")
+  }
+
+  /// Tokens of these columns.
+  ///
+  /// - Throws: An error if they are too many for 32-bit indices.
+  func tokens(_ id: ValueID, _ count: Int, _ columns: Int, _ name: String) throws(CheckpointError)
+    -> Tokens
+  {
+    try requireSize([count, columns], of: name)
+    return Tokens(id: id, count: count, columns: columns)
   }
 
   /// A parameter that exists because of the adapter.
@@ -117,7 +132,7 @@ struct TransformerBuilder {
     if hasBias { parameters.append(try parameter(module, "bias", shape: [outputs])) }
     let operation = Linear(
       positions: x.count, inputs: x.columns, outputs: outputs, hasBias: hasBias)
-    var result = Tokens(id: x.id, count: x.count, columns: outputs)
+    var result = try tokens(x.id, x.count, outputs, module)
     result.id = graph.apply(operation, to: [x.id], parameters: parameters, name: module)
     guard
       let change = try lowRankChange(
@@ -147,7 +162,7 @@ struct TransformerBuilder {
     of module: String, inputs: Int, outputs: Int, hasBias: Bool, isHead: Bool = false
   ) throws(CheckpointError) -> LowRankChange? {
     guard case .lowRank(let adapter)? = adapter,
-      let change = adapter.change(to: [module] + otherNames(module), isHead: isHead)
+      let change = try adapter.change(to: [module] + otherNames(module), isHead: isHead)
     else { return nil }
     changedModules += 1
     if hasBias && adapter.bias == .adapted { adapted.insert(module + ".bias") }
@@ -199,7 +214,8 @@ struct TransformerBuilder {
 
   /// Some of the tokens; all of them are the value itself.
   mutating func select(_ x: Tokens, _ rows: [Int], name: String) -> Tokens {
-    if rows == Array(0..<x.count) { return x }
+    // They ascend.
+    if rows.count == x.count { return x }
     let id = graph.apply(
       SelectRows(rows: rows, of: x.count, columns: x.columns), to: [x.id], name: name)
     return Tokens(id: id, count: rows.count, columns: x.columns)
@@ -207,11 +223,12 @@ struct TransformerBuilder {
 
   mutating func prepend(
     _ parameter: ParameterID, _ count: Int, to x: Tokens, name: String
-  ) -> Tokens {
+  ) throws(CheckpointError) -> Tokens {
+    let result = try tokens(x.id, count + x.count, x.columns, name)
     let id = graph.apply(
       Prepend(prefix: count, tokens: x.count, columns: x.columns), to: [x.id],
       parameters: [parameter], name: name)
-    return Tokens(id: id, count: count + x.count, columns: x.columns)
+    return Tokens(id: id, count: result.count, columns: result.columns)
   }
 
   // MARK: - Finish
@@ -244,10 +261,11 @@ extension JSONValue {
     return value
   }
 
-  /// A number of layers.
+  /// A number of layers: the largest published models have some hundred, and every layer takes work
+  /// before a weight is looked for.
   func layerCount(default standard: Int) throws(CheckpointError) -> Int {
     let value = try size(default: standard)
-    guard value <= 10_000 else { throw wrong("at most 10000 layers") }
+    guard value <= 1000 else { throw wrong("at most 1000 layers") }
     return value
   }
 

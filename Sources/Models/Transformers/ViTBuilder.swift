@@ -24,8 +24,8 @@ enum ViTBuilder {
     guard image.0 >= patch.0, image.1 >= patch.1 else {
       throw config["patch_size"].wrong("at most the image size")
     }
-    guard (image.0 / patch.0) * (image.1 / patch.1) < 1 << 20 else {
-      throw config["patch_size"].wrong("a size that divides the image into fewer than 2^20 patches")
+    guard checkedProduct(image.0 / patch.0, image.1 / patch.1, atMost: 1 << 20) != nil else {
+      throw config["patch_size"].wrong("a size that divides the image into at most 2^20 patches")
     }
     guard checkedCount([channels, image.0, image.1]) != nil else {
       throw config["image_size"].wrong("an image with fewer than 2^31 numbers")
@@ -69,8 +69,8 @@ enum ViTBuilder {
       Convolution(window: window, outputs: hidden, hasBias: true), to: [channelsLast],
       parameters: [weight, bias], name: name)
     let token = try b.parameter("vit.embeddings.cls_token", "", shape: [1, 1, hidden])
-    let tokens = b.prepend(
-      token, 1, to: .init(id: patches, count: window.outHeight * window.outWidth, columns: hidden),
+    let tokens = try b.prepend(
+      token, 1, to: b.tokens(patches, window.outHeight * window.outWidth, hidden, name),
       name: "vit.embeddings.cls_token")
     let positions = try b.parameter(
       "vit.embeddings.position_embeddings", "", shape: [1, tokens.count, hidden])

@@ -1,5 +1,6 @@
 import ApproxEval
 import ArgumentParser
+import Checkpoints
 import Foundation
 
 extension RandomModel.Bias: ExpressibleByArgument {}
@@ -68,10 +69,10 @@ struct Init: ParsableCommand {
     try model.writeModel(to: output)
     if let adapterFolder { try model.writeAdapter(to: adapterFolder) }
     var text =
-      "written: \(output) (\(model.type), \(grouped(model.baseParameters)) parameters)\n"
+      "written: \(printable(output)) (\(model.type), \(grouped(model.baseParameters)) parameters)\n"
     if let adapterFolder {
       text +=
-        "written: \(adapterFolder) (\(grouped(model.trainableParameters)) of "
+        "written: \(printable(adapterFolder)) (\(grouped(model.trainableParameters)) of "
         + "\(grouped(model.allParameters)) parameters trainable)\n"
     }
     try Console.print(text)
@@ -83,7 +84,7 @@ struct Init: ParsableCommand {
       throw UsageError(
         "a sequential model takes no adapter", at: "--lora or --prompt", "Leave it out.")
     }
-    if FileManager.default.fileExists(atPath: output) {
+    if POSIXFileSystem().exists(output) {
       throw UsageError(
         "\(output) exists already", at: "--output",
         "Choose another name: weights that are there are not replaced.")
@@ -95,7 +96,7 @@ struct Init: ParsableCommand {
     try OutputFiles.makeParent(of: output)
     try packed.write(to: output)
     try Console.print(
-      "written: \(output) (\(packed.description.model), "
+      "written: \(printable(output)) (\(packed.description.model), "
         + "\(grouped(packed.description.allParameters)) parameters)\n")
   }
 }

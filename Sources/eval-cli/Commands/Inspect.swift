@@ -1,5 +1,6 @@
 import ApproxEval
 import ArgumentParser
+import Checkpoints
 
 /// What is in a checkpoint.
 struct Inspect: ParsableCommand {
@@ -41,12 +42,17 @@ struct Inspect: ParsableCommand {
     try engine.apply(to: &options)
     try memory.apply(to: &options)
     let inspection = try Inspection(checkpoint: checkpoint, options: options)
-    try Console.print(json ? inspection.json.document : Self.text(inspection))
+    if json {
+      try Console.write(document: inspection.json.document)
+    } else {
+      try Console.print(Self.text(inspection))
+    }
   }
 
   private static func text(_ it: Inspection) -> String {
     [
-      it.description.path + "\n" + wrapped(parts: heading(it)) + "\n" + batch(it), layers(it),
+      printable(it.description.path) + "\n" + wrapped(parts: heading(it)) + "\n" + batch(it),
+      layers(it),
       parameters(it), updates(it), resources(it),
     ].compactMap { $0 }.joined(separator: "\n")
   }
@@ -109,23 +115,19 @@ struct Inspect: ParsableCommand {
 
   private static func resources(_ it: Inspection) -> String? {
     guard let needs = it.resources else { return nil }
-    let memory = needs.memory
-    let parts = [
-      ("parameters", memory.parameters), ("batch", memory.batch),
-      ("forward values", memory.forward), ("tangents and cotangents", memory.arenas),
-      ("directions", memory.vectors),
-    ]
     var heading = [
       "estimate for a batch of \(grouped(needs.samples)): forward pass "
         + operations(Double(needs.forwardOperations)) + " a sample",
-      "Fisher-vector product \(operations(needs.productOperations)) in \(bytes(memory.total, digits: 3))",
+      "Fisher-vector product \(operations(needs.productOperations))",
+      "at most \(bytes(needs.memory.total, digits: 3)) of memory for sgd, ef, ief and sf",
     ]
     if needs.recomputedSamples > 0 {
       heading.append(
         "forward values of \(grouped(needs.recomputedSamples)) samples computed again each time")
     }
     return wrapped(parts: heading) + "\n"
-      + wrapped(parts: parts.map { "\($0.0) \(bytes($0.1, digits: 3))" }) + "\n\n"
+      + wrapped(parts: needs.memory.buffers.map { "\($0.name) \(bytes($0.bytes, digits: 3))" })
+      + "\n\n"
       + PhaseText.prediction(needs.phases)
   }
 }

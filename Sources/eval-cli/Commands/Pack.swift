@@ -1,5 +1,6 @@
 import ApproxEval
 import ArgumentParser
+import Checkpoints
 import Foundation
 
 /// One self-contained file.
@@ -77,6 +78,6 @@ struct Pack: ParsableCommand {
         ?? "no batch: score needs --data",
     ]
     if !packed.updates.isEmpty { parts.append("updates " + packed.updates.joined(separator: " ")) }
-    return "written: \(output)\n" + wrapped(parts: parts) + "\n"
+    return "written: \(printable(output))\n" + wrapped(parts: parts) + "\n"
   }
 }

@@ -1,5 +1,6 @@
 import ApproxEval
 import ArgumentParser
+import Checkpoints
 import Figures
 
 /// The figures of a run.
@@ -50,7 +51,7 @@ struct Plot: ParsableCommand {
     }
     try files.write()
     for script in scripts {
-      try Console.print("written: \(folder)/\(script.name).gp, .dat\n")
+      try Console.print("written: \(printable(folder))/\(script.name).gp, .dat\n")
     }
     if !log.quiet { tell(figures) }
     let gnuplot = try Gnuplot()
@@ -58,7 +59,7 @@ struct Plot: ParsableCommand {
       let said = try gnuplot.draw([script], in: folder)
       if !said.isEmpty { Console.log(said) }
       let pictures = formats.map { "." + $0.rawValue }.joined(separator: ", ")
-      try Console.print("drawn: \(folder)/\(script.name)\(pictures)\n")
+      try Console.print("drawn: \(printable(folder))/\(script.name)\(pictures)\n")
     }
   }
 

@@ -1,5 +1,6 @@
 import ApproxEval
 import ArgumentParser
+import Checkpoints
 import Foundation
 
 /// The natural-gradient direction as a file.
@@ -78,11 +79,11 @@ struct Reference: ParsableCommand {
       wrapped("\(record.solver), chosen by prediction: \($0).") + "\n"
     }
     return """
-      \(direction.description.path)
+      \(printable(direction.description.path))
       \(wrapped(parts: parts))
       \(wrapped(record.isConverged && record.iterations != nil ? record.outcome : record.explanation))
       \(choice ?? "")\
-      written: \(output)\(trace.map { " and " + $0 } ?? "")
+      written: \(printable(output))\(trace.map { " and " + printable($0) } ?? "")
 
       """
   }

@@ -1,5 +1,6 @@
 import ApproxEval
 import ArgumentParser
+import Checkpoints
 import Figures
 
 /// A run as a page.
@@ -42,7 +43,7 @@ struct ReportPage: ParsableCommand {
     var files = OutputFiles()
     files.add(output, ResultsPage(results, figures, pictures).html)
     try files.write()
-    try Console.print("written: \(output)\n")
+    try Console.print("written: \(printable(output))\n")
     if let problem { throw problem }
   }
 }

@@ -46,7 +46,7 @@ struct Score: ParsableCommand {
 
   func run() throws {
     let options = try evaluationOptions()
-    let start = Date()
+    let start = POSIXFileSystem().now
     Interruption.watch()
     try destination.requireWritable()
     let evaluation = Evaluation(options)
@@ -56,17 +56,17 @@ struct Score: ParsableCommand {
     let record =
       try needsRecord
       ? RunRecord(
-        command: CommandLine.arguments, options: options, checkpoints: checkpoints, start: start)
+        command: CommandLine.arguments, options: options, files: evaluation.files, start: start)
       : nil
     let run = try ScoreRun(plan, record: record, destination: destination, log: log)
     Interruption.response.withLock { $0 = run.interrupt }
     if !log.quiet { try Self.announce(evaluation, plan, after: run.resumed) }
     run.begin()
     do throws(EvaluationError) {
-      try evaluation.score(plan, after: run.resumed) { result throws(CheckpointError) in
+      try evaluation.score(plan, after: run.resumed) { result throws(EvaluationError) in
         try run.add(result)
         if log.verbose {
-          Console.log(Self.line(result))
+          Console.log(printable(Self.line(result)))
           Console.log(PhaseText.table(result.costs))
         }
       }
@@ -117,7 +117,7 @@ struct Score: ParsableCommand {
       wrapped(
         "estimate: at most \(duration(total / rate)), \(operations(total)) at "
           + "\(operations(rate))/s, if conjugate gradients take all their iterations; a "
-          + "Fisher-vector product needs about \(bytes(memory, digits: 3))"))
+          + "batch needs at most \(bytes(memory, digits: 3))"))
   }
 
   private static func line(_ result: BatchResult) -> String {

@@ -41,7 +41,8 @@ struct Train: ParsableCommand {
   @OptionGroup(title: "Messages") var log: LogOptions
 
   func run() throws {
-    let start = Date()
+    let system = POSIXFileSystem()
+    let start = system.now
     let options = try trainingOptions()
     let folder = schedule.output
     if let file = TrainingRun.checkpoints(in: folder).first {
@@ -63,35 +64,37 @@ struct Train: ParsableCommand {
         into: folder, observing: progress.show, isCancelled: { isCancelled.isSet })
     } catch {
       progress.finish()
-      if case .diverged = error { try record.write(to: folder, .diverged, end: Date()) }
+      if case .diverged = error { try record.write(to: folder, .diverged, end: system.now) }
       throw error
     }
     progress.finish()
-    try record.write(to: folder, result.isInterrupted ? .interrupted : .finished, end: Date())
+    try record.write(to: folder, result.isInterrupted ? .interrupted : .finished, end: system.now)
     try Console.print(Self.text(result, folder))
     if result.isInterrupted {
       Console.log(
         "interrupted after step \(result.steps.count) of \(run.steps); checkpoints up to epoch "
-          + "\(result.epochs.count - 1) are in \(folder)")
+          + "\(result.epochs.count - 1) are in \(printable(folder))")
       Interruption.exit()
     }
   }
 
   private func makeRun(_ options: TrainingOptions) throws -> TrainingRun {
-    guard RandomNetwork.isDescription(model) else {
+    let files = InputFiles(memory: options.memory)
+    guard RandomNetwork.isDescription(model, files: files) else {
       if data.loss != nil {
         throw UsageError(
           "a checkpoint has its loss", at: "--loss",
           "Leave it out, or start from the description of a sequential model.")
       }
-      return try TrainingRun(checkpoint: model, options: options)
+      return try TrainingRun(checkpoint: model, options: options, files: files)
     }
     if options.adapter != nil {
       throw UsageError(
         "a sequential model takes no adapter", at: "--adapter", "Leave it out.")
     }
     let network = try RandomNetwork(
-      description: model, loss: (data.loss ?? .crossEntropy).rawValue, seed: options.seed)
+      description: model, loss: (data.loss ?? .crossEntropy).rawValue, seed: options.seed,
+      files: files)
     return try TrainingRun(network: network, options: options)
   }
 
@@ -134,7 +137,7 @@ struct Train: ParsableCommand {
         ["\(epoch.epoch)", "\(epoch.step)"] + cells(epoch.training)
           + (epoch.validation.map(cells) ?? []))
     }
-    return table.text + "written: \(folder)\n"
+    return table.text + "written: \(printable(folder))\n"
   }
 
   private static func cells(_ measure: TrainingEpoch.Measure) -> [String] {

@@ -49,11 +49,12 @@ enum OptionValues {
     return dampings
   }
 
-  /// `8GB`, `512MiB`, `1.5GB` or bytes.
+  /// `8GB`, `8G`, `512MiB`, `1.5GB` or bytes.
   static func memory(_ text: String) throws(UsageError) -> Int {
     let units: [(name: String, bytes: Double)] = [
       ("kib", 0x1p10), ("mib", 0x1p20), ("gib", 0x1p30), ("tib", 0x1p40),
-      ("kb", 1e3), ("mb", 1e6), ("gb", 1e9), ("tb", 1e12), ("b", 1), ("", 1),
+      ("kb", 1e3), ("mb", 1e6), ("gb", 1e9), ("tb", 1e12), ("b", 1),
+      ("k", 1e3), ("m", 1e6), ("g", 1e9), ("t", 1e12), ("", 1),
     ]
     let lower = text.lowercased()
     let unit = units.first { lower.hasSuffix($0.name) }!

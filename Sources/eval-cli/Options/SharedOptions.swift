@@ -1,5 +1,6 @@
 import ApproxEval
 import ArgumentParser
+import Updates
 
 extension Precision: ExpressibleByArgument {}
 extension ReferenceKind: ExpressibleByArgument {}
@@ -87,6 +88,10 @@ struct SolverOptions: ParsableArguments {
     }
     options.cgPreconditioner = cgPreconditioner
     options.cgIterations = try OptionValues.positive(cgIterations, "--cg-iterations")
+    if cgIterations > Method.mostIterations {
+      throw UsageError(
+        "\(cgIterations) is more than \(Method.mostIterations)", at: "--cg-iterations")
+    }
     options.cgTolerance = try OptionValues.notNegative(cgTolerance, "--cg-tolerance")
     options.cgGap = try OptionValues.notNegative(cgGap, "--cg-gap")
     options.cgDamping = try OptionValues.notNegative(cgDamping, "--cg-damping")
@@ -113,7 +118,7 @@ struct EngineOptions: ParsableArguments {
   }
 }
 
-/// What the dense reference may allocate.
+/// What a command may allocate.
 struct MemoryOptions: ParsableArguments {
   @Option(
     parsing: .unconditional,

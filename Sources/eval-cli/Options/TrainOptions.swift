@@ -98,6 +98,7 @@ struct TrainingScheduleOptions: ParsableArguments {
 
   func apply(to options: inout TrainingOptions) throws(UsageError) {
     options.epochs = try OptionValues.positive(epochs, "--epochs")
+    if epochs > 1_000_000 { throw UsageError("\(epochs) is more than 1000000", at: "--epochs") }
     if let batchSize {
       options.batchSize = try OptionValues.positive(batchSize, "--batch-size")
     }

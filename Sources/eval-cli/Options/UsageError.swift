@@ -1,3 +1,5 @@
+import Checkpoints
+
 /// An option has a value that cannot be meant: what, where, how to fix.
 struct UsageError: Error, Equatable, CustomStringConvertible {
   var problem: String
@@ -11,7 +13,6 @@ struct UsageError: Error, Equatable, CustomStringConvertible {
   }
 
   var description: String {
-    ([problem, "  at \(option)"] + [advice].compactMap { $0 }.map { "  " + $0 })
-      .joined(separator: "\n")
+    errorText(problem, at: option, [advice].compactMap { $0 })
   }
 }

@@ -1,11 +1,16 @@
-/// Up to three of `candidates` that a person who typed `name` may have meant, closest first.
+/// No longer name is compared with others: people misspell words, not pages.
+private let longestCompared = 256
+
+/// Up to three of `candidates` that a person who typed `name` may have meant, closest first. The
+/// work is linear in their number.
 package func nearMisses(_ name: String, among candidates: some Sequence<String>) -> [String] {
+  if name.utf8.count > longestCompared { return [] }
   let typed = name.lowercased()
   let bytes = Array(typed.utf8)
   // One typing error in a short name, more in a longer one.
   let limit = max(1, min(4, bytes.count / 3))
   var found: [(distance: Int, name: String)] = []
-  for candidate in candidates where candidate != name {
+  for candidate in candidates where candidate.utf8.count <= longestCompared && candidate != name {
     let other = candidate.lowercased()
     if let distance = editDistance(bytes, Array(other.utf8), limit: limit) {
       found.append((distance, candidate))
@@ -22,18 +27,30 @@ package func nearMisses(_ name: String, among candidates: some Sequence<String>)
 
 /// Insertions, deletions, substitutions and swaps of neighbours between two byte strings (optimal
 /// string alignment), nil if more than `limit`.
+///
+/// Only cells within `limit` of the diagonal are filled in: beyond them the lengths alone differ by
+/// more (Ukkonen 1985). It ends where a whole row is beyond the limit.
 private func editDistance(_ a: [UInt8], _ b: [UInt8], limit: Int) -> Int? {
   if abs(a.count - b.count) > limit { return nil }
-  var previous = [Int](repeating: 0, count: b.count + 1)
-  var row = Array(0...b.count)
+  let far = limit + 1
+  var previous = [Int](repeating: far, count: b.count + 1)
+  var row = (0...b.count).map { min($0, far) }
   for i in 0..<a.count {
-    var next = [i + 1] + row.dropFirst()
-    for j in 0..<b.count {
-      next[j + 1] = min(row[j] + (a[i] == b[j] ? 0 : 1), row[j + 1] + 1, next[j] + 1)
-      if i > 0 && j > 0 && a[i] == b[j - 1] && a[i - 1] == b[j] {
-        next[j + 1] = min(next[j + 1], previous[j - 1] + 1)
-      }
+    var next = [Int](repeating: far, count: b.count + 1)
+    var least = far
+    if i < limit {
+      next[0] = i + 1
+      least = i + 1
     }
+    for j in max(0, i - limit)..<max(0, min(b.count, i + limit + 1)) {
+      var distance = min(row[j] + (a[i] == b[j] ? 0 : 1), row[j + 1] + 1, next[j] + 1)
+      if i > 0 && j > 0 && a[i] == b[j - 1] && a[i - 1] == b[j] {
+        distance = min(distance, previous[j - 1] + 1)
+      }
+      next[j + 1] = min(distance, far)
+      least = min(least, distance)
+    }
+    if least > limit { return nil }
     (previous, row) = (row, next)
   }
   return row[b.count] <= limit ? row[b.count] : nil

@@ -1,0 +1,49 @@
+import ApproxEval
+import Checkpoints
+import Foundation
+
+/// A short run on a checkpoint of the fixtures, of which inputs for journals and tables are made.
+struct FinishedRun: Sendable {
+  let record: RunRecord
+  let plan: RunPlan
+  let results: [BatchResult]
+
+  static let ofTheFixtures = Result { try FinishedRun(Fixtures.ofThePackage) }
+
+  private init(_ fixtures: Fixtures) throws {
+    let path = fixtures.path("golden/mse_mlp.bin")
+    var options = EvaluationOptions()
+    options.methods = [.sgd, .ief, .kfac]
+    options.cgIterations = 2
+    options.batchSize = 4
+    options.batches = 3
+    options.threads = 1
+    options.perLayer = true
+    let evaluation = Evaluation(options)
+    var description = try evaluation.describe(checkpoint: path)
+    // The same everywhere: inputs name it.
+    description.path = "a.bin"
+    let batches = 0..<3
+    plan = RunPlan([.init(description: description, batches: batches)])
+    results = try evaluation.score(checkpoint: path, batches: batches).map { result in
+      var result = result
+      result.checkpoint = "a.bin"
+      return result
+    }
+    record = RunRecord(
+      command: ["fuzz"], options: options, files: InputFiles(),
+      start: Moment(date: Date(timeIntervalSince1970: 0), uptime: 0))
+  }
+
+  /// The lines of a journal of the run.
+  func journalLines() throws -> [[UInt8]] {
+    Scratch.makeFolder("journal")
+    Scratch.remove("journal/" + Journal.name)
+    let journal = try Journal(
+      folder: Scratch.path("journal"), record: record, plan: plan, resume: false)
+    for result in results { try journal.append(result) }
+    try journal.markReported()
+    let file = FileManager.default.contents(atPath: journal.path) ?? Data()
+    return file.split(separator: UInt8(ascii: "\n")).map { Array($0) }
+  }
+}

@@ -1,0 +1,460 @@
+import Curvature
+import GraphModule
+import HessianFree
+import TensorModule
+import Training
+import Updates
+
+/// Plans the memory of one batch in precision S: what the engine, the methods and the reference will
+/// allocate, with a budget for forward values.
+struct BatchMemory<S: EngineScalar> {
+  let checkpoint: LoadedCheckpoint
+  let options: EvaluationOptions
+  let samples: Int
+  let needs: BatchNeeds<S>
+  private let budget: Int
+  private(set) var plan = MemoryPlan()
+
+  private var program: Program { checkpoint.program }
+  private var logits: Int { needs.logitCount }
+
+  init(
+    _ checkpoint: LoadedCheckpoint, samples: Int, options: EvaluationOptions, budget: Int
+  ) {
+    self.checkpoint = checkpoint
+    self.options = options
+    self.samples = samples
+    self.budget = budget
+    needs = BatchNeeds(
+      checkpoint.program, samples: samples, threads: options.threads, budget: budget)
+  }
+
+  // MARK: - The batch itself
+
+  /// Parameters as `LoadedCheckpoint.parameters` has them.
+  mutating func addParameters(areRead: Bool = true) {
+    var bytes: ByteCount = 0
+    for (spec, offset) in zip(program.graph.parameters, program.offsets) {
+      guard let tensor = try? checkpoint.source.parameter(spec.name) else { continue }
+      bytes += tensor.residentBytes
+      let stored = tensor.dtype == .f32 ? 4 : tensor.dtype == .f64 ? 8 : 0
+      let isInPlace =
+        stored == MemoryLayout<S>.stride && spec.storage == .plain && (areRead || offset == nil)
+      if !isInPlace { bytes += needs.scalars(spec.count) }
+    }
+    plan.keep("parameters", bytes)
+  }
+
+  /// Inputs, labels and what is known of the outputs.
+  mutating func addBatch() {
+    var bytes: ByteCount = 0
+    for spec in program.graph.inputs {
+      let count = spec.shape.reduce(1, *)
+      // Whole numbers are gathered before they are moved.
+      bytes += spec.kind == .real ? needs.scalars(samples, count) : needs.doubles(samples, count, 2)
+    }
+    if let data = checkpoint.data {
+      for tensor in [data.labels] + [data.weights].compactMap({ $0 }) + data.others.values {
+        bytes += tensor.residentBytes(runs: samples, of: tensor.byteCount / max(data.count, 1))
+      }
+      if let sampled = data.sampledLabels {
+        bytes += sampled.residentBytes(
+          runs: samples * (sampled.shape.first ?? 0), of: sampled.byteCount / max(data.count, 1))
+      }
+    }
+    let draws = checkpoint.data?.sampledLabels?.shape.first ?? 0
+    let settings = checkpoint.lossSettings
+    for weights in [settings.classWeights, settings.positiveWeights] {
+      bytes += needs.doubles(weights?.value.count ?? 0)
+    }
+    plan.keep("batch", bytes + labels(samples))
+    plan.keep("sampled labels", drawn(draws))
+    plan.keep("output distribution", distribution(samples))
+  }
+
+  /// Labels of so many samples and their weights, with what turns them into gradients.
+  private func labels(_ samples: Int) -> ByteCount {
+    // The samples' own as they are read and kept, and those of the loss.
+    let weights = isWeighted ? 4 : 0
+    guard checkpoint.loss == .crossEntropy else {
+      return needs.doubles(samples, logits, 4 + weights)
+    }
+    // Soft labels as they are read and kept; of these and of smoothed ones a gradient of all classes.
+    let ofClasses = (checkpoint.hasSoftLabels ? 2 : 0) + (isSpread ? 1 : 0)
+    return needs.doubles(samples, program.graph.positions, 6 + weights)
+      + needs.doubles(samples, logits, ofClasses)
+  }
+
+  private func distribution(_ samples: Int) -> ByteCount {
+    needs.doubles(samples, logits, checkpoint.loss == .crossEntropy ? 1 : 3)
+  }
+
+  /// Whether a label of cross-entropy may speak of several classes.
+  private var isSpread: Bool {
+    checkpoint.hasSoftLabels || (checkpoint.lossSettings.labelSmoothing?.value ?? 0) > 0
+  }
+
+  /// Whether each position or output has a number that multiplies its loss.
+  private var isWeighted: Bool {
+    let settings = checkpoint.lossSettings
+    return isSpread || checkpoint.data?.weights != nil || settings.classWeights != nil
+      || settings.positiveWeights != nil
+  }
+
+  /// Gradients of sampled labels w.r.t. the outputs.
+  private func drawn(_ draws: Int) -> ByteCount {
+    checkpoint.loss == .crossEntropy
+      ? needs.doubles(isWeighted ? 4 : 3, draws, samples, program.graph.positions)
+      : needs.doubles(2, draws, samples, logits)
+  }
+
+  /// Parameters, batch and forward pass.
+  mutating func addProblem() {
+    addParameters()
+    addBatch()
+    plan.keep("forward values", needs.forward)
+  }
+
+  private mutating func keepArenas(tangents: Int, cotangents: Int) {
+    plan.keep(
+      "tangents and cotangents",
+      needs.arenas(tangents: tangents, cotangents: cotangents) + needs.accumulators)
+  }
+
+  // MARK: - Scoring
+
+  /// All that `BatchEvaluation` takes.
+  ///
+  /// - Parameter updates: Bytes of each update's file.
+  mutating func addScoring(updates: [ByteCount]) {
+    addProblem()
+    let draws = sampledDraws.max() ?? 0
+    let isSolved = options.needsGramMatrix
+    addGradients(draws: 1 + draws, isDiagonal: !isSolved)
+    plan.keep("sampled labels", drawn(draws))
+    for update in updates { plan.keep("updates", update + needs.vector) }
+    let directions = addMethods(draws: draws)
+    plan.keep("directions", directions.bytes)
+    addReference()
+    let perPass = needs.directionsPerPass
+    var tangents = min(directions.count, perPass)
+    if options.perLayer {
+      let width = min(perPass, max(1, LayerScorer<S>.copyBytes / max(needs.vector.value, 1)))
+      let tensors = min(program.trainable.count, max(width, LayerScorer<S>.widestBlock(program)))
+      tangents = max(tangents, tensors)
+      plan.during([
+        ("directions restricted to tensors", ByteCount(tensors) * needs.vector),
+        ("directions", needs.vector),
+      ])
+    }
+    keepArenas(tangents: max(tangents, 1), cotangents: 1 + draws)
+    plan.during([
+      ("tangents of directions", needs.doubles(min(directions.count, perPass), samples, logits))
+    ])
+  }
+
+  /// Draws of the methods that draw.
+  private var sampledDraws: [Int] {
+    guard options.methods.contains(where: \.isSampled) else { return [] }
+    if !options.monteCarloSamples.isEmpty { return options.monteCarloSamples }
+    return [max(checkpoint.data?.sampledLabels?.shape.first ?? 1, 1)]
+  }
+
+  /// Per-sample gradients, their Gram matrix and their sum.
+  mutating func addGradients(draws: Int, isDiagonal: Bool) {
+    let gram = needs.gram(draws: draws, isDiagonal: isDiagonal)
+    plan.keep("per-sample gradients", needs.rows(draws: draws) + needs.unfolded)
+    plan.keep("kernels of layer inputs", gram.kernels)
+    plan.keep(isDiagonal ? "gradient norms" : "Gram matrix", gram.matrix)
+    plan.during([("work space of the Gram matrix", gram.workspace)])
+    plan.keep("directions", needs.usesCombinations ? needs.doubles(samples, logits) : needs.vector)
+    plan.during([("work space of a direction", needs.weightedSum(inDouble: false) + needs.vector)])
+  }
+
+  /// - Returns: How many directions there are, and what they take.
+  private mutating func addMethods(draws: Int) -> (count: Int, bytes: ByteCount) {
+    let dampings = options.dampings.count
+    let combined = needs.usesCombinations
+    // Weights of all rows, and the cotangent.
+    let combination = needs.doubles(samples, logits) + needs.doubles(1 + draws, samples)
+    var (count, bytes): (Int, ByteCount) = (1, 0)
+    var tensorBlocks = Set<ParameterID>()
+    var squares = Set<Bool>()
+    for method in options.methods {
+      let variants = method.isSampled ? sampledDraws : [draws]
+      let number = (method.isDamped ? dampings : 1) * (method.isSampled ? variants.count : 1)
+      count += number
+      let isCombination =
+        combined
+        && [.sgd, .ef, .ief, .sf, .ng, .gn].contains(method) && options.cgPreconditioner == .none
+      bytes += ByteCount(number) * (isCombination ? combination : needs.vector)
+      switch method {
+      case .sgd, .update: break
+      case .ef, .ief: addSolver(draws: draws)
+      case .sf:
+        for k in variants { addSampledFisher(draws: k, of: draws) }
+      case .blockEF, .blockIEF: tensorBlocks.formUnion(program.trainable)
+      case .blockSF: for k in variants { addSampledBlocks(program.trainable, draws: k) }
+      case .kfac, .ekfac, .iekfac:
+        let exact = addKronecker(method, draws: variants)
+        if method != .kfac { tensorBlocks.formUnion(exact) }
+      case .diagonalEF, .adam, .diagonalIEF:
+        if squares.insert(method == .diagonalIEF).inserted {
+          plan.keep("squared gradients", needs.exactVector)
+        }
+        plan.during([("work space of squared gradients", needs.squares + needs.exactVector)])
+      case .ng, .gn: addConjugateGradient(isCombination: isCombination)
+      case .truncated:
+        addConjugateGradient(isCombination: false)
+      }
+    }
+    addTensorBlocks(tensorBlocks)
+    return (count, bytes)
+  }
+
+  /// Both solvers of `BatchGradients` at once.
+  private mutating func addSolver(draws: Int) {
+    let name = "factors of the Gram matrix"
+    let (own, sampled) = (needs.doubles(samples, samples), square(draws * samples))
+    if plan.bytes(of: name) == 0 { plan.keep(name, 2 * (own + sampled)) }
+    plan.during([("work space of its factorisation", 2 * (own + sampled))])
+    plan.during([("work space of a direction", needs.weightedSum(inDouble: true) + needs.vector)])
+  }
+
+  private func square(_ count: Int) -> ByteCount { needs.doubles(count, count) }
+
+  private mutating func addSampledFisher(draws: Int, of all: Int) {
+    let rows = draws * samples
+    let isPart = draws < all
+    if isPart { plan.keep("Gram matrix", square((1 + draws) * samples)) }
+    if rows >= program.parameterCount {
+      plan.during([
+        (
+          "work space of the singular values",
+          needs.singularValues(rows: rows, columns: program.parameterCount)
+        )
+      ])
+    } else if isPart {
+      plan.keep(
+        "factors of the Gram matrix", 2 * (square(samples) + square(rows)))
+    } else {
+      addSolver(draws: all)
+    }
+  }
+
+  /// Blocks of true labels, which stay for every method that has them.
+  private mutating func addTensorBlocks(_ tensors: Set<ParameterID>) {
+    if tensors.isEmpty { return }
+    let gram = needs.gramOfTensors(tensors.sorted { $0.index < $1.index }, draws: 1)
+    plan.keep("kernels of layer inputs", gram.kernels)
+    plan.keep("factors of blocks", 2 * tensors.count * square(samples))
+    plan.during([
+      ("Gram matrix of a block", gram.matrix + gram.workspace + 2 * square(samples)),
+      ("work space of a direction", needs.weightedSum(inDouble: true)),
+    ])
+  }
+
+  /// Blocks of sampled labels, one after another.
+  private mutating func addSampledBlocks(_ tensors: [ParameterID], draws: Int) {
+    if tensors.isEmpty { return }
+    let rows = draws * samples
+    let gram = needs.gramOfTensors(tensors, draws: 1 + draws)
+    plan.keep("kernels of layer inputs", gram.kernels)
+    let decomposed = tensors.map { program.graph.parameters[$0.index].count }.filter {
+      $0 <= rows
+    }.max()
+    let singular = decomposed.map { needs.singularValues(rows: rows, columns: $0) } ?? 0
+    plan.during([
+      (
+        "Gram matrix of a block", max(gram.matrix + max(gram.workspace, 4 * square(rows)), singular)
+      ),
+      ("work space of a direction", needs.weightedSum(inDouble: true)),
+    ])
+  }
+
+  /// - Returns: Tensors with exact blocks.
+  private mutating func addKronecker(_ method: Method, draws: [Int]) -> [ParameterID] {
+    let layerProgram = checkpoint.layerProgram ?? program
+    let exact = KroneckerPlan(layerProgram).exact.map(\.parameter)
+    for k in method == .kfac ? draws : [0] {
+      plan.during([
+        (
+          "Kronecker factors",
+          needs.kronecker(
+            layerProgram, draws: 1 + k, factorDraws: max(k, 1), workers: options.threads)
+        )
+      ])
+      if method == .kfac { addSampledBlocks(exact, draws: k) }
+    }
+    return exact
+  }
+
+  // MARK: - Solvers
+
+  mutating func addConjugateGradient(isCombination: Bool) {
+    let step: [(name: String, bytes: ByteCount)]
+    if isCombination {
+      let pairs = needs.doubles(2, samples, logits)
+      step = [
+        ("rows of conjugate gradients", 2 * needs.rows(draws: 1)),
+        ("vectors of conjugate gradients", 7 * pairs + history(pairs)),
+      ]
+    } else {
+      step = [("vectors of conjugate gradients", 7 * needs.vector + history(needs.vector))]
+    }
+    plan.during(step + preconditioner)
+  }
+
+  /// Residuals that a solve keeps.
+  private func history(_ vector: ByteCount) -> ByteCount {
+    let room = ConjugateGradient().historyBytes / max(vector.value, 1)
+    let capacity = room >= min(options.cgIterations, 100) ? min(room, options.cgIterations + 1) : 0
+    // In slabs of up to 32.
+    return ByteCount(capacity + (capacity > 0 ? 32 : 0)) * vector
+  }
+
+  private var preconditioner: [(name: String, bytes: ByteCount)] {
+    switch options.cgPreconditioner {
+    case .none: return []
+    case .jacobi:
+      return [
+        (
+          "preconditioner",
+          3 * needs.exactVector + needs.squares + needs.rows(draws: 1) + needs.vector
+        )
+      ]
+    case .sf:
+      let draws = Preconditioning<S>.draws
+      let gram = needs.gram(draws: draws)
+      return [
+        (
+          "preconditioner",
+          needs.rows(draws: draws) + gram.kernels + 2 * gram.matrix + gram.workspace
+            + needs.arenas(tangents: 0, cotangents: draws) + 2 * needs.vector
+        )
+      ]
+    }
+  }
+
+  /// The reference of the options; `auto` and `dense` take what they find room for.
+  mutating func addReference() {
+    let isCombination = needs.usesCombinations && options.cgPreconditioner == .none
+    switch options.reference {
+    case .none: return
+    case .cg: addConjugateGradient(isCombination: isCombination)
+    case .lsqr: addLSQR()
+    case .auto:
+      // What it turns to where nothing else fits.
+      if isCombination || options.cgPreconditioner != .none {
+        addConjugateGradient(isCombination: isCombination)
+      } else {
+        addLSQR()
+        // Where it cannot start, as the model rules a label out.
+        if checkpoint.loss != .squaredError { addConjugateGradient(isCombination: false) }
+      }
+    case .gram: plan.during([("matrix of the reference", gramReference)])
+    case .dense: plan.during([("matrix of the reference", min(gramReference, denseReference))])
+    }
+    plan.keep("directions", isCombination ? needs.rows(draws: 1) : needs.vector)
+    plan.during([("work space of a direction", 3 * needs.vector)])
+  }
+
+  private mutating func addLSQR() {
+    plan.during([
+      (
+        "vectors of LSQR",
+        6 * needs.vector + needs.doubles(8, samples, logits)
+          + history(needs.doubles(samples, logits)) + history(needs.vector)
+      )
+    ])
+  }
+
+  private var gramReference: ByteCount {
+    let positions = program.graph.positions
+    let rank =
+      checkpoint.loss == .crossEntropy ? program.graph.classes - 1 : program.graph.classes
+    return ByteCount(GramNeeds(needs, draws: positions * rank).total)
+  }
+
+  private var denseReference: ByteCount {
+    let required = DenseLeastSquares.requiredMemory(
+      rows: (ByteCount(samples) * ByteCount(logits)).value, columns: program.parameterCount)
+    return ByteCount(required) + doubleProblem
+  }
+
+  /// The same batch in double beside this one.
+  var doubleProblem: ByteCount {
+    if S.self == Double.self { return 0 }
+    var exact = BatchMemory<Double>(
+      checkpoint, samples: samples, options: options, budget: budget)
+    exact.addProblem()
+    exact.keepArenas(tangents: 1, cotangents: 1)
+    return ByteCount(exact.plan.total) + exact.needs.rows(draws: 1)
+  }
+
+  // MARK: - Other commands
+
+  /// The natural gradient written to a file.
+  mutating func addReferenceFile() {
+    addProblem()
+    addGradients(draws: 1, isDiagonal: true)
+    addReference()
+    keepArenas(tangents: 1, cotangents: 1)
+    plan.during([("tensors to write", 2 * needs.vector)])
+  }
+
+  /// `Evaluation.selfCheck`.
+  mutating func addSelfCheck() {
+    addProblem()
+    plan.keep("the batch in double", doubleProblem)
+    // The parameters moved along a direction, and the forward pass there.
+    plan.during([
+      ("moved parameters", 2 * needs.exactVector + needs.vector),
+      ("the batch at moved parameters", doubleProblem + needs.forward),
+      ("logits", needs.doubles(4, samples, logits)),
+    ])
+    let gram = needs.gram(draws: 1)
+    plan.during([
+      ("per-sample gradients", needs.rows(draws: 1) + needs.unfolded + gram.kernels),
+      ("Gram matrix", gram.matrix + gram.workspace), ("directions", 5 * needs.vector),
+    ])
+    addConjugateGradient(isCombination: false)
+    keepArenas(tangents: 1, cotangents: 1)
+  }
+
+  /// Steps of training, and measuring in between.
+  ///
+  /// - Parameter settings: Of the optimiser.
+  mutating func addTraining(_ settings: OptimizerSettings) {
+    addParameters(areRead: false)
+    addBatch()
+    plan.keep("forward values", needs.forward)
+    let measured = BatchNeeds<S>(
+      program, samples: min(Trainer<S>.measuredTogether, checkpoint.data?.count ?? samples),
+      threads: options.threads, budget: 0)
+    plan.during([
+      (
+        "forward values while measuring",
+        measured.forward + measured.doubles(measured.samples, logits, 4)
+          + labels(measured.samples)
+      )
+    ])
+    plan.during([("a checkpoint to write", 2 * needs.vector)])
+    // Parameters, direction, what they were before, and the moments of the optimiser.
+    plan.keep("state of the optimiser", 5 * needs.exactVector + needs.vector)
+    if settings.kind.isNatural {
+      let draws = settings.kind == .sf ? settings.monteCarloSamples : 0
+      addGradients(draws: 1 + draws, isDiagonal: false)
+      plan.keep("sampled labels", drawn(draws))
+      if settings.kind == .sf {
+        addSampledFisher(draws: draws, of: draws)
+      } else {
+        addSolver(draws: 0)
+      }
+      keepArenas(tangents: 1, cotangents: 1 + draws)
+    } else {
+      keepArenas(tangents: 0, cotangents: 1)
+      plan.during([("directions", needs.vector)])
+    }
+  }
+}

@@ -1,0 +1,241 @@
+import Curvature
+import TensorModule
+import Training
+import Updates
+
+/// What is done with the batch of a checkpoint.
+enum MemoryTask {
+  case score(updates: [any UpdateSource])
+  case reference
+  case selfCheck
+  case train(OptimizerSettings)
+
+  var subject: String {
+    switch self {
+    case .score: "scoring a batch"
+    case .reference: "the reference of a batch"
+    case .selfCheck: "checking a batch"
+    case .train: "a step of training on a batch"
+    }
+  }
+}
+
+/// Finds out whether a computation fits into the memory that it may use, and how much of it goes where;
+/// if not, what would fit.
+struct MemoryPlanner {
+  let checkpoint: LoadedCheckpoint
+  var options: EvaluationOptions
+  var samples: Int
+  let task: MemoryTask
+
+  /// - Parameter samples: Of a batch.
+  init(
+    _ checkpoint: LoadedCheckpoint, samples: Int, options: EvaluationOptions, _ task: MemoryTask
+  ) {
+    self.checkpoint = checkpoint
+    self.samples = samples
+    self.options = options
+    self.task = task
+  }
+
+  /// Bytes that may be used: what the options say, or less where the address space ends before.
+  var allowed: Int { min(options.memory, spaceLeft ?? .max, mappable ?? .max) }
+
+  /// What the system was found to give at once, where that is less.
+  private var mappable: Int?
+
+  /// Beyond what is mapped for libraries and for the products of every thread.
+  private var spaceLeft: Int? {
+    guard let left = SystemMemory.addressSpaceLeft else { return nil }
+    // The first thread's buffer is there already.
+    let threads = (options.threads - 1) * ByteCount(Self.threadBytes)
+    return (ByteCount(left) - threads - ByteCount(Self.heapBytes)).value
+  }
+
+  /// Address space of a thread: its stack and the memory that OpenBLAS multiplies in, 64 MB in Debian's
+  /// build and 128 MB in others. Where there is none for it OpenBLAS tries for ever.
+  private static var threadBytes: Int { 136 << 20 }
+  /// What small allocations may take.
+  private static var heapBytes: Int { 32 << 20 }
+
+  /// How the memory is shared out.
+  ///
+  /// - Throws: `EvaluationError.memory` if it is not enough.
+  func budget() throws(EvaluationError) -> MemoryBudget {
+    var found = best()
+    if found.plan.total <= allowed, !SystemMemory.canMap(found.plan.total) {
+      // The system promises no more than it has: so much of it as can be had.
+      var planner = self
+      planner.mappable = SystemMemory.mappable(below: found.plan.total)
+      found = planner.best()
+      guard found.plan.total <= planner.allowed else {
+        throw .memory(planner.shortage(found.plan))
+      }
+    }
+    guard found.plan.total <= allowed else { throw .memory(shortage(found.plan)) }
+    return MemoryBudget(
+      forward: found.forward, reference: allowed - found.plan.total + referenceBytes(found.plan),
+      doubleProblem: doubleProblem(forward: found.forward))
+  }
+
+  // MARK: - Forward values
+
+  /// The plan that is followed where it fits, otherwise the smallest that was found, and what of it
+  /// forward values may take.
+  func best() -> (plan: MemoryPlan, forward: Int) {
+    let usual = usualForward
+    var found = (plan: plan(forward: usual), forward: usual)
+    if found.plan.total <= allowed { return found }
+    // All of them after all, as many as the rest leaves room for, or none.
+    let kept = found.plan.bytes(of: "forward values")
+    let rest = max(0, kept - (found.plan.total - allowed))
+    for forward in [Int.max / 4, rest, rest / 2, 0] {
+      let next = plan(forward: forward)
+      if next.total < found.plan.total { found = (next, forward) }
+      if next.total <= allowed { break }
+    }
+    return found
+  }
+
+  private var usualForward: Int {
+    switch options.precision {
+    case .float32: BatchProblem<Float>.forwardBudget(checkpoint.program, memory: options.memory)
+    case .float64: BatchProblem<Double>.forwardBudget(checkpoint.program, memory: options.memory)
+    }
+  }
+
+  private func plan(forward: Int) -> MemoryPlan {
+    switch options.precision {
+    case .float32: plan(forward: forward, Float.self)
+    case .float64: plan(forward: forward, Double.self)
+    }
+  }
+
+  private func plan<S: EngineScalar>(forward: Int, _: S.Type) -> MemoryPlan {
+    var memory = BatchMemory<S>(
+      checkpoint, samples: samples, options: options, budget: forward)
+    switch task {
+    case .score(let updates): memory.addScoring(updates: updates.map(\.bytes))
+    case .reference: memory.addReferenceFile()
+    case .selfCheck: memory.addSelfCheck()
+    case .train(let settings): memory.addTraining(settings)
+    }
+    return memory.plan
+  }
+
+  private func doubleProblem(forward: Int) -> Int {
+    if options.precision == .float64 { return 0 }
+    return BatchMemory<Float>(
+      checkpoint, samples: samples, options: options, budget: forward
+    ).doubleProblem.value
+  }
+
+  /// What the plan has set aside for an exact reference.
+  private func referenceBytes(_ plan: MemoryPlan) -> Int {
+    plan.step.first { $0.name == "matrix of the reference" }?.bytes ?? 0
+  }
+}
+
+// MARK: - What would fit
+
+extension MemoryPlanner {
+  private var fits: Bool { best().plan.total <= allowed }
+
+  private func changed(_ change: (inout MemoryPlanner) -> Void) -> MemoryPlanner {
+    var other = self
+    change(&other)
+    return other
+  }
+
+  private func shortage(_ plan: MemoryPlan) -> MemoryShortage {
+    let count = samples == 1 ? "1 sample" : "\(grouped(samples)) samples"
+    return MemoryShortage(
+      subject: "\(task.subject) of \(count)", path: checkpoint.path, needed: plan.total,
+      allowed: allowed, isLimitOfProcess: allowed < options.memory, largest: plan.largest,
+      remedies: remedies(plan), isChoice: isChoice)
+  }
+
+  /// Whether the least that can be asked of this file would fit, or would but for the process's limits.
+  private var isChoice: Bool {
+    if allowed < options.memory { return true }
+    return changed {
+      $0.options.methods = [.sgd]
+      $0.options.reference = .none
+      $0.options.monteCarloSamples = []
+      $0.options.perLayer = false
+      $0.options.precision = .float32
+      $0.options.threads = 1
+      if $0.choosesSamples { $0.samples = 1 }
+    }.fits
+  }
+
+  /// Whether options say how large a batch is.
+  private var choosesSamples: Bool { options.batchSize != nil || options.dataFile != nil }
+
+  private func remedies(_ plan: MemoryPlan) -> [String] {
+    var found: [String] = []
+    if let count = most(below: samples, { $0.samples = $1 }) {
+      found.append("--batch-size \(count)")
+    }
+    if case .score = task {
+      let draws = options.monteCarloSamples.max() ?? 1
+      if let count = most(below: draws, { $0.options.monteCarloSamples = [$1] }) {
+        found.append("--mc-samples \(count)")
+      }
+      let costly = costlyMethods
+      if !costly.isEmpty { found.append("--methods without \(costly.joined(separator: ", "))") }
+      if options.reference != .none, changed({ $0.options.reference = .none }).fits {
+        found.append("--reference none")
+      }
+      if options.perLayer, changed({ $0.options.perLayer = false }).fits {
+        found.append("no --per-layer")
+      }
+    }
+    if options.precision == .float64, changed({ $0.options.precision = .float32 }).fits {
+      found.append("--precision float32")
+    }
+    if options.threads > 1, changed({ $0.options.threads = 1 }).fits {
+      found.append("--threads 1")
+    }
+    if allowed < options.memory {
+      found.append("a higher ulimit -v")
+    } else if plan.total <= SystemMemory.available {
+      found.append("--memory \(memoryAmount(plan.total))")
+    }
+    return found
+  }
+
+  /// The largest number below `count` with which it fits.
+  private func most(below count: Int, _ set: (inout MemoryPlanner, Int) -> Void) -> Int? {
+    var (fitting, tooMany) = (0, count)
+    while tooMany - fitting > 1 {
+      let middle = fitting + (tooMany - fitting) / 2
+      if changed({ set(&$0, middle) }).fits { fitting = middle } else { tooMany = middle }
+    }
+    return fitting > 0 && fitting < count ? fitting : nil
+  }
+
+  /// Methods without which it fits: as few as do, those that take most first.
+  private var costlyMethods: [String] {
+    var rest = self
+    var left: [String] = []
+    while rest.options.methods.count > 1, !rest.fits {
+      let totals = rest.options.methods.indices.map { place in
+        rest.changed { $0.options.methods.remove(at: place) }.best().plan.total
+      }
+      guard let place = totals.indices.min(by: { totals[$0] < totals[$1] }) else { break }
+      left.append(rest.options.methods.remove(at: place).name)
+    }
+    return rest.fits ? left : []
+  }
+}
+
+/// As `--memory` is written, rounded up: "3.2GB".
+func memoryAmount(_ bytes: Int) -> String {
+  let units: [(name: String, size: Int)] = [("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1000)]
+  let unit = units.first { bytes >= $0.size } ?? units[2]
+  // In tenths.
+  let tenths = bytes / (unit.size / 10) + (bytes % (unit.size / 10) == 0 ? 0 : 1)
+  return tenths % 10 == 0
+    ? "\(tenths / 10)\(unit.name)" : "\(tenths / 10).\(tenths % 10)\(unit.name)"
+}

@@ -1,0 +1,51 @@
+import Checkpoints
+
+/// Why a computation is not begun: more memory is needed than is allowed.
+public struct MemoryShortage: Error, Sendable, Equatable {
+  /// What needs it: "a batch of 160 samples".
+  public var subject: String
+  /// The checkpoint.
+  public var path: String
+  public var needed: Int
+  public var allowed: Int
+  /// Whether it is less than the options allow, by the limits of the process.
+  public var isLimitOfProcess: Bool
+  public var largest: MemoryPlan.Buffer?
+  /// What would fit, as one writes it: "--batch-size 1200".
+  public var remedies: [String]
+  /// Whether a choice of options makes the difference, and not the model or the batch of the file.
+  public var isChoice: Bool
+
+  public init(
+    subject: String, path: String, needed: Int, allowed: Int, isLimitOfProcess: Bool,
+    largest: MemoryPlan.Buffer?, remedies: [String], isChoice: Bool
+  ) {
+    self.subject = subject
+    self.path = path
+    self.needed = needed
+    self.allowed = allowed
+    self.isLimitOfProcess = isLimitOfProcess
+    self.largest = largest
+    self.remedies = remedies
+    self.isChoice = isChoice
+  }
+}
+
+extension MemoryShortage: CustomStringConvertible {
+  public var description: String {
+    let most = largest.map {
+      ", of which the largest buffer, \($0.name), takes \(bytes($0.bytes, digits: 3))"
+    }
+    let limit =
+      isLimitOfProcess
+      ? " by the system or the limits of the process (ulimit -v, -d)" : " (--memory)"
+    return errorText(
+      "\(subject) needs \(bytes(needed, digits: 3))\(most ?? ""), and "
+        + "\(bytes(allowed, digits: 3)) are allowed\(limit)", at: path,
+      [
+        remedies.isEmpty
+          ? "Use fewer samples or a smaller model."
+          : "Any of these fits: \(remedies.joined(separator: "; "))."
+      ])
+  }
+}

@@ -1,0 +1,36 @@
+/// Which row of a bias table belongs to each pair of positions, a function of their distance alone.
+/// So one row per distance is kept and not one per pair, and all layers of a stack can share them.
+package struct PositionBuckets: Sendable {
+  /// Where each query stands among the keys.
+  private let queries: [Int]
+  private let keys: Int
+  private let farthest: Int
+  /// For every distance from a query to a key, from `-farthest` on.
+  private let rows: [Int32]
+
+  /// - Parameters:
+  ///   - queries: Their positions among the keys, not negative.
+  ///   - row: Of the table, by the distance from a query to a key; -1 where the key is hidden.
+  package init(queries: [Int], keys: Int, row: (_ distance: Int) -> Int32) {
+    precondition(queries.allSatisfy { $0 >= 0 }, "PositionBuckets: a negative position")
+    self.queries = queries
+    self.keys = keys
+    let farthest = queries.max() ?? 0
+    self.farthest = farthest
+    rows = (0..<farthest + keys).map { row($0 - farthest) }
+  }
+
+  func fits(queries: Int, keys: Int) -> Bool { self.queries.count == queries && self.keys == keys }
+
+  /// Calls `body` with every pair that is not hidden, in row-major order of `[queries, keys]`.
+  func forEachVisible(_ body: (_ pair: Int, _ row: Int) -> Void) {
+    rows.withUnsafeBufferPointer { rows in
+      for (query, position) in queries.enumerated() {
+        let first = farthest - position
+        for key in 0..<keys where rows[first + key] >= 0 {
+          body(query * keys + key, Int(rows[first + key]))
+        }
+      }
+    }
+  }
+}

@@ -1,0 +1,158 @@
+import Checkpoints
+import TensorModule
+import TestSupport
+import Testing
+import Updates
+
+@testable import ApproxEval
+
+/// What a checkpoint needs more than the options allow, `nil` if they allow it.
+private func shortage(_ options: EvaluationOptions, checkpoint: String) throws -> MemoryShortage? {
+  let count = Result { () throws(EvaluationError) in
+    try Evaluation(options).batchCount(checkpoint: checkpoint)
+  }
+  if case .failure(.memory(let shortage)) = count { return shortage }
+  _ = try count.get()
+  return nil
+}
+
+/// The least memory, in steps of a tenth, with which a checkpoint can be scored.
+func leastMemory(_ options: EvaluationOptions, checkpoint: String) throws -> Int {
+  var options = options
+  options.memory = 1 << 14
+  while try shortage(options, checkpoint: checkpoint) != nil {
+    options.memory += options.memory / 10
+  }
+  return options.memory
+}
+
+@Suite struct MemoryPlanTests {
+  private func options(_ methods: [Method] = [.sgd, .ef, .ief, .sf]) -> EvaluationOptions {
+    var options = EvaluationOptions()
+    options.methods = methods
+    options.reference = .none
+    options.threads = 1
+    return options
+  }
+
+  private func shortage(
+    _ options: EvaluationOptions, _ name: String = "digits/epoch-10.bin"
+  ) throws -> MemoryShortage? {
+    try ApproxEvalTests.shortage(options, checkpoint: fixture(name))
+  }
+
+  @Test func countsStayAtTheLargestInsteadOfOverflowing() {
+    let huge = ByteCount(.max)
+    #expect(huge + 1 == huge && huge * 2 == huge && ByteCount(huge, of: Double.self) == huge)
+    #expect(ByteCount(3) - 5 == 0 && ByteCount(-7) == 0)
+    #expect((3 * ByteCount(4) + 2).value == 14)
+  }
+
+  /// `[N, N]` in double: 6400 x 8 x 160^2 would be 1.3 GB for 50 draws.
+  @Test func manyDrawsAreRefusedBeforeAnythingIsRead() throws {
+    var options = options([.sf])
+    // The checkpoint's own batch has the labels of one draw.
+    options.dataFile = fixture("digits/digits.safetensors")
+    options.memory = 200_000_000
+    options.monteCarloSamples = [200]
+    let found = try #require(try shortage(options))
+    #expect(found.isChoice && found.needed > options.memory && found.allowed == options.memory)
+    #expect(found.largest?.name.contains("Gram") == true)
+    // Every remedy is one.
+    let draws = try #require(
+      found.remedies.first { $0.hasPrefix("--mc-samples ") }.flatMap { Int($0.dropFirst(13)) })
+    options.monteCarloSamples = [draws]
+    #expect(try shortage(options) == nil)
+    options.monteCarloSamples = [draws + 1]
+    #expect(try shortage(options) != nil)
+    options.monteCarloSamples = [200]
+    let size = try #require(
+      found.remedies.first { $0.hasPrefix("--batch-size ") }.flatMap { Int($0.dropFirst(13)) })
+    options.batchSize = size
+    #expect(try shortage(options) == nil)
+  }
+
+  @Test func theAmountThatIsNamedIsEnough() throws {
+    for methods: [Method] in [[.sgd], [.ef, .blockEF], [.kfac, .diagonalEF, .ng]] {
+      var options = options(methods)
+      options.memory = 1000
+      let found = try #require(try shortage(options))
+      #expect(!found.isChoice)
+      options.memory = found.needed
+      #expect(try shortage(options) == nil, "\(methods)")
+    }
+  }
+
+  /// One Gram matrix of 33,000 samples is 8.7 GB.
+  @Test func withoutAMethodThatSolvesThereIsNoGramMatrix() throws {
+    let checkpoint = try LoadedCheckpoint(path: fixture("digits/epoch-10.bin"), options: options())
+    func total(_ methods: [Method]) -> Int {
+      MemoryPlanner(
+        checkpoint, samples: 33_000, options: options(methods), .score(updates: [])
+      ).best().plan.total
+    }
+    #expect(total([.sgd, .diagonalEF, .adam]) < 1_000_000_000)
+    #expect(total([.sgd, .ef]) > 8 * 33_000 * 33_000)
+  }
+
+  /// Norms and products with the sum are those of the whole matrix.
+  @Test func normsAloneAreThoseOfTheMatrix() throws {
+    for precision in Precision.allCases {
+      var options = options([.sgd])
+      options.precision = precision
+      let norms = try Evaluation(options).score(checkpoint: fixture("golden/cnn_small.bin"))[0]
+      options.methods = [.sgd, .ef]
+      let whole = try Evaluation(options).score(checkpoint: fixture("golden/cnn_small.bin"))[0]
+      #expect(mismatch(norms.gradientNormRatio, whole.gradientNormRatio, tolerance: 1e-12) == nil)
+      #expect(norms.scores[0].gamma == whole.scores[0].gamma)
+    }
+  }
+
+  /// Weights, soft and smoothed labels are arrays beside or in place of the class labels.
+  @Test func whatTheLossReadsIsCounted() throws {
+    let (samples, classes) = (1000, 5)
+    func bytes(
+      of settings: [String: String] = [:], areSoft: Bool = false, areWeighted: Bool = false
+    ) throws -> Int {
+      let file = try TemporaryCheckpoint(
+        model: #"{"type": "sequential", "input_shape": [1], "layers": [{"type": "linear", "#
+          + #""name": "a", "in_features": 1, "out_features": 5, "bias": false}]}"#,
+        settings: settings
+      ) { writer in
+        writer.add("params.a.weight", shape: [classes, 1], Vector<Double>(count: classes))
+        writer.add("batch.inputs", shape: [samples, 1], Vector<Double>(count: samples))
+        if areSoft {
+          let shares = [Double](repeating: 1 / Double(classes), count: samples * classes)
+          writer.add("batch.labels", shape: [samples, classes], Vector(shares))
+        } else {
+          writer.add(
+            "batch.labels", shape: [samples], integers: [Int64](repeating: 1, count: samples))
+        }
+        if areWeighted {
+          writer.add(
+            "batch.weights", shape: [samples], Vector([Double](repeating: 2, count: samples)))
+        }
+      }
+      var memory = BatchMemory<Float>(
+        try LoadedCheckpoint(path: file.path, options: options()), samples: samples,
+        options: options(), budget: 0)
+      memory.addBatch()
+      return memory.plan.total
+    }
+    let plain = try bytes()
+    // In the file, as they are kept, and those of the loss.
+    #expect(try bytes(areWeighted: true) >= plain + 3 * 8 * samples)
+    // A gradient of all classes.
+    #expect(try bytes(of: ["label_smoothing": "0.1"]) >= plain + 8 * samples * classes)
+    // In the file, as they are kept, and a gradient.
+    #expect(try bytes(areSoft: true) >= plain + 8 * samples * (3 * classes - 1))
+    #expect(try bytes(of: ["class_weights": "[1, 2, 3, 4, 5]"]) > plain)
+  }
+
+  @Test func amountsAreRoundedUp() {
+    #expect(memoryAmount(3_123_000_000) == "3.2GB")
+    #expect(memoryAmount(3_000_000) == "3MB")
+    #expect(memoryAmount(3_000_001) == "3.1MB")
+    #expect(memoryAmount(7) == "0.1kB")
+  }
+}

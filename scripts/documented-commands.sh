@@ -1,0 +1,130 @@
+#!/usr/bin/env bash
+# Runs every command in the code blocks of the documents, in the order in which they stand there, in a
+# folder that has the checkout's files; each document begins with a fresh one. Commands that take long or
+# need files of the reader's are listed below with what is run in their place. All others run as they are
+# written: a new command that cannot is a failure, and so is a line of the list that no document has.
+#
+#   scripts/documented-commands.sh [DOCUMENT...]          needs the release build and gnuplot
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+root=$PWD
+all=(README.md CONTRIBUTING.md Documentation/*.md Benchmarks/README.md Benchmarks/peers/README.md)
+
+declare -A replacement reason
+instead() { replacement[$1]=$2; }
+untried() { reason[$1]=$2; }
+
+# Steps of the check itself.
+untried 'make demo' 'a step of .ci/run'
+untried 'make test' 'a step of .ci/run'
+untried '.build/release/eval-cli score fixtures/digits/epoch-*.bin --damping 1e-7 --reference dense' \
+  'make demo runs it'
+
+# Files of the reader's.
+instead '.build/release/eval-cli score checkpoint.bin' \
+  '.build/release/eval-cli score fixtures/golden/mlp_tanh.bin'
+instead '.build/release/eval-cli score run/epoch-*.bin --data train.npz --batches 100 --output results/' \
+  '.build/release/eval-cli score fixtures/digits/epoch-*.bin --data fixtures/digits/digits.safetensors --batches 2 --output results/'
+instead 'eval-cli score run/epoch-*.bin --data train.npz --damping 1e-7,1e-5,1e-3,1e-1 --output results/' \
+  'eval-cli score fixtures/digits/epoch-*.bin --data fixtures/digits/digits.safetensors --damping 1e-7,1e-5,1e-3,1e-1 --batches 2 --output results/'
+instead 'gnuplot damping.gp' '(cd results/figures && gnuplot damping.gp)'
+t5='fixtures/hf/t5_lora/base --adapter fixtures/hf/t5_lora/adapter --data fixtures/hf/t5_lora/data.safetensors'
+instead 'eval-cli inspect t5-base/ --adapter run/epoch-11 --data sst2.safetensors --batch-size 160' \
+  "eval-cli inspect $t5 --batch-size 4"
+instead 'eval-cli score t5-base/ --adapter run/epoch-11 --data sst2.safetensors --batch-size 160 --batches 10 --output results/' \
+  "eval-cli score $t5 --batch-size 4 --batches 1 --output results/"
+instead 'DATA=mine.npz MODEL=net.json scripts/study.sh mine/' \
+  'cp fixtures/digits/digits.safetensors mine.npz && cp fixtures/configs/digits-mlp.json net.json &&
+   DATA=mine.npz MODEL=net.json EPOCHS=1 BATCHES=1 scripts/study.sh mine/'
+
+# Minutes.
+instead 'make study' "make -C '$root' study EPOCHS=4 BATCHES=2 FOLDER=\"\$PWD/short\""
+instead 'eval-cli score study/adam/epoch-?[02468].bin --data fixtures/digits/digits.safetensors --batches 100 --cg-iterations 1000 --cg-gap 0.01 --output study/e1' \
+  'eval-cli score study/adam/epoch-?[02468].bin --data fixtures/digits/digits.safetensors --batches 1 --cg-iterations 1000 --cg-gap 0.01 --output study/e1'
+instead 'eval-cli score study/adam/epoch-{01,20,40}.bin --data fixtures/digits/digits.safetensors --batches 100 --damping 1e-9,...,1e3 --reference none --output study/e3' \
+  'eval-cli score study/adam/epoch-{01,20,40}.bin --data fixtures/digits/digits.safetensors --batches 2 --damping 1e-9,1,1e3 --reference none --output study/e3'
+instead 'scripts/compare-references.sh' 'CASES=hf/vit_lora scripts/compare-references.sh'
+instead 'scripts/compare-references.sh float64' 'CASES=golden/toy_logistic scripts/compare-references.sh float64'
+instead 'make bench' "make -C '$root' bench ARGUMENTS='--only W2 --rounds 1'"
+instead "make bench ARGUMENTS='--only W1 --step jvp --rounds 30'" \
+  "make -C '$root' bench ARGUMENTS='--only W1 --step jvp --rounds 2'"
+instead 'make scaling' "make -C '$root' scaling ARGUMENTS='--only Positions --rounds 1'"
+instead "cd Benchmarks && swift package benchmark --filter 'W1 .*'" \
+  "cd '$root/Benchmarks' && swift package benchmark --filter 'W2 jvp'"
+
+# Python packages of some gigabytes; what is ours of the comparison is run without them.
+instead 'make compare PEER_PYTHON=venv/bin/python' \
+  "make -C '$root' compare ARGUMENTS=\"--workloads W2 --tasks fvp,alg4 --rounds 1 -o \$PWD/comparison\""
+untried 'python3 -m venv venv' 'for the packages of the next line'
+untried 'venv/bin/pip install torch transformers peft curvlinops-for-pytorch backpack-for-pytorch jax scipy' \
+  'gigabytes'
+untried 'venv/bin/python Benchmarks/peers/run_peers.py --workload W1 --task fvp --variant authors' \
+  'needs these packages'
+
+# The commands of a document, one a line: of code blocks without a language all lines, or those behind
+# "$ " where a block shows what is printed; continued lines joined, comments left out.
+commands() {
+  awk '
+    function flush(  i) {
+      for (i = 1; i <= count; i++)
+        if (!prompts || sub(/^\$ /, "", line[i])) print line[i]
+      count = prompts = 0
+    }
+    /^ *```/ { if (inside) { inside = 0; flush() } else { inside = 1; plain = $0 ~ /^ *```$/ }; next }
+    !inside || !plain || /^ *$/ { next }
+    {
+      sub(/^ +/, ""); sub(/ +#.*$/, "")
+      if (/^\$ /) prompts = 1
+      if (open) line[count] = line[count] " " $0; else line[++count] = $0
+      open = sub(/ *\\$/, "", line[count])
+    }' "$1"
+}
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export PATH="$root/.build/release:$PATH"
+failures=0
+declare -A met
+
+for document in "${@:-${all[@]}}"; do
+  folder=$work/${document//\//-}
+  mkdir "$folder"
+  ln -s "$root"/{.build,fixtures,scripts} "$folder"
+  while IFS= read -r command; do
+    met[$command]=1
+    if [ -n "${reason[$command]:-}" ]; then
+      printf '   not run: %s (%s)\n' "$command" "${reason[$command]}"
+      continue
+    fi
+    printf '%s: %s\n' "$document" "${replacement[$command]:-$command}"
+    before=$SECONDS
+    if ! (cd "$folder" && eval "${replacement[$command]:-$command}") >"$work/log" 2>&1 </dev/null; then
+      printf 'documented-commands: %s: this fails: %s\n' "$document" "$command" >&2
+      tail -n 20 "$work/log" >&2
+      failures=$((failures + 1))
+    fi
+    [ $((SECONDS - before)) -lt 5 ] || printf '   %d s\n' $((SECONDS - before))
+  done < <(commands "$document")
+  # What a reader who follows the document gets into the checkout.
+  if git rev-parse --is-inside-work-tree >/dev/null 2>&1; then
+    for file in "$folder"/*; do
+      name=${file##*/}
+      [ ! -d "$file" ] || name=$name/
+      if ! [ -L "$file" ] && ! git check-ignore -q "$name"; then
+        printf 'documented-commands: %s: its commands leave %s, which .gitignore has not\n' \
+          "$document" "$name" >&2
+        failures=$((failures + 1))
+      fi
+    done
+  fi
+done
+
+if [ $# -eq 0 ]; then
+  for command in "${!replacement[@]}" "${!reason[@]}"; do
+    if [ -z "${met[$command]:-}" ]; then
+      printf 'documented-commands: no document has this any more: %s\n' "$command" >&2
+      failures=$((failures + 1))
+    fi
+  done
+fi
+[ "$failures" -eq 0 ] || exit 1
