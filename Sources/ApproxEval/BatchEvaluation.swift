@@ -55,7 +55,7 @@ struct BatchEvaluation<S: EngineScalar> {
       checkpoint: checkpoint.path, epoch: checkpoint.source.epoch, step: checkpoint.source.step,
       batch: batch, samples: problem.linearization.samples,
       recomputedSamples: problem.linearization.samples - problem.linearization.keptSamples,
-      loss: problem.output.totalLoss,
+      loss: problem.output.totalLoss, meanLoss: problem.output.meanLoss,
       gradientNorm: scorer.normOfGradient,
       gradientNormRatio: imbalance(gradients.norms),
       logitGradientNormRatio: imbalance(problem.output.gradientNorms),
@@ -238,10 +238,18 @@ struct DirectionScorer<S: EngineScalar> {
           cosineGradient: cosineGradient(direction.form, norm, halves) ?? .nan,
           cosineReference: cosineReference(direction.form, norm, halves), seconds: seconds,
           isBelowRounding: direction.isBelowRounding,
-          defect: direction.overflows
-            ? .overflow : gamma.isNaN ? halves.unscaled.defect ?? .underflow : nil,
+          defect: defect(gamma, direction, halves),
           monteCarloSamples: draws)
       ))
+  }
+
+  /// Why there is no gamma, of several reasons the one that explains all rows.
+  private func defect(
+    _ gamma: Double, _ direction: Direction<S>, _ halves: BatchProblem<S>.Halves
+  ) -> Indicator.Defect? {
+    if !gamma.isNaN { return nil }
+    if normOfGradient == 0 { return .zeroGradient }
+    return direction.overflows ? .overflow : halves.unscaled.defect ?? .underflow
   }
 
   // MARK: - Cosines

@@ -159,12 +159,9 @@ public struct Evaluation: Sendable {
   }
 
   func source(_ checkpoint: LoadedCheckpoint) throws -> BatchSource {
-    guard let data = checkpoint.data else {
+    guard let reader = try checkpoint.reader() else {
       throw EvaluationError.missingBatch(checkpoint: checkpoint.path)
     }
-    let reader = try BatchReader(
-      data, graph: checkpoint.program.graph, loss: checkpoint.loss,
-      sequence: checkpoint.model.sequence)
     return try BatchSource(reader: reader, options: options)
   }
 }

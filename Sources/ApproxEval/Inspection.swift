@@ -125,6 +125,7 @@ extension Inspection {
       "bytes": .integer(fileSize),
       "model": .text(description.model),
       "loss": .text(description.loss),
+      "loss_settings": .texts(description.lossSettings),
       "epoch": .integer(description.epoch),
       "step": .integer(description.step),
       "trainable_parameters": .integer(description.trainableParameters),

@@ -566,7 +566,7 @@ private struct MadeUp {
   mutating func result(batch: Int, traceRows: Int = 20) -> BatchResult {
     var result = BatchResult(
       checkpoint: "run/a.bin", epoch: next() % 2 == 0 ? nil : Int.max, step: nil, batch: batch,
-      samples: 8, recomputedSamples: 0, loss: number(), gradientNorm: number(),
+      samples: 8, recomputedSamples: 0, loss: number(), meanLoss: number(), gradientNorm: number(),
       gradientNormRatio: number(), logitGradientNormRatio: number(), gammaBound: number(),
       reference: nil, trace: [], scores: [], seconds: number())
     result.reference = ReferenceRecord(

@@ -126,6 +126,47 @@ func leastMemory(_ options: EvaluationOptions, checkpoint: String) throws -> Int
     }
   }
 
+  /// Weights, soft and smoothed labels are arrays beside or in place of the class labels.
+  @Test func whatTheLossReadsIsCounted() throws {
+    let (samples, classes) = (1000, 5)
+    func bytes(
+      of settings: [String: String] = [:], areSoft: Bool = false, areWeighted: Bool = false
+    ) throws -> Int {
+      let file = try TemporaryCheckpoint(
+        model: #"{"type": "sequential", "input_shape": [1], "layers": [{"type": "linear", "#
+          + #""name": "a", "in_features": 1, "out_features": 5, "bias": false}]}"#,
+        settings: settings
+      ) { writer in
+        writer.add("params.a.weight", shape: [classes, 1], Vector<Double>(count: classes))
+        writer.add("batch.inputs", shape: [samples, 1], Vector<Double>(count: samples))
+        if areSoft {
+          let shares = [Double](repeating: 1 / Double(classes), count: samples * classes)
+          writer.add("batch.labels", shape: [samples, classes], Vector(shares))
+        } else {
+          writer.add(
+            "batch.labels", shape: [samples], integers: [Int64](repeating: 1, count: samples))
+        }
+        if areWeighted {
+          writer.add(
+            "batch.weights", shape: [samples], Vector([Double](repeating: 2, count: samples)))
+        }
+      }
+      var memory = BatchMemory<Float>(
+        try LoadedCheckpoint(path: file.path, options: options()), samples: samples,
+        options: options(), budget: 0)
+      memory.addBatch()
+      return memory.plan.total
+    }
+    let plain = try bytes()
+    // In the file, as they are kept, and those of the loss.
+    #expect(try bytes(areWeighted: true) >= plain + 3 * 8 * samples)
+    // A gradient of all classes.
+    #expect(try bytes(of: ["label_smoothing": "0.1"]) >= plain + 8 * samples * classes)
+    // In the file, as they are kept, and a gradient.
+    #expect(try bytes(areSoft: true) >= plain + 8 * samples * (3 * classes - 1))
+    #expect(try bytes(of: ["class_weights": "[1, 2, 3, 4, 5]"]) > plain)
+  }
+
   @Test func amountsAreRoundedUp() {
     #expect(memoryAmount(3_123_000_000) == "3.2GB")
     #expect(memoryAmount(3_000_000) == "3MB")

@@ -293,7 +293,7 @@ import Testing
   ) -> BatchResult {
     BatchResult(
       checkpoint: description.path, epoch: 3, step: nil, batch: batch, samples: 8,
-      recomputedSamples: 0, loss: 4,
+      recomputedSamples: 0, loss: 4, meanLoss: 0.5,
       gradientNorm: 1, gradientNormRatio: 2, logitGradientNormRatio: 2, gammaBound: 0.5,
       reference: nil, trace: [],
       scores: gammas.map { row in

@@ -20,6 +20,8 @@ public struct MethodSummary: Sendable, Equatable {
   public let batchesBelowRounding: Int
   /// In how many batches the reference did not converge; `nil` where there is none.
   public let batchesWithoutReference: Int?
+  /// In how many batches there is no gamma, for which scores.csv has the reason.
+  public let batchesWithoutGamma: Int
 }
 
 extension Report.Entry {
@@ -56,7 +58,8 @@ extension Report.Entry {
             $0.isConverged == true ? $0.score.efficiency ?? .nan : $0.score.efficiencyLow
           }),
         batchesBelowRounding: scores.count { $0.isBelowRounding },
-        batchesWithoutReference: outcomes.isEmpty ? nil : outcomes.count { !$0 })
+        batchesWithoutReference: outcomes.isEmpty ? nil : outcomes.count { !$0 },
+        batchesWithoutGamma: scores.count { $0.gamma.isNaN })
     }
   }
 

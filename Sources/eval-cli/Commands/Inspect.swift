@@ -63,7 +63,7 @@ struct Inspect: ParsableCommand {
   private static func heading(_ it: Inspection) -> [String] {
     let about = it.description
     var parts = [
-      about.model, "loss \(about.loss)",
+      about.model, (["loss \(about.loss)"] + about.lossSettings).joined(separator: ", "),
       about.positions > 1
         ? "\(grouped(about.positions)) positions of \(grouped(about.classes)) logits"
         : "\(grouped(about.classes)) logits",

@@ -125,7 +125,7 @@ struct Score: ParsableCommand {
 
   private static func line(_ result: BatchResult) -> String {
     var text =
-      "\(result.checkpoint), batch \(result.batch): loss \(shortened(result.loss)), gradient "
+      "\(result.checkpoint), batch \(result.batch): mean loss \(shortened(result.meanLoss)), gradient "
       + shortened(result.gradientNorm)
     if let reference = result.reference {
       text += ", reference gamma \(shortened(reference.gamma)), "
