@@ -2,6 +2,7 @@ import Checkpoints
 import Curvature
 import Metrics
 import TensorModule
+import Training
 import Updates
 
 /// Algorithm 4 on one batch: every update, the reference, every indicator.
@@ -13,7 +14,7 @@ struct BatchEvaluation<S: EngineScalar> {
   let batch: Int
   /// The same batch in double, made when the dense reference asks for it.
   let doubleProblem: () throws -> BatchProblem<Double>
-  let updates: [String: DirectionForm<S>]
+  let updates: [String: PreparedUpdate<S>]
   /// With the forward pass, where that was measured.
   var phases = PhaseClock()
 
@@ -21,6 +22,8 @@ struct BatchEvaluation<S: EngineScalar> {
     let clock = ContinuousClock()
     let start = clock.now
     var phases = phases
+    // First: what is wrong with a file is told before anything long.
+    let updates = try phases.measure(.directions) { try userDirections() }
     let gradients = phases.measure(.gram) { makeGradients() }
     let referenceStart = clock.now
     let solver = try BatchReference(
@@ -45,7 +48,7 @@ struct BatchEvaluation<S: EngineScalar> {
     }
     // All directions share their jvps. The gradient comes first: other scores are relative to it.
     let sgd = FoundDirection(direction: gradients.gradientDirection)
-    let found = try phases.measure(.directions) { try self.found(gradients, solver) }
+    let found = try phases.measure(.directions) { try self.found(gradients, solver, updates) }
     phases.measure(.jvp) {
       scorer.score([sgd] + found, listsGradient: options.methods.contains(.sgd))
     }
@@ -55,7 +58,7 @@ struct BatchEvaluation<S: EngineScalar> {
       overflowsInSingle: S.self != Double.self && scorer.overflowsInEngine,
       samples: problem.linearization.samples,
       recomputedSamples: problem.linearization.samples - problem.linearization.keptSamples,
-      loss: problem.output.totalLoss,
+      loss: problem.output.totalLoss, meanLoss: problem.output.meanLoss,
       gradientNorm: scorer.normOfGradient,
       gradientNormRatio: imbalance(gradients.norms),
       logitGradientNormRatio: imbalance(problem.output.gradientNorms),
@@ -74,7 +77,25 @@ struct BatchEvaluation<S: EngineScalar> {
       problem, batch: batch, options: options, budget: budget, doubleProblem: doubleProblem)
     let sgd =
       options.methods.contains(.sgd) ? [gradients.gradientDirection] : []
-    return try sgd + found(gradients, solver).map(\.direction)
+    return try sgd + found(gradients, solver, userDirections()).map(\.direction)
+  }
+
+  /// Users' directions for this batch, by name.
+  private func userDirections() throws(CheckpointError) -> [String: DirectionForm<S>] {
+    var directions: [String: DirectionForm<S>] = [:]
+    var mean: Vector<Double>?
+    for (name, update) in updates.sorted(by: { $0.key < $1.key }) {
+      switch update {
+      case .direction(let form): directions[name] = form
+      case .step(let step):
+        if mean == nil {
+          mean = Vector(count: problem.linearization.parameterCount)
+          BatchDirection.meanGradient(problem.linearization, problem.output, to: mean!)
+        }
+        directions[name] = try step(mean!)
+      }
+    }
+    return directions
   }
 
   private func makeGradients() -> BatchGradients<S> {
@@ -94,7 +115,8 @@ struct BatchEvaluation<S: EngineScalar> {
 
   /// The directions of all methods but the gradient's.
   private func found(
-    _ gradients: BatchGradients<S>, _ solver: BatchReference<S>
+    _ gradients: BatchGradients<S>, _ solver: BatchReference<S>,
+    _ updates: [String: DirectionForm<S>]
   ) throws -> [FoundDirection<S>] {
     let clock = ContinuousClock()
     let methods = MethodDirections(
@@ -229,10 +251,18 @@ struct DirectionScorer<S: EngineScalar> {
             : errors.error(
               halves.sensitivity, norm: norm / direction.form.scale,
               relativeError: direction.relativeError, unitRoundoff: unitRoundoff),
-          defect: direction.overflows
-            ? .overflow : gamma.isNaN ? halves.unscaled.defect ?? .underflow : nil,
+          defect: defect(gamma, direction, halves),
           monteCarloSamples: draws)
       ))
+  }
+
+  /// Why there is no gamma, of several reasons the one that explains all rows.
+  private func defect(
+    _ gamma: Double, _ direction: Direction<S>, _ halves: BatchProblem<S>.Halves
+  ) -> Indicator.Defect? {
+    if !gamma.isNaN { return nil }
+    if normOfGradient == 0 { return .zeroGradient }
+    return direction.overflows ? .overflow : halves.unscaled.defect ?? .underflow
   }
 
   // MARK: - Cosines

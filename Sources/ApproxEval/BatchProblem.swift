@@ -33,10 +33,11 @@ package final class BatchProblem<S: EngineScalar> {
     }
     labels = batch.labels
     output = OutputState(
-      loss: checkpoint.loss, labels: labels, linearization: linearization)
+      loss: checkpoint.loss, labels: labels, weighting: batch.weighting,
+      linearization: linearization)
     var stored: [LogitGradient] = []
     for labels in batch.sampledLabels {
-      stored.append(output.gradient(for: labels, linearization: linearization))
+      stored.append(output.gradient(forSampled: labels, linearization: linearization))
     }
     storedDraws = stored
     operations = VectorOperations(pool: pool, count: linearization.parameterCount)

@@ -27,9 +27,10 @@ final class BatchReference<S: EngineScalar> {
     self.problem = problem
     self.doubleProblem = doubleProblem
     self.budget = budget
-    let costs = ReferenceChoice.Costs(
+    var costs = ReferenceChoice.Costs(
       problem.linearization.program, samples: problem.linearization.samples,
       rank: problem.output.rootRank, options: options, budget: budget, S.self)
+    costs.missesLabels = problem.output.missesLabels
     choice = ReferenceChoice(options, memory: budget.reference, costs)
     settled = choice.kind
     preconditioning = Preconditioning(options.cgPreconditioner, seed: options.seed, batch: batch)
@@ -77,7 +78,7 @@ final class BatchReference<S: EngineScalar> {
   ) throws -> ReferenceSolution<S> {
     let none = { (isOfEngine: Bool) in
       ReferenceSolver(self.options).noDirection(
-        self.problem, kind: kind, overflows: true, isOfEngine: isOfEngine)
+        self.problem, kind: kind, .overflow(isOfEngine: isOfEngine))
     }
     guard problem.scaled(damping: damping, metric: metric) != nil else { return none(false) }
     do {

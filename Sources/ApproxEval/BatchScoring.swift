@@ -41,7 +41,7 @@ final class BatchScoring {
     self.checkpoint = checkpoint
     self.source = source
     let options = evaluation.options
-    let task = MemoryTask.score(updates: try evaluation.updates(checkpoint))
+    let task = MemoryTask.score(updates: try options.updates(of: checkpoint))
     isSmall = options.isSmall(checkpoint, samples: source.size, limit: smallBatch)
     switch options.precision {
     case .float64:
@@ -137,7 +137,7 @@ struct BatchScorer<S: EngineScalar> {
   private let checkpoint: LoadedCheckpoint
   private let source: BatchSource
   private let parameters: ParameterStore<S>
-  private let updates: [String: DirectionForm<S>]
+  private let updates: [String: PreparedUpdate<S>]
 
   init(
     _ evaluation: Evaluation, _ checkpoint: LoadedCheckpoint, _ source: BatchSource,
@@ -148,10 +148,14 @@ struct BatchScorer<S: EngineScalar> {
     self.budget = budget
     pool = evaluation.pool
     parameters = try checkpoint.parameters(S.self, areRead: true, pool: pool)
-    let (methods, updates) = try evaluation.updates(checkpoint, S.self)
-    self.updates = updates
     var options = evaluation.options
-    options.methods = methods
+    let wanted = try options.updates(of: checkpoint)
+    var updates: [String: PreparedUpdate<S>] = [:]
+    for update in wanted {
+      updates[update.name] = try update.prepared(checkpoint, S.self, pool: pool)
+    }
+    self.updates = updates
+    if options.askedUpdates.isEmpty { options.methods += wanted.map { .update($0.name) } }
     self.options = options
   }
 
@@ -197,7 +201,8 @@ extension EvaluationOptions {
     // A fixed number of threads: nothing may depend on the machine.
     var options = inPrecision(Double.self)
     options.threads = 4
-    let estimate = ResourceEstimate(checkpoint, samples: samples, options: options)
+    let estimate = ResourceEstimate(
+      checkpoint, samples: samples, options: options, updates: [])
     // Every direction is a sum of gradients and a jvp, whatever else its method takes.
     let directions = Double(methods.count * max(dampings.count, 1))
     let forward = Double(estimate.forwardOperations) * Double(samples)

@@ -46,7 +46,7 @@ public struct Evaluation: Sendable {
   public func batchCount(checkpoint path: String) throws(EvaluationError) -> Int {
     try evaluating {
       let checkpoint = try LoadedCheckpoint(path: path, options: options, files: files)
-      for update in try updates(checkpoint) { try update.check(checkpoint) }
+      for update in try options.updates(of: checkpoint) { try update.check(checkpoint) }
       return try BatchScoring(self, checkpoint, source(checkpoint)).source.count
     }
   }
@@ -54,7 +54,12 @@ public struct Evaluation: Sendable {
   /// What a checkpoint holds, without reading numbers.
   public func describe(checkpoint path: String) throws(EvaluationError) -> CheckpointDescription {
     try evaluating {
-      try LoadedCheckpoint(path: path, options: options, files: files).description
+      let checkpoint = try LoadedCheckpoint(path: path, options: options, files: files)
+      var description = checkpoint.description
+      for update in try options.updates(of: checkpoint) {
+        description.notes += try update.notes(checkpoint)
+      }
+      return description
     }
   }
 
@@ -123,56 +128,10 @@ public struct Evaluation: Sendable {
   }
 
   func source(_ checkpoint: LoadedCheckpoint) throws -> BatchSource {
-    guard let data = checkpoint.data else {
+    guard let reader = try checkpoint.reader() else {
       throw EvaluationError.missingBatch(checkpoint: checkpoint.path)
     }
-    let reader = try BatchReader(
-      data, graph: checkpoint.program.graph, loss: checkpoint.loss,
-      sequence: checkpoint.model.sequence)
     return try BatchSource(reader: reader, options: options)
-  }
-
-  /// The updates to score: all that there are, unless some are named.
-  func updates(_ checkpoint: LoadedCheckpoint) throws -> [any UpdateSource] {
-    var stored: [any UpdateSource] = checkpoint.source.updates
-    let files = checkpoint.files
-    for path in options.updateFiles {
-      stored += try StoredUpdate.all(inFile: path, files: files)
-    }
-    if let path = options.optimizerState {
-      stored.append(try OptimizerState.open(path, files: files))
-    }
-    var paths: [String: String] = [:]
-    for update in stored {
-      if let other = paths.updateValue(update.path, forKey: update.name) {
-        throw EvaluationError.duplicateUpdate(
-          name: update.name, first: other, second: update.path)
-      }
-    }
-    let asked = askedUpdates
-    for name in asked where paths[name] == nil {
-      throw EvaluationError.unknownUpdate(name: name, known: stored.map(\.name))
-    }
-    return stored.filter { asked.isEmpty || asked.contains($0.name) }
-  }
-
-  private var askedUpdates: [String] {
-    options.methods.compactMap { method in
-      if case .update(let name) = method { name } else { nil }
-    }
-  }
-
-  /// The methods to score, with the file's updates, and their directions.
-  func updates<S: EngineScalar>(
-    _ checkpoint: LoadedCheckpoint, _: S.Type
-  ) throws -> ([Method], [String: DirectionForm<S>]) {
-    let wanted = try updates(checkpoint)
-    var directions: [String: DirectionForm<S>] = [:]
-    for update in wanted {
-      directions[update.name] = try update.direction(checkpoint, S.self, pool: pool)
-    }
-    let added = askedUpdates.isEmpty ? wanted.map { Method.update($0.name) } : []
-    return (options.methods + added, directions)
   }
 }
 

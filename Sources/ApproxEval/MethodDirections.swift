@@ -19,6 +19,7 @@ final class MethodDirections<S: EngineScalar> {
   private let problem: BatchProblem<S>
   private let gradients: BatchGradients<S>
   private let solver: BatchReference<S>
+  /// By name.
   private let updates: [String: DirectionForm<S>]
   /// By number of draws.
   private var blocks: [Int: TensorBlocks<S>] = [:]

@@ -86,8 +86,12 @@ public struct EvaluationOptions: Sendable {
   public var trainable: [String] = []
   /// Files with directions to score.
   public var updateFiles: [String] = []
-  /// The state of a PyTorch optimiser, scored as the direction that it would take.
+  /// Whether directions that a checkpoint carries are scored without being named in `methods`.
+  public var scoresStoredUpdates = true
+  /// The state of a PyTorch optimiser, scored as the step that it takes next on each batch.
   public var optimizerState: String?
+  /// A list of the parameters' names in that optimiser's order, one a line.
+  public var parameterOrder: String?
   /// Score every direction restricted to each parameter tensor and each module as well.
   public var perLayer = false
   /// Leave out of EF, iEF and SF, of each pair of samples whose gradients have a larger cosine

@@ -32,6 +32,8 @@ struct ReferenceChoice: Equatable {
     /// Whether conjugate gradients keep their vectors as combinations of per-sample gradients, in
     /// double: then they are both cheaper than LSQR and as exact.
     var usesCombinations = false
+    /// Whether w is of no use: LSQR and the Gram matrix of B start from it.
+    var missesLabels = false
     /// Rows and columns of B.
     var rows: Int
     var columns: Int
@@ -53,10 +55,12 @@ struct ReferenceChoice: Equatable {
     // A preconditioner is one of conjugate gradients, and of vectors of length P.
     let isPreconditioned = options.cgPreconditioner != .none
     let iterative: ReferenceKind =
-      isPreconditioned || costs.usesCombinations ? .cg : .lsqr
+      isPreconditioned || costs.usesCombinations || costs.missesLabels ? .cg : .lsqr
     var candidates: [(kind: ReferenceKind, cost: Double)] = []
     if costs.svdMemory <= memory { candidates.append((.dense, costs.svd)) }
-    if costs.gramMemory <= memory { candidates.append((.gram, costs.gram)) }
+    if costs.gramMemory <= memory && !costs.missesLabels {
+      candidates.append((.gram, costs.gram))
+    }
     // On a par the first one.
     guard let exact = candidates.min(by: { $0.cost < $1.cost }) else {
       (kind, iterations) = (iterative, options.cgIterations)

@@ -28,8 +28,12 @@ public struct ResourceEstimate: Sendable, Equatable {
   /// again in every product.
   public var recomputedSamples: Int
 
-  init(_ checkpoint: LoadedCheckpoint, samples: Int, options: EvaluationOptions) {
-    let task = MemoryTask.score(updates: checkpoint.source.updates)
+  /// - Parameter updates: Those that will be scored.
+  init(
+    _ checkpoint: LoadedCheckpoint, samples: Int, options: EvaluationOptions,
+    updates: [any UpdateSource]
+  ) {
+    let task = MemoryTask.score(updates: updates)
     switch options.arithmetic(checkpoint, samples: samples, task) {
     case .float32: self.init(checkpoint, samples, options, task, Float.self)
     case .float64: self.init(checkpoint, samples, options, task, Double.self)
@@ -89,7 +93,8 @@ extension Evaluation {
     try evaluating {
       let checkpoint = try LoadedCheckpoint(path: path, options: options, files: files)
       return ResourceEstimate(
-        checkpoint, samples: try source(checkpoint).samples(0).count, options: options)
+        checkpoint, samples: try source(checkpoint).samples(0).count, options: options,
+        updates: try options.updates(of: checkpoint))
     }
   }
 

@@ -76,6 +76,8 @@ public struct ParameterRole: Sendable, Equatable {
     case frozen
     /// Stored statistics, never trained.
     case statistic
+    /// Trained by PEFT, and read by no computation: its gradient is zero.
+    case unused
   }
 
   public var name: String
@@ -151,6 +153,8 @@ public struct BatchResult: Sendable, Codable {
   public var recomputedSamples: Int
   /// L, summed over samples.
   public var loss: Double
+  /// L over the number of scored positions, each times its weight.
+  public var meanLoss: Double
   public var gradientNorm: Double
   /// `max_n |g_n| / min_n |g_n|`
   public var gradientNormRatio: Double
@@ -183,6 +187,8 @@ public struct CheckpointDescription: Sendable, Equatable {
   public var step: Int?
   public var model: String
   public var loss: String
+  /// What else is done to it, in words: `label smoothing 0.1`.
+  public var lossSettings: [String] = []
   /// P
   public var trainableParameters: Int
   public var allParameters: Int
@@ -191,4 +197,8 @@ public struct CheckpointDescription: Sendable, Equatable {
   public var classes: Int
   /// In the order of the model.
   public var parameters: [ParameterRole] = []
+  /// What is to be known of the user's directions that are scored.
+  public var notes: [String] = []
+  /// What may be one layer that is used several times.
+  public var equalWeights: [EqualWeights] = []
 }

@@ -12,16 +12,24 @@ package struct RowErrors: Sendable {
   init<S: EngineScalar>(_ output: OutputState<S>, draws: Int) {
     let unit = S.unitRoundoff
     // d|u| <= |H| |dz|, and dz is relative to the logits: as a share of u it is theirs where u goes
-    // down with H, as probabilities do; a squared error is a difference of logits and targets.
-    let logits = zip(output.largestLogits, output.gradientNorms).map { size, norm in
-      guard output.loss == .squaredError else { return size }
-      return norm > 0 ? size / norm : 0
+    // down with H, as it does for a label that is one class. Squared errors, and those of labels that
+    // are spread over classes, are differences that vanish while H does not.
+    let logits = zip(output.largestLogits, zip(output.hessianNorms, output.gradientNorms)).map {
+      size, sizes in
+      let share = sizes.1 > 0 ? sizes.0 / sizes.1 : 0
+      switch output.gradient {
+      case .softmax: return size
+      case .centred: return size * max(1, share)
+      case .elementwise:
+        return size * (output.loss == .squaredError ? share : max(1, share))
+      }
     }
     let passes = Rounding.pass
     let own = logits.map { unit * (passes + Rounding.logits * $0) }
-    // Squared errors of drawn labels are the draws themselves.
-    let drawn =
-      output.loss == .squaredError ? logits.map { _ in unit * passes } : own
+    // Squared errors of drawn labels are the draws themselves; of all others each is one class.
+    let drawn = output.largestLogits.map {
+      output.loss == .squaredError ? unit * passes : unit * (passes + Rounding.logits * $0)
+    }
     relative = own + (0..<draws).flatMap { _ in drawn }
     squares = logits.map { 2 * unit * (1 + Rounding.logits * $0) }
   }

@@ -566,8 +566,9 @@ private struct MadeUp {
   mutating func result(batch: Int, traceRows: Int = 20) -> BatchResult {
     var result = BatchResult(
       checkpoint: "run/a.bin", epoch: next() % 2 == 0 ? nil : Int.max, step: nil, batch: batch,
-      precision: next() % 2 == 0 ? .float32 : .float64, isRepeated: next() % 2 == 0, samples: 8,
-      recomputedSamples: 0, loss: number(), gradientNorm: number(),
+      precision: next() % 2 == 0 ? .float32 : .float64, isRepeated: next() % 2 == 0,
+      overflowsInSingle: next() % 2 == 0, samples: 8, recomputedSamples: 0, loss: number(),
+      meanLoss: number(), gradientNorm: number(),
       gradientNormRatio: number(), logitGradientNormRatio: number(), gammaBound: number(),
       reference: nil, trace: [], scores: [], seconds: number())
     result.reference = ReferenceRecord(

@@ -309,8 +309,7 @@ import Testing
   ) -> BatchResult {
     BatchResult(
       checkpoint: description.path, epoch: 3, step: nil, batch: batch, precision: .float32,
-      samples: 8,
-      recomputedSamples: 0, loss: 4,
+      samples: 8, recomputedSamples: 0, loss: 4, meanLoss: 0.5,
       gradientNorm: 1, gradientNormRatio: 2, logitGradientNormRatio: 2, gammaBound: 0.5,
       reference: nil, trace: [],
       scores: gammas.map { row in

@@ -117,7 +117,7 @@ func batch<S: EngineScalar>(
   let engine = try EngineProblem(problem, S.self)
   let linearization = engine.linearize(threads: 2)
   let output = engine.output(linearization)
-  let sampled = draws.map { output.gradient(for: Labels($0), linearization: linearization) }
+  let sampled = draws.map { output.gradient(forSampled: Labels($0), linearization: linearization) }
   return (
     engine,
     BatchGradients(linearization, output, sampled: sampled, dropDuplicates: dropDuplicates)

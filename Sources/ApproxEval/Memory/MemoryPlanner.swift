@@ -116,7 +116,7 @@ struct MemoryPlanner {
     var memory = BatchMemory<S>(
       checkpoint, samples: samples, options: options, budget: forward)
     switch task {
-    case .score(let updates): memory.addScoring(updates: updates.map(\.bytes))
+    case .score(let updates): memory.addScoring(updates: updates.map { $0.bytes(checkpoint) })
     case .reference: memory.addReferenceFile()
     case .selfCheck: memory.addSelfCheck()
     case .train(let settings): memory.addTraining(settings)

@@ -22,6 +22,8 @@ public struct MethodSummary: Sendable, Equatable {
   public let gammaError: Double?
   /// In how many batches the reference did not converge; `nil` where there is none.
   public let batchesWithoutReference: Int?
+  /// In how many batches there is no gamma, for which scores.csv has the reason.
+  public let batchesWithoutGamma: Int
 }
 
 extension Report.Entry {
@@ -59,7 +61,8 @@ extension Report.Entry {
           }),
         batchesMarked: scores.count { $0.isMarked },
         gammaError: scores.compactMap(\.gammaError).max(),
-        batchesWithoutReference: outcomes.isEmpty ? nil : outcomes.count { !$0 })
+        batchesWithoutReference: outcomes.isEmpty ? nil : outcomes.count { !$0 },
+        batchesWithoutGamma: scores.count { $0.gamma.isNaN })
     }
   }
 

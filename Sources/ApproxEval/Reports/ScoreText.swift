@@ -33,8 +33,10 @@ extension Report.Entry {
       description.model, "P = \(grouped(description.trainableParameters))",
       "N = \(samples)" + (results.count > 1 ? " x \(grouped(results.count)) batches" : ""),
     ]
-    parts.append("mean loss " + shortened(mean { $0.loss / Double($0.samples) }))
-    parts.append("imbalance " + shortened(mean(\.gradientNormRatio), digits: 3))
+    parts.append("mean loss " + shortened(mean(\.meanLoss)))
+    parts += description.lossSettings
+    let imbalance = mean(\.gradientNormRatio)
+    parts.append("imbalance " + (imbalance.isNaN ? "none" : shortened(imbalance, digits: 3)))
     if let epoch = description.epoch { parts.append("epoch \(epoch)") }
     if description.epoch == nil, let step = description.step { parts.append("step \(step)") }
     return printable(description.path) + "\n" + wrapped(parts: parts) + "\n"
@@ -87,6 +89,11 @@ extension Report.Entry {
 
     init(_ summary: Summary?) {
       guard let summary else { return }
+      // Below the table stands why.
+      if summary.mean.isNaN {
+        mean = "none"
+        return
+      }
       mean = significant(summary.mean)
       deviation = summary.standardDeviation.flatMap { $0 == 0 ? nil : rough($0) }
     }
@@ -216,13 +223,22 @@ extension Report.Entry {
 
   private var remarks: [String] {
     var remarks: [String] = []
-    let flat = results.count { $0.gradientNorm == 0 }
-    if flat > 0 {
-      let several = flat < results.count ? " of \(flat) of \(results.count) batches" : ""
+    let flat = results.filter { $0.gradientNorm == 0 }
+    if !flat.isEmpty {
+      let several =
+        flat.count < results.count ? " of \(flat.count) of \(results.count) batches" : ""
       remarks.append(
-        wrapped("The gradient\(several) is zero: no direction is distinguished, gamma is nan."))
+        wrapped("The gradient\(several) is zero: " + reason(ofZeroGradient: flat)))
     }
     remarks += defectRemarks
+    let unbounded = results.count { $0.gammaBound == 0 }
+    if unbounded > 0 {
+      let several = unbounded < results.count ? " in \(unbounded) of \(results.count) batches" : ""
+      remarks.append(
+        wrapped(
+          "A label has a probability below the range of double\(several): the certificate is "
+            + "infinite and bounds no gamma."))
+    }
     let failed = references.filter { !$0.isConverged }
     if let first = failed.first {
       let several =
@@ -235,6 +251,7 @@ extension Report.Entry {
     }
     remarks += precisionRemarks
     if let kroneckerRemark { remarks.append(kroneckerRemark) }
+    remarks += notes.map { wrapped($0) }
     return remarks
   }
 
@@ -272,7 +289,8 @@ extension Report.Entry {
       var methods: [String] = []
       var batches = 0
       for result in results {
-        let affected = result.scoresWithoutGamma.filter { $0.defect == defect }.map(\.method)
+        let affected = result.scoresWithoutGamma.filter { $0.defect == defect }
+          .map(\.score.method)
         if !affected.isEmpty { batches += 1 }
         for method in affected where !methods.contains(method) { methods.append(method) }
       }
@@ -314,7 +332,7 @@ extension ReferenceRecord {
     case "iterations": "not converged, stopped at the iteration limit"
     case "curvature": "not converged, no positive curvature left above rounding"
     case "stagnated": "not converged, no progress beyond the level of rounding"
-    case "underflow": "not converged, F is below the range of double"
+    case "underflow": "not converged, probabilities are below the range of double"
     case "overflow": "not converged, the solve left the range of double"
     case "zero-gradient": "the gradient is zero: no direction is distinguished"
     case "dense", "gram": "exact to rounding"

@@ -66,7 +66,7 @@ struct ScoreTables {
       guard let rows = byCheckpoint[stage.checkpoint] else { return nil }
       return [
         stage.label, singleLine(stage.checkpoint, limit: 60), String(rows.count),
-        Self.range(rows.map(\.samples)), Self.cell(rows.map { $0.loss / $0.samples }),
+        Self.range(rows.map(\.samples)), Self.cell(rows.map(\.meanLoss)),
         Self.cell(rows.map(\.gradientNormRatio)),
         Self.range(rows.compactMap(\.referenceIterations)),
         rows.compactMap(\.referenceResidual).max().map { shown($0, digits: 2) } ?? "",
@@ -74,7 +74,7 @@ struct ScoreTables {
       ]
     }
     return HTML.paragraph(
-      "Mean loss in nats per sample. Imbalance: the largest over the smallest per-sample gradient "
+      "Mean loss: per scored position. Imbalance: the largest over the smallest per-sample gradient "
         + "norm. Residual: the worst of all batches.")
       + HTML.table(
         "Batches and references by checkpoint",

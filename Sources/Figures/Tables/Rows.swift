@@ -136,7 +136,8 @@ extension [ScoreRow] {
 package struct BatchRow: Sendable {
   package var place: Place
   package var samples: Double
-  package var loss: Double
+  /// NaN in the tables of versions that did not write it.
+  package var meanLoss: Double
   package var gradientNormRatio: Double
   package var gammaBound: Double
   package var referenceIterations: Double?
@@ -154,13 +155,13 @@ package struct BatchRow: Sendable {
     try TableCells.rows(
       table,
       requiring: [
-        "checkpoint", "epoch", "step", "batch", "samples", "loss", "gradient_norm_ratio",
+        "checkpoint", "epoch", "step", "batch", "samples", "gradient_norm_ratio",
         "gamma_bound", "reference_iterations", "reference_residual", "reference_stop",
       ]
     ) { (cells) throws(TableError) in
       BatchRow(
         place: try cells.place(), samples: try cells.measure("samples"),
-        loss: try cells.measure("loss"),
+        meanLoss: try cells.measure("mean_loss"),
         gradientNormRatio: try cells.measure("gradient_norm_ratio"),
         gammaBound: try cells.measure("gamma_bound"),
         referenceIterations: try cells.number("reference_iterations"),
