@@ -246,8 +246,14 @@ struct GammaErrorTests {
     _ problem: Problem, draws: [OracleLabels]
   ) throws -> TemporaryCheckpoint {
     let model = OracleModel(problem.json)
+    let weighting = problem.weighting
+    var settings: [String: String] = [:]
+    if weighting.smoothing > 0 { settings["label_smoothing"] = "\(weighting.smoothing)" }
+    settings["class_weights"] = weighting.classes.map { "\($0)" }
+    settings["pos_weight"] = weighting.positives.map { "\($0)" }
     return try TemporaryCheckpoint(
-      model: problem.json, loss: problem.loss, trainable: problem.trained.map(\.name)
+      model: problem.json, loss: problem.loss, trainable: problem.trained.map(\.name),
+      settings: settings
     ) { writer in
       for parameter in model.parameters {
         writer.add(
@@ -262,6 +268,16 @@ struct GammaErrorTests {
           "batch.inputs", shape: shape, integers: problem.inputs.flatMap { $0.map { Int64($0) } })
       }
       add("batch.labels", [], [problem.labels])
+      if let all = weighting.samples {
+        // Of outputs where the loss has them, else of positions.
+        let step = problem.loss == "cross_entropy" ? problem.classes : 1
+        let values = all.flatMap { row in stride(from: 0, to: row.count, by: step).map { row[$0] } }
+        writer.add(
+          "batch.weights",
+          shape: [problem.samples]
+            + (step == 1 ? problem.outputShape : problem.outputShape.dropLast()),
+          Vector(values))
+      }
       if !draws.isEmpty { add("batch.sampled_labels", [draws.count], draws) }
 
       func add(_ name: String, _ first: [Int], _ labels: [OracleLabels]) {

@@ -174,11 +174,11 @@ import Testing
         "run/a.bin, batch 4: ef at damping 0: gamma may be off by 100 % or more, by rounding.",
       ])
     #expect(report.batchesInDouble == 1 && report.batchesRepeated == 1)
-    // The last two columns, of every row.
-    #expect(report.scores.columns.suffix(2) == ["gamma_error", "precision"])
-    #expect(report.scores.rows[0].suffix(2) == [.number(.infinity), .text("float64")])
-    #expect(report.scores.rows[1].suffix(2) == [.number(1e-3), .text("float64")])
-    #expect(report.batches.columns.last == "precision")
+    // Of every row, before the reason why there is no gamma.
+    #expect(report.scores.columns.suffix(3) == ["gamma_error", "precision", "no_gamma"])
+    #expect(report.scores.rows[0].suffix(3).dropLast() == [.number(.infinity), .text("float64")])
+    #expect(report.scores.rows[1].suffix(3).dropLast() == [.number(1e-3), .text("float64")])
+    #expect(report.batches.columns.suffix(2) == ["precision", "mean_loss"])
   }
 
   // MARK: Files
