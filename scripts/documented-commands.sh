@@ -33,6 +33,8 @@ instead 'eval-cli inspect t5-base/ --adapter run/epoch-11 --data sst2.safetensor
   "eval-cli inspect $t5 --batch-size 4"
 instead 'eval-cli score t5-base/ --adapter run/epoch-11 --data sst2.safetensors --batch-size 160 --batches 10 --output results/' \
   "eval-cli score $t5 --batch-size 4 --batches 1 --output results/"
+instead 'eval-cli score t5-base/ --adapter run/epoch-11 --data sst2.safetensors --optimizer-state run/epoch-11/optimizer.pt' \
+  'eval-cli score fixtures/data/optimizer/checkpoint.bin --optimizer-state fixtures/data/optimizer/adam.pt'
 instead 'DATA=mine.npz MODEL=net.json scripts/study.sh mine/' \
   'cp fixtures/digits/digits.safetensors mine.npz && cp fixtures/configs/digits-mlp.json net.json &&
    DATA=mine.npz MODEL=net.json EPOCHS=1 BATCHES=1 scripts/study.sh mine/'

@@ -110,6 +110,21 @@ struct LossSettingsTests {
     #expect(losses[0] != plain)
   }
 
+  /// Refused before all of it becomes numbers.
+  @Test func moreClassWeightsThanAnyModelHasLogitsAreNotRead() {
+    let count = 1 << 21
+    let weights = StoredTensor(
+      name: "class_weights", dtype: .u8, shape: [count], data: Data(count: count))
+    let labels = StoredTensor(name: "labels", dtype: .u8, shape: [1], data: Data(count: 1))
+    let error = #expect(throws: CheckpointError.self) {
+      _ = try DataFile(path: "data", arrays: ["labels": labels, "class_weights": weights])
+    }
+    #expect(
+      error?.problem
+        == .unexpectedValue(
+          "class_weights", found: "2097152 numbers", expected: "one for each logit"))
+  }
+
   // MARK: - Transformers
 
   @Test(arguments: [

@@ -74,6 +74,21 @@ struct NoteTests {
     #expect(!(try text(weights, trainable: "[\"2.*\"]")).contains("Equal"))
   }
 
+  /// Weights are compared before their shapes are checked.
+  @Test func weightsWithoutNumbersAreToldAsSuch() throws {
+    let file = try TemporaryCheckpoint(
+      model: #"{"type": "sequential", "input_shape": [2], "layers": [{"type": "linear", "#
+        + #""name": "a", "in_features": 2, "out_features": 2, "bias": false}]}"#
+    ) { writer in
+      writer.add("params.a.weight", shape: [0, 2], Vector<Double>(count: 0))
+    }
+    let options = EvaluationOptions()
+    let error = #expect(throws: CheckpointError.self) {
+      _ = try LoadedCheckpoint(path: file.path, options: options)
+    }
+    #expect(error?.problem == .shapeMismatch(found: [0, 2], expected: [2, 2]))
+  }
+
   /// PEFT trains a copy of T5's shared table that its forward pass never reads.
   @Test func parametersThatNothingReadsAreNoted() throws {
     let folder = fixture("hf_double/t5_saves_shared") + "/"

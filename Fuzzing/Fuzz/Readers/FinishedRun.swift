@@ -30,7 +30,7 @@ struct FinishedRun: Sendable {
       result.checkpoint = "a.bin"
       return result
     }
-    record = RunRecord(
+    record = try RunRecord(
       command: ["fuzz"], options: options, files: InputFiles(),
       start: Moment(date: Date(timeIntervalSince1970: 0), uptime: 0))
   }
