@@ -144,7 +144,7 @@ public struct BatchResult: Sendable, Codable {
   /// `float32` or `float64`: the arithmetic that all numbers of the batch come from.
   public var precision: Arithmetic
   /// Whether the batch was done in single precision before, and again because a gamma would have been
-  /// marked.
+  /// marked or missing.
   public var isRepeated = false
   /// Whether some direction is missing for want of range in single precision.
   public var overflowsInSingle = false

@@ -170,7 +170,7 @@ import Testing
     let report = Report([.init(Self.description, [result])])
     #expect(
       report.notes == [
-        "run/a.bin, batch 4: done again in double, as a gamma was marked in single precision.",
+        "run/a.bin, batch 4: done again in double, as a gamma was marked or missing in single precision.",
         "run/a.bin, batch 4: ef at damping 0: gamma may be off by 100 % or more, by rounding.",
       ])
     #expect(report.batchesInDouble == 1 && report.batchesRepeated == 1)

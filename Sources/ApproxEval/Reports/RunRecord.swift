@@ -165,7 +165,8 @@ extension Report {
         notes.append(place + score.label + ": no gamma, as \(defect).")
       }
       if result.isRepeated {
-        notes.append(place + "done again in double, as a gamma was marked in single precision.")
+        notes.append(
+          place + "done again in double, as a gamma was marked or missing in single precision.")
       }
       for score in result.scores where score.isMarked {
         notes.append(

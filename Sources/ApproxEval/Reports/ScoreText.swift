@@ -265,7 +265,7 @@ extension Report.Entry {
       remarks.append(
         wrapped(
           "\(batches) done again in double: in single precision a gamma might have been off by more "
-            + "than 0.1 %."))
+            + "than 0.1 %, or missing."))
     }
     let marked = results.filter(\.hasMark)
     guard let worst = summaries.filter({ $0.batchesMarked > 0 }).compactMap(\.gammaError).max()
