@@ -124,8 +124,8 @@ if Context.environment["APPROX_EVAL_FUZZING"] != nil {
     .executableTarget(
       name: "fuzz",
       dependencies: [
-        "ApproxEval", "Checkpoints", "Figures", "FuzzerDriver", "GraphModule", "Models",
-        "TensorModule", "Updates", .product(name: "Crypto", package: "swift-crypto"),
+        "ApproxEval", "Checkpoints", "Figures", "FuzzerDriver", "GraphModule", "HessianFree",
+        "Models", "TensorModule", "Updates", .product(name: "Crypto", package: "swift-crypto"),
       ],
       path: "Fuzzing/Fuzz", linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address"])]),
   ]

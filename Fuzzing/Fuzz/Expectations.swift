@@ -1,6 +1,7 @@
 import ApproxEval
 import Checkpoints
 import Figures
+import HessianFree
 
 /// Runs what may refuse its input. A refusal is one of the errors that the command maps to an exit
 /// code, and not the one for bugs; its message is made as well.
@@ -13,12 +14,15 @@ func expectTypedErrors(_ body: () throws -> Void) {
     expectText(error.description)
   } catch let error as EvaluationError {
     expectText(error.description)
-    switch error {
-    case .solve(.memory), .solve(.nonFinite), .solve(.linearAlgebra(.nonFinite)),
-      .linearAlgebra(.nonFinite):
-      break
-    case .solve, .linearAlgebra: fatalError("an error of ours, not of the input: \(error)")
-    default: break
+    let cause: SolveError? =
+      switch error {
+      case .batch(let failure): failure.cause
+      case .solve(let error): error
+      case .linearAlgebra(let error): .linearAlgebra(error)
+      default: nil
+      }
+    if let cause, BatchFailure.kind(of: cause) == .mistake {
+      fatalError("an error of ours, not of the input: \(error)")
     }
   } catch {
     fatalError("an error without an exit code: \(error)")

@@ -10,9 +10,10 @@ struct Scoring {
   static let byteCount = 8
   /// What an evaluation may use; what needs more is refused.
   static let memory = 32 << 20
-  /// Of all tensors of one kind, and multiplications of a batch: larger models are built, not scored.
+  /// Of all tensors of one kind, and multiplications of a forward pass: larger models are built, not
+  /// scored.
   private static let mostNumbers = 1 << 11
-  private static let mostOperations = 3e5
+  private static let mostOperations = 20_000
   private static let mostNodes = 48
   private static let mostMethods = 3
 
@@ -23,6 +24,8 @@ struct Scoring {
   /// A third of the label positions are not scored.
   let leavesOut: Bool
   let dtype: DType
+  /// Whether all is told that headers tell, before and in reports.
+  private let looksFirst: Bool
   /// Whether the engine checks itself on the model as well.
   private let checks: Bool
 
@@ -54,6 +57,7 @@ struct Scoring {
     draws = bit(4, 5) ? 2 : 0
     leavesOut = bit(5, 5)
     options.monteCarloSamples = bit(6, 5) ? [1, 2] : []
+    looksFirst = bit(6, 3)
     checks = bit(7, 5) && bit(7, 3)
     options.cgIterations = 4
     options.threads = 1
@@ -76,6 +80,8 @@ struct Scoring {
     let values = (graph.inputs.map(\.shape) + [graph.outputShape]).map { $0.reduce(samples, *) }
     return (parameters + values).allSatisfy { $0 <= Self.mostNumbers }
       && parameters.reduce(0, +) <= Self.mostNumbers && graph.nodes.count <= Self.mostNodes
+      && Program(graph: graph, isTrainable: { _ in true }).operationCount * samples
+        <= Self.mostOperations
   }
 
   /// Scores what has been written, and makes the reports.
@@ -85,12 +91,12 @@ struct Scoring {
     var options = options
     change(&options)
     let evaluation = Evaluation(options)
+    if checks { _ = try evaluation.selfCheck(checkpoint: checkpoint) }
+    if !looksFirst { return try evaluation.score(checkpoint: checkpoint) }
     let plan = try evaluation.plan(checkpoints: [checkpoint])
     let needs = try evaluation.resources(checkpoint: checkpoint)
-    if needs.batchOperations > Self.mostOperations { return [] }
-    if checks { _ = try evaluation.selfCheck(checkpoint: checkpoint) }
-    var results: [BatchResult] = []
-    try evaluation.score(plan) { results.append($0) }
+    precondition(needs.batchOperations >= 0 && needs.memory.total >= 0)
+    let results = try evaluation.score(checkpoint: checkpoint)
     let report = plan.report(results)
     precondition(!report.text.isEmpty && report.tables.allSatisfy { !$0.csv.isEmpty })
     return results

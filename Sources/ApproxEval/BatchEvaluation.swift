@@ -2,6 +2,7 @@ import Checkpoints
 import Curvature
 import Metrics
 import TensorModule
+import Training
 import Updates
 
 /// Algorithm 4 on one batch: every update, the reference, every indicator.
@@ -13,7 +14,7 @@ struct BatchEvaluation<S: EngineScalar> {
   let batch: Int
   /// The same batch in double, made when the dense reference asks for it.
   let doubleProblem: () throws -> BatchProblem<Double>
-  let updates: [String: DirectionForm<S>]
+  let updates: [String: PreparedUpdate<S>]
   /// With the forward pass, where that was measured.
   var phases = PhaseClock()
 
@@ -21,6 +22,8 @@ struct BatchEvaluation<S: EngineScalar> {
     let clock = ContinuousClock()
     let start = clock.now
     var phases = phases
+    // First: what is wrong with a file is told before anything long.
+    let updates = try phases.measure(.directions) { try userDirections() }
     let gradients = phases.measure(.gram) { makeGradients() }
     let referenceStart = clock.now
     let solver = try BatchReference(
@@ -32,8 +35,10 @@ struct BatchEvaluation<S: EngineScalar> {
     let referenceSeconds = (clock.now - referenceStart).seconds
 
     // All directions share their jvps. The gradient comes first: other scores are relative to it.
-    let sgd = FoundDirection(direction: Direction(method: .sgd, form: gradients.gradientForm))
-    let directions = try phases.measure(.directions) { try [sgd] + found(gradients, solver) }
+    let sgd = FoundDirection(direction: gradients.gradientDirection)
+    let directions = try phases.measure(.directions) {
+      try [sgd] + found(gradients, solver, updates)
+    }
     var scorer = self.scorer(gradients, reference, seconds: referenceSeconds)
     phases.measure(.jvp) {
       scorer.score(directions, listsGradient: options.methods.contains(.sgd))
@@ -47,9 +52,11 @@ struct BatchEvaluation<S: EngineScalar> {
     }
     return BatchResult(
       checkpoint: checkpoint.path, epoch: checkpoint.source.epoch, step: checkpoint.source.step,
-      batch: batch, samples: problem.linearization.samples,
+      batch: batch, precision: S.self == Double.self ? .float64 : .float32,
+      overflowsInSingle: S.self != Double.self && scorer.overflowsInEngine,
+      samples: problem.linearization.samples,
       recomputedSamples: problem.linearization.samples - problem.linearization.keptSamples,
-      loss: problem.output.totalLoss,
+      loss: problem.output.totalLoss, meanLoss: problem.output.meanLoss,
       gradientNorm: scorer.normOfGradient,
       gradientNormRatio: imbalance(gradients.norms),
       logitGradientNormRatio: imbalance(problem.output.gradientNorms),
@@ -66,7 +73,8 @@ struct BatchEvaluation<S: EngineScalar> {
     _ gradients: BatchGradients<S>, _ reference: ReferenceSolution<S>?, seconds: Double
   ) -> DirectionScorer<S> {
     var scorer = DirectionScorer(
-      problem: problem, gradient: gradients.gradientForm, reference: reference)
+      problem: problem, gradient: gradients.gradientForm, reference: reference,
+      errors: GammaErrorEstimate(gradients))
     if options.perLayer {
       scorer.layers = LayerScorer(
         problem: problem, gradient: gradients.gradient, gammaOfReference: reference?.record.gamma)
@@ -86,9 +94,26 @@ struct BatchEvaluation<S: EngineScalar> {
     let solver = try BatchReference(
       problem, batch: batch, options: options, budget: budget, doubleProblem: doubleProblem)
     let sgd =
-      options.methods.contains(.sgd)
-      ? [Direction(method: .sgd, form: gradients.gradientForm)] : []
-    return try sgd + found(gradients, solver).map(\.direction)
+      options.methods.contains(.sgd) ? [gradients.gradientDirection] : []
+    return try sgd + found(gradients, solver, userDirections()).map(\.direction)
+  }
+
+  /// Users' directions for this batch, by name.
+  private func userDirections() throws(CheckpointError) -> [String: DirectionForm<S>] {
+    var directions: [String: DirectionForm<S>] = [:]
+    var mean: Vector<Double>?
+    for (name, update) in updates.sorted(by: { $0.key < $1.key }) {
+      switch update {
+      case .direction(let form): directions[name] = form
+      case .step(let step):
+        if mean == nil {
+          mean = Vector(count: problem.linearization.parameterCount)
+          BatchDirection.meanGradient(problem.linearization, problem.output, to: mean!)
+        }
+        directions[name] = try step(mean!)
+      }
+    }
+    return directions
   }
 
   private func makeGradients() -> BatchGradients<S> {
@@ -108,7 +133,8 @@ struct BatchEvaluation<S: EngineScalar> {
 
   /// The directions of all methods but the gradient's.
   private func found(
-    _ gradients: BatchGradients<S>, _ solver: BatchReference<S>
+    _ gradients: BatchGradients<S>, _ solver: BatchReference<S>,
+    _ updates: [String: DirectionForm<S>]
   ) throws -> [FoundDirection<S>] {
     let clock = ContinuousClock()
     let methods = MethodDirections(
@@ -150,6 +176,7 @@ struct DirectionScorer<S: EngineScalar> {
   let problem: BatchProblem<S>
   let gradient: DirectionForm<S>
   let reference: ReferenceSolution<S>?
+  let errors: GammaErrorEstimate
   let normOfGradient: Double
   private let normOfReference: Double
   private var gammaOfReference: Double?
@@ -159,14 +186,18 @@ struct DirectionScorer<S: EngineScalar> {
   private var rows: [(method: Method, score: Score)] = []
   /// Of the directions of the last call, the one with the least gamma, if that is below the reference's.
   private(set) var better: (place: Int, gamma: Double)?
+  /// Whether some direction is missing for want of range in S.
+  private(set) var overflowsInEngine = false
   /// Scores layer by layer, where they are asked for.
   var layers: LayerScorer<S>?
 
   init(
-    problem: BatchProblem<S>, gradient: DirectionForm<S>, reference: ReferenceSolution<S>?
+    problem: BatchProblem<S>, gradient: DirectionForm<S>, reference: ReferenceSolution<S>?,
+    errors: GammaErrorEstimate
   ) {
     self.problem = problem
     self.gradient = gradient
+    self.errors = errors
     self.reference = reference
     normOfGradient = problem.norm(gradient)
     normOfReference = reference.map { problem.norm($0.form) } ?? .nan
@@ -214,7 +245,8 @@ struct DirectionScorer<S: EngineScalar> {
     let gamma = direction.overflows ? .nan : exact ?? halves.unscaled.gamma
     gammaOfReference = gamma
     append(
-      direction, halves, gamma: gamma, seconds: seconds + (clock.now - start).seconds, draws: nil)
+      direction, halves, gamma: gamma, seconds: seconds + (clock.now - start).seconds, draws: nil,
+      unitRoundoff: exact == nil ? S.unitRoundoff : Double.unitRoundoff)
   }
 
   /// J d of explicit directions is kept where the reference is a combination.
@@ -226,9 +258,10 @@ struct DirectionScorer<S: EngineScalar> {
 
   private mutating func append(
     _ direction: Direction<S>, _ halves: BatchProblem<S>.Halves, gamma: Double, seconds: Double,
-    draws: Int?
+    draws: Int?, unitRoundoff: Double = S.unitRoundoff
   ) {
     layers?.score(direction, draws: draws)
+    if direction.overflowsInEngine { overflowsInEngine = true }
     let norm = problem.norm(direction.form)
     rows.append(
       (
@@ -248,11 +281,23 @@ struct DirectionScorer<S: EngineScalar> {
           updateNorm: direction.overflows ? .nan : norm,
           cosineGradient: cosineGradient(direction.form, norm, halves) ?? .nan,
           cosineReference: cosineReference(direction.form, norm, halves), seconds: seconds,
-          isBelowRounding: direction.isBelowRounding,
-          defect: direction.overflows
-            ? .overflow : gamma.isNaN ? halves.unscaled.defect ?? .underflow : nil,
+          gammaError: gamma.isNaN
+            ? nil
+            : errors.error(
+              halves.sensitivity, norm: norm / direction.form.scale,
+              relativeError: direction.relativeError, unitRoundoff: unitRoundoff),
+          defect: defect(gamma, direction, halves),
           monteCarloSamples: draws)
       ))
+  }
+
+  /// Why there is no gamma, of several reasons the one that explains all rows.
+  private func defect(
+    _ gamma: Double, _ direction: Direction<S>, _ halves: BatchProblem<S>.Halves
+  ) -> Indicator.Defect? {
+    if !gamma.isNaN { return nil }
+    if normOfGradient == 0 { return .zeroGradient }
+    return direction.overflows ? .overflow : halves.unscaled.defect ?? .underflow
   }
 
   // MARK: - Cosines

@@ -10,6 +10,8 @@ extension BatchProblem {
     package let fisherQuadratic: Double
     package let gradientDot: Double
     package let unscaled: Indicator
+    /// Per sample how gamma answers to changes of `J d`.
+    package let sensitivity: GammaSensitivity
     /// `J d` of the unscaled direction, `[N, O C]`, where it was asked for.
     package let tangent: Vector<Double>?
   }
@@ -56,16 +58,32 @@ extension BatchProblem {
     let count = directions.count
     let size = linearization.logitCount
     let sums = Vector<Double>(count: 2 * count * linearization.samples)
+    // Per direction and sample u . q, |H q|^2 and u . H q, H over `unit`.
+    let parts = Vector<Double>(count: 3 * count * linearization.samples)
+    let unit = curvatureUnit
     let kept = keepsTangents ? directions.map { _ in tangentStore() } : []
     let score = { (chunk: Schedule.Chunk, tangents: UnsafeMutablePointer<S>) in
       for r in 0..<count {
         let q = UnsafePointer(tangents) + r * chunk.count * size
         // Each chunk writes to the row of its first sample.
         let row = sums.pointer + 2 * (chunk.first * count + r)
-        row[0] = self.output.multiply(.fisher, chunk: chunk, q)
-        row[1] = self.output.gradientDot(self.output.gradient, chunk: chunk, q)
         if keepsTangents {
           Kernels.toDouble(q, kept[r].pointer + chunk.first * size, count: chunk.count * size)
+        }
+        let own = parts.pointer + 3 * (r * self.linearization.samples + chunk.first)
+        let dots = UnsafeMutableBufferPointer(start: own, count: chunk.count)
+        self.output.writeGradientDots(self.output.gradient, chunk: chunk, q, to: own)
+        row[1] = dots.reduce(0, +)
+        // The tangents are not needed any more.
+        let product = tangents + r * chunk.count * size
+        row[0] =
+          self.output.multiply(
+            .fisher, chunk: chunk, q, into: product, scale: 1 / unit)
+        self.output.writeGradientDots(
+          self.output.gradient, chunk: chunk, product, to: own + chunk.count)
+        for n in 0..<chunk.count {
+          let hq = UnsafePointer(product + n * size)
+          own[2 * chunk.count + n] = Kernels.dot(hq, hq, count: size)
         }
       }
     }
@@ -96,11 +114,36 @@ extension BatchProblem {
         dot += sums[2 * (chunk.first * count + r) + 1]
       }
       let scale = scales[r]
+      let sensitivity = sensitivity(
+        UnsafePointer(parts.pointer + 3 * r * linearization.samples), quadratic: quadratic,
+        gradientDot: dot)
       return Halves(
         fisherQuadratic: quadratic * scale * scale, gradientDot: dot * scale,
         unscaled: Indicator(fisherQuadratic: quadratic, gradientDot: dot),
-        tangent: keepsTangents ? kept[r] : nil)
+        sensitivity: sensitivity, tangent: keepsTangents ? kept[r] : nil)
     }
+  }
+
+  /// - Parameter parts: Chunk by chunk `u_n . q_n`, `u_n . H q_n` and `|H q_n|^2`, H over its unit.
+  private func sensitivity(
+    _ parts: UnsafePointer<Double>, quadratic: Double, gradientDot: Double
+  ) -> GammaSensitivity {
+    let unit = curvatureUnit
+    let scaled = quadratic / unit
+    var tangents: [Double] = []
+    var logits: [Double] = []
+    for chunk in linearization.schedule.chunks {
+      let own = parts + 3 * chunk.first
+      for n in 0..<chunk.count {
+        let product = own[2 * chunk.count + n].squareRoot()
+        let u = output.gradientNorms[chunk.first + n] / gradientDot
+        let mixed = own[chunk.count + n] / scaled / gradientDot
+        let square = (product / scaled) * (product / scaled) - 2 * mixed + u * u
+        tangents.append(max(square, 0).squareRoot())
+        logits.append(product * unit / abs(gradientDot))
+      }
+    }
+    return GammaSensitivity(tangents: tangents, logits: logits, quadratic: quadratic)
   }
 
   private func tangentStore() -> Vector<Double> {

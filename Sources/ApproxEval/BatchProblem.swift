@@ -11,6 +11,8 @@ package final class BatchProblem<S: EngineScalar> {
   package let operations: VectorOperations<S>
   package let labels: Labels
   package let storedDraws: [LogitGradient]
+  /// An even power of two near the largest entry of H.
+  let curvatureUnit: Double
 
   /// - Parameter budget: Bytes that forward values may take.
   package init(
@@ -26,18 +28,20 @@ package final class BatchProblem<S: EngineScalar> {
       if let index = Kernels.firstNonFinite(logits, count: chunk.count * size) {
         throw .nonFiniteLogits(
           checkpoint: checkpoint.path, sample: chunk.first + index / size,
-          value: Double(logits[index]))
+          value: Double(logits[index]), isDouble: S.self == Double.self)
       }
     }
     labels = batch.labels
     output = OutputState(
-      loss: checkpoint.loss, labels: labels, linearization: linearization)
+      loss: checkpoint.loss, labels: labels, weighting: batch.weighting,
+      linearization: linearization)
     var stored: [LogitGradient] = []
     for labels in batch.sampledLabels {
-      stored.append(output.gradient(for: labels, linearization: linearization))
+      stored.append(output.gradient(forSampled: labels, linearization: linearization))
     }
     storedDraws = stored
     operations = VectorOperations(pool: pool, count: linearization.parameterCount)
+    curvatureUnit = output.curvatureUnit(.fisher) ?? 1
   }
 
   /// What of `memory` forward values may take where everything else leaves as much: three quarters, less the parameters and the dozen

@@ -10,6 +10,8 @@ package struct BatchReader: Sendable {
   package let data: DataFile
   package let graph: Graph
   package let loss: Loss
+  /// What is done to the loss of every batch, without the samples' own weights.
+  package let weighting: LossWeighting
   package let sequence: SequenceRule?
   /// Draws that the file carries, 0 if none.
   package let storedDraws: Int
@@ -17,11 +19,13 @@ package struct BatchReader: Sendable {
   package let inputs: [String: StoredTensor]
 
   package init(
-    _ data: DataFile, graph: Graph, loss: Loss, sequence: SequenceRule? = nil
+    _ data: DataFile, graph: Graph, loss: Loss, weighting: LossWeighting = .none,
+    sequence: SequenceRule? = nil
   ) throws(CheckpointError) {
     self.data = data
     self.graph = graph
     self.loss = loss
+    self.weighting = weighting
     self.sequence = sequence
     if data.count == 0 {
       throw CheckpointError(
@@ -39,6 +43,12 @@ package struct BatchReader: Sendable {
         hint: "A decoder's positions see all before them: leave out positions by the label -100.")
     }
     inputs = try data.inputs(stored)
+    for (name, tensor) in data.others.sorted(by: { $0.key < $1.key })
+    where !graph.inputs.contains(where: { $0.name == name })
+      && LossSettings.isLikelyMeant(by: name)
+    {
+      throw LossSettings.refusal(name, at: tensor.location)
+    }
     storedDraws = data.sampledLabels.map { $0.shape.first ?? 0 } ?? 0
     try checkShapes()
   }
@@ -47,6 +57,7 @@ package struct BatchReader: Sendable {
   package struct Batch<S: EngineScalar>: Sendable {
     package let inputs: BatchInputs<S>
     package let labels: Labels
+    package let weighting: LossWeighting
     /// One entry per stored draw.
     package let sampledLabels: [Labels]
   }
@@ -66,16 +77,10 @@ package struct BatchReader: Sendable {
         preconditionFailure("BatchReader: init has found all inputs that are not made")
       }
     }
-    let labels = try checkedLabels(samples)
-    var sampled: [Labels] = []
-    if let tensor = data.sampledLabels {
-      for draw in 0..<storedDraws {
-        sampled.append(try readLabels(tensor, samples, draw: draw))
-      }
-    }
+    let (labels, weighting) = try scoredLabels(samples)
     return Batch(
       inputs: BatchInputs(samples: samples.count, values: values), labels: labels,
-      sampledLabels: sampled)
+      weighting: weighting, sampledLabels: try readDraws(samples))
   }
 
   /// Labels and indices of these samples are in range, at least one label is scored.
@@ -94,9 +99,11 @@ package struct BatchReader: Sendable {
     var isScored = false
     for first in stride(from: 0, to: samples.count, by: Self.piece) {
       let some = Array(samples[first..<min(first + Self.piece, samples.count)])
-      isScored = try isAnyScored(readLabels(data.labels, some, draw: 0)) || isScored
+      isScored = try isAnyScored(labelsAndWeights(some)) || isScored
       guard let sampled = data.sampledLabels else { continue }
-      for draw in 0..<storedDraws { _ = try readLabels(sampled, some, draw: draw) }
+      for draw in 0..<storedDraws {
+        _ = try readLabels(sampled, some, draw: draw, areTrue: false)
+      }
     }
     try requireScored(isScored)
   }
@@ -104,20 +111,54 @@ package struct BatchReader: Sendable {
   /// Samples whose labels are checked at a time.
   private static let piece = 4096
 
-  private func checkedLabels(_ samples: [Int]) throws(CheckpointError) -> Labels {
-    let labels = try readLabels(data.labels, samples, draw: 0)
-    try requireScored(isAnyScored(labels))
-    return labels
+  /// Labels and weights, at least one of which counts.
+  private func scoredLabels(
+    _ samples: [Int]
+  ) throws(CheckpointError) -> (Labels, LossWeighting) {
+    let found = try labelsAndWeights(samples)
+    try requireScored(isAnyScored(found))
+    return found
   }
 
-  private func isAnyScored(_ labels: Labels) -> Bool {
-    if case .classes(let classes) = labels { classes.contains { $0 >= 0 } } else { true }
+  private func labelsAndWeights(
+    _ samples: [Int]
+  ) throws(CheckpointError) -> (Labels, LossWeighting) {
+    let labels = try readLabels(data.labels, samples, areTrue: true)
+    var weighting = weighting
+    weighting.samples = try readWeights(samples)
+    return (labels, weighting)
+  }
+
+  private func readDraws(_ samples: [Int]) throws(CheckpointError) -> [Labels] {
+    var sampled: [Labels] = []
+    if let tensor = data.sampledLabels {
+      for draw in 0..<storedDraws {
+        sampled.append(try readLabels(tensor, samples, draw: draw, areTrue: false))
+      }
+    }
+    return sampled
+  }
+
+  /// Samples of which anything is scored, ascending.
+  func scoredSamples() throws(CheckpointError) -> [Int] {
+    var scored: [Int] = []
+    for sample in 0..<data.count where try isAnyScored(labelsAndWeights([sample])) {
+      scored.append(sample)
+    }
+    return scored
+  }
+
+  private func isAnyScored(_ found: (labels: Labels, weighting: LossWeighting)) -> Bool {
+    found.weighting.scores(found.labels, classes: graph.classes)
   }
 
   private func requireScored(_ isScored: Bool) throws(CheckpointError) {
     if isScored { return }
+    let isWeighted = loss != .crossEntropy || data.weights != nil || weighting.classes != nil
     throw CheckpointError(
-      .unexpectedValue("labels", found: "only -100", expected: "at least one scored position"),
+      .unexpectedValue(
+        "labels", found: isWeighted ? "none with a weight above zero" : "only -100",
+        expected: "at least one scored position"),
       at: data.labels.location)
   }
 
@@ -135,9 +176,10 @@ package struct BatchReader: Sendable {
           at: tensor.location, hint: "The model begins with an embedding, which reads indices.")
       }
     }
-    try checkLabels(data.labels, leading: [data.count])
+    try checkLabels(data.labels, leading: [data.count], areTrue: true)
+    if let weights = data.weights { try checkWeights(weights) }
     if let sampled = data.sampledLabels {
-      try checkLabels(sampled, leading: [storedDraws, data.count])
+      try checkLabels(sampled, leading: [storedDraws, data.count], areTrue: false)
       // As many as the option can ask for.
       if storedDraws > 10_000 {
         throw CheckpointError(
@@ -150,28 +192,6 @@ package struct BatchReader: Sendable {
           .shapeMismatch(found: sampled.shape, expected: [1] + data.labels.shape),
           at: sampled.location)
       }
-    }
-  }
-
-  private func checkLabels(_ tensor: StoredTensor, leading: [Int]) throws(CheckpointError) {
-    let isClasses = loss == .crossEntropy
-    if tensor.dtype.isInteger != isClasses || tensor.dtype == .bool {
-      throw CheckpointError(
-        .wrongDType(
-          found: tensor.dtype,
-          expected: isClasses ? [.i64, .i32] : DType.allCases.filter(\.isFloatingPoint)),
-        at: tensor.location,
-        hint: isClasses
-          ? "cross_entropy reads class numbers." : "\(loss.rawValue) reads numbers, not classes.")
-    }
-    let columns = sequence.map { [$0.labelLength] } ?? Array(graph.outputShape.dropLast())
-    let expected = leading + (isClasses ? columns : graph.outputShape)
-    // One position may be written out or left out.
-    let isSingle = isClasses && columns.reduce(1, *) == 1
-    let accepted = isSingle ? [leading, leading + [1], expected] : [expected]
-    if !accepted.contains(tensor.shape) {
-      throw CheckpointError(
-        .shapeMismatch(found: tensor.shape, expected: expected), at: tensor.location)
     }
   }
 
@@ -203,49 +223,6 @@ package struct BatchReader: Sendable {
     }
     try tensor.requireFinite(UnsafePointer(vector.pointer), count: vector.count)
     return .real(vector)
-  }
-
-  private func readLabels(
-    _ tensor: StoredTensor, _ samples: [Int], draw: Int
-  ) throws(CheckpointError) -> Labels {
-    switch loss {
-    case .crossEntropy:
-      var classes: [Int64] = []
-      for sample in samples {
-        let row = try classLabels(tensor, sample, draw: draw)
-        if let sequence {
-          classes += sequence.labelColumns.map { row[$0] }
-        } else {
-          classes += row
-        }
-      }
-      return .classes(classes)
-    case .squaredError, .binaryCrossEntropy:
-      let size = graph.outputShape.reduce(1, *)
-      let values = Vector<Double>(count: samples.count * size)
-      for (place, sample) in samples.enumerated() {
-        let target = values.pointer + place * size
-        try tensor.read(range(draw * data.count + sample, size), into: target)
-        for i in 0..<size where loss == .binaryCrossEntropy && !(0...1).contains(target[i]) {
-          throw labelError(tensor, sample, "\(target[i])", "a number in [0, 1]")
-        }
-      }
-      try tensor.requireFinite(UnsafePointer(values.pointer), count: values.count)
-      return .real(values.array)
-    }
-  }
-
-  /// All label columns of one sample.
-  private func classLabels(
-    _ tensor: StoredTensor, _ sample: Int, draw: Int
-  ) throws(CheckpointError) -> [Int64] {
-    let columns = sequence?.labelLength ?? graph.positions
-    let row = try tensor.integers(range(draw * data.count + sample, columns))
-    for value in row where value != -100 && !(0..<Int64(graph.classes)).contains(value) {
-      throw labelError(
-        tensor, sample, "\(value)", "0 ..< \(graph.classes), or -100 for not scored")
-    }
-    return row
   }
 
   private func readDecoderInput<S: EngineScalar>(
@@ -287,7 +264,7 @@ package struct BatchReader: Sendable {
     return values.map { Int32($0) }
   }
 
-  private func labelError(
+  func labelError(
     _ tensor: StoredTensor, _ sample: Int, _ found: String, _ expected: String
   ) -> CheckpointError {
     CheckpointError(
@@ -295,7 +272,7 @@ package struct BatchReader: Sendable {
       at: tensor.location)
   }
 
-  private func range(_ sample: Int, _ size: Int) -> Range<Int> {
+  func range(_ sample: Int, _ size: Int) -> Range<Int> {
     sample * size..<(sample + 1) * size
   }
 }

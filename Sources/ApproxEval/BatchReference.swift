@@ -28,9 +28,10 @@ final class BatchReference<S: EngineScalar> {
     self.problem = problem
     self.doubleProblem = doubleProblem
     self.budget = budget
-    let costs = ReferenceChoice.Costs(
+    var costs = ReferenceChoice.Costs(
       problem.linearization.program, samples: problem.linearization.samples,
       rank: problem.output.rootRank, options: options, budget: budget, S.self)
+    costs.missesLabels = problem.output.missesLabels
     choice = ReferenceChoice(options, memory: budget.reference, costs)
     advice = ReferenceAdvice(
       options: options, costs: costs, memory: budget.reference,
@@ -169,14 +170,15 @@ final class BatchReference<S: EngineScalar> {
     _ kind: ReferenceKind, _ damping: Double, _ metric: OutputMetric,
     _ solve: () throws -> ReferenceSolution<S>
   ) throws -> ReferenceSolution<S> {
-    let none = {
-      ReferenceSolver(self.options).noDirection(self.problem, kind: kind, overflows: true)
+    let none = { (isOfEngine: Bool) in
+      ReferenceSolver(self.options).noDirection(
+        self.problem, kind: kind, .overflow(isOfEngine: isOfEngine))
     }
-    guard problem.scaled(damping: damping, metric: metric) != nil else { return none() }
+    guard problem.scaled(damping: damping, metric: metric) != nil else { return none(false) }
     do {
       return try solve()
     } catch  where error.isOfNumbers {
-      return none()
+      return none(true)
     }
   }
 

@@ -12,6 +12,10 @@ package struct CheckpointSource: Sendable {
   package let step: Int?
   /// The name of the loss.
   package let loss: String
+  /// Whether a file names it; where none does, Transformers goes by the type of the labels.
+  package let namesLoss: Bool
+  /// What else the checkpoint says of it.
+  package let lossSettings: LossSettings
   /// Patterns over parameter names; `nil` where the file leaves it to the model.
   package let trainable: [Glob]?
   /// By the names of the model's state_dict, the adapter's in place of the base model's.
@@ -57,7 +61,9 @@ package struct CheckpointSource: Sendable {
     }
     self.path = path
     adapterPath = nil
-    (epoch, step, loss) = (file.epoch, file.step, file.loss)
+    (epoch, step) = (file.epoch, file.step)
+    (loss, namesLoss) = try CheckpointSource.loss(of: file)
+    lossSettings = file.lossSettings
     trainable = file.archive.metadata["trainable"] == nil ? nil : file.trainable
     parameters = try CheckpointSource.renamed(file)
     adapterParameters = []
@@ -76,6 +82,7 @@ package struct CheckpointSource: Sendable {
     self.path = path
     adapterPath = nil
     (epoch, step, self.loss) = (0, 0, loss)
+    (namesLoss, lossSettings) = (true, LossSettings())
     trainable = nil
     self.parameters = parameters
     adapterParameters = []
@@ -91,12 +98,20 @@ package struct CheckpointSource: Sendable {
     let type = try folder.config["model_type"].string()
     var adapter: AdapterDirectory?
     if let path { adapter = try AdapterDirectory.open(path, files: files) }
-    let adapted = try Self.ownNames(adapter?.tensors ?? [:], modelType: type)
+    let unread =
+      if let adapter {
+        try Model.unreadAdapterTensors(modelType: type, adapter: adapter.config)
+      } else { Set<String>() }
+    let adapted = try Self.ownNames(
+      (adapter?.tensors ?? [:]).filter { !unread.contains($0.key) }, modelType: type)
     let parameters = folder.tensors.merging(adapted) { $1 }
     let adapterParameters = Set(adapted.keys)
     self.path = folder.path
     adapterPath = path
-    (epoch, step, loss) = (nil, nil, "cross_entropy")
+    (epoch, step) = (nil, nil)
+    let loss = try Model.loss(type: type, config: folder.config)
+    (self.loss, namesLoss) = (loss ?? CheckpointFile.losses[0], loss != nil)
+    lossSettings = LossSettings()
     trainable = nil
     self.parameters = parameters
     self.adapterParameters = adapterParameters
@@ -104,6 +119,23 @@ package struct CheckpointSource: Sendable {
     updates = []
     bytes = parameters.values.reduce(0) { $0 + $1.byteCount }
     description = .folder(type: type, config: folder.config, adapter: adapter?.config)
+  }
+
+  /// The loss of a file, by its own word or by the configuration of its Hugging Face model.
+  private static func loss(
+    of file: CheckpointFile
+  ) throws(CheckpointError) -> (name: String, isNamed: Bool) {
+    guard let type = try? file.model["type"].string(), ["vit", "t5"].contains(type) else {
+      return (file.loss, true)
+    }
+    let config = file.model["config"]
+    let configured = try Model.loss(type: type, config: config)
+    if !file.namesLoss { return (configured ?? file.loss, configured != nil) }
+    if let configured, config["problem_type"].exists, configured != file.loss {
+      throw config["problem_type"].wrong(
+        "what __metadata__.loss says, \(file.loss)", hint: "Leave one of the two out.")
+    }
+    return (file.loss, true)
   }
 
   /// A file of a Hugging Face model has the adapter's parameters by the names that PEFT gives them.

@@ -51,7 +51,7 @@ public final class EngineProbe {
       let checkpoint = try LoadedCheckpoint(path: path, options: options)
       let engine: any ProbeEngine =
         switch options.precision {
-        case .float32: try TypedProbe<Float>(checkpoint, evaluation)
+        case .auto, .float32: try TypedProbe<Float>(checkpoint, evaluation)
         case .float64: try TypedProbe<Double>(checkpoint, evaluation)
         }
       return (checkpoint, engine)
@@ -140,7 +140,7 @@ private final class TypedProbe<S: EngineScalar>: ProbeEngine {
     options = evaluation.options
     source = try evaluation.source(checkpoint)
     pool = WorkerPool(threads: options.threads)
-    budget = try evaluation.budget(checkpoint, source, .score(updates: []))
+    budget = try evaluation.budget(checkpoint, source, .score(updates: []), S.self)
     parameters = try checkpoint.parameters(S.self, areRead: true, pool: pool)
     batch = try source.reader.read(source.samples(0), S.self)
     problem = try BatchProblem(

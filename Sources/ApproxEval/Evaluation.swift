@@ -23,7 +23,7 @@ public struct Evaluation: Sendable {
   public let options: EvaluationOptions
   /// What has been opened.
   public let files: InputFiles
-  private let pool: WorkerPool
+  let pool: WorkerPool
 
   public init(
     _ options: EvaluationOptions = EvaluationOptions(), files: InputFiles? = nil
@@ -46,18 +46,20 @@ public struct Evaluation: Sendable {
   public func batchCount(checkpoint path: String) throws(EvaluationError) -> Int {
     try evaluating {
       let checkpoint = try LoadedCheckpoint(path: path, options: options, files: files)
-      let updates = try updates(checkpoint)
-      for update in updates { try update.check(checkpoint) }
-      let source = try source(checkpoint)
-      _ = try budget(checkpoint, source, .score(updates: updates))
-      return source.count
+      for update in try options.updates(of: checkpoint) { try update.check(checkpoint) }
+      return try BatchScoring(self, checkpoint, source(checkpoint)).source.count
     }
   }
 
   /// What a checkpoint holds, without reading numbers.
   public func describe(checkpoint path: String) throws(EvaluationError) -> CheckpointDescription {
     try evaluating {
-      try LoadedCheckpoint(path: path, options: options, files: files).description
+      let checkpoint = try LoadedCheckpoint(path: path, options: options, files: files)
+      var description = checkpoint.description
+      for update in try options.updates(of: checkpoint) {
+        description.notes += try update.notes(checkpoint)
+      }
+      return description
     }
   }
 
@@ -75,57 +77,33 @@ public struct Evaluation: Sendable {
     try evaluating {
       let checkpoint = try LoadedCheckpoint(path: path, options: options, files: files)
       defer { checkpoint.files.release() }
-      return switch options.precision {
-      case .float32: try score(checkpoint, batches, Float.self, observe)
-      case .float64: try score(checkpoint, batches, Double.self, observe)
-      }
-    }
-  }
-
-  private func score<S: EngineScalar>(
-    _ checkpoint: LoadedCheckpoint, _ batches: Range<Int>?, _: S.Type,
-    _ observe: (BatchResult) throws(EvaluationError) -> Void
-  ) throws -> [BatchResult] {
-    let source = try source(checkpoint)
-    let budget = try budget(checkpoint, source, .score(updates: updates(checkpoint)))
-    // Before any work, if it was another's turn until now.
-    try checkpoint.files.requireUnchanged()
-    let parameters = try checkpoint.parameters(S.self, areRead: true, pool: pool)
-    let (methods, updates) = try updates(checkpoint, S.self)
-    var options = options
-    options.methods = methods
-    var results: [BatchResult] = []
-    for batch in batches ?? options.firstBatch..<options.firstBatch + source.count {
-      let samples = source.samples(batch)
-      let read = try source.reader.read(samples, S.self)
-      var phases = PhaseClock()
-      let problem = try phases.measure(.forward) {
-        try BatchProblem(
-          checkpoint, parameters: parameters, batch: read, pool: pool, budget: budget.forward)
-      }
-      let evaluation = BatchEvaluation(
-        options: options, budget: budget, checkpoint: checkpoint, problem: problem, batch: batch,
-        doubleProblem: {
-          if let same = problem as? BatchProblem<Double> { return same }
-          return try BatchProblem(
-            checkpoint,
-            parameters: checkpoint.parameters(Double.self, areRead: true, pool: pool),
-            batch: source.reader.read(samples, Double.self), pool: pool, budget: budget.forward)
-        }, updates: updates, phases: phases)
-      let result = try inBatch(batch, of: checkpoint.path, options) { try evaluation.run() }
-      // What has been read until here is what was opened, or the batch does not count.
+      let scoring = try BatchScoring(self, checkpoint, source(checkpoint))
+      // Before any work, if it was another's turn until now.
       try checkpoint.files.requireUnchanged()
-      try observe(result)
-      results.append(result)
+      var results: [BatchResult] = []
+      for batch in batches ?? options.firstBatch..<options.firstBatch + scoring.source.count {
+        let result = try scoring.score(batch)
+        // What has been read until here is what was opened, or the batch does not count.
+        try checkpoint.files.requireUnchanged()
+        try observe(result)
+        results.append(result)
+      }
+      return results
     }
-    return results
   }
 
-  /// How the memory is shared out that a task needs on every batch.
-  func budget(
-    _ checkpoint: LoadedCheckpoint, _ source: BatchSource, _ task: MemoryTask
+  /// How the memory is shared out that a task needs on every batch in one precision.
+  func budget<S: EngineScalar>(
+    _ checkpoint: LoadedCheckpoint, _ source: BatchSource, _ task: MemoryTask, _: S.Type
   ) throws(EvaluationError) -> MemoryBudget {
-    try MemoryPlanner(checkpoint, samples: source.size, options: options, task).budget()
+    try MemoryPlanner(
+      checkpoint, samples: source.size, options: options.inPrecision(S.self), task
+    ).budget()
+  }
+
+  /// The arithmetic of a task on the first batch alone.
+  func arithmetic(_ checkpoint: LoadedCheckpoint, _ task: MemoryTask) throws -> Arithmetic {
+    options.arithmetic(checkpoint, samples: try source(checkpoint).size, task)
   }
 
   /// One batch in one precision, for commands that look closer.
@@ -150,56 +128,10 @@ public struct Evaluation: Sendable {
   }
 
   func source(_ checkpoint: LoadedCheckpoint) throws -> BatchSource {
-    guard let data = checkpoint.data else {
+    guard let reader = try checkpoint.reader() else {
       throw EvaluationError.missingBatch(checkpoint: checkpoint.path)
     }
-    let reader = try BatchReader(
-      data, graph: checkpoint.program.graph, loss: checkpoint.loss,
-      sequence: checkpoint.model.sequence)
     return try BatchSource(reader: reader, options: options)
-  }
-
-  /// The updates to score: all that there are, unless some are named.
-  private func updates(_ checkpoint: LoadedCheckpoint) throws -> [any UpdateSource] {
-    var stored: [any UpdateSource] = checkpoint.source.updates
-    let files = checkpoint.files
-    for path in options.updateFiles {
-      stored += try StoredUpdate.all(inFile: path, files: files)
-    }
-    if let path = options.optimizerState {
-      stored.append(try OptimizerState.open(path, files: files))
-    }
-    var paths: [String: String] = [:]
-    for update in stored {
-      if let other = paths.updateValue(update.path, forKey: update.name) {
-        throw EvaluationError.duplicateUpdate(
-          name: update.name, first: other, second: update.path)
-      }
-    }
-    let asked = askedUpdates
-    for name in asked where paths[name] == nil {
-      throw EvaluationError.unknownUpdate(name: name, known: stored.map(\.name))
-    }
-    return stored.filter { asked.isEmpty || asked.contains($0.name) }
-  }
-
-  private var askedUpdates: [String] {
-    options.methods.compactMap { method in
-      if case .update(let name) = method { name } else { nil }
-    }
-  }
-
-  /// The methods to score, with the file's updates, and their directions.
-  private func updates<S: EngineScalar>(
-    _ checkpoint: LoadedCheckpoint, _: S.Type
-  ) throws -> ([Method], [String: DirectionForm<S>]) {
-    let wanted = try updates(checkpoint)
-    var directions: [String: DirectionForm<S>] = [:]
-    for update in wanted {
-      directions[update.name] = try update.direction(checkpoint, S.self, pool: pool)
-    }
-    let added = askedUpdates.isEmpty ? wanted.map { Method.update($0.name) } : []
-    return (options.methods + added, directions)
   }
 }
 

@@ -11,10 +11,14 @@ public enum EvaluationError: Error, Sendable {
   case batch(BatchFailure)
   /// More memory is needed than is allowed; nothing has been computed.
   case memory(MemoryShortage)
-  case nonFiniteLogits(checkpoint: String, sample: Int, value: Double)
+  /// `isDouble`: what double precision cannot hold either.
+  case nonFiniteLogits(checkpoint: String, sample: Int, value: Double, isDouble: Bool = false)
   case missingBatch(checkpoint: String)
   case batchTooLarge(requested: Int, available: Int, file: String)
-  case unknownUpdate(name: String, known: [String])
+  /// `files` are where updates were looked for.
+  case unknownUpdate(name: String, known: [String], files: [String])
+  /// One file of an option for several checkpoints.
+  case sharedUpdate(option: String, file: String, checkpoints: Int)
   /// Two updates of one name, and the files that they are in.
   case duplicateUpdate(name: String, first: String, second: String)
   case notEnoughDraws(requested: Int, stored: Int, file: String)
@@ -42,11 +46,12 @@ extension EvaluationError: CustomStringConvertible {
     case .linearAlgebra(let error):
       BatchFailure.text(.linearAlgebra(error), at: nil, reference: nil)
     case .journal(let error): error.description
-    case .nonFiniteLogits(let checkpoint, let sample, let value):
+    case .nonFiniteLogits(let checkpoint, let sample, let value, let isDouble):
       errorText(
         "the logits of sample \(sample) contain \(value)", at: checkpoint,
         [
-          "The network overflows on this input: check the weights, or use --precision float64."
+          "The network overflows on this input: check the weights"
+            + (isDouble ? "." : ", or use --precision float64.")
         ])
     case .missingBatch(let checkpoint):
       errorText(
@@ -56,13 +61,17 @@ extension EvaluationError: CustomStringConvertible {
       errorText(
         "a batch of \(requested) samples was asked for, and there are \(available)", at: file,
         ["Give --batch-size \(available) or less."])
-    case .unknownUpdate(let name, let known):
+    case .unknownUpdate(let name, let known, let files):
       errorText(
-        "there is no update \(name)",
+        "there is no update \(name)", at: files.joined(separator: ", "),
         [
           "Known are: \(known.isEmpty ? "none" : known.joined(separator: ", ")). "
             + "Updates come from tensors updates.<name>.<parameter> or from --updates FILE."
         ])
+    case .sharedUpdate(let option, let file, let checkpoints):
+      errorText(
+        "one file for \(checkpoints) checkpoints", at: "\(option) \(file)",
+        ["It belongs to one of them: score each checkpoint with its own."])
     case .duplicateUpdate(let name, let first, let second):
       errorText(
         "two updates have the name \(name)",

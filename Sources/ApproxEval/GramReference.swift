@@ -104,7 +104,7 @@ package struct GramReference<S: EngineScalar> {
     }
     guard let (coefficients, form) = try leastNormSolution(mu) else {
       return ReferenceSolver(EvaluationOptions()).noDirection(
-        problem, kind: .gram, overflows: true)
+        problem, kind: .gram, .overflow(isOfEngine: false))
     }
     return try solution(
       coefficients, form, gradient: gradient, damping: mu, gap: gap, tolerance: tolerance)
@@ -182,7 +182,7 @@ package struct GramReference<S: EngineScalar> {
   ) throws(SolveError) -> ReferenceSolution<S> {
     // No weights, or beyond the range of double: there is no direction.
     if count == 0 || !coefficients.allSatisfy(\.isFinite), problem.norm(gradient) > 0 {
-      return ReferenceSolver(EvaluationOptions()).noDirection(problem, kind: .gram)
+      return ReferenceSolver(EvaluationOptions()).noDirection(problem, kind: .gram, .certainty)
     }
     var weights = [Double](repeating: 0, count: rows.count)
     for (place, row) in kept.enumerated() { weights[row] = coefficients[place] }

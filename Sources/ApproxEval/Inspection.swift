@@ -42,12 +42,13 @@ public struct Inspection: Sendable, Equatable {
   public var layers: [Layer]
   /// In the order of the model.
   public var parameters: [Parameter]
+  /// Those of the file, and of the files of the options.
   public var updates: [Update]
   /// What a batch will take, `nil` without samples.
   public var resources: ResourceEstimate?
 
-  /// - Parameter options: Its adapter, data file, trainable patterns, batch size, precision,
-  ///   memory and number of threads count here.
+  /// - Parameter options: Its adapter, data file, trainable patterns, files of updates, batch size,
+  ///   precision, memory and number of threads count here.
   public init(
     checkpoint path: String, options: EvaluationOptions = EvaluationOptions()
   ) throws(EvaluationError) {
@@ -76,9 +77,18 @@ public struct Inspection: Sendable, Equatable {
           isBuffer: spec.isBuffer))
     }
     self.parameters = parameters
-    updates = source.updates.map { Update(name: $0.name, tensors: $0.tensors.count) }
+    updates = []
+    let wanted = try options.updates(of: checkpoint)
+    for update in wanted {
+      // Its own are told as they are, files that were asked for must fit.
+      if !source.updates.contains(where: { $0.name == update.name }) {
+        try update.check(checkpoint)
+        description.notes += try update.notes(checkpoint)
+      }
+      updates.append(Update(name: update.name, tensors: try update.tensorCount(checkpoint)))
+    }
     resources = try Self.batchSize(checkpoint, options).map {
-      ResourceEstimate(checkpoint, samples: $0, options: options)
+      ResourceEstimate(checkpoint, samples: $0, options: options, updates: wanted)
     }
   }
 
@@ -115,6 +125,7 @@ extension Inspection {
       "bytes": .integer(fileSize),
       "model": .text(description.model),
       "loss": .text(description.loss),
+      "loss_settings": .texts(description.lossSettings),
       "epoch": .integer(description.epoch),
       "step": .integer(description.step),
       "trainable_parameters": .integer(description.trainableParameters),
@@ -140,6 +151,7 @@ extension Inspection {
         }),
       "updates": .list(
         updates.map { .members(["name": .text($0.name), "tensors": .integer($0.tensors)]) }),
+      "notes": .texts(description.notes),
       "resources": resources.map(\.json) ?? .text(nil),
     ])
   }

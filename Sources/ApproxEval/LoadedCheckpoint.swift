@@ -16,6 +16,12 @@ package struct LoadedCheckpoint: Sendable {
   /// That of the model's `layerGraph`.
   package let layerProgram: Program?
   package let loss: Loss
+  /// Of a sequential model, whose layers get their names by hand.
+  private let equalWeights: [EqualWeights]
+  /// Whether the adapter decides what trains, and no patterns.
+  private let areAdapted: Bool
+  /// Of the checkpoint and of its data.
+  package let lossSettings: LossSettings
 
   /// - Parameter options: Its adapter, data file and trainable patterns count here.
   /// - Parameter files: Those of the run; of this checkpoint alone they become a part.
@@ -41,8 +47,13 @@ package struct LoadedCheckpoint: Sendable {
     self.source = source
     self.model = model
     loss = Loss(rawValue: source.loss)!
+    lossSettings =
+      try data.map { data throws(CheckpointError) in
+        try source.lossSettings.merged(with: data.lossSettings)
+      } ?? source.lossSettings
     let patterns =
       options.trainable.isEmpty ? source.trainable : options.trainable.map(Glob.init)
+    areAdapted = patterns == nil
     let globs = patterns.map(GlobList.init)
     let isTrainable = { (spec: ParameterSpec) in
       if let globs { return globs.matches(spec.name) }
@@ -53,7 +64,12 @@ package struct LoadedCheckpoint: Sendable {
     }
     program = Program(graph: model.graph, isTrainable: isTrainable)
     layerProgram = model.layerGraph.map { Program(graph: $0, isTrainable: isTrainable) }
+    equalWeights =
+      model.type == "sequential" ? try EqualWeights.all(in: program, source) : []
     try checkTensors()
+    _ = try weighting()
+    try checkLossName()
+    try checkLabelType()
     try checkTrainable(patterns ?? [], areOptions: !options.trainable.isEmpty)
   }
 
@@ -62,10 +78,101 @@ package struct LoadedCheckpoint: Sendable {
   package var description: CheckpointDescription {
     CheckpointDescription(
       path: path, epoch: source.epoch, step: source.step, model: model.type, loss: source.loss,
-      trainableParameters: program.parameterCount,
-      allParameters: program.graph.parameters.reduce(0) { $0 + $1.count },
+      lossSettings: lossWords,
+      trainableParameters: program.parameterCount + unused.reduce(0) { $0 + $1.count },
+      allParameters: (program.graph.parameters.map(\.count) + unused.map(\.count)).reduce(0, +),
       positions: program.graph.positions, classes: program.graph.classes,
-      parameters: ParameterRole.all(in: layerProgram ?? program))
+      parameters: ParameterRole.all(in: layerProgram ?? program)
+        + unused.map {
+          ParameterRole(name: $0.name, count: $0.count, status: .unused, kroneckerBlock: nil)
+        }, equalWeights: equalWeights)
+  }
+
+  private var lossWords: [String] {
+    var words: [String] = []
+    if let smoothing = lossSettings.labelSmoothing?.value, smoothing > 0 {
+      words.append("label smoothing \(shortened(smoothing))")
+    }
+    if lossSettings.classWeights != nil { words.append("weights of classes") }
+    if lossSettings.positiveWeights != nil { words.append("weights of positives") }
+    if data?.weights != nil { words.append("weights of samples") }
+    if hasSoftLabels { words.append("soft labels") }
+    if lossSettings.reduction?.value == "mean" { words.append("scored as a sum") }
+    return words
+  }
+
+  /// Whether labels of cross-entropy are probabilities of all classes.
+  package var hasSoftLabels: Bool {
+    loss == .crossEntropy && data?.labels.dtype.isFloatingPoint == true
+  }
+
+  /// What PEFT trains and no computation reads; patterns that name what trains do not name it.
+  private var unused: [UnusedParameter] { areAdapted ? model.unused : [] }
+
+  /// What is to be read of the data of this checkpoint.
+  package func reader() throws(CheckpointError) -> BatchReader? {
+    guard let data else { return nil }
+    return try BatchReader(
+      data, graph: program.graph, loss: loss, weighting: weighting(), sequence: model.sequence)
+  }
+
+  /// What is to be done to the loss of every batch.
+  ///
+  /// - Throws: `CheckpointError` where it does not fit the loss or the number of classes.
+  private func weighting() throws(CheckpointError) -> LossWeighting {
+    let classes = program.graph.classes
+    var weighting = LossWeighting.none
+    if let entry = lossSettings.labelSmoothing, entry.value > 0 {
+      try require(.crossEntropy, entry)
+      weighting.smoothing = entry.value
+    }
+    for (entry, path) in [
+      (lossSettings.classWeights, \LossWeighting.classes),
+      (lossSettings.positiveWeights, \LossWeighting.positives),
+    ] {
+      guard let entry else { continue }
+      guard entry.value.count == classes else {
+        throw CheckpointError(
+          .unexpectedValue(
+            entry.name, found: "\(entry.value.count) numbers",
+            expected: "\(classes), one for each logit"),
+          at: entry.location)
+      }
+      weighting[keyPath: path] = entry.value
+    }
+    if let entry = lossSettings.positiveWeights { try require(.binaryCrossEntropy, entry) }
+    return weighting
+  }
+
+  private func require<Value>(
+    _ needed: Loss, _ entry: LossSettings.Entry<Value>
+  ) throws(CheckpointError) {
+    if loss == needed { return }
+    throw CheckpointError(
+      .unexpectedValue(
+        entry.name, found: "with the loss \(loss.rawValue)",
+        expected: "with \(needed.rawValue) only"), at: entry.location)
+  }
+
+  private func checkLossName() throws(CheckpointError) {
+    guard let data, let loss = data.loss, loss != source.loss else { return }
+    throw CheckpointError(
+      .unexpectedValue(
+        "__metadata__.loss", found: loss, expected: "that of the checkpoint, \(source.loss)"),
+      at: .init(file: data.path))
+  }
+
+  /// Where no file names the loss, Transformers takes labels of numbers for several labels at once,
+  /// torch for soft labels of one.
+  private func checkLabelType() throws(CheckpointError) {
+    guard let labels = data?.labels, !source.namesLoss, labels.dtype.isFloatingPoint else {
+      return
+    }
+    throw CheckpointError(
+      .wrongDType(found: labels.dtype, expected: [.i64, .i32]), at: labels.location,
+      hint: "cross_entropy reads class numbers, or soft labels where config.json says "
+        + "\"problem_type\": \"single_label_classification\"; "
+        + "\"multi_label_classification\" is bce.")
   }
 
   /// Every parameter is there with its shape and a floating-point type, and nothing else is.
@@ -151,6 +258,13 @@ extension StoredTensor {
     return inOrder(stored, spec)
   }
 
+  /// The tensor in the order of the file.
+  func finiteVector<S: EngineScalar>(of: S.Type) throws(CheckpointError) -> Vector<S> {
+    let values = try vector(of: S.self)
+    try requireFinite(UnsafePointer(values.pointer), count: count)
+    return values
+  }
+
   func requireFinite<S: EngineScalar>(
     _ values: UnsafePointer<S>, count: Int, pool: WorkerPool = WorkerPool(threads: 1)
   ) throws(CheckpointError) {
@@ -199,7 +313,8 @@ extension StoredTensor {
     throw CheckpointError(
       .unexpectedValue("entry \(index)", found: "\(values[index])", expected: "a finite number"),
       at: location,
-      hint: "Numbers beyond the range of float32 need --precision float64; NaN means that the "
-        + "run had diverged.")
+      hint: (S.self == Double.self
+        ? "" : "Numbers beyond the range of float32 need --precision float64; ")
+        + "NaN means that the run had diverged.")
   }
 }

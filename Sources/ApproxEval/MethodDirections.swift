@@ -19,6 +19,7 @@ final class MethodDirections<S: EngineScalar> {
   private let problem: BatchProblem<S>
   private let gradients: BatchGradients<S>
   private let solver: BatchReference<S>
+  /// By name.
   private let updates: [String: DirectionForm<S>]
   /// By number of draws.
   private var blocks: [Int: TensorBlocks<S>] = [:]
@@ -47,13 +48,16 @@ final class MethodDirections<S: EngineScalar> {
     var found = try unlessBeyondNumbers { try directions(method, draws, usable) }?[...] ?? []
     return dampings.map { damping in
       if found.first?.damping == damping { return found.removeFirst() }
-      return beyondNumbers(method, damping)
+      return beyondNumbers(method, damping, isOfEngine: usable.contains(damping))
     }
   }
 
-  private func beyondNumbers(_ method: Method, _ damping: Damping) -> Direction<S> {
+  private func beyondNumbers(
+    _ method: Method, _ damping: Damping, isOfEngine: Bool
+  ) -> Direction<S> {
     .beyondNumbers(
-      method: method, damping: damping, count: problem.linearization.parameterCount)
+      method: method, damping: damping, count: problem.linearization.parameterCount,
+      isOfEngine: isOfEngine)
   }
 
   private func unlessBeyondNumbers<Result>(_ find: () throws -> Result) throws -> Result? {
@@ -74,7 +78,7 @@ final class MethodDirections<S: EngineScalar> {
     _ method: Method, _ draws: Int?, _ dampings: [Damping]
   ) throws -> [Direction<S>] {
     switch method {
-    case .sgd: return [Direction(method: .sgd, form: gradients.gradientForm)]
+    case .sgd: return [gradients.gradientDirection]
     case .ef, .ief:
       return try EmpiricalFisher.directions(gradients, method: method, dampings: dampings)
     case .sf:
@@ -100,14 +104,17 @@ final class MethodDirections<S: EngineScalar> {
     if counts.isEmpty { return [] }
     return try options.dampings.flatMap { damping in
       let lambda = gradients.lambda(damping)
-      guard isNumber(lambda), problem.scaled(damping: lambda.value) != nil,
+      let isUsable = isNumber(lambda) && problem.scaled(damping: lambda.value) != nil
+      guard isUsable,
         let iterates = try unlessBeyondNumbers({
           try ReferenceSolver(options).iterates(
             problem, gradient: gradients.gradient, after: counts, damping: lambda.value)
         })
       else {
         return counts.map {
-          FoundDirection(direction: beyondNumbers(.truncated(iterations: $0), damping))
+          FoundDirection(
+            direction: beyondNumbers(
+              .truncated(iterations: $0), damping, isOfEngine: isUsable))
         }
       }
       return zip(counts, iterates).map { count, iterate in

@@ -4,9 +4,21 @@ import Updates
 
 /// The arithmetic of the engine. Reductions, Gram matrices, inner products and small dense solves
 /// are in double in either.
-public enum Precision: String, Sendable, CaseIterable {
+public enum Arithmetic: String, Sendable, CaseIterable, Codable {
   case float32
   case float64
+}
+
+/// The arithmetic that is asked for.
+public enum Precision: String, Sendable, CaseIterable {
+  /// Single, and a batch again in double where a gamma would be marked; small batches in double.
+  case auto
+  case float32
+  case float64
+
+  public init(_ precision: Arithmetic) {
+    self = precision == .float32 ? .float32 : .float64
+  }
 }
 
 /// How the natural-gradient direction is found (method.md 4).
@@ -63,7 +75,7 @@ public struct EvaluationOptions: Sendable {
   /// any batch of a longer run can be repeated alone.
   public var firstBatch = 0
   public var seed: UInt64 = 1337
-  public var precision = Precision.float32
+  public var precision = Precision.auto
   public var threads = EvaluationOptions.availableProcessors
   /// Bytes that the evaluation may use.
   public var memory = SystemMemory.available / 2
@@ -75,8 +87,12 @@ public struct EvaluationOptions: Sendable {
   public var trainable: [String] = []
   /// Files with directions to score.
   public var updateFiles: [String] = []
-  /// The state of a PyTorch optimiser, scored as the direction that it would take.
+  /// Whether directions that a checkpoint carries are scored without being named in `methods`.
+  public var scoresStoredUpdates = true
+  /// The state of a PyTorch optimiser, scored as the step that it takes next on each batch.
   public var optimizerState: String?
+  /// A list of the parameters' names in that optimiser's order, one a line.
+  public var parameterOrder: String?
   /// Score every direction restricted to each parameter tensor and each module as well.
   public var perLayer = false
   /// Leave out of EF, iEF and SF, of each pair of samples whose gradients have a larger cosine

@@ -37,10 +37,8 @@ public struct PackedCheckpoint {
     for spec in checkpoint.program.graph.parameters {
       writer.add("params." + spec.name, try source.parameter(spec.name))
     }
-    if let data = checkpoint.data {
-      let reader = try BatchReader(
-        data, graph: checkpoint.program.graph, loss: checkpoint.loss,
-        sequence: checkpoint.model.sequence)
+    if let reader = try checkpoint.reader() {
+      let data = reader.data
       let chosen = try Self.samples(data, options)
       try reader.checkRanges(chosen ?? Array(0..<data.count))
       Self.add(reader, chosen, to: &writer)
@@ -82,12 +80,23 @@ public struct PackedCheckpoint {
       "format": CheckpointFile.format, "model": try source.modelDescription().text,
       "loss": source.loss,
     ]
+    metadata.merge(lossMetadata(checkpoint.lossSettings)) { $1 }
     let patterns =
       options.trainable.isEmpty
       ? source.trainable?.map(\.pattern) ?? trainedNames(checkpoint) : options.trainable
     if let patterns { metadata["trainable"] = JSONContent.array(patterns.map { .string($0) }).text }
     if let epoch = epoch ?? source.epoch { metadata["epoch"] = String(epoch) }
     if let step = step ?? source.step { metadata["step"] = String(step) }
+    return metadata
+  }
+
+  private static func lossMetadata(_ settings: LossSettings) -> [String: String] {
+    func list(_ values: [Double]) -> String { JSONContent.array(values.map { .real($0) }).text }
+    var metadata: [String: String] = [:]
+    metadata["label_smoothing"] = settings.labelSmoothing.map { String($0.value) }
+    metadata["class_weights"] = settings.classWeights.map { list($0.value) }
+    metadata["pos_weight"] = settings.positiveWeights.map { list($0.value) }
+    metadata["reduction"] = settings.reduction?.value
     return metadata
   }
 
@@ -119,6 +128,9 @@ public struct PackedCheckpoint {
       writer.add("batch." + name, tensor.rows(samples, of: data.count))
     }
     writer.add("batch.labels", data.labels.rows(samples, of: data.count))
+    if let weights = data.weights {
+      writer.add("batch.weights", weights.rows(samples, of: data.count))
+    }
     if let sampled = data.sampledLabels {
       writer.add(
         "batch.sampled_labels", sampled.rows(samples, of: data.count, draws: reader.storedDraws))

@@ -46,6 +46,8 @@ struct ReferenceChoice: Equatable {
     /// adds.
     var iteration: Double
     var growth: Double
+    /// Whether w is of no use: the factorisations of B B^T and LSQR start from it.
+    var missesLabels = false
     /// Rows and columns of B.
     var rows: Int
     var columns: Int
@@ -68,11 +70,13 @@ struct ReferenceChoice: Equatable {
     // The certificate speaks of F itself, and only if it is asked.
     let hasBound = options.cgDamping == 0 && options.cgGap > 0
     var candidates: [(fallback: Fallback, name: String, cost: Double)] = []
-    if hasBound && costs.choleskyMemory <= memory {
+    if hasBound && !costs.missesLabels && costs.choleskyMemory <= memory {
       candidates.append((.bracket, "Cholesky factorisation of B B^T", costs.cholesky))
     }
     if costs.svdMemory <= memory { candidates.append((.exact(.dense), "dense", costs.svd)) }
-    if costs.gramMemory <= memory { candidates.append((.exact(.gram), "gram", costs.gram)) }
+    if costs.gramMemory <= memory && !costs.missesLabels {
+      candidates.append((.exact(.gram), "gram", costs.gram))
+    }
     reason =
       candidates.isEmpty
       ? "nothing else fits into the memory"

@@ -44,7 +44,7 @@ extension Evaluation {
     precondition(options.reference != .none, "reference: the options ask for none")
     return try evaluating {
       let checkpoint = try LoadedCheckpoint(path: path, options: options, files: files)
-      return switch options.precision {
+      return switch try arithmetic(checkpoint, .reference) {
       case .float32: try reference(checkpoint, Float.self)
       case .float64: try reference(checkpoint, Double.self)
       }
@@ -54,7 +54,7 @@ extension Evaluation {
   private func reference<S: EngineScalar>(
     _ checkpoint: LoadedCheckpoint, _: S.Type
   ) throws -> ReferenceDirection {
-    let budget = try budget(checkpoint, source(checkpoint), .reference)
+    let budget = try budget(checkpoint, source(checkpoint), .reference, S.self)
     let problem = try problem(checkpoint, batch: 0, budget, S.self)
     let solver = try BatchReference(problem, batch: 0, options: options, budget: budget) {
       try problem as? BatchProblem<Double>
@@ -86,7 +86,8 @@ extension Evaluation {
     var metadata = [
       "format": "approx-eval-direction/1", "version": packageVersion, "method": "ng",
       "checkpoint": checkpoint.path, "samples": String(samples),
-      "seed": String(options.seed), "precision": options.precision.rawValue,
+      "seed": String(options.seed),
+      "precision": (S.self == Double.self ? Arithmetic.float64 : .float32).rawValue,
       "reference": record.kind.rawValue, "damping": String(options.cgDamping),
       "gamma": String(record.gamma), "residual": String(record.residual), "stop": record.stop,
       "status": record.status.rawValue,

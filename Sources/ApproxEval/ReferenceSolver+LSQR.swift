@@ -15,9 +15,9 @@ extension ReferenceSolver {
     let unit = problem.output.curvatureUnit(.fisher)
     let weights = problem.output.rootWeights()
     let largest = weights.array.reduce(0) { max($0, abs($1)) }
-    // w is infinite where the model gives a label no probability that double can hold.
-    if largest > 0 && (unit == nil && damping == 0 || !largest.isFinite) {
-      return noDirection(problem, kind: .lsqr)
+    // The square of w is infinite where the model gives a label no probability that double can hold.
+    if largest > 0 && (unit == nil && damping == 0 || !(largest * largest).isFinite) {
+      return noDirection(problem, kind: .lsqr, unit == nil ? .certainty : .missedLabel)
     }
     let phi = unit ?? 1
     let scale = powerOfTwo(near: largest)

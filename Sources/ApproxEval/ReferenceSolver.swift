@@ -13,6 +13,8 @@ package struct ReferenceSolution<S: EngineScalar> {
   package let isInDouble: Bool
   /// Whether there is none: the damping, or what it takes to solve, is beyond the range of numbers.
   package fileprivate(set) var overflows = false
+  /// Whether that is for want of range in the arithmetic of the solve.
+  package fileprivate(set) var overflowsInEngine = false
 
   package init(
     form: DirectionForm<S>, record: ReferenceRecord, trace: [TraceRow], isInDouble: Bool = false
@@ -39,7 +41,9 @@ package struct ReferenceSolution<S: EngineScalar> {
     _ method: Method, damping: Damping? = nil, lambda: Double? = nil
   ) -> Direction<S> {
     if overflows {
-      return .beyondNumbers(method: method, damping: damping, count: direction.vector.count)
+      return .beyondNumbers(
+        method: method, damping: damping, count: direction.vector.count,
+        isOfEngine: overflowsInEngine)
     }
     return Direction(method: method, damping: damping, lambda: lambda, form: form)
   }
@@ -87,7 +91,7 @@ package struct ReferenceSolver: Sendable {
       let units = units(
         problem, metric: metric, damping: damping, gradientUnit: gradient.scale,
         gradientIsZero: problem.norm(gradient) == 0)
-    else { return noDirection(problem, kind: .cg) }
+    else { return noDirection(problem, kind: .cg, .certainty) }
     let workspace = ConjugateGradient.Workspace<S>(
       dimension: problem.linearization.parameterCount, pool: problem.linearization.pool)
     let fisher = FisherOperator(
@@ -108,7 +112,7 @@ package struct ReferenceSolver: Sendable {
       let units = units(
         problem, metric: metric, damping: damping, gradientUnit: gradientUnit,
         gradientIsZero: largest == 0)
-    else { return noDirection(problem, kind: .cg) }
+    else { return noDirection(problem, kind: .cg, .certainty) }
     let fisher = LogitFisherOperator(
       problem.linearization, problem.output, metric: metric, unit: units.phi)
     let workspace = fisher.workspace()
@@ -195,23 +199,51 @@ package struct ReferenceSolver: Sendable {
 }
 
 extension ReferenceSolver {
-  /// There is no direction: g lies in the range of F and yet nothing of F is left, or, where it
-  /// `overflows`, numbers have left the range of double on the way.
+  /// Why a solver finds no direction.
+  enum Obstacle {
+    /// g lies in the range of F and yet nothing of F is left.
+    case certainty
+    /// The solver needs a w that no number is large enough for.
+    case missedLabel
+    /// Numbers have left their range on the way, that of the engine's arithmetic or that of double.
+    case overflow(isOfEngine: Bool)
+
+    var stop: String {
+      switch self {
+      case .certainty, .missedLabel: "underflow"
+      case .overflow: "overflow"
+      }
+    }
+
+    var explanation: String {
+      switch self {
+      case .certainty:
+        "The model is so sure of every sample that the probabilities of all other classes are below "
+          + "1e-308."
+      case .missedLabel:
+        "The model gives a label a probability below 1e-308, and this solver starts from its "
+          + "inverse; --reference cg does not."
+      case .overflow:
+        "The damping, or products with F, are beyond the range of double: use a smaller damping, "
+          + "or look for extreme weights or inputs."
+      }
+    }
+  }
+
+  /// There is no direction.
   func noDirection<S: EngineScalar>(
-    _ problem: BatchProblem<S>, kind: ReferenceKind, overflows: Bool = false
+    _ problem: BatchProblem<S>, kind: ReferenceKind, _ obstacle: Obstacle
   ) -> ReferenceSolution<S> {
     let record = ReferenceRecord(
       kind: kind, gamma: .nan, iterations: [.dense, .gram].contains(kind) ? nil : 0, residual: 1,
-      stop: overflows ? "overflow" : "underflow",
-      explanation: overflows
-        ? "The damping, or products with F, are beyond the range of double: use a smaller damping, "
-          + "or look for extreme weights or inputs."
-        : "The model is so sure of every sample that the probabilities of all other "
-          + "classes are below 1e-308.", status: .notConverged)
+      stop: obstacle.stop, explanation: obstacle.explanation, status: .notConverged)
     let zero = Vector<S>(count: problem.linearization.parameterCount)
     var solution = ReferenceSolution(
       direction: ScaledVector(vector: zero, scale: 1), record: record, trace: [])
-    solution.overflows = overflows
+    if case .overflow(let isOfEngine) = obstacle {
+      solution.overflows = true
+      solution.overflowsInEngine = isOfEngine
+    }
     return solution
   }
 }
@@ -272,14 +304,12 @@ package struct DenseReference {
   package func solve<S: EngineScalar>(
     damping: Double, _: S.Type
   ) throws(SolveError) -> ReferenceSolution<S> {
-    // As w is where the model gives a label no probability that double can hold.
-    if !target.allSatisfy(\.isFinite) {
-      let none = ReferenceSolver(EvaluationOptions()).noDirection(problem, kind: .dense)
-      let zero = Vector<S>(count: problem.linearization.parameterCount)
-      return ReferenceSolution(
-        direction: ScaledVector(vector: zero, scale: 1), record: none.record, trace: [])
-    }
-    let solution = try decomposition.solve(target: target, damping: damping)
+    // The rounding of B, times a w that is so large, would drown the solution: it is taken from g.
+    let hasTarget = !problem.output.missesLabels
+    let solution =
+      hasTarget
+      ? try decomposition.solve(target: target, damping: damping)
+      : try decomposition.solve(gradient: problem.gradient().array, damping: damping)
     let exact = Vector(solution.x)
     let rounded = ScaledVector<S>(rounding: exact)
     let unit = rounded.scale
@@ -291,11 +321,12 @@ package struct DenseReference {
       stop: "dense",
       explanation:
         "Singular value decomposition of B [\(rows), \(exact.count)] in double precision: rank "
-        + "\(solution.rank).",
-      // At 1, or NaN, nothing of g was in reach: H has underflowed on labels that the model rules
-      // out.
+        + "\(solution.rank)."
+        + (hasTarget ? "" : " Solved from g, as a label has next to no probability."),
+      // Where it cannot be solved from w, what F has lost of g shows as a residual. At 1, or NaN,
+      // nothing of g was in reach: H has underflowed on labels that the model rules out.
       status: problem.operations.norm(problem.gradient()) == 0
-        ? .zeroGradient : residual < 1 ? .exact : .notConverged)
+        ? .zeroGradient : residual < (hasTarget ? 1 : 1e-6) ? .exact : .notConverged)
     return ReferenceSolution(direction: rounded, record: record, trace: [], isInDouble: true)
   }
 

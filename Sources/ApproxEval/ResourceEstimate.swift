@@ -28,20 +28,26 @@ public struct ResourceEstimate: Sendable, Equatable {
   /// again in every product.
   public var recomputedSamples: Int
 
-  init(_ checkpoint: LoadedCheckpoint, samples: Int, options: EvaluationOptions) {
-    switch options.precision {
-    case .float32: self.init(checkpoint, samples, options, Float.self)
-    case .float64: self.init(checkpoint, samples, options, Double.self)
+  /// - Parameter updates: Those that will be scored.
+  init(
+    _ checkpoint: LoadedCheckpoint, samples: Int, options: EvaluationOptions,
+    updates: [any UpdateSource]
+  ) {
+    let task = MemoryTask.score(updates: updates)
+    switch options.arithmetic(checkpoint, samples: samples, task) {
+    case .float32: self.init(checkpoint, samples, options, task, Float.self)
+    case .float64: self.init(checkpoint, samples, options, task, Double.self)
     }
   }
 
   private init<S: EngineScalar>(
-    _ checkpoint: LoadedCheckpoint, _ samples: Int, _ options: EvaluationOptions, _: S.Type
+    _ checkpoint: LoadedCheckpoint, _ samples: Int, _ options: EvaluationOptions,
+    _ task: MemoryTask, _: S.Type
   ) {
     let program = checkpoint.program
     let scalar = MemoryLayout<S>.stride
     let planner = MemoryPlanner(
-      checkpoint, samples: samples, options: options, .score(updates: checkpoint.source.updates))
+      checkpoint, samples: samples, options: options.inPrecision(S.self), task)
     let planned = planner.best()
     let needs = ProductNeeds(
       BatchNeeds<S>(
@@ -87,7 +93,8 @@ extension Evaluation {
     try evaluating {
       let checkpoint = try LoadedCheckpoint(path: path, options: options, files: files)
       return ResourceEstimate(
-        checkpoint, samples: try source(checkpoint).samples(0).count, options: options)
+        checkpoint, samples: try source(checkpoint).samples(0).count, options: options,
+        updates: try options.updates(of: checkpoint))
     }
   }
 
@@ -96,7 +103,7 @@ extension Evaluation {
   public func measuredRate() -> Double {
     // Products in double run at half the rate. Benchmarks/results: a Fisher-vector product takes
     // 1.3 to 1.6 times as long as its matrix products alone.
-    let share = options.precision == .float32 ? 0.65 : 0.32
+    let share = options.precision == .float64 ? 0.32 : 0.65
     return share * SquareProducts(size: 512, threads: options.threads).rate()
   }
 }

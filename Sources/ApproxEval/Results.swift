@@ -22,13 +22,15 @@ public struct Score: Sendable, Equatable, Codable {
   public var cosineGradient: Double
   public var cosineReference: Double?
   public var seconds: Double
-  /// lambda and the least eigenvalue of the Gram matrix are both lost in rounding: the direction
-  /// rests on noise.
-  public var isBelowRounding: Bool
+  /// An estimate of the relative error that arithmetic has left in gamma; `nil` without gamma.
+  public var gammaError: Double?
   /// Why there is no gamma.
   public var defect: Indicator.Defect?
   /// Draws per sample that the direction is made of, `nil` where the method draws none.
   public var monteCarloSamples: Int?
+
+  /// Whether gamma may be off by more than a thousandth.
+  public var isMarked: Bool { gammaError.map { !($0 <= GammaErrorEstimate.limit) } ?? false }
 }
 
 /// One direction restricted to one parameter tensor, or to the tensors of one module; the columns
@@ -74,6 +76,8 @@ public struct ParameterRole: Sendable, Equatable {
     case frozen
     /// Stored statistics, never trained.
     case statistic
+    /// Trained by PEFT, and read by no computation: its gradient is zero.
+    case unused
   }
 
   public var name: String
@@ -156,11 +160,20 @@ public struct BatchResult: Sendable, Codable {
   public var epoch: Int?
   public var step: Int?
   public var batch: Int
+  /// `float32` or `float64`: the arithmetic that all numbers of the batch come from.
+  public var precision: Arithmetic
+  /// Whether the batch was done in single precision before, and again because a gamma would have been
+  /// marked or missing.
+  public var isRepeated = false
+  /// Whether some direction is missing for want of range in single precision.
+  public var overflowsInSingle = false
   public var samples: Int
   /// Samples whose forward values did not fit into memory and were recomputed in every pass.
   public var recomputedSamples: Int
   /// L, summed over samples.
   public var loss: Double
+  /// L over the number of scored positions, each times its weight.
+  public var meanLoss: Double
   public var gradientNorm: Double
   /// `max_n |g_n| / min_n |g_n|`
   public var gradientNormRatio: Double
@@ -177,6 +190,9 @@ public struct BatchResult: Sendable, Codable {
   public var costs: [PhaseCost] = []
   public var seconds: Double
 
+  /// Whether some gamma may be off by more than a thousandth.
+  public var hasMark: Bool { scores.contains { $0.isMarked } }
+
   /// How far the reference can be from the natural gradient.
   public var referenceExcess: ReferenceExcess? {
     reference.map { ReferenceExcess($0, bound: gammaBound) }
@@ -190,6 +206,8 @@ public struct CheckpointDescription: Sendable, Equatable {
   public var step: Int?
   public var model: String
   public var loss: String
+  /// What else is done to it, in words: `label smoothing 0.1`.
+  public var lossSettings: [String] = []
   /// P
   public var trainableParameters: Int
   public var allParameters: Int
@@ -198,4 +216,8 @@ public struct CheckpointDescription: Sendable, Equatable {
   public var classes: Int
   /// In the order of the model.
   public var parameters: [ParameterRole] = []
+  /// What is to be known of the user's directions that are scored.
+  public var notes: [String] = []
+  /// What may be one layer that is used several times.
+  public var equalWeights: [EqualWeights] = []
 }

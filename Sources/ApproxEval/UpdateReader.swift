@@ -9,15 +9,25 @@ package protocol UpdateSource: Sendable {
   /// What follows `update:` in reports.
   var name: String { get }
   var path: String { get }
-  /// Memory that the numbers of its file take while they are read.
-  var bytes: ByteCount { get }
   /// Whether it fits the checkpoint, as far as headers tell.
   func check(_ checkpoint: LoadedCheckpoint) throws(CheckpointError)
-  /// The direction: the numbers of the file, or a vector in the engine's order with a scale that keeps
-  /// it in range.
-  func direction<S: EngineScalar>(
+  /// Memory that it takes until it is a direction in the engine's precision.
+  func bytes(_ checkpoint: LoadedCheckpoint) -> ByteCount
+  /// Parameters that it has something for.
+  func tensorCount(_ checkpoint: LoadedCheckpoint) throws(CheckpointError) -> Int
+  /// What a reader of the scores must know.
+  func notes(_ checkpoint: LoadedCheckpoint) throws(CheckpointError) -> [String]
+  func prepared<S: EngineScalar>(
     _ checkpoint: LoadedCheckpoint, _: S.Type, pool: WorkerPool
-  ) throws(CheckpointError) -> DirectionForm<S>
+  ) throws(CheckpointError) -> PreparedUpdate<S>
+}
+
+/// A user's direction, read as far as it is the same for every batch.
+package enum PreparedUpdate<S: EngineScalar> {
+  /// The numbers of the file, or a vector in the engine's order with a scale that keeps it in range.
+  case direction(DirectionForm<S>)
+  /// Made from the mean gradient of a batch, `[P]`.
+  case step((Vector<Double>) throws(CheckpointError) -> DirectionForm<S>)
 }
 
 /// Directions that users bring: one tensor for every trainable parameter.
@@ -29,7 +39,7 @@ package struct StoredUpdate: UpdateSource {
   package let prefix: String
 
   /// In the file, and in double where they have to be rounded.
-  package var bytes: ByteCount {
+  package func bytes(_: LoadedCheckpoint) -> ByteCount {
     tensors.values.total { tensor in
       tensor.dtype == .f64
         ? tensor.residentBytes + 2 * ByteCount(ByteCount(tensor.count), of: Double.self)
@@ -47,16 +57,20 @@ package struct StoredUpdate: UpdateSource {
   /// The updates of a file of their own: tensors named `updates.<update>.<parameter>` as in a
   /// checkpoint, or one direction with tensors named like the parameters, which has the name of the
   /// file.
+  ///
+  /// - Parameter parameters: The names of the model's, where a dot in an update's name could be read
+  ///   in several ways.
   package static func all(
-    inFile path: String, files: InputFiles = InputFiles()
+    inFile path: String, parameters: ParameterNames, files: InputFiles
   ) throws(CheckpointError) -> [StoredUpdate] {
     let archive = try TensorArchive.open(path, files: files)
     var updates: [String: [String: StoredTensor]] = [:]
     var others: [String] = []
     for (name, tensor) in archive.tensors {
-      let parts = name.split(separator: ".", maxSplits: 2, omittingEmptySubsequences: false)
-      if parts.count == 3, parts[0] == "updates", !parts[1].isEmpty, !parts[2].isEmpty {
-        updates[String(parts[1]), default: [:]][String(parts[2])] = tensor
+      if name.hasPrefix("updates."),
+        let own = UpdateTensorName(name.dropFirst("updates.".count), parameters: parameters)
+      {
+        updates[own.update, default: [:]][own.parameter] = tensor
       } else {
         others.append(name)
       }
@@ -96,7 +110,17 @@ package struct StoredUpdate: UpdateSource {
     }
   }
 
-  package func direction<S: EngineScalar>(
+  package func tensorCount(_: LoadedCheckpoint) -> Int { tensors.count }
+
+  package func notes(_: LoadedCheckpoint) throws(CheckpointError) -> [String] { [] }
+
+  package func prepared<S: EngineScalar>(
+    _ checkpoint: LoadedCheckpoint, _: S.Type, pool: WorkerPool
+  ) throws(CheckpointError) -> PreparedUpdate<S> {
+    .direction(try direction(checkpoint, S.self, pool: pool))
+  }
+
+  private func direction<S: EngineScalar>(
     _ checkpoint: LoadedCheckpoint, _: S.Type, pool: WorkerPool
   ) throws(CheckpointError) -> DirectionForm<S> {
     try check(checkpoint)

@@ -41,9 +41,20 @@ void ck_cross_entropy(ck_dtype t, const void *z, const int64_t *labels, size_t r
 }
 
 void ck_cross_entropy_gradient(ck_dtype t, const double *p, const double *rest,
-                               const int64_t *labels, size_t rows, size_t classes, double scale,
-                               void *u, double *squares) {
-  CK_DISPATCH(t, cross_entropy_gradient, p, rest, labels, rows, classes, scale, u, squares);
+                               const int64_t *labels, size_t rows, size_t classes,
+                               const double *weights, double scale, void *u, double *squares) {
+  CK_DISPATCH(t, cross_entropy_gradient, p, rest, labels, rows, classes, weights, scale, u,
+              squares);
+}
+
+void ck_cross_entropy_of_masses(ck_dtype t, const void *z, size_t rows, size_t classes, double *p,
+                                double *u, double *weight, double *loss, double *certificate) {
+  CK_DISPATCH(t, cross_entropy_of_masses, z, rows, classes, p, u, weight, loss, certificate);
+}
+
+void ck_centred_gradient_dot(ck_dtype t, const double *u, const void *q, size_t rows,
+                             size_t classes, double *dot) {
+  CK_DISPATCH(t, centred_gradient_dot, u, q, rows, classes, dot);
 }
 
 void ck_cross_entropy_rest(const double *p, const int64_t *labels, size_t rows, size_t classes,
@@ -56,13 +67,15 @@ void ck_cross_entropy_rest(const double *p, const int64_t *labels, size_t rows, 
 }
 
 void ck_cross_entropy_gradient_dot(ck_dtype t, const double *p, const int64_t *labels,
-                                   const void *q, size_t rows, size_t classes, double *dot) {
-  CK_DISPATCH(t, cross_entropy_gradient_dot, p, labels, q, rows, classes, dot);
+                                   const void *q, size_t rows, size_t classes,
+                                   const double *weights, double *dot) {
+  CK_DISPATCH(t, cross_entropy_gradient_dot, p, labels, q, rows, classes, weights, dot);
 }
 
 void ck_cross_entropy_hessian(ck_dtype t, const double *p, const void *q, size_t rows,
-                              size_t classes, double scale, double *quadratic, void *hq) {
-  CK_DISPATCH(t, cross_entropy_hessian, p, q, rows, classes, scale, quadratic, hq);
+                              size_t classes, const double *weights, double scale,
+                              double *quadratic, void *hq) {
+  CK_DISPATCH(t, cross_entropy_hessian, p, q, rows, classes, weights, scale, quadratic, hq);
 }
 
 void ck_diagonal_gradient_dot(ck_dtype t, const double *u, const void *q, size_t rows,

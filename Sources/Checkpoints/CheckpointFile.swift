@@ -13,6 +13,10 @@ public struct CheckpointFile: Sendable {
   /// The description of the model; paths in its errors begin with `model`.
   public let model: JSONValue
   public let loss: String
+  /// Whether the file names its loss.
+  public let namesLoss: Bool
+  /// What else it says of it, for whatever data.
+  public let lossSettings: LossSettings
   /// Patterns over names of parameters.
   public let trainable: [Glob]
   public let epoch: Int?
@@ -46,6 +50,7 @@ public struct CheckpointFile: Sendable {
     model = try JSONValue(
       parsing: metadata.required("model"), name: "model", file: archive.path)
     loss = metadata.values["loss"] ?? Self.losses[0]
+    namesLoss = metadata.values["loss"] != nil
     if !Self.losses.contains(loss) {
       throw CheckpointError(
         .unknownName(what: "loss", found: loss, known: Self.losses), at: .init(file: archive.path))
@@ -57,16 +62,32 @@ public struct CheckpointFile: Sendable {
     var parameters: [String: StoredTensor] = [:]
     var batch: [String: StoredTensor] = [:]
     var updates: [String: [String: StoredTensor]] = [:]
+    var directions: [StoredTensor] = []
     var onnx: StoredTensor?
+    var lossSettings = try LossSettings(metadata: archive.metadata, file: archive.path)
     for (_, tensor) in archive.tensors.sorted(by: { $0.key < $1.key }) {
       switch try Place(tensor) {
       case .parameter(let key): parameters[key] = tensor
       case .batch(let key): batch[key] = tensor
-      case .update(let update, let key): updates[update, default: [:]][key] = tensor
+      case .update: directions.append(tensor)
+      case .loss(let key):
+        lossSettings = try lossSettings.merged(with: LossSettings(key, tensor))
       case .onnx: onnx = tensor
       }
     }
+    let names = ParameterNames(parameters.keys)
+    for tensor in directions {
+      guard
+        let own = UpdateTensorName(tensor.name.dropFirst("updates.".count), parameters: names)
+      else {
+        throw CheckpointError(
+          .unexpectedTensor(near: []), at: tensor.location,
+          hint: "Directions are named updates.<update>.<parameter>.")
+      }
+      updates[own.update, default: [:]][own.parameter] = tensor
+    }
     (self.parameters, self.batch, self.updates, self.onnx) = (parameters, batch, updates, onnx)
+    self.lossSettings = lossSettings
   }
 }
 
@@ -112,7 +133,9 @@ extension CheckpointFile {
   private enum Place {
     case parameter(String)
     case batch(String)
-    case update(String, String)
+    case update
+    /// A setting of the loss, with the batch or on its own.
+    case loss(String)
     case onnx
 
     init(_ tensor: StoredTensor) throws(CheckpointError) {
@@ -122,6 +145,9 @@ extension CheckpointFile {
       let rest = parts.count == 2 ? parts[1] : ""
       switch parts[0] {
       case "params" where !rest.isEmpty: self = .parameter(rest)
+      case let key where parts.count == 1 && LossSettings.tensorNames.contains(key):
+        self = .loss(key)
+      case "batch" where LossSettings.tensorNames.contains(rest): self = .loss(rest)
       case "batch" where !rest.isEmpty: self = .batch(rest)
       case "model" where rest == "onnx":
         if tensor.dtype != .u8 {
@@ -129,14 +155,7 @@ extension CheckpointFile {
             .wrongDType(found: tensor.dtype, expected: [.u8]), at: tensor.location)
         }
         self = .onnx
-      case "updates":
-        let names = rest.split(separator: ".", maxSplits: 1, omittingEmptySubsequences: false)
-        guard names.count == 2, !names[0].isEmpty, !names[1].isEmpty else {
-          throw CheckpointError(
-            .unexpectedTensor(near: []), at: tensor.location,
-            hint: "Directions are named updates.<update>.<parameter>.")
-        }
-        self = .update(String(names[0]), String(names[1]))
+      case "updates": self = .update
       default:
         let near = nearMisses(parts[0], among: ["params", "batch", "updates"])
         throw CheckpointError(
@@ -151,13 +170,15 @@ extension CheckpointFile {
 // MARK: - Metadata
 
 private struct Metadata {
-  static let keys = ["format", "model", "loss", "trainable", "epoch", "step"]
+  static let keys =
+    ["format", "model", "loss", "trainable", "epoch", "step"] + LossSettings.keys
 
   let values: [String: String]
   let file: String
 
   /// The format must be ours. Further keys are free, but one that is a slip of the pen away from
-  /// a known key would be dropped in silence, and `trainable` with it; that is an error.
+  /// a known key would be dropped in silence, and `trainable` with it; that is an error, as is one
+  /// that speaks of the loss.
   func checkKeys() throws(CheckpointError) {
     let format = try required("format")
     if format != CheckpointFile.format {
@@ -171,6 +192,9 @@ private struct Metadata {
       if !near.isEmpty {
         throw CheckpointError(
           .unknownKey("__metadata__.\(key)", near: near), at: .init(file: file))
+      }
+      if LossSettings.isLikelyMeant(by: key) {
+        throw LossSettings.refusal("__metadata__.\(key)", at: .init(file: file))
       }
     }
   }

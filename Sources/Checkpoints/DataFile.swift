@@ -8,6 +8,12 @@ public struct DataFile: Sendable {
   public let labels: StoredTensor
   /// `sampled_labels`, [K, N, ...].
   public let sampledLabels: StoredTensor?
+  /// `weights`, [N] or [N, ...]: of samples, or of their positions.
+  public let weights: StoredTensor?
+  /// The loss that the file is for, if it names one.
+  public let loss: String?
+  /// What else it says of the loss.
+  public let lossSettings: LossSettings
   /// Everything else, by name.
   public let others: [String: StoredTensor]
   private let prefix: String
@@ -16,15 +22,27 @@ public struct DataFile: Sendable {
   public static func open(
     _ path: String, files: InputFiles = InputFiles()
   ) throws(CheckpointError) -> DataFile {
-    try DataFile(path: path, arrays: TensorArchive.open(path, files: files).tensors)
+    let archive = try TensorArchive.open(path, files: files)
+    for key in archive.metadata.keys.sorted()
+    where !LossSettings.keys.contains(key) && LossSettings.isLikelyMeant(by: key) {
+      throw LossSettings.refusal("__metadata__.\(key)", at: .init(file: path))
+    }
+    return try DataFile(
+      path: path, arrays: archive.tensors,
+      // Where training has left a number under this key, that is a value and no name.
+      loss: archive.metadata["loss"].flatMap { Double($0) == nil ? $0 : nil },
+      lossSettings: LossSettings(metadata: archive.metadata, file: path))
   }
 
   /// - Parameters:
   ///   - arrays: Tensors by name.
   ///   - prefix: What precedes these names in the file, for messages.
+  ///   - loss: Its name, if the file says one.
+  ///   - lossSettings: What the file says of the loss beside its arrays.
   /// - Throws: `missingTensor` if there are no labels; `sampleCountMismatch`.
   public init(
-    path: String, arrays: [String: StoredTensor], prefix: String = ""
+    path: String, arrays: [String: StoredTensor], prefix: String = "",
+    loss: String? = nil, lossSettings: LossSettings = LossSettings()
   ) throws(CheckpointError) {
     self.path = path
     self.prefix = prefix
@@ -40,8 +58,17 @@ public struct DataFile: Sendable {
     self.labels = labels
     self.count = count
     sampledLabels = others.removeValue(forKey: "sampled_labels")
+    weights = others.removeValue(forKey: "weights")
+    var lossSettings = lossSettings
+    for key in LossSettings.tensorNames {
+      guard let tensor = others.removeValue(forKey: key) else { continue }
+      lossSettings = try lossSettings.merged(with: LossSettings(key, tensor))
+    }
+    self.loss = loss
+    self.lossSettings = lossSettings
     self.others = others
     if let sampledLabels { try checkCount(sampledLabels, dimension: 1) }
+    if let weights { try checkCount(weights, dimension: 0) }
   }
 
   /// The inputs of a model with these input names. A single input may also go by `inputs`.

@@ -15,21 +15,66 @@ extension OutputState {
       let out = quadratics.baseAddress!
       switch (loss, metric) {
       case (.crossEntropy, .fisher):
-        ck_cross_entropy_hessian(
-          T.kernelType, probabilities.pointer + first * classes, q, rows, classes, scale, out,
-          product)
+        weights.withUnsafeBufferPointer { weights in
+          ck_cross_entropy_hessian(
+            T.kernelType, probabilities.pointer + first * classes, q, rows, classes,
+            weights.isEmpty ? nil : weights.baseAddress! + first, scale, out, product)
+        }
+      case (.crossEntropy, .identity):
+        for row in 0..<rows {
+          let weight =
+            labels[first + row] < 0 ? 0 : weights.isEmpty ? 1 : weights[first + row]
+          ck_diagonal_hessian(
+            T.kernelType, nil, q + row * classes, 1, classes, scale * weight, out + row,
+            product.map { $0 + row * classes })
+          out[row] *= weight
+        }
+      case (.binaryCrossEntropy, .identity), (.squaredError, _):
+        weights.withUnsafeBufferPointer { weights in
+          ck_diagonal_hessian(
+            T.kernelType, weights.isEmpty ? nil : weights.baseAddress! + first * classes, q, rows,
+            classes, scale, out, product)
+        }
       case (.binaryCrossEntropy, .fisher):
         ck_diagonal_hessian(
           T.kernelType, hessianDiagonal.pointer + first * classes, q, rows, classes, scale, out,
           product)
-      case (.squaredError, _), (_, .identity):
-        ck_diagonal_hessian(T.kernelType, nil, q, rows, classes, scale, out, product)
-        for row in 0..<rows where !labels.isEmpty && labels[first + row] < 0 {
-          out[row] = 0
-          if let product { Kernels.zero(product + row * classes, count: classes) }
-        }
       }
       return quadratics.reduce(0, +)
+    }
+  }
+
+  /// `tr H_n`, without cancelling.
+  package var hessianTraces: [Double] {
+    (0..<samples).map { n in
+      (0..<positions).reduce(0.0) { sum, position in
+        let row = n * positions + position
+        switch loss {
+        case .squaredError where hessianDiagonal.count == 0: return sum + Double(classes)
+        case .squaredError, .binaryCrossEntropy:
+          return sum
+            + (0..<classes).reduce(0.0) { $0 + hessianDiagonal[row * classes + $1] }
+        case .crossEntropy:
+          let p = UnsafeBufferPointer(start: probabilities.pointer + row * classes, count: classes)
+          let most = p.indices.max { p[$0] < p[$1] } ?? 0
+          // 1 - p of the most probable class is the sum of the others.
+          let (rest, others) = p.indices.reduce((0.0, 0.0)) {
+            $1 == most ? $0 : ($0.0 + p[$1], $0.1 + p[$1] * (1 - p[$1]))
+          }
+          let weight = weights.isEmpty ? 1 : weights[row]
+          return sum + weight * (others + p[most] * rest)
+        }
+      }
+    }
+  }
+
+  /// What `|H_n|_2` is at most, per sample.
+  package var hessianNorms: [Double] {
+    if loss == .crossEntropy { return hessianTraces }
+    let size = positions * classes
+    return (0..<samples).map { n in
+      hessianDiagonal.count == 0
+        ? 1 : (n * size..<(n + 1) * size).reduce(0) { max($0, hessianDiagonal[$1]) }
     }
   }
 
@@ -39,7 +84,9 @@ extension OutputState {
   package func curvatureUnit(_ metric: OutputMetric) -> Double? {
     var largest = 0.0
     switch (loss, metric) {
-    case (.squaredError, _), (_, .identity): return 1
+    case (.squaredError, _), (_, .identity):
+      if weights.isEmpty { return 1 }
+      largest = weights.max() ?? 0
     case (.binaryCrossEntropy, .fisher):
       for i in 0..<hessianDiagonal.count { largest = max(largest, hessianDiagonal.pointer[i]) }
     case (.crossEntropy, .fisher):
@@ -50,7 +97,7 @@ extension OutputState {
           let p = probabilities.pointer[row * classes + c]
           (first, second) = p > first ? (p, first) : (first, max(second, p))
         }
-        largest = max(largest, second)
+        largest = max(largest, weights.isEmpty ? second : second * weights[row])
       }
     }
     guard largest >= .leastNormalMagnitude else { return nil }
@@ -58,7 +105,8 @@ extension OutputState {
   }
 
   /// Column c of A at position o of every sample of a chunk, where `H = A A^T` and `u = A w`:
-  /// `A = (I - p 1^T) diag(sqrt p)` for cross-entropy, `diag(sqrt h)` otherwise (method.md 2).
+  /// `A = sqrt(M) (I - p 1^T) diag(sqrt p)` for cross-entropy, `diag(sqrt h)` otherwise
+  /// (method.md 2).
   package func writeRootColumn(
     position: Int, class column: Int, chunk: Chunk, to out: UnsafeMutablePointer<S>
   ) {
@@ -69,13 +117,13 @@ extension OutputState {
       switch loss {
       case .crossEntropy:
         let p = probabilities.pointer + row * classes
-        let root = p[column].squareRoot()
+        let root = p[column].squareRoot() * rootOfWeight(row)
         for c in 0..<classes { target[c] = S(-root * p[c]) }
         // 1 - p_c as the sum of the others: it does not cancel.
         var rest = 0.0
         for c in 0..<classes where c != column { rest += p[c] }
         target[column] = S(root * rest)
-      case .squaredError: target[column] = 1
+      case .squaredError: target[column] = S(rootOfWeight(row * classes + column))
       case .binaryCrossEntropy:
         target[column] = S(hessianDiagonal[row * classes + column].squareRoot())
       }
@@ -87,15 +135,19 @@ extension OutputState {
     (0..<samples).map { n in
       let row = n * positions + position
       switch gradient {
-      case .softmax(let labels, let rest):
+      case .softmax(let labels, let rest, _):
         guard labels[row] >= 0 else { return 0 }
         let root = probabilities[row * classes + column].squareRoot()
         // sqrt(p) - 1 / sqrt(p) for the label, without cancelling.
-        return Int(labels[row]) == column ? -rest[row] / root : root
-      case .elementwise(let u):
+        return rootOfWeight(row) * (Int(labels[row]) == column ? -rest[row] / root : root)
+      case .centred(let u):
         let value = u[row * classes + column]
-        if loss == .squaredError { return value }
-        return value / hessianDiagonal[row * classes + column].squareRoot()
+        if value == 0 { return 0 }
+        let root = probabilities[row * classes + column].squareRoot()
+        return value / (rootOfWeight(row) * root)
+      case .elementwise(let u):
+        let place = row * classes + column
+        return roots.isEmpty ? u[place] : roots[place]
       }
     }
   }

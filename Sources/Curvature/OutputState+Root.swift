@@ -10,7 +10,7 @@ import TensorModule
 // for cross-entropy a root with one column fewer. All in double; rows that are not scored have
 // zero probabilities, so that they come out as zeros.
 extension OutputState {
-  /// `A^T q` of a chunk, `[n, O C]` to `[n, O C]`: `sqrt(p) (q - p . q)` for cross-entropy.
+  /// `A^T q` of a chunk, `[n, O C]` to `[n, O C]`: `sqrt(M p) (q - p . q)` for cross-entropy.
   package func multiplyRootTransposed(
     chunk: Chunk, _ q: UnsafePointer<S>, into u: UnsafeMutablePointer<Double>
   ) {
@@ -18,31 +18,34 @@ extension OutputState {
     let first = chunk.first * positions * classes
     Kernels.toDouble(q, u, count: count)
     switch loss {
-    case .squaredError: break
-    case .binaryCrossEntropy:
+    case .squaredError where hessianDiagonal.count == 0: break
+    case .squaredError, .binaryCrossEntropy:
       for i in 0..<count { u[i] *= hessianDiagonal.pointer[first + i].squareRoot() }
     case .crossEntropy:
       for row in 0..<chunk.count * positions {
         let (p, u) = (probabilities.pointer + first + row * classes, u + row * classes)
+        let weight = rootOfWeight(first / classes + row)
         var mean = 0.0
         for c in 0..<classes { mean += p[c] * u[c] }
-        for c in 0..<classes { u[c] = p[c].squareRoot() * (u[c] - mean) }
+        for c in 0..<classes { u[c] = weight * p[c].squareRoot() * (u[c] - mean) }
       }
     }
   }
 
-  /// `A u` of all samples, `[N, O C]` in place: `sqrt(p) u - p (sqrt(p) . u)` for cross-entropy.
+  /// `A u` of all samples, `[N, O C]` in place: `sqrt(M) (sqrt(p) u - p (sqrt(p) . u))` for
+  /// cross-entropy.
   package func multiplyRoot(_ u: Vector<Double>) {
     switch loss {
-    case .squaredError: break
-    case .binaryCrossEntropy:
+    case .squaredError where hessianDiagonal.count == 0: break
+    case .squaredError, .binaryCrossEntropy:
       for i in 0..<u.count { u.pointer[i] *= hessianDiagonal.pointer[i].squareRoot() }
     case .crossEntropy:
       for row in 0..<samples * positions {
         let (p, u) = (probabilities.pointer + row * classes, u.pointer + row * classes)
+        let weight = rootOfWeight(row)
         var sum = 0.0
         for c in 0..<classes {
-          u[c] *= p[c].squareRoot()
+          u[c] *= weight * p[c].squareRoot()
           sum += u[c]
         }
         for c in 0..<classes { u[c] -= p[c] * sum }
@@ -106,10 +109,11 @@ extension OutputState {
       let row = n * positions + position
       guard isScored(row) else { return 0 }
       switch loss {
-      case .squaredError: return 1
+      case .squaredError: return rootOfWeight(row * classes + column)
       case .binaryCrossEntropy: return hessianDiagonal[row * classes + column].squareRoot()
       case .crossEntropy:
-        return probabilities[row * classes + keptClass(row, column).kept].squareRoot()
+        return rootOfWeight(row)
+          * probabilities[row * classes + keptClass(row, column).kept].squareRoot()
       }
     }
   }
@@ -117,20 +121,28 @@ extension OutputState {
   /// w in the coordinates of the root of full rank, per sample; its norm is that of w.
   package func fullRankWeights(_ column: Int, position: Int) -> [Double] {
     guard loss == .crossEntropy else { return rootWeights(position: position, class: column) }
-    guard case .softmax(let labels, let rest) = gradient else {
-      preconditionFailure("cross-entropy has class labels")
-    }
     return (0..<samples).map { n in
       let row = n * positions + position
       guard isScored(row) else { return 0 }
       let (kept, other) = keptClass(row, column)
       let p = probabilities.pointer + row * classes
       let (root, otherRoot) = (p[kept].squareRoot(), p[other].squareRoot())
-      let label = Int(labels[row])
+      let weight = rootOfWeight(row)
       // w_i - sqrt(p_i) w_c / (1 + sqrt(p_c)), with w_c and w_i as in `rootWeights`.
-      if label == other { return root * (1 + rest[row] / (otherRoot * (1 + otherRoot))) }
-      let share = otherRoot / (1 + otherRoot)
-      return label == kept ? -(rest[row] + p[kept] * share) / root : root * (1 - share)
+      switch gradient {
+      case .softmax(let labels, let rest, _):
+        let label = Int(labels[row])
+        if label == other {
+          return weight * (root * (1 + rest[row] / (otherRoot * (1 + otherRoot))))
+        }
+        let share = otherRoot / (1 + otherRoot)
+        return weight
+          * (label == kept ? -(rest[row] + p[kept] * share) / root : root * (1 - share))
+      case .centred(let u), .elementwise(let u):
+        let (own, others) = (u[row * classes + kept], u[row * classes + other])
+        let direct = own == 0 ? 0 : own / root
+        return (direct - root * others / (otherRoot * (1 + otherRoot))) / weight
+      }
     }
   }
 

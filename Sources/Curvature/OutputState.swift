@@ -24,113 +24,75 @@ package final class OutputState<S: EngineScalar>: Sendable {
   package let gradient: LogitGradient
   /// `|u_n|_2` over the scored positions.
   package let gradientNorms: [Double]
+  /// `max_oc |z_noc|` over the scored positions: what the rounding of logits is relative to.
+  package let largestLogits: [Double]
+
+  /// What the mean loss is L divided by: the number of scored positions, each times its weight.
+  package let positionWeight: Double
 
   /// Softmax probabilities, zero in rows that are not scored; sigmoids for the binary loss.
   let probabilities: Vector<Double>
   /// Diagonal of H for element-wise losses; empty where it is all ones.
   let hessianDiagonal: Vector<Double>
+  /// M, what the loss is multiplied by: of rows for cross-entropy, of elements otherwise; empty: ones.
+  let weights: [Double]
+  /// w of element-wise losses where it is not u.
+  let roots: [Double]
   let labels: [Int64]
 
   package typealias Chunk = Schedule.Chunk
 
-  /// - Precondition: labels fit the loss and the output shape; the batch reader checks them.
-  package init(loss: Loss, labels: Labels, linearization: Linearization<S>) {
+  /// - Precondition: labels and weights fit the loss and the output shape; the batch reader checks
+  ///   them.
+  package init(
+    loss: Loss, labels: Labels, weighting: LossWeighting = .none, linearization: Linearization<S>
+  ) {
     let graph = linearization.program.graph
     self.loss = loss
     samples = linearization.samples
     positions = graph.positions
     classes = graph.classes
-    let rows = samples * positions
-    var losses = [Double](repeating: 0, count: rows)
-    var certificates = losses
-    switch labels {
-    case .classes(let classLabels):
-      precondition(
-        classLabels.count == rows, "OutputState: \(classLabels.count) labels, \(rows) rows")
-      self.labels = classLabels
-      probabilities = Vector(count: rows * classes)
-      hessianDiagonal = Vector(count: 0)
-      var rest = losses
-      let (probabilities, positions, classes) = (probabilities, positions, classes)
-      losses.withUnsafeMutableBufferPointer { losses in
-        certificates.withUnsafeMutableBufferPointer { certificates in
-          rest.withUnsafeMutableBufferPointer { rest in
-            classLabels.withUnsafeBufferPointer { labels in
-              linearization.pool.run(linearization.schedule.chunks.count) { index, _ in
-                let chunk = linearization.schedule.chunks[index]
-                let first = chunk.first * positions
-                ck_cross_entropy(
-                  S.kernelType, linearization.logits(chunk), labels.baseAddress! + first,
-                  chunk.count * positions, classes, probabilities.pointer + first * classes,
-                  losses.baseAddress! + first, rest.baseAddress! + first,
-                  certificates.baseAddress! + first)
-              }
-            }
-          }
-        }
-      }
-      gradient = .softmax(labels: classLabels, rest: rest)
-    case .real(let targets):
-      precondition(targets.count == rows * classes, "OutputState: \(targets.count) targets")
-      self.labels = []
-      let isBinary = loss == .binaryCrossEntropy
-      probabilities = Vector(count: isBinary ? targets.count : 0)
-      hessianDiagonal = Vector(count: isBinary ? targets.count : 0)
-      var u = [Double](repeating: 0, count: targets.count)
-      for chunk in linearization.schedule.chunks {
-        let logits = linearization.logits(chunk)
-        let first = chunk.first * positions * classes
-        for i in 0..<chunk.count * positions * classes {
-          let element = OutputState.element(
-            Double(logits[i]), target: targets[first + i], isBinary: isBinary)
-          u[first + i] = element.gradient
-          losses[(first + i) / classes] += element.loss
-          certificates[(first + i) / classes] += element.certificate
-          if isBinary {
-            probabilities[first + i] = OutputState.sigmoid(Double(logits[i]))
-            hessianDiagonal[first + i] = element.hessian
-          }
-        }
-      }
-      gradient = .elementwise(u)
-    }
+    let point = OutputPoint(loss, labels, weighting, linearization)
+    (probabilities, hessianDiagonal) = (point.probabilities, point.hessianDiagonal)
+    (weights, roots) = (point.weights, point.roots)
+    (self.labels, gradient, positionWeight) = (point.labels, point.gradient, point.positionWeight)
     func perSample(_ values: [Double], positions: Int) -> [Double] {
       stride(from: 0, to: values.count, by: positions).map {
         values[$0..<$0 + positions].reduce(0, +)
       }
     }
-    sampleLosses = perSample(losses, positions: positions)
-    self.certificates = perSample(certificates, positions: positions)
+    sampleLosses = perSample(point.losses, positions: positions)
+    certificates = perSample(point.certificates, positions: positions)
+    largestLogits = OutputState.largestLogits(linearization, point)
     gradientNorms = OutputState.norms(
       gradient, probabilities: probabilities, samples: samples, positions: positions,
       classes: classes)
   }
 
-  /// Loss, gradient, second derivative and squared certificate weight of one element.
-  ///
-  /// Binary: `sigmoid(z) - y` is written as `(1 - y) sigmoid(z) - y sigmoid(-z)`, which does not
-  /// cancel for y = 0 and y = 1; with `u = sqrt(h) w` the weight is
-  /// `w = (1 - y) e^(z/2) - y e^(-z/2)`.
-  private static func element(
-    _ z: Double, target y: Double, isBinary: Bool
-  ) -> (loss: Double, gradient: Double, hessian: Double, certificate: Double) {
-    guard isBinary else {
-      let difference = z - y
-      let square = difference * difference
-      return (square / 2, difference, 1, square)
+  private static func largestLogits(
+    _ linearization: Linearization<S>, _ point: OutputPoint<S>
+  ) -> [Double] {
+    let size = linearization.logitCount
+    let positions = linearization.program.graph.positions
+    let classes = size / positions
+    func isScored(_ row: Int) -> Bool {
+      if !point.labels.isEmpty { return point.labels[row] >= 0 }
+      let elements = row * classes..<(row + 1) * classes
+      return point.weights.isEmpty || point.weights[elements].contains { $0 > 0 }
     }
-    let (p, q) = (sigmoid(z), sigmoid(-z))
-    // softplus(z) - y z, from the half that does not overflow.
-    let loss = (1 - y) * softplus(z) + y * softplus(-z)
-    let weight = (1 - y) * exp(z / 2) - y * exp(-z / 2)
-    return (loss, (1 - y) * p - y * q, p * q, weight * weight)
+    var largest = [Double](repeating: 0, count: linearization.samples)
+    for chunk in linearization.schedule.chunks {
+      let logits = linearization.logits(chunk)
+      for n in 0..<chunk.count {
+        for position in 0..<positions where isScored((chunk.first + n) * positions + position) {
+          largest[chunk.first + n] = max(
+            largest[chunk.first + n],
+            Double(Kernels.largest(logits + n * size + position * classes, count: classes)))
+        }
+      }
+    }
+    return largest
   }
-
-  private static func sigmoid(_ z: Double) -> Double {
-    z >= 0 ? 1 / (1 + exp(-z)) : exp(z) / (1 + exp(z))
-  }
-
-  private static func softplus(_ z: Double) -> Double { max(z, 0) + log1p(exp(-abs(z))) }
 
   // MARK: - Sums over the batch
 
@@ -138,46 +100,60 @@ package final class OutputState<S: EngineScalar>: Sendable {
   package var totalLoss: Double { sampleLosses.reduce(0, +) }
   /// `1 / |w|`: no direction has a smaller gamma.
   package var gammaBound: Double {
-    // w = u, whose square may leave the range of numbers.
-    if loss == .squaredError { return 1 / euclideanNorm(gradientNorms) }
+    // The squares of w, which is u without weights, may leave the range of numbers.
+    if loss == .squaredError { return 1 / euclideanNorm(roots.isEmpty ? gradientNorms : roots) }
     return 1 / certificates.reduce(0, +).squareRoot()
   }
 
-  /// Positions that carry a label.
-  package var scoredPositions: Int {
-    labels.isEmpty ? samples * positions : labels.count { $0 >= 0 }
+  /// Whether a label is given a probability so small, of some 1e-16 or less, that w dwarfs what the
+  /// other labels say: then `g = B^T w` holds no longer in numbers.
+  package var missesLabels: Bool {
+    loss != .squaredError && certificates.contains { !($0 <= 1e16) }
   }
+
+  /// L over the number of scored positions, each times its weight: what torch calls the mean, for
+  /// cross-entropy.
+  package var meanLoss: Double { totalLoss / positionWeight }
 
   // MARK: - Gradients
 
-  /// The gradient for other labels, such as sampled ones, `[N O]` or `[N O C]`; positions that
-  /// are not scored by the true labels stay unscored.
-  package func gradient(for labels: Labels, linearization: Linearization<S>) -> LogitGradient {
+  /// The gradient for sampled labels, `[N O]` or `[N O C]`, times the root of the loss's weight, so
+  /// that its covariance is H; positions that are not scored by the true labels stay unscored.
+  package func gradient(
+    forSampled labels: Labels, linearization: Linearization<S>
+  ) -> LogitGradient {
     switch labels {
     case .classes(let other):
       let masked = zip(other, self.labels).map { $1 < 0 ? $1 : $0 }
-      var rest = [Double](repeating: 0, count: masked.count)
-      ck_cross_entropy_rest(probabilities.pointer, masked, masked.count, classes, &rest)
-      return .softmax(labels: masked, rest: rest)
+      return sampledGradient(masked)
     case .real(let targets):
       var u = [Double](repeating: 0, count: targets.count)
       for chunk in linearization.schedule.chunks {
         let logits = linearization.logits(chunk)
         let first = chunk.first * positions * classes
-        for i in 0..<chunk.count * positions * classes {
-          u[first + i] =
-            OutputState.element(
-              Double(logits[i]), target: targets[first + i],
-              isBinary: loss == .binaryCrossEntropy
-            ).gradient
+        for i in first..<first + chunk.count * positions * classes {
+          let (z, y) = (Double(logits[i - first]), targets[i])
+          let element =
+            loss == .binaryCrossEntropy
+            ? Element(binary: z, ones: y, zeros: 1 - y, mass: 1) : Element(squared: z - y, mass: 1)
+          u[i] = rootOfWeight(i) * element.gradient
         }
       }
       return .elementwise(u)
     }
   }
 
-  /// Draws labels from the output distribution: draw d of sample n depends on seed, batch, n and
-  /// d alone.
+  private func sampledGradient(_ drawn: [Int64]) -> LogitGradient {
+    var rest = [Double](repeating: 0, count: drawn.count)
+    ck_cross_entropy_rest(probabilities.pointer, drawn, drawn.count, classes, &rest)
+    return .softmax(labels: drawn, rest: rest, weights: weights.map { $0.squareRoot() })
+  }
+
+  /// The root of M of a row or an element.
+  func rootOfWeight(_ i: Int) -> Double { weights.isEmpty ? 1 : weights[i].squareRoot() }
+
+  /// Draws labels from the output distribution, whatever the weights: draw d of sample n depends on
+  /// seed, batch, n and d alone. Their gradients carry the root of the loss's weight.
   package func sampledGradients(
     draws: Int, seed: UInt64, batch: Int
   ) -> [LogitGradient] {
@@ -205,21 +181,21 @@ package final class OutputState<S: EngineScalar>: Sendable {
       }
       drawn[row] = Int64(choice)
     }
-    var rest = [Double](repeating: 0, count: drawn.count)
-    ck_cross_entropy_rest(probabilities.pointer, drawn, drawn.count, classes, &rest)
-    return .softmax(labels: drawn, rest: rest)
+    return sampledGradient(drawn)
   }
 
   /// mse: y ~ Normal(z, 1), so z - y is minus a normal number. bce: y ~ Bernoulli(p).
   private func sampledElements(_ generators: inout [CounterRandom]) -> [Double] {
-    guard case .elementwise(let u) = gradient else { preconditionFailure("elementwise loss") }
-    return u.indices.map { i in
+    (0..<samples * positions * classes).map { i in
       let sample = i / (positions * classes)
-      if loss == .squaredError { return -generators[sample].normal() }
+      let root = rootOfWeight(i)
+      if loss == .squaredError { return -root * generators[sample].normal() }
       let p = probabilities[i]
-      // h = p (1 - p): 1 - p without cancelling.
-      let q = p < 0.5 ? 1 - p : hessianDiagonal[i] / p
-      return generators[sample].uniform() < p ? -q : p
+      let uniform = generators[sample].uniform()
+      // The diagonal of H is M p (1 - p): 1 - p without cancelling.
+      if root == 0 { return 0 }
+      let q = p < 0.5 ? 1 - p : hessianDiagonal[i] / (root * root * p)
+      return uniform < p ? -root * q : root * p
     }
   }
 
@@ -233,17 +209,34 @@ package final class OutputState<S: EngineScalar>: Sendable {
       let target = out + i * positions * classes
       let scale = 1 / units[chunk.first + i]
       switch gradient {
-      case .softmax(let labels, let rest):
-        labels.withUnsafeBufferPointer { labels in
-          rest.withUnsafeBufferPointer { rest in
-            ck_cross_entropy_gradient(
-              T.kernelType, probabilities.pointer + row * classes, rest.baseAddress! + row,
-              labels.baseAddress! + row, positions, classes, scale, target, nil)
-          }
+      case .softmax(let labels, let rest, let weights):
+        withPointers(labels, rest, weights, from: row) { labels, rest, weights in
+          ck_cross_entropy_gradient(
+            T.kernelType, probabilities.pointer + row * classes, rest, labels, positions, classes,
+            weights, scale, target, nil)
         }
-      case .elementwise(let u):
+      case .centred(let u), .elementwise(let u):
         for j in 0..<positions * classes { target[j] = T(u[row * classes + j] * scale) }
       }
+    }
+  }
+
+  /// Whether two gradients are the same for a sample. A label weighs the square of what it weighs when
+  /// it is drawn: then they are not.
+  package func areEqual(_ a: LogitGradient, _ b: LogitGradient, sample: Int) -> Bool {
+    switch (a, b) {
+    case (.softmax(let a, _, let weights), .softmax(let b, _, let otherWeights)):
+      let rows = sample * positions..<(sample + 1) * positions
+      if a[rows] != b[rows] { return false }
+      if weights.isEmpty && otherWeights.isEmpty { return true }
+      return rows.allSatisfy {
+        a[$0] < 0
+          || (weights.isEmpty ? 1 : weights[$0]) == (otherWeights.isEmpty ? 1 : otherWeights[$0])
+      }
+    case (.elementwise(let a), .elementwise(let b)), (.centred(let a), .centred(let b)):
+      let entries = sample * positions * classes..<(sample + 1) * positions * classes
+      return a[entries] == b[entries]
+    default: return false
     }
   }
 
@@ -259,22 +252,20 @@ package final class OutputState<S: EngineScalar>: Sendable {
     classes: Int
   ) -> [Double] {
     switch gradient {
-    case .softmax(let labels, let rest):
+    case .softmax(let labels, let rest, let weights):
       let scratch = Vector<Double>(count: positions * classes)
       var squares = [Double](repeating: 0, count: positions)
       return (0..<samples).map { n in
         let row = n * positions
-        labels.withUnsafeBufferPointer { labels in
-          rest.withUnsafeBufferPointer { rest in
-            ck_cross_entropy_gradient(
-              CK_F64, probabilities.pointer + row * classes, rest.baseAddress! + row,
-              labels.baseAddress! + row, positions, classes, 1, scratch.pointer, &squares)
-          }
+        withPointers(labels, rest, weights, from: row) { labels, rest, weights in
+          ck_cross_entropy_gradient(
+            CK_F64, probabilities.pointer + row * classes, rest, labels, positions, classes,
+            weights, 1, scratch.pointer, &squares)
         }
         let u = UnsafeBufferPointer(start: scratch.pointer, count: scratch.count)
         return euclideanNorm(u, square: squares.reduce(0, +))
       }
-    case .elementwise(let u):
+    case .centred(let u), .elementwise(let u):
       let size = positions * classes
       return (0..<samples).map { euclideanNorm(u[$0 * size..<($0 + 1) * size]) }
     }
@@ -284,15 +275,40 @@ package final class OutputState<S: EngineScalar>: Sendable {
   package func gradientDot(
     _ gradient: LogitGradient, chunk: Chunk, _ q: UnsafePointer<S>
   ) -> Double {
+    withGradientDots(gradient, chunk: chunk, q) { $0.reduce(0, +) }
+  }
+
+  /// The same sample by sample.
+  package func writeGradientDots(
+    _ gradient: LogitGradient, chunk: Chunk, _ q: UnsafePointer<S>,
+    to out: UnsafeMutablePointer<Double>
+  ) {
+    withGradientDots(gradient, chunk: chunk, q) { dots in
+      for n in 0..<chunk.count {
+        out[n] = dots[n * positions..<(n + 1) * positions].reduce(0, +)
+      }
+    }
+  }
+
+  /// Position by position.
+  private func withGradientDots<R>(
+    _ gradient: LogitGradient, chunk: Chunk, _ q: UnsafePointer<S>,
+    _ body: (UnsafeMutableBufferPointer<Double>) -> R
+  ) -> R {
     let rows = chunk.count * positions
     let first = chunk.first * positions
     return withUnsafeTemporaryAllocation(of: Double.self, capacity: rows) { dots in
       switch gradient {
-      case .softmax(let labels, _):
-        labels.withUnsafeBufferPointer { labels in
+      case .softmax(let labels, let rest, let weights):
+        withPointers(labels, rest, weights, from: first) { labels, _, weights in
           ck_cross_entropy_gradient_dot(
-            S.kernelType, probabilities.pointer + first * classes, labels.baseAddress! + first, q,
-            rows, classes, dots.baseAddress!)
+            S.kernelType, probabilities.pointer + first * classes, labels, q, rows, classes,
+            weights, dots.baseAddress!)
+        }
+      case .centred(let u):
+        u.withUnsafeBufferPointer { u in
+          ck_centred_gradient_dot(
+            S.kernelType, u.baseAddress! + first * classes, q, rows, classes, dots.baseAddress!)
         }
       case .elementwise(let u):
         u.withUnsafeBufferPointer { u in
@@ -300,7 +316,23 @@ package final class OutputState<S: EngineScalar>: Sendable {
             S.kernelType, u.baseAddress! + first * classes, q, rows, classes, dots.baseAddress!)
         }
       }
-      return dots.reduce(0, +)
+      return body(dots)
+    }
+  }
+}
+
+/// Calls `body` with pointers to the entries from `row` on; no weights are a null pointer.
+private func withPointers(
+  _ labels: [Int64], _ rest: [Double], _ weights: [Double], from row: Int,
+  _ body: (UnsafePointer<Int64>, UnsafePointer<Double>, UnsafePointer<Double>?) -> Void
+) {
+  labels.withUnsafeBufferPointer { labels in
+    rest.withUnsafeBufferPointer { rest in
+      weights.withUnsafeBufferPointer { weights in
+        body(
+          labels.baseAddress! + row, rest.baseAddress! + row,
+          weights.isEmpty ? nil : weights.baseAddress! + row)
+      }
     }
   }
 }

@@ -113,6 +113,38 @@ public struct DenseDecomposition: Sendable {
     return DenseSolution(x: x, rank: used, singularValues: factors.values)
   }
 
+  /// `x = V (S^2 + mu)^-1 V^T g`, the solution of `(B^T B + mu I) x = g` for a g in the range of B^T,
+  /// where there is no w of which `g = B^T w` in numbers.
+  ///
+  /// Dividing by `S^2` loses singular values below the root of the precision: with mu = 0 those below
+  /// 1e-7 of the largest are left out.
+  public func solve(gradient g: [Double], damping mu: Double = 0) throws(SolveError)
+    -> DenseSolution
+  {
+    guard g.count == columns else {
+      throw .dimensionMismatch(what: "gradient g", found: g.count, expected: columns)
+    }
+    precondition(mu >= 0 && mu.isFinite, "DenseDecomposition: damping \(mu)")
+    let k = factors.values.count
+    let cutoff = max(cutoff, 1e-7) * (factors.values.first ?? 0)
+    let used = mu == 0 ? factors.values.prefix { $0 > cutoff }.count : k
+    var x = [Double](repeating: 0, count: columns)
+    if used > 0 {
+      var c = [Double](repeating: 0, count: used)
+      BLAS.gemm(
+        m: used, n: 1, k: columns, factors.rightTransposed.pointer, lda: columns, g, ldb: 1, &c,
+        ldc: 1)
+      for i in 0..<used {
+        let s = factors.values[i]
+        c[i] = s > 0 ? c[i] / s / (s + mu / s) : mu > 0 ? c[i] / mu : 0
+      }
+      BLAS.gemm(
+        transposeA: true, m: columns, n: 1, k: used, factors.rightTransposed.pointer, lda: columns,
+        c, ldb: 1, &x, ldc: 1)
+    }
+    return DenseSolution(x: x, rank: used, singularValues: factors.values)
+  }
+
   /// The same for many dampings: the decomposition is shared.
   public func solve(target w: [Double], dampings: [Double]) throws(SolveError) -> [DenseSolution] {
     var solutions: [DenseSolution] = []

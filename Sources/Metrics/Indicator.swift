@@ -42,6 +42,8 @@ extension Indicator {
     case underflow
     /// One of the two is not finite, or `d^T F d` negative, which no Fisher matrix allows.
     case invalid
+    /// g is 0: no direction is distinguished, whatever d is.
+    case zeroGradient = "zero-gradient"
     /// There is no d: lambda, or what it takes to solve for d, is beyond the range of numbers.
     case overflow
   }

@@ -31,6 +31,11 @@ package struct DataShape: Sendable, Equatable {
         hint: "input_ids are [samples, tokens].")
     }
     inputLength = tokens.shape[1]
+    if data.labels.dtype.isFloatingPoint {
+      throw CheckpointError(
+        .wrongDType(found: data.labels.dtype, expected: [.i64, .i32]), at: data.labels.location,
+        hint: "The decoder reads the labels as tokens: soft labels are not taken for it.")
+    }
     guard data.labels.shape.count <= 2, data.labels.shape.last != 0 else {
       throw CheckpointError(
         .shapeMismatch(found: data.labels.shape, expected: [data.count, 1]),

@@ -16,6 +16,8 @@ package struct Model: Sendable {
   /// Parameters of the base model that train if the adapter's file brings them: which ones PEFT
   /// trains is a matter of its version.
   package let adaptedIfStored: Set<String>
+  /// What PEFT counts among the trainable parameters though no computation reads it.
+  package let unused: [UnusedParameter]
   /// How a sequence-to-sequence model reads labels and masks; `nil` for others.
   package let sequence: SequenceRule?
 
@@ -64,12 +66,54 @@ package struct Model: Sendable {
     if !graph.isLayerwise { layerGraph = try build(mayGather: false).graph }
   }
 
+  /// Names of adapter tensors, without PEFT's prefix, that no computation reads under this
+  /// configuration.
+  package static func unreadAdapterTensors(
+    modelType: String, adapter: JSONValue
+  ) throws(CheckpointError) -> Set<String> {
+    guard modelType == "t5", case .lowRank(let adapter) = try Adapter(adapter),
+      adapter.saves(T5Builder.sharedTable)
+    else { return [] }
+    return [T5Builder.sharedTable + ".weight"]
+  }
+
+  /// The loss that Transformers computes for a model of this configuration, by the name that a
+  /// checkpoint has for it; `nil` where it goes by the type of the labels.
+  package static func loss(type: String, config: JSONValue) throws(CheckpointError) -> String? {
+    let problem = config["problem_type"]
+    let losses = type == "vit" ? ["ForImageClassification", "ForSequenceClassification"] : []
+    if config["loss_type"].exists, try !losses.contains(config["loss_type"].string()) {
+      throw config["loss_type"].wrong("nothing: other losses of Transformers are not computed")
+    }
+    guard type == "vit" else {
+      // T5 is always scored token by token.
+      if problem.exists, try problem.string() != "single_label_classification" {
+        throw problem.wrong("nothing, or \"single_label_classification\"")
+      }
+      return "cross_entropy"
+    }
+    guard problem.exists else { return try ViTBuilder.classCount(config) == 1 ? "mse" : nil }
+    switch try problem.string() {
+    case "single_label_classification": return "cross_entropy"
+    case "multi_label_classification": return "bce"
+    case "regression": return "mse"
+    default:
+      throw problem.wrong(
+        "\"single_label_classification\", \"multi_label_classification\" or \"regression\"")
+    }
+  }
+
   /// The name in the model's state_dict of a tensor of an adapter file (without PEFT's prefix):
   /// modules by their names in Transformers 4, base layers and saved modules without PEFT's
   /// wrappers. `nil` for what a saved module has replaced, which no computation reads.
   package static func parameterName(
     ofAdapterTensor name: String, modelType: String
   ) -> String? {
+    if modelType == "t5" && name.hasPrefix(T5Builder.sharedTable + ".") {
+      // What reads the shared table holds the original: a saved copy of it is never read.
+      if name.contains(".modules_to_save.") { return nil }
+      return name.replacing(".original_module.", with: ".")
+    }
     if name.contains(".original_module.") { return nil }
     let bare = name.replacing(".base_layer.", with: ".").replacing(".modules_to_save.", with: ".")
     return modelType == "vit" ? ViTBuilder.nameInVersion4(bare) : bare
@@ -77,15 +121,23 @@ package struct Model: Sendable {
 
   init(
     graph: Graph, type: String, unreadTensors: Set<String>, adapted: Set<String>? = nil,
-    adaptedIfStored: Set<String> = [], sequence: SequenceRule? = nil
+    adaptedIfStored: Set<String> = [], unused: [UnusedParameter] = [],
+    sequence: SequenceRule? = nil
   ) {
     self.graph = graph
     self.type = type
     self.unreadTensors = unreadTensors
     self.adapted = adapted
     self.adaptedIfStored = adaptedIfStored
+    self.unused = unused
     self.sequence = sequence
   }
+}
+
+/// A parameter that trains and that no computation reads: its gradient is zero.
+package struct UnusedParameter: Sendable, Equatable {
+  package let name: String
+  package let count: Int
 }
 
 /// How a sequence-to-sequence model reads its data: which label columns are scored positions of

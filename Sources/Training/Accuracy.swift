@@ -9,7 +9,7 @@ package struct Accuracy: Sendable, Equatable {
   package init() {}
 
   /// `cross_entropy`: positions whose largest logit (the first, if several are equal) is the
-  /// label's, of those that are scored. `bce`: elements on the label's side of one half. `mse`
+  /// label's (of soft labels the most probable one's), of those that are scored. `bce`: elements on the label's side of one half. `mse`
   /// decides nothing: 0 of 0.
   package init<S: EngineScalar>(_ labels: Labels, loss: Loss, _ linearization: Linearization<S>) {
     let graph = linearization.program.graph
@@ -21,11 +21,16 @@ package struct Accuracy: Sendable, Equatable {
         for row in 0..<chunk.count * positions {
           let label = all[chunk.first * positions + row]
           if label < 0 { continue }
-          let z = logits + row * classes
-          var largest = 0
-          for c in 1..<max(classes, 1) where z[c] > z[largest] { largest = c }
+          let z = UnsafeBufferPointer(start: logits + row * classes, count: classes)
           total += 1
-          if largest == Int(label) { correct += 1 }
+          if Self.largest(z) == Int(label) { correct += 1 }
+        }
+      case .real(let targets) where loss == .crossEntropy:
+        for row in 0..<chunk.count * positions {
+          let first = (chunk.first * positions + row) * classes
+          let z = UnsafeBufferPointer(start: logits + row * classes, count: classes)
+          total += 1
+          if Self.largest(z) == Self.largest(targets[first..<first + classes]) { correct += 1 }
         }
       case .real(let targets):
         guard loss == .binaryCrossEntropy else { continue }
@@ -36,6 +41,15 @@ package struct Accuracy: Sendable, Equatable {
         }
       }
     }
+  }
+
+  /// The place of the largest number, the first if several are equal.
+  private static func largest(_ numbers: some Collection<some Comparable>) -> Int {
+    var (place, best) = (0, numbers.first)
+    for (index, number) in numbers.enumerated() {
+      if let top = best, number > top { (place, best) = (index, number) }
+    }
+    return place
   }
 
   /// `nil` where there was nothing to decide.

@@ -60,53 +60,14 @@ struct Adafactor: Optimizer {
       if shrinkage != 1 { for i in 0..<count { theta[i] *= shrinkage } }
       switch states[index] {
       case .factored(let matrices, let rows, let columns):
-        Self.divide(g, matrices, rows: rows.pointer, columns: columns.pointer, share, epsilon)
+        AdafactorMoments.divide(
+          g, matrices, rows: rows.pointer, columns: columns.pointer, share, epsilon)
       case .full(let squares):
-        for i in 0..<count {
-          squares.pointer[i] += share * (g[i] * g[i] - squares.pointer[i])
-          g[i] /= max(squares.pointer[i], epsilon * epsilon).squareRoot()
-        }
+        AdafactorMoments.divide(g, count: count, squares: squares.pointer, share, epsilon)
       }
       let clip = max(1, rootMeanSquare(g, count) / Self.clipping)
       let step = scale * relativeStep / clip
       for i in 0..<count { theta[i] -= step * g[i] }
-    }
-  }
-
-  /// Updates the means with the squares of g and divides g by the root of their outer product.
-  private static func divide(
-    _ g: UnsafeMutablePointer<Double>, _ m: ParameterLayout.Matrices,
-    rows: UnsafeMutablePointer<Double>, columns: UnsafeMutablePointer<Double>, _ share: Double,
-    _ epsilon: Double
-  ) {
-    for index in 0..<m.count {
-      let start = g + m.start(index)
-      let (row, column) = (rows + index * m.rows, columns + index * m.columns)
-      for r in 0..<m.rows {
-        var sum = 0.0
-        for c in 0..<m.columns {
-          let value = start[r * m.rowStride + c * m.columnStride]
-          sum += value * value
-        }
-        row[r] += share * (sum / Double(m.columns) - row[r])
-      }
-      for c in 0..<m.columns {
-        var sum = 0.0
-        for r in 0..<m.rows {
-          let value = start[r * m.rowStride + c * m.columnStride]
-          sum += value * value
-        }
-        column[c] += share * (sum / Double(m.rows) - column[c])
-      }
-      var total = 0.0
-      for r in 0..<m.rows { total += row[r] }
-      let mean = max(total / Double(m.rows), epsilon)
-      for r in 0..<m.rows {
-        for c in 0..<m.columns {
-          let square = row[r] * column[c] / mean
-          start[r * m.rowStride + c * m.columnStride] /= max(square, epsilon * epsilon).squareRoot()
-        }
-      }
     }
   }
 }

@@ -43,12 +43,13 @@ package enum BatchDirection {
     write(directions[0], times: factor, to: result)
   }
 
-  /// `g / M` with M scored positions, from one backward pass.
-  private static func meanGradient<S: EngineScalar>(
+  /// The gradient of the mean loss, from one backward pass.
+  package static func meanGradient<S: EngineScalar>(
     _ linearization: Linearization<S>, _ output: OutputState<S>, to result: Vector<Double>
   ) {
+    // Nothing scored: a gradient of zeros.
     let units = [Double](
-      repeating: Double(max(output.scoredPositions, 1)), count: output.samples)
+      repeating: output.positionWeight > 0 ? output.positionWeight : 1, count: output.samples)
     let gradient = Vector<S>(count: linearization.parameterCount)
     linearization.vjp(into: [gradient]) { chunk, cotangents in
       output.write(output.gradient, chunk: chunk, units: units, to: cotangents)

@@ -45,6 +45,26 @@ extension ParameterLayout {
       rowStride = columns * interleaved
     }
 
+    /// Row-major, as in files.
+    ///
+    /// - Parameter shape: Of at least two axes.
+    package init(shape: [Int]) {
+      count = shape.dropLast(2).reduce(1, *)
+      rows = shape[shape.count - 2]
+      columns = shape[shape.count - 1]
+      interleaved = 1
+      columnStride = 1
+      rowStride = columns
+    }
+
+    /// Every entry of a matrix by its place, row and column.
+    package func visit(_ index: Int, _ body: (_ place: Int, _ row: Int, _ column: Int) -> Void) {
+      let start = start(index)
+      for r in 0..<rows {
+        for c in 0..<columns { body(start + r * rowStride + c * columnStride, r, c) }
+      }
+    }
+
     /// Where the first entry of a matrix is.
     package func start(_ index: Int) -> Int {
       let (group, place) = index.quotientAndRemainder(dividingBy: interleaved)

@@ -19,7 +19,11 @@ package final class BatchGradients<S: EngineScalar> {
   /// g, the sum over samples.
   package private(set) lazy var gradient: ScaledVector<S> = gradientForm.vector()
   /// g as directions are kept.
-  package private(set) lazy var gradientForm: DirectionForm<S> = form(of: trueRows(1))
+  package private(set) lazy var gradientForm: DirectionForm<S> = {
+    direction(of: trueRows(1)).form
+  }()
+  /// How far each row may be from exact arithmetic.
+  package let errors: RowErrors
   package let dropDuplicates: Double?
   private typealias Solvers = [Result<DampedGramSolver, LinearAlgebraError>]
   private var knownSolvers: (dampings: [Damping], solvers: Solvers)?
@@ -55,6 +59,7 @@ package final class BatchGradients<S: EngineScalar> {
       }
     }
     gram = perSample.gramMatrix(isSolved ? .perBlock : .norms)
+    errors = RowErrors(output, draws: sampled.count)
   }
 
   /// Weights for all rows: the given one for true labels, none for sampled ones.
@@ -125,6 +130,7 @@ package final class BatchGradients<S: EngineScalar> {
     gram = other.gram.prefix(perSample.count)
     usesCombinations = other.usesCombinations
     dropDuplicates = other.dropDuplicates
+    errors = RowErrors(output, draws: draws)
   }
 
   package var samples: Int { linearization.samples }
@@ -215,6 +221,95 @@ package final class BatchGradients<S: EngineScalar> {
     return max(square, 0).squareRoot()
   }
 
+  /// `|weights[row] g_row|` over all rows, added in squares, and over `gram.unit`: what a sum of the
+  /// rows is made of, however much of it cancels.
+  ///
+  /// - Parameter shares: What else each row is multiplied by.
+  package func size(of weights: [Double], shares: [Double]? = nil) -> Double {
+    let square = weights.indices.reduce(0.0) { sum, row in
+      let own = weights[row] * (shares?[row] ?? 1)
+      return sum + own * own * gram.scaled(row, row)
+    }
+    return square.squareRoot()
+  }
+
+  /// `2^exponent sum_rows weights[row] g_row`, formed or not, and its norm over `gram.unit 2^exponent`.
+  ///
+  /// Where a thirtieth or less is left of the rows, single precision would lose one and a half digits
+  /// more: then the sum is in double.
+  package func direction(
+    of weights: [Double], exponent: Int = 0
+  ) -> (form: DirectionForm<S>, norm: Double) {
+    let norm = norm(of: weights)
+    if norm >= size(of: weights) / 30 { return (form(of: weights, exponent: exponent), norm) }
+    // The square of what is left has lost twice as many digits: the norm of the vector itself.
+    let form = form(of: weights, exponent: exponent, cancels: true)
+    let vector = form.vector()
+    let operations = VectorOperations<S>(pool: linearization.pool, count: vector.vector.count)
+    let scale = vector.scale.timesPowerOfTwo(-exponent) / gram.unit
+    return (form, operations.norm(vector.vector) * scale)
+  }
+
+  /// `[R N]` weights with those of equal rows of a sample added up in the first of them: a draw that is
+  /// the true label, as most are of a model that is sure, has the true row with all its rounding.
+  package func merged(_ weights: [Double]) -> [Double] {
+    var merged = weights
+    for draw in 0..<draws {
+      for n in 0..<samples {
+        let row = (draw + 1) * samples + n
+        guard let first = firstEqualRows[draw * samples + n] else { continue }
+        merged[first] += merged[row]
+        merged[row] = 0
+      }
+    }
+    return merged
+  }
+
+  /// Per drawn row the first row of its sample that is the same, if it is not itself.
+  private lazy var firstEqualRows: [Int?] = {
+    let all = [output.gradient] + sampled
+    return (0..<draws).flatMap { draw in
+      (0..<samples).map { n in
+        (0...draw).first { output.areEqual(all[$0], all[draw + 1], sample: n) }
+          .map { $0 * samples + n }
+      }
+    }
+  }()
+
+  /// What rounding leaves of a sum of rows that should vanish, over `gram.unit`.
+  package func noise(of weights: [Double]) -> Double {
+    4 * size(of: weights, shares: errors.relative)
+  }
+
+  /// How far a row may be from exact arithmetic along any one direction, over `gram.unit`.
+  package var rowErrors: [Double] {
+    let alignment = Rounding.alignment(linearization.parameterCount)
+    return (0..<gram.count).map {
+      alignment * errors.relative[$0] * gram.scaled($0, $0).squareRoot()
+    }
+  }
+
+  /// The direction of plain gradient descent.
+  package var gradientDirection: Direction<S> {
+    let rows = rowErrors[..<samples]
+    let norm = norm(of: trueRows(1))
+    return Direction(
+      method: .sgd, form: gradientForm,
+      relativeError: norm > 0 ? rows.reduce(0) { $0 + $1 * $1 }.squareRoot() / norm : 0)
+  }
+
+  /// Per sample how much its logits move with the parameters, `|J_n^T u| / |u|` for the labels at
+  /// hand: a part of the norm of J_n.
+  package var jacobianNorms: [Double] {
+    let norms = (0..<gram.count).map { row in
+      let scale = perSample.scales[row]
+      return scale > 0 ? gram.norm(row) / scale : 0
+    }
+    return (0..<samples).map { n in
+      (0...draws).reduce(0) { max($0, norms[$1 * samples + n]) }
+    }
+  }
+
   /// Draws that `dropDuplicates` leaves out, counted from the first sampled row.
   package var sampledLeftOut: Set<Int> {
     guard let dropDuplicates else { return [] }
@@ -229,7 +324,7 @@ package final class BatchGradients<S: EngineScalar> {
     let value = { (i: Int, j: Int) in self.gram.scaled(first + i, first + j) / divisor }
     let leftOut = dropDuplicates.map { duplicates(count: count, cosine: $0, value: value) } ?? []
     return try DampedGramSolver(
-      count: count, precision: Double(S.ulpOfOne), leftOut: leftOut, onlyLambda: onlyLambda,
-      value: value)
+      count: count, precision: Double(S.ulpOfOne), parameters: linearization.parameterCount,
+      leftOut: leftOut, onlyLambda: onlyLambda, value: value)
   }
 }

@@ -25,63 +25,59 @@ package enum BlockDiagonal {
     let program = blocks.gradients.linearization.program
     let lambdas = dampings.map { blocks.gradients.lambda($0) }
     let parts = dampings.map { _ in DirectionParts<S>(program) }
-    var isBelow = dampings.map { _ in false }
     for parameter in program.trainable {
       let block = try blocks.block(parameter)
       for i in dampings.indices {
-        let below = block.write(
+        block.write(
           target: target, lambda: lambdas[i].scaled, batchUnit: blocks.gradients.gram.unit,
           to: parts[i])
-        if below { isBelow[i] = true }
       }
     }
-    return dampings.indices.map { i in
-      Direction(
-        method: method, damping: dampings[i], lambda: lambdas[i].value,
-        scaled: parts[i].finished(), isBelowRounding: isBelow[i])
+    return directions(method, dampings, lambdas.map(\.value), parts)
+  }
+
+  private static func directions<S: EngineScalar>(
+    _ method: Method, _ dampings: [Damping], _ lambdas: [Double], _ parts: [DirectionParts<S>]
+  ) -> [Direction<S>] {
+    dampings.indices.map { i in
+      let (scaled, error) = parts[i].finished()
+      return Direction(
+        method: method, damping: dampings[i], lambda: lambdas[i], scaled: scaled,
+        relativeError: error)
     }
   }
 
   /// `lambda (Ghat_t^T Ghat_t + lambda I)^-1 g_t`, as for SF: the factor is common to all tensors.
   ///
-  /// Without damping it is the limit in direction: the solution where every tensor has one, and
-  /// what g has outside of the span of the rows where one has not.
+  /// Without damping it is the limit in direction: what the tensors' parts of g have outside of the
+  /// span of their rows, or the solution where that is nothing but rounding in all of them.
   private static func sampled<S: EngineScalar>(
     _ gradients: BatchGradients<S>, _ dampings: [Damping]
   ) throws(LinearAlgebraError) -> [Direction<S>] {
     let program = gradients.linearization.program
     let lambdas = dampings.map { gradients.sampledLambda($0) }
     let parts = dampings.map { _ in DirectionParts<S>(program) }
-    var isBelow = dampings.map { _ in false }
-    var areRegular = false
-    if lambdas.contains(where: { $0.scaled == 0 }) { areRegular = try isRegular(gradients) }
+    var areSpanned = false
+    if lambdas.contains(where: { $0.scaled == 0 }) {
+      areSpanned = try spanGradients(gradients)
+    }
     for parameter in program.trainable {
       let system = try SampledBlock(gradients, parameter)
       for i in dampings.indices {
-        let form: SampledBlock<S>.Form =
-          lambdas[i].scaled == 0 && areRegular ? .solution : .timesLambda
-        let below = system.write(
+        let form: SampledForm =
+          lambdas[i].scaled == 0 && areSpanned ? .solution : .timesLambda
+        system.write(
           form, lambda: lambdas[i].scaled, batchUnit: gradients.gram.unit, to: parts[i])
-        if below { isBelow[i] = true }
       }
     }
-    return dampings.indices.map { i in
-      Direction(
-        method: .blockSF, damping: dampings[i], lambda: lambdas[i].value,
-        scaled: parts[i].finished(), isBelowRounding: isBelow[i])
-    }
+    return directions(.blockSF, dampings, lambdas.map(\.value), parts)
   }
-
-  /// Whether every tensor has a regular matrix, which takes as many draws as entries.
-  private static func isRegular<S: EngineScalar>(
+  /// Whether no tensor's part of g has more than rounding outside of the span of its rows.
+  private static func spanGradients<S: EngineScalar>(
     _ gradients: BatchGradients<S>
   ) throws(LinearAlgebraError) -> Bool {
-    let program = gradients.linearization.program
-    let rows = gradients.draws * gradients.samples
-    guard program.trainable.allSatisfy({ program.graph.parameters[$0.index].count <= rows })
-    else { return false }
-    for parameter in program.trainable {
-      if try !SampledBlock(gradients, parameter).isRegular { return false }
+    for parameter in gradients.linearization.program.trainable {
+      if try !SampledBlock(gradients, parameter).spansGradient { return false }
     }
     return true
   }

@@ -34,6 +34,12 @@ package enum Diagonal {
   ) -> [Direction<S>] {
     let g = gradients.gradient
     let gramUnit = gradients.gram.unit
+    let error =
+      (gradients.errors.relative[..<gradients.samples].max() ?? 0)
+      * Rounding.alignment(g.vector.count)
+    let unit = (method == .diagonalIEF ? largestNorm(gradients) : squares.unit) / g.scale
+    let ones = (0..<gradients.gram.count).map { $0 < gradients.samples ? 1.0 : 0 }
+    let size = gradients.size(of: ones) * gramUnit / g.scale
     return dampings.map { damping in
       let lambda = gradients.lambda(damping)
       let isRoot = method == .adam
@@ -45,17 +51,35 @@ package enum Diagonal {
       // Quotients stay numbers where lambda dwarfs all squares.
       let excess = own > 1 ? powerOfTwo(near: own) : 1
       let exact = Vector<Double>(count: g.vector.count)
+      // What the rows leave in an entry of g in the units of its vector: the errors of its own
+      // entries, and of sums that some of them are, as large as entries are on the average.
+      let level = error * size / Double(exact.count).squareRoot()
+      var (norm, errors) = (0.0, 0.0)
       for i in 0..<exact.count {
         let square = squares.values.pointer[i]
-        let divisor = ((isRoot ? square.squareRoot() : square) + own) / excess
-        exact.pointer[i] = divisor > 0 ? Double(g.vector.pointer[i]) / divisor : 0
+        let root = square.squareRoot()
+        let divisor = ((isRoot ? root : square) + own) / excess
+        if divisor == 0 { continue }
+        let value = Double(g.vector.pointer[i]) / divisor
+        exact.pointer[i] = value
+        norm += value * value
+        // Of g, and of the squares, which are no more than twice as far off as rows.
+        let first = (error * root * unit + level) / divisor
+        let second = 2 * error * value
+        errors += first * first + second * second
       }
       let rounded = ScaledVector<S>(rounding: exact)
       let scale = g.scale.timesPowerOfTwo(
         -(isRoot ? 1 : 2) * squares.unit.exponent - excess.exponent)
       return Direction(
         method: method, damping: damping, lambda: lambda.value,
-        scaled: ScaledVector(vector: rounded.vector, scale: rounded.scale * scale))
+        scaled: ScaledVector(vector: rounded.vector, scale: rounded.scale * scale),
+        relativeError: norm > 0 ? (errors / norm).squareRoot() : 0)
     }
+  }
+
+  /// `max_n |u_n|`: the squares of `diag-ief` are of gradients divided by it.
+  private static func largestNorm<S: EngineScalar>(_ gradients: BatchGradients<S>) -> Double {
+    gradients.output.gradientNorms.max() ?? 0
   }
 }

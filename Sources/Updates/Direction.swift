@@ -10,42 +10,48 @@ package struct Direction<S: EngineScalar> {
   /// The value used.
   package let lambda: Double?
   package let form: DirectionForm<S>
-  /// Whether the solution rests on eigenvalues at the level of rounding.
-  package let isBelowRounding: Bool
+  /// An estimate of `|d - exact d|_2 / |d|_2`: what the rounding of the per-sample gradients has left
+  /// in it; 0 for a direction that is taken as it is.
+  package let relativeError: Double
   /// Whether there is no direction, and `form` is zero: lambda or what it takes to solve for the
   /// direction is beyond the range of numbers.
   package private(set) var overflows = false
+  /// Whether that is for want of range in S: lambda itself is a number.
+  package private(set) var overflowsInEngine = false
 
   package init(
     method: Method, damping: Damping? = nil, lambda: Double? = nil, form: DirectionForm<S>,
-    isBelowRounding: Bool = false
+    relativeError: Double = 0
   ) {
     self.method = method
     self.damping = damping
     self.lambda = lambda
     self.form = form
-    self.isBelowRounding = isBelowRounding
+    self.relativeError = relativeError
   }
 
   package init(
     method: Method, damping: Damping? = nil, lambda: Double? = nil, scaled: ScaledVector<S>,
-    isBelowRounding: Bool = false
+    relativeError: Double = 0
   ) {
     self.init(
       method: method, damping: damping, lambda: lambda, form: .explicit(scaled),
-      isBelowRounding: isBelowRounding)
+      relativeError: relativeError)
   }
 
   /// In place of a direction that cannot be formed.
   ///
-  /// - Parameter count: P
+  /// - Parameters:
+  ///   - count: P
+  ///   - isOfEngine: Whether lambda itself is a number, and S could not hold what it takes to solve.
   package static func beyondNumbers(
-    method: Method, damping: Damping?, count: Int
+    method: Method, damping: Damping?, count: Int, isOfEngine: Bool
   ) -> Direction {
     var direction = Direction(
       method: method, damping: damping, scaled: ScaledVector(vector: Vector(count: count), scale: 1)
     )
     direction.overflows = true
+    direction.overflowsInEngine = isOfEngine
     return direction
   }
 

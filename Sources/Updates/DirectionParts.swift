@@ -14,16 +14,30 @@ final class DirectionParts<S: EngineScalar> {
   private static var absent: Int { .min }
   /// What stands for a part that is not finite.
   private static var invalid: Int { .max }
+  /// Of each parameter, as two factors.
+  private let errors: UnsafeMutablePointer<(value: Double, exponent: Int)>
+  private let count: Int
 
   init(_ program: Program) {
     self.program = program
     vector = Vector(count: program.parameterCount)
-    let count = max(program.graph.parameters.count, 1)
+    count = max(program.graph.parameters.count, 1)
     exponents = .allocate(capacity: count)
     exponents.initialize(repeating: Self.absent, count: count)
+    errors = .allocate(capacity: count)
+    errors.initialize(repeating: (0, 0), count: count)
   }
 
-  deinit { exponents.deallocate() }
+  deinit {
+    exponents.deallocate()
+    errors.deallocate()
+  }
+
+  /// How far the part of one tensor, or of a layer named by one of its tensors, may be from exact
+  /// arithmetic: `value` times two to the power `exponent`.
+  func setError(_ parameter: ParameterID, _ value: Double, exponent: Int) {
+    errors[parameter.index] = (value, exponent)
+  }
 
   /// The part of one tensor: `values`, in its storage order, times two to the power `exponent`.
   func set(_ parameter: ParameterID, _ values: UnsafePointer<Double>, exponent: Int) {
@@ -41,14 +55,24 @@ final class DirectionParts<S: EngineScalar> {
     exponents[parameter.index] = exponent + max(own, -1022)
   }
 
-  /// All parts in one scale; NaN where one of them is not finite.
-  func finished() -> ScaledVector<S> {
+  /// The same as a share of the norm of the part, `[count]`.
+  func setError(
+    _ parameter: ParameterID, relative error: Double, of values: UnsafePointer<Double>, count: Int,
+    exponent: Int
+  ) {
+    let norm = Kernels.dot(values, values, count: count).squareRoot()
+    setError(parameter, norm > 0 ? error * norm : 0, exponent: exponent)
+  }
+
+  /// All parts in one scale, NaN where one of them is not finite, with an estimate of the whole
+  /// direction's relative error.
+  func finished() -> (scaled: ScaledVector<S>, relativeError: Double) {
     let present = program.trainable.filter { exponents[$0.index] != Self.absent }
     if present.contains(where: { exponents[$0.index] == Self.invalid }) {
-      return ScaledVector(vector: vector, scale: .nan)
+      return (ScaledVector(vector: vector, scale: .nan), .infinity)
     }
     guard let top = present.map({ exponents[$0.index] }).max() else {
-      return ScaledVector(vector: vector, scale: 1)
+      return (ScaledVector(vector: vector, scale: 1), 0)
     }
     for parameter in present {
       let shift = max(exponents[parameter.index] - top, -1074)
@@ -58,9 +82,22 @@ final class DirectionParts<S: EngineScalar> {
         0, target, Double(sign: .plus, exponent: shift, significand: 1), target,
         count: program.graph.parameters[parameter.index].count)
     }
-    return ScaledVector(
-      vector: vector,
-      scale: Double(sign: .plus, exponent: min(max(top, -1022), 1023), significand: 1))
+    let norm = Kernels.dot(
+      UnsafePointer(vector.pointer), UnsafePointer(vector.pointer), count: vector.count
+    ).squareRoot()
+    let error = (0..<count).reduce(0.0) { sum, place in
+      let (value, exponent) = errors[place]
+      // Beyond the range of numbers it is as good as infinite.
+      let shift = min(max(exponent - top, -1022), 1023)
+      let own = value * Double(sign: .plus, exponent: shift, significand: 1)
+      return sum + own * own
+    }
+    return (
+      ScaledVector(
+        vector: vector,
+        scale: Double(sign: .plus, exponent: min(max(top, -1022), 1023), significand: 1)),
+      error.squareRoot() / norm
+    )
   }
 }
 

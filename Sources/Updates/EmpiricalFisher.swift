@@ -30,17 +30,23 @@ package enum EmpiricalFisher {
       return solver.solve(target, lambda: lambda.scaled).map { $0 * excess } + padding
     }
     let unit = gradients.gram.unit
+    let rowErrors = Array(gradients.rowErrors[..<gradients.samples])
+    let targetErrors = zip(target, gradients.errors.squares).map { method == .ief ? $0 * $1 : 0 }
     return lambdas.indices.map { i in
       // Powers of two which need not be numbers where their product is one.
-      let (value, scaled) = lambdas[i]
-      let excess =
-        scaled <= 1
-        ? 2 * unit.exponent : value > 0 ? value.exponent : scaled.exponent + 2 * unit.exponent
+      let (value, lambda) = lambdas[i]
+      let exponent =
+        lambda <= 1
+        ? 2 * unit.exponent : value > 0 ? value.exponent : lambda.exponent + 2 * unit.exponent
+      let excess = lambda > 1 ? powerOfTwo(near: lambda) : 1
+      let (form, norm) = gradients.direction(
+        of: coefficients[i], exponent: 2 * targetUnit.exponent - exponent)
+      let error = solver.error(
+        of: coefficients[i], target.map { $0 * excess }, lambda: lambda, norm: norm,
+        rowErrors: rowErrors, targetErrors: targetErrors.map { $0 * excess })
       return Direction(
-        method: method, damping: dampings[i], lambda: lambdas[i].value,
-        form: gradients.form(
-          of: coefficients[i], exponent: 2 * targetUnit.exponent - excess),
-        isBelowRounding: solver.isBelowRounding(lambdas[i].scaled))
+        method: method, damping: dampings[i], lambda: value, form: form,
+        relativeError: error / norm)
     }
   }
 }

@@ -23,26 +23,25 @@ package enum KFAC {
       method == .kfac ? gradients.sampledLambda($0) : gradients.lambda($0)
     }
     let parts = dampings.map { _ in DirectionParts<S>(program) }
-    var isBelow = try layers(gradients, plan, method, lambdas.map(\.scaled), parts)
+    try layers(gradients, plan, method, lambdas.map(\.scaled), parts)
     for (parameter, _) in plan.exact {
-      let below = try exactBlock(blocks, parameter, method, lambdas.map(\.scaled), parts)
-      for i in dampings.indices where below[i] { isBelow[i] = true }
+      try exactBlock(blocks, parameter, method, lambdas.map(\.scaled), parts)
     }
     return dampings.indices.map { i in
-      Direction(
-        method: method, damping: dampings[i], lambda: lambdas[i].value,
-        scaled: parts[i].finished(), isBelowRounding: isBelow[i])
+      let (scaled, error) = parts[i].finished()
+      return Direction(
+        method: method, damping: dampings[i], lambda: lambdas[i].value, scaled: scaled,
+        relativeError: error)
     }
   }
 
   // MARK: - Linear layers
 
   /// - Parameter lambdas: In units of the square of the Gram matrix's.
-  /// - Returns: Per damping, whether a layer rests on noise.
   private static func layers<S: EngineScalar>(
     _ gradients: BatchGradients<S>, _ plan: KroneckerPlan, _ method: Method, _ lambdas: [Double],
     _ parts: [DirectionParts<S>]
-  ) throws(LinearAlgebraError) -> [Bool] {
+  ) throws(LinearAlgebraError) {
     let factor = outputFactor(gradients, method)
     let scales = Array(gradients.perSample.scales[..<gradients.samples])
     let gradientUnit = powerOfTwo(near: scales.max() ?? 0)
@@ -50,30 +49,32 @@ package enum KFAC {
     let own = lambdas.map {
       rescaled(lambda: $0, from: gradients.gram.unit, to: factor.unit)
     }
+    let exponent = gradientUnit.exponent - 2 * factor.unit.exponent
+    // Relative: the same rows are in the Gram matrix and in the layer's factors.
+    let error = gradients.errors.relative.max() ?? 0
     // Layers run at the same time.
     let outcomes = Mutex(
-      [Result<[Bool], LinearAlgebraError>?](repeating: nil, count: plan.layers.count))
+      [Result<Void, LinearAlgebraError>?](repeating: nil, count: plan.layers.count))
     let rowSource =
       method == .kfac ? gradients.perSample : gradients.perSample.prefix(draws: 1)
     rowSource.forEachLayer(
       plan, { gradients.writeCotangents(draws: rowSource.draws, $0, to: $1) },
       { index, rows in
-        let outcome = Result { () throws(LinearAlgebraError) -> [Bool] in
+        let outcome = Result { () throws(LinearAlgebraError) in
           let block = try KroneckerBlock(rows, factor.rows, gradientWeights: weights)
-          return own.indices.map { i in
-            write(
-              block.solution(lambda: own[i]), plan.layers[index], block,
-              exponent: gradientUnit.exponent - 2 * factor.unit.exponent, to: parts[i])
-            return block.isBelowRounding(own[i], precision: Double(S.ulpOfOne))
+          let share = error * Rounding.alignment(block.outputs * block.inputs)
+          for i in own.indices {
+            let solution = block.solution(lambda: own[i])
+            write(solution, plan.layers[index], block, exponent: exponent, to: parts[i])
+            parts[i].setError(
+              plan.layers[index].weight,
+              relative: block.relativeError(lambda: own[i], rows: share), of: solution.pointer,
+              count: solution.count, exponent: exponent)
           }
         }
         outcomes.withLock { $0[index] = outcome }
       })
-    var isBelow = lambdas.map { _ in false }
-    for outcome in outcomes.withLock({ $0 }) {
-      for (i, below) in try outcome!.get().enumerated() where below { isBelow[i] = true }
-    }
-    return isBelow
+    for outcome in outcomes.withLock({ $0 }) { try outcome!.get() }
   }
 
   /// The rows of B, divided by a power of two.
@@ -127,22 +128,23 @@ package enum KFAC {
   private static func exactBlock<S: EngineScalar>(
     _ blocks: TensorBlocks<S>, _ parameter: ParameterID, _ method: Method, _ lambdas: [Double],
     _ parts: [DirectionParts<S>]
-  ) throws(LinearAlgebraError) -> [Bool] {
+  ) throws(LinearAlgebraError) {
     let gradients = blocks.gradients
     let unit = gradients.gram.unit
     if method == .kfac {
       // Beside Kronecker products the factor lambda counts.
       let block = try SampledBlock(gradients, parameter)
-      return zip(lambdas, parts).map {
-        block.write(.solution, lambda: $0, batchUnit: unit, to: $1)
+      for (lambda, parts) in zip(lambdas, parts) {
+        block.write(.solution, lambda: lambda, batchUnit: unit, to: parts)
       }
+      return
     }
     let block = try blocks.block(parameter)
     let target: EmpiricalTarget =
       method == .ekfac
       ? .ones(gradients.samples) : .squares(gradients.output.gradientNorms)
-    return zip(lambdas, parts).map {
-      block.write(target: target, lambda: $0, batchUnit: unit, to: $1)
+    for (lambda, parts) in zip(lambdas, parts) {
+      block.write(target: target, lambda: lambda, batchUnit: unit, to: parts)
     }
   }
 }

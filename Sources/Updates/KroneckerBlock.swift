@@ -36,6 +36,10 @@ struct KroneckerBlock {
   private let coordinates: Vector<Double>
   /// What of g lies outside of the eigenvectors of B, `[out, in + 1]`; `nil` where nothing does.
   private let outside: Vector<Double>?
+  /// N T
+  private let rowCount: Int
+  /// The norms of the rows that g is the sum of, added in squares.
+  private let gradientSize: Double
 
   /// - Parameters:
   ///   - gradientWeights: What the rows of the true labels are multiplied by in g, per sample.
@@ -62,7 +66,9 @@ struct KroneckerBlock {
       }
     }
 
-    let g = KroneckerBlock.gradient(rows, weights: gradientWeights)
+    rowCount = count
+    let (g, size) = KroneckerBlock.gradient(rows, weights: gradientWeights)
+    gradientSize = size
     let (kA, kB) = (alphas.count, outputFactor.values.count)
     let half = Vector<Double>(count: kB * inputs)
     BLAS.gemm(
@@ -86,8 +92,9 @@ struct KroneckerBlock {
   /// precision of the engine g would leave their range by more than lambda.
   private static func gradient<S: EngineScalar>(
     _ rows: LayerRows<S>, weights: [Double]
-  ) -> Vector<Double> {
+  ) -> (g: Vector<Double>, size: Double) {
     let (outputs, inputs) = (rows.outputColumns, rows.inputColumns)
+    var square = 0.0
     let g = Vector<Double>(count: outputs * inputs)
     let a = Vector<Double>(count: RowSpectrum.tileRows * inputs)
     let b = Vector<Double>(count: RowSpectrum.tileRows * outputs)
@@ -97,8 +104,14 @@ struct KroneckerBlock {
       BLAS.gemm(
         transposeA: true, m: outputs, n: inputs, k: range.count, b.pointer, lda: outputs,
         a.pointer, ldb: inputs, beta: 1, g.pointer, ldc: inputs)
+      for row in 0..<range.count {
+        let (a, b) = (
+          UnsafePointer(a.pointer + row * inputs), UnsafePointer(b.pointer + row * outputs)
+        )
+        square += Kernels.dot(a, a, count: inputs) * Kernels.dot(b, b, count: outputs)
+      }
     }
-    return g
+    return (g, square.squareRoot())
   }
 
   /// `(A x B + lambda I)^-1 g`, `[out, in + 1]`.
@@ -132,23 +145,38 @@ struct KroneckerBlock {
     return result
   }
 
-  /// Whether the solution rests on eigenvalues at the level of rounding.
+  /// An estimate of `|d - exact d|_2 / |d|_2` of the solution.
   ///
-  /// - Parameter precision: Relative rounding of the rows, whose square enters the factors.
-  func isBelowRounding(_ lambda: Double, precision: Double) -> Bool {
+  /// Along the eigenvectors of A and B, g carries errors of the rows that it is the sum of, and a
+  /// change of the rows changes A and B: to first order as in `DampedGramSolver.error`, with `A x B`
+  /// for the matrix and as many rows as the factors are made of.
+  ///
+  /// - Parameter rows: Relative error of a row.
+  func relativeError(lambda: Double, rows error: Double) -> Double {
+    let (kA, kB) = (alphas.count, outputFactor.values.count)
     let betas = outputFactor.values
-    guard let largestAlpha = alphas.max(), let largestBeta = betas.max() else { return false }
-    let level =
-      Double(max(inputs, outputs)) * max(.ulpOfOne, precision * precision) * largestAlpha
-      * largestBeta
-    var leastAlpha = largestAlpha
-    for (alpha, value) in zip(alphas, inputFactor.values) where value > inputFactor.level {
-      leastAlpha = min(leastAlpha, alpha)
+    var (norm, inverses, gain) = (0.0, 0.0, 0.0)
+    for (i, beta) in betas.enumerated() {
+      let isNull = beta <= outputFactor.level && (spansGradient || lambda == 0)
+      for (j, alpha) in alphas.enumerated() {
+        if isNull || inputFactor.values[j] <= inputFactor.level { continue }
+        let inverse = 1 / (alpha * beta + lambda)
+        norm += coordinates[i * kA + j] * coordinates[i * kA + j] * inverse * inverse
+        inverses += inverse * inverse
+        gain += alpha * beta * inverse * inverse
+      }
     }
-    var leastBeta = outside == nil ? largestBeta : 0
-    for beta in betas where beta > outputFactor.level || !spansGradient {
-      leastBeta = min(leastBeta, beta)
+    if let outside, lambda > 0 {
+      let values = UnsafePointer(outside.pointer)
+      norm += Kernels.dot(values, values, count: outside.count) / (lambda * lambda)
+      inverses += Double((outputs - kB) * kA) / (lambda * lambda)
     }
-    return leastAlpha * leastBeta + lambda <= level
+    if norm == 0 { return 0 }
+    // Spread over all coordinates alike.
+    let own = error * gradientSize
+    let first = own * own * inverses / Double(outputs * inputs) / norm
+    let trace = alphas.reduce(0, +) * betas.reduce(0, +)
+    let second = error * error * trace / Double(rowCount) * gain
+    return (first + second).squareRoot()
   }
 }

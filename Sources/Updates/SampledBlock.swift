@@ -9,19 +9,10 @@ import TensorModule
 /// biases have them, through the singular values of Ghat_t, where nothing cancels. All sums are in
 /// double.
 struct SampledBlock<S: EngineScalar> {
-  /// What is formed.
-  enum Form {
-    /// lambda times the solution, which tends to what g_t has outside of the span of Ghat_t.
-    case timesLambda
-    /// The solution itself; without damping the one of least norm.
-    case solution
-  }
-
   private enum System {
     /// Ghat Ghat^T, and `Ghat g`.
     case rows(DampedGramSolver, target: [Double])
-    /// Squared singular values, right singular vectors in rows, and g in their coordinates.
-    case entries(squares: [Double], basis: Vector<Double>, coordinates: [Double], level: Double)
+    case entries(SampledSpectrum)
   }
 
   private let parameter: ParameterID
@@ -32,6 +23,11 @@ struct SampledBlock<S: EngineScalar> {
   /// Of g in `System.entries`.
   private let gradientExponent: Int
   private let system: System
+  /// `[R N]`: how far rows may be from exact arithmetic along any one direction, over `unit`.
+  private let errors: [Double]
+  private let alignment: Double
+  /// Adds up the weights of equal rows.
+  private let merged: ([Double]) -> [Double]
 
   init(
     _ gradients: BatchGradients<S>, _ parameter: ParameterID
@@ -41,84 +37,81 @@ struct SampledBlock<S: EngineScalar> {
     (samples, draws) = (gradients.samples, gradients.draws)
     let count = gradients.linearization.program.graph.parameters[parameter.index].count
     let sampled = draws * samples
+    let root = Double(draws).squareRoot()
     let leftOut = gradients.sampledLeftOut
     let precision = Double(S.ulpOfOne)
+    merged = gradients.merged
+    let alignment = Rounding.alignment(count)
+    self.alignment = alignment
+    let gram = rows.gramMatrix(sampled < count ? .all : .norms)
+    let norms = (0..<gram.count).map { gram.scaled($0, $0).squareRoot() }
     if sampled < count {
-      let gram = rows.gramMatrix()
       unit = gram.unit
       gradientExponent = 0
+      errors = zip(gradients.errors.relative, norms).map { alignment * $0 * $1 }
       var target = [Double](repeating: 0, count: sampled)
       for i in 0..<sampled {
         for n in 0..<samples { target[i] += gram.scaled(samples + i, n) }
-        target[i] /= Double(draws).squareRoot()
+        target[i] /= root
       }
       let (first, divisor) = (samples, Double(draws))
-      let solver = try DampedGramSolver(count: sampled, precision: precision, leftOut: leftOut) {
-        gram.scaled(first + $0, first + $1) / divisor
-      }
+      let solver = try DampedGramSolver(
+        count: sampled, precision: precision, parameters: count, leftOut: leftOut
+      ) { gram.scaled(first + $0, first + $1) / divisor }
       system = .rows(solver, target: target)
-    } else {
-      // In units of the largest scale: squares of 1e-160 are no numbers.
-      unit = powerOfTwo(near: rows.scales[samples...].max() ?? 0)
-      let matrix = rows.matrix(
-        samples..<rows.count, dividedBy: unit * Double(draws).squareRoot())
-      for row in leftOut {
-        Kernels.zero(matrix.pointer + row * count, count: count)
-      }
-      let factors = try LAPACK.singularValues(rows: sampled, columns: count, matrix)
-      let ones = [Double](repeating: 1, count: samples)
-      let g = rows.weightedSum(
-        ones + [Double](repeating: 0, count: sampled), of: parameter)
-      gradientExponent = g.unit.exponent
-      var coordinates = [Double](repeating: 0, count: count)
-      BLAS.gemm(
-        m: count, n: 1, k: count, factors.rightTransposed.pointer, lda: count, g.values.pointer,
-        ldb: 1, &coordinates, ldc: 1)
-      let squares = factors.values.map { $0 * $0 }
-      system = .entries(
-        squares: squares, basis: factors.rightTransposed, coordinates: coordinates,
-        level: Double(sampled) * max(.ulpOfOne, precision * precision) * (squares.first ?? 0))
+      return
+    }
+    // In units of the largest scale: squares of 1e-160 are no numbers.
+    let unit = powerOfTwo(near: rows.scales[samples...].max() ?? 0)
+    self.unit = unit
+    errors = zip(gradients.errors.relative, norms).map {
+      alignment * $0 * $1 * (gram.unit / unit)
+    }
+    let matrix = rows.matrix(samples..<rows.count, dividedBy: unit * root)
+    for row in leftOut {
+      Kernels.zero(matrix.pointer + row * count, count: count)
+    }
+    let ones = [Double](repeating: 1, count: samples)
+    let g = rows.weightedSum(ones + [Double](repeating: 0, count: sampled), of: parameter)
+    gradientExponent = g.unit.exponent
+    let gradientError =
+      errors[..<samples].reduce(0) { $0 + $1 * $1 }.squareRoot() * (unit / g.unit)
+    system = .entries(
+      try SampledSpectrum(
+        columns: count, matrix, gradient: g.values.array, precision: precision,
+        rowErrors: errors[samples...].map { $0 / root },
+        gradientError: gradientError, noise: 4 * gradientError / alignment))
+  }
+
+  /// Whether g_t has nothing but rounding outside of the span of the sampled rows.
+  var spansGradient: Bool {
+    switch system {
+    case .entries(let spectrum): return spectrum.spansGradient
+    case .rows(let solver, let target):
+      let solution = solver.solve(target, lambda: 0)
+      let sum = sum(solution, weight: 1, factor: 1)
+      return sum.norm
+        <= 4 * sum.noise / alignment + solver.noise(solution, lambda: 0) * (unit / sum.unit)
     }
   }
 
-  /// Whether `Ghat_t^T Ghat_t` has an inverse.
-  var isRegular: Bool {
-    guard case .entries(let squares, _, _, let level) = system else { return false }
-    return (squares.last ?? 0) > level
-  }
-
-  /// - Returns: Whether the part rests on eigenvalues at the level of rounding.
   func write(
-    _ form: Form, lambda: Double, batchUnit: Double, to parts: DirectionParts<S>
-  ) -> Bool {
+    _ form: SampledForm, lambda: Double, batchUnit: Double, to parts: DirectionParts<S>
+  ) {
     let own = rescaled(lambda: lambda, from: batchUnit, to: unit)
     switch system {
     case .rows(let solver, let target):
       writeSum(form, lambda: own, solver, target, to: parts)
-      return solver.isBelowRounding(own)
-    case .entries(let squares, let basis, let coordinates, let level):
-      let weighted = zip(coordinates, squares).map { coordinate, square in
-        switch form {
-        case .timesLambda where own > 0: coordinate * (own / (square + own))
-        case .timesLambda: square > level ? 0 : coordinate
-        case .solution where own > 0: coordinate / (square + own)
-        case .solution: square > level ? coordinate / square : 0
-        }
-      }
-      let count = squares.count
-      var part = weighted
-      BLAS.gemm(
-        transposeA: true, m: count, n: 1, k: count, basis.pointer, lda: count, weighted, ldb: 1,
-        &part, ldc: 1)
-      parts.set(
-        parameter, part,
-        exponent: gradientExponent - (form == .solution ? 2 * unit.exponent : 0))
-      return !isRegular && own <= level
+    case .entries(let spectrum):
+      let (part, error) = spectrum.solve(form, lambda: own)
+      let exponent = gradientExponent - (form == .solution ? 2 * unit.exponent : 0)
+      parts.set(parameter, part, exponent: exponent)
+      parts.setError(parameter, relative: error, of: part, count: part.count, exponent: exponent)
     }
   }
 
   private func writeSum(
-    _ form: Form, lambda: Double, _ solver: DampedGramSolver, _ target: [Double],
+    _ form: SampledForm, lambda: Double, _ solver: DampedGramSolver, _ target: [Double],
     to parts: DirectionParts<S>
   ) {
     let root = Double(draws).squareRoot()
@@ -137,9 +130,39 @@ struct SampledBlock<S: EngineScalar> {
         weight = 0
       }
     }
-    let sum = rows.weightedSum(
+    let sum = sum(solution, weight: weight, factor: factor)
+    exponent += sum.unit.exponent
+    parts.set(parameter, sum.values.pointer, exponent: exponent)
+    let first = sum.size * solver.share(lambda: lambda)
+    // Both in the units of the sum; those of the solution are `unit`.
+    let share = sum.norm * (sum.unit / unit)
+    let second =
+      solver.amplified(
+        zip(errors[samples...], solver.roundings(of: solution)).map {
+          euclidean($0 / root * share, $1 * factor)
+        }, lambda: lambda) * (unit / sum.unit)
+    parts.setError(
+      parameter, (first * first + second * second).squareRoot(), exponent: exponent)
+  }
+
+  /// `factor (weight g - Ghat^T solution)` in units of `unit`, its norm, how far it may be from exact
+  /// arithmetic through the rows that it is made of, and how far if they had nothing in common.
+  private func sum(
+    _ solution: [Double], weight: Double, factor: Double
+  ) -> (values: Vector<Double>, unit: Double, norm: Double, size: Double, noise: Double) {
+    let root = Double(draws).squareRoot()
+    let weights =
       [Double](repeating: weight * factor, count: samples)
-        + solution.map { -$0 * factor / root }, of: parameter)
-    parts.set(parameter, sum.values.pointer, exponent: sum.unit.exponent + exponent)
+      + solution.map { -$0 * factor / root }
+    let sum = rows.weightedSum(weights, of: parameter)
+    let norm = Kernels.dot(
+      UnsafePointer(sum.values.pointer), UnsafePointer(sum.values.pointer),
+      count: sum.values.count
+    ).squareRoot()
+    func size(_ weights: [Double]) -> Double {
+      let square = zip(weights, errors).reduce(0) { $0 + ($1.0 * $1.1) * ($1.0 * $1.1) }
+      return square.squareRoot() * (unit / sum.unit)
+    }
+    return (sum.values, sum.unit, norm, size(merged(weights)), size(weights))
   }
 }

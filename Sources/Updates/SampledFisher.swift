@@ -21,65 +21,75 @@ package enum SampledFisher {
     let target = gradients.sampledDotGradient
     let root = Double(gradients.draws).squareRoot()
     let ones = [Double](repeating: 1, count: gradients.samples)
+    let errors = gradients.rowErrors
+    let sampledErrors = errors[gradients.samples...].map { $0 / root }
     return dampings.map { damping in
       let lambda = gradients.sampledLambda(damping)
-      let weights = ones + solver.solve(target, lambda: lambda.scaled).map { -$0 / root }
-      // A tenth left costs one digit.
-      let cancels = gradients.norm(of: weights) < 0.1 * gradients.norm(of: ones)
+      let solution = solver.solve(target, lambda: lambda.scaled)
+      var weights = ones + solution.map { -$0 / root }
+      var (form, norm) = gradients.direction(of: weights)
+      if lambda.scaled == 0
+        && norm <= gradients.noise(of: weights) + solver.noise(solution, lambda: 0)
+      {
+        // Nothing of g lies outside of the span of Ghat: Ghat^T K^-2 Ghat g.
+        weights = ones.map { _ in 0 } + solver.solve(solution, lambda: 0).map { $0 / root }
+        (form, norm) = gradients.direction(of: weights)
+      }
+      let moved = zip(gradients.merged(weights), errors).reduce(0) {
+        $0 + ($1.0 * $1.1) * ($1.0 * $1.1)
+      }
+      let first = moved.squareRoot() * solver.share(lambda: lambda.scaled)
+      let second = solver.amplified(
+        zip(sampledErrors, solver.roundings(of: solution)).map { euclidean($0 * norm, $1) },
+        lambda: lambda.scaled)
       return Direction(
         method: .sf, damping: damping, lambda: lambda.value,
-        form: gradients.form(of: weights, cancels: cancels),
-        isBelowRounding: solver.isBelowRounding(lambda.scaled))
+        form: form, relativeError: (first * first + second * second).squareRoot() / norm)
     }
   }
 
   /// From `Ghat = U S V^T`, `[k N, P]` with `k N >= P`: `d = V lambda (S^2 + lambda)^-1 V^T g`.
   ///
-  /// Without damping it is the limit in direction: `Ghat^T Ghat` inverted where it is regular, what
-  /// g has outside of the span of its rows where it is not.
+  /// Without damping it is the limit in direction: what g has outside of the span of the rows, or,
+  /// where that is nothing but rounding, `Ghat^T Ghat` inverted on that span.
   private static func directionsByParameters<S: EngineScalar>(
     _ gradients: BatchGradients<S>, dampings: [Damping]
   ) throws(LinearAlgebraError) -> [Direction<S>] {
     let parameters = gradients.linearization.parameterCount
-    let rows = gradients.draws * gradients.samples
+    let (samples, unit) = (gradients.samples, gradients.gram.unit)
+    let rows = gradients.draws * samples
     let root = Double(gradients.draws).squareRoot()
+    // In units of the largest gradient, as the Gram matrix is: squares of 1e-160 are no numbers.
     let matrix = Vector<Double>(count: rows * parameters)
     let leftOut = gradients.sampledLeftOut
     for row in 0..<rows where !leftOut.contains(row) {
-      gradients.perSample.row(gradients.samples + row, into: matrix.pointer + row * parameters)
+      gradients.perSample.row(samples + row, into: matrix.pointer + row * parameters)
     }
-    // In units of the largest gradient, as the Gram matrix is: squares of 1e-160 are no numbers.
-    for i in 0..<matrix.count { matrix.pointer[i] /= root * gradients.gram.unit }
-    let factors = try LAPACK.singularValues(rows: rows, columns: parameters, matrix)
-    let squares = factors.values.map { $0 * $0 }
-    let precision = max(Double.ulpOfOne, Double(S.ulpOfOne) * Double(S.ulpOfOne))
-    let roundingLevel = Double(rows) * precision * (squares.first ?? 0)
-    let isRegular = (squares.last ?? 0) > roundingLevel
-
-    let g = gradients.gradient.vector.array.map { Double($0) }
-    var coordinates = g
-    BLAS.gemm(
-      m: parameters, n: 1, k: parameters, factors.rightTransposed.pointer, lda: parameters, g,
-      ldb: 1, &coordinates, ldc: 1)
+    for i in 0..<matrix.count { matrix.pointer[i] /= root * unit }
+    // From rows written out alike: rounded otherwise it would leave the span that it may lie in.
+    var g = [Double](repeating: 0, count: parameters)
+    let own = Vector<Double>(count: parameters)
+    for row in 0..<samples {
+      gradients.perSample.row(row, into: own.pointer)
+      for i in 0..<parameters { g[i] += own.pointer[i] / unit }
+    }
+    let errors = gradients.rowErrors
+    let spectrum = try SampledSpectrum(
+      columns: parameters, matrix, gradient: g, precision: Double(S.ulpOfOne),
+      rowErrors: errors[samples...].map { $0 / root },
+      gradientError: errors[..<samples].reduce(0) { $0 + $1 * $1 }.squareRoot(),
+      noise: gradients.noise(of: (0..<samples + rows).map { $0 < samples ? 1 : 0 }))
     return dampings.map { damping in
       let (value, lambda) = gradients.sampledLambda(damping)
-      let weighted = zip(coordinates, squares).map { coordinate, square in
-        if lambda > 0 { return coordinate * (lambda / (square + lambda)) }
-        if isRegular { return coordinate / square }
-        return square > roundingLevel ? 0 : coordinate
-      }
-      var d = g
-      BLAS.gemm(
-        transposeA: true, m: parameters, n: 1, k: parameters, factors.rightTransposed.pointer,
-        lda: parameters, weighted, ldb: 1, &d, ldc: 1)
+      let (d, error) = spectrum.solve(
+        lambda == 0 && spectrum.spansGradient ? .solution : .timesLambda, lambda: lambda)
       // The reciprocal of a smaller one is no number.
-      let unit = max(
+      let size = max(
         powerOfTwo(near: d.reduce(0) { max($0, abs($1)) }), .leastNormalMagnitude)
       return Direction(
         method: .sf, damping: damping, lambda: value,
-        scaled: ScaledVector(
-          vector: Vector(d.map { S($0 / unit) }), scale: unit * gradients.gradient.scale),
-        isBelowRounding: !isRegular && lambda <= roundingLevel)
+        scaled: ScaledVector(vector: Vector(d.map { S($0 / size) }), scale: size * unit),
+        relativeError: error)
     }
   }
 }

@@ -30,17 +30,20 @@ package final class TensorBlocks<S: EngineScalar> {
 struct EmpiricalTarget {
   let values: [Double]
   let exponent: Int
+  /// Whether no rounding is in it.
+  let isExact: Bool
 
   /// `b = 1`
   static func ones(_ count: Int) -> EmpiricalTarget {
-    EmpiricalTarget(values: [Double](repeating: 1, count: count), exponent: 0)
+    EmpiricalTarget(values: [Double](repeating: 1, count: count), exponent: 0, isExact: true)
   }
 
   /// `b_n = |u_n|_2^2`
   static func squares(_ norms: [Double]) -> EmpiricalTarget {
     let unit = powerOfTwo(near: norms.max() ?? 0)
     return EmpiricalTarget(
-      values: norms.map { ($0 / unit) * ($0 / unit) }, exponent: 2 * unit.exponent)
+      values: norms.map { ($0 / unit) * ($0 / unit) }, exponent: 2 * unit.exponent,
+      isExact: false)
   }
 }
 
@@ -51,25 +54,34 @@ struct EmpiricalBlock<S: EngineScalar> {
   /// K_t is in units of its square.
   private let unit: Double
   private let solver: DampedGramSolver
+  /// Of the rows, over `unit`.
+  private let rowErrors: [Double]
+  private let targetErrors: [Double]
 
   init(
     _ gradients: BatchGradients<S>, _ parameter: ParameterID, leftOut: Set<Int>
   ) throws(LinearAlgebraError) {
     self.parameter = parameter
     rows = gradients.perSample.prefix(draws: 1).restricted(to: parameter)
+    let count = gradients.linearization.program.graph.parameters[parameter.index].count
     let gram = rows.gramMatrix()
     unit = gram.unit
     solver = try DampedGramSolver(
-      count: gram.count, precision: Double(S.ulpOfOne), leftOut: leftOut, value: gram.scaled)
+      count: gram.count, precision: Double(S.ulpOfOne), parameters: count, leftOut: leftOut,
+      value: gram.scaled)
+    let alignment = Rounding.alignment(count)
+    rowErrors = (0..<gram.count).map {
+      alignment * gradients.errors.relative[$0] * gram.scaled($0, $0).squareRoot()
+    }
+    targetErrors = gradients.errors.squares
   }
 
   /// - Parameters:
   ///   - lambda: In units of `batchUnit` squared.
   ///   - batchUnit: A power of two.
-  /// - Returns: Whether the part rests on eigenvalues at the level of rounding.
   func write(
     target: EmpiricalTarget, lambda: Double, batchUnit: Double, to parts: DirectionParts<S>
-  ) -> Bool {
+  ) {
     let own = rescaled(lambda: lambda, from: batchUnit, to: unit)
     let solution = solver.solve(target.values, lambda: own)
     // Of the order of 1 / lambda where that dwarfs K.
@@ -78,6 +90,14 @@ struct EmpiricalBlock<S: EngineScalar> {
     parts.set(
       parameter, sum.values.pointer,
       exponent: sum.unit.exponent + size.exponent + target.exponent - 2 * unit.exponent)
-    return solver.isBelowRounding(own)
+    let coefficients = solution.map { $0 / size }
+    let error = solver.error(
+      of: coefficients, target.values.map { $0 / size }, lambda: own,
+      norm: solver.norm(coefficients), rowErrors: rowErrors,
+      targetErrors: zip(target.values, targetErrors).map {
+        target.isExact ? 0 : $0 * $1 / size
+      })
+    parts.setError(
+      parameter, error, exponent: size.exponent + target.exponent - unit.exponent)
   }
 }

@@ -39,6 +39,7 @@ enum Main {
       prefix: (Console.errorIsTerminal ? Console.erasing : "") + "error: ",
       status: ExitStatus.inputOutput.rawValue)
     do {
+      try RepeatedOptions.check(Array(CommandLine.arguments.dropFirst()))
       var command = try EvalCLI.parseAsRoot()
       try command.run()
     } catch {

@@ -66,8 +66,8 @@ extension ExitStatus {
     case .journal(let error): self.init(error)
     case .memory(let shortage): self = shortage.isChoice ? .usage : .badData
     case .batch(let failure): self.init(BatchFailure.kind(of: failure.cause))
-    case .batchTooLarge, .unknownUpdate, .duplicateUpdate, .notEnoughDraws, .noSuchParameter,
-      .nothingTrainable, .noSplit:
+    case .batchTooLarge, .unknownUpdate, .sharedUpdate, .duplicateUpdate, .notEnoughDraws,
+      .noSuchParameter, .nothingTrainable, .noSplit:
       self = .usage
     case .missingBatch: self = .missingInput
     // NaN and infinity come from the numbers of the checkpoint or batch.

@@ -51,21 +51,17 @@ struct GoldenTests {
     try checkConjugateGradients(name, precision)
   }
 
-  /// Their values carry the rounding of single precision in either case: Transformers computes
-  /// softmax and T5's norms in float32 even in a double model. The cases of HuggingFaceTests are
-  /// without that.
   @Test(arguments: ["vit_lora", "t5_lora", "t5_prompt"], Precision.allCases)
   func huggingFaceModelsAgree(_ name: String, precision: Precision) throws {
     var options = EvaluationOptions()
     let folder = "hf/\(name)/"
-    // PEFT did not save the biases that lora_only trains; they are in a file of their own.
-    options.adapter = fixture(folder + (name == "vit_lora" ? "adapter_with_biases" : "adapter"))
+    options.adapter = fixture(folder + "adapter")
     options.dataFile = fixture(folder + "data.safetensors")
     options.batchSize = try Golden(folder + "expected").perSampleGradientNorm.count
     options.batches = 1
     options.precision = precision
     try checkScores(
-      folder + "expected", .float32, reference: .dense, options: options,
+      folder + "expected", precision, reference: .dense, options: options,
       checkpoint: folder + "base")
   }
 

@@ -23,7 +23,7 @@ struct HuggingFaceTests {
   ]
 
   @Test func allCasesAreThere() {
-    #expect(HuggingFaceTests.cases.count == 42)
+    #expect(HuggingFaceTests.cases.count == 48)
     #expect(Set(HuggingFaceTests.few).isSubset(of: HuggingFaceTests.cases))
   }
 
@@ -121,7 +121,7 @@ struct HuggingFaceTests {
     let order = source.samples(0)
     func ordered<Element>(_ values: [Element]) -> [Element] { order.map { values[$0] } }
 
-    let budget = try evaluation.budget(checkpoint, source, .selfCheck)
+    let budget = try evaluation.budget(checkpoint, source, .selfCheck, S.self)
     let problem = try evaluation.problem(checkpoint, batch: 0, budget, S.self)
     let (linearization, output) = (problem.linearization, problem.output)
     let logits = linearization.schedule.chunks.flatMap { chunk in

@@ -84,7 +84,7 @@ import Testing
         "--batches is 4 now, 3 in the journal",
         "--damping is 1,rel:1e-3 now, rel:1e-7 in the journal",
         "--drop-duplicates is 0.5 now, not given in the journal",
-        "--precision is float64 now, float32 in the journal",
+        "--precision is float64 now, auto in the journal",
         "--seed is 18446744073709551615 now, 1337 in the journal",
       ])
 
@@ -566,7 +566,9 @@ private struct MadeUp {
   mutating func result(batch: Int, traceRows: Int = 20) -> BatchResult {
     var result = BatchResult(
       checkpoint: "run/a.bin", epoch: next() % 2 == 0 ? nil : Int.max, step: nil, batch: batch,
-      samples: 8, recomputedSamples: 0, loss: number(), gradientNorm: number(),
+      precision: next() % 2 == 0 ? .float32 : .float64, isRepeated: next() % 2 == 0,
+      overflowsInSingle: next() % 2 == 0, samples: 8, recomputedSamples: 0, loss: number(),
+      meanLoss: number(), gradientNorm: number(),
       gradientNormRatio: number(), logitGradientNormRatio: number(), gammaBound: number(),
       reference: nil, trace: [], scores: [], seconds: number())
     result.reference = ReferenceRecord(
@@ -586,7 +588,7 @@ private struct MadeUp {
           gamma: number(), gammaRelativeToSGD: optional(), gammaRelativeToReference: optional(),
           efficiency: optional(), efficiencyLow: number(), fisherQuadratic: number(),
           gradientDot: number(), updateNorm: number(), cosineGradient: number(),
-          cosineReference: optional(), seconds: number(), isBelowRounding: next() % 2 == 0,
+          cosineReference: optional(), seconds: number(), gammaError: optional(),
           defect: [nil, .flat, .underflow, .invalid][Int(next() % 4)]))
     }
     return result

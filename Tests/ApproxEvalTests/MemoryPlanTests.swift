@@ -1,3 +1,4 @@
+import Checkpoints
 import TensorModule
 import TestSupport
 import Testing
@@ -50,6 +51,8 @@ func leastMemory(_ options: EvaluationOptions, checkpoint: String) throws -> Int
   /// `[N, N]` in double: 6400 x 8 x 160^2 would be 1.3 GB for 50 draws.
   @Test func manyDrawsAreRefusedBeforeAnythingIsRead() throws {
     var options = options([.sf])
+    // The checkpoint's own batch has the labels of one draw.
+    options.dataFile = fixture("digits/digits.safetensors")
     options.memory = 200_000_000
     options.monteCarloSamples = [200]
     let found = try #require(try shortage(options))
@@ -80,6 +83,24 @@ func leastMemory(_ options: EvaluationOptions, checkpoint: String) throws -> Int
     }
   }
 
+  /// SOAP's and Shampoo's are several times as large as the parameters.
+  @Test(arguments: ["sgd", "adam", "soap", "shampoo"])
+  func statesOfOptimisersAreCountedWithTheirSteps(_ name: String) throws {
+    let checkpoint = fixture("data/optimizer/checkpoint.bin")
+    let state = fixture("data/optimizer/\(name).pt")
+    var options = options([.sgd])
+    options.memory = 1000
+    let plain = try #require(try ApproxEvalTests.shortage(options, checkpoint: checkpoint)).needed
+    options.optimizerState = state
+    let found = try #require(try ApproxEvalTests.shortage(options, checkpoint: checkpoint))
+    let file = try TensorArchive.open(state).tensors.values.total(\.residentBytes)
+    let count = try LoadedCheckpoint(path: checkpoint, options: options).program.parameterCount
+    // Mean gradient and step in double, the direction in single precision.
+    #expect(found.needed >= plain + file.value + count * (2 * 8 + 4))
+    options.memory = found.needed
+    #expect(try Evaluation(options).score(checkpoint: checkpoint)[0].scores.count == 2)
+  }
+
   /// One Gram matrix of 33,000 samples is 8.7 GB.
   @Test func withoutAMethodThatSolvesThereIsNoGramMatrix() throws {
     let checkpoint = try LoadedCheckpoint(path: fixture("digits/epoch-10.bin"), options: options())
@@ -103,6 +124,47 @@ func leastMemory(_ options: EvaluationOptions, checkpoint: String) throws -> Int
       #expect(mismatch(norms.gradientNormRatio, whole.gradientNormRatio, tolerance: 1e-12) == nil)
       #expect(norms.scores[0].gamma == whole.scores[0].gamma)
     }
+  }
+
+  /// Weights, soft and smoothed labels are arrays beside or in place of the class labels.
+  @Test func whatTheLossReadsIsCounted() throws {
+    let (samples, classes) = (1000, 5)
+    func bytes(
+      of settings: [String: String] = [:], areSoft: Bool = false, areWeighted: Bool = false
+    ) throws -> Int {
+      let file = try TemporaryCheckpoint(
+        model: #"{"type": "sequential", "input_shape": [1], "layers": [{"type": "linear", "#
+          + #""name": "a", "in_features": 1, "out_features": 5, "bias": false}]}"#,
+        settings: settings
+      ) { writer in
+        writer.add("params.a.weight", shape: [classes, 1], Vector<Double>(count: classes))
+        writer.add("batch.inputs", shape: [samples, 1], Vector<Double>(count: samples))
+        if areSoft {
+          let shares = [Double](repeating: 1 / Double(classes), count: samples * classes)
+          writer.add("batch.labels", shape: [samples, classes], Vector(shares))
+        } else {
+          writer.add(
+            "batch.labels", shape: [samples], integers: [Int64](repeating: 1, count: samples))
+        }
+        if areWeighted {
+          writer.add(
+            "batch.weights", shape: [samples], Vector([Double](repeating: 2, count: samples)))
+        }
+      }
+      var memory = BatchMemory<Float>(
+        try LoadedCheckpoint(path: file.path, options: options()), samples: samples,
+        options: options(), budget: 0)
+      memory.addBatch()
+      return memory.plan.total
+    }
+    let plain = try bytes()
+    // In the file, as they are kept, and those of the loss.
+    #expect(try bytes(areWeighted: true) >= plain + 3 * 8 * samples)
+    // A gradient of all classes.
+    #expect(try bytes(of: ["label_smoothing": "0.1"]) >= plain + 8 * samples * classes)
+    // In the file, as they are kept, and a gradient.
+    #expect(try bytes(areSoft: true) >= plain + 8 * samples * (3 * classes - 1))
+    #expect(try bytes(of: ["class_weights": "[1, 2, 3, 4, 5]"]) > plain)
   }
 
   @Test func amountsAreRoundedUp() {

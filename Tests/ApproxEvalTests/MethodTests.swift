@@ -278,6 +278,56 @@ struct MethodTests {
         """)
   }
 
+  /// What follows an update's name is a parameter's, whatever dots both have.
+  @Test func namesOfUpdatesMayHaveDots() throws {
+    let folder = try TestFolder()
+    let path = folder.path("mine.safetensors")
+    try write(
+      [("updates.v1.2.fc.weight", [1, 1], [1]), ("updates.v1.2.fc.bias", [1], [0])], to: path)
+    var options = options([.sgd])
+    options.reference = .none
+    options.updateFiles = [path]
+    let checkpoint = fixture("golden/toy_least_squares.bin")
+    let scores = try Evaluation(options).score(checkpoint: checkpoint)[0].scores
+    #expect(scores.map(\.method) == ["sgd", "update:v1.2"])
+    // In a checkpoint they are counted as they are scored.
+    let source = try CheckpointFile.open(checkpoint)
+    var writer = SafetensorsWriter(metadata: source.archive.metadata)
+    for (name, tensor) in source.archive.tensors {
+      try tensor.withBytes { bytes in
+        writer.add(name, dtype: tensor.dtype, shape: tensor.shape, data: Data(bytes))
+      }
+    }
+    for (name, shape) in [("weight", [1, 1]), ("bias", [1])] {
+      writer.add("updates.v1.2.fc.\(name)", shape: shape, Vector([0.5]))
+    }
+    let own = folder.path("own.bin")
+    try writer.write(to: own)
+    let inspection = try Inspection(checkpoint: own)
+    #expect(inspection.updates == [.init(name: "v1.2", tensors: 2)])
+    options.updateFiles = []
+    #expect(
+      try Evaluation(options).score(checkpoint: own)[0].scores.map(\.method)
+        == ["sgd", "update:v1.2"])
+    // Where methods are named, only what is named is scored.
+    options.scoresStoredUpdates = false
+    #expect(
+      try Evaluation(options).score(checkpoint: own)[0].scores.map(\.method) == ["sgd"])
+    options.methods = [.update("v1.2")]
+    #expect(
+      try Evaluation(options).score(checkpoint: own)[0].scores.map(\.method) == ["update:v1.2"])
+    options.methods = [.update("v1.3")]
+    let error = try #require(throws: EvaluationError.self) {
+      try Evaluation(options).score(checkpoint: own)
+    }
+    #expect(
+      error.description == """
+        there is no update v1.3
+          at \(own)
+          Known are: v1.2. Updates come from tensors updates.<name>.<parameter> or from --updates FILE.
+        """)
+  }
+
   // MARK: - Layers
 
   @Test(arguments: ["mlp_tanh", "cnn_small", "tokens_ignore"])

@@ -157,12 +157,28 @@ import Testing
     #expect(notes == ["run/a.bin, batch 1: the reference did not converge. Why."])
   }
 
-  @Test func notesNameRowsBelowRounding() {
+  @Test func notesNameMarkedRows() {
     var result = Self.result(batch: 4, gammas: [("ef", "0", 1), ("ief", "0", 1)])
-    result.scores[0].isBelowRounding = true
+    result.scores[0].gammaError = 0.031
+    result.scores[1].gammaError = 1e-3
     #expect(
       Report([.init(Self.description, [result])]).notes
-        == ["run/a.bin, batch 4: ef at damping 0: lambda is below rounding."])
+        == ["run/a.bin, batch 4: ef at damping 0: gamma may be off by 3.1 %, by rounding."])
+    result.scores[0].gammaError = .infinity
+    result.precision = .float64
+    result.isRepeated = true
+    let report = Report([.init(Self.description, [result])])
+    #expect(
+      report.notes == [
+        "run/a.bin, batch 4: done again in double, as a gamma was marked or missing in single precision.",
+        "run/a.bin, batch 4: ef at damping 0: gamma may be off by 100 % or more, by rounding.",
+      ])
+    #expect(report.batchesInDouble == 1 && report.batchesRepeated == 1)
+    // Of every row, before the reason why there is no gamma.
+    #expect(report.scores.columns.suffix(3) == ["gamma_error", "precision", "no_gamma"])
+    #expect(report.scores.rows[0].suffix(3).dropLast() == [.number(.infinity), .text("float64")])
+    #expect(report.scores.rows[1].suffix(3).dropLast() == [.number(1e-3), .text("float64")])
+    #expect(report.batches.columns.suffix(2) == ["precision", "mean_loss"])
   }
 
   // MARK: Files
@@ -234,7 +250,7 @@ import Testing
       var result = Self.result(batch: batch, gammas: [("sgd", nil, 1), ("ef", "0", 0.5)])
       result.reference = Self.reference(isConverged: batch > 0)
       for index in result.scores.indices { result.scores[index].efficiency = 0.5 }
-      result.scores[1].isBelowRounding = batch == 2
+      result.scores[1].gammaError = batch == 2 ? 0.02 : 1e-5
       return result
     }
     #expect(
@@ -242,10 +258,10 @@ import Testing
         run/a.bin
         sequential, P = 10, N = 8 x 3 batches, mean loss 0.5, imbalance 2, epoch 3
 
-        method  damping   gamma  gamma/gamma_SGD   efficiency %
-        ------  -------  ------  ---------------  -------------
-        sgd               1.000            1.000  50.0 (≥ 41.7)
-        ef      0 *      0.5000           0.5000  50.0 (≥ 41.7)
+        method  damping    gamma  gamma/gamma_SGD   efficiency %
+        ------  -------  -------  ---------------  -------------
+        sgd               1.000             1.000  50.0 (≥ 41.7)
+        ef      0        0.5000*           0.5000  50.0 (≥ 41.7)
 
         Reference: conjugate gradients, 3 iterations, residual 0.1. 2 of 3 batches:
           converged, the residual is within the tolerance; 1 of 3 batches: not
@@ -254,8 +270,8 @@ import Testing
         The reference did not converge in 1 of 3 batches: efficiency is relative to what
           it reached; the share of the exact optimum lies between the number in brackets
           and it. Why.
-        * lambda is below rounding in up to 1 of 3 batches: the direction rests on
-          noise. Use a larger damping or --precision float64.
+        * gamma may be off by up to 2 % in 1 of 3 batches, by the rounding of numbers.
+          Use --precision float64 (with enough --memory), or a larger --damping.
 
         """)
   }
@@ -292,8 +308,8 @@ import Testing
     batch: Int, gammas: [(method: String, damping: String?, gamma: Double)]
   ) -> BatchResult {
     BatchResult(
-      checkpoint: description.path, epoch: 3, step: nil, batch: batch, samples: 8,
-      recomputedSamples: 0, loss: 4,
+      checkpoint: description.path, epoch: 3, step: nil, batch: batch, precision: .float32,
+      samples: 8, recomputedSamples: 0, loss: 4, meanLoss: 0.5,
       gradientNorm: 1, gradientNormRatio: 2, logitGradientNormRatio: 2, gammaBound: 0.5,
       reference: nil, trace: [],
       scores: gammas.map { row in
@@ -301,7 +317,7 @@ import Testing
           method: row.method, damping: row.damping, lambda: nil, gamma: row.gamma,
           gammaRelativeToSGD: row.gamma / gammas[0].gamma, gammaRelativeToReference: nil,
           efficiency: nil, efficiencyLow: 0.25, fisherQuadratic: 1, gradientDot: 1, updateNorm: 1,
-          cosineGradient: 1, cosineReference: nil, seconds: 0, isBelowRounding: false)
+          cosineGradient: 1, cosineReference: nil, seconds: 0)
       }, seconds: 0)
   }
 }

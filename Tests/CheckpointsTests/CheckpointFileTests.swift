@@ -75,6 +75,18 @@ private func checkpoint(
     #expect(!read.isTrainable("head.bias"))
   }
 
+  /// Looking up every end of such a name would take minutes.
+  @Test(.timeLimit(.minutes(1))) func namesOfDirectionsMayHaveManyDots() {
+    let parameters = ParameterNames(["weight", "b.weight"])
+    let name = String(repeating: "a.", count: 1 << 18) + "b.weight"
+    let own = UpdateTensorName(name[...], parameters: parameters)
+    #expect(own?.parameter == "b.weight")
+    #expect(own.map { $0.update + ".b.weight" } == name)
+    #expect(UpdateTensorName("a.b.c", parameters: parameters)?.update == "a")
+    #expect(UpdateTensorName("b.weight", parameters: parameters)?.parameter == "weight")
+    #expect(UpdateTensorName("weight", parameters: parameters) == nil)
+  }
+
   @Test func defaultsAreThoseOfTheFormat() throws {
     let file = try checkpoint()
     let read = try CheckpointFile.open(file.path)

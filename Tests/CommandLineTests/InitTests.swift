@@ -10,7 +10,8 @@ extension CommandLineTests {
 
     /// Names and shapes are those of what Transformers and PEFT have saved.
     @Test(arguments: [
-      ("vit_lora", ["--lora-rank", "2"]), ("t5_lora", ["--lora-rank", "2"]),
+      ("vit_lora", ["--lora-rank", "2", "--lora-bias", "lora_only"]),
+      ("t5_lora", ["--lora-rank", "2"]),
       ("t5_prompt", ["--prompt", "3", "--task", "CAUSAL_LM"]),
     ])
     func foldersAreAsTheLibrariesSaveThem(_ name: String, _ adapter: [String]) throws {

@@ -9,13 +9,13 @@ extension CommandLineTests {
       "scores": """
       checkpoint,epoch,step,batch,samples,method,damping,lambda,gamma,gamma_rel_sgd,\
       gamma_rel_reference,efficiency,efficiency_low,fisher_quadratic,gradient_dot,update_norm,\
-      cosine_gradient,cosine_reference,seconds,mc_samples
+      cosine_gradient,cosine_reference,seconds,mc_samples,gamma_error,precision,no_gamma
       """,
       "batches": """
       checkpoint,epoch,step,batch,samples,loss,gradient_norm,gradient_norm_ratio,\
       logit_gradient_norm_ratio,gamma_bound,reference_gamma,reference_iterations,\
       reference_residual,reference_stop,seconds,reference_solver,reference_excess_bound,\
-      reference_excess_estimate,reference_status
+      reference_excess_estimate,precision,mean_loss,reference_status
       """,
       "summary": """
       checkpoint,epoch,step,method,damping,mc_samples,batches,gamma_mean,gamma_std,gamma_rel_sgd_mean,\
@@ -24,7 +24,7 @@ extension CommandLineTests {
       gamma_rel_sgd_min,gamma_rel_sgd_median,gamma_rel_sgd_max,gamma_rel_reference_stderr,\
       gamma_rel_reference_min,gamma_rel_reference_median,gamma_rel_reference_max,\
       efficiency_stderr,efficiency_min,efficiency_median,efficiency_max,\
-      batches_reference_not_converged
+      batches_reference_not_converged,batches_without_gamma
       """,
       "cg": "checkpoint,batch,iteration,relative_residual,gamma,seconds",
     ]
@@ -307,11 +307,11 @@ extension CommandLineTests {
       ),
       ("no-reference", ["--reference", "none", "--methods", "ief,ef"]),
       (
-        "below-rounding",
+        "marked",
         [
           Fixture.path("digits/epoch-40.bin"), "--data", Fixture.path("digits/digits.safetensors"),
-          "--batch-size", "32", "--batches", "3", "--damping", "0,0.1", "--methods", "ef",
-          "--reference", "none",
+          "--batch-size", "32", "--batches", "3", "--damping", "0,0.1", "--methods", "block-ef",
+          "--reference", "none", "--precision", "float32",
         ]
       ),
     ])

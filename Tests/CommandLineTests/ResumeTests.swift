@@ -7,18 +7,21 @@ extension CommandLineTests {
   /// Runs that end early and go on: nothing is lost, and nothing can be seen afterwards.
   @Suite struct ResumeTests {
     /// Two checkpoints by `batches` batches.
-    static func arguments(batches: Int = 3) -> [String] {
+    static func arguments(batches: Int = 3, threads: Int = 1) -> [String] {
       [
         "score", Fixture.path("digits/epoch-03.bin"), Fixture.path("digits/epoch-20.bin"),
         "--data", Fixture.path("digits/digits.safetensors"), "--batch-size", "16", "--batches",
-        "\(batches)", "--cg-iterations", "4", "--damping", "0,1e-3", "--threads", "1",
+        "\(batches)", "--cg-iterations", "4", "--damping", "0,1e-3", "--threads",
+        "\(threads)",
       ]
     }
 
     private static func start(
-      _ folder: TemporaryFolder, _ name: String, batches: Int = 3, _ more: [String] = []
+      _ folder: TemporaryFolder, _ name: String, batches: Int = 3, threads: Int = 1,
+      _ more: [String] = []
     ) throws -> Command.Running {
-      try Command.start(arguments(batches: batches) + ["--output", folder.path(name)] + more)
+      try Command.start(
+        arguments(batches: batches, threads: threads) + ["--output", folder.path(name)] + more)
     }
 
     private static func expectSameReports(
@@ -67,7 +70,7 @@ extension CommandLineTests {
         #expect(run["batches_resumed"] as? Int == batches)
       }
       // What has ended is only reported again.
-      let again = try Self.start(folder, "whole", ["--resume", "--threads", "2"]).result()
+      let again = try Self.start(folder, "whole", threads: 2, ["--resume"]).result()
       #expect(again.status == 0)
       #expect(again.error == "resumed: 6 of 6 batches are in the journal\n")
       #expect(again.output == (try Self.start(folder, "after-2", ["--resume"]).result().output))

@@ -69,6 +69,13 @@ extension CommandLineTests {
       Case(name: "no-output", arguments: ["reference", "x.bin"]),
       Case(name: "no-number", arguments: ["score", "x.bin", "--batch-size", "many"]),
       Case(name: "unknown-format", arguments: ["plot", "x", "--format", "svg,jpeg"]),
+      Case(name: "repeated-option", arguments: ["score", "x.bin", "--seed", "1", "--seed=2"]),
+      Case(
+        name: "repeated-list",
+        arguments: ["score", "x.bin", "--methods", "sgd", "--quiet", "--methods", "ef"]),
+      Case(
+        name: "repeated-short-option", arguments: ["reference", "x", "-o", "y", "--output", "z"]),
+      Case(name: "order-of-nothing", arguments: ["score", "x.bin", "--parameter-order", "y.txt"]),
       Case(name: "negative-seed", arguments: ["score", "x.bin", "--seed", "-1"]),
     ]
 
@@ -78,6 +85,16 @@ extension CommandLineTests {
       #expect(result.output == "")
       #expect(result.error.hasPrefix("error: "))
       try expectSnapshot(result.error, "usage-" + test.name)
+    }
+
+    /// What follows an option is its value, and what collects may be repeated.
+    @Test func whatMayBeRepeatedIs() throws {
+      let result = try Command.run([
+        "score", Fixture.path("golden/toy_logistic.bin"), "--trainable", "*.weight", "--trainable",
+        "*.bias", "--quiet", "--quiet", "--damping", "--damping",
+      ])
+      #expect(result.status == 64)
+      #expect(result.error.hasPrefix("error: damping \"--damping\" is not a number"))
     }
 
     @Test(arguments: [
@@ -94,10 +111,10 @@ extension CommandLineTests {
     }
 
     /// An amount that is understood and not enough is refused with what would be enough.
-    @Test(arguments: [("1.5KiB", "1.54 kB"), ("7B", "7 bytes"), ("1", "1 bytes")])
+    @Test(arguments: [("1.5KiB", "1.54 kB"), ("7B", "7 bytes"), ("1", "1 byte")])
     func littleMemoryIsRefusedWithWhatIsNeeded(_ text: String, _ allowed: String) throws {
       let result = try Command.run([
-        "score", Fixture.path("golden/toy_logistic.bin"), "--memory", text, "--threads", "1",
+        "score", Fixture.path("golden/mlp_tanh.bin"), "--memory", text, "--threads", "1",
         "--reference", "none",
       ])
       #expect(result.status == 65 && result.output.isEmpty)

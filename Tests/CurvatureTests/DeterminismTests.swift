@@ -37,8 +37,12 @@ struct DeterminismTests {
         let found = try bits(engine, threads: threads)
         for (result, expected) in zip(found, one) {
           #expect(result.bits == expected.bits, "\(result.name): 1 and \(threads) threads")
-          // Losses of real targets are one loop on the thread that asks.
-          if samples > 1, result.name != "losses" || model.loss == "cross_entropy" {
+          // Losses of real targets are one loop on the thread that asks, and norms alone of a small
+          // model one tile.
+          let isOneTask =
+            result.name == "losses" && model.loss != "cross_entropy"
+            || result.name == "Gram matrix, norms" && model.name == "tokens"
+          if samples > 1 && !isOneTask {
             #expect(result.sharedCalls > 0, "\(result.name): only one of \(threads) workers ran")
           }
         }

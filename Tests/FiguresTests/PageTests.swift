@@ -120,4 +120,32 @@ import Testing
     try draft.remove("run.json")
     #expect(try read(page(draft, isDrawn: false)).text.contains("The folder has no run.json"))
   }
+
+  /// A gamma that rounding may have moved has a star on the page, and figures say so below.
+  @Test func marksReachThePageAndTheFigures() throws {
+    let draft = try ResultsDraft()
+    #expect(try !page(draft, isDrawn: false).contains("rounding of numbers"))
+    let path = draft.path + "/scores.csv"
+    let lines = try String(contentsOfFile: path, encoding: .utf8).split(whereSeparator: \.isNewline)
+    let marked = lines.enumerated().map { index, line in
+      line
+        + (index == 0
+          ? ",gamma_error,precision" : index == 2 ? ",0.025,float32" : ",1e-7,float32")
+    }
+    try (marked.joined(separator: "\n") + "\n").write(
+      toFile: path, atomically: true, encoding: .utf8)
+    let method = lines[2].split(separator: ",", omittingEmptySubsequences: false)[5]
+    let note =
+      "In 1 of \(lines.count - 1) rows (\(method)) γ may be off by up to 2.5 %, by the rounding of "
+      + "numbers."
+    let html = try page(draft, isDrawn: false)
+    let text = try read(html).text
+    #expect(text.contains(note + " They have a star."))
+    #expect(html.components(separatedBy: " *</td>").count == 2, "one cell")
+    let figures = try FigureSet(Results(folder: draft.path)).figures
+    for name in ["training", "damping", "methods", "efficiency"] {
+      #expect(try #require(figures.first { $0.name == name }).notes.contains(note), "\(name)")
+    }
+    #expect(try !#require(figures.first { $0.name == "reference" }).notes.contains(note))
+  }
 }

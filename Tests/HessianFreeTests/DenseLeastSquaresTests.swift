@@ -45,6 +45,17 @@ func transposedProduct(_ b: [Double], _ w: [Double], _ columns: Int) -> [Double]
     #expect(dense.rank == 20)
   }
 
+  /// From g what lies below the root of the precision is noise and is left out, where w would give it.
+  @Test func fromTheGradientSmallSingularValuesAreLeftOut() throws {
+    let decomposition = try ample.decompose(
+      rows: 3, columns: 3, Vector([1, 0, 0, 0, 1e-3, 0, 0, 0, 1e-9]))
+    let solution = try decomposition.solve(gradient: [2, 3e-6, 1])
+    #expect(solution.rank == 2)
+    // A division by a square each.
+    #expect(distance(solution.x, [2, 3, 0]) <= 10 * Double.ulpOfOne * 3)
+    #expect(try decomposition.solve(target: [2, 3e-3, 1]).rank == 3)
+  }
+
   @Test func solutionOfARankDeficientSystemHasMinimumNorm() throws {
     // Two equal rows and one of zeros: rank 1, so x is along the row.
     let b: [Double] = [1, 2, 2, 1, 2, 2, 0, 0, 0]
@@ -68,6 +79,9 @@ func transposedProduct(_ b: [Double], _ w: [Double], _ columns: Int) -> [Double]
     let throughGram = try GramDecomposition(rows: rows, gram: Vector(gram), memoryBudget: 1 << 30)
     for (mu, solution) in zip(dampings, solutions) {
       let x = solution.x
+      // The same from g; S^2 has a condition number of 7.
+      let fromGradient = try decomposition.solve(gradient: right, damping: mu)
+      #expect(distance(fromGradient.x, x) <= 1e-13 * norm(x), "mu \(mu)")
       let image = (0..<rows).map { i in dot(Array(b[i * n..<(i + 1) * n]), x) }
       let left = zip(transposedProduct(b, image, n), x).map { $0 + mu * $1 }
       // Backward stable: rounding of (|A| + mu) |x|, some hundred times.

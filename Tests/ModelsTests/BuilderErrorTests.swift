@@ -50,6 +50,11 @@ struct BuilderErrorTests {
     Mistake(
       #"{"type": "linear", "name": "a", "in_features": 4, "out_feature": 2}"#,
       "unknown key model.layers[0].out_feature"),
+    Mistake(
+      #"{"type": "residual", "layers": ["#
+        + Array(repeating: #"{"type": "relu"}"#, count: 10_000).joined(separator: ", ") + "]}",
+      "model.layers[0].layers[9999].type is \"relu\", expected no more layers: there are 10000 before it"
+    ),
     // Names.
     Mistake(
       #"{"type": "linear", "in_features": 4, "out_features": 2}"#, "model.layers[0].name is missing"

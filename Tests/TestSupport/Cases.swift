@@ -68,6 +68,31 @@ package let cases: [Case] = [
   Case(
     "logits with channels last", input: [3, 2],
     #"{"type": "group_norm", "name": "n", "num_groups": 1, "num_channels": 3}"#, samples: 3),
+  Case("smoothed labels", input: [3], mlp, samples: 4, weights: [.smoothing]),
+  Case("weighted classes", input: [3], mlp, samples: 4, weights: [.classes]),
+  Case("weighted samples", input: [3], mlp, samples: 4, weights: [.samples]),
+  Case("soft labels", input: [3], mlp, samples: 4, weights: [.softLabels]),
+  Case(
+    "weighted classes, smoothed labels", input: [3, 3],
+    linear("a", 3, 3) + "," + gelu + "," + linear("b", 3, 3), ignores: true,
+    weights: [.classes, .smoothing, .positions]),
+  Case(
+    "weighted classes, soft labels", input: [2, 6], linear("a", 6, 6), samples: 2,
+    weights: [.classes, .smoothing, .softLabels, .positions]),
+  Case(
+    "weighted positions", input: [2, 6], linear("a", 6, 4), samples: 3, ignores: true,
+    weights: [.classes, .positions]),
+  Case("weighted samples", input: [3], mlp, loss: "mse", samples: 4, weights: [.samples]),
+  Case(
+    "weighted outputs", input: [2, 8], linear("a", 8, 2), loss: "mse", samples: 3,
+    weights: [.classes, .elements]),
+  Case("weighted samples", input: [3], mlp, loss: "bce", samples: 6, weights: [.samples]),
+  Case(
+    "weighted outputs", input: [3], mlp, loss: "bce", samples: 6,
+    weights: [.classes, .positives, .elements]),
+  Case(
+    "weighted positives", input: [2, 8], linear("a", 8, 2), loss: "bce", samples: 3,
+    weights: [.positives, .positions]),
 ]
 
 package func linear(_ name: String, _ inputs: Int, _ outputs: Int) -> String {

@@ -37,7 +37,7 @@ package final class DenseOracle {
     }
     self.jacobian = jacobian
     let gradients = (0..<samples).map {
-      DenseOracle.logitGradient(problem, logits[$0], problem.labels, sample: $0)
+      DenseOracle.logitGradient(problem, logits[$0], sample: $0)
     }
     losses = gradients.map(\.loss)
     logitGradients = gradients.map(\.gradient)
@@ -46,36 +46,60 @@ package final class DenseOracle {
   package var samples: Int { problem.samples }
   package var parameterCount: Int { problem.parameterCount }
 
-  /// l and u of one sample for any labels.
+  /// l and u of one sample.
   package static func logitGradient(
-    _ problem: Problem, _ z: [Double], _ labels: OracleLabels, sample: Int
+    _ problem: Problem, _ z: [Double], sample: Int
   ) -> (loss: Double, gradient: [Double]) {
-    let classes = problem.classes
+    let (classes, masses) = (problem.classes, problem.masses(sample))
     var loss = 0.0
     var u = [Double](repeating: 0, count: z.count)
-    switch labels {
-    case .classes(let all):
+    if problem.loss == "cross_entropy" {
       for o in 0..<problem.positions {
-        let label = all[sample * problem.positions + o]
-        guard label >= 0 else { continue }
-        let p = softmax(Array(z[o * classes..<(o + 1) * classes]))
-        loss -= log(p[label])
-        for c in 0..<classes { u[o * classes + c] = p[c] - (c == label ? 1 : 0) }
-      }
-    case .real(let all):
-      for i in z.indices {
-        let y = all[sample * z.count + i]
-        if problem.loss == "mse" {
-          loss += (z[i] - y) * (z[i] - y) / 2
-          u[i] = z[i] - y
-        } else {
-          let p = 1 / (1 + exp(-z[i]))
-          loss -= y * log(p) + (1 - y) * log(1 - p)
-          u[i] = p - y
+        let row = o * classes..<(o + 1) * classes
+        let p = softmax(Array(z[row]))
+        for c in 0..<classes where masses[o * classes + c] > 0 {
+          loss -= masses[o * classes + c] * log(p[c])
         }
+        let mass = problem.mass(sample, position: o)
+        for c in 0..<classes { u[o * classes + c] = mass * p[c] - masses[o * classes + c] }
+      }
+      return (loss, u)
+    }
+    guard case .real(let all) = problem.labels else { preconditionFailure("\(problem.loss)") }
+    for i in z.indices {
+      let y = all[sample * z.count + i]
+      if problem.loss == "mse" {
+        loss += masses[i] * (z[i] - y) * (z[i] - y) / 2
+        u[i] = masses[i] * (z[i] - y)
+      } else {
+        let p = 1 / (1 + exp(-z[i]))
+        let ones = masses[i] * (problem.weighting.positives?[i % classes] ?? 1) * y
+        let zeros = masses[i] * (1 - y)
+        loss -= ones * log(p) + zeros * log(1 - p)
+        u[i] = zeros * p - ones * (1 - p)
       }
     }
     return (loss, u)
+  }
+
+  /// u of one sample for labels drawn from the model, times the root of what H is multiplied by.
+  package static func sampledLogitGradient(
+    _ problem: Problem, _ z: [Double], _ labels: OracleLabels, sample: Int
+  ) -> [Double] {
+    let classes = problem.classes
+    return z.indices.map { i in
+      switch labels {
+      case .classes(let all):
+        let o = i / classes
+        let label = all[sample * problem.positions + o]
+        guard label >= 0 else { return 0 }
+        let p = softmax(Array(z[o * classes..<(o + 1) * classes]))[i % classes]
+        return problem.mass(sample, position: o).squareRoot() * (p - (label == i % classes ? 1 : 0))
+      case .real(let all):
+        let mean = problem.loss == "mse" ? z[i] : 1 / (1 + exp(-z[i]))
+        return problem.curvatureMass(sample, i).squareRoot() * (mean - all[sample * z.count + i])
+      }
+    }
   }
 
   package static func softmax(_ z: [Double]) -> [Double] {
@@ -85,25 +109,25 @@ package final class DenseOracle {
     return e.map { $0 / sum }
   }
 
-  /// H_n, `[O C][O C]`; the identity on scored positions for Gauss-Newton.
+  /// H_n, `[O C][O C]`; the identity, weighted as the loss is, for Gauss-Newton.
   package func hessian(_ n: Int, identity: Bool = false) -> [[Double]] {
     let (size, classes) = (problem.logitCount, problem.classes)
     var h = [[Double]](repeating: [Double](repeating: 0, count: size), count: size)
     for o in 0..<problem.positions {
-      if case .classes(let labels) = problem.labels, labels[n * problem.positions + o] < 0 {
-        continue
-      }
+      let mass = problem.mass(n, position: o)
       let z = Array(logits[n][o * classes..<(o + 1) * classes])
       let p = DenseOracle.softmax(z)
       for a in 0..<classes {
         let row = o * classes + a
-        if identity || problem.loss == "mse" {
-          h[row][row] = 1
-        } else if problem.loss == "bce" {
-          let s = 1 / (1 + exp(-z[a]))
-          h[row][row] = s * (1 - s)
+        if problem.loss == "cross_entropy" {
+          for b in 0..<classes {
+            h[row][o * classes + b] =
+              mass * (identity ? (a == b ? 1 : 0) : (a == b ? p[a] : 0) - p[a] * p[b])
+          }
         } else {
-          for b in 0..<classes { h[row][o * classes + b] = (a == b ? p[a] : 0) - p[a] * p[b] }
+          let s = 1 / (1 + exp(-z[a]))
+          h[row][row] =
+            problem.curvatureMass(n, row) * (identity || problem.loss == "mse" ? 1 : s * (1 - s))
         }
       }
     }
@@ -181,7 +205,7 @@ package final class DenseOracle {
   package func sampledGradients(_ draws: [OracleLabels]) -> [[Double]] {
     draws.flatMap { labels in
       (0..<samples).map {
-        vjp($0, DenseOracle.logitGradient(problem, logits[$0], labels, sample: $0).gradient)
+        vjp($0, DenseOracle.sampledLogitGradient(problem, logits[$0], labels, sample: $0))
       }
     }
   }
@@ -222,36 +246,35 @@ package final class DenseOracle {
   package lazy var root: [[Double]] = (0..<samples).flatMap { n in
     (0..<problem.logitCount).map { k in
       let (o, c) = (k / problem.classes, k % problem.classes)
-      if case .classes(let labels) = problem.labels {
-        guard labels[n * problem.positions + o] >= 0 else {
-          return [Double](repeating: 0, count: parameterCount)
-        }
-        let first = o * problem.classes
-        let p = DenseOracle.softmax(Array(logits[n][first..<first + problem.classes]))
-        var row = [Double](repeating: 0, count: parameterCount)
-        for a in p.indices {
-          let entry = ((a == c ? 1 : 0) - p[a]) * p[c].squareRoot()
-          for i in row.indices { row[i] += entry * jacobian[n][first + a][i] }
-        }
-        return row
+      guard problem.loss == "cross_entropy" else {
+        let scale = hessian(n)[k][k].squareRoot()
+        return jacobian[n][k].map { $0 * scale }
       }
-      let scale = hessian(n)[k][k].squareRoot()
-      return jacobian[n][k].map { $0 * scale }
+      let first = o * problem.classes
+      let p = DenseOracle.softmax(Array(logits[n][first..<first + problem.classes]))
+      let size = (problem.mass(n, position: o) * p[c]).squareRoot()
+      var row = [Double](repeating: 0, count: parameterCount)
+      for a in p.indices {
+        let entry = ((a == c ? 1 : 0) - p[a]) * size
+        for i in row.indices { row[i] += entry * jacobian[n][first + a][i] }
+      }
+      return row
     }
   }
 
-  /// w with `u = A w`, `[N O C]`
+  /// w with `u = A w`, `[N O C]`: `(M p - m) / sqrt(M p)` for cross-entropy, `u / sqrt(h)` otherwise.
   package lazy var rootWeights: [Double] = (0..<samples).flatMap { n in
     (0..<problem.logitCount).map { k in
-      guard case .classes(let labels) = problem.labels else {
-        return logitGradients[n][k] / hessian(n)[k][k].squareRoot()
+      guard problem.loss == "cross_entropy" else {
+        let h = hessian(n)[k][k]
+        return h == 0 ? 0 : logitGradients[n][k] / h.squareRoot()
       }
       let (o, c) = (k / problem.classes, k % problem.classes)
-      let label = labels[n * problem.positions + o]
-      if label < 0 { return 0 }
       let first = o * problem.classes
+      let mass = problem.mass(n, position: o)
+      if mass == 0 { return 0 }
       let p = DenseOracle.softmax(Array(logits[n][first..<first + problem.classes]))
-      return p[c].squareRoot() - (c == label ? 1 / p[c].squareRoot() : 0)
+      return logitGradients[n][k] / (mass * p[c]).squareRoot()
     }
   }
 

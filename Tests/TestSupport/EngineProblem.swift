@@ -42,7 +42,7 @@ package struct EngineProblem<S: EngineScalar> {
   package func output(_ linearization: Linearization<S>) -> OutputState<S> {
     OutputState(
       loss: Loss(rawValue: problem.loss)!, labels: Labels(problem.labels),
-      linearization: linearization)
+      weighting: LossWeighting(problem), linearization: linearization)
   }
 
   // MARK: - Layouts
@@ -104,6 +104,20 @@ extension Labels {
     case .classes(let classes): self = .classes(classes.map { Int64($0) })
     case .real(let targets): self = .real(targets)
     }
+  }
+}
+
+extension LossWeighting {
+  /// Weights of cross-entropy are of positions, others of outputs.
+  package init(_ problem: Problem) {
+    let weighting = problem.weighting
+    let step = problem.loss == "cross_entropy" ? problem.classes : 1
+    self.init(
+      smoothing: weighting.smoothing, classes: weighting.classes,
+      positives: weighting.positives,
+      samples: weighting.samples.map { all in
+        all.flatMap { row in stride(from: 0, to: row.count, by: step).map { row[$0] } }
+      })
   }
 }
 

@@ -19,11 +19,13 @@ package struct Case: Sendable, CustomStringConvertible {
   package var samples = 3
   /// Leaves the labels of some positions out: a whole sample of the last position and one more.
   package var ignores = false
+  package var weights: [OracleWeighting.Part] = []
   package var seed: UInt64 = 1
 
   package init(
     _ name: String, input: [Int], _ layers: String, loss: String = "cross_entropy",
-    trainable: [String] = [], samples: Int = 3, ignores: Bool = false, seed: UInt64 = 1
+    trainable: [String] = [], samples: Int = 3, ignores: Bool = false,
+    weights: [OracleWeighting.Part] = [], seed: UInt64 = 1
   ) {
     self.name = name
     model = #"{"type": "sequential", "input_shape": \#(input), "layers": [\#(layers)]}"#
@@ -31,11 +33,15 @@ package struct Case: Sendable, CustomStringConvertible {
     self.trainable = trainable
     self.samples = samples
     self.ignores = ignores
+    self.weights = weights
     self.seed = seed
   }
 
   /// What the test log shows; the seed makes a failure repeatable.
-  package var description: String { "\(name), \(loss), N = \(samples), seed \(seed)" }
+  package var description: String {
+    let parts = weights.map { ", " + $0.rawValue }.joined()
+    return "\(name), \(loss)\(parts), N = \(samples), seed \(seed)"
+  }
 }
 
 /// A case with its numbers, all of them exact in single precision.
@@ -49,6 +55,7 @@ package struct Problem {
   /// `[N]` of one sample each; whole numbers for an embedding.
   package var inputs: [[Double]] = []
   package var labels: OracleLabels
+  package var weighting = OracleWeighting()
   package let outputShape: [Int]
 
   package init(_ test: Case) {
@@ -92,6 +99,18 @@ package struct Problem {
       // Hard and soft targets.
       labels = .real((0..<samples * output.count).map { [0.0, 1.0, 0.25][$0 % 3] })
     }
+    if test.weights.contains(.softLabels) {
+      labels = .real(
+        (0..<samples * positions).flatMap { row in
+          // The first label is of one class.
+          let shares = (0..<classes).map {
+            Double(row == 0 ? ($0 == 0 ? 1 : 0) : 1 + (row + $0) % 3)
+          }
+          return shares.map { $0 / shares.reduce(0, +) }
+        })
+    }
+    weighting = OracleWeighting(
+      test.weights, samples: samples, positions: positions, classes: classes)
   }
 
   /// A problem with given numbers, such as those of a file.
@@ -144,6 +163,9 @@ package struct Problem {
       case .classes(let known):
         return .classes(
           known.map { $0 < 0 ? -100 : Int.random(in: 0..<classes, using: &random) })
+      case .real where loss == "cross_entropy":
+        return .classes(
+          (0..<samples * positions).map { _ in Int.random(in: 0..<classes, using: &random) })
       case .real(let targets):
         return .real(
           loss == "mse"

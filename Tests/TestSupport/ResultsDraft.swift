@@ -41,7 +41,7 @@ public final class ResultsDraft {
         let stop = stage == 2 && batch == 1 ? "iterations" : "tolerance"
         batches.append(
           "\(place),8,16,1,\(batch == 0 ? 10 : 1000 * (stage + 1)),2,\(gamma / 20),\(gamma / 10),3,"
-            + "1e-7,\(stop),0.5,\(stop == "tolerance" ? "converged" : "not-converged")")
+            + "1e-7,\(stop),0.5,2,\(stop == "tolerance" ? "converged" : "not-converged")")
         for iteration in 1...3 {
           iterates.append(
             "\(checkpoint),\(batch),\(iteration),\(pow(10, Double(-iteration))),"
@@ -68,7 +68,7 @@ public final class ResultsDraft {
   static let batchColumns =
     "checkpoint,epoch,step,batch,samples,loss,gradient_norm,gradient_norm_ratio,"
     + "logit_gradient_norm_ratio,gamma_bound,reference_gamma,reference_iterations,"
-    + "reference_residual,reference_stop,seconds,reference_status"
+    + "reference_residual,reference_stop,seconds,mean_loss,reference_status"
   static let layerColumns =
     "checkpoint,epoch,step,batch,method,damping,lambda,layer,kind,parameters,gamma,gamma_rel_sgd"
 

@@ -69,7 +69,7 @@ struct DirectionTests {
     settings.isNormalized = false
     let (found, sampled) = try direction(settings, oracle.problem, Double.self)
     let labels = sampled.map { draw -> OracleLabels in
-      guard case .softmax(let labels, _) = draw else { preconditionFailure("cross-entropy") }
+      guard case .softmax(let labels, _, _) = draw else { preconditionFailure("cross-entropy") }
       return .classes(labels.map { Int($0) })
     }
     let rows = oracle.sampledGradients(labels)
@@ -90,7 +90,8 @@ struct DirectionTests {
 
   /// Counts against the oracle's logits, ties and unscored positions included.
   @Test func accuracyCountsScoredDecisions() throws {
-    for test in cases where ["mlp", "mlp, unscored sample", "positions"].contains(test.name) {
+    for test in cases
+    where ["mlp", "mlp, unscored sample", "positions", "soft labels"].contains(test.name) {
       let problem = Problem(test)
       let oracle = DenseOracle(problem)
       let engine = try EngineProblem(problem, Double.self)
@@ -111,6 +112,13 @@ struct DirectionTests {
               let place = (n * problem.positions + o) * problem.classes + c
               expected.total += 1
               if (value > 0) == (targets[place] > 0.5) { expected.correct += 1 }
+            }
+          case .real(let targets) where problem.loss == "cross_entropy":
+            let first = (n * problem.positions + o) * problem.classes
+            let shares = Array(targets[first..<first + problem.classes])
+            expected.total += 1
+            if z.firstIndex(of: z.max()!)! - z.startIndex == shares.firstIndex(of: shares.max()!) {
+              expected.correct += 1
             }
           case .real: continue
           }

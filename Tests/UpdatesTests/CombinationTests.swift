@@ -31,7 +31,7 @@ struct CombinationTests {
     let linearization = engine.linearize(threads: 2)
     let output = engine.output(linearization)
     let sampled = problem.drawnLabels(1, seed: test.seed &+ 700).map {
-      output.gradient(for: Labels($0), linearization: linearization)
+      output.gradient(forSampled: Labels($0), linearization: linearization)
     }
     let gradients = BatchGradients(
       linearization, output, sampled: sampled, usesCombinations: true)

@@ -48,7 +48,6 @@ struct DampedGramSolverTests {
       let c = solver.solve(ones, lambda: lambda)
       #expect(error(c, lambda: lambda) <= Double(Self.count))
       #expect(c[Self.count - 1] == 0)
-      #expect(!solver.isBelowRounding(lambda))
     }
   }
 
@@ -58,13 +57,34 @@ struct DampedGramSolverTests {
     #expect(error(c, lambda: 1e-3, leftOut: [2, 5]) <= Double(Self.count))
   }
 
-  /// Three columns leave eight eigenvalues to rounding: what rests on them is known as such, and
-  /// without damping they are left out.
+  /// Three columns leave eight eigenvalues to rounding: without damping they are left out.
   @Test(arguments: [0, 1e-15])
   func dampingAtTheLevelOfRoundingNeedsTheEigenvalues(lambda: Double) throws {
-    let solver = try solver(rank: 3, onlyLambda: lambda)
+    #expect(try solver(rank: 3, onlyLambda: lambda).isDecomposed)
+  }
+
+  /// Known to have three columns, the matrix has a null space: what of b lies in it has no part in c,
+  /// whatever the damping, and the solution has the direction of exact arithmetic.
+  @Test(arguments: [0, 1e-15, 1e-7])
+  func nullVectorsHaveNoPart(lambda: Double) throws {
+    let k = gram(rank: 3)
+    let solver = try DampedGramSolver(
+      count: Self.count, precision: .ulpOfOne, parameters: 3, onlyLambda: lambda
+    ) { k[$0 * Self.count + $1] }
     #expect(solver.isDecomposed)
-    #expect(solver.isBelowRounding(lambda))
+    let c = solver.solve(ones, lambda: lambda)
+    // c in the range of K has the size of b / K; in the null space it would have that of b / lambda.
+    let largest = (0..<Self.count).map { k[$0 * (Self.count + 1)] }.max()!
+    #expect(c.map { abs($0) }.max()! < 1e6 / largest)
+    // The residual lies in the null space: K times it is zero to rounding.
+    let residual = (0..<Self.count).map { i in
+      let own: Double = 1 - lambda * c[i]
+      return (0..<Self.count).reduce(own) { $0 - k[i * Self.count + $1] * c[$1] }
+    }
+    let image = (0..<Self.count).map { i in
+      (0..<Self.count).reduce(0.0) { $0 + k[i * Self.count + $1] * residual[$1] }
+    }
+    #expect(image.map { abs($0) }.max()! < 1e-10 * largest)
   }
 
   /// Eigenvalues 3 and -1: b lies along the first.

@@ -52,6 +52,7 @@ struct InvarianceTests {
     var permuted = problem
     permuted.inputs = order.map { problem.inputs[$0] }
     permuted.labels = permute(problem.labels, order, of: test.samples)
+    permuted.weighting = problem.weighting.picking(order)
     let draws = problem.drawnLabels(2, seed: 10)
     let (engine, plain) = try batch(problem, draws: draws, Double.self)
     let (_, other) = try batch(
@@ -87,6 +88,7 @@ struct InvarianceTests {
       subset.parameters = problem.parameters
       subset.inputs = samples.map { problem.inputs[$0] }
       subset.labels = permute(problem.labels, samples, of: test.samples)
+      subset.weighting = problem.weighting.picking(samples)
       let (engine, gradients) = try batch(subset, draws: [], Double.self)
       let product = Vector<Double>(count: subset.parameterCount)
       _ = try FisherOperator(gradients.linearization, gradients.output).apply(

@@ -134,7 +134,9 @@ struct KroneckerTests {
       let output = engine.output(linearization)
       let gradients = BatchGradients(
         linearization, output,
-        sampled: labels.map { output.gradient(for: Labels($0), linearization: linearization) })
+        sampled: labels.map {
+          output.gradient(forSampled: Labels($0), linearization: linearization)
+        })
       for method in KroneckerTests.methods {
         let direction = try KFAC.directions(
           TensorBlocks(gradients), method: method, dampings: [Damping("1e-3")!])[0]
@@ -256,7 +258,7 @@ extension DenseOracle {
     case .kfac:
       let drawn = draws.map { labels in
         (0..<samples).map {
-          DenseOracle.logitGradient(problem, logits[$0], labels, sample: $0).gradient
+          DenseOracle.sampledLogitGradient(problem, logits[$0], labels, sample: $0)
         }
       }
       let weight = 1 / Double(draws.count)

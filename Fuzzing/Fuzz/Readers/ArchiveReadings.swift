@@ -7,7 +7,7 @@ struct NPZReading: Reader {
 
   func read(_ input: ArraySlice<UInt8>) throws {
     try Scratch.withOpenFile(ZipInput.file(input)) { file in
-      try ArchiveExamination.run(TensorArchive(file))
+      try ArchiveExamination.run(TensorArchive(file, memory: Scoring.memory))
     }
   }
 
@@ -23,7 +23,7 @@ struct TorchReading: Reader {
 
   func read(_ input: ArraySlice<UInt8>) throws {
     try Scratch.withOpenFile(ZipInput.file(input)) { file in
-      try ArchiveExamination.run(TensorArchive(file))
+      try ArchiveExamination.run(TensorArchive(file, memory: Scoring.memory))
     }
   }
 
@@ -39,7 +39,7 @@ struct LegacyTorchReading: Reader {
 
   func read(_ input: ArraySlice<UInt8>) throws {
     try Scratch.withOpenFile(input) { file in
-      try ArchiveExamination.run(TensorArchive(file))
+      try ArchiveExamination.run(TensorArchive(file, memory: Scoring.memory))
     }
   }
 

@@ -1,4 +1,5 @@
 import ApproxEval
+import Checkpoints
 import Foundation
 
 /// A short run on a checkpoint of the fixtures, of which inputs for journals and tables are made.
@@ -30,7 +31,8 @@ struct FinishedRun: Sendable {
       return result
     }
     record = try RunRecord(
-      command: ["fuzz"], options: options, checkpoints: [], start: Date(timeIntervalSince1970: 0))
+      command: ["fuzz"], options: options, files: InputFiles(),
+      start: Moment(date: Date(timeIntervalSince1970: 0), uptime: 0))
   }
 
   /// The lines of a journal of the run.

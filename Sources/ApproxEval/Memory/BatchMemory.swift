@@ -54,7 +54,7 @@ struct BatchMemory<S: EngineScalar> {
       bytes += spec.kind == .real ? needs.scalars(samples, count) : needs.doubles(samples, count, 2)
     }
     if let data = checkpoint.data {
-      for tensor in [data.labels] + data.others.values {
+      for tensor in [data.labels] + [data.weights].compactMap({ $0 }) + data.others.values {
         bytes += tensor.residentBytes(runs: samples, of: tensor.byteCount / max(data.count, 1))
       }
       if let sampled = data.sampledLabels {
@@ -63,18 +63,48 @@ struct BatchMemory<S: EngineScalar> {
       }
     }
     let draws = checkpoint.data?.sampledLabels?.shape.first ?? 0
-    let isCrossEntropy = checkpoint.loss == .crossEntropy
-    // Labels, of each draw too, with what turns them into gradients.
-    bytes += needs.doubles(samples, isCrossEntropy ? 6 * program.graph.positions : 4 * logits)
-    plan.keep("batch", bytes)
+    let settings = checkpoint.lossSettings
+    for weights in [settings.classWeights, settings.positiveWeights] {
+      bytes += needs.doubles(weights?.value.count ?? 0)
+    }
+    plan.keep("batch", bytes + labels(samples))
     plan.keep("sampled labels", drawn(draws))
-    plan.keep("output distribution", needs.doubles(samples, logits, isCrossEntropy ? 1 : 3))
+    plan.keep("output distribution", distribution(samples))
+  }
+
+  /// Labels of so many samples and their weights, with what turns them into gradients.
+  private func labels(_ samples: Int) -> ByteCount {
+    // The samples' own as they are read and kept, and those of the loss.
+    let weights = isWeighted ? 4 : 0
+    guard checkpoint.loss == .crossEntropy else {
+      return needs.doubles(samples, logits, 4 + weights)
+    }
+    // Soft labels as they are read and kept; of these and of smoothed ones a gradient of all classes.
+    let ofClasses = (checkpoint.hasSoftLabels ? 2 : 0) + (isSpread ? 1 : 0)
+    return needs.doubles(samples, program.graph.positions, 6 + weights)
+      + needs.doubles(samples, logits, ofClasses)
+  }
+
+  private func distribution(_ samples: Int) -> ByteCount {
+    needs.doubles(samples, logits, checkpoint.loss == .crossEntropy ? 1 : 3)
+  }
+
+  /// Whether a label of cross-entropy may speak of several classes.
+  private var isSpread: Bool {
+    checkpoint.hasSoftLabels || (checkpoint.lossSettings.labelSmoothing?.value ?? 0) > 0
+  }
+
+  /// Whether each position or output has a number that multiplies its loss.
+  private var isWeighted: Bool {
+    let settings = checkpoint.lossSettings
+    return isSpread || checkpoint.data?.weights != nil || settings.classWeights != nil
+      || settings.positiveWeights != nil
   }
 
   /// Gradients of sampled labels w.r.t. the outputs.
   private func drawn(_ draws: Int) -> ByteCount {
     checkpoint.loss == .crossEntropy
-      ? needs.doubles(3, draws, samples, program.graph.positions)
+      ? needs.doubles(isWeighted ? 4 : 3, draws, samples, program.graph.positions)
       : needs.doubles(2, draws, samples, logits)
   }
 
@@ -95,7 +125,7 @@ struct BatchMemory<S: EngineScalar> {
 
   /// All that `BatchEvaluation` takes.
   ///
-  /// - Parameter updates: Bytes of each update's file.
+  /// - Parameter updates: Bytes that each update takes on the way to its direction.
   mutating func addScoring(updates: [ByteCount]) {
     addProblem()
     let draws = sampledDraws.max() ?? 0
@@ -119,7 +149,8 @@ struct BatchMemory<S: EngineScalar> {
     }
     keepArenas(tangents: max(tangents, 1), cotangents: 1 + draws)
     plan.during([
-      ("tangents of directions", needs.doubles(min(directions.count, perPass), samples, logits))
+      // With what each sample adds to gamma, and how gamma answers to it.
+      ("tangents of directions", needs.doubles(min(directions.count, perPass), samples, logits + 5))
     ])
   }
 
@@ -397,6 +428,7 @@ struct BatchMemory<S: EngineScalar> {
       (
         "forward values while measuring",
         measured.forward + measured.doubles(measured.samples, logits, 4)
+          + labels(measured.samples)
       )
     ])
     plan.during([("a checkpoint to write", 2 * needs.vector)])

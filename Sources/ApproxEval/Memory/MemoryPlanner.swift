@@ -21,7 +21,7 @@ enum MemoryTask {
 }
 
 /// Finds out whether a computation fits into the memory that it may use, and how much of it goes where;
-/// if not, what would fit.
+/// if not, what would fit. `auto` is planned in single precision, in which its first attempt is made.
 struct MemoryPlanner {
   let checkpoint: LoadedCheckpoint
   var options: EvaluationOptions
@@ -99,14 +99,15 @@ struct MemoryPlanner {
 
   private var usualForward: Int {
     switch options.precision {
-    case .float32: BatchProblem<Float>.forwardBudget(checkpoint.program, memory: options.memory)
+    case .float32, .auto:
+      BatchProblem<Float>.forwardBudget(checkpoint.program, memory: options.memory)
     case .float64: BatchProblem<Double>.forwardBudget(checkpoint.program, memory: options.memory)
     }
   }
 
   private func plan(forward: Int) -> MemoryPlan {
     switch options.precision {
-    case .float32: plan(forward: forward, Float.self)
+    case .float32, .auto: plan(forward: forward, Float.self)
     case .float64: plan(forward: forward, Double.self)
     }
   }
@@ -115,7 +116,7 @@ struct MemoryPlanner {
     var memory = BatchMemory<S>(
       checkpoint, samples: samples, options: options, budget: forward)
     switch task {
-    case .score(let updates): memory.addScoring(updates: updates.map(\.bytes))
+    case .score(let updates): memory.addScoring(updates: updates.map { $0.bytes(checkpoint) })
     case .reference: memory.addReferenceFile()
     case .selfCheck: memory.addSelfCheck()
     case .train(let settings): memory.addTraining(settings)

@@ -16,10 +16,14 @@ public struct MethodSummary: Sendable, Equatable {
   /// What the efficiency is at the least: of batches whose reference converged the efficiency
   /// itself, of the others what the certificate proves.
   public let efficiencyLow: Summary
-  /// In how many batches lambda was below rounding.
-  public let batchesBelowRounding: Int
+  /// In how many batches gamma is marked: off by more than a thousandth, by estimate.
+  public let batchesMarked: Int
+  /// The largest estimate; `nil` where no batch has a gamma.
+  public let gammaError: Double?
   /// In how many batches the reference did not converge; `nil` where there is none.
   public let batchesWithoutReference: Int?
+  /// In how many batches there is no gamma, for which scores.csv has the reason.
+  public let batchesWithoutGamma: Int
 }
 
 extension Report.Entry {
@@ -55,8 +59,10 @@ extension Report.Entry {
           group.map {
             $0.isConverged == true ? $0.score.efficiency ?? .nan : $0.score.efficiencyLow
           }),
-        batchesBelowRounding: scores.count { $0.isBelowRounding },
-        batchesWithoutReference: outcomes.isEmpty ? nil : outcomes.count { !$0 })
+        batchesMarked: scores.count { $0.isMarked },
+        gammaError: scores.compactMap(\.gammaError).max(),
+        batchesWithoutReference: outcomes.isEmpty ? nil : outcomes.count { !$0 },
+        batchesWithoutGamma: scores.count { $0.gamma.isNaN })
     }
   }
 

@@ -16,7 +16,7 @@ extension Report {
           .text(result.checkpoint), .integer(result.epoch), .integer(result.step),
           .integer(result.batch), .text(score.method), .text(score.damping),
           .integer(score.monteCarloSamples), .text(score.layer), .text(score.kind.rawValue),
-          .integer(score.parameters), .text(score.status.rawValue), .number(score.gamma),
+          .integer(score.parameters), .text(score.status.rawValue), .number(known: score.gamma),
           .number(score.gammaRelativeToSGD), .number(score.efficiency),
           .number(score.fisherQuadratic), .number(score.gradientDot), .number(score.updateNorm),
         ])

@@ -16,6 +16,16 @@ public struct Report: Sendable {
   /// Batches of all checkpoints.
   public var batchCount: Int { entries.reduce(0) { $0 + $1.results.count } }
 
+  /// Batches that were done again in double.
+  public var batchesRepeated: Int {
+    entries.reduce(0) { $0 + $1.results.count { $0.isRepeated } }
+  }
+
+  /// Batches that were done in double, at once or again.
+  public var batchesInDouble: Int {
+    entries.reduce(0) { $0 + $1.results.count { $0.precision == .float64 } }
+  }
+
   /// Batches whose reference did not converge.
   public var referencesNotConverged: Int {
     entries.reduce(0) { $0 + $1.results.count { $0.reference?.isConverged == false } }
@@ -38,20 +48,22 @@ extension Report {
         "checkpoint", "epoch", "step", "batch", "samples", "method", "damping", "lambda", "gamma",
         "gamma_rel_sgd", "gamma_rel_reference", "efficiency", "efficiency_low",
         "fisher_quadratic", "gradient_dot", "update_norm", "cosine_gradient", "cosine_reference",
-        "seconds", "mc_samples",
+        "seconds", "mc_samples", "gamma_error", "precision", "no_gamma",
       ])
     for result in entries.flatMap(\.results) {
       for score in result.scores {
         table.append([
           .text(result.checkpoint), .integer(result.epoch), .integer(result.step),
           .integer(result.batch), .integer(result.samples), .text(score.method),
-          .text(score.damping), .number(score.lambda), .number(score.gamma),
+          .text(score.damping), .number(score.lambda),
+          .number(known: score.gamma),
           .number(score.gammaRelativeToSGD), .number(score.gammaRelativeToReference),
           .number(score.efficiency),
-          .number(score.efficiencyLow.isNaN ? nil : score.efficiencyLow),
+          .number(known: score.efficiencyLow),
           .number(score.fisherQuadratic), .number(score.gradientDot), .number(score.updateNorm),
-          .number(score.cosineGradient), .number(score.cosineReference), .number(score.seconds),
-          .integer(score.monteCarloSamples),
+          .number(known: score.cosineGradient), .number(known: score.cosineReference),
+          .number(score.seconds), .integer(score.monteCarloSamples), .number(score.gammaError),
+          .text(result.precision.rawValue), .text(score.defect?.rawValue),
         ])
       }
     }
@@ -66,19 +78,21 @@ extension Report {
         "checkpoint", "epoch", "step", "batch", "samples", "loss", "gradient_norm",
         "gradient_norm_ratio", "logit_gradient_norm_ratio", "gamma_bound", "reference_gamma",
         "reference_iterations", "reference_residual", "reference_stop", "seconds",
-        "reference_solver", "reference_excess_bound", "reference_excess_estimate",
-        "reference_status",
+        "reference_solver", "reference_excess_bound", "reference_excess_estimate", "precision",
+        "mean_loss", "reference_status",
       ])
     for result in entries.flatMap(\.results) {
       let reference = result.reference
       table.append([
         .text(result.checkpoint), .integer(result.epoch), .integer(result.step),
         .integer(result.batch), .integer(result.samples), .number(result.loss),
-        .number(result.gradientNorm), .number(result.gradientNormRatio),
-        .number(result.logitGradientNormRatio), .number(result.gammaBound),
-        .number(reference?.gamma), .integer(reference?.iterations), .number(reference?.residual),
+        .number(result.gradientNorm), .number(known: result.gradientNormRatio),
+        .number(known: result.logitGradientNormRatio), .number(result.gammaBound),
+        .number(known: reference?.gamma), .integer(reference?.iterations),
+        .number(reference?.residual),
         .text(reference?.stop), .number(result.seconds), .text(reference?.kind.rawValue),
         .number(result.referenceExcess?.bound), .number(result.referenceExcess?.estimate),
+        .text(result.precision.rawValue), .number(result.meanLoss),
         .text(reference?.status.rawValue),
       ])
     }
@@ -120,7 +134,7 @@ extension Report {
     for measure in measures {
       columns += ["_stderr", "_min", "_median", "_max"].map { measure + $0 }
     }
-    columns.append("batches_reference_not_converged")
+    columns += ["batches_reference_not_converged", "batches_without_gamma"]
     var table = ReportTable(name: "summary", columns: columns)
     for entry in entries {
       for group in entry.summaries {
@@ -129,19 +143,21 @@ extension Report {
           .text(place.path), .integer(place.epoch), .integer(place.step), .text(group.method),
           .text(group.damping), .integer(group.monteCarloSamples), .integer(group.gamma.count),
         ]
+        // Where a batch has none, `batches_without_gamma` says so.
         let measures = [
-          group.gamma, group.gammaRelativeToSGD, group.gammaRelativeToReference, group.efficiency,
+          group.batchesWithoutGamma == 0 ? group.gamma : nil, group.gammaRelativeToSGD,
+          group.gammaRelativeToReference, group.efficiency,
         ]
         for measure in measures {
           row += [.number(measure?.mean), .number(measure?.standardDeviation)]
         }
         for measure in measures {
           row += [
-            .number(measure?.standardError), .number(measure?.min), .number(measure?.median),
-            .number(measure?.max),
+            .number(measure?.standardError), .number(measure?.min),
+            .number(measure?.median), .number(measure?.max),
           ]
         }
-        row.append(.integer(group.batchesWithoutReference))
+        row += [.integer(group.batchesWithoutReference), .integer(group.batchesWithoutGamma)]
         table.append(row)
       }
     }

@@ -12,6 +12,11 @@ extension ReportCell {
   static func integer(_ value: Int?) -> ReportCell { value.map { .integer($0) } ?? .empty }
   static func number(_ value: Double?) -> ReportCell { value.map { .number($0) } ?? .empty }
 
+  /// Empty where there is no such number: another cell says why.
+  static func number(known value: Double?) -> ReportCell {
+    number(value.flatMap { $0.isNaN ? nil : $0 })
+  }
+
   /// The number so that it reads back to the same value; `inf`, `-inf` and `nan` spelt so.
   static func spelling(_ value: Double) -> String { value.isNaN ? "nan" : value.description }
 }

@@ -50,6 +50,8 @@ public struct RunRecord: Sendable {
       "batches_planned": .integer(plannedBatches ?? report.batchCount),
       "batches_finished": .integer(report.batchCount),
       "batches_resumed": .integer(resumedBatches),
+      "batches_in_double": .integer(report.batchesInDouble),
+      "batches_repeated_in_double": .integer(report.batchesRepeated),
       "references_not_converged": .integer(report.referencesNotConverged),
       "options": optionsJSON,
       "checkpoints": .list(report.entries.map(json)),
@@ -84,7 +86,9 @@ public struct RunRecord: Sendable {
       "first_batch": .integer(options.firstBatch),
       "memory": .integer(options.memory),
       "updates": .texts(options.updateFiles),
+      "stored_updates": .bool(options.scoresStoredUpdates),
       "optimizer_state": .text(options.optimizerState),
+      "parameter_order": .text(options.parameterOrder),
       "per_layer": .bool(options.perLayer),
       "drop_duplicates": .number(options.dropDuplicates),
     ]
@@ -96,7 +100,8 @@ public struct RunRecord: Sendable {
     let tellsParameters = options.perLayer || options.methods.contains(where: \.isKronecker)
     return .members([
       "path": .text(it.path), "model": .text(it.model), "loss": .text(it.loss),
-      "epoch": .integer(it.epoch), "step": .integer(it.step),
+      "loss_settings": .texts(it.lossSettings), "epoch": .integer(it.epoch),
+      "step": .integer(it.step),
       "trainable_parameters": .integer(it.trainableParameters),
       "all_parameters": .integer(it.allParameters), "positions": .integer(it.positions),
       "classes": .integer(it.classes), "batches": .integer(entry.results.count),
@@ -145,20 +150,27 @@ extension Machine {
 // MARK: - Notes
 
 extension Report {
-  /// What a reader of the numbers must know: gradients that are zero, rows without gamma or with a
-  /// lambda below rounding, references that did not converge.
+  /// What a reader of the numbers must know: gradients that are zero, rows without gamma or with one
+  /// that rounding may have moved, batches done again in double, references that did not converge.
   public var notes: [String] {
-    var notes: [String] = []
-    for result in entries.flatMap(\.results) {
+    var notes = entries.flatMap { entry in
+      entry.notes.map { "\(entry.description.path): " + $0 }
+    }
+    for (entry, result) in entries.flatMap({ entry in entry.results.map { (entry, $0) } }) {
       let place = "\(result.checkpoint), batch \(result.batch): "
       if result.gradientNorm == 0 {
-        notes.append(place + "the gradient is zero: no direction is distinguished.")
+        notes.append(place + "the gradient is zero: " + entry.reason(ofZeroGradient: [result]))
       }
-      for score in result.scoresWithoutGamma {
-        notes.append(place + score.label + ": no gamma, as \(score.defect!).")
+      for (score, defect) in result.scoresWithoutGamma {
+        notes.append(place + score.label + ": no gamma, as \(defect).")
       }
-      for score in result.scores where score.isBelowRounding {
-        notes.append(place + score.label + ": lambda is below rounding.")
+      if result.isRepeated {
+        notes.append(
+          place + "done again in double, as a gamma was marked or missing in single precision.")
+      }
+      for score in result.scores where score.isMarked {
+        notes.append(
+          place + score.label + ": gamma may be off by \(score.gammaErrorText), by rounding.")
       }
       if let reference = result.reference, let choice = reference.choice {
         notes.append(place + "reference by \(reference.kind.rawValue): \(choice).")
@@ -188,18 +200,69 @@ extension Report {
 
 // MARK: - Rows without gamma
 
+extension Report.Entry {
+  /// What a reader must know of the checkpoint, whatever the batch.
+  var notes: [String] {
+    description.notes + equalWeightsNotes + [unusedNote].compactMap { $0 }
+  }
+
+  /// Layers that may be one.
+  private var equalWeightsNotes: [String] {
+    description.equalWeights.map { group in
+      let names = group.names.prefix(4).map { printable($0) }.joined(separator: ", ")
+      let more = group.names.count > 4 ? " and \(group.names.count - 4) more" : ""
+      return
+        "Equal to the last bit: \(names)\(more). They are scored as layers that train on their "
+        + "own. If they are one layer that is used several times, describe it under one name."
+    }
+  }
+
+  /// What trains and is read by no computation.
+  private var unusedNote: String? {
+    let unused = description.parameters.filter { $0.status == .unused }
+    guard let first = unused.first else { return nil }
+    let count = unused.reduce(0) { $0 + $1.count }
+    let more = unused.count > 1 ? " and \(unused.count - 1) more" : ""
+    return
+      "PEFT trains \(grouped(count)) of the P parameters without reading them "
+      + "(\(printable(first.name))\(more)): "
+      + "their gradient is zero, and no method moves them."
+  }
+
+  /// Why the gradients of these batches are zero, as a clause.
+  func reason(ofZeroGradient flat: [BatchResult]) -> String {
+    if description.loss == "cross_entropy" && description.classes == 1 {
+      return "cross_entropy of a single logit is zero whatever the logit is, so there is no gamma. "
+        + "One output per sample goes with the loss bce or mse."
+    }
+    if flat.allSatisfy({ $0.loss == 0 }) {
+      return
+        "every sample is fitted exactly, so no direction is distinguished and there is no gamma."
+    }
+    return "no direction is distinguished, so there is no gamma."
+  }
+}
+
 extension BatchResult {
   /// Without those that other notes explain: all of a zero gradient, and the reference.
-  var scoresWithoutGamma: [Score] {
-    if gradientNorm == 0 { return [] }
-    return scores.filter { score in
+  var scoresWithoutGamma: [(score: Score, defect: Indicator.Defect)] {
+    scores.compactMap { score in
       let isReference = score.method == "ng" && score.damping == nil
-      return score.defect != nil && !(isReference && reference?.isConverged == false)
+      guard let defect = score.defect, defect != .zeroGradient,
+        !(isReference && reference?.isConverged == false)
+      else { return nil }
+      return (score, defect)
     }
   }
 }
 
 extension Score {
+  /// How far gamma may be off, in words.
+  var gammaErrorText: String {
+    let error = gammaError ?? 0
+    return error < 1 ? shortened(100 * error, digits: 2) + " %" : "100 % or more"
+  }
+
   /// The row in words.
   fileprivate var label: String { method + (damping.map { " at damping \($0)" } ?? "") }
 }
@@ -208,6 +271,7 @@ extension Indicator.Defect: CustomStringConvertible {
   /// The reason as a clause.
   public var description: String {
     switch self {
+    case .zeroGradient: "the gradient is zero"
     case .flat: "the direction is zero or changes no output"
     case .underflow:
       "d^T F d is below the range of double next to d^T g, the model is too far off the labels"

@@ -33,8 +33,10 @@ extension Report.Entry {
       description.model, "P = \(grouped(description.trainableParameters))",
       "N = \(samples)" + (results.count > 1 ? " x \(grouped(results.count)) batches" : ""),
     ]
-    parts.append("mean loss " + shortened(mean { $0.loss / Double($0.samples) }))
-    parts.append("imbalance " + shortened(mean(\.gradientNormRatio), digits: 3))
+    parts.append("mean loss " + shortened(mean(\.meanLoss)))
+    parts += description.lossSettings
+    let imbalance = mean(\.gradientNormRatio)
+    parts.append("imbalance " + (imbalance.isNaN ? "none" : shortened(imbalance, digits: 3)))
     if let epoch = description.epoch { parts.append("epoch \(epoch)") }
     if description.epoch == nil, let step = description.step { parts.append("step \(step)") }
     return printable(description.path) + "\n" + wrapped(parts: parts) + "\n"
@@ -52,7 +54,8 @@ extension Report.Entry {
     let summaries = self.summaries
     let hasReference = results.contains { $0.reference != nil }
     let isCertain = results.allSatisfy { $0.reference?.isConverged ?? false }
-    let gammas = Self.aligned(summaries.map { Spread($0.gamma) })
+    let gammas = Self.marked(
+      Self.aligned(summaries.map { Spread($0.gamma) }), summaries.map { $0.batchesMarked > 0 })
     let ratios = Self.aligned(summaries.map { Spread($0.gammaRelativeToSGD) })
     let shares = Self.aligned(summaries.map { Spread(percent: $0.efficiency) })
     let lows = Self.padded(
@@ -66,14 +69,13 @@ extension Report.Entry {
       (hasReference ? "efficiency %" : "efficiency % at least", .right),
     ])
     for (row, summary) in summaries.enumerated() {
-      let mark = summary.batchesBelowRounding > 0 ? " *" : ""
       let isReference = summary.method == "ng" && summary.damping == nil
       let low =
         !hasReference ? lows[row] : shares[row] + (isCertain ? "" : " " + lows[row])
       let draws = summary.monteCarloSamples ?? 1
       table.append([
         summary.method + (draws > 1 ? " (k = \(draws))" : ""),
-        isReference ? "reference" : (summary.damping ?? "") + mark, gammas[row],
+        isReference ? "reference" : summary.damping ?? "", gammas[row],
         ratios[row], low,
       ])
     }
@@ -87,6 +89,11 @@ extension Report.Entry {
 
     init(_ summary: Summary?) {
       guard let summary else { return }
+      // Below the table stands why.
+      if summary.mean.isNaN {
+        mean = "none"
+        return
+      }
       mean = significant(summary.mean)
       deviation = summary.standardDeviation.flatMap { $0 == 0 ? nil : rough($0) }
     }
@@ -107,6 +114,12 @@ extension Report.Entry {
     return zip(means, deviations).map {
       $0 + $1 + String(repeating: " ", count: width - $1.count)
     }
+  }
+
+  /// A star after the gammas that may be off, room for one after the others.
+  private static func marked(_ cells: [String], _ isMarked: [Bool]) -> [String] {
+    guard isMarked.contains(true) else { return cells }
+    return zip(cells, isMarked).map { $0 + ($1 ? "*" : " ") }
   }
 
   private static func padded(_ cells: [String]) -> [String] {
@@ -219,13 +232,22 @@ extension Report.Entry {
 
   private var remarks: [String] {
     var remarks: [String] = []
-    let flat = results.count { $0.gradientNorm == 0 }
-    if flat > 0 {
-      let several = flat < results.count ? " of \(flat) of \(results.count) batches" : ""
+    let flat = results.filter { $0.gradientNorm == 0 }
+    if !flat.isEmpty {
+      let several =
+        flat.count < results.count ? " of \(flat.count) of \(results.count) batches" : ""
       remarks.append(
-        wrapped("The gradient\(several) is zero: no direction is distinguished, gamma is nan."))
+        wrapped("The gradient\(several) is zero: " + reason(ofZeroGradient: flat)))
     }
     remarks += defectRemarks
+    let unbounded = results.count { $0.gammaBound == 0 }
+    if unbounded > 0 {
+      let several = unbounded < results.count ? " in \(unbounded) of \(results.count) batches" : ""
+      remarks.append(
+        wrapped(
+          "A label has a probability below the range of double\(several): the certificate is "
+            + "infinite and bounds no gamma."))
+    }
     let failed = references.filter { !$0.isConverged }
     if let first = failed.first {
       let several =
@@ -245,15 +267,37 @@ extension Report.Entry {
           "The reference is a scored row\(several) (\(row)): its gamma is lower than what the solver "
             + "had reached, which was within the gap that was asked for."))
     }
-    let affected = summaries.filter { $0.batchesBelowRounding > 0 }
-    if let most = affected.map(\.batchesBelowRounding).max() {
-      let several = results.count > 1 ? " in up to \(most) of \(results.count) batches" : ""
+    remarks += precisionRemarks
+    if let kroneckerRemark { remarks.append(kroneckerRemark) }
+    remarks += notes.map { wrapped($0) }
+    return remarks
+  }
+
+  /// Batches done again in double, and gammas that rounding may have moved.
+  private var precisionRemarks: [String] {
+    var remarks: [String] = []
+    let repeated = results.count { $0.isRepeated }
+    if repeated > 0 {
+      let batches =
+        results.count == 1 ? "The batch was" : "\(repeated) of \(results.count) batches were"
       remarks.append(
         wrapped(
-          "* lambda is below rounding\(several): the direction rests on noise. Use a larger "
-            + "damping or --precision float64."))
+          "\(batches) done again in double: in single precision a gamma might have been off by more "
+            + "than 0.1 %, or missing."))
     }
-    if let kroneckerRemark { remarks.append(kroneckerRemark) }
+    let marked = results.filter(\.hasMark)
+    guard let worst = summaries.filter({ $0.batchesMarked > 0 }).compactMap(\.gammaError).max()
+    else { return remarks }
+    let several =
+      results.count > 1 ? " in \(marked.count) of \(results.count) batches" : ""
+    let size = worst < 1 ? "up to \(percent(worst))" : "100 % or more"
+    let isDouble = marked.allSatisfy { $0.precision == .float64 }
+    let advice =
+      isDouble
+      ? "A larger --damping helps."
+      : "Use --precision float64 (with enough --memory), or a larger --damping."
+    remarks.append(
+      wrapped("* gamma may be off by \(size)\(several), by the rounding of numbers. \(advice)"))
     return remarks
   }
 
@@ -263,7 +307,8 @@ extension Report.Entry {
       var methods: [String] = []
       var batches = 0
       for result in results {
-        let affected = result.scoresWithoutGamma.filter { $0.defect == defect }.map(\.method)
+        let affected = result.scoresWithoutGamma.filter { $0.defect == defect }
+          .map(\.score.method)
         if !affected.isEmpty { batches += 1 }
         for method in affected where !methods.contains(method) { methods.append(method) }
       }
@@ -312,7 +357,7 @@ extension ReferenceRecord {
     case "abandoned": "not converged, given up for another solver"
     case "row": (isConverged ? "" : "not converged, ") + "a scored row has the lower gamma"
     case "stagnated": "not converged, no progress beyond the level of rounding"
-    case "underflow": "not converged, F is below the range of double"
+    case "underflow": "not converged, probabilities are below the range of double"
     case "overflow": "not converged, the solve left the range of double"
     case "zero-gradient": "the gradient is zero: no direction is distinguished"
     case "dense", "gram":

@@ -90,7 +90,8 @@ public func bytes(_ count: Int, digits: Int = 4) -> String {
 
 /// The same for a prediction, which may be larger than anything that can be allocated.
 public func bytes(_ count: Double, digits: Int = 4) -> String {
-  scaled(count, units: ["bytes", "kB", "MB", "GB", "TB"], digits: digits)
+  count == 1
+    ? "1 byte" : scaled(count, units: ["bytes", "kB", "MB", "GB", "TB"], digits: digits)
 }
 
 /// `35.1 GFLOP`: multiplications and additions.

@@ -60,6 +60,15 @@ extension Evaluation {
   ///
   /// - Throws: Everything that the headers of all files tell.
   public func plan(checkpoints: [String]) throws(EvaluationError) -> RunPlan {
+    if checkpoints.count > 1 {
+      if let file = options.optimizerState {
+        throw .sharedUpdate(
+          option: "--optimizer-state", file: file, checkpoints: checkpoints.count)
+      }
+      if let file = options.updateFiles.first {
+        throw .sharedUpdate(option: "--updates", file: file, checkpoints: checkpoints.count)
+      }
+    }
     var planned: [RunPlan.Checkpoint] = []
     for path in checkpoints {
       let first = options.firstBatch

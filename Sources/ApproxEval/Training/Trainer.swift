@@ -52,7 +52,7 @@ final class Trainer<S: EngineScalar> {
     let settings = options.optimizer
     let problem = try problem(
       checkpoint, samples.reader, batch, budget: budget, isStep: true)
-    let loss = problem.output.totalLoss / Double(problem.output.scoredPositions)
+    let loss = problem.output.meanLoss
     if !loss.isFinite {
       throw NonFinite(reason: "the loss is \(ReportCell.spelling(loss))", isStep: true)
     }
@@ -97,18 +97,18 @@ final class Trainer<S: EngineScalar> {
   private func measure(
     _ checkpoint: LoadedCheckpoint, _ reader: BatchReader, _ samples: [Int]
   ) throws -> TrainingEpoch.Measure {
-    var (loss, positions) = (0.0, 0)
+    var (loss, weight) = (0.0, 0.0)
     var accuracy = Accuracy()
     for start in stride(from: 0, to: samples.count, by: Self.measuredTogether) {
       let group = Array(samples[start..<min(start + Self.measuredTogether, samples.count)])
       // Forward values are not kept: nothing reads them.
       let problem = try problem(checkpoint, reader, group, budget: 0, isStep: false)
       loss += problem.output.totalLoss
-      positions += problem.output.scoredPositions
+      weight += problem.output.positionWeight
       accuracy += Accuracy(
         problem.labels, loss: checkpoint.loss, problem.linearization)
     }
-    let mean = loss / Double(positions)
+    let mean = loss / weight
     if !mean.isFinite {
       throw NonFinite(reason: "the loss is \(ReportCell.spelling(mean))", isStep: false)
     }
@@ -123,7 +123,7 @@ final class Trainer<S: EngineScalar> {
       return try BatchProblem(
         checkpoint, parameters: master.store, batch: reader.read(batch, S.self), pool: pool,
         budget: budget)
-    } catch EvaluationError.nonFiniteLogits(_, let sample, let value) {
+    } catch EvaluationError.nonFiniteLogits(_, let sample, let value, _) {
       throw NonFinite(
         reason: "the logits of sample \(batch[sample]) contain \(ReportCell.spelling(value))",
         isStep: isStep)

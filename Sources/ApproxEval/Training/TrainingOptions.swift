@@ -18,7 +18,7 @@ public struct TrainingOptions: Sendable {
   public var carriedSamples = 160
   /// Decides random weights, the split, the order of samples and the labels of `sf`.
   public var seed = EvaluationOptions().seed
-  public var precision = EvaluationOptions().precision
+  public var precision = Arithmetic.float32
   public var threads = EvaluationOptions().threads
   public var memory = EvaluationOptions().memory
   public var adapter: String?
@@ -43,7 +43,7 @@ public struct TrainingOptions: Sendable {
     options.adapter = adapter
     options.trainable = trainable
     options.seed = seed
-    options.precision = precision
+    options.precision = Precision(precision)
     options.threads = threads
     options.memory = memory
     return options

@@ -14,9 +14,7 @@ struct TrainingSamples {
   ///
   /// - Parameter share: Of the samples that are held out, rounded to a whole number of them.
   init(_ checkpoint: LoadedCheckpoint, share: Double?, seed: UInt64) throws {
-    reader = try BatchReader(
-      checkpoint.data!, graph: checkpoint.program.graph, loss: checkpoint.loss,
-      sequence: checkpoint.model.sequence)
+    reader = try checkpoint.reader()!
     try reader.checkRanges(Array(0..<reader.data.count))
     let scored = try reader.scoredSamples()
     guard let share else {
@@ -46,20 +44,5 @@ struct TrainingSamples {
     return stride(from: 0, to: order.count, by: size).map { start in
       order[start..<min(start + size, order.count)].map { training[$0] }
     }
-  }
-}
-
-extension BatchReader {
-  /// Samples with at least one label that is scored, ascending.
-  func scoredSamples() throws(CheckpointError) -> [Int] {
-    guard loss == .crossEntropy else { return Array(0..<data.count) }
-    let size = data.labels.count / data.count
-    let columns = sequence?.labelColumns ?? Array(0..<size)
-    var scored: [Int] = []
-    for sample in 0..<data.count {
-      let labels = try data.labels.integers(sample * size..<(sample + 1) * size)
-      if columns.contains(where: { labels[$0] >= 0 }) { scored.append(sample) }
-    }
-    return scored
   }
 }

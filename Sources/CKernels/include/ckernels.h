@@ -201,21 +201,31 @@ void ck_softmax_derivative(ck_dtype t, const void *p, size_t rows, size_t column
 // p [rows, C]; loss[r] = -log p_y; rest[r] = 1 - p_y; certificate[r] = 1 / p_y - 1.
 void ck_cross_entropy(ck_dtype t, const void *z, const int64_t *labels, size_t rows, size_t classes,
                       double *p, double *loss, double *rest, double *certificate);
-// u = scale * (p - onehot(y)), and squares[r] = |u / scale|_2^2 of the row if not NULL.
+// u = scale * weight (p - onehot(y)), and squares[r] = |u / scale|_2^2 of the row if not NULL.
 // rest[r] = 1 - p[r, labels[r]].
 void ck_cross_entropy_gradient(ck_dtype t, const double *p, const double *rest,
-                               const int64_t *labels, size_t rows, size_t classes, double scale,
-                               void *u, double *squares);
+                               const int64_t *labels, size_t rows, size_t classes,
+                               const double *weights, double scale, void *u, double *squares);
+// The loss sum_c m_c (-log p_c) of masses m [rows, C], not negative: u holds m, and afterwards
+// M p - m with M = sum_c m_c; weight[r] = M, certificate[r] = sum_c u_c^2 / (M p_c). A row of no
+// mass is not scored.
+void ck_cross_entropy_of_masses(ck_dtype t, const void *z, size_t rows, size_t classes, double *p,
+                                double *u, double *weight, double *loss, double *certificate);
+// dot[r] = u . q for rows of u that add up to zero.
+void ck_centred_gradient_dot(ck_dtype t, const double *u, const void *q, size_t rows,
+                             size_t classes, double *dot);
 // rest[r] = sum of p[r, c] over c != labels[r]; for labels other than the true ones.
 void ck_cross_entropy_rest(const double *p, const int64_t *labels, size_t rows, size_t classes,
                            double *rest);
-// dot[r] = (p - onehot(y)) . q = sum_{c != y} p_c (q_c - q_y).
+// dot[r] = weight (p - onehot(y)) . q = weight sum_{c != y} p_c (q_c - q_y).
 void ck_cross_entropy_gradient_dot(ck_dtype t, const double *p, const int64_t *labels,
-                                   const void *q, size_t rows, size_t classes, double *dot);
-// quadratic[r] = q^T H q with H = diag(p) - p p^T (if not NULL), and hq = scale * H q (if not
-// NULL; may be q).
+                                   const void *q, size_t rows, size_t classes,
+                                   const double *weights, double *dot);
+// quadratic[r] = q^T H q with H = weight (diag(p) - p p^T) (if not NULL), and hq = scale * H q (if
+// not NULL; may be q).
 void ck_cross_entropy_hessian(ck_dtype t, const double *p, const void *q, size_t rows,
-                              size_t classes, double scale, double *quadratic, void *hq);
+                              size_t classes, const double *weights, double scale,
+                              double *quadratic, void *hq);
 
 // Element-wise losses with gradient u and Hessian diag(h), both [rows, C] in double (h NULL: ones).
 void ck_diagonal_gradient_dot(ck_dtype t, const double *u, const void *q, size_t rows,

@@ -171,8 +171,18 @@ private func count(_ number: Int, _ noun: String) -> String {
   number == 1 ? "1 \(noun)" : "\(number) \(noun)s"
 }
 
-/// `a`, `a or b`, `a, b or c`.
+/// `a`, `a or b`, `a, b or c`; of more names than a line has room for, the first ones and how many
+/// are left.
 private func list(_ names: [String]) -> String {
-  names.count < 2
+  var (room, shown) = (400, 0)
+  for name in names {
+    room -= name.count + 2
+    if room < 0 && shown > 0 { break }
+    shown += 1
+  }
+  if shown < names.count {
+    return names[..<shown].joined(separator: ", ") + " or \(names.count - shown) others"
+  }
+  return names.count < 2
     ? names.joined() : names.dropLast().joined(separator: ", ") + " or " + names[names.count - 1]
 }

@@ -144,6 +144,12 @@ extension JSONValue {
     return result
   }
 
+  public func doubles() throws(CheckpointError) -> [Double] {
+    var result: [Double] = []
+    for element in try array() { result.append(try element.double()) }
+    return result
+  }
+
   public func strings() throws(CheckpointError) -> [String] {
     var result: [String] = []
     for element in try array() { result.append(try element.string()) }

@@ -87,10 +87,12 @@ extension TorchContents {
     }
     switch value {
     case .dictionary(let index):
+      if unpickler.dictionaries[index].isEmpty { metadata[name] = "{}" }
       for (key, value) in unpickler.dictionaries[index] {
         try visit(value, join(name, text(of: key, in: name)), depth: depth + 1, unpickler)
       }
     case .list(let index), .tuple(let index):
+      if unpickler.sequences[index].isEmpty { metadata[name] = "[]" }
       for (position, value) in unpickler.sequences[index].enumerated() {
         try visit(value, join(name, String(position)), depth: depth + 1, unpickler)
       }

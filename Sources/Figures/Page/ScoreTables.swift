@@ -18,14 +18,16 @@ struct ScoreTables {
     var text = HTML.paragraph(
       "Mean over batches ± one standard deviation. Efficiency: the share of the loss decrease of "
         + "the exact natural gradient, under the local quadratic model; where its solver did not "
-        + "converge, ≥ is what is proved.")
+        + "converge, ≥ is what is proved."
+        + (rows.markNote.map { " \($0) They have a star." } ?? ""))
     for stage in stages.stages {
       var cells: [[String]] = []
       for one in groups.combinations(stage.checkpoint) {
         let scores = groups.rows(stage.checkpoint, one.variant, one.damping)
         cells.append([
           groups.label(one.variant), one.variant.isReference ? "reference" : one.damping ?? "",
-          Self.cell(scores.map(\.gamma)), Self.cell(scores.map(\.gammaRelativeToSGD)),
+          Self.cell(scores.map(\.gamma)) + (scores.contains(where: \.isMarked) ? " *" : ""),
+          Self.cell(scores.map(\.gammaRelativeToSGD)),
           Self.efficiency(scores, converged), String(scores.count),
         ])
       }
@@ -64,7 +66,7 @@ struct ScoreTables {
       guard let rows = byCheckpoint[stage.checkpoint] else { return nil }
       return [
         stage.label, singleLine(stage.checkpoint, limit: 60), String(rows.count),
-        Self.range(rows.map(\.samples)), Self.cell(rows.map { $0.loss / $0.samples }),
+        Self.range(rows.map(\.samples)), Self.cell(rows.map(\.meanLoss)),
         Self.cell(rows.map(\.gradientNormRatio)),
         Self.range(rows.compactMap(\.referenceIterations)),
         rows.compactMap(\.referenceResidual).max().map { shown($0, digits: 2) } ?? "",
@@ -72,7 +74,7 @@ struct ScoreTables {
       ]
     }
     return HTML.paragraph(
-      "Mean loss in nats per sample. Imbalance: the largest over the smallest per-sample gradient "
+      "Mean loss: per scored position. Imbalance: the largest over the smallest per-sample gradient "
         + "norm. Residual: the worst of all batches.")
       + HTML.table(
         "Batches and references by checkpoint",

@@ -114,11 +114,12 @@ package struct FigureSet: Sendable {
 
   /// - Throws: `.nothingToDraw` if there is no figure at all.
   package init(_ results: Results) throws(TableError) {
-    add { () throws(FigureGap) in try TrainingFigure.make(results) }
-    add { () throws(FigureGap) in try DampingFigure.make(results) }
-    add { () throws(FigureGap) in try MethodsFigure.make(results) }
+    let marks = (results.scores ?? []).markNote
+    add(marks) { () throws(FigureGap) in try TrainingFigure.make(results) }
+    add(marks) { () throws(FigureGap) in try DampingFigure.make(results) }
+    add(marks) { () throws(FigureGap) in try MethodsFigure.make(results) }
     add { () throws(FigureGap) in try ReferenceFigure.make(results) }
-    add { () throws(FigureGap) in try EfficiencyFigure.make(results) }
+    add(marks) { () throws(FigureGap) in try EfficiencyFigure.make(results) }
     add { () throws(FigureGap) in try LayersFigure.make(results, kind: .block) }
     add { () throws(FigureGap) in try LayersFigure.make(results, kind: .tensor) }
     // A run may list only tensors or only blocks; and a missing table is one gap, not two.
@@ -131,9 +132,12 @@ package struct FigureSet: Sendable {
     }
   }
 
-  private mutating func add(_ make: () throws(FigureGap) -> Figure) {
+  /// - Parameter note: What must be said of the numbers that it is drawn from.
+  private mutating func add(_ note: String? = nil, _ make: () throws(FigureGap) -> Figure) {
     do {
-      figures.append(try make())
+      var figure = try make()
+      figure.notes += [note].compactMap { $0 }
+      figures.append(figure)
     } catch {
       gaps.append(error)
     }

@@ -30,7 +30,7 @@ enum LayersFigure {
         ScoreRow(
           place: Place(checkpoint: key($0), batch: $0.place.batch), direction: $0.direction,
           lambda: $0.lambda, gamma: .nan, gammaRelativeToSGD: $0.gammaRelativeToSGD,
-          efficiency: .nan, efficiencyLow: .nan)
+          efficiency: .nan, efficiencyLow: .nan, gammaError: .nan)
       })
     let variants = groups.variants.filter { $0.method != "sgd" }
     let stages = Stages(rows.map(\.place))

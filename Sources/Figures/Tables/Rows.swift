@@ -91,6 +91,11 @@ package struct ScoreRow: Sendable {
   package var gammaRelativeToSGD: Double
   package var efficiency: Double
   package var efficiencyLow: Double
+  /// An estimate of the relative error of gamma; NaN in tables of versions that had none.
+  package var gammaError: Double
+
+  /// Whether gamma may be off by more than a thousandth.
+  package var isMarked: Bool { gammaError > 1e-3 }
 
   static func read(_ table: CSVTable) throws(TableError) -> [ScoreRow] {
     try TableCells.rows(
@@ -105,8 +110,25 @@ package struct ScoreRow: Sendable {
         lambda: try cells.measure("lambda"), gamma: try cells.measure("gamma"),
         gammaRelativeToSGD: try cells.measure("gamma_rel_sgd"),
         efficiency: try cells.measure("efficiency"),
-        efficiencyLow: try cells.measure("efficiency_low"))
+        efficiencyLow: try cells.measure("efficiency_low"),
+        gammaError: try cells.measure("gamma_error"))
     }
+  }
+}
+
+extension [ScoreRow] {
+  /// Which gammas rounding may have moved, and how far; `nil` where there is none.
+  package var markNote: String? {
+    let marked = filter(\.isMarked)
+    guard let worst = marked.map(\.gammaError).max() else { return nil }
+    var methods: [String] = []
+    for row in marked where !methods.contains(row.direction.method) {
+      methods.append(row.direction.method)
+    }
+    let size = worst < 1 ? "up to \(shown(100 * worst, digits: 2)) %" : "100 % or more"
+    return
+      "In \(marked.count) of \(count) rows (\(methods.joined(separator: ", "))) γ may be off by "
+      + "\(size), by the rounding of numbers."
   }
 }
 
@@ -114,7 +136,8 @@ package struct ScoreRow: Sendable {
 package struct BatchRow: Sendable {
   package var place: Place
   package var samples: Double
-  package var loss: Double
+  /// NaN in the tables of versions that did not write it.
+  package var meanLoss: Double
   package var gradientNormRatio: Double
   package var gammaBound: Double
   package var referenceIterations: Double?
@@ -137,13 +160,13 @@ package struct BatchRow: Sendable {
     try TableCells.rows(
       table,
       requiring: [
-        "checkpoint", "epoch", "step", "batch", "samples", "loss", "gradient_norm_ratio",
+        "checkpoint", "epoch", "step", "batch", "samples", "gradient_norm_ratio",
         "gamma_bound", "reference_iterations", "reference_residual", "reference_stop",
       ]
     ) { (cells) throws(TableError) in
       BatchRow(
         place: try cells.place(), samples: try cells.measure("samples"),
-        loss: try cells.measure("loss"),
+        meanLoss: try cells.measure("mean_loss"),
         gradientNormRatio: try cells.measure("gradient_norm_ratio"),
         gammaBound: try cells.measure("gamma_bound"),
         referenceIterations: try cells.number("reference_iterations"),

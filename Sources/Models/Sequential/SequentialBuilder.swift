@@ -26,6 +26,8 @@ struct SequentialBuilder {
 
   var graph = GraphBuilder()
   var unreadTensors: Set<String> = []
+  /// Layers so far, those of branches among them.
+  private var layerCount = 0
 
   static func build(_ description: JSONValue) throws(CheckpointError) -> Model {
     try description.requireKeys(in: ["type", "input_shape", "layers"])
@@ -85,12 +87,19 @@ struct SequentialBuilder {
         .unknownName(what: "layer type", found: type, known: Self.layers.keys.sorted()),
         at: .init(file: layer.file, place: layer.path + ".type"))
     }
+    layerCount += 1
+    guard layerCount <= Self.mostLayers else {
+      throw layer["type"].wrong("no more layers: there are \(Self.mostLayers) before it")
+    }
     let context = LayerContext(json: layer, type: type)
     if value.isIndex && !["embedding", "dropout", "flatten", "residual"].contains(type) {
       throw layer["type"].wrong("an embedding, the only layer that reads whole numbers")
     }
     return try build(&self, context, value)
   }
+
+  /// More than any network that is trained has; each takes work and memory whatever its size.
+  private static let mostLayers = 10_000
 
   /// What builds each layer type.
   typealias LayerBuilder =

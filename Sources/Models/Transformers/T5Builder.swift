@@ -12,6 +12,9 @@ import TensorModule
 struct T5Builder {
   private typealias Tokens = TransformerBuilder.Tokens
 
+  /// The module of the table that both embeddings, and a tied head, have in common.
+  static let sharedTable = "shared"
+
   private var b: TransformerBuilder
   private let data: DataShape
   private let columns: Int
@@ -77,9 +80,30 @@ struct T5Builder {
     let decoderTokens = b.graph.input(
       rule.decoderInput, shape: [decoderLength], kind: .index(bound: vocabulary))
 
-    let table = try b.parameter("shared", "weight", shape: [vocabulary, columns])
+    // A trained copy of an embedding or of the head is its own: ties end where the adapter has one.
+    let (encoderEmbedding, decoderEmbedding) = ("encoder.embed_tokens", "decoder.embed_tokens")
+    let readers = [encoderEmbedding, decoderEmbedding] + (isTied ? ["lm_head"] : [])
+    let shape = [vocabulary, columns]
+    var shared: ParameterID?
+    if b.saves(Self.sharedTable) {
+      // All readers hold the original; the copy is trained and saved, and never read.
+      try b.addUnused(Self.sharedTable + ".modules_to_save.weight", shape: shape)
+      if !readers.allSatisfy(b.saves) {
+        shared = try b.frozenParameter(Self.sharedTable + ".weight", shape: shape)
+      }
+    } else if !readers.allSatisfy(b.saves) {
+      shared = try b.parameter(Self.sharedTable, "weight", shape: shape)
+    }
+    let encoderTable =
+      if let shared, !b.saves(encoderEmbedding) { shared } else {
+        try b.parameter(encoderEmbedding, "weight", shape: shape)
+      }
+    let decoderTable =
+      if let shared, !b.saves(decoderEmbedding) { shared } else {
+        try b.parameter(decoderEmbedding, "weight", shape: shape)
+      }
     var x = try embed(
-      tokens, count: data.inputLength, table, vocabulary, name: "encoder.embed_tokens")
+      tokens, count: data.inputLength, encoderTable, vocabulary, name: encoderEmbedding)
     if let prompt {
       let parameter = try b.adapterParameter(
         PromptTuning.parameterName, shape: [prompt.rows, columns])
@@ -99,7 +123,7 @@ struct T5Builder {
 
     let scored = data.scoredColumns.map { padding + $0 }
     var y = try embed(
-      decoderTokens, count: decoderLength, table, vocabulary, name: "decoder.embed_tokens")
+      decoderTokens, count: decoderLength, decoderTable, vocabulary, name: decoderEmbedding)
     let before = Array(0..<decoderLength)
     let earlier = positions(before, keys: decoderLength, isCausal: true)
     for layer in 0..<decoderLayers - 1 {
@@ -109,9 +133,11 @@ struct T5Builder {
       y, decoderLayers - 1, encoded: encoded, mask: mask, rows: scored,
       positions(scored, keys: decoderLength, isCausal: true))
     y = try b.norm(y, "decoder.final_layer_norm", epsilon: epsilon, centered: false)
-    let logits = try head(y, table: table, vocabulary: vocabulary, isTied: isTied)
+    let logits = try head(
+      y, table: isTied && !b.saves("lm_head") ? shared : nil, vocabulary: vocabulary,
+      isTied: isTied)
     var unread: Set<String> = [
-      "encoder.embed_tokens.weight", "decoder.embed_tokens.weight",
+      "shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight",
       // Old checkpoints carry a table that T5 never reads.
       "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight",
     ]
@@ -206,7 +232,7 @@ struct T5Builder {
   }
 
   private mutating func head(
-    _ y: Tokens, table: ParameterID, vocabulary: Int, isTied: Bool
+    _ y: Tokens, table: ParameterID?, vocabulary: Int, isTied: Bool
   ) throws(CheckpointError) -> Tokens {
     var scaled = y
     if try b.config["scale_decoder_outputs"].bool(default: isTied) {
@@ -215,7 +241,7 @@ struct T5Builder {
         name: "lm_head.scale")
     }
     return try b.linear(
-      scaled, "lm_head", tied: isTied ? table : nil, outputs: vocabulary, hasBias: false,
+      scaled, "lm_head", tied: table, outputs: vocabulary, hasBias: false,
       isHead: true)
   }
 

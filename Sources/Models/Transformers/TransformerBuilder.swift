@@ -24,6 +24,9 @@ struct TransformerBuilder {
   private(set) var adapted: Set<String> = []
   /// Parameters that the adapter trains if it brings them.
   private(set) var adaptedIfStored: Set<String> = []
+  /// Parameters that PEFT trains and no computation reads, by what they are, with their number of
+  /// scalars.
+  private(set) var unused: [UnusedParameter] = []
   /// Modules that the adapter changes, to notice one that changes nothing.
   private(set) var changedModules = 0
 
@@ -45,8 +48,7 @@ struct TransformerBuilder {
   ) throws(CheckpointError) -> ParameterID {
     let name = suffix.isEmpty ? module : module + "." + suffix
     if case .lowRank(let adapter)? = adapter {
-      let savesModule = ([module] + otherNames(module)).contains(where: adapter.saves)
-      if savesModule || (adapter.bias == .all && name.hasSuffix(".bias")) {
+      if saves(module) || (adapter.bias == .all && name.hasSuffix(".bias")) {
         adapted.insert(name)
       } else if adapter.bias == .all && name.contains("bias") {
         // T5's relative_attention_bias.weight: PEFT used to train and save it, and no longer does.
@@ -54,6 +56,24 @@ struct TransformerBuilder {
       }
     }
     return try declare(name, shape: shape, storage: storage)
+  }
+
+  /// A parameter that stays as the base model has it, whatever the adapter does.
+  mutating func frozenParameter(_ name: String, shape: [Int]) throws(CheckpointError) -> ParameterID
+  {
+    try declare(name, shape: shape)
+  }
+
+  /// Records a parameter that the adapter trains and no computation reads.
+  mutating func addUnused(_ name: String, shape: [Int]) throws(CheckpointError) {
+    try requireSize(shape, of: name)
+    unused.append(UnusedParameter(name: name, count: shape.reduce(1, *)))
+  }
+
+  /// Whether the adapter has a trained copy of a module, or of one that it is part of.
+  func saves(_ module: String) -> Bool {
+    guard case .lowRank(let adapter)? = adapter else { return false }
+    return ([module] + otherNames(module)).contains(where: adapter.saves)
   }
 
   private mutating func declare(
@@ -156,7 +176,7 @@ struct TransformerBuilder {
     switch adapter {
     case nil: false
     case .promptTuning: true
-    case .lowRank(let adapter): !([module] + otherNames(module)).contains(where: adapter.saves)
+    case .lowRank: !saves(module)
     }
   }
 
@@ -228,7 +248,7 @@ struct TransformerBuilder {
     return Model(
       graph: graph.finish(output: output.id, shape: shape), type: type,
       unreadTensors: unreadTensors, adapted: adapter == nil ? nil : adapted,
-      adaptedIfStored: adaptedIfStored, sequence: sequence)
+      adaptedIfStored: adaptedIfStored, unused: unused, sequence: sequence)
   }
 }
 

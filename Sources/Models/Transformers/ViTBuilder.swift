@@ -149,7 +149,7 @@ enum ViTBuilder {
     return "\(layersInVersion4)\(parts[0]).\(rest)"
   }
 
-  private static func classCount(_ config: JSONValue) throws(CheckpointError) -> Int {
+  static func classCount(_ config: JSONValue) throws(CheckpointError) -> Int {
     if config["id2label"].exists { return max(1, try config["id2label"].keys().count) }
     return try config["num_labels"].size(default: 2)
   }

@@ -20,6 +20,8 @@ struct Inspect: ParsableCommand {
 
   @OptionGroup(title: "Data") var data: DataOptions
 
+  @OptionGroup(title: "Updates") var updateFiles: UpdateFileOptions
+
   @Option(
     parsing: .unconditional,
     help: .init(
@@ -36,6 +38,7 @@ struct Inspect: ParsableCommand {
   func run() throws {
     var options = EvaluationOptions()
     data.apply(to: &options)
+    try updateFiles.apply(to: &options)
     if let batchSize {
       options.batchSize = try OptionValues.positive(batchSize, "--batch-size")
     }
@@ -60,7 +63,7 @@ struct Inspect: ParsableCommand {
   private static func heading(_ it: Inspection) -> [String] {
     let about = it.description
     var parts = [
-      about.model, "loss \(about.loss)",
+      about.model, (["loss \(about.loss)"] + about.lossSettings).joined(separator: ", "),
       about.positions > 1
         ? "\(grouped(about.positions)) positions of \(grouped(about.classes)) logits"
         : "\(grouped(about.classes)) logits",
@@ -110,7 +113,7 @@ struct Inspect: ParsableCommand {
     if it.updates.isEmpty { return nil }
     return wrapped(
       "updates: " + it.updates.map { "\($0.name) (\($0.tensors) tensors)" }.joined(separator: ", ")
-    ) + "\n"
+    ) + "\n" + it.description.notes.map { wrapped($0) + "\n" }.joined()
   }
 
   private static func resources(_ it: Inspection) -> String? {

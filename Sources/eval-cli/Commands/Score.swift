@@ -32,6 +32,8 @@ struct Score: ParsableCommand {
 
   @OptionGroup(title: "Updates") var updates: UpdateOptions
 
+  @OptionGroup(title: "Updates") var updateFiles: UpdateFileOptions
+
   @OptionGroup(title: "Reference") var reference: ReferenceOptions
 
   @OptionGroup(title: "Reference") var solver: SolverOptions
@@ -87,6 +89,7 @@ struct Score: ParsableCommand {
     try batches.apply(to: &options)
     try destination.check()
     try updates.apply(to: &options)
+    try updateFiles.apply(to: &options)
     try reference.apply(to: &options)
     try solver.apply(to: &options)
     try engine.apply(to: &options)
@@ -122,13 +125,14 @@ struct Score: ParsableCommand {
 
   private static func line(_ result: BatchResult) -> String {
     var text =
-      "\(result.checkpoint), batch \(result.batch): loss \(shortened(result.loss)), gradient "
+      "\(result.checkpoint), batch \(result.batch): mean loss \(shortened(result.meanLoss)), gradient "
       + shortened(result.gradientNorm)
     if let reference = result.reference {
       text += ", reference gamma \(shortened(reference.gamma)), "
       if let iterations = reference.iterations { text += "\(iterations) iterations, " }
       text += "residual \(shortened(reference.residual, digits: 2)) (\(reference.stop))"
     }
+    if result.isRepeated { text += ", done again in double" }
     if result.recomputedSamples > 0 {
       text +=
         ", forward values of \(result.recomputedSamples) of \(result.samples) samples "

@@ -34,7 +34,7 @@ struct Train: ParsableCommand {
 
   @OptionGroup(title: "Run") var schedule: TrainingScheduleOptions
 
-  @OptionGroup(title: "Computation") var engine: EngineOptions
+  @OptionGroup(title: "Computation") var engine: TrainingEngineOptions
 
   @OptionGroup(title: "Computation") var memory: MemoryOptions
 
@@ -103,10 +103,8 @@ struct Train: ParsableCommand {
     try data.apply(to: &options)
     try schedule.apply(to: &options)
     var computation = EvaluationOptions()
-    try engine.apply(to: &computation)
     try memory.apply(to: &computation)
-    options.precision = computation.precision
-    options.threads = computation.threads
+    try engine.apply(to: &options)
     options.memory = computation.memory
     return options
   }

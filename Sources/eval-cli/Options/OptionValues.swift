@@ -75,6 +75,11 @@ enum OptionValues {
     return value
   }
 
+  static func threads(_ value: Int) throws(UsageError) -> Int {
+    if value > 1024 { throw UsageError("\(value) is more than 1024", at: "--threads") }
+    return try positive(value, "--threads")
+  }
+
   /// Monte-Carlo labels per sample.
   static func draws(_ value: Int) throws(UsageError) -> Int {
     if value > 10_000 { throw UsageError("\(value) is more than 10000", at: "--mc-samples") }

@@ -30,9 +30,11 @@ struct BatchCountOptions: ParsableArguments {
 struct UpdateOptions: ParsableArguments {
   @Option(
     help: .init(
-      "Update methods: \(OptionValues.methodNames("or")), separated by commas.",
-      valueName: "list"))
-  var methods = "sgd,ef,ief,sf"
+      """
+      Update methods: \(OptionValues.methodNames("or")), separated by commas. Directions that the \
+      checkpoint carries are scored by default, or as update:<name>. (default: sgd,ef,ief,sf)
+      """, valueName: "list"))
+  var methods: String?
 
   @Option(
     parsing: .unconditional,
@@ -52,20 +54,6 @@ struct UpdateOptions: ParsableArguments {
       """, valueName: "list"))
   var mcSamples: String?
 
-  @Option(
-    help: .init(
-      "Score the direction or directions in this safetensors file as well; repeatable.",
-      valueName: "file"), completion: .file())
-  var updates: [String] = []
-
-  @Option(
-    help: .init(
-      """
-      Score the direction that a PyTorch optimiser (Adam, AdamW, SGD with momentum) would take: \
-      its state_dict, saved by torch.save.
-      """, valueName: "file"), completion: .file())
-  var optimizerState: String?
-
   @Flag(help: "Score every direction in each tensor and each module alone as well (layers.csv).")
   var perLayer = false
 
@@ -79,11 +67,12 @@ struct UpdateOptions: ParsableArguments {
   var dropDuplicates: Double?
 
   func apply(to options: inout EvaluationOptions) throws(UsageError) {
-    options.methods = try OptionValues.methods(methods)
+    if let methods {
+      options.methods = try OptionValues.methods(methods)
+      options.scoresStoredUpdates = false
+    }
     options.dampings = try OptionValues.dampings(damping)
     if let mcSamples { options.monteCarloSamples = try OptionValues.draws(mcSamples) }
-    options.updateFiles = updates
-    options.optimizerState = optimizerState
     options.perLayer = perLayer
     if let dropDuplicates { options.dropDuplicates = try OptionValues.cosine(dropDuplicates) }
   }
