@@ -32,9 +32,7 @@ struct ProgramArchive: Sendable {
     self.budget = budget
     archive = try ZipArchive(file)
     if archive.members.contains(where: { $0.name == Self.olderDocument }) {
-      throw failure(
-        "an archive by PyTorch before 2.8",
-        "Load it with torch.export.load and save it again with a later version.")
+      throw Self.olderForm(at: location)
     }
     guard let root = Self.root(of: archive) else {
       throw failure(
@@ -75,7 +73,16 @@ struct ProgramArchive: Sendable {
     self.model = String(model.dropFirst("models/".count).dropLast(".json".count))
   }
 
-  /// Of archives by PyTorch 2.1 to 2.7.
+  /// An archive in which all weights are one pickle, as PyTorch wrote them before 2.9.
+  static func olderForm(at location: CheckpointError.Location) -> CheckpointError {
+    CheckpointError(
+      .otherFormat(
+        found: "an archive in an older form", expected: "a network by torch.export.save"),
+      at: location,
+      hint: "Load it with torch.export.load and save it again with PyTorch 2.9 or later.")
+  }
+
+  /// Of archives without a folder, which are older still.
   private static let olderDocument = "serialized_exported_program.json"
 
   /// Whether it holds networks by torch.export, of whatever version.

@@ -38,10 +38,7 @@ extension ProgramArchive {
   func weights(_ payload: Payload) throws(CheckpointError) -> [String: ExportedProgram.Weight] {
     let folder = payload.folder
     if members[folder + model + ".pt"] != nil {
-      throw CheckpointError(
-        .otherFormat(found: "an archive by PyTorch before 2.9", expected: "one by a later version"),
-        at: .init(file: file.path, tensor: folder + model + ".pt"),
-        hint: "Load it with torch.export.load and save it again with a later version.")
+      throw Self.olderForm(at: .init(file: file.path, tensor: root + folder + model + ".pt"))
     }
     let entries = try json(folder + model + payload.suffix)["config"]
     let expressions = SymbolicExpressions()
