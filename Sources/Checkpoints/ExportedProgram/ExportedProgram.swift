@@ -13,7 +13,7 @@ package struct ExportedProgram: Sendable {
   package let versions: Versions
   package let graph: Graph
   package let signature: Signature
-  /// The ranges of symbols, by their names.
+  /// The ranges of symbols by their names, and of expressions like `2*s77` that an export was told of.
   package let symbols: [String: SymbolRange]
   /// Parameters and persistent buffers by their names in the `state_dict`, whether or not the graph
   /// uses them.
