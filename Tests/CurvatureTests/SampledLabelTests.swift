@@ -94,7 +94,7 @@ struct SampledLabelTests {
     let test = Case(
       "positions", input: [2, 3], linear("a", 3, 4), samples: 3, ignores: true, seed: 7)
     let (oracle, output) = try state(test)
-    let draws = output.sampledGradients(draws: 5, seed: 11, batch: 0)
+    let draws = output.sampledGradients(draws: 200, seed: 11, batch: 0)
     guard case .classes(let known) = oracle.problem.labels else { throw Wrong() }
     var (changed, all) = (0, 0)
     for draw in try draws.map(classes) {
@@ -106,7 +106,7 @@ struct SampledLabelTests {
     let counts = try #require(
       output.changedLabels(of: draws, truth: Labels(oracle.problem.labels)))
     #expect(counts.changed == changed && counts.all == all)
-    #expect(all < 30 && changed > 0 && changed < all, "a test of both")
+    #expect(all < 200 * known.count && changed > 0 && changed < all, "a test of all cases")
 
     for weights in [[], [.elements]] as [[OracleWeighting.Part]] {
       let binary = Case(
