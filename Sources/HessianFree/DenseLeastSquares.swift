@@ -160,7 +160,7 @@ public struct DenseDecomposition: Sendable {
 /// Squared singular values come with an error of about `m eps` times the largest, so those below
 /// `m eps` of the largest are noise and are left out: singular values below `sqrt(m eps)` of the
 /// largest (some 5e-7 for a thousand rows) are lost, where the SVD of B keeps those above 1e-12.
-/// gamma of the result is higher than the least possible by what those directions hold.
+/// The quadratic model of the result is above its minimum by what those directions hold.
 public struct GramDecomposition: Sendable {
   public let rows: Int
   private let precision: Double

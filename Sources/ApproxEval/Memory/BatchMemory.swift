@@ -308,8 +308,8 @@ struct BatchMemory<S: EngineScalar> {
 
   /// Residuals that a solve keeps.
   private func history(_ vector: ByteCount) -> ByteCount {
-    let room = ConjugateGradient().historyBytes / max(vector.value, 1)
-    let capacity = room >= min(options.cgIterations, 100) ? min(room, options.cgIterations + 1) : 0
+    let limits = SolveLimits(maxIterations: options.cgIterations)
+    let capacity = limits.keptVectors(of: vector.value)
     // In slabs of up to 32.
     return ByteCount(capacity + (capacity > 0 ? 32 : 0)) * vector
   }
@@ -340,13 +340,15 @@ struct BatchMemory<S: EngineScalar> {
   /// The reference of the options; `auto` and `dense` take what they find room for beside it.
   mutating func addReference() {
     let isCombination = needs.usesCombinations && options.cgPreconditioner == .none
-    switch options.reference {
-    case .none: return
-    case .cg, .auto: addConjugateGradient(isCombination: isCombination)
-    case .lsqr: addLSQR()
-    case .gram: plan.during([("matrix of the reference", gramReference)])
-    case .dense: plan.during([("matrix of the reference", min(gramReference, denseReference))])
-    }
+    let wanted = options.reference.needs
+    if wanted.isEmpty { return }
+    if wanted.contains(.conjugateGradients) { addConjugateGradient(isCombination: isCombination) }
+    if wanted.contains(.lsqr) { addLSQR() }
+    let matrices = [
+      wanted.contains(.gramMatrix) ? gramReference : nil,
+      wanted.contains(.factorMatrix) ? denseReference : nil,
+    ]
+    plan.during([("matrix of the reference", matrices.compactMap { $0 }.min() ?? 0)])
     plan.keep("directions", isCombination ? needs.rows(draws: 1) : needs.vector)
     plan.during([("work space of a direction", 3 * needs.vector)])
   }
