@@ -138,7 +138,7 @@ struct BatchScorer<S: EngineScalar> {
   private let source: BatchSource
   private let parameters: ParameterStore<S>
   private let updates: [String: PreparedUpdate<S>]
-  private let workspace = ReferenceWorkspace<S>()
+  let workspace = ReferenceWorkspace<S>()
 
   init(
     _ evaluation: Evaluation, _ checkpoint: LoadedCheckpoint, _ source: BatchSource,

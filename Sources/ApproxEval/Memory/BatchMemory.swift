@@ -293,17 +293,20 @@ struct BatchMemory<S: EngineScalar> {
   // MARK: - Solvers
 
   mutating func addConjugateGradient(isCombination: Bool) {
-    let step: [(name: String, bytes: ByteCount)]
-    if isCombination {
-      let pairs = needs.doubles(2, samples, logits)
-      step = [
-        ("rows of conjugate gradients", 2 * needs.rows(draws: 1)),
-        ("vectors of conjugate gradients", 7 * pairs + history(pairs)),
-      ]
-    } else {
-      step = [("vectors of conjugate gradients", 7 * needs.vector + history(needs.vector))]
-    }
-    plan.during(step + preconditioner)
+    let vector = isCombination ? needs.doubles(2, samples, logits) : needs.vector
+    keepForAllBatches(
+      isCombination ? "pairs of conjugate gradients" : "vectors of conjugate gradients",
+      6 * vector + history(vector))
+    plan.during(
+      [
+        ("rows of conjugate gradients", isCombination ? 2 * needs.rows(draws: 1) : 0),
+        ("work space of conjugate gradients", vector),
+      ] + preconditioner)
+  }
+
+  /// What the first solve makes and all others use again (`ReferenceWorkspace`).
+  private mutating func keepForAllBatches(_ name: String, _ bytes: ByteCount) {
+    if plan.bytes(of: name) == 0 { plan.keep(name, bytes) }
   }
 
   /// Residuals that a solve keeps.
@@ -354,13 +357,11 @@ struct BatchMemory<S: EngineScalar> {
   }
 
   private mutating func addLSQR() {
-    plan.during([
-      (
-        "vectors of LSQR",
-        6 * needs.vector + needs.doubles(8, samples, logits)
-          + history(needs.doubles(samples, logits)) + history(needs.vector)
-      )
-    ])
+    let rows = needs.doubles(samples, logits)
+    keepForAllBatches(
+      "vectors of LSQR",
+      4 * (needs.vector + rows) + history(rows) + history(needs.vector))
+    plan.during([("work space of LSQR", 2 * needs.vector + 4 * rows)])
   }
 
   private var gramReference: ByteCount {

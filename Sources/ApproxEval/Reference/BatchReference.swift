@@ -158,47 +158,49 @@ final class BatchReference<S: EngineScalar> {
   func solve(
     _ gradients: BatchGradients<S>, damping: Double, metric: OutputMetric = .fisher
   ) throws -> ReferenceSolution<S> {
-    if metric == .identity {
-      return try withinNumbers(.cg, damping, metric) {
-        try ReferenceSolver(options, workspace: workspace).conjugateGradient(
-          problem, gradients, metric: metric, damping: damping)
-      }
+    if metric == .fisher {
+      return try solve(gradients, settled, damping: damping, iterations: options.cgIterations)
     }
-    return try solve(gradients, settled, damping: damping, iterations: options.cgIterations)
+    return try withinNumbers(.cg, damping, metric) {
+      try $0.conjugateGradient(problem, gradients, metric: metric)
+    }
   }
 
   /// The iterates of conjugate gradients after so many iterations each.
   func iterates(
     _ gradients: BatchGradients<S>, after counts: [Int], damping: Double
   ) throws(SolveError) -> [ReferenceSolver<S>.Iterate] {
-    try ReferenceSolver(options, workspace: workspace).iterates(
-      problem, gradient: gradients.gradient, after: counts, damping: damping)
-  }
-
-  /// The solution, or that there is none within the range of numbers.
-  private func withinNumbers(
-    _ kind: ReferenceMethod, _ damping: Double, _ metric: OutputMetric,
-    _ solve: () throws -> ReferenceSolution<S>
-  ) throws -> ReferenceSolution<S> {
-    let none = { (isOfEngine: Bool) in
-      ReferenceSolution.none(self.problem, by: kind, .overflow(isOfEngine: isOfEngine))
-    }
-    guard problem.scaled(damping: damping, metric: metric) != nil else { return none(false) }
-    do {
-      return try solve()
-    } catch  where error.isOfNumbers {
-      return none(true)
-    }
+    var solver = ReferenceSolver(options, workspace: workspace)
+    solver.damping = damping
+    return try solver.iterates(problem, gradient: gradients.gradient, after: counts)
   }
 
   private func solve(
     _ gradients: BatchGradients<S>, _ kind: ReferenceMethod, damping: Double, iterations: Int,
     outlook: ReferenceOutlook? = nil
   ) throws -> ReferenceSolution<S> {
-    let task = ReferenceTask(
-      gradients: gradients, damping: damping, iterations: iterations, outlook: outlook)
-    return try withinNumbers(kind == .none ? .cg : kind, damping, .fisher) {
-      try kind.solver.solve(task, of: self)
+    try withinNumbers(kind == .none ? .cg : kind, damping, .fisher) { solver in
+      var solver = solver
+      solver.iterations = iterations
+      solver.outlook = outlook
+      return try kind.solver.solve(solver, gradients, of: self)
+    }
+  }
+
+  /// The solution, or that there is none within the range of numbers.
+  private func withinNumbers(
+    _ kind: ReferenceMethod, _ damping: Double, _ metric: OutputMetric,
+    _ solve: (ReferenceSolver<S>) throws -> ReferenceSolution<S>
+  ) throws -> ReferenceSolution<S> {
+    guard problem.scaled(damping: damping, metric: metric) != nil else {
+      return .none(problem, by: kind, .overflow(isOfEngine: false))
+    }
+    do {
+      var solver = ReferenceSolver(options, workspace: workspace)
+      solver.damping = damping
+      return try solve(solver)
+    } catch  where error.isOfNumbers {
+      return .none(problem, by: kind, .overflow(isOfEngine: true))
     }
   }
 }
@@ -206,13 +208,6 @@ final class BatchReference<S: EngineScalar> {
 // MARK: - For the solvers: what is made once
 
 extension BatchReference {
-  func solver(_ task: ReferenceTask<S>) -> ReferenceSolver<S> {
-    var solver = ReferenceSolver(options, workspace: workspace)
-    solver.iterations = task.iterations
-    solver.outlook = task.outlook
-    return solver
-  }
-
   func preconditioner(damping: Double) throws(SolveError) -> (any Preconditioner<S>)? {
     try preconditioning.make(problem, damping: damping)
   }

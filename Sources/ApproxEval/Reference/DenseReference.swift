@@ -1,13 +1,14 @@
 import Curvature
 import HessianFree
 import TensorModule
+import Updates
 
 /// By the SVD of B, which is decomposed once for all dampings of a batch.
 struct FactorReference: ReferenceSolving {
   func solve<S: EngineScalar>(
-    _ task: ReferenceTask<S>, of batch: BatchReference<S>
+    _ solver: ReferenceSolver<S>, _ gradients: BatchGradients<S>, of batch: BatchReference<S>
   ) throws -> ReferenceSolution<S> {
-    try batch.dense().solve(damping: task.damping, S.self)
+    try batch.dense().solve(damping: solver.damping, S.self)
   }
 }
 

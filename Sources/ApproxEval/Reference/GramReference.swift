@@ -2,21 +2,23 @@ import Curvature
 import HessianFree
 import Metrics
 import TensorModule
+import Updates
 
 /// By factorisations of `B B^T`: in the engine's precision where that gives a solution that is proved, in
 /// double otherwise.
 struct GramMatrixReference: ReferenceSolving {
   func solve<S: EngineScalar>(
-    _ task: ReferenceTask<S>, of batch: BatchReference<S>
+    _ solver: ReferenceSolver<S>, _ gradients: BatchGradients<S>, of batch: BatchReference<S>
   ) throws -> ReferenceSolution<S> {
     let gram = try batch.gram()
-    let gradient = task.gradients.gradient
-    let (gap, tolerance) = (batch.options.cgGap, batch.options.cgTolerance)
-    if S.self != Double.self && task.damping == 0 {
-      if let proved = try gram.provedSolution(gradient: gradient, gap: gap) { return proved }
+    let (gap, tolerance, damping) = (solver.gap, solver.tolerance, solver.damping)
+    if S.self != Double.self && damping == 0 {
+      if let proved = try gram.provedSolution(gradient: gradients.gradient, gap: gap) {
+        return proved
+      }
       if let exact = try batch.exactGram() {
         let solution = try exact.solve(
-          gradient: ScaledVector(vector: exact.problem.gradient(), scale: 1), damping: task.damping,
+          gradient: ScaledVector(vector: exact.problem.gradient(), scale: 1), damping: damping,
           gap: gap, tolerance: tolerance)
         let rounded = ScaledVector<S>(rounding: solution.direction.vector)
         return ReferenceSolution(
@@ -25,7 +27,8 @@ struct GramMatrixReference: ReferenceSolving {
           record: solution.record, trace: [], isInDouble: true)
       }
     }
-    return try gram.solve(gradient: gradient, damping: task.damping, gap: gap, tolerance: tolerance)
+    return try gram.solve(
+      gradient: gradients.gradient, damping: damping, gap: gap, tolerance: tolerance)
   }
 }
 

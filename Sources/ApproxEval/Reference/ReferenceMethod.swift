@@ -1,3 +1,6 @@
+import TensorModule
+import Updates
+
 /// A way to find the natural gradient (method.md 4): a name and what belongs to it. Options, help, plans
 /// and reports read this list; what a method is to the choice that `auto` makes is in `ReferenceChoice`.
 public struct ReferenceMethod: Sendable {
@@ -54,11 +57,6 @@ public struct ReferenceMethod: Sendable {
 
   public static let all = [cg, lsqr, dense, gram, auto, none]
 
-  public init?(name: String) {
-    guard let known = Self.all.first(where: { $0.name == name }) else { return nil }
-    self = known
-  }
-
   private init(
     name: String, title: String, help: String, needs: Needs, solver: any ReferenceSolving
   ) {
@@ -72,25 +70,19 @@ public struct ReferenceMethod: Sendable {
   public var isIterative: Bool { !needs.isDisjoint(with: [.conjugateGradients, .lsqr]) }
 }
 
-extension ReferenceMethod: Hashable {
-  public static func == (a: ReferenceMethod, b: ReferenceMethod) -> Bool { a.name == b.name }
-  public func hash(into hasher: inout Hasher) { hasher.combine(name) }
+/// What a method does: `(F + mu I) x = g` with the damping and the iterations of `solver`.
+protocol ReferenceSolving: Sendable {
+  func solve<S: EngineScalar>(
+    _ solver: ReferenceSolver<S>, _ gradients: BatchGradients<S>, of batch: BatchReference<S>
+  ) throws -> ReferenceSolution<S>
 }
 
-/// As its name.
-extension ReferenceMethod: Codable {
-  public init(from decoder: any Decoder) throws {
-    let container = try decoder.singleValueContainer()
-    let name = try container.decode(String.self)
-    guard let known = ReferenceMethod(name: name) else {
-      throw DecodingError.dataCorruptedError(
-        in: container, debugDescription: "no reference is called \(name)")
-    }
-    self = known
-  }
+/// Equal, hashed, stored and given as an option by its name.
+extension ReferenceMethod: RawRepresentable, Hashable, Codable {
+  public var rawValue: String { name }
 
-  public func encode(to encoder: any Encoder) throws {
-    var container = encoder.singleValueContainer()
-    try container.encode(name)
+  public init?(rawValue: String) {
+    guard let known = Self.all.first(where: { $0.name == rawValue }) else { return nil }
+    self = known
   }
 }

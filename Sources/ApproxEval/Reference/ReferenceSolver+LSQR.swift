@@ -1,13 +1,14 @@
 import Curvature
 import HessianFree
 import TensorModule
+import Updates
 
 /// By LSQR on B with `F = B^T B`.
 struct LSQRReference: ReferenceSolving {
   func solve<S: EngineScalar>(
-    _ task: ReferenceTask<S>, of batch: BatchReference<S>
+    _ solver: ReferenceSolver<S>, _ gradients: BatchGradients<S>, of batch: BatchReference<S>
   ) throws -> ReferenceSolution<S> {
-    try batch.solver(task).lsqr(batch.problem, damping: task.damping)
+    try solver.lsqr(batch.problem)
   }
 }
 
@@ -16,9 +17,7 @@ extension ReferenceSolver {
   ///
   /// Solved is `min |B' x' - w'|` with `B = sqrt(phi) B'`, `w = s w'`, both factors powers of two:
   /// `x = s / sqrt(phi) x'` and `gamma = gamma' / s`.
-  func lsqr(
-    _ problem: BatchProblem<S>, damping: Double
-  ) throws(SolveError) -> ReferenceSolution<S> {
+  func lsqr(_ problem: BatchProblem<S>) throws(SolveError) -> ReferenceSolution<S> {
     let unit = problem.output.curvatureUnit(.fisher)
     let weights = problem.output.rootWeights()
     let largest = weights.array.reduce(0) { max($0, abs($1)) }

@@ -7,11 +7,10 @@ import Updates
 /// By linear conjugate gradients, with the preconditioner of the options.
 struct ConjugateGradientReference: ReferenceSolving {
   func solve<S: EngineScalar>(
-    _ task: ReferenceTask<S>, of batch: BatchReference<S>
+    _ solver: ReferenceSolver<S>, _ gradients: BatchGradients<S>, of batch: BatchReference<S>
   ) throws -> ReferenceSolution<S> {
-    try batch.solver(task).conjugateGradient(
-      batch.problem, task.gradients, damping: task.damping,
-      preconditioner: batch.preconditioner(damping: task.damping))
+    try solver.conjugateGradient(
+      batch.problem, gradients, preconditioner: batch.preconditioner(damping: solver.damping))
   }
 }
 
@@ -39,15 +38,14 @@ package struct ReferenceSolver<S: EngineScalar> {
   /// logit space where the batch keeps its directions as combinations.
   package func conjugateGradient(
     _ problem: BatchProblem<S>, _ gradients: BatchGradients<S>, metric: OutputMetric = .fisher,
-    damping: Double? = nil, preconditioner: (any Preconditioner<S>)? = nil
+    preconditioner: (any Preconditioner<S>)? = nil
   ) throws(SolveError) -> ReferenceSolution<S> {
     // Preconditioners are of vectors of length P.
     if gradients.usesCombinations && preconditioner == nil {
-      return try conjugateGradientOfLogits(problem, metric: metric, damping: damping)
+      return try conjugateGradientOfLogits(problem, metric: metric)
     }
     return try conjugateGradient(
-      problem, gradient: gradients.gradient, metric: metric, damping: damping,
-      preconditioner: preconditioner)
+      problem, gradient: gradients.gradient, metric: metric, preconditioner: preconditioner)
   }
 
   /// Solved is `F' x' = b` with `F = phi F'`, `g = unit b`, both factors powers of two, so that
@@ -55,11 +53,11 @@ package struct ReferenceSolver<S: EngineScalar> {
   /// `gamma = sqrt(phi) / unit gamma'`.
   package func conjugateGradient(
     _ problem: BatchProblem<S>, gradient: ScaledVector<S>, metric: OutputMetric = .fisher,
-    damping: Double? = nil, preconditioner: (any Preconditioner<S>)? = nil
+    preconditioner: (any Preconditioner<S>)? = nil
   ) throws(SolveError) -> ReferenceSolution<S> {
     guard
       let units = units(
-        problem, metric: metric, damping: damping, gradientUnit: gradient.scale,
+        problem, metric: metric, gradientUnit: gradient.scale,
         gradientIsZero: problem.norm(gradient) == 0)
     else { return .none(problem, by: .cg, .certainty) }
     let fisher = FisherOperator(
@@ -75,14 +73,13 @@ package struct ReferenceSolver<S: EngineScalar> {
 
   /// The same on combinations of rows of J (`LogitFisherOperator`).
   private func conjugateGradientOfLogits(
-    _ problem: BatchProblem<S>, metric: OutputMetric, damping: Double?
+    _ problem: BatchProblem<S>, metric: OutputMetric
   ) throws(SolveError) -> ReferenceSolution<S> {
     let largest = problem.output.gradientNorms.max() ?? 0
     let gradientUnit = powerOfTwo(near: largest)
     guard
       let units = units(
-        problem, metric: metric, damping: damping, gradientUnit: gradientUnit,
-        gradientIsZero: largest == 0)
+        problem, metric: metric, gradientUnit: gradientUnit, gradientIsZero: largest == 0)
     else { return .none(problem, by: .cg, .certainty) }
     let fisher = LogitFisherOperator(
       problem.linearization, problem.output, metric: metric, unit: units.phi)
@@ -101,10 +98,9 @@ package struct ReferenceSolver<S: EngineScalar> {
 
   /// - Returns: `nil` if g is not zero and yet nothing of F is left.
   func units(
-    _ problem: BatchProblem<S>, metric: OutputMetric = .fisher, damping: Double?,
-    gradientUnit: Double, gradientIsZero: Bool
+    _ problem: BatchProblem<S>, metric: OutputMetric = .fisher, gradientUnit: Double,
+    gradientIsZero: Bool
   ) -> SolveUnits? {
-    let damping = damping ?? self.damping
     let unit = problem.output.curvatureUnit(metric)
     if unit == nil && damping == 0 && !gradientIsZero { return nil }
     let phi = unit ?? 1

@@ -13,12 +13,11 @@ extension ReferenceSolver {
   /// curvature left), more iterations give the best iterate that there is. Scaled as in
   /// `conjugateGradient`.
   package func iterates(
-    _ problem: BatchProblem<S>, gradient: ScaledVector<S>, after counts: [Int], damping: Double
+    _ problem: BatchProblem<S>, gradient: ScaledVector<S>, after counts: [Int]
   ) throws(SolveError) -> [Iterate] {
     let dimension = problem.linearization.parameterCount
     guard
-      let units = units(
-        problem, damping: damping, gradientUnit: gradient.scale, gradientIsZero: false)
+      let units = units(problem, gradientUnit: gradient.scale, gradientIsZero: false)
     else {
       let zero = ScaledVector(vector: Vector<S>(count: dimension), scale: 1)
       return counts.map { _ in (zero, 0) }

@@ -7,8 +7,6 @@ extension Precision: ExpressibleByArgument {}
 extension PreconditionerKind: ExpressibleByArgument {}
 
 extension ReferenceMethod: ExpressibleByArgument {
-  public init?(argument: String) { self.init(name: argument) }
-  public var defaultValueDescription: String { name }
   public static var allValueStrings: [String] { all.map(\.name) }
   public static var allValueDescriptions: [String: String] { descriptions(all) }
 
