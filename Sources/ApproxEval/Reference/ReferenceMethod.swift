@@ -65,7 +65,7 @@ public struct ReferenceMethod: Sendable {
   }
 
   /// Whether conjugate gradients have a part in it.
-  public var isPreconditioned: Bool { needs.contains(.conjugateGradients) }
+  public var canBePreconditioned: Bool { needs.contains(.conjugateGradients) }
   /// Whether it may leave iterates.
   public var isIterative: Bool { !needs.isDisjoint(with: [.conjugateGradients, .lsqr]) }
 }

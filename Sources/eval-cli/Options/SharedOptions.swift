@@ -106,7 +106,7 @@ struct SolverOptions: ParsableArguments {
 
   /// After the reference has been set.
   func apply(to options: inout EvaluationOptions) throws(UsageError) {
-    if cgPreconditioner != .none && !options.reference.isPreconditioned {
+    if cgPreconditioner != .none && !options.reference.canBePreconditioned {
       throw UsageError(
         "\(cgPreconditioner.rawValue) is for conjugate gradients, and the reference is "
           + "\(options.reference.name)", at: "--cg-preconditioner",
