@@ -82,7 +82,8 @@ let package = Package(
     .target(
       name: "TestSupport", dependencies: ["Checkpoints", "Curvature", "Models", "TensorModule"],
       path: "Tests/TestSupport"),
-    .testTarget(name: "GraphModuleTests", dependencies: ["GraphModule", "TestSupport"]),
+    .testTarget(
+      name: "GraphModuleTests", dependencies: ["Curvature", "GraphModule", "TestSupport"]),
     .testTarget(name: "CurvatureTests", dependencies: ["Curvature", "TestSupport"]),
     .testTarget(name: "UpdatesTests", dependencies: ["Updates", "TestSupport"]),
     .testTarget(

@@ -7,7 +7,7 @@ import TensorModule
 /// A ViT or T5 model of a given config.json with random weights, and on wish an adapter: folders
 /// as Transformers and PEFT write them, to try a run of full size without a download.
 ///
-/// Scales are those of the two libraries (`WeightStart`). Equal seeds give equal tensors: each is
+/// Scales are those of the two libraries (`Initialization`). Equal seeds give equal tensors: each is
 /// a function of the seed and its own name.
 public struct RandomModel {
   /// What is put on the model.
@@ -143,7 +143,7 @@ extension RandomModel {
   }
 
   private func add(_ spec: ParameterSpec, as name: String, to writer: inout SafetensorsWriter) {
-    let start = WeightStart(spec, type: type, config)
+    let start = Initialization(spec, type: type, config)
     let random = NamedRandom(seed: seed, name: spec.name)
     writer.add(name, shape: spec.shape) { elements, target in
       let block = 1 << 16

@@ -78,9 +78,10 @@ package final class Linearization<S: EngineScalar> {
     store = ForwardStore(program: program, samples: keptSamples)
     logitValues = Vector(count: samples * program.graph.outputShape.reduce(1, *))
     let largest = schedule.largestChunk
+    let shared = SharedValues(program: program, parameters: parameters)
     executors = (0..<batch.workers).map { _ in
       Executor(
-        program: program, parameters: parameters, maximumSamples: largest,
+        program: program, parameters: parameters, maximumSamples: largest, shared: shared,
         pool: batch.sharesProducts ? pool : nil)
     }
     spareStores = (0..<(keptSamples == samples ? 0 : batch.workers)).map { _ in

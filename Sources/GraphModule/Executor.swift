@@ -42,8 +42,8 @@ package final class ForwardStore<S: EngineScalar>: Sendable {
     self.samples = samples
     let graph = program.graph
     values = graph.sizes.enumerated().map { value, size in
-      let isWanted = program.isKept[value] || value == graph.output.index
-      return isWanted && value >= graph.inputs.count ? Vector(count: samples * size) : nil
+      let isLogits = value == graph.output.index && value >= graph.inputs.count
+      return program.isStored(value) || isLogits ? Vector(count: samples * size) : nil
     }
     saved = program.needs.map { $0.saved > 0 ? Vector(count: samples * $0.saved) : nil }
     savedDoubles = program.needs.map {
@@ -87,6 +87,8 @@ package final class Executor<S: EngineScalar> {
   private let cotangentPlan: BufferPlan
   private let parameters: ParameterStore<S>
   private let pool: WorkerPool?
+  /// Rows of values that are computed once.
+  private let shared: [(rows: Vector<S>, isOne: Bool)?]
   /// By each of their nodes.
   private let pooled: [Int: PooledConvolution]
   private var maximumDirections = 0
@@ -97,11 +99,16 @@ package final class Executor<S: EngineScalar> {
   private var scratch = Vector<S>(count: 0)
   private var first = 0
 
-  /// - Parameter pool: Shares the work inside of operations, where this is the only executor.
+  /// - Parameters:
+  ///   - shared: Values that are computed once, where others have them too.
+  ///   - pool: Shares the work inside of operations, where this is the only executor.
   package init(
-    program: Program, parameters: ParameterStore<S>, maximumSamples: Int, pool: WorkerPool? = nil
+    program: Program, parameters: ParameterStore<S>, maximumSamples: Int,
+    shared: SharedValues<S>? = nil, pool: WorkerPool? = nil
   ) {
     self.program = program
+    self.shared = (shared ?? SharedValues(program: program, parameters: parameters)).repeated(
+      program, samples: maximumSamples)
     self.pool = pool
     self.parameters = parameters
     self.maximumSamples = maximumSamples
@@ -123,8 +130,9 @@ package final class Executor<S: EngineScalar> {
       maximumDirections = directions
       let graph = program.graph
       frame = Frame(
-        valueCount: graph.sizes.count, nodeCount: graph.nodes.count,
+        sizes: graph.sizes, nodeCount: graph.nodes.count,
         parameterValues: parameters.vectors.map(\.pointer), maximumDirections: directions)
+      for (value, row) in shared.enumerated() { frame.isOneRow[value] = row?.isOne ?? false }
       let scratchCount = graph.nodes.reduce(0) {
         max($0, $1.operation.scratch(samples: maximumSamples, directions: directions))
       }
@@ -156,6 +164,8 @@ package final class Executor<S: EngineScalar> {
     for value in graph.sizes.indices {
       if value < graph.inputs.count {
         frame.values[value] = inputs.pointer(value, offset: first * graph.sizes[value])
+      } else if let row = shared[value] {
+        frame.values[value] = row.rows.pointer
       } else {
         frame.values[value] = store.values[value].map {
           $0.pointer + storeOffset * graph.sizes[value]
@@ -175,7 +185,8 @@ package final class Executor<S: EngineScalar> {
   /// Values of every node of the bound chunk.
   package func forward() {
     grow(&forwardArena, to: forwardPlan.total * maximumSamples)
-    for (index, node) in program.graph.nodes.enumerated() {
+    for (index, node) in program.graph.nodes.enumerated()
+    where shared[node.output.index] == nil {
       if let offset = forwardPlan.offsets[node.output.index] {
         frame.values[node.output.index] = forwardArena.pointer + offset * frame.samples
       }

@@ -15,6 +15,8 @@ package struct Program: Sendable {
   package let parameterCount: Int
   /// Per value: whether it depends on a trainable parameter.
   package let isActive: [Bool]
+  /// Per value: whether it is computed once, before any sample: shared, of frozen parameters.
+  package let isConstant: [Bool]
   /// Per node.
   package let uses: [DerivativeUse]
   package let needs: [ForwardNeeds]
@@ -60,6 +62,10 @@ package struct Program: Sendable {
     self.trainable = trainable
     parameterCount = end
     isActive = active
+    // The logits are one row for every sample.
+    isConstant = graph.types.indices.map {
+      graph.types[$0].isShared && !active[$0] && $0 != graph.output.index
+    }
     self.uses = uses
     self.needs = needs
     isKept = kept
@@ -72,12 +78,17 @@ package struct Program: Sendable {
     graph.nodes.reduce(0) { $0 + $1.operation.operationCount }
   }
 
+  /// Whether the forward pass leaves the value of every sample for the derivatives.
+  func isStored(_ value: Int) -> Bool {
+    isKept[value] && value >= graph.inputs.count && !isConstant[value]
+  }
+
   /// Scalars and doubles kept per sample.
   package var keptCount: (scalars: Int, doubles: Int) {
     var scalars = 0
     var doubles = 0
     for (value, size) in graph.sizes.enumerated()
-    where isKept[value] && value >= graph.inputs.count { scalars += size }
+    where isStored(value) { scalars += size }
     for need in needs {
       scalars += need.saved
       doubles += need.savedDoubles
@@ -126,7 +137,9 @@ package struct BufferPlan: Sendable {
 
   /// Forward values that are not kept.
   static func forward(_ program: Program) -> BufferPlan {
-    plan(program) { value in !program.isKept[value] && value != program.graph.output.index }
+    plan(program) { value in
+      !program.isKept[value] && !program.isConstant[value] && value != program.graph.output.index
+    }
   }
 
   /// Tangents: alive like forward values.

@@ -102,6 +102,18 @@ public enum Kernels {
     ck_scale_rows(S.kernelType, weight, group, y, rows, columns, out)
   }
 
+  // MARK: Strided loops
+
+  /// `out = alpha a b`, or `+=`, over the axes; without b it is ones.
+  public static func contract<S: EngineScalar>(
+    _ axes: StridedAxes, alpha: Double = 1, _ a: In<S>, _ b: In<S>? = nil,
+    gate: In<Int32>? = nil, open: Bool = true, to out: Out<S>, accumulate: Bool = false
+  ) {
+    withUnsafePointer(to: axes.strides) {
+      ck_contract(S.kernelType, $0, alpha, a, b, gate, open ? 1 : 0, out, accumulate ? 1 : 0)
+    }
+  }
+
   // MARK: Windows
 
   public static func unfold<S: EngineScalar>(_ w: Window, _ image: In<S>, _ rows: Out<S>) {

@@ -11,9 +11,9 @@ struct GatheredAttentionTests {
   private static var narrow: Int { heads * width }
 
   @Test(arguments: [false, true])
-  func agreesWithProjectedKeysAndValues(_ hasMask: Bool) {
-    let plain = Program(graph: graph(gathers: false, hasMask: hasMask)) { _ in true }
-    let gathered = Program(graph: graph(gathers: true, hasMask: hasMask)) { _ in true }
+  func agreesWithProjectedKeysAndValues(_ hasMask: Bool) throws {
+    let plain = Program(graph: try graph(gathers: false, hasMask: hasMask)) { _ in true }
+    let gathered = Program(graph: try graph(gathers: true, hasMask: hasMask)) { _ in true }
     #expect(plain.graph.parameters.map(\.name) == gathered.graph.parameters.map(\.name))
     let samples = 3
     var random = SeededGenerator(seed: 11)
@@ -48,47 +48,42 @@ struct GatheredAttentionTests {
   }
 
   /// x + b are the queries, y + c the tokens.
-  private func graph(gathers: Bool, hasMask: Bool) -> Graph {
-    let (queries, keys, heads, width, columns, narrow) = (
-      Self.queries, Self.keys, Self.heads, Self.width, Self.columns, Self.narrow
+  private func graph(gathers: Bool, hasMask: Bool) throws -> Graph {
+    let (queries, keys, heads, columns, narrow) = (
+      Self.queries, Self.keys, Self.heads, Self.columns, Self.narrow
     )
     var b = GraphBuilder()
-    let x = b.input("x", shape: [queries, narrow], kind: .real)
-    let y = b.input("y", shape: [keys, columns], kind: .real)
-    let mask = hasMask ? [b.input("mask", shape: [keys], kind: .index(bound: 2))] : []
-    let shiftX = b.parameter("b", shape: [queries, narrow])!
-    let shiftY = b.parameter("c", shape: [keys, columns])!
-    let key = ["key", "key.bias"].map {
-      b.parameter($0, shape: $0 == "key" ? [narrow, columns] : [narrow])!
+    let x = try b.input("x", shape: [queries, narrow], kind: .real)
+    let y = try b.input("y", shape: [keys, columns], kind: .real)
+    let mask = hasMask ? [try b.input("mask", shape: [keys], kind: .index(bound: 2))] : []
+    let shiftX = try b.parameter("b", shape: [queries, narrow])
+    let shiftY = try b.parameter("c", shape: [keys, columns])
+    let key = try ["key", "key.bias"].map {
+      try b.parameter($0, shape: $0 == "key" ? [narrow, columns] : [narrow])
     }
-    let value = ["value", "value.bias"].map {
-      b.parameter($0, shape: $0 == "value" ? [narrow, columns] : [narrow])!
+    let value = try ["value", "value.bias"].map {
+      try b.parameter($0, shape: $0 == "value" ? [narrow, columns] : [narrow])
     }
-    let q = b.apply(
-      AddParameter(size: queries * narrow), to: [x], parameters: [shiftX], name: "q")
-    let tokens = b.apply(
-      AddParameter(size: keys * columns), to: [y], parameters: [shiftY], name: "tokens")
+    let q = try b.apply(
+      AddParameter(), to: [x], parameters: [shiftX], name: "q")
+    let tokens = try b.apply(
+      AddParameter(), to: [y], parameters: [shiftY], name: "tokens")
     let output: ValueID
     if gathers {
       func layer(_ isTransposed: Bool) -> HeadLinear {
-        HeadLinear(
-          positions: queries, heads: heads, width: width, columns: columns,
-          isTransposed: isTransposed, hasBias: true)
+        HeadLinear(heads: heads, isTransposed: isTransposed)
       }
-      let looking = b.apply(layer(true), to: [q], parameters: key, name: "key")
-      let attention = Attention(
-        queries: queries * heads, keys: keys, heads: 1, width: columns, scale: 0.6,
-        hasMask: hasMask)
-      let gathered = b.apply(
+      let looking = try b.apply(layer(true), to: [q], parameters: key, name: "key")
+      let attention = Attention(heads: 1, scale: 0.6)
+      let gathered = try b.apply(
         attention, to: [looking, tokens, tokens] + mask, name: "attention")
-      output = b.apply(layer(false), to: [gathered], parameters: value, name: "value")
+      output = try b.apply(layer(false), to: [gathered], parameters: value, name: "value")
     } else {
-      let layer = Linear(positions: keys, inputs: columns, outputs: narrow, hasBias: true)
-      let k = b.apply(layer, to: [tokens], parameters: key, name: "key")
-      let v = b.apply(layer, to: [tokens], parameters: value, name: "value")
-      let attention = Attention(
-        queries: queries, keys: keys, heads: heads, width: width, scale: 0.6, hasMask: hasMask)
-      output = b.apply(attention, to: [q, k, v] + mask, name: "attention")
+      let layer = Linear()
+      let k = try b.apply(layer, to: [tokens], parameters: key, name: "key")
+      let v = try b.apply(layer, to: [tokens], parameters: value, name: "value")
+      let attention = Attention(heads: heads, scale: 0.6)
+      output = try b.apply(attention, to: [q, k, v] + mask, name: "attention")
     }
     return b.finish(output: output, shape: [queries * narrow])
   }

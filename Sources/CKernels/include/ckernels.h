@@ -64,6 +64,24 @@ void ck_sum_product_rows(ck_dtype t, const void *a, const void *b, size_t rows, 
 void ck_scale_rows(ck_dtype t, const double *weight, size_t group, const void *y, size_t rows,
                    size_t columns, void *out);
 
+// MARK: Strided loops
+
+#define CK_MAX_RANK 10
+
+// Axes over which arrays are walked together: their sizes, and per array the elements from one index
+// to the next.
+typedef struct {
+  size_t rank;  // at most CK_MAX_RANK
+  size_t sizes[CK_MAX_RANK];
+  ptrdiff_t a[CK_MAX_RANK], b[CK_MAX_RANK], gate[CK_MAX_RANK], out[CK_MAX_RANK];
+} ck_strides;
+
+// out = alpha a b, or += with accumulate; b NULL: ones. Axes along which out does not move are summed
+// over (in double, rounded once), so every element of out is written once. With a gate, only the terms
+// count where (gate != 0) == open; the others are left out, whatever they are.
+void ck_contract(ck_dtype t, const ck_strides *s, double alpha, const void *a, const void *b,
+                 const int32_t *gate, int open, void *out, int accumulate);
+
 // MARK: Products of a few rows
 
 // y = alpha x op(w) + beta y: x [m, k], y [m, n], rows ldx, ldy and ldw apart; op(w) [k, n] is w, or

@@ -5,16 +5,20 @@ import TensorModule
 package struct Activation: Operation {
   package let function: Kernels.Activation
   package let parameter: Double
-  package let size: Int
+  private var size = 0
 
-  package init(_ function: Kernels.Activation, parameter: Double = 0, size: Int) {
+  package init(_ function: Kernels.Activation, parameter: Double = 0) {
     self.function = function
     self.parameter = parameter
-    self.size = size
   }
 
-  package var inputSizes: [Int] { [size] }
-  package var outputSize: Int { size }
+  package mutating func bind(_ operands: Operands) throws(GraphError) -> ValueType {
+    try operands.require(inputs: 1...1, parameters: 0...0)
+    let x = try operands.real(0)
+    size = x.count
+    return x
+  }
+
   package var operationCount: Int { size }
 
   package func needs(_ use: DerivativeUse) -> ForwardNeeds {

@@ -22,6 +22,8 @@ package struct PositionBuckets: Sendable {
 
   func fits(queries: Int, keys: Int) -> Bool { self.queries.count == queries && self.keys == keys }
 
+  var largestRow: Int { Int(rows.max() ?? -1) }
+
   /// Calls `body` with every pair that is not hidden, in row-major order of `[queries, keys]`.
   func forEachVisible(_ body: (_ pair: Int, _ row: Int) -> Void) {
     rows.withUnsafeBufferPointer { rows in

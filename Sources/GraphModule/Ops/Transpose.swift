@@ -1,21 +1,28 @@
 import TensorModule
 
 /// `[rows, columns]` of one sample to `[columns, rows]`: between channels-first files and the
-/// channels-last images of the engine.
+/// channels-last images of the engine. Rows are the first axis, or columns the last one.
 package struct Transpose: Operation {
-  package let rows: Int
-  package let columns: Int
+  /// Whether the last axis becomes the first; else the first becomes the last.
+  package let lastToFirst: Bool
+  private var rows = 0
+  private var columns = 0
 
-  package init(rows: Int, columns: Int) {
-    self.rows = rows
-    self.columns = columns
-  }
+  package init(lastToFirst: Bool) { self.lastToFirst = lastToFirst }
 
   private var size: Int { rows * columns }
 
-  package var inputSizes: [Int] { [size] }
-  package var outputSize: Int { size }
-  package var operationCount: Int { 0 }
+  package mutating func bind(_ operands: Operands) throws(GraphError) -> ValueType {
+    try operands.require(inputs: 1...1, parameters: 0...0)
+    let x = try operands.real(0)
+    guard let first = x.shape.first, let last = x.shape.last else {
+      throw operands.mismatch(0, "one dimension or more")
+    }
+    rows = lastToFirst ? x.count / last : first
+    columns = x.count / rows
+    return try ValueType(
+      lastToFirst ? [last] + x.shape.dropLast() : x.shape.dropFirst() + [first])
+  }
 
   package func needs(_ use: DerivativeUse) -> ForwardNeeds { ForwardNeeds(inputs: [false]) }
 

@@ -7,15 +7,10 @@ import TensorModule
 /// have it, with two departures. ViT's normal numbers are not cut off (Transformers cuts at 2, a
 /// hundred standard deviations). LoRA's B is normal with standard deviation 0.02 and not zero: at
 /// zero the gradient with respect to A vanishes, and half of the adapter would not be measured.
-enum WeightStart: Equatable, Sendable {
-  case normal(deviation: Double)
-  case uniform(bound: Double)
-  case constant(Double)
-
+extension Initialization {
   init(_ spec: ParameterSpec, type: String, _ config: JSONValue) {
     if spec.name.hasSuffix(".lora_A.weight") {
-      // Kaiming-uniform with a = sqrt(5), the start of torch.nn.Linear.
-      self = .uniform(bound: 1 / Double(spec.shape[1]).squareRoot())
+      self = .layer(inputs: spec.shape[1])
     } else if spec.name.hasSuffix(".lora_B.weight") {
       self = .normal(deviation: 0.02)
     } else if spec.name == "prompt_embeddings" {
@@ -33,7 +28,7 @@ enum WeightStart: Equatable, Sendable {
   }
 
   /// Mesh TensorFlow's scales: attention without a division by the root of the width.
-  private static func t5(_ name: String, _ config: JSONValue) -> WeightStart {
+  private static func t5(_ name: String, _ config: JSONValue) -> Initialization {
     let factor = number(config["initializer_factor"], 1)
     let columns = number(config["d_model"], 512)
     let width = number(config["d_kv"], 64)

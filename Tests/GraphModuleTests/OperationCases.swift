@@ -1,0 +1,226 @@
+import TestSupport
+
+@testable import GraphModule
+
+/// What an operation is applied to in a case.
+enum OperationInput: Sendable {
+  case real([Int])
+  case index([Int], bound: Int)
+  case boolean([Int])
+
+  var shape: [Int] {
+    switch self {
+    case .real(let shape), .index(let shape, _), .boolean(let shape): shape
+    }
+  }
+
+  var isReal: Bool { if case .real = self { true } else { false } }
+}
+
+/// An operation and its value in plain loops: one row for each operation and each way it can take.
+/// `OperationCaseTests` compares everything else with it.
+struct OperationCase: Sendable, CustomStringConvertible {
+  let description: String
+  let operation: any Operation
+  let inputs: [OperationInput]
+  /// Shapes of the operation's own parameters.
+  let parameters: [[Int]]
+  /// Whether all inputs are one value.
+  let isOneValue: Bool
+  /// The value from real inputs, whole inputs and parameters of one sample.
+  let value: @Sendable (_ x: [[Dual]], _ whole: [[Int]], _ parameters: [[Dual]]) -> [Dual]
+
+  init(
+    _ description: String, _ operation: any Operation, _ inputs: [OperationInput],
+    parameters: [[Int]] = [], isOneValue: Bool = false,
+    _ value:
+      @escaping @Sendable (
+        _ x: [[Dual]], _ whole: [[Int]], _ parameters: [[Dual]]
+      ) -> [Dual]
+  ) {
+    self.description = description
+    self.operation = operation
+    self.inputs = inputs
+    self.parameters = parameters
+    self.isOneValue = isOneValue
+    self.value = value
+  }
+}
+
+let operationCases: [OperationCase] = [
+  attention("plain", queries: 3, keys: 3),
+  attention("one head", queries: 2, keys: 2, heads: 1, width: 4),
+  attention("one query", queries: 1, keys: 4),
+  attention("more queries than keys", queries: 4, keys: 2),
+  attention("more keys than a vector", queries: 2, keys: 19, heads: 1, width: 2),
+  // 108 weights, which are not kept, of 54 numbers in Q, K and V.
+  attention("more weights than inputs", queries: 6, keys: 6, heads: 3, width: 1),
+  attention("mask", queries: 3, keys: 4, hasMask: true),
+  attention("causal", queries: 4, keys: 4, row: window(isCausal: true)),
+  attention(
+    "causal with a table", queries: 4, keys: 4, row: window(isCausal: true),
+    hasTable: true),
+  attention(
+    "table", queries: 2, keys: 5, scale: 1, row: window(isCausal: false),
+    hasTable: true),
+  attention(
+    "mask and table", queries: 3, keys: 5, hasMask: true,
+    row: window(isCausal: false), hasTable: true),
+  attention(
+    "last queries, causal with a table", queries: 2, keys: 4, row: window(isCausal: true),
+    hasTable: true, first: 2),
+  headLinear(heads: 2, width: 3, columns: 4, isTransposed: false, hasBias: false),
+  headLinear(heads: 2, width: 2, columns: 3, isTransposed: false, hasBias: true),
+  headLinear(heads: 2, width: 3, columns: 4, isTransposed: true, hasBias: false),
+  headLinear(heads: 3, width: 1, columns: 2, isTransposed: true, hasBias: true),
+  headLinear(heads: 1, width: 2, columns: 5, isTransposed: true, hasBias: false),
+  lowRank(positions: 1, rank: 1, outputs: 3),
+  lowRank(positions: 3, rank: 2, outputs: 4),
+  lowRank(positions: 2, rank: 5, outputs: 3),
+  OperationCase("prepend", Prepend(prefix: 2), [.real([3, 2])], parameters: [[2, 2]]) { x, _, p in
+    p[0] + x[0]
+  },
+  OperationCase(
+    "prepend of a part of the table", Prepend(prefix: 2), [.real([3, 2])], parameters: [[4, 2]]
+  ) { x, _, p in p[0].prefix(4) + x[0] },
+  OperationCase("add parameter", AddParameter(), [.real([3, 2])], parameters: [[1, 3, 2]]) {
+    x, _, p in zip(x[0], p[0]).map { $0 + $1 }
+  },
+  OperationCase("select rows", SelectRows(rows: [0, 2, 3]), [.real([5, 2])]) { x, _, _ in
+    [0, 1, 4, 5, 6, 7].map { x[0][$0] }
+  },
+  OperationCase("select one row", SelectRows(rows: [1]), [.real([3, 3])]) { x, _, _ in
+    Array(x[0][3..<6])
+  },
+  OperationCase("sum", Sum(), [.real([2, 3]), .real([2, 3])]) { x, _, _ in
+    zip(x[0], x[1]).map { $0 + $1 }
+  },
+  OperationCase("difference", Sum(factor: -1), [.real([2, 3]), .real([2, 3])]) { x, _, _ in
+    zip(x[0], x[1]).map { $0 - $1 }
+  },
+  OperationCase("sum, repeated", Sum(factor: 0.5), [.real([3, 1, 2]), .real([4, 1])]) { x, _, _ in
+    (0..<24).map { x[0][$0 / 8 * 2 + $0 % 2] + Dual(0.5) * x[1][$0 / 2 % 4] }
+  },
+  OperationCase("product", Product(), [.real([5]), .real([5])]) { x, _, _ in
+    zip(x[0], x[1]).map { $0 * $1 }
+  },
+  OperationCase("product, repeated", Product(), [.real([3]), .real([2, 2, 1])]) { x, _, _ in
+    (0..<12).map { x[0][$0 % 3] * x[1][$0 / 3] }
+  },
+  OperationCase("product with itself", Product(), [.real([5]), .real([5])], isOneValue: true) {
+    x, _, _ in x[0].map { $0 * $0 }
+  },
+  OperationCase("scale", Scale(factor: -0.3), [.real([4])]) { x, _, _ in
+    x[0].map { Dual(-0.3) * $0 }
+  },
+  OperationCase("parameter as a value", ParameterValue(), [], parameters: [[2, 3]]) { _, _, p in
+    p[0]
+  },
+  // One value for everything, as in attention without projections.
+  OperationCase(
+    "attention to itself", Attention(heads: 1, scale: 1),
+    [.real([2, 2]), .real([2, 2]), .real([2, 2])], isOneValue: true
+  ) { x, whole, p in
+    attention("", queries: 2, keys: 2, heads: 1, width: 2, scale: 1)
+      .value([x[0], x[0], x[0]], whole, p)
+  },
+]
+
+/// Row of a distance in a table of five, as for a window of distances.
+private func window(isCausal: Bool) -> @Sendable (Int) -> Int32 {
+  { distance in
+    isCausal && distance > 0 ? -1 : Int32(min(abs(distance) + (distance > 0 ? 2 : 0), 4))
+  }
+}
+
+private func attention(
+  _ name: String, queries: Int, keys: Int, heads: Int = 2, width: Int = 3, scale: Double = 0.6,
+  hasMask: Bool = false, row: (@Sendable (Int) -> Int32)? = nil, hasTable: Bool = false,
+  first: Int = 0
+) -> OperationCase {
+  let operation = Attention(
+    heads: heads, scale: scale,
+    buckets: row.map {
+      PositionBuckets(queries: (0..<queries).map { first + $0 }, keys: keys, row: $0)
+    })
+  let sides = [queries, keys, keys].map { OperationInput.real([$0, heads * width]) }
+  return OperationCase(
+    "attention, " + name, operation, sides + (hasMask ? [.boolean([keys])] : []),
+    parameters: hasTable ? [[5, heads]] : []
+  ) { x, whole, parameters in
+    let columns = heads * width
+    var output = [Dual](repeating: Dual(0), count: queries * columns)
+    for h in 0..<heads {
+      for q in 0..<queries {
+        var weights: [Dual] = []
+        for k in 0..<keys {
+          let bucket = row.map { Int($0(k - q - first)) } ?? 0
+          if bucket < 0 || (hasMask && whole[0][k] == 0) {
+            weights.append(Dual(0))
+            continue
+          }
+          var score = hasTable ? parameters[0][bucket * heads + h] : Dual(0)
+          for d in 0..<width {
+            let i = h * width + d
+            score = score + Dual(scale) * x[0][q * columns + i] * x[1][k * columns + i]
+          }
+          weights.append(score.exponential)
+        }
+        let sum = weights.reduce(Dual(0), +)
+        for k in 0..<keys {
+          for d in 0..<width {
+            let i = h * width + d
+            output[q * columns + i] =
+              output[q * columns + i] + weights[k] / sum * x[2][k * columns + i]
+          }
+        }
+      }
+    }
+    return output
+  }
+}
+
+private func lowRank(positions: Int, rank: Int, outputs: Int) -> OperationCase {
+  let scale = -1.5
+  return OperationCase(
+    "low-rank update, \(positions) x \(rank) x \(outputs)", LowRankUpdate(scale: scale),
+    [.real([positions, outputs]), .real([positions, rank])], parameters: [[outputs, rank]]
+  ) { x, _, parameters in
+    (0..<positions * outputs).map { i in
+      let (t, o) = (i / outputs, i % outputs)
+      var sum = x[0][i]
+      for r in 0..<rank {
+        sum = sum + Dual(scale) * parameters[0][o * rank + r] * x[1][t * rank + r]
+      }
+      return sum
+    }
+  }
+}
+
+private func headLinear(
+  positions: Int = 2, heads: Int, width: Int, columns: Int, isTransposed: Bool, hasBias: Bool
+) -> OperationCase {
+  let scale = 0.7
+  let (inputs, outputs) = isTransposed ? (width, columns) : (columns, width)
+  let perHead = heads == 1 ? [columns] : [heads, columns]
+  return OperationCase(
+    "linear of \(heads) heads, \(width) x \(columns)"
+      + (isTransposed ? ", transposed" : "") + (hasBias ? ", bias" : ""),
+    HeadLinear(heads: heads, scale: scale, isTransposed: isTransposed),
+    [.real([positions] + (isTransposed ? [heads * width] : perHead))],
+    parameters: [[heads * width, columns]] + (hasBias ? [[heads * width]] : [])
+  ) { x, _, parameters in
+    (0..<positions * heads * outputs).map { i in
+      let (at, o) = (i / outputs, i % outputs)
+      let h = at % heads
+      // The bias of keys moves nothing.
+      var sum = hasBias && !isTransposed ? parameters[1][h * width + o] : Dual(0)
+      for k in 0..<inputs {
+        let (row, column) = isTransposed ? (k, o) : (o, k)
+        let weight = parameters[0][(h * width + row) * columns + column]
+        sum = sum + Dual(scale) * weight * x[0][at * inputs + k]
+      }
+      return sum
+    }
+  }
+}
