@@ -55,7 +55,7 @@ let package = Package(
       exclude: ["README.md"]),
     // Named tensors to graphs.
     .target(
-      name: "Models", dependencies: ["GraphModule", "Checkpoints", "CKernels"],
+      name: "Models", dependencies: ["GraphModule", "Checkpoints", "TensorModule"],
       exclude: ["README.md"]),
     // Algorithm 4 over checkpoints and batches; reports.
     .target(

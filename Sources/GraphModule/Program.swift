@@ -48,7 +48,9 @@ package struct Program: Sendable {
       let use = DerivativeUse(
         activeInputs: node.inputs.map { active[$0.index] },
         trainableSlots: node.parameters.map { offsets[$0.index] != nil })
-      let isActive = use.anyInputActive || use.trainableSlots.contains(true)
+      // Whole numbers have no derivatives.
+      let isActive =
+        (use.anyInputActive || use.trainableSlots.contains(true)) && node.type.element == .real
       active[node.output.index] = isActive
       let need = isActive ? node.operation.needs(use) : ForwardNeeds()
       for (input, isNeeded) in zip(node.inputs, need.inputs) where isNeeded {

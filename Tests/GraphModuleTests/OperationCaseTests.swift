@@ -13,6 +13,11 @@ import Testing
 /// cotangent of the input; or b alone, which all samples share. What trains decides which paths an
 /// operation takes: everything, and each parameter alone.
 struct OperationCaseTests {
+  @Test func everyFunctionHasARow() {
+    let tested = Set(operationCases.compactMap { ($0.operation as? Activation)?.function.name })
+    #expect(tested == Set(ElementFunction.all.map(\.name)))
+  }
+
   @Test(arguments: operationCases)
   func derivativesAreExactInDouble(_ test: OperationCase) throws {
     // Some dozen roundings of terms of the size of the largest result.
@@ -99,7 +104,8 @@ struct OperationGraph {
     let own = try test.parameters.enumerated().map { i, shape in
       try b.parameter("p\(i)", shape: shape)
     }
-    let inputs = values.map { $0 ?? values[0]! }
+    let first = test.realPlaces.first.flatMap { values[$0] }
+    let inputs = values.map { $0 ?? first! }
     var output = try b.apply(test.operation, to: inputs, parameters: own, name: "operation")
     if form == .twice {
       let again = try b.apply(test.operation, to: inputs, parameters: own, name: "again")
@@ -128,10 +134,15 @@ private struct OperationCheck<S: EngineScalar> {
     self.tolerance = tolerance
     self.label = label
     var random = SeededGenerator(seed: 5)
-    parameters = program.graph.parameters.map { random.normals($0.count, scale: 0.7) }
     let test = built.test
+    // The parameter is in every form of the first input.
+    parameters = program.graph.parameters.enumerated().map { place, spec in
+      random.normals(spec.count, scale: 0.7).map { $0 + (place == 0 ? test.offset : 0) }
+    }
     inputs = (0..<samples).map { _ in
-      test.realPlaces.map { random.normals(test.inputs[$0].shape.reduce(1, *), scale: 0.8) }
+      test.realPlaces.map { place in
+        random.normals(test.inputs[place].shape.reduce(1, *), scale: 0.8)
+      }
     }
     let outputs = samples * program.graph.outputShape[0]
     cotangents = (0..<3).map { _ in random.normals(outputs) }

@@ -3,14 +3,10 @@ import TensorModule
 /// `y = f(x)`, element by element. The forward pass keeps `f'(x)`, so that both derivatives are
 /// one multiplication.
 package struct Activation: Operation {
-  package let function: Kernels.Activation
-  package let parameter: Double
+  package let function: ElementFunction
   private var size = 0
 
-  package init(_ function: Kernels.Activation, parameter: Double = 0) {
-    self.function = function
-    self.parameter = parameter
-  }
+  package init(_ function: ElementFunction) { self.function = function }
 
   package mutating func bind(_ operands: Operands) throws(GraphError) -> ValueType {
     try operands.require(inputs: 1...1, parameters: 0...0)
@@ -29,8 +25,8 @@ package struct Activation: Operation {
     let derivative = pass.keepsSaved ? pass.saved : nil
     pass.forEachRange(pass.samples * size) { range in
       let first = range.lowerBound
-      Kernels.activate(
-        function, parameter: parameter, pass.value(0) + first, pass.output + first,
+      Kernels.apply(
+        function, pass.value(0) + first, pass.output + first,
         derivative: derivative.map { $0 + first }, count: range.count)
     }
   }

@@ -146,62 +146,6 @@ package struct AddParameter: Operation {
   }
 }
 
-/// Some of the rows of a sample: positions on which something depends.
-package struct SelectRows: Operation {
-  package let rows: [Int]
-  private var inputSize = 0
-  private var columns = 0
-
-  package init(rows: [Int]) { self.rows = rows }
-
-  private var outputSize: Int { rows.count * columns }
-
-  package mutating func bind(_ operands: Operands) throws(GraphError) -> ValueType {
-    try operands.require(inputs: 1...1, parameters: 0...0)
-    let x = try operands.real(0)
-    guard let count = x.shape.first, rows.allSatisfy({ (0..<count).contains($0) }) else {
-      throw operands.mismatch(0, "more than \(rows.max() ?? 0) rows")
-    }
-    (inputSize, columns) = (x.count, x.count / count)
-    return try ValueType([rows.count] + x.shape.dropFirst())
-  }
-
-  package func needs(_ use: DerivativeUse) -> ForwardNeeds { ForwardNeeds(inputs: [false]) }
-
-  package func forward<S: EngineScalar>(_ pass: ForwardPass<S>) {
-    select(pass.value(0), samples: pass.samples, pass.output)
-  }
-
-  package func jvp<S: EngineScalar>(_ pass: TangentPass<S>) {
-    select(pass.tangent(0)!, samples: pass.directions * pass.samples, pass.output)
-  }
-
-  package func vjp<S: EngineScalar>(_ pass: CotangentPass<S>) {
-    guard let (target, accumulate) = pass.inputCotangent(0) else { return }
-    let samples = pass.directions * pass.samples
-    if !accumulate { Kernels.zero(target, count: samples * inputSize) }
-    for i in 0..<samples {
-      for (place, row) in rows.enumerated() {
-        Kernels.copy(
-          pass.cotangent + i * outputSize + place * columns,
-          target + i * inputSize + row * columns, count: columns, accumulate: true)
-      }
-    }
-  }
-
-  private func select<S: EngineScalar>(
-    _ x: UnsafePointer<S>, samples: Int, _ output: UnsafeMutablePointer<S>
-  ) {
-    for i in 0..<samples {
-      for (place, row) in rows.enumerated() {
-        Kernels.copy(
-          x + i * inputSize + row * columns, output + i * outputSize + place * columns,
-          count: columns)
-      }
-    }
-  }
-}
-
 private func copyOrZero<S: EngineScalar>(
   _ source: UnsafePointer<S>?, _ target: UnsafeMutablePointer<S>, count: Int
 ) {

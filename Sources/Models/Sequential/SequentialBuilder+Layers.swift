@@ -1,4 +1,3 @@
-import CKernels
 import Checkpoints
 import GraphModule
 import TensorModule
@@ -14,17 +13,16 @@ extension SequentialBuilder {
     "layer_norm": { b, l, v throws(CheckpointError) in try b.layerNorm(l, v) },
     "group_norm": { b, l, v throws(CheckpointError) in try b.groupNorm(l, v) },
     "embedding": { b, l, v throws(CheckpointError) in try b.embedding(l, v) },
-    "relu": { b, l, v throws(CheckpointError) in try b.activation(CK_RELU, l, v) },
+    "relu": { b, l, v throws(CheckpointError) in try b.activation(.relu, l, v) },
     "leaky_relu": { b, l, v throws(CheckpointError) in
-      try b.activation(
-        CK_LEAKY_RELU, l, v, parameter: l.json["negative_slope"].double(default: 0.01),
-        option: "negative_slope")
+      let slope = try l.json["negative_slope"].double(default: 0.01)
+      return try b.activation(.leakyReLU.with(slope), l, v, option: "negative_slope")
     },
     "gelu": { b, l, v throws(CheckpointError) in try b.gelu(l, v) },
-    "silu": { b, l, v throws(CheckpointError) in try b.activation(CK_SILU, l, v) },
-    "tanh": { b, l, v throws(CheckpointError) in try b.activation(CK_TANH, l, v) },
-    "sigmoid": { b, l, v throws(CheckpointError) in try b.activation(CK_SIGMOID, l, v) },
-    "softplus": { b, l, v throws(CheckpointError) in try b.activation(CK_SOFTPLUS, l, v) },
+    "silu": { b, l, v throws(CheckpointError) in try b.activation(.silu, l, v) },
+    "tanh": { b, l, v throws(CheckpointError) in try b.activation(.tanh, l, v) },
+    "sigmoid": { b, l, v throws(CheckpointError) in try b.activation(.sigmoid, l, v) },
+    "softplus": { b, l, v throws(CheckpointError) in try b.activation(.softplus, l, v) },
     "max_pool2d": { b, l, v throws(CheckpointError) in try b.pool(l, v, isMaximum: true) },
     "avg_pool2d": { b, l, v throws(CheckpointError) in try b.pool(l, v, isMaximum: false) },
     "adaptive_avg_pool2d": { b, l, v throws(CheckpointError) in try b.globalPool(l, v) },
@@ -164,13 +162,12 @@ extension SequentialBuilder {
   // MARK: - Layers without parameters
 
   private mutating func activation(
-    _ function: Kernels.Activation, _ l: LayerContext, _ v: Value, parameter: Double = 0,
-    option: String? = nil
+    _ function: ElementFunction, _ l: LayerContext, _ v: Value, option: String? = nil
   ) throws(CheckpointError) -> Value {
     try l.json.requireKeys(in: ["type", "name"] + (option.map { [$0] } ?? []))
     // Element by element, in whatever order they are.
     return try apply(
-      Activation(function, parameter: parameter), [], l, v, channelsLast: v.isChannelsLast)
+      Activation(function), [], l, v, channelsLast: v.isChannelsLast)
   }
 
   private mutating func gelu(_ l: LayerContext, _ v: Value) throws(CheckpointError) -> Value {
@@ -179,7 +176,7 @@ extension SequentialBuilder {
       throw l.json["approximate"].wrong("\"none\" or \"tanh\"")
     }
     return try activation(
-      approximation == "none" ? CK_GELU_ERF : CK_GELU_TANH, l, v, option: "approximate")
+      approximation == "none" ? .gelu : .geluTanh, l, v, option: "approximate")
   }
 
   private mutating func pool(

@@ -1,4 +1,3 @@
-import CKernels
 import Checkpoints
 import GraphModule
 import TensorModule
@@ -220,7 +219,7 @@ struct TransformerBuilder {
   ) throws(CheckpointError) -> ValueID {
     // They ascend.
     if rows.count == shape(x)[0] { return x }
-    return try apply(SelectRows(rows: rows), to: [x], name: name)
+    return try apply(Take(rows), to: [x], name: name)
   }
 
   // MARK: - Finish
@@ -262,20 +261,20 @@ extension JSONValue {
   }
 
   /// An activation by the name that Transformers gives it.
-  func activation() throws(CheckpointError) -> Kernels.Activation {
+  func activation() throws(CheckpointError) -> ElementFunction {
     try JSONValue.activation(named: string(), at: self)
   }
 
   static func activation(
     named name: String, at place: JSONValue
-  ) throws(CheckpointError) -> Kernels.Activation {
+  ) throws(CheckpointError) -> ElementFunction {
     switch name {
-    case "relu": return CK_RELU
-    case "gelu", "gelu_python": return CK_GELU_ERF
-    case "gelu_new", "gelu_pytorch_tanh", "gelu_fast", "gelu_accurate": return CK_GELU_TANH
-    case "silu", "swish": return CK_SILU
-    case "tanh": return CK_TANH
-    case "sigmoid": return CK_SIGMOID
+    case "relu": return .relu
+    case "gelu", "gelu_python": return .gelu
+    case "gelu_new", "gelu_pytorch_tanh", "gelu_fast", "gelu_accurate": return .geluTanh
+    case "silu", "swish": return .silu
+    case "tanh": return .tanh
+    case "sigmoid": return .sigmoid
     default: throw place.wrong("relu, gelu, gelu_new, silu, tanh or sigmoid")
     }
   }
