@@ -141,6 +141,11 @@ private func picks(
 
 /// Products, sums and what is made of rows.
 private let tensorCases: [OperationCase] = [
+  OperationCase("cumulative sum", CumulativeSum(axis: 1), [.real([2, 4, 2])]) { x, _, _ in
+    var y = x[0]
+    for i in y.indices where i % 8 >= 2 { y[i] = y[i] + y[i - 2] }
+    return y
+  },
   matrixProduct("plain", [2, 3], [3, 4]),
   matrixProduct("transposed", [2, 3], [4, 3], isTransposed: true),
   matrixProduct("one matrix for all", [3, 2, 2], [2, 3]),
