@@ -270,7 +270,7 @@ extension BatchNeeds {
         samples, $0.linear.positions, draws * $0.linear.outputs + $0.linear.inputs)
     }
     let collected = max(rows.max() ?? 0, min(rows.total { $0 }, ByteCount(LayerGroup.bytes)))
-    if program.graph.isLayerwise { return together + collected }
+    if program.isLayerwise { return together + collected }
     let own = BatchNeeds(
       layerProgram, samples: samples, threads: batch.workers, budget: 0)
     return together + collected + own.forward + own.arenas(tangents: 0, cotangents: draws)

@@ -200,7 +200,7 @@ package final class Linearization<S: EngineScalar> {
   /// The linearization of `layerProgram` at the same point: this one where that is its own program,
   /// else one that lives as long as the caller keeps it.
   func layerwise() -> Linearization {
-    if program.graph.isLayerwise { return self }
+    if program.isLayerwise { return self }
     return Linearization(
       program: layerProgram, parameters: parameters, inputs: inputs, pool: pool,
       budget: spareBudget)

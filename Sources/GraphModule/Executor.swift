@@ -90,7 +90,7 @@ package final class Executor<S: EngineScalar> {
   /// Rows of values that are computed once.
   private let shared: [(rows: Vector<S>, isOne: Bool)?]
   /// By each of their nodes.
-  private let pooled: [Int: PooledConvolution]
+  private let fusions: [Int: any TangentFusion]
   private var maximumDirections = 0
   private var frame: Frame<S>!
   private var forwardArena = Vector<S>(count: 0)
@@ -112,13 +112,11 @@ package final class Executor<S: EngineScalar> {
     self.pool = pool
     self.parameters = parameters
     self.maximumSamples = maximumSamples
-    var pooled: [Int: PooledConvolution] = [:]
-    if DirectConvolution.isAvailable(S.self) {
-      for chain in program.pooledConvolutions {
-        for node in chain.nodes { pooled[node] = chain }
-      }
+    var fusions: [Int: any TangentFusion] = [:]
+    for fusion in program.graph.tangentFusions where fusion.isAvailable(S.self) {
+      for node in fusion.nodes { fusions[node] = fusion }
     }
-    self.pooled = pooled
+    self.fusions = fusions
     forwardPlan = .forward(program)
     tangentPlan = .tangents(program)
     cotangentPlan = .cotangents(program)
@@ -219,8 +217,8 @@ package final class Executor<S: EngineScalar> {
     for (index, node) in program.graph.nodes.enumerated()
     where program.isActive[node.output.index] {
       // A source may have something to add on the way.
-      if source == nil, let chain = pooled[index] {
-        if index == chain.pool { chain.jvp(program.graph, frame) }
+      if source == nil, let fusion = fusions[index] {
+        if index == fusion.nodes.last { fusion.jvp(program.graph, frame) }
         continue
       }
       let pass = TangentPass(frame: frame, node: node, nodeIndex: index)

@@ -89,9 +89,8 @@ package struct Graph: Sendable {
   package var classes: Int { outputShape[outputShape.count - 1] }
   package var positions: Int { outputShape.dropLast().reduce(1, *) }
 
-  /// Whether every linear layer is applied to its own rows, so that they and the gradients at its
-  /// outputs can be read from the passes.
-  package var isLayerwise: Bool { !nodes.contains { $0.operation is HeadLinear } }
+  /// Found by passes (`Lowering`).
+  package internal(set) var tangentFusions: [any TangentFusion] = []
 }
 
 /// Builds a graph node by node; names that repeat with the same shape are one shared parameter.
@@ -104,6 +103,16 @@ package struct GraphBuilder {
   private var cost = 0
 
   package init() {}
+
+  /// A graph of the same inputs and parameters, with their numbers.
+  init(inputsAndParametersOf graph: Graph) {
+    inputs = graph.inputs
+    types = Array(graph.types.prefix(inputs.count))
+    parameters = graph.parameters
+    for (index, spec) in parameters.enumerated() {
+      parameterByName[spec.name] = ParameterID(index: index)
+    }
+  }
 
   /// Inputs come before any node.
   package mutating func input(

@@ -20,6 +20,9 @@ package protocol Operation: Sendable {
   ///
   /// - Parameter shape: Of the parameter.
   func initialization(slot: Int, shape: [Int]) -> Initialization
+  /// The operation that makes some rows of the output (entries of its first dimension) alone, and per
+  /// input whether it then reads the same rows of that; `nil` where rows are not made by themselves.
+  func restricted(to rows: [Int]) -> (operation: any Operation, reads: [Bool])?
   /// Whether the operation reads an input that all samples share from one row (`Pass.stride`).
   func readsOneRow(_ input: Int) -> Bool
 
@@ -57,6 +60,7 @@ extension Operation {
   package var operationCount: Int { 0 }
   package func scratch(samples: Int, directions: Int) -> Int { 0 }
   package func readsOneRow(_ input: Int) -> Bool { false }
+  package func restricted(to rows: [Int]) -> (operation: any Operation, reads: [Bool])? { nil }
   /// Numbers of a table, as of an embedding.
   package func initialization(slot: Int, shape: [Int]) -> Initialization {
     .normal(deviation: 1)

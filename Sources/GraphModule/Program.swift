@@ -24,14 +24,22 @@ package struct Program: Sendable {
   package let isKept: [Bool]
   /// Per parameter: in how many places it is used.
   package let useCounts: [Int]
-  let pooledConvolutions: [PooledConvolution]
+  /// Whether every linear layer is applied to its own rows, so that they and the gradients at its
+  /// outputs can be read from the passes.
+  package let isLayerwise: Bool
+  /// As the front end has built it.
+  private let source: Graph
 
-  package init(graph: Graph, isTrainable: (ParameterSpec) -> Bool) {
-    self.graph = graph
+  /// - Parameter passes: What the graph is rewritten by.
+  package init(
+    graph source: Graph, passes: [any LoweringPass] = Lowering.passes,
+    isTrainable: (ParameterSpec) -> Bool
+  ) {
+    self.source = source
     var offsets: [Int?] = []
     var trainable: [ParameterID] = []
     var end = 0
-    for (index, spec) in graph.parameters.enumerated() {
+    for (index, spec) in source.parameters.enumerated() {
       let trains = !spec.isBuffer && isTrainable(spec)
       offsets.append(trains ? end : nil)
       if trains {
@@ -39,6 +47,9 @@ package struct Program: Sendable {
         end += spec.count
       }
     }
+    let graph: Graph
+    (graph, isLayerwise) = Lowering.run(passes, on: source) { offsets[$0.index] != nil }
+    self.graph = graph
     var active = [Bool](repeating: false, count: graph.sizes.count)
     var kept = active
     var uses: [DerivativeUse] = []
@@ -72,7 +83,15 @@ package struct Program: Sendable {
     self.needs = needs
     isKept = kept
     self.useCounts = useCounts
-    pooledConvolutions = PooledConvolution.all(graph, uses)
+  }
+
+  /// The same function with every linear layer applied to its own rows, as K-FAC defines it.
+  package var layerwise: Program {
+    if isLayerwise { return self }
+    let trained = Set(trainable.map { source.parameters[$0.index].name })
+    return Program(graph: source, passes: Lowering.passes.filter(\.keepsLayers)) {
+      trained.contains($0.name)
+    }
   }
 
   /// Multiplications and additions of one forward pass of one sample.
@@ -147,10 +166,12 @@ package struct BufferPlan: Sendable {
   /// Tangents: alive like forward values.
   static func tangents(_ program: Program) -> BufferPlan {
     var intervals = lifetimes(program) { program.isActive[$0] }
-    // Where a pooling asks for tangents of a convolution, it reads what the convolution reads.
-    for chain in program.pooledConvolutions {
-      let image = program.graph.nodes[chain.convolution].inputs[0].index
-      intervals = intervals.map { $0.value == image ? $0.lasting(to: chain.pool) : $0 }
+    // Where the last of several nodes asks for tangents, it reads what the first reads.
+    for fusion in program.graph.tangentFusions {
+      let read = Set(program.graph.nodes[fusion.reader].inputs.map(\.index))
+      intervals = intervals.map {
+        read.contains($0.value) ? $0.lasting(to: fusion.nodes.last ?? $0.last) : $0
+      }
     }
     return BufferPlan(valueCount: program.graph.sizes.count, intervals: intervals)
   }

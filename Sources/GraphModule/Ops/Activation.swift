@@ -5,6 +5,7 @@ import TensorModule
 package struct Activation: Operation {
   package let function: ElementFunction
   private var size = 0
+  private var makesRows = false
 
   package init(_ function: ElementFunction) { self.function = function }
 
@@ -12,10 +13,15 @@ package struct Activation: Operation {
     try operands.require(inputs: 1...1, parameters: 0...0)
     let x = try operands.real(0)
     size = x.count
+    makesRows = !x.shape.isEmpty
     return x
   }
 
   package var operationCount: Int { size }
+
+  package func restricted(to rows: [Int]) -> (operation: any Operation, reads: [Bool])? {
+    makesRows ? (self, [true]) : nil
+  }
 
   package func needs(_ use: DerivativeUse) -> ForwardNeeds {
     ForwardNeeds(inputs: [false], saved: use.anyInputActive ? size : 0)

@@ -17,6 +17,7 @@ package struct Attention: Operation {
   private var width = 0
   private var hasMask = false
   private var tableRows = 0
+  private var rowsAreQueries = false
   package private(set) var operationCount = 0
 
   package init(heads: Int, scale: Double, buckets: PositionBuckets? = nil) {
@@ -70,6 +71,7 @@ package struct Attention: Operation {
       }
       tableRows = table[0]
     }
+    rowsAreQueries = q.shape.count == 2
     operationCount = try checkedCost(4, pairs, columns)
     return q
   }
@@ -77,6 +79,12 @@ package struct Attention: Operation {
   /// Whether derivatives compute P again. With biases and masks that would be more than one product.
   private var keepsWeights: Bool {
     buckets != nil || hasMask || weights <= (queries + 2 * keys) * columns
+  }
+
+  package func restricted(to rows: [Int]) -> (operation: any Operation, reads: [Bool])? {
+    guard rowsAreQueries else { return nil }
+    let operation = Attention(heads: heads, scale: scale, buckets: buckets?.taking(rows))
+    return (operation, [true, false, false] + (hasMask ? [false] : []))
   }
 
   package func needs(_ use: DerivativeUse) -> ForwardNeeds {

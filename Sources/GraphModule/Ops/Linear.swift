@@ -6,6 +6,7 @@ package struct Linear: Operation {
   package private(set) var inputs = 0
   package private(set) var outputs = 0
   package private(set) var hasBias = false
+  private var makesRows = false
   package private(set) var operationCount = 0
 
   package init() {}
@@ -24,11 +25,16 @@ package struct Linear: Operation {
     hasBias = operands.parameters.count > 1
     if hasBias { try operands.requireParameter(Self.bias, [outputs]) }
     positions = x.count / inputs
+    makesRows = x.shape.count > 1
     operationCount = try checkedCost(2, positions, inputs, outputs)
     return try ValueType(x.shape.dropLast() + [outputs])
   }
 
   package func initialization(slot: Int, shape: [Int]) -> Initialization { .layer(inputs: inputs) }
+
+  package func restricted(to rows: [Int]) -> (operation: any Operation, reads: [Bool])? {
+    makesRows ? (self, [true]) : nil
+  }
 
   package func needs(_ use: DerivativeUse) -> ForwardNeeds {
     ForwardNeeds(inputs: [use.trains(Self.weight)])

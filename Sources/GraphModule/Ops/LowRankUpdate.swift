@@ -7,6 +7,7 @@ package struct LowRankUpdate: Operation {
   private var positions = 0
   private var rank = 0
   private var outputs = 0
+  private var makesRows = false
   package private(set) var operationCount = 0
 
   package init(scale: Double) { self.scale = scale }
@@ -25,8 +26,13 @@ package struct LowRankUpdate: Operation {
     let expected = Array(base.shape.dropLast()) + [rank]
     guard hidden.shape == expected else { throw operands.mismatch(Self.hidden, "\(expected)") }
     positions = base.count / outputs
+    makesRows = base.shape.count > 1
     operationCount = try checkedCost(2, positions, rank, outputs)
     return base
+  }
+
+  package func restricted(to rows: [Int]) -> (operation: any Operation, reads: [Bool])? {
+    makesRows ? (self, [true, true]) : nil
   }
 
   package func needs(_ use: DerivativeUse) -> ForwardNeeds {

@@ -22,6 +22,7 @@ package struct Normalization: Operation {
   private var hasWeight = false
   private var hasBias = false
   private var size = 0
+  private var makesRows = false
 
   package init(_ groups: Groups, epsilon: Double, centered: Bool = true) {
     self.groups = groups
@@ -68,6 +69,7 @@ package struct Normalization: Operation {
     (hasWeight, hasBias) = (!operands.parameters.isEmpty, operands.parameters.count > 1)
     for slot in operands.parameters.indices { try operands.requireParameter(slot, affine) }
     size = x.count
+    if case .rows(let dimensions) = groups { makesRows = x.shape.count > dimensions }
     operationCount = try checkedCost(8, size)
     return x
   }
@@ -76,6 +78,10 @@ package struct Normalization: Operation {
 
   package func initialization(slot: Int, shape: [Int]) -> Initialization {
     .constant(slot == Self.weight ? 1 : 0)
+  }
+
+  package func restricted(to rows: [Int]) -> (operation: any Operation, reads: [Bool])? {
+    makesRows ? (self, [true]) : nil
   }
 
   package func needs(_ use: DerivativeUse) -> ForwardNeeds {

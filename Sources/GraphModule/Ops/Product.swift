@@ -16,6 +16,10 @@ package struct Product: Operation {
 
   package func readsOneRow(_ input: Int) -> Bool { true }
 
+  package func restricted(to rows: [Int]) -> (operation: any Operation, reads: [Bool])? {
+    broadcast.isPlain && !broadcast.shape.isEmpty ? (self, [true, true]) : nil
+  }
+
   package func needs(_ use: DerivativeUse) -> ForwardNeeds {
     ForwardNeeds(inputs: [use.activeInputs[1], use.activeInputs[0]])
   }

@@ -4,6 +4,7 @@ import TensorModule
 package struct Scale: Operation {
   package let factor: Double
   private var size = 0
+  private var makesRows = false
 
   package init(factor: Double) { self.factor = factor }
 
@@ -11,10 +12,15 @@ package struct Scale: Operation {
     try operands.require(inputs: 1...1, parameters: 0...0)
     let x = try operands.real(0)
     size = x.count
+    makesRows = !x.shape.isEmpty
     return x
   }
 
   package var operationCount: Int { size }
+
+  package func restricted(to rows: [Int]) -> (operation: any Operation, reads: [Bool])? {
+    makesRows ? (self, [true]) : nil
+  }
 
   package func needs(_ use: DerivativeUse) -> ForwardNeeds { ForwardNeeds(inputs: [false]) }
 

@@ -17,6 +17,10 @@ package struct Sum: Operation {
 
   package func readsOneRow(_ input: Int) -> Bool { true }
 
+  package func restricted(to rows: [Int]) -> (operation: any Operation, reads: [Bool])? {
+    broadcast.isPlain && !broadcast.shape.isEmpty ? (self, [true, true]) : nil
+  }
+
   package func needs(_ use: DerivativeUse) -> ForwardNeeds { ForwardNeeds(inputs: [false, false]) }
 
   package func forward<S: EngineScalar>(_ pass: ForwardPass<S>) {

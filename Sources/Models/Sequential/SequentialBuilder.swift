@@ -46,7 +46,7 @@ struct SequentialBuilder {
       throw description["input_shape"].wrong("the positive dimensions of one sample")
     }
     var value = builder.value(input)
-    for layer in poolingFirst(layers) { value = try builder.apply(layer, to: value) }
+    for layer in layers { value = try builder.apply(layer, to: value) }
     do throws(GraphError) { value = try builder.plain(value, name: "output") } catch {
       throw description["layers"].wrong("layers whose output has an order: \(error)")
     }
@@ -58,19 +58,6 @@ struct SequentialBuilder {
     return Model(
       graph: builder.graph.finish(output: value.id, shape: value.shape), type: "sequential",
       unreadTensors: builder.unreadTensors)
-  }
-
-  /// A rectifier after maximum pooling is a rectifier before it, value and derivatives alike, on a
-  /// fraction of the numbers: a window's winner is the same, or the derivative is zero.
-  private static func poolingFirst(_ layers: [JSONValue]) -> [JSONValue] {
-    var ordered = layers
-    for i in ordered.indices.dropLast() {
-      let isRectifier = (try? ordered[i]["type"].string()) == "relu"
-      if isRectifier, (try? ordered[i + 1]["type"].string()) == "max_pool2d" {
-        ordered.swapAt(i, i + 1)
-      }
-    }
-    return ordered
   }
 
   /// Rows of the embedding that reads the model's input, if one does.

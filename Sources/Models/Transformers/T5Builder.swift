@@ -23,17 +23,17 @@ struct T5Builder {
   private let maximumDistance: Int
 
   static func build(
-    _ config: JSONValue, adapter: Adapter?, data: DataShape, mayGather: Bool
+    _ config: JSONValue, adapter: Adapter?, data: DataShape
   ) throws(CheckpointError) -> Model {
-    var builder = try T5Builder(config, adapter: adapter, data: data, mayGather: mayGather)
+    var builder = try T5Builder(config, adapter: adapter, data: data)
     return try builder.build()
   }
 
   private init(
-    _ config: JSONValue, adapter: Adapter?, data: DataShape, mayGather: Bool
+    _ config: JSONValue, adapter: Adapter?, data: DataShape
   ) throws(CheckpointError) {
     b = TransformerBuilder(
-      config: config, adapter: adapter, mayGather: mayGather, otherNames: { _ in [] })
+      config: config, adapter: adapter, otherNames: { _ in [] })
     self.data = data
     columns = try config["d_model"].size(default: 512)
     heads = try config["num_heads"].size(default: 8)
@@ -117,22 +117,20 @@ struct T5Builder {
     for layer in 0..<layers {
       let name = "encoder.block.\(layer)"
       let attended = try selfAttention(
-        x, name + ".layer.0", stack: "encoder", mask: mask, rows: all, distances)
+        x, name + ".layer.0", stack: "encoder", mask: mask, distances)
       x = try feedForward(attended, name + ".layer.1")
     }
     let encoded = try b.norm(x, "encoder.final_layer_norm", epsilon: epsilon, centered: false)
 
-    let scored = data.scoredColumns.map { padding + $0 }
     var y = try b.apply(
       Embedding(), to: [decoderTokens], parameters: [decoderTable], name: decoderEmbedding)
     let before = Array(0..<decoderLength)
     let earlier = positions(before, keys: decoderLength, isCausal: true)
-    for layer in 0..<decoderLayers - 1 {
-      y = try decoderBlock(y, layer, encoded: encoded, mask: mask, rows: before, earlier)
+    for layer in 0..<decoderLayers {
+      y = try decoderBlock(y, layer, encoded: encoded, mask: mask, earlier)
     }
-    y = try decoderBlock(
-      y, decoderLayers - 1, encoded: encoded, mask: mask, rows: scored,
-      positions(scored, keys: decoderLength, isCausal: true))
+    let scored = data.scoredColumns.map { padding + $0 }
+    y = try b.select(y, scored, name: "decoder.scored")
     y = try b.norm(y, "decoder.final_layer_norm", epsilon: epsilon, centered: false)
     let logits = try head(
       y, table: isTied && !b.saves("lm_head") ? shared : nil, vocabulary: vocabulary,
@@ -151,12 +149,12 @@ struct T5Builder {
   // MARK: - Blocks
 
   private mutating func decoderBlock(
-    _ y: ValueID, _ layer: Int, encoded: ValueID, mask: ValueID, rows: [Int],
+    _ y: ValueID, _ layer: Int, encoded: ValueID, mask: ValueID,
     _ distances: PositionBuckets
   ) throws(CheckpointError) -> ValueID {
     let name = "decoder.block.\(layer)"
     let attended = try selfAttention(
-      y, name + ".layer.0", stack: "decoder", mask: nil, rows: rows, distances)
+      y, name + ".layer.0", stack: "decoder", mask: nil, distances)
     let cross = name + ".layer.1"
     let normed = try b.norm(attended, cross + ".layer_norm", epsilon: epsilon, centered: false)
     let mixed = try attention(
@@ -167,7 +165,7 @@ struct T5Builder {
   }
 
   private mutating func selfAttention(
-    _ x: ValueID, _ name: String, stack: String, mask: ValueID?, rows: [Int],
+    _ x: ValueID, _ name: String, stack: String, mask: ValueID?,
     _ distances: PositionBuckets
   ) throws(CheckpointError) -> ValueID {
     let normed = try b.norm(x, name + ".layer_norm", epsilon: epsilon, centered: false)
@@ -176,9 +174,9 @@ struct T5Builder {
       "\(stack).block.0.layer.0.SelfAttention.relative_attention_bias", "weight",
       shape: [buckets, heads])
     let mixed = try attention(
-      queries: b.select(normed, rows, name: name), keys: normed, name + ".SelfAttention",
-      mask: mask, buckets: distances, table: table)
-    return try b.apply(Sum(), to: [mixed, b.select(x, rows, name: name)], name: name)
+      queries: normed, keys: normed, name + ".SelfAttention", mask: mask, buckets: distances,
+      table: table)
+    return try b.apply(Sum(), to: [mixed, x], name: name)
   }
 
   private mutating func attention(

@@ -10,8 +10,6 @@ struct TransformerBuilder {
   let adapter: Adapter?
   /// The name of a module in other versions of Transformers, for adapters.
   let otherNames: @Sendable (String) -> [String]
-  /// Whether attention may move projections of keys and values to the side of the queries.
-  let mayGather: Bool
   /// Parameters that the adapter brings or trains.
   private(set) var adapted: Set<String> = []
   /// Parameters that the adapter trains if it brings them.
@@ -23,12 +21,11 @@ struct TransformerBuilder {
   private(set) var changedModules = 0
 
   init(
-    config: JSONValue, adapter: Adapter?, mayGather: Bool,
+    config: JSONValue, adapter: Adapter?,
     otherNames: @escaping @Sendable (String) -> [String]
   ) {
     self.config = config
     self.adapter = adapter
-    self.mayGather = mayGather
     self.otherNames = otherNames
   }
 
@@ -164,9 +161,9 @@ struct TransformerBuilder {
         of: module, inputs: columns, outputs: outputs, hasBias: hasBias, isHead: isHead)
     else { return result }
     let hidden = try apply(Linear(), to: [x], parameters: [change.down], name: module + ".lora_A")
-    return try apply(
-      LowRankUpdate(scale: change.scale), to: [result, hidden], parameters: [change.up],
-      name: module + ".lora_B")
+    let up = try apply(Linear(), to: [hidden], parameters: [change.up], name: module + ".lora_B")
+    let scaled = try apply(Scale(factor: change.scale), to: [up], name: module + ".lora_B")
+    return try apply(Sum(), to: [result, scaled], name: module + ".lora_B")
   }
 
   /// `scale B A` that the adapter adds to the weight of a module: A [rank, in], B [out, rank].
@@ -190,15 +187,6 @@ struct TransformerBuilder {
     let down = try adapterParameter(module + ".lora_A.weight", shape: [change.rank, inputs])
     let up = try adapterParameter(module + ".lora_B.weight", shape: [outputs, change.rank])
     return LowRankChange(rank: change.rank, scale: change.scale, down: down, up: up)
-  }
-
-  /// Whether the adapter leaves the weight of a module as it is in the base model.
-  func isFrozen(_ module: String) -> Bool {
-    switch adapter {
-    case nil: false
-    case .promptTuning: true
-    case .lowRank: !saves(module)
-    }
   }
 
   /// Layer norm, or RMS norm without `centered`.

@@ -4,18 +4,15 @@ import TensorModule
 
 /// Hugging Face's `ViTForImageClassification` (Dosovitskiy et al. 2021): patches, class token,
 /// learned positions, pre-norm blocks, a linear head on the class token.
-///
-/// After the attention of the last block only the class token is scored, so only its row goes on;
-/// values and derivatives are those of the full computation.
 enum ViTBuilder {
   static func build(
-    _ config: JSONValue, adapter: Adapter?, mayGather: Bool
+    _ config: JSONValue, adapter: Adapter?
   ) throws(CheckpointError) -> Model {
     if case .promptTuning? = adapter {
       throw config["model_type"].wrong("a model that prompt tuning applies to")
     }
     var b = TransformerBuilder(
-      config: config, adapter: adapter, mayGather: mayGather, otherNames: otherNames)
+      config: config, adapter: adapter, otherNames: otherNames)
     let hidden = try config["hidden_size"].size(default: 768)
     let layers = try config["num_hidden_layers"].layerCount(default: 12)
     let channels = try config["num_channels"].size(default: 3)
@@ -33,10 +30,10 @@ enum ViTBuilder {
       "pixel_values", shape: [channels, image.0, image.1], kind: .real)
     var x = try embed(&b, input, patch: patch, channels: channels, hidden: hidden)
     for layer in 0..<layers {
-      x = try block(&b, x, layer, epsilon: epsilon, keepsOnlyClassToken: layer == layers - 1)
+      x = try block(&b, x, layer, epsilon: epsilon)
     }
-    x = try b.select(x, [0], name: "vit.class_token")
     x = try b.norm(x, "vit.layernorm", epsilon: epsilon, centered: true)
+    x = try b.apply(Take([0]), to: [x], name: "vit.class_token")
     let classes = try classCount(config)
     let logits = try b.linear(x, "classifier", outputs: classes, hasBias: true)
     return try b.finish(
@@ -69,31 +66,27 @@ enum ViTBuilder {
   }
 
   private static func block(
-    _ b: inout TransformerBuilder, _ x: ValueID, _ layer: Int, epsilon: Double,
-    keepsOnlyClassToken: Bool
+    _ b: inout TransformerBuilder, _ x: ValueID, _ layer: Int, epsilon: Double
   ) throws(CheckpointError) -> ValueID {
     let name = "vit.encoder.layer.\(layer)"
     let config = b.config
     let heads = try config["num_attention_heads"].size(default: 12)
-    let (tokens, columns) = (b.shape(x)[0], b.shape(x)[1])
+    let columns = b.shape(x)[1]
     guard columns % heads == 0 else {
       throw config["num_attention_heads"].wrong("a divisor of hidden_size")
     }
     let hasBias = try config["qkv_bias"].bool(default: true)
     let normed = try b.norm(x, name + ".layernorm_before", epsilon: epsilon, centered: true)
-    let rows = keepsOnlyClassToken ? [0] : Array(0..<tokens)
     let attention = name + ".attention.attention"
     let width = columns / heads
     let layer = AttentionLayer(
       name: attention, query: attention + ".query", key: attention + ".key",
       value: attention + ".value", heads: heads, width: width,
       scale: 1 / Double(width).squareRoot(), hasBias: hasBias)
-    let mixed = try b.attention(
-      layer, queries: b.select(normed, rows, name: name), keys: normed)
+    let mixed = try b.attention(layer, queries: normed, keys: normed)
     let projected = try b.linear(
       mixed, name + ".attention.output.dense", outputs: columns, hasBias: true)
-    let attended = try b.apply(
-      Sum(), to: [projected, b.select(x, rows, name: name)], name: name + ".attention")
+    let attended = try b.apply(Sum(), to: [projected, x], name: name + ".attention")
 
     let second = try b.norm(attended, name + ".layernorm_after", epsilon: epsilon, centered: true)
     let inner = try b.linear(
