@@ -103,6 +103,10 @@ private let viewCases: [OperationCase] = [
   picks("take columns twice", Take(axis: 1, [2, 0, 2]), [2, 3], [2, 0, 2, 5, 3, 5]),
   picks(
     "permute", View(.permute([2, 0, 1])), [2, 3, 4], (0..<24).map { $0 % 6 * 4 + $0 / 6 }),
+  picks(
+    "permute, neither first nor last", View(.permute([0, 2, 1])), [2, 3, 4],
+    (0..<24).map { $0 / 12 * 12 + $0 % 3 * 4 + $0 % 12 / 3 }),
+  picks("first to last", View.firstToLast(3), [2, 3, 2], [0, 6, 1, 7, 2, 8, 3, 9, 4, 10, 5, 11]),
   picks("expand", View(.expand([2, 3, 4])), [3, 1], (0..<24).map { $0 / 4 % 3 }),
   picks(
     "slice", View(.slice(axis: 1, start: 1, step: 2, count: 2)), [2, 4, 2],

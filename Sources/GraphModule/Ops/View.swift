@@ -15,22 +15,38 @@ package struct View: Operation {
   private var inputCount = 1
   private var outputCount = 1
   private var offset = 0
+  /// Of a permutation that moves the first dimensions behind the others: rows and columns that trade
+  /// places.
+  private var transposed: (rows: Int, columns: Int)?
   /// In the input, along the dimensions of the output.
   private var strides: [Int] = []
 
   package init(_ kind: Kind) { self.kind = kind }
 
+  /// The first dimension behind all others: from channels-first files to the channels-last images of
+  /// the engine.
+  package static func firstToLast(_ rank: Int) -> View { View(.permute(Array(1..<rank) + [0])) }
+
+  /// The last dimension in front of all others.
+  package static func lastToFirst(_ rank: Int) -> View {
+    View(.permute([rank - 1] + (0..<rank - 1)))
+  }
+
   package mutating func bind(_ operands: Operands) throws(GraphError) -> ValueType {
     try operands.require(inputs: 1...1, parameters: 0...0)
     let x = try operands.real(0)
     let own = rowMajorStrides(x.shape)
-    offset = 0
+    (offset, transposed) = (0, nil)
     switch kind {
     case .permute(let axes):
       guard axes.sorted() == Array(x.shape.indices) else {
         throw operands.mismatch(0, "\(axes.count) dimensions, in the order \(axes)")
       }
       (shape, strides) = (axes.map { x.shape[$0] }, axes.map { own[$0] })
+      if let first = axes.first, axes == Array(first..<axes.count) + (0..<first) {
+        let rows = x.shape[..<first].reduce(1, *)
+        transposed = (rows, x.count / rows)
+      }
     case .expand(let target):
       guard let repeated = broadcastStrides(x.shape, to: target) else {
         throw operands.mismatch(0, "a shape that can be repeated to \(target)")
@@ -73,6 +89,14 @@ package struct View: Operation {
   package func vjp<S: EngineScalar>(_ pass: CotangentPass<S>) {
     guard let (target, accumulate) = pass.inputCotangent(0) else { return }
     let samples = pass.directions * pass.samples
+    if let (rows, columns) = transposed, !accumulate {
+      for n in 0..<samples {
+        BLAS.transpose(
+          pass.cotangent + n * outputCount, rows: columns, columns: rows,
+          into: target + n * inputCount)
+      }
+      return
+    }
     var adds = accumulate
     if case .slice = kind, !accumulate {
       Kernels.zero(target, count: samples * inputCount)
@@ -89,6 +113,13 @@ package struct View: Operation {
   private func copy<S: EngineScalar>(
     _ x: UnsafePointer<S>, stride: Int, samples: Int, to output: UnsafeMutablePointer<S>
   ) {
+    if let (rows, columns) = transposed {
+      for n in 0..<samples {
+        BLAS.transpose(
+          x + n * stride, rows: rows, columns: columns, into: output + n * outputCount)
+      }
+      return
+    }
     var axes = StridedAxes()
     axes.append(samples, a: stride, out: outputCount)
     for (axis, own) in rowMajorStrides(shape).enumerated() {

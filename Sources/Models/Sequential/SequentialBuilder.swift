@@ -119,10 +119,11 @@ struct SequentialBuilder {
   ) throws(GraphError) -> Value {
     if value.isChannelsLast == last { return value }
     let shape = value.shape
+    let view = last ? View.firstToLast(shape.count) : View.lastToFirst(shape.count)
     let id =
       value.isOrderFree
       ? try graph.reshape(value.id, to: last ? Array(shape.dropFirst()) + [shape[0]] : shape)
-      : try graph.apply(Transpose(lastToFirst: !last), to: [value.id], name: name)
+      : try graph.apply(view, to: [value.id], name: name)
     return self.value(id, isChannelsLast: last)
   }
 

@@ -47,7 +47,7 @@ enum ViTBuilder {
     _ b: inout TransformerBuilder, _ input: ValueID, patch: (Int, Int), channels: Int, hidden: Int
   ) throws(CheckpointError) -> ValueID {
     let name = "vit.embeddings.patch_embeddings.projection"
-    let channelsLast = try b.apply(Transpose(lastToFirst: false), to: [input], name: name)
+    let channelsLast = try b.apply(View.firstToLast(3), to: [input], name: name)
     let weight = try b.parameter(
       name, "weight", shape: [hidden, channels, patch.0, patch.1], storage: .channelsLast)
     let bias = try b.parameter(name, "bias", shape: [hidden])
