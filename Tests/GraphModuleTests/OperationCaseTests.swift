@@ -13,6 +13,41 @@ import Testing
 /// cotangent of the input; or b alone, which all samples share. What trains decides which paths an
 /// operation takes: everything, and each parameter alone.
 struct OperationCaseTests {
+  /// What a description may apply them to is answered by a type or an error, never a trap.
+  @Test(arguments: operationCases)
+  func wrongOperandsAreErrors(_ test: OperationCase) throws {
+    let shapes: [[Int]] = [[], [1], [7], [2, 3], [3, 2], [1, 1, 1], [5, 4, 3], [2, 2, 2, 2]]
+    let large = try ValueType([1 << 15, 1 << 15])
+    let own = try test.inputs.map { try ValueType($0.shape, $0.isReal ? .real : .boolean) }
+    var tries: [Operands] = []
+    for other in try shapes.map({ try ValueType($0) }) + [large, ValueType([4], .boolean)] {
+      for place in own.indices {
+        var inputs = own
+        inputs[place] = other
+        tries.append(Operands(inputs: inputs, parameters: test.parameters))
+      }
+      tries.append(
+        Operands(inputs: own.map { _ in other }, parameters: test.parameters))
+      tries.append(Operands(inputs: own + [other], parameters: test.parameters))
+    }
+    for shape in shapes + [[1 << 20, 1 << 10], [3, 3, 1 << 20, 1 << 10]] {
+      for slot in test.parameters.indices {
+        var parameters = test.parameters
+        parameters[slot] = shape
+        tries.append(Operands(inputs: own, parameters: parameters))
+      }
+      tries.append(Operands(inputs: own, parameters: test.parameters + [shape]))
+    }
+    tries.append(Operands(inputs: [], parameters: test.parameters))
+    tries.append(Operands(inputs: own, parameters: []))
+    var refused = 0
+    for operands in tries {
+      var operation = test.operation
+      do throws(GraphError) { _ = try operation.bind(operands) } catch { refused += 1 }
+    }
+    #expect(refused > 0)
+  }
+
   @Test func everyFunctionHasARow() {
     let tested = Set(operationCases.compactMap { ($0.operation as? Activation)?.function.name })
     #expect(tested == Set(ElementFunction.all.map(\.name)))
@@ -37,7 +72,7 @@ struct OperationCaseTests {
     forms += test.realPlaces.map { .sharing($0) }
     for form in forms {
       let built = try OperationGraph(test, form)
-      let names = built.graph.parameters.map(\.name)
+      let names = built.graph.parameters.filter { !$0.isBuffer }.map(\.name)
       for trained in [names] + names.map({ [$0] }) {
         let program = Program(graph: built.graph) { trained.contains($0.name) }
         OperationCheck<S>(built, program, tolerance: tolerance, label: "\(form), \(trained)").run()
@@ -102,7 +137,9 @@ struct OperationGraph {
         : try b.apply(AddParameter(), to: [values[i]!], parameters: [shift], name: "shift\(i)")
     }
     let own = try test.parameters.enumerated().map { i, shape in
-      try b.parameter("p\(i)", shape: shape)
+      try b.parameter(
+        "p\(i)", shape: shape, storage: shape.count == 4 ? .channelsLast : .plain,
+        isBuffer: i < test.frozen)
     }
     let first = test.realPlaces.first.flatMap { values[$0] }
     let inputs = values.map { $0 ?? first! }
@@ -137,7 +174,9 @@ private struct OperationCheck<S: EngineScalar> {
     let test = built.test
     // The parameter is in every form of the first input.
     parameters = program.graph.parameters.enumerated().map { place, spec in
-      random.normals(spec.count, scale: 0.7).map { $0 + (place == 0 ? test.offset : 0) }
+      random.normals(spec.count, scale: 0.7).map {
+        spec.isBuffer ? abs($0) : $0 + (place == 0 ? test.offset : 0)
+      }
     }
     inputs = (0..<samples).map { _ in
       test.realPlaces.map { place in

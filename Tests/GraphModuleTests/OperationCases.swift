@@ -31,12 +31,15 @@ struct OperationCase: Sendable, CustomStringConvertible {
   let isOneValue: Bool
   /// Added to the numbers of the first input, for functions that are not defined everywhere.
   let offset: Double
+  /// How many of the parameters, from the first, are stored statistics: never trained, and positive.
+  let frozen: Int
   /// The value from real inputs, whole inputs and parameters of one sample.
   let value: @Sendable (_ x: [[Dual]], _ whole: [[Int]], _ parameters: [[Dual]]) -> [Dual]
 
   init(
     _ description: String, _ operation: any GraphModule.Operation, _ inputs: [OperationInput],
     parameters: [[Int]] = [], isOneValue: Bool = false, offset: Double = 0,
+    frozen: Int = 0,
     _ value:
       @escaping @Sendable (
         _ x: [[Dual]], _ whole: [[Int]], _ parameters: [[Dual]]
@@ -48,12 +51,15 @@ struct OperationCase: Sendable, CustomStringConvertible {
     self.parameters = parameters
     self.isOneValue = isOneValue
     self.offset = offset
+    self.frozen = frozen
     self.value = value
   }
 }
 
 let operationCases: [OperationCase] = Array(
-  [elementCases, layerCasesOfTransformers, viewCases, tensorCases].joined())
+  [
+    elementCases, layerOperationCases, layerCasesOfTransformers, viewCases, tensorCases,
+  ].joined())
 
 private let layerCasesOfTransformers: [OperationCase] = [
   attention("plain", queries: 3, keys: 3),
