@@ -14,9 +14,10 @@ public enum Kernels {
   // MARK: Element-wise
 
   public static func activate<S: EngineScalar>(
-    _ f: Activation, parameter: Double, _ x: In<S>, _ y: Out<S>, derivative: Out<S>?, count: Int
+    _ f: Activation, parameter: Double, threshold: Double, _ x: In<S>, _ y: Out<S>,
+    derivative: Out<S>?, count: Int
   ) {
-    ck_activate(S.kernelType, f, parameter, x, y, derivative, count)
+    ck_activate(S.kernelType, f, parameter, threshold, x, y, derivative, count)
   }
 
   public static func multiply<S: EngineScalar>(

@@ -4,12 +4,18 @@ import TensorModule
 /// one multiplication.
 package struct Activation: Operation {
   package let function: Kernels.Activation
+  /// The slope of a leaky rectifier below zero, beta of softplus.
   package let parameter: Double
+  /// Of beta x, above which softplus is the identity.
+  package let threshold: Double
   package let size: Int
 
-  package init(_ function: Kernels.Activation, parameter: Double = 0, size: Int) {
+  package init(
+    _ function: Kernels.Activation, parameter: Double = 1, threshold: Double = 20, size: Int
+  ) {
     self.function = function
     self.parameter = parameter
+    self.threshold = threshold
     self.size = size
   }
 
@@ -26,8 +32,8 @@ package struct Activation: Operation {
     pass.forEachRange(pass.samples * size) { range in
       let first = range.lowerBound
       Kernels.activate(
-        function, parameter: parameter, pass.value(0) + first, pass.output + first,
-        derivative: derivative.map { $0 + first }, count: range.count)
+        function, parameter: parameter, threshold: threshold, pass.value(0) + first,
+        pass.output + first, derivative: derivative.map { $0 + first }, count: range.count)
     }
   }
 

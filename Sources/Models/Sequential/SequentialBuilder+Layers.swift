@@ -18,13 +18,13 @@ extension SequentialBuilder {
     "leaky_relu": { b, l, v throws(CheckpointError) in
       try b.activation(
         CK_LEAKY_RELU, l, v, parameter: l.json["negative_slope"].double(default: 0.01),
-        option: "negative_slope")
+        options: ["negative_slope"])
     },
     "gelu": { b, l, v throws(CheckpointError) in try b.gelu(l, v) },
     "silu": { b, l, v throws(CheckpointError) in try b.activation(CK_SILU, l, v) },
     "tanh": { b, l, v throws(CheckpointError) in try b.activation(CK_TANH, l, v) },
     "sigmoid": { b, l, v throws(CheckpointError) in try b.activation(CK_SIGMOID, l, v) },
-    "softplus": { b, l, v throws(CheckpointError) in try b.activation(CK_SOFTPLUS, l, v) },
+    "softplus": { b, l, v throws(CheckpointError) in try b.softplus(l, v) },
     "max_pool2d": { b, l, v throws(CheckpointError) in try b.pool(l, v, isMaximum: true) },
     "avg_pool2d": { b, l, v throws(CheckpointError) in try b.pool(l, v, isMaximum: false) },
     "adaptive_avg_pool2d": { b, l, v throws(CheckpointError) in try b.globalPool(l, v) },
@@ -197,14 +197,27 @@ extension SequentialBuilder {
   // MARK: - Layers without parameters
 
   private mutating func activation(
-    _ function: Kernels.Activation, _ l: LayerContext, _ v: Value, parameter: Double = 0,
-    option: String? = nil
+    _ function: Kernels.Activation, _ l: LayerContext, _ v: Value, parameter: Double = 1,
+    threshold: Double = 20, options: [String] = []
   ) throws(CheckpointError) -> Value {
-    try l.json.requireKeys(in: ["type", "name"] + (option.map { [$0] } ?? []))
+    try l.options(options)
     var result = v
     result.id = graph.apply(
-      Activation(function, parameter: parameter, size: v.count), to: [v.id], name: l.label)
+      Activation(function, parameter: parameter, threshold: threshold, size: v.count),
+      to: [v.id], name: l.label)
     return result
+  }
+
+  private mutating func softplus(_ l: LayerContext, _ v: Value) throws(CheckpointError) -> Value {
+    let beta = try l.json["beta"].double(default: 1)
+    let threshold = try l.json["threshold"].double(default: 20)
+    // In single precision too.
+    guard Float(beta).isNormal, beta > 0 else {
+      throw l.json["beta"].wrong("a positive number")
+    }
+    guard Float(threshold).isFinite else { throw l.json["threshold"].wrong("a finite number") }
+    return try activation(
+      CK_SOFTPLUS, l, v, parameter: beta, threshold: threshold, options: ["beta", "threshold"])
   }
 
   private mutating func gelu(_ l: LayerContext, _ v: Value) throws(CheckpointError) -> Value {
@@ -213,7 +226,7 @@ extension SequentialBuilder {
       throw l.json["approximate"].wrong("\"none\" or \"tanh\"")
     }
     return try activation(
-      approximation == "none" ? CK_GELU_ERF : CK_GELU_TANH, l, v, option: "approximate")
+      approximation == "none" ? CK_GELU_ERF : CK_GELU_TANH, l, v, options: ["approximate"])
   }
 
   private mutating func pool(
