@@ -43,7 +43,8 @@ public struct ElementFunction: Sendable, Equatable {
   public static let silu = ElementFunction("silu", .vector(CK_SILU))
   public static let tanh = ElementFunction("tanh", .vector(CK_TANH))
   public static let sigmoid = ElementFunction("sigmoid", .vector(CK_SIGMOID))
-  public static let softplus = ElementFunction("softplus", .vector(CK_SOFTPLUS))
+  public static let softplus = ElementFunction(
+    "softplus", .vector(CK_SOFTPLUS), [("beta", 1), ("threshold", 20)])
 
   /// Name, kernel of value and derivative, options with their defaults.
   public static let all: [ElementFunction] = [

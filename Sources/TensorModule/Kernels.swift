@@ -18,7 +18,7 @@ public enum Kernels {
   ) {
     let (p, q) = (f.values.first ?? 0, f.values.count > 1 ? f.values[1] : 0)
     switch f.kernel {
-    case .vector(let kernel): ck_activate(S.kernelType, kernel, p, x, y, derivative, count)
+    case .vector(let kernel): ck_activate(S.kernelType, kernel, p, q, x, y, derivative, count)
     case .scalar(let kernel): ck_apply(S.kernelType, kernel, p, q, x, y, derivative, count)
     }
   }

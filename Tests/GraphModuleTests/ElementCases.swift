@@ -50,6 +50,9 @@ let elementCases: [OperationCase] = [
   element("tanh", { tanh($0) }, { 1 / cosh($0) / cosh($0) }),
   element("sigmoid", { logistic($0) }, { logistic($0) * logistic(-$0) }),
   element("softplus", { softplus($0) }, { logistic($0) }),
+  element(
+    "softplus", values: [2.5, 0.5], { 2.5 * $0 > 0.5 ? $0 : softplus(2.5 * $0) / 2.5 },
+    { 2.5 * $0 > 0.5 ? 1 : logistic(2.5 * $0) }),
   element("exp", { exp($0) }, { exp($0) }),
   element("expm1", { expm1($0) }, { exp($0) }),
   element("log", offset: 5, { log($0) }, { 1 / $0 }),

@@ -46,7 +46,22 @@ struct BuilderErrorTests {
     Mistake(linear + #", {"name": "b"}"#, "model.layers[1].type is missing"),
     Mistake(linear + #", {"type": 3}"#, "model.layers[1].type is 3, expected a string"),
     Mistake(linear + #", {"type": "linaer"}"#, "unknown layer type \"linaer\""),
-    Mistake(#"{"type": "relu", "inplace": true}"#, "unknown key model.layers[0].inplace"),
+    Mistake(#"{"type": "tanh", "inplace": true}"#, "unknown key model.layers[0].inplace"),
+    Mistake(
+      #"{"type": "flatten", "start_dim": 2}"#,
+      "model.layers[0].start_dim is 2, expected 1, the only value supported"),
+    Mistake(
+      #"{"type": "softplus", "beta": 0}"#,
+      "model.layers[0].beta is 0, expected a positive number"),
+    Mistake(
+      #"{"type": "softplus", "threshold": 1e300}"#,
+      "model.layers[0].threshold is 1e+300, expected a finite number"),
+    Mistake(
+      #"{"type": "relu6"}"#,
+      "model.layers[0].type is \"relu6\", expected one of the supported layers: "
+        + "adaptive_avg_pool2d, avg_pool2d, batch_norm2d, conv2d, dropout, embedding, flatten, gelu, "
+        + "group_norm, layer_norm, leaky_relu, linear, max_pool2d, relu, residual, sigmoid, silu, "
+        + "softplus, tanh"),
     Mistake(
       #"{"type": "linear", "name": "a", "in_features": 4, "out_feature": 2}"#,
       "unknown key model.layers[0].out_feature"),

@@ -44,7 +44,10 @@ package struct Dual: Sendable {
     return apply(s, slope: s * (1 - s))
   }
 
-  var softplus: Dual { apply(log1p(exp(value)), slope: 1 / (1 + exp(-value))) }
+  func softplus(beta: Double, threshold: Double) -> Dual {
+    let t = beta * value
+    return t > threshold ? self : apply(log1p(exp(t)) / beta, slope: 1 / (1 + exp(-t)))
+  }
 
   var normalDistribution: Dual {
     apply(

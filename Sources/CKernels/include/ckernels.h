@@ -23,14 +23,14 @@ typedef enum {
   CK_SILU = 4,
   CK_TANH = 5,
   CK_SIGMOID = 6,
-  CK_SOFTPLUS = 7  // beta 1; as PyTorch, the identity above 20
+  CK_SOFTPLUS = 7  // parameter: beta, positive; as PyTorch, the identity where beta x > threshold
 } ck_activation;
 
 // y = f(x) and dydx = f'(x), n elements, within a few ulps (README.md); dydx may be NULL; y may be
 // x. NaN gives NaN, infinity the limit. The derivative of relu and leaky relu at 0 is the one
 // PyTorch takes (0, and the slope).
-void ck_activate(ck_dtype t, ck_activation f, double parameter, const void *x, void *y,
-                 void *dydx, size_t n);
+void ck_activate(ck_dtype t, ck_activation f, double parameter, double threshold, const void *x,
+                 void *y, void *dydx, size_t n);
 
 // Numbers p and q of a function, where it has any, behind its name.
 typedef enum {

@@ -16,13 +16,13 @@ extension SequentialBuilder {
     "relu": { b, l, v throws(CheckpointError) in try b.activation(.relu, l, v) },
     "leaky_relu": { b, l, v throws(CheckpointError) in
       let slope = try l.json["negative_slope"].double(default: 0.01)
-      return try b.activation(.leakyReLU.with(slope), l, v, option: "negative_slope")
+      return try b.activation(.leakyReLU.with(slope), l, v)
     },
     "gelu": { b, l, v throws(CheckpointError) in try b.gelu(l, v) },
     "silu": { b, l, v throws(CheckpointError) in try b.activation(.silu, l, v) },
     "tanh": { b, l, v throws(CheckpointError) in try b.activation(.tanh, l, v) },
     "sigmoid": { b, l, v throws(CheckpointError) in try b.activation(.sigmoid, l, v) },
-    "softplus": { b, l, v throws(CheckpointError) in try b.activation(.softplus, l, v) },
+    "softplus": { b, l, v throws(CheckpointError) in try b.softplus(l, v) },
     "max_pool2d": { b, l, v throws(CheckpointError) in try b.pool(l, v, isMaximum: true) },
     "avg_pool2d": { b, l, v throws(CheckpointError) in try b.pool(l, v, isMaximum: false) },
     "adaptive_avg_pool2d": { b, l, v throws(CheckpointError) in try b.globalPool(l, v) },
@@ -162,12 +162,23 @@ extension SequentialBuilder {
   // MARK: - Layers without parameters
 
   private mutating func activation(
-    _ function: ElementFunction, _ l: LayerContext, _ v: Value, option: String? = nil
+    _ function: ElementFunction, _ l: LayerContext, _ v: Value, options: [String] = []
   ) throws(CheckpointError) -> Value {
-    try l.json.requireKeys(in: ["type", "name"] + (option.map { [$0] } ?? []))
+    try l.options(function.options + options)
     // Element by element, in whatever order they are.
     return try apply(
       Activation(function), [], l, v, channelsLast: v.isChannelsLast)
+  }
+
+  private mutating func softplus(_ l: LayerContext, _ v: Value) throws(CheckpointError) -> Value {
+    let beta = try l.json["beta"].double(default: 1)
+    let threshold = try l.json["threshold"].double(default: 20)
+    // In single precision too.
+    guard Float(beta).isNormal, beta > 0 else {
+      throw l.json["beta"].wrong("a positive number")
+    }
+    guard Float(threshold).isFinite else { throw l.json["threshold"].wrong("a finite number") }
+    return try activation(.softplus.with(beta, threshold), l, v)
   }
 
   private mutating func gelu(_ l: LayerContext, _ v: Value) throws(CheckpointError) -> Value {
@@ -176,7 +187,7 @@ extension SequentialBuilder {
       throw l.json["approximate"].wrong("\"none\" or \"tanh\"")
     }
     return try activation(
-      approximation == "none" ? .gelu : .geluTanh, l, v, option: "approximate")
+      approximation == "none" ? .gelu : .geluTanh, l, v, options: ["approximate"])
   }
 
   private mutating func pool(

@@ -75,6 +75,11 @@ struct SequentialBuilder {
 
   mutating func apply(_ layer: JSONValue, to value: Value) throws(CheckpointError) -> Value {
     let type = try layer["type"].string()
+    // What is near in name would be another network.
+    guard !Self.otherModules.contains(type) else {
+      let known = Self.layers.keys.sorted().joined(separator: ", ")
+      throw layer["type"].wrong("one of the supported layers: \(known)")
+    }
     guard let build = Self.layers[type] else {
       throw CheckpointError(
         .unknownName(what: "layer type", found: type, known: Self.layers.keys.sorted()),
@@ -93,6 +98,14 @@ struct SequentialBuilder {
 
   /// More than any network that is trained has; each takes work and memory whatever its size.
   private static let mostLayers = 10_000
+
+  /// Modules of PyTorch that there is no layer for, under names like those of layers that there are.
+  private static let otherModules: Set<String> = [
+    "adaptive_avg_pool1d", "adaptive_max_pool2d", "avg_pool1d", "batch_norm1d", "batch_norm3d",
+    "bilinear", "celu", "conv1d", "conv3d", "dropout1d", "dropout2d", "elu", "embedding_bag", "glu",
+    "hardsigmoid", "hardswish", "hardtanh", "instance_norm2d", "log_sigmoid", "max_pool1d", "mish",
+    "prelu", "relu6", "rms_norm", "rrelu", "selu", "softmax", "softsign", "tanhshrink", "unflatten",
+  ]
 
   /// What builds each layer type.
   typealias LayerBuilder =
@@ -163,9 +176,50 @@ struct LayerContext {
   }
 
   /// Refuses options that the layer does not have.
-  func options(_ known: String...) throws(CheckpointError) {
-    try json.requireKeys(in: ["type", "name"] + known)
+  func options(_ known: String...) throws(CheckpointError) { try options(known) }
+
+  /// Those that PyTorch's module has beside them are accepted where they change nothing.
+  func options(_ known: [String]) throws(CheckpointError) {
+    let fixed = Self.fixedOptions[type] ?? [:]
+    try json.requireKeys(in: ["type", "name"] + known + fixed.keys.sorted())
+    for key in try json.keys() {
+      guard case .only(let value, let text)? = fixed[key] else { continue }
+      guard try json[key].content() == value else {
+        throw json[key].wrong("\(text), the only value supported")
+      }
+    }
   }
+
+  /// An option of which the description may speak though nothing depends on it.
+  private enum Fixed {
+    /// It has no influence on values and derivatives in evaluation.
+    case any
+    /// Only its default.
+    case only(JSONContent, String)
+  }
+
+  private static let fixedOptions: [String: [String: Fixed]] = [
+    "relu": ["inplace": .any],
+    "leaky_relu": ["inplace": .any],
+    "silu": ["inplace": .any],
+    "dropout": ["inplace": .any],
+    "conv2d": ["padding_mode": .only(.string("zeros"), "\"zeros\"")],
+    "batch_norm2d": ["momentum": .any, "track_running_stats": .only(.bool(true), "true")],
+    // A row of padding_idx has no gradient.
+    "embedding": [
+      "padding_idx": .only(.null, "null"), "max_norm": .only(.null, "null"), "norm_type": .any,
+      "scale_grad_by_freq": .only(.bool(false), "false"), "sparse": .any,
+    ],
+    "max_pool2d": [
+      "dilation": .only(.integer(1), "1"), "return_indices": .only(.bool(false), "false"),
+      "ceil_mode": .only(.bool(false), "false"),
+    ],
+    "avg_pool2d": [
+      "ceil_mode": .only(.bool(false), "false"),
+      "count_include_pad": .only(.bool(true), "true"), "divisor_override": .only(.null, "null"),
+    ],
+    "flatten": ["start_dim": .only(.integer(1), "1"), "end_dim": .only(.integer(-1), "-1")],
+  ]
 
   /// A positive integer.
   func size(_ key: String) throws(CheckpointError) -> Int {
