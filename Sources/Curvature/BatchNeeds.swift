@@ -49,8 +49,10 @@ package struct BatchNeeds<S: EngineScalar>: Sendable {
 
   /// What the forward pass leaves behind, logits included, and what it computes in.
   package var forward: ByteCount {
-    ByteCount(batch.storedSamples) * ByteCount(bytesPerSample) + scalars(samples, logitCount)
+    let shared = SharedValues<S>.counts(program, samples: batch.schedule.largestChunk)
+    return ByteCount(batch.storedSamples) * ByteCount(bytesPerSample) + scalars(samples, logitCount)
       + scalars(batch.workers, batch.schedule.largestChunk, counts.forward)
+      + scalars(shared.once) + scalars(batch.workers, shared.perExecutor)
   }
 
   /// The forward values of all samples, kept.

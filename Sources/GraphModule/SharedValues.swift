@@ -28,14 +28,32 @@ package final class SharedValues<S: EngineScalar>: Sendable {
     withExtendedLifetime(scratch) {}
   }
 
-  /// Per value the row, repeated for so many samples where an operation wants to read it so.
-  func repeated(_ program: Program, samples: Int) -> [(rows: Vector<S>, isOne: Bool)?] {
-    var wantsAll = [Bool](repeating: false, count: rows.count)
+  /// Scalars that the values take: of all executors together, and of each with the rows of so many
+  /// samples.
+  package static func counts(_ program: Program, samples: Int) -> (once: Int, perExecutor: Int) {
+    let wantsAll = wantsAllRows(program)
+    var counts = (once: 0, perExecutor: 0)
+    for (value, size) in program.graph.sizes.enumerated() where program.isConstant[value] {
+      counts.once += size
+      if wantsAll[value] && samples > 1 { counts.perExecutor += samples * size }
+    }
+    return counts
+  }
+
+  /// Per value whether some operation reads a row for every sample.
+  private static func wantsAllRows(_ program: Program) -> [Bool] {
+    var wantsAll = [Bool](repeating: false, count: program.graph.sizes.count)
     for node in program.graph.nodes where !program.isConstant[node.output.index] {
       for (place, input) in node.inputs.enumerated() where !node.operation.readsOneRow(place) {
         wantsAll[input.index] = true
       }
     }
+    return wantsAll
+  }
+
+  /// Per value the row, repeated for so many samples where an operation wants to read it so.
+  func repeated(_ program: Program, samples: Int) -> [(rows: Vector<S>, isOne: Bool)?] {
+    let wantsAll = Self.wantsAllRows(program)
     return rows.enumerated().map { value, row in
       guard let row else { return nil }
       guard wantsAll[value], samples > 1 else { return (row, true) }

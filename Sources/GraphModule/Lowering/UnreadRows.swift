@@ -59,8 +59,8 @@ struct UnreadRows: LoweringPass {
     let shape = result.graph.type(value).shape
     let new = try result.reshaped(value, to: [made.count] + shape.dropFirst())
     if made == rows { return new }
-    let places = rows.map { row in made.firstIndex(of: row)! }
-    return try result.apply(Take(places), to: [new], name: name)
+    let places = Dictionary(uniqueKeysWithValues: zip(made, made.indices))
+    return try result.apply(Take(rows.map { places[$0]! }), to: [new], name: name)
   }
 
   /// Per value the rows that somebody reads, ascending; `nil` for all.
