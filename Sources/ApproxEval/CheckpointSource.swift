@@ -2,7 +2,8 @@ import Checkpoints
 import Models
 
 /// Where a model and its parameters come from: a checkpoint.bin, a Hugging Face folder with a PEFT
-/// adapter on it, or a description with parameters made in memory. Everything is named tensors and a description; no number is read.
+/// adapter on it, a network by torch.export with its own weights or a state_dict, or a description
+/// with parameters made in memory. Everything is named tensors and a description; no number is read.
 package struct CheckpointSource: Sendable {
   /// As it was given.
   package let path: String
@@ -33,11 +34,35 @@ package struct CheckpointSource: Sendable {
     case file(CheckpointFile)
     case folder(type: String, config: JSONValue, adapter: JSONValue?)
     case model(JSONValue)
+    case program(ExportedProgram)
   }
 
   /// Opens what is at `path`; a folder is a Hugging Face model.
+  ///
+  /// - Parameters:
+  ///   - model: A network by torch.export, of which `path` is a state_dict.
+  ///   - loss: Its name, for what names none.
   package init(
-    path: String, adapter: String? = nil, files: InputFiles = InputFiles()
+    path: String, adapter: String? = nil, model: String? = nil, loss: String? = nil,
+    files: InputFiles = InputFiles()
+  ) throws(CheckpointError) {
+    let program = try Self.program(path, model: model, adapter: adapter, files)
+    if let program {
+      try self.init(
+        program, path: path, state: model == nil ? nil : TensorArchive.open(path, files: files),
+        loss: loss)
+      return
+    }
+    try self.init(described: path, adapter: adapter, files: files)
+    if let loss, loss != self.loss {
+      throw CheckpointError(
+        .unexpectedValue("--loss", found: loss, expected: "the checkpoint's own, \(self.loss)"),
+        at: .init(file: path), hint: "Leave it out: the checkpoint has its loss.")
+    }
+  }
+
+  private init(
+    described path: String, adapter: String?, files: InputFiles
   ) throws(CheckpointError) {
     if files.isFolder(path) {
       try self.init(folder: ModelDirectory.open(path, files: files), adapter: adapter, files: files)
@@ -71,6 +96,47 @@ package struct CheckpointSource: Sendable {
     updates = StoredUpdate.all(in: file)
     self.bytes = bytes
     description = .file(file)
+  }
+
+  /// The network that `path`, or else `model`, is.
+  private static func program(
+    _ path: String, model: String?, adapter: String?, _ files: InputFiles
+  ) throws(CheckpointError) -> ExportedProgram? {
+    let file = model ?? path
+    var isProgram = false
+    if !files.isFolder(file) { isProgram = try ExportedProgram.isProgram(files.open(file)) }
+    if let model, !isProgram {
+      throw CheckpointError(
+        .otherFormat(
+          found: "no archive by torch.export.save", expected: "a network whose state_dicts are given"),
+        at: .init(file: model), hint: "Leave out --model, or name a .pt2 file.")
+    }
+    if isProgram, adapter != nil {
+      throw CheckpointError(
+        .otherFormat(
+          found: "a network by torch.export", expected: "a Hugging Face folder under an adapter"),
+        at: .init(file: file), hint: "Leave out --adapter: export the network with its adapter.")
+    }
+    return isProgram ? try ExportedProgram.open(file, files: files) : nil
+  }
+
+  /// - Parameter state: A state_dict in place of the weights of the archive.
+  private init(
+    _ program: ExportedProgram, path: String, state: TensorArchive?, loss: String?
+  ) throws(CheckpointError) {
+    self.path = path
+    adapterPath = nil
+    epoch = state?.metadata["epoch"].flatMap(Int.init)
+    step = state?.metadata["step"].flatMap(Int.init)
+    (self.loss, namesLoss) = (loss ?? CheckpointFile.losses[0], loss != nil)
+    lossSettings = LossSettings()
+    trainable = nil
+    parameters = state?.tensors ?? program.weights.mapValues(\.tensor)
+    adapterParameters = []
+    batch = [:]
+    updates = []
+    bytes = parameters.values.reduce(0) { $0 + $1.byteCount }
+    description = .program(program)
   }
 
   /// A model by its description alone, before any training.
@@ -189,6 +255,11 @@ package struct CheckpointSource: Sendable {
     switch description {
     case .file(let file): try Model(file.model, data: data)
     case .model(let description): try Model(description, data: data)
+    case .program(let program):
+      try Model(
+        program, weights: parameters, data: data,
+        areClasses: loss == CheckpointFile.losses[0]
+          && data?.labels.dtype.isFloatingPoint == false)
     case .folder(let type, let config, let adapter):
       try Model(type: type, config: config, adapter: adapter, data: data)
     }
@@ -199,6 +270,11 @@ package struct CheckpointSource: Sendable {
     switch description {
     case .file(let file): return try file.model.content()
     case .model(let description): return try description.content()
+    case .program(let program):
+      throw CheckpointError(
+        .otherFormat(
+          found: "a network by torch.export", expected: "a model that a description can tell"),
+        at: .init(file: program.path), hint: "Score the archive itself, with --data.")
     case .folder(let type, let config, let adapter):
       var members = ["type": JSONContent.string(type), "config": try config.content()]
       if let adapter { members["adapter"] = try adapter.content() }

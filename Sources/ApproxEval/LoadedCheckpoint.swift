@@ -31,7 +31,9 @@ package struct LoadedCheckpoint: Sendable {
   ) throws {
     let part = (files ?? InputFiles(memory: options.memory)).part()
     try self.init(
-      source: CheckpointSource(path: path, adapter: options.adapter, files: part),
+      source: CheckpointSource(
+        path: path, adapter: options.adapter, model: options.model, loss: options.loss,
+        files: part),
       options: options, files: part)
   }
 

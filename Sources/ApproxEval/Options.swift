@@ -62,6 +62,10 @@ public struct EvaluationOptions: Sendable {
   public var memory = SystemMemory.available / 2
   /// Batches are drawn from this file instead of the checkpoint's own batch.
   public var dataFile: String?
+  /// An archive by torch.export.save, where checkpoints are state_dicts of its network.
+  public var model: String?
+  /// The name of the loss, where no file names one; `nil`: cross_entropy.
+  public var loss: String?
   /// Folder of a PEFT adapter on a Hugging Face model.
   public var adapter: String?
   /// Patterns over parameter names, in place of the checkpoint's own.

@@ -79,7 +79,7 @@ package struct Graph: Sendable {
   package let parameters: [ParameterSpec]
   package let nodes: [Node]
   package let output: ValueID
-  /// `[C]` or `[O, C]`.
+  /// `[C]`, or with positions `[..., C]`.
   package let outputShape: [Int]
   /// Of every value; inputs first, then one per node.
   package let types: [ValueType]
@@ -123,6 +123,9 @@ package struct GraphBuilder {
     inputs.append(InputSpec(name: name, shape: shape, kind: kind))
     return ValueID(index: types.count - 1)
   }
+
+  /// As in the file.
+  package func shape(of parameter: ParameterID) -> [Int] { parameters[parameter.index].shape }
 
   package func type(_ value: ValueID) -> ValueType { types[value.index].reshaped(value.shape) }
 
@@ -201,9 +204,9 @@ package struct GraphBuilder {
     }
   }
 
-  /// - Parameter shape: `[C]` or `[O, C]`, of as many numbers as the output has.
+  /// - Parameter shape: `[C]`, or with positions `[..., C]`, of as many numbers as the output has.
   package func finish(output: ValueID, shape: [Int]) -> Graph {
-    precondition(shape.count == 1 || shape.count == 2, "Graph: output shape \(shape)")
+    precondition(!shape.isEmpty, "Graph: an output without classes")
     return Graph(
       inputs: inputs, parameters: parameters, nodes: nodes, output: output, outputShape: shape,
       types: types, sizes: types.map(\.count))

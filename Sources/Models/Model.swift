@@ -55,6 +55,20 @@ package struct Model: Sendable {
     self = try family.build(config, peft, data)
   }
 
+  /// Builds the graph of a network by torch.export.
+  ///
+  /// - Parameters:
+  ///   - weights: Its tensors by their names in the state_dict.
+  ///   - data: What binds sizes other than the number of samples, and with whose labels the output
+  ///     goes.
+  ///   - areClasses: Whether the labels are numbers of classes.
+  /// - Throws: `CheckpointError` naming the node at fault and its line of Python.
+  package init(
+    _ program: ExportedProgram, weights: [String: StoredTensor], data: DataFile?, areClasses: Bool
+  ) throws(CheckpointError) {
+    self = try ProgramImporter.model(program, weights, data, areClasses)
+  }
+
   /// Names of adapter tensors, without PEFT's prefix, that no computation reads under this
   /// configuration.
   package static func unreadAdapterTensors(

@@ -27,6 +27,14 @@ public struct ElementFunction: Sendable, Equatable {
     self = row
   }
 
+  /// The same function with another number for one of its options.
+  public func with(_ option: Int, _ value: Double) -> ElementFunction {
+    precondition(values.indices.contains(option), "\(name): option \(option) of \(options)")
+    var function = self
+    function.values[option] = value
+    return function
+  }
+
   /// The same function with other numbers, as many as it has options.
   public func with(_ values: Double...) -> ElementFunction {
     precondition(values.count == options.count, "\(name): \(values) for \(options)")

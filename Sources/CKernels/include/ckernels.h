@@ -98,6 +98,14 @@ typedef struct {
 void ck_contract(ck_dtype t, const ck_strides *s, double alpha, const void *a, const void *b,
                  const int32_t *gate, int open, void *out, int accumulate);
 
+// MARK: Constant sparse matrices
+
+// out = A x, or += with accumulate, for every item: x [items, columns, inner], out [items, rows, inner].
+// Row r of A has the entries starts[r] <= e < starts[r + 1], weights[e] in column indices[e].
+void ck_sparse_product(ck_dtype t, const int32_t *starts, const int32_t *indices,
+                       const double *weights, size_t rows, size_t columns, const void *x,
+                       size_t items, size_t inner, void *out, int accumulate);
+
 // MARK: Products of a few rows
 
 // y = alpha x op(w) + beta y: x [m, k], y [m, n], rows ldx, ldy and ldw apart; op(w) [k, n] is w, or

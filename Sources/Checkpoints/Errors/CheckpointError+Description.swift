@@ -76,6 +76,8 @@ extension CheckpointError {
       "shape \(shape) with strides \(strides) from offset \(offset) is not inside a storage of "
         + count(elements, "element")
     case .invalidProgram(let reason): "the network is not valid: \(printable(reason, limit: 400))"
+    case .unsupportedProgram(let reason):
+      "the network is not supported: \(printable(reason, limit: 1 << 16))"
     case .duplicateTensor: "two tensors have this name"
     case .sameThing(let thing, let other): "this tensor and \(other) are both \(thing)"
     case .wrongDType(let found, let expected):

@@ -89,6 +89,8 @@ public struct CheckpointError: Error, Equatable, Sendable {
     case viewOutOfBounds(offset: Int, shape: [Int], strides: [Int], count: Int)
     /// What is wrong with a network by torch.export.
     case invalidProgram(String)
+    /// What of a valid network cannot be computed sample by sample, with its place.
+    case unsupportedProgram(String)
     /// Two tensors of the same name.
     case duplicateTensor
     /// Two tensors that mean one thing, e.g. "the parameter fc.weight"; `other` is the one that is

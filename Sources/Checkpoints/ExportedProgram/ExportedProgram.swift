@@ -46,6 +46,12 @@ package struct ExportedProgram: Sendable {
     package var maximum: Int?
   }
 
+  /// Whether a file is such an archive.
+  package static func isProgram(_ file: MappedFile) throws(CheckpointError) -> Bool {
+    guard FileKind.isZip(file.bytes) else { return false }
+    return ProgramArchive.isProgram(try ZipArchive(file))
+  }
+
   package static func open(
     _ path: String, files: InputFiles = InputFiles()
   ) throws(CheckpointError) -> ExportedProgram {

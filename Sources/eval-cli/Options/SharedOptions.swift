@@ -56,10 +56,21 @@ struct DataOptions: ParsableArguments {
       valueName: "file"), completion: .file())
   var file: String?
 
+  @Option(
+    help: .init(
+      "Network by torch.export.save, of which the checkpoints are state_dicts.",
+      valueName: "file"), completion: .file(extensions: ["pt2"]))
+  var model: String?
+
+  @Option(help: .init("Loss, where no file names one. (default: cross_entropy)"))
+  var loss: LossName?
+
   @OptionGroup var trained: TrainedOptions
 
   func apply(to options: inout EvaluationOptions) {
     options.dataFile = file
+    options.model = model
+    options.loss = loss?.rawValue
     options.adapter = trained.adapter
     options.trainable = trained.trainable
   }

@@ -1,0 +1,82 @@
+import GraphModule
+import TensorModule
+
+extension Operators {
+  static let reductions = single([
+    "aten.mean.dim": { try reduce(&$0, $1, .mean) },
+    "aten.mean.default": { try reduce(&$0, $1, .mean) },
+    "aten.sum.dim_IntList": { try reduce(&$0, $1, .sum) },
+    "aten.sum.default": { try reduce(&$0, $1, .sum) },
+    "aten.amax.default": { try reduce(&$0, $1, .maximum) },
+    "aten.amin.default": { try reduce(&$0, $1, .minimum) },
+    "aten.max.default": { try reduce(&$0, $1, .maximum) },
+    "aten.min.default": { try reduce(&$0, $1, .minimum) },
+    "aten.var.correction": { try reduce(&$0, $1, variance($1)) },
+    "aten.var.dim": { try reduce(&$0, $1, variance($1)) },
+    "aten.std.correction": { try $0.unary("sqrt", reduce(&$0, $1, variance($1))) },
+    "aten.std.dim": { try $0.unary("sqrt", reduce(&$0, $1, variance($1))) },
+    "aten.logsumexp.default": { importer, call in
+      let x = try call.tensor("self")
+      let dimensions = try call.dimensions("dim", rank: x.rank)
+      let largest = try importer.reduced(x, .maximum, dimensions, keeps: true)
+      let powers = try importer.unary("exp", importer.difference(x, largest))
+      let sum = try importer.reduced(powers, .sum, dimensions, keeps: true)
+      let result = try importer.sum(importer.unary("log", sum), largest)
+      return try call.bool("keepdim", default: false)
+        ? result : importer.squeezed(result, dimensions)
+    },
+    "aten.linalg_vector_norm.default": { importer, call in
+      let x = try call.tensor("self")
+      return try importer.norm(
+        x, call.dimensions("dim", rank: x.rank), order: call.real("ord", default: 2),
+        keeps: call.bool("keepdim", default: false))
+    },
+    "aten.norm.ScalarOpt_dim": { importer, call in
+      let x = try call.tensor("self")
+      return try importer.norm(
+        x, call.dimensions("dim", rank: x.rank), order: call.real("p", default: 2),
+        keeps: call.bool("keepdim", default: false))
+    },
+    "aten.cumsum.default": { importer, call in
+      let x = try importer.real(call.tensor("self"))
+      let dimension = try call.dimension("dim", rank: x.rank)
+      guard x.batch?.axis != dimension else {
+        throw ImportFailure.mixing("a cumulative sum over the samples")
+      }
+      let place = x.order.firstIndex(of: x.sampleAxis(dimension))!
+      let id = try importer.alongAxis(x, place) { CumulativeSum(axis: $0) }
+      return importer.made(
+        id, x.sizes, x.batch, order: x.order, kind: x.kind == .boolean ? .integer : x.kind)
+    },
+  ])
+
+  @Sendable private static func reduce(
+    _ importer: inout ProgramImporter, _ call: OperatorCall, _ kind: Reduction.Kind
+  ) throws -> ImportedTensor {
+    let x = try call.tensor("self")
+    return try importer.reduced(
+      x, kind, call.dimensions("dim", rank: x.rank),
+      keeps: call.bool("keepdim", default: false))
+  }
+
+  @Sendable private static func variance(_ call: OperatorCall) throws -> Reduction.Kind {
+    if try call.has("unbiased") && !call.bool("unbiased", default: true) {
+      return .variance(correction: 0)
+    }
+    return .variance(correction: try call.real("correction", default: 1))
+  }
+}
+
+extension ProgramImporter {
+  mutating func norm(
+    _ x: ImportedTensor, _ dimensions: [Int], order: Double, keeps: Bool
+  ) throws -> ImportedTensor {
+    switch order {
+    case 2:
+      return try unary("sqrt", reduced(product(x, x), .sum, dimensions, keeps: keeps))
+    case 1: return try reduced(unary("abs", x), .sum, dimensions, keeps: keeps)
+    case .infinity: return try reduced(unary("abs", x), .maximum, dimensions, keeps: keeps)
+    default: throw ImportFailure("a norm of order \(order); there are 1, 2 and infinity")
+    }
+  }
+}
