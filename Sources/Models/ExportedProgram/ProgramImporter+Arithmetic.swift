@@ -113,9 +113,9 @@ extension ProgramImporter {
       let value =
         place < areConditions
         ? try condition(operand, order) : try stored(real(operand), order)
-      inputs.append(try graph.reshape(value, to: long.map { own[$0] }))
+      inputs.append(try reshaped(value, to: long.map { own[$0] }))
     }
-    let id = try graph.reshape(apply(operation, inputs), to: order.map { shape[$0] })
+    let id = try reshaped(apply(operation, inputs), to: order.map { shape[$0] })
     return made(id, sizes, batch, order: order, kind: kind)
   }
 

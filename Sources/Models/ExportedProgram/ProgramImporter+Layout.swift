@@ -35,8 +35,8 @@ extension ProgramImporter {
     let target = order.map { shape[$0] }
     // Axes of length 1 are nowhere.
     let (long, wanted) = (own.filter { shape[$0] > 1 }, order.filter { shape[$0] > 1 })
-    if long == wanted { return try graph.reshape(id, to: target) }
-    var source = try graph.reshape(id, to: long.map { shape[$0] })
+    if long == wanted { return try reshaped(id, to: target) }
+    var source = try reshaped(id, to: long.map { shape[$0] })
     if graph.type(source).element != .real { source = try apply(Cast(), [source]) }
     // Axes that stay beside each other are one.
     var runs: [[Int]] = []
@@ -53,12 +53,12 @@ extension ProgramImporter {
     let sorted = places.sorted()
     // Heads of attention are found by the axes that they have.
     if runs.count < long.count, runs.count != 3 || long.count != 3 {
-      source = try graph.reshape(
+      source = try reshaped(
         source,
         to: sorted.map { place in runs[places.firstIndex(of: place)!].reduce(1) { $0 * shape[$1] } })
     }
     let axes = places.map { sorted.firstIndex(of: $0)! }
-    return try graph.reshape(apply(View(.permute(axes)), [source]), to: target)
+    return try reshaped(apply(View(.permute(axes)), [source]), to: target)
   }
 
   mutating func canonical(_ tensor: ImportedTensor) throws -> ValueID {
@@ -122,7 +122,7 @@ extension ProgramImporter {
     (result.sizes, result.batch) = (sizes, batch)
     if case .constant = tensor.storage { return result }
     // Of whole numbers too: nothing moves where they lie in order.
-    return made(try graph.reshape(canonical(tensor), to: shape), sizes, batch, kind: tensor.kind)
+    return made(try reshaped(canonical(tensor), to: shape), sizes, batch, kind: tensor.kind)
   }
 
   /// Where the batch is in another shape of the same numbers.
@@ -217,10 +217,10 @@ extension ProgramImporter {
     let flat = [
       shape[..<place].reduce(1, *), shape[place], shape[(place + 1)...].reduce(1, *),
     ]
-    let result = try apply(operation(1), [graph.reshape(id, to: flat)])
+    let result = try apply(operation(1), [reshaped(id, to: flat)])
     var target = shape
     target[place] = graph.type(result).shape[1]
-    return try graph.reshape(result, to: target)
+    return try reshaped(result, to: target)
   }
 
   /// Repeated along dimensions of length 1 and new ones in front.

@@ -228,6 +228,12 @@ struct ProgramImporter {
     try graph.apply(operation, to: inputs, parameters: parameters, name: label)
   }
 
+  /// The same numbers in another shape. It changes nothing, and is mutating so that a value that is
+  /// made in its place is made before.
+  mutating func reshaped(_ value: ValueID, to shape: [Int]) throws -> ValueID {
+    try graph.reshape(value, to: shape)
+  }
+
   /// A parameter as a value; every use of it reads the same one.
   mutating func parameterValue(_ parameter: ImportedParameter) throws -> ValueID {
     if let value = parameterValues[parameter.id] { return value }
@@ -235,8 +241,8 @@ struct ProgramImporter {
     let shape = parameter.shape
     if parameter.storage == .channelsLast {
       let window = shape[2...].reduce(1, *)
-      value = try graph.reshape(value, to: [shape[0], window, shape[1]])
-      value = try graph.reshape(apply(View(.permute([0, 2, 1])), [value]), to: shape)
+      value = try reshaped(value, to: [shape[0], window, shape[1]])
+      value = try reshaped(apply(View(.permute([0, 2, 1])), [value]), to: shape)
     }
     parameterValues[parameter.id] = value
     return value

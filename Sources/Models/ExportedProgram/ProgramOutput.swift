@@ -40,7 +40,7 @@ struct ProgramOutput {
       result = importer.permuted(tensor, order + [axis + 1])
     }
     let shape = own.isEmpty ? [1] : Array(result.sizes.dropFirst())
-    let id = try importer.graph.reshape(importer.canonical(importer.real(result)), to: shape)
+    let id = try importer.reshaped(importer.canonical(importer.real(result)), to: shape)
     if importer.graph.type(id).isShared {
       throw importer.failure("its output depends on no input")
     }

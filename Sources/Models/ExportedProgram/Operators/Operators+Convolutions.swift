@@ -32,7 +32,7 @@ extension ProgramImporter {
     let x = try real(x)
     let shape = x.sampleShape
     let order = [0, 1] + Array(3..<shape.count) + [2]
-    return try graph.reshape(stored(x, order), to: order.dropFirst(2).map { shape[$0] })
+    return try reshaped(stored(x, order), to: order.dropFirst(2).map { shape[$0] })
   }
 
   /// An image as a tensor.
@@ -91,7 +91,7 @@ extension ProgramImporter {
         dilation: one ? (1, window.dilation[0]) : (window.dilation[0], window.dilation[1]),
         groups: groups)
       let shape = graph.type(pixels).shape
-      let input = one ? try graph.reshape(pixels, to: [1] + shape) : pixels
+      let input = one ? try reshaped(pixels, to: [1] + shape) : pixels
       let parameters = [own] + (bias?.wholeParameter.map { [$0] } ?? [])
       let id = try apply(operation, [input], parameters)
       result = imported(id, [outputs] + window.outputs, samples: x.sizes[0])
@@ -110,19 +110,19 @@ extension ProgramImporter {
       weight.sizes[1] == channels / groups
     else { throw ImportFailure("a kernel \(weight.sizes) on \(channels) channels") }
     let map = SparseMap(axis: 0, columns: window.pixels, taking: try window.sources())
-    let flat = try graph.reshape(pixels, to: [window.pixels, channels])
+    let flat = try reshaped(pixels, to: [window.pixels, channels])
     let taps = try apply(map, [flat])
     let own = channels / groups
     // [places, taps, groups, channels] to [groups, places, taps channels].
-    var rows = try graph.reshape(taps, to: [window.places, window.taps, groups, own])
+    var rows = try reshaped(taps, to: [window.places, window.taps, groups, own])
     if groups > 1 { rows = try apply(View(.permute([2, 0, 1, 3])), [rows]) }
-    rows = try graph.reshape(rows, to: [groups, window.places, window.taps * own])
+    rows = try reshaped(rows, to: [groups, window.places, window.taps * own])
     // [out, channels, taps] to [groups, out, taps channels].
     let kernel = try kernelRows(weight, window, groups)
     let product = try apply(MatrixProduct(isTransposed: true), [rows, kernel])
     var places = product
     if groups > 1 { places = try apply(View(.permute([1, 0, 2])), [product]) }
-    let id = try graph.reshape(places, to: window.outputs + [outputs])
+    let id = try reshaped(places, to: window.outputs + [outputs])
     let result = imported(id, [outputs] + window.outputs, samples: x.sizes[0])
     return try biased(result, bias)
   }
@@ -133,7 +133,7 @@ extension ProgramImporter {
   ) throws -> ValueID {
     let order = [0] + Array(2..<weight.rank) + [1]
     let own = weight.sizes[1]
-    return try graph.reshape(
+    return try reshaped(
       stored(real(weight), order),
       to: [groups, weight.sizes[0] / groups, window.taps * own])
   }
@@ -166,17 +166,17 @@ extension ProgramImporter {
       channels % groups == 0
     else { throw ImportFailure("options that do not fit the image \(x.sizes)") }
     // [places, groups, in] by [groups, in, taps out].
-    var rows = try graph.reshape(pixels, to: [window.places, groups, channels / groups])
+    var rows = try reshaped(pixels, to: [window.places, groups, channels / groups])
     if groups > 1 { rows = try apply(View(.permute([1, 0, 2])), [rows]) }
-    rows = try graph.reshape(rows, to: [groups, window.places, channels / groups])
+    rows = try reshaped(rows, to: [groups, window.places, channels / groups])
     let order = [0] + Array(2..<weight.rank) + [1]
-    let matrix = try graph.reshape(
+    let matrix = try reshaped(
       stored(real(weight), order), to: [groups, channels / groups, window.taps * perGroup])
     var products = try apply(MatrixProduct(), [rows, matrix])
-    products = try graph.reshape(
+    products = try reshaped(
       products, to: [groups, window.places * window.taps, perGroup])
     if groups > 1 { products = try apply(View(.permute([1, 0, 2])), [products]) }
-    products = try graph.reshape(
+    products = try reshaped(
       products, to: [window.places * window.taps, groups * perGroup])
     var targets = [[SparseMap.Term]](repeating: [], count: window.pixels)
     for (row, pixel) in try window.sources().enumerated() {
@@ -185,7 +185,7 @@ extension ProgramImporter {
     let id = try apply(
       SparseMap(axis: 0, columns: window.places * window.taps, rows: targets), [products])
     let result = imported(
-      try graph.reshape(id, to: window.image + [groups * perGroup]), Array(size.dropFirst()),
+      try reshaped(id, to: window.image + [groups * perGroup]), Array(size.dropFirst()),
       samples: x.sizes[0])
     return try biased(result, call.optionalTensor("bias"))
   }

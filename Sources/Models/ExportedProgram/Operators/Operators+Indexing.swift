@@ -55,7 +55,7 @@ extension ProgramImporter {
     default: throw ImportFailure("indices that are computed from the data are not supported")
     }
     // As positions: dimensions of 1 are none.
-    let flat = try graph.reshape(indices, to: shape.filter { $0 > 1 })
+    let flat = try reshaped(indices, to: shape.filter { $0 > 1 })
     var id =
       if let own = table.wholeParameter {
         try apply(Embedding(), [flat], [own])
@@ -64,7 +64,7 @@ extension ProgramImporter {
       id = try apply(Detach(index: padding), [id, flat])
     }
     return made(
-      try graph.reshape(id, to: shape + [columns]), index.sizes + [columns], index.batch)
+      try reshaped(id, to: shape + [columns]), index.sizes + [columns], index.batch)
   }
 
   /// Entries of one dimension.
@@ -157,7 +157,7 @@ extension ProgramImporter {
     let shape = index.sampleShape
     let result = try apply(
       Gather(axis: x.sampleAxis(dimension)),
-      [canonical(real(x)), graph.reshape(id, to: shape)])
+      [canonical(real(x)), reshaped(id, to: shape)])
     return made(result, index.sizes, x.batch)
   }
 }

@@ -174,7 +174,7 @@ extension ProgramImporter {
   ) throws -> ImportedTensor {
     let order = [0, 1, 3, 4, 2]
     let shape = x.sampleShape
-    let pixels = try graph.reshape(
+    let pixels = try reshaped(
       stored(real(x), order), to: [shape[3], shape[4], shape[2]])
     return made(try apply(operation, [pixels]), sizes, x.batch, order: order)
   }

@@ -70,12 +70,12 @@ extension ProgramImporter {
     let positions = order.dropLast().map { shape[$0] }
     // Positions of length 1 are none.
     let rows = positions.filter { $0 > 1 }
-    let input = try graph.reshape(stored(x, order), to: rows + [shape[last]])
+    let input = try reshaped(stored(x, order), to: rows + [shape[last]])
     let parameters = [weight] + (bias?.wholeParameter.map { [$0] } ?? [])
     let id = try apply(Linear(), [input], parameters)
     var sizes = x.sizes
     sizes[x.rank - 1] = outputs
-    return made(try graph.reshape(id, to: positions + [outputs]), sizes, x.batch, order: order)
+    return made(try reshaped(id, to: positions + [outputs]), sizes, x.batch, order: order)
   }
 
   private func weightRows(_ weight: ParameterID) -> Int? {
@@ -120,15 +120,15 @@ extension ProgramImporter {
     let k = a.sizes[rank - 1]
     // Transposed operands are not moved where they already lie so.
     let isTransposed = b.order.last == b.sampleAxis(rank - 2) && k > 1
-    let left = try graph.reshape(canonical(a), to: long(front[0], front) + [m, k])
-    let right = try graph.reshape(
+    let left = try reshaped(canonical(a), to: long(front[0], front) + [m, k])
+    let right = try reshaped(
       canonical(isTransposed ? transposed(b, rank - 2, rank - 1) : b),
       to: long(front[1], front) + (isTransposed ? [n, k] : [k, n]))
     let id = try apply(MatrixProduct(isTransposed: isTransposed), [left, right])
     let sizes = frontSizes + [a.sizes[rank - 2], b.sizes[rank - 1]]
     let batch = frontBatch ?? a.batch ?? b.batch
     let shape = ImportedTensor.sampleShape(sizes, batch)
-    return made(try graph.reshape(id, to: shape), sizes, batch)
+    return made(try reshaped(id, to: shape), sizes, batch)
   }
 
   /// Rows of a matrix, of all samples' axes in them.
