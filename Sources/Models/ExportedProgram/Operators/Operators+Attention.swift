@@ -3,17 +3,32 @@ import TensorModule
 
 extension Operators {
   static let attention = single([
-    "aten.scaled_dot_product_attention.default": { importer, call in
-      guard try call.real("dropout_p", default: 0) == 0 else {
-        throw ImportFailure("dropout in training mode: call net.eval() before torch.export.export")
-      }
-      return try importer.attention(
-        call.tensor("query"), call.tensor("key"), call.tensor("value"),
-        mask: call.optionalTensor("attn_mask"), isCausal: call.bool("is_causal", default: false),
-        scale: call.has("scale") ? call.real("scale") : nil,
-        isGrouped: call.bool("enable_gqa", default: false))
-    }
+    "aten.scaled_dot_product_attention.default": scaledDotProduct,
+    "aten._scaled_dot_product_flash_attention_for_cpu.default": scaledDotProduct,
+    "aten._safe_softmax.default": { importer, call in
+      let x = try call.tensor("self")
+      let dimension = try call.dimension("dim", rank: x.rank)
+      // Where nothing is seen, nothing is mixed.
+      let largest = try importer.reduced(x, .maximum, [dimension], keeps: true)
+      let sees = try importer.compared(.notEqual, largest, importer.scalar(-.infinity))
+      let safe = try importer.chosen(sees, x, importer.scalar(0))
+      return try importer.chosen(
+        sees, importer.softmax(safe, dimension), importer.scalar(0))
+    },
   ])
+
+  @Sendable private static func scaledDotProduct(
+    _ importer: inout ProgramImporter, _ call: OperatorCall
+  ) throws -> ImportedTensor {
+    guard try call.real("dropout_p", default: 0) == 0 else {
+      throw ImportFailure("dropout in training mode: call net.eval() before torch.export.export")
+    }
+    return try importer.attention(
+      call.tensor("query"), call.tensor("key"), call.tensor("value"),
+      mask: call.optionalTensor("attn_mask"), isCausal: call.bool("is_causal", default: false),
+      scale: call.has("scale") ? call.real("scale") : nil,
+      isGrouped: call.bool("enable_gqa", default: false))
+  }
 }
 
 extension ProgramImporter {

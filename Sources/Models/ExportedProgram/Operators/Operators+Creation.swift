@@ -20,6 +20,17 @@ extension Operators {
     table["aten.arange.default"] = range
     table["aten.arange.start"] = range
     table["aten.arange.start_step"] = range
+    for name in ["eye.default", "eye.m"] {
+      table["aten.\(name)"] = { _, call in
+        let result = call.results[0]
+        let columns = result.sizes[1]
+        let values = (0..<result.sizes[0] * columns).map { $0 / columns == $0 % columns ? 1.0 : 0 }
+        return [
+          ImportedTensor(
+            sizes: result.sizes, batch: nil, kind: result.kind, storage: .constant(values))
+        ]
+      }
+    }
     for (name, keepsLower) in [("tril", true), ("triu", false)] {
       table["aten.\(name).default"] = { importer, call in
         let x = try call.tensor("self")

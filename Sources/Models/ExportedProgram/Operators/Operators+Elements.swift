@@ -1,3 +1,4 @@
+import Foundation
 import GraphModule
 import TensorModule
 
@@ -34,6 +35,16 @@ extension Operators {
       case 2: try importer.product(x, x)
       case let exponent: try importer.unary("pow", x, exponent)
       }
+    },
+    "aten.pow.Scalar": { importer, call in
+      let base = try call.real("self")
+      guard base > 0 else { throw ImportFailure("a power of \(base)") }
+      let exponent = try importer.scaled(call.tensor("exponent"), by: log(base))
+      return try importer.unary("exp", exponent)
+    },
+    "aten.outer.default": { importer, call in
+      let (a, b) = (try call.tensor("self"), try call.tensor("vec2"))
+      return try importer.product(importer.unsqueezed(a, 1), importer.unsqueezed(b, 0))
     },
     "aten.square.default": { try $0.product($1.tensor("self"), $1.tensor("self")) },
     "aten.neg.default": { try $0.scaled($1.tensor("self"), by: -1) },
@@ -159,6 +170,29 @@ extension Operators {
         guard try call.real("input_scale", default: 1) == 1, try call.real("scale", default: 1) == 1
         else { throw ImportFailure("only an ELU with scales of 1 is supported") }
         return x
+      },
+      "aten.log2.default": { importer, call in
+        try importer.scaled(importer.unary("log", call.tensor("self")), by: 1 / log(2))
+      },
+      "aten.log10.default": { importer, call in
+        try importer.scaled(importer.unary("log", call.tensor("self")), by: 1 / log(10))
+      },
+      "aten.threshold.default": { importer, call in
+        let x = try call.tensor("self")
+        let isAbove = try importer.compared(
+          .greater, x, importer.scalar(call.real("threshold")))
+        return try importer.chosen(isAbove, x, importer.scalar(call.real("value")))
+      },
+      "aten.softshrink.default": { importer, call in
+        let x = try call.tensor("self")
+        let lambda = try call.real("lambd", default: 0.5)
+        return try importer.difference(x, importer.unary("clamp", x, -lambda, lambda))
+      },
+      "aten.hardshrink.default": { importer, call in
+        let x = try call.tensor("self")
+        let isOutside = try importer.compared(
+          .greater, importer.unary("abs", x), importer.scalar(call.real("lambd", default: 0.5)))
+        return try importer.chosen(isOutside, x, importer.scalar(0))
       },
       "aten.relu6.default": { try $0.unary("hardtanh", $1.tensor("self"), 0, 6) },
       "aten.clamp_min.default": { importer, call in

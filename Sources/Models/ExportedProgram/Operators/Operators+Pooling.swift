@@ -15,6 +15,24 @@ extension Operators {
         table["aten.\(name).default"] = { try [$0.adaptivePool($1, rank: rank)] }
       }
     }
+    for rank in 1...3 {
+      table["aten.adaptive_max_pool\(rank)d.default"] = {
+        try [$0.adaptiveMaximumPool($1, rank: rank)]
+      }
+    }
+    table["aten.unfold.default"] = { importer, call in
+      let x = try call.tensor("self")
+      let dimension = try call.dimension("dimension", rank: x.rank)
+      let (size, step) = (try call.integer("size"), try call.integer("step"))
+      let count = call.results[0].sizes[dimension]
+      let windows = try importer.taken(
+        x, dimension, (0..<count * size).map { $0 / size * step + $0 % size })
+      var sizes = x.sizes
+      sizes.replaceSubrange(dimension...dimension, with: [count, size])
+      let split = try importer.viewed(windows, sizes)
+      let order = sizes.indices.filter { $0 != dimension + 1 } + [dimension + 1]
+      return [importer.permuted(split, order)]
+    }
     for name in ["constant_pad_nd.default", "pad.default"] {
       table["aten.\(name)"] = { try [$0.padded($1)] }
     }
@@ -196,6 +214,30 @@ extension ProgramImporter {
         return range.map { .init($0, 1 / Double(range.count)) }
       }
       result = try mapped(result, dimension, rows)
+    }
+    return result
+  }
+
+  /// A maximum over a box is one along each of its sides.
+  mutating func adaptiveMaximumPool(_ call: OperatorCall, rank: Int) throws -> ImportedTensor {
+    var result = try call.tensor("self")
+    try requireFree(result, last: rank)
+    let front = result.rank - rank
+    for dimension in front..<result.rank {
+      let (size, count) = (result.sizes[dimension], call.results[0].sizes[dimension])
+      if size == count { continue }
+      let windows = (0..<count).map { place in
+        place * size / count..<((place + 1) * size + count - 1) / count
+      }
+      let length = windows.map(\.count).max() ?? 1
+      // Shorter windows see their last entry again.
+      let indices = windows.flatMap { window in
+        (0..<length).map { min(window.lowerBound + $0, window.upperBound - 1) }
+      }
+      let taps = try taken(result, dimension, indices)
+      var sizes = result.sizes
+      sizes.replaceSubrange(dimension...dimension, with: [count, length])
+      result = try reduced(viewed(taps, sizes), .maximum, [dimension + 1], keeps: false)
     }
     return result
   }

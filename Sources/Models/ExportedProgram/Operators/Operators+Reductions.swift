@@ -11,6 +11,15 @@ extension Operators {
     "aten.amin.default": { try reduce(&$0, $1, .minimum) },
     "aten.max.default": { try reduce(&$0, $1, .maximum) },
     "aten.min.default": { try reduce(&$0, $1, .minimum) },
+    // The values; places of the extremes are no numbers that have derivatives.
+    "aten.max.dim": { try reduce(&$0, $1, .maximum) },
+    "aten.min.dim": { try reduce(&$0, $1, .minimum) },
+    "aten.any.dim": {
+      try $0.compared(.greater, reduce(&$0, $1, .maximum), $0.scalar(0))
+    },
+    "aten.all.dim": {
+      try $0.compared(.greater, reduce(&$0, $1, .minimum), $0.scalar(0))
+    },
     "aten.var.correction": { try reduce(&$0, $1, variance($1)) },
     "aten.var.dim": { try reduce(&$0, $1, variance($1)) },
     "aten.std.correction": { try $0.unary("sqrt", reduce(&$0, $1, variance($1))) },
