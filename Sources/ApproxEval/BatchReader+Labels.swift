@@ -32,7 +32,8 @@ extension BatchReader {
       isSingle && isClasses
       ? [leading, leading + [1], expected]
       : isSingle && loss == .crossEntropy
-        ? [expected, leading + [1, graph.classes], leading + [graph.classes]] : [expected]
+        ? [expected, leading + [1, graph.classes], leading + [graph.classes]]
+        : graph.outputShape == [1] ? [expected, leading] : [expected]
     if !accepted.contains(tensor.shape) {
       throw CheckpointError(
         .shapeMismatch(found: tensor.shape, expected: expected), at: tensor.location,

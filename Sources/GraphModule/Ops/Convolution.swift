@@ -47,8 +47,12 @@ package struct Convolution: Operation {
   package mutating func bind(_ operands: Operands) throws(GraphError) -> ValueType {
     try operands.require(inputs: 1...1, parameters: 1...2)
     let x = try operands.real(0)
-    // As in the file: [out, in / groups, kernel height, kernel width].
-    let weight = try operands.parameter(Self.weight, rank: 4)
+    // As in the file: [out, in / groups, kernel height, kernel width], without the height for a
+    // sequence, which is an image of one row.
+    var weight = operands.parameters[Self.weight]
+    if weight.count == 3 { weight.insert(1, at: 2) } else {
+      weight = try operands.parameter(Self.weight, rank: 4)
+    }
     outputs = weight[0]
     guard groups > 0, outputs % groups == 0 else {
       throw GraphError(.option("groups", expected: "a divisor of in_channels and out_channels"))

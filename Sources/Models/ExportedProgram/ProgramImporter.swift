@@ -67,17 +67,7 @@ struct ProgramImporter {
     for (index, node) in program.graph.nodes.enumerated() where !ProgramSizes.isSize(node) {
       try add(node)
       guard Operators.functional(node.operation) != nil else { continue }
-      if let reader = mutations.reader(ofWhat: node, at: index) {
-        throw failure(
-          "\(place(node)) works in place on memory that \(reader) shares",
-          hint: "Write it without the underscore, or export with run_decompositions().")
-      }
-      // Under its old name too the tensor has the new numbers.
-      if let changed = node.inputs.first?.argument.names.first,
-        let result = node.outputs.first?.names.first
-      {
-        values[changed] = values[result]
-      }
+      try change(node, at: index, mutations)
     }
     return try ProgramOutput(self, values).finish(&self, labels: labels, areClasses: areClasses)
   }
@@ -159,11 +149,7 @@ struct ProgramImporter {
     let names = node.outputs.flatMap(\.names)
     do {
       let call = OperatorCall(
-        node,
-        results: try names.compactMap { name in
-          guard let type = program.graph.tensors[name] else { return nil }
-          return (try sizes.values(of: type), try Self.kind(type.dtype, name))
-        }, arguments: try arguments(of: node))
+        node, results: try results(names), arguments: try arguments(of: node))
       guard let build = Operators.builder(node.operation) else { return }
       let results = try build(&self, call)
       for (name, result) in zip(names, results) { values[name] = result }
@@ -173,6 +159,65 @@ struct ProgramImporter {
       throw failure("\(place(node)): \(error)", hint: Self.advice)
     } catch let error as SymbolicExpression.Failure {
       throw failure("\(place(node)): \(error)", hint: Self.advice)
+    }
+  }
+
+  /// What a node that works in place does to what else shows the memory.
+  private mutating func change(
+    _ node: ExportedProgram.Node, at index: Int, _ mutations: ProgramMutations
+  ) throws {
+    guard let changed = node.inputs.first?.argument.names.first,
+      let result = node.outputs.first?.names.first
+    else { return }
+    let root = mutations.root(changed)
+    if changed != root, var numbers = values[root]?.constants, let new = values[result]?.constants {
+      var places = values[root]!
+      places.storage = .constant(numbers.indices.map(Double.init))
+      let written = try replayed(mutations.views(to: changed), on: places).constants ?? []
+      for (place, number) in zip(written, new) { numbers[Int(place)] = number }
+      values[root]!.storage = .constant(numbers)
+      for name in mutations.aliases(of: root, before: index) {
+        values[name] = try replayed(mutations.views(to: name), on: values[root]!)
+      }
+      return
+    }
+    if let reader = mutations.reader(ofWhat: node, at: index) {
+      throw failure(
+        "\(place(node)) works in place on memory that \(reader) shares",
+        hint: "Write it without the underscore, or export with run_decompositions().")
+    }
+    // Under its old name too the tensor has the new numbers.
+    values[changed] = values[result]
+  }
+
+  /// A constant through views.
+  private mutating func replayed(
+    _ views: [ExportedProgram.Node], on root: ImportedTensor
+  ) throws -> ImportedTensor {
+    var value = root
+    for node in views {
+      guard let source = node.inputs.first, let build = Operators.builder(node.operation) else {
+        continue
+      }
+      var arguments = try arguments(of: node)
+      arguments[source.name] = .tensor(value)
+      let names = node.outputs.flatMap(\.names)
+      let results = try build(
+        &self, OperatorCall(node, results: results(names), arguments: arguments))
+      guard names.count == 1, let result = results.first, result.constants != nil else {
+        throw ImportFailure("a part of \(names) is changed in place")
+      }
+      value = result
+    }
+    return value
+  }
+
+  private func results(
+    _ names: [String]
+  ) throws -> [(sizes: [Int], kind: ImportedTensor.Kind)] {
+    try names.compactMap { name in
+      guard let type = program.graph.tensors[name] else { return nil }
+      return (try sizes.values(of: type), try Self.kind(type.dtype, name))
     }
   }
 

@@ -2,6 +2,7 @@ import Checkpoints
 
 /// Which tensors share memory in a program whose operators may work in place.
 struct ProgramMutations {
+  private let nodes: [ExportedProgram.Node]
   /// The tensor whose memory a value is a view of.
   private var roots: [String: String] = [:]
   /// The last node that reads a value, the graph's outputs behind all nodes.
@@ -11,6 +12,7 @@ struct ProgramMutations {
   private var definitions: [String: Int] = [:]
 
   init(_ graph: ExportedProgram.Graph) {
+    nodes = graph.nodes
     for (index, node) in graph.nodes.enumerated() {
       for name in node.outputs.flatMap(\.names) { definitions[name] = index }
       for name in node.inputs.flatMap(\.argument.names) { lastUses[name] = index }
@@ -23,7 +25,26 @@ struct ProgramMutations {
     for name in graph.outputs.flatMap(\.names) { lastUses[name] = graph.nodes.count }
   }
 
-  private func root(_ name: String) -> String { roots[name] ?? name }
+  func root(_ name: String) -> String { roots[name] ?? name }
+
+  /// The views that lead from the root of a value to it, first the one of the root.
+  func views(to name: String) -> [ExportedProgram.Node] {
+    var views: [ExportedProgram.Node] = []
+    var name = name
+    while roots[name] != nil, let place = definitions[name],
+      let source = nodes[place].inputs.first?.argument.names.first
+    {
+      // What works in place has the place that it works on.
+      if Operators.functional(nodes[place].operation) == nil { views.append(nodes[place]) }
+      name = source
+    }
+    return views.reversed()
+  }
+
+  /// All values, made before a node, that share the memory of a root.
+  func aliases(of root: String, before index: Int) -> [String] {
+    roots.keys.filter { self.root($0) == root && definitions[$0] ?? -1 <= index }.sorted()
+  }
 
   /// A tensor that shares memory with what a node changes, and that something reads afterwards under
   /// another name.
