@@ -108,7 +108,8 @@ package struct CheckpointSource: Sendable {
     if let model, !isProgram {
       throw CheckpointError(
         .otherFormat(
-          found: "no archive by torch.export.save", expected: "a network whose state_dicts are given"),
+          found: "no archive by torch.export.save",
+          expected: "a network whose state_dicts are given"),
         at: .init(file: model), hint: "Leave out --model, or name a .pt2 file.")
     }
     if isProgram, adapter != nil {

@@ -65,6 +65,27 @@ struct GoldenTests {
       checkpoint: folder + "base")
   }
 
+  /// Networks by torch.export: channels first, with transposed convolutions and positions of an image;
+  /// a tied head and causal attention; core operators and residual blocks with a state_dict of their own.
+  @Test(
+    arguments: ["unet_pixels", "nanogpt_tied", "mlp_core_aten", "resnet"],
+    [Precision.float32, .float64])
+  func exportedNetworksAgree(_ name: String, precision: Precision) throws {
+    let folder = "golden/exported/\(name)/"
+    var options = EvaluationOptions()
+    options.dataFile = fixture(folder + "data.npz")
+    options.batchSize = try Golden(folder + "expected").perSampleGradientNorm.count
+    options.batches = 1
+    options.precision = precision
+    var checkpoint = folder + "model.pt2"
+    if FileManager.default.fileExists(atPath: fixture(folder + "weights.pt")) {
+      options.model = fixture(checkpoint)
+      checkpoint = folder + "weights.pt"
+    }
+    try checkScores(
+      folder + "expected", precision, reference: .dense, options: options, checkpoint: checkpoint)
+  }
+
   // MARK: - Scores
 
   private func checkScores(

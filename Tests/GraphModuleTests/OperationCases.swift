@@ -135,6 +135,16 @@ private let viewCases: [OperationCase] = [
   OperationCase(
     "where, one value", Where(), [.boolean([4]), .real([4]), .real([4])], isOneValue: true
   ) { x, _, _ in x[0] },
+  sparse("sparse map", [2, 3, 2]), sparse("sparse map of the last dimension", [2, 3]),
+  picks(
+    "sparse map that takes", SparseMap(axis: 0, columns: 3, taking: [2, 0, 2]), [3, 2],
+    [4, 5, 0, 1, 4, 5]),
+  OperationCase("detach", Detach(), [.real([2, 3])]) { x, _, _ in x[0].map { Dual($0.value) } },
+  OperationCase(
+    "detach of the rows of an index", Detach(index: 1), [.real([4, 2]), .index([4], bound: 2)]
+  ) { x, whole, _ in
+    x[0].enumerated().map { whole[0][$0 / 2] == 1 ? Dual($1.value) : $1 }
+  },
   OperationCase("gather", Gather(axis: 1), [.real([2, 4]), .index([2, 3], bound: 4)]) {
     x, whole, _ in (0..<6).map { i in x[0][i / 3 * 4 + whole[0][i]] }
   },
@@ -142,6 +152,25 @@ private let viewCases: [OperationCase] = [
     Array(whole[0].map { rows(x[0], 2)[$0] }.joined())
   },
 ]
+
+/// Rows of two entries, of none and of one.
+private func sparse(_ name: String, _ shape: [Int]) -> OperationCase {
+  let operation = SparseMap(
+    axis: 1, columns: 3, rows: [[.init(0, 2), .init(2, -1)], [], [.init(1, 0.5)], [.init(2)]])
+  return OperationCase(name, operation, [.real(shape)]) { x, _, _ in
+    let inner = shape.count > 2 ? shape[2] : 1
+    return (0..<shape[0] * 4 * inner).map { place in
+      let (outer, row, column) = (place / (4 * inner), place / inner % 4, place % inner)
+      let entry = { (index: Int) in x[0][(outer * 3 + index) * inner + column] }
+      switch row {
+      case 0: return Dual(2) * entry(0) - entry(2)
+      case 1: return Dual(0)
+      case 2: return Dual(0.5) * entry(1)
+      default: return entry(2)
+      }
+    }
+  }
+}
 
 private func picks(
   _ name: String, _ operation: any GraphModule.Operation, _ shape: [Int], _ places: [Int]

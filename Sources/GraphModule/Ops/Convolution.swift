@@ -50,7 +50,9 @@ package struct Convolution: Operation {
     // As in the file: [out, in / groups, kernel height, kernel width], without the height for a
     // sequence, which is an image of one row.
     var weight = operands.parameters[Self.weight]
-    if weight.count == 3 { weight.insert(1, at: 2) } else {
+    if weight.count == 3 {
+      weight.insert(1, at: 2)
+    } else {
       weight = try operands.parameter(Self.weight, rank: 4)
     }
     outputs = weight[0]

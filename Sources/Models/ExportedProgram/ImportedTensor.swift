@@ -83,7 +83,8 @@ struct ImportedTensor {
     (result.sizes, result.batch) = (sizes, batch)
     switch storage {
     case .constant: break
-    case .parameter(let id, let order): result.storage = .parameter(id, order: new + order.map(place))
+    case .parameter(let id, let order):
+      result.storage = .parameter(id, order: new + order.map(place))
     case .node(let id, let order): result.storage = .node(id, order: new + order.map(place))
     }
     return result
@@ -127,7 +128,8 @@ enum ConstantViews {
   }
 
   /// Row-major numbers that strides pick.
-  static func strided(_ values: [Double], offset: Int = 0, shape: [Int], strides: [Int]) -> [Double] {
+  static func strided(_ values: [Double], offset: Int = 0, shape: [Int], strides: [Int]) -> [Double]
+  {
     var result: [Double] = []
     let count = shape.reduce(1, *)
     result.reserveCapacity(count)

@@ -162,7 +162,9 @@ extension ProgramImporter {
     _ a: ImportedTensor, _ b: ImportedTensor, factor: Double = 1
   ) throws -> ImportedTensor {
     let kind = kind(of: [a, b])
-    if let constant = try folded([a, b], kind: kind, { $0[0] + factor * $0[1] }) { return constant }
+    if let constant = try folded([a, b], kind: kind, { $0[0] + factor * $0[1] }) {
+      return constant
+    }
     return try elementwise(Sum(factor: factor), [a, b], kind: kind)
   }
 
@@ -179,7 +181,9 @@ extension ProgramImporter {
 
   mutating func quotient(_ a: ImportedTensor, _ b: ImportedTensor) throws -> ImportedTensor {
     if let constant = try folded([a, b], kind: .real, { $0[0] / $0[1] }) { return constant }
-    if let values = b.constants { return try product(a, with(b, values.map { 1 / $0 }, kind: .real)) }
+    if let values = b.constants {
+      return try product(a, with(b, values.map { 1 / $0 }, kind: .real))
+    }
     return try product(a, unary("reciprocal", b))
   }
 
@@ -226,7 +230,8 @@ extension ProgramImporter {
       Reduction(kind, axes: axes.sorted(), keepsDimensions: true), [stored(x, order)])
     var sizes = x.sizes
     for dimension in dimensions { sizes[dimension] = 1 }
-    let result = made(id, sizes, x.batch, order: order, kind: x.kind == .boolean ? .integer : x.kind)
+    let result = made(
+      id, sizes, x.batch, order: order, kind: x.kind == .boolean ? .integer : x.kind)
     return keeps ? result : squeezed(result, dimensions)
   }
 }

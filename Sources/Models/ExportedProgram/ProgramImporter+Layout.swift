@@ -55,7 +55,8 @@ extension ProgramImporter {
     if runs.count < long.count, runs.count != 3 || long.count != 3 {
       source = try reshaped(
         source,
-        to: sorted.map { place in runs[places.firstIndex(of: place)!].reduce(1) { $0 * shape[$1] } })
+        to: sorted.map { place in runs[places.firstIndex(of: place)!].reduce(1) { $0 * shape[$1] } }
+      )
     }
     let axes = places.map { sorted.firstIndex(of: $0)! }
     return try reshaped(apply(View(.permute(axes)), [source]), to: target)

@@ -85,7 +85,8 @@ struct ProgramImporter {
       guard shape.first == sizes.samples else {
         throw failure(
           "the input \(name), \(shape), has no batch dimension in front",
-          hint: "Every input is [samples, ...]: make what all samples share a buffer of the network.")
+          hint:
+            "Every input is [samples, ...]: make what all samples share a buffer of the network.")
       }
       let own = Array(shape.dropFirst())
       let isIndex = kind == .integer && roles.indices.contains(value)
@@ -251,7 +252,8 @@ struct ProgramImporter {
     case .symbolicIntegers(let numbers):
       let values = try numbers.map(sizes.integer)
       return .integers(
-        values.map(\.value), isList: true, dependsOnSamples: values.contains { $0.dependsOnSamples })
+        values.map(\.value), isList: true, dependsOnSamples: values.contains { $0.dependsOnSamples }
+      )
     case .symbolicReal(let number): return .reals([try sizes.real(number)], isList: false)
     case .dtype(let type):
       return .string(String(describing: type))

@@ -3,7 +3,7 @@ import GraphModule
 
 /// What inputs of a program's graph are read as, before any of it is built.
 struct ProgramRoles {
-  /// Values that embeddings read as rows of a table, through views of them.
+  /// Values that choose rows of a table or entries of a tensor, through views of them.
   private(set) var indices: Set<String> = []
   /// Running statistics of norms.
   private(set) var statistics: Set<String> = []
@@ -39,6 +39,9 @@ struct ProgramRoles {
       }
       if node.operation.hasPrefix("aten.embedding."), let index = node.input("indices") {
         indices.formUnion(index.names)
+      }
+      if ["aten.index.Tensor", "aten.gather.default"].contains(node.operation) {
+        indices.formUnion((node.input("indices") ?? node.input("index"))?.names ?? [])
       }
       if Self.keeping.contains(node.operation), let source = node.inputs.first?.argument.names,
         node.outputs.flatMap(\.names).contains(where: indices.contains)

@@ -72,7 +72,8 @@ extension ProgramImporter {
       throw ImportFailure("a kernel \(weight.sizes)")
     }
     let (window, groups) = try geometry(
-      call, image: Array(x.sizes.dropFirst(2)), kernel: Array(weight.sizes.dropFirst(2)), rank: rank)
+      call, image: Array(x.sizes.dropFirst(2)), kernel: Array(weight.sizes.dropFirst(2)), rank: rank
+    )
     let outputs = weight.sizes[0]
     let bias = call.optionalTensor("bias")
     let result: ImportedTensor
@@ -161,7 +162,8 @@ extension ProgramImporter {
     let (channels, perGroup) = (x.sizes[1], weight.sizes[1])
     // The convolution whose transpose it is goes from the result to x.
     let extra = WindowGeometry.spread(try call.integers("output_padding", default: [0]), rank)
-    let (window, _) = try geometry(call, image: Array(size.dropFirst(2)), kernel: kernel, rank: rank)
+    let (window, _) = try geometry(
+      call, image: Array(size.dropFirst(2)), kernel: kernel, rank: rank)
     guard window.outputs == Array(x.sizes.dropFirst(2)), extra.count == rank, groups > 0,
       channels % groups == 0
     else { throw ImportFailure("options that do not fit the image \(x.sizes)") }

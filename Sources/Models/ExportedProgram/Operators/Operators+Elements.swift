@@ -334,6 +334,7 @@ extension ProgramImporter {
     let axis = x.sampleAxis(dimension)
     let last = order.filter { $0 != axis } + [axis]
     return made(
-      try apply(Softmax(isLogarithm: isLogarithm), [stored(x, last)]), x.sizes, x.batch, order: last)
+      try apply(Softmax(isLogarithm: isLogarithm), [stored(x, last)]), x.sizes, x.batch, order: last
+    )
   }
 }

@@ -159,7 +159,8 @@ extension ProgramImporter {
     let all = terms.joined()
     let output =
       sides.count > 1
-      ? Array(sides[1]) : Set(all).filter { letter in all.filter { $0 == letter }.count == 1 }.sorted()
+      ? Array(sides[1])
+      : Set(all).filter { letter in all.filter { $0 == letter }.count == 1 }.sorted()
     var operands: [(letters: [Character], tensor: ImportedTensor)] = []
     for (place, (letters, tensor)) in zip(terms, tensors).enumerated() {
       // Letters of one operand alone are summed over at once.
@@ -168,7 +169,8 @@ extension ProgramImporter {
           && !terms.enumerated().contains { $0 != place && $1.contains(letters[index]) }
       }
       let rest = alone.isEmpty ? tensor : try reduced(tensor, .sum, alone, keeps: false)
-      operands.append((letters.enumerated().filter { !alone.contains($0.offset) }.map(\.element), rest))
+      operands.append(
+        (letters.enumerated().filter { !alone.contains($0.offset) }.map(\.element), rest))
     }
     guard operands.count == 2 else {
       let only = operands[0]

@@ -80,7 +80,11 @@ extension ProgramImporter {
       throw ImportFailure("projections (proj_size) are not supported")
     }
     let states: [ImportedTensor]
-    if case .lstm = cell { states = try call.tensors("hx") } else { states = [try call.tensor("hx")] }
+    if case .lstm = cell {
+      states = try call.tensors("hx")
+    } else {
+      states = [try call.tensor("hx")]
+    }
     var last: [RecurrentState] = []
     for layer in 0..<layers {
       var outputs: [ImportedTensor] = []

@@ -24,7 +24,8 @@ struct WindowGeometry {
       padding.allSatisfy({ (0...1 << 24).contains($0.0) && (0...1 << 24).contains($0.1) })
     else { throw ImportFailure("windows of \(kernel) by \(stride) on an image \(image)") }
     for axis in 0..<rank {
-      let span = image[axis] + padding[axis].0 + padding[axis].1 - dilation[axis] * (kernel[axis] - 1) - 1
+      let span =
+        image[axis] + padding[axis].0 + padding[axis].1 - dilation[axis] * (kernel[axis] - 1) - 1
       guard span >= 0 else { throw ImportFailure("the image \(image) is smaller than a window") }
       var count = span / stride[axis] + 1
       if roundsUp, span % stride[axis] != 0,

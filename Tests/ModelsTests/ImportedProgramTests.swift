@@ -1,0 +1,76 @@
+import Checkpoints
+import GraphModule
+import TestSupport
+import Testing
+
+@testable import Models
+
+/// Networks by torch.export as graphs of one sample, and what cannot be one.
+struct ImportedProgramTests {
+  private func model(_ name: String) throws -> Model {
+    let program = try ExportedProgram.open(fixture("data/exported/\(name).pt2"))
+    return try Model(
+      program, weights: program.weights.mapValues(\.tensor), data: nil, areClasses: false)
+  }
+
+  private func refusal(_ name: String) -> String {
+    do {
+      _ = try model(name)
+      return "none"
+    } catch {
+      return "\(error)"
+    }
+  }
+
+  /// A static batch, tied weights, a bias that does not train.
+  @Test func aPerceptronIsTwoLayers() throws {
+    let model = try model("perceptron")
+    #expect(model.graph.inputs.map(\.name) == ["x"])
+    #expect(model.graph.inputs[0].shape == [3])
+    #expect(
+      model.graph.parameters.map(\.name) == ["first.weight", "first.bias", "second.bias"])
+    #expect(model.adapted == ["first.weight", "second.bias"])
+    #expect(model.unreadTensors == ["second.weight"])
+    #expect(model.graph.nodes.count { $0.operation is Linear } == 2)
+    #expect(model.graph.outputShape == [3])
+  }
+
+  /// The same by addition and multiplication of matrices, with a batch of any size.
+  @Test func coreOperatorsAreTheSameLayers() throws {
+    let model = try model("perceptron_core")
+    #expect(model.graph.nodes.count { $0.operation is Linear } == 2)
+    #expect(model.graph.nodes.count == 3)
+  }
+
+  @Test func whatMixesSamplesIsRefusedWithItsPlace() {
+    let text = refusal("mixing")
+    for part in [
+      "node mean (aten.mean.dim)", "make_exported.py line", "`return y - y.mean(0)`",
+      "mixes samples",
+    ] { #expect(text.contains(part), "\(text)") }
+  }
+
+  @Test func allUnsupportedOperatorsAreToldAtOnce() {
+    let text = refusal("unsupported")
+    for part in [
+      "3 of its 7 nodes", "aten.erfinv.default (2 times, node erfinv",
+      "aten.special_bessel_j0.default (once", "make_exported.py line",
+    ] { #expect(text.contains(part), "\(text)") }
+  }
+
+  @Test func whatChangesMemoryThatOthersReadIsRefused() {
+    let text = refusal("in_place")
+    #expect(text.contains("works in place on memory that"), "\(text)")
+  }
+
+  @Test func graphsInsideAreRefused() {
+    let text = refusal("buffers")
+    #expect(text.contains("higher_order.wrap_with_set_grad_enabled"), "\(text)")
+  }
+
+  /// Inputs by their places in the arguments, with a number and a flag that are part of the graph.
+  @Test func nestedInputsHaveTheirPlacesAsNames() throws {
+    let names = try model("nested").graph.inputs.map(\.name)
+    #expect(names == ["pair.left", "pair.right", "more.a.0", "more.a.1", "more.b", "mask"])
+  }
+}
