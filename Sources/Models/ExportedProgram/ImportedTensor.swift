@@ -28,6 +28,8 @@ struct ImportedTensor {
     case constant([Double])
     case parameter(ImportedParameter, order: [Int])
     case node(ValueID, order: [Int])
+    /// Of each sample its own number, which nothing can be made of but the sample's own rows.
+    case sampleNumbers
   }
 
   /// The shape of one sample: two axes, outer and inner, in place of the batch's.
@@ -49,7 +51,7 @@ struct ImportedTensor {
   /// The order in which the axes of a sample are stored.
   var order: [Int] {
     switch storage {
-    case .constant: Array(sampleShape.indices)
+    case .constant, .sampleNumbers: Array(sampleShape.indices)
     case .parameter(_, let order), .node(_, let order): order
     }
   }
@@ -82,7 +84,7 @@ struct ImportedTensor {
     var result = self
     (result.sizes, result.batch) = (sizes, batch)
     switch storage {
-    case .constant: break
+    case .constant, .sampleNumbers: break
     case .parameter(let id, let order):
       result.storage = .parameter(id, order: new + order.map(place))
     case .node(let id, let order): result.storage = .node(id, order: new + order.map(place))
@@ -120,6 +122,16 @@ struct ImportedParameter {
 
 /// Numbers that the program itself brings, moved about.
 enum ConstantViews {
+  /// Parts `[outer, own length, inner]` behind each other along the middle.
+  static func joined(_ parts: [(values: [Double], length: Int)], outer: Int) -> [Double] {
+    (0..<outer).flatMap { row in
+      parts.flatMap { part in
+        let count = part.values.count / outer
+        return part.values[row * count..<(row + 1) * count]
+      }
+    }
+  }
+
   /// Row-major numbers in another order of their axes.
   static func permuted(_ values: [Double], shape: [Int], to order: [Int]) -> [Double] {
     if order == Array(shape.indices) || values.count < 2 { return values }

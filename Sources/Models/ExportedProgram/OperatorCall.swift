@@ -102,6 +102,11 @@ struct OperatorCall {
     }
   }
 
+  /// Whether a size is made of the number of samples.
+  func dependsOnSamples(_ name: String) -> Bool {
+    if case .integers(_, _, dependsOnSamples: true)? = arguments[name] { true } else { false }
+  }
+
   /// Whether an operand is a whole number, so that its result may be one.
   func isInteger(_ name: String) -> Bool {
     switch arguments[name] {

@@ -24,6 +24,7 @@ extension ProgramImporter {
       return id
     case .parameter(let parameter, let own):
       return try reordered(parameterValue(parameter), shape, from: own, to: order)
+    case .sampleNumbers: throw ImportFailure.mixing("it computes with the numbers of samples")
     case .node(let id, let own):
       return try reordered(id, shape, from: own, to: order)
     }
@@ -98,6 +99,7 @@ extension ProgramImporter {
     case .constant(let values):
       result.storage = .constant(
         ConstantViews.permuted(values, shape: tensor.sampleShape, to: axes))
+    case .sampleNumbers: break
     case .parameter(let id, let order): result.storage = .parameter(id, order: order.map(place))
     case .node(let id, let order): result.storage = .node(id, order: order.map(place))
     }
@@ -168,7 +170,7 @@ extension ProgramImporter {
       if let own = batch, own.axis > dimension { batch?.axis -= 1 }
       let order = result.order.filter { $0 != axis }.map { $0 > axis ? $0 - 1 : $0 }
       switch result.storage {
-      case .constant: break
+      case .constant, .sampleNumbers: break
       case .parameter(let id, _): result.storage = .parameter(id, order: order)
       case .node(let id, _): result.storage = .node(id, order: order)
       }

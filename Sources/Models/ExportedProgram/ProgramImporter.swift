@@ -59,12 +59,14 @@ struct ProgramImporter {
     let roles = ProgramRoles(program)
     try addInputs(roles)
     try addWeights(roles)
-    let unsupported = program.graph.nodes.filter {
-      Operators.builder($0.operation) == nil && !ProgramSizes.isSize($0)
-    }
-    if !unsupported.isEmpty { throw unsupportedOperators(unsupported) }
     let mutations = ProgramMutations(program.graph)
-    for (index, node) in program.graph.nodes.enumerated() where !ProgramSizes.isSize(node) {
+    let live = mutations.live(program.userOutputs.flatMap(\.argument.names))
+    let nodes = program.graph.nodes.enumerated().filter {
+      live.contains($0.offset) && !ProgramSizes.isSize($0.element)
+    }
+    let unsupported = nodes.map(\.element).filter { Operators.builder($0.operation) == nil }
+    if !unsupported.isEmpty { throw unsupportedOperators(unsupported) }
+    for (index, node) in nodes {
       try add(node)
       guard Operators.functional(node.operation) != nil else { continue }
       try change(node, at: index, mutations)

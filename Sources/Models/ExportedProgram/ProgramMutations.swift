@@ -25,6 +25,29 @@ struct ProgramMutations {
     for name in graph.outputs.flatMap(\.names) { lastUses[name] = graph.nodes.count }
   }
 
+  /// Nodes on which the user's outputs depend; a graph may hold others.
+  func live(_ outputs: [String]) -> Set<Int> {
+    var names = Set(outputs)
+    var memory = Set(outputs.map(root))
+    var live: Set<Int> = []
+    for (index, node) in nodes.enumerated().reversed() {
+      let results = node.outputs.flatMap(\.names)
+      let changes =
+        Operators.functional(node.operation) == nil
+        ? nil : node.inputs.first?.argument.names.first
+      guard
+        results.contains(where: names.contains)
+          || changes.map({ memory.contains(root($0)) }) == true
+      else { continue }
+      live.insert(index)
+      for name in node.inputs.flatMap(\.argument.names) {
+        names.insert(name)
+        memory.insert(root(name))
+      }
+    }
+    return live
+  }
+
   func root(_ name: String) -> String { roots[name] ?? name }
 
   /// The views that lead from the root of a value to it, first the one of the root.

@@ -58,8 +58,15 @@ extension Operators {
   ) throws -> [ImportedTensor] {
     let (start, step) = (try call.real("start", default: 0), try call.real("step", default: 1))
     guard call.has("end") else { throw ImportFailure("a range without an end") }
-    _ = try call.real("end")
     let result = call.results[0]
+    if call.dependsOnSamples("end"), start == 0, step == 1, result.sizes == [importer.sizes.samples]
+    {
+      return [
+        ImportedTensor(
+          sizes: result.sizes, batch: .init(axis: 0), kind: .integer, storage: .sampleNumbers)
+      ]
+    }
+    _ = try call.real("end")
     let values = (0..<result.sizes[0]).map { start + Double($0) * step }
     return [
       ImportedTensor(sizes: result.sizes, batch: nil, kind: result.kind, storage: .constant(values))

@@ -107,6 +107,7 @@ extension ProgramImporter {
   mutating func indexed(
     _ x: ImportedTensor, _ indices: [ImportedTensor?]
   ) throws -> ImportedTensor {
+    if let own = try ownRows(x, indices) { return own }
     let places = indices.indices.filter { indices[$0] != nil }
     guard let first = places.first, let last = places.last,
       places == Array(first...last)
@@ -139,6 +140,47 @@ extension ProgramImporter {
     return try viewed(result, front + joined.sizes + behind)
   }
 
+  /// `x[sample, i]` for every sample, with constant indices: entries of the sample's own rows.
+  private mutating func ownRows(
+    _ x: ImportedTensor, _ indices: [ImportedTensor?]
+  ) throws -> ImportedTensor? {
+    guard indices.count == 2, x.rank == 2, x.batch == .init(axis: 0), let samples = indices[0],
+      case .sampleNumbers = samples.storage, let index = indices[1], index.batch == nil,
+      let place = samples.batch?.axis, place == 0 || index.rank < samples.rank
+    else { return nil }
+    let sizes = index.padded(to: max(index.rank, samples.rank)).sizes
+    guard sizes[place] == 1 else { return nil }
+    let rows = try taken(x, 1, wholeNumbers(index))
+    var result = sizes
+    result[place] = self.sizes.samples
+    return try viewed(rows, result)
+  }
+
+  private func gatheredConstants(
+    _ x: ImportedTensor, _ index: ImportedTensor, _ dimension: Int
+  ) throws -> ImportedTensor? {
+    guard let values = x.constants, x.batch == nil, index.batch == nil, index.rank == x.rank,
+      index.constants != nil,
+      zip(index.sizes, x.sizes).enumerated().allSatisfy({
+        $0.offset == dimension || $0.element.0 <= $0.element.1
+      })
+    else { return nil }
+    let (own, strides) = (rowMajorStrides(index.sizes), rowMajorStrides(x.sizes))
+    let found = try wholeNumbers(index).enumerated().map { place, entry in
+      guard (0..<x.sizes[dimension]).contains(entry) else {
+        throw ImportFailure("an index \(entry) beyond \(x.sizes[dimension]) entries")
+      }
+      let at = index.sizes.indices.reduce(0) { sum, axis in
+        sum + strides[axis]
+          * (axis == dimension ? entry : place / own[axis] % index.sizes[axis])
+      }
+      return values[at]
+    }
+    var result = with(x, found)
+    result.sizes = index.sizes
+    return result
+  }
+
   /// Indices of one sample that are the same for all.
   mutating func gathered(_ call: OperatorCall) throws -> ImportedTensor {
     let x = try call.tensor("self")
@@ -147,6 +189,7 @@ extension ProgramImporter {
     guard x.batch?.axis != dimension else {
       throw ImportFailure.mixing("a gather over the samples")
     }
+    if let result = try gatheredConstants(x, index, dimension) { return result }
     // Whole tables by the data's indices.
     guard case .node(let id, let order) = index.storage, index.batch == x.batch,
       order == Array(index.sampleShape.indices), case .index = graph.type(id).element

@@ -52,10 +52,20 @@ extension Operators {
       guard x.batch?.axis != dimension else {
         throw ImportFailure.mixing("a cumulative sum over the samples")
       }
+      let kind = x.kind == .boolean ? ImportedTensor.Kind.integer : x.kind
+      if let values = x.constants {
+        let shape = x.sampleShape
+        let stride = rowMajorStrides(shape)[x.sampleAxis(dimension)]
+        var sums = values
+        for index in values.indices where index / stride % x.sizes[dimension] > 0 {
+          sums[index] += sums[index - stride]
+        }
+        return importer.with(x, sums, kind: kind)
+      }
       let place = x.order.firstIndex(of: x.sampleAxis(dimension))!
       let id = try importer.alongAxis(x, place) { CumulativeSum(axis: $0) }
       return importer.made(
-        id, x.sizes, x.batch, order: x.order, kind: x.kind == .boolean ? .integer : x.kind)
+        id, x.sizes, x.batch, order: x.order, kind: kind)
     },
   ])
 

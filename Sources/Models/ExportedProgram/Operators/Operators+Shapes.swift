@@ -207,6 +207,19 @@ extension Operators {
       return try importer.concatenated(
         tensors, call.dimension("dim", rank: first.rank, default: 0))
     },
+    "aten.diff.default": { importer, call in
+      var x = try call.tensor("self")
+      let dimension = try call.dimension("dim", rank: x.rank, default: -1)
+      guard try call.integer("n", default: 1) == 1 else {
+        throw ImportFailure("differences of differences")
+      }
+      let parts = [call.optionalTensor("prepend"), x, call.optionalTensor("append")]
+      x = try importer.concatenated(parts.compactMap { $0 }, dimension)
+      let count = x.sizes[dimension] - 1
+      return try importer.difference(
+        importer.sliced(x, dimension, start: 1, count: count),
+        importer.sliced(x, dimension, start: 0, count: count))
+    },
     "aten.concat.default": { importer, call in
       let tensors = try call.tensors("tensors")
       return try importer.concatenated(
@@ -255,9 +268,16 @@ extension ProgramImporter {
     let kind = tensors.contains { $0.kind == .real } ? ImportedTensor.Kind.real : tensors[0].kind
     let largest = tensors.max { $0.sampleShape.reduce(1, *) < $1.sampleShape.reduce(1, *) }!
     let axis = largest.sampleAxis(dimension)
-    let order =
-      tensors.allSatisfy({ $0.constants != nil })
-      ? Array(largest.sampleShape.indices) : largest.order
+    let constants = tensors.compactMap { tensor in
+      tensor.constants.map { ($0, tensor.sizes[dimension]) }
+    }
+    if constants.count == tensors.count {
+      let outer = largest.sampleShape[..<axis].reduce(1, *)
+      return ImportedTensor(
+        sizes: sizes, batch: batch, kind: kind,
+        storage: .constant(ConstantViews.joined(constants, outer: outer)))
+    }
+    let order = largest.order
     var inputs: [ValueID] = []
     for tensor in tensors { inputs.append(try stored(real(tensor), order)) }
     let place = order.firstIndex(of: axis)!
