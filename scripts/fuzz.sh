@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
 # Feeds every reader for so many seconds: scripts/fuzz.sh SECONDS [READER]. See Fuzzing/README.md.
+# With EXECUTIONS=1000000 a reader stops, or is left out, at so many of them in the log of all runs; with
+# PROGRAM=a program that was built before, nothing is built.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 seconds=${1:?seconds for each reader}
 only=${2:-}
 work=.build/fuzzing-work
-program=.build/fuzzing/release/fuzz
-export APPROX_EVAL_FUZZING=1
+program=${PROGRAM:-.build/fuzzing/release/fuzz}
 
-swift build -c release --scratch-path .build/fuzzing --product fuzz
+[ -n "${PROGRAM:-}" ] ||
+  APPROX_EVAL_FUZZING=1 swift build -c release --scratch-path .build/fuzzing --product fuzz
 
 # Files of inputs are written in memory, where the system has a place for that.
 TMPDIR=$(mktemp -d -p "$([ -w /dev/shm ] && echo /dev/shm || echo "${TMPDIR:-/tmp}")")
@@ -22,11 +24,19 @@ export SWIFT_BACKTRACE=enable=no
 # One thread: what an input does must not depend on others.
 export OPENBLAS_NUM_THREADS=1
 
-"$program" seeds fixtures "$work/seeds"
 mkdir -p "$work/findings"
+touch "$work/executions.log"
+"$program" seeds fixtures "$work/seeds"
 failed=()
 for reader in $("$program" readers); do
   [ -z "$only" ] || [ "$reader" = "$only" ] || continue
+  limit=()
+  if [ -n "${EXECUTIONS:-}" ]; then
+    so_far=$(awk -v reader="$reader" '$2 == reader { sum += $3 } END { print sum + 0 }' \
+      "$work/executions.log")
+    [ "$so_far" -lt "$EXECUTIONS" ] || continue
+    limit=("-runs=$((EXECUTIONS - so_far))")
+  fi
   mkdir -p "$work/corpus/$reader"
   corpora=("$work/corpus/$reader" "$work/seeds/$reader")
   # Inputs that once found something, and others worth to begin with.
@@ -34,9 +44,9 @@ for reader in $("$program" readers); do
   log=$work/$reader.log
   printf 'fuzz: %s, %s s: ' "$reader" "$seconds"
   status=0
-  nice -n 19 "$program" "$reader" -max_total_time="$seconds" \
+  nice -n 19 "$program" "$reader" -max_total_time="$seconds" "${limit[@]}" \
     -dict="Fuzzing/dictionaries/${reader%%-*}.dict" -timeout=5 -rss_limit_mb=2048 \
-    -malloc_limit_mb=512 -max_len=4096 -print_final_stats=1 \
+    -malloc_limit_mb=512 -max_len=8192 -print_final_stats=1 \
     -artifact_prefix="$work/findings/$reader-" "${corpora[@]}" >"$log" 2>&1 || status=$?
   count=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
   echo "$(date -u +%FT%TZ) $reader ${count:-0} $status" >>"$work/executions.log"

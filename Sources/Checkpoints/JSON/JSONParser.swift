@@ -147,22 +147,34 @@ extension JSONParser {
   private mutating func string() throws(Failure) -> String {
     let start = position
     position += 1
+    // Most strings hold no escape and are taken from the document as they are.
     var text: [UInt8] = []
     while true {
+      let run = position
+      while let byte = peek, byte >= 32, byte != UInt8(ascii: "\""), byte != UInt8(ascii: "\\") {
+        position += 1
+      }
+      let plain = bytes[run..<position]
       guard let byte = peek else { throw unexpected("the end of a string") }
       if byte < 32 { throw failure(.controlCharacter) }
       position += 1
-      switch byte {
-      case UInt8(ascii: "\""):
-        guard let result = String(validating: text, as: UTF8.self) else {
-          throw Failure(defect: .invalidUTF8, offset: start)
-        }
-        if !result.isStreamSafe { throw Failure(defect: .combiningMarks, offset: start) }
-        return result
-      case UInt8(ascii: "\\"): try escape(&text)
-      default: text.append(byte)
+      if byte == UInt8(ascii: "\\") {
+        text.append(contentsOf: plain)
+        try escape(&text)
+      } else if text.isEmpty {
+        return try checked(String(validating: plain, as: UTF8.self), start)
+      } else {
+        text.append(contentsOf: plain)
+        return try checked(String(validating: text, as: UTF8.self), start)
       }
     }
+  }
+
+  /// - Parameter text: `nil` where the bytes are none.
+  private func checked(_ text: String?, _ start: Int) throws(Failure) -> String {
+    guard let text else { throw Failure(defect: .invalidUTF8, offset: start) }
+    if !text.isStreamSafe { throw Failure(defect: .combiningMarks, offset: start) }
+    return text
   }
 
   private mutating func escape(_ text: inout [UInt8]) throws(Failure) {
