@@ -44,8 +44,9 @@ for reader in $("$program" readers); do
   log=$work/$reader.log
   printf 'fuzz: %s, %s s: ' "$reader" "$seconds"
   status=0
+  # The program itself looks at the 5 s of its processor; the timeout ends what has no end.
   nice -n 19 "$program" "$reader" -max_total_time="$seconds" "${limit[@]}" \
-    -dict="Fuzzing/dictionaries/${reader%%-*}.dict" -timeout=5 -rss_limit_mb=2048 \
+    -dict="Fuzzing/dictionaries/${reader%%-*}.dict" -timeout=100 -rss_limit_mb=2048 \
     -malloc_limit_mb=512 -max_len=8192 -print_final_stats=1 \
     -artifact_prefix="$work/findings/$reader-" "${corpora[@]}" >"$log" 2>&1 || status=$?
   count=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
@@ -54,7 +55,7 @@ for reader in $("$program" readers); do
   if [ $status -ne 0 ]; then
     grep -E -m 3 'ERROR: |SUMMARY: |Fatal error|ALARM' "$log" || tail -n 3 "$log"
     input=$(sed -n 's/.*Test unit written to //p' "$log" | tail -n 1)
-    echo "  replay: ASAN_OPTIONS=detect_leaks=0 SWIFT_BACKTRACE=enable=no $program $reader -timeout=5 ${input:-(no input was kept, see $log)}"
+    echo "  replay: ASAN_OPTIONS=detect_leaks=0 SWIFT_BACKTRACE=enable=no $program $reader ${input:-(no input was kept, see $log)}"
     failed+=("$reader")
   fi
 done
