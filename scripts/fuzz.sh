@@ -46,7 +46,7 @@ for reader in $("$program" readers); do
   status=0
   # The program itself looks at the 5 s of its processor; the timeout ends what has no end.
   nice -n 19 "$program" "$reader" -max_total_time="$seconds" "${limit[@]}" \
-    -dict="Fuzzing/dictionaries/${reader%%-*}.dict" -timeout=100 -rss_limit_mb=2048 \
+    -dict="Fuzzing/dictionaries/${reader%%-*}.dict" -timeout=100 -report_slow_units=100 -rss_limit_mb=2048 \
     -malloc_limit_mb=512 -max_len=8192 -print_final_stats=1 \
     -artifact_prefix="$work/findings/$reader-" "${corpora[@]}" >"$log" 2>&1 || status=$?
   count=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
