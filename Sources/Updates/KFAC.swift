@@ -1,6 +1,5 @@
 import Curvature
 import GraphModule
-import Synchronization
 import TensorModule
 
 /// The K-FAC family (Appendix D.2.2, method.md 3): a Kronecker product for every linear layer
@@ -53,8 +52,7 @@ package enum KFAC {
     // Relative: the same rows are in the Gram matrix and in the layer's factors.
     let error = gradients.errors.relative.max() ?? 0
     // Layers run at the same time.
-    let outcomes = Mutex(
-      [Result<Void, LinearAlgebraError>?](repeating: nil, count: plan.layers.count))
+    let outcomes = TaskResults<Result<Void, LinearAlgebraError>>(count: plan.layers.count)
     let rowSource =
       method == .kfac ? gradients.perSample : gradients.perSample.prefix(draws: 1)
     rowSource.forEachLayer(
@@ -72,9 +70,9 @@ package enum KFAC {
               count: solution.count, exponent: exponent)
           }
         }
-        outcomes.withLock { $0[index] = outcome }
+        outcomes.set(index, outcome)
       })
-    for outcome in outcomes.withLock({ $0 }) { try outcome!.get() }
+    for outcome in outcomes.all { try outcome.get() }
   }
 
   /// The rows of B, divided by a power of two.
