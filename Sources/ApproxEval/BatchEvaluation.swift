@@ -15,6 +15,8 @@ struct BatchEvaluation<S: EngineScalar> {
   /// The same batch in double, made when the dense reference asks for it.
   let doubleProblem: () throws -> BatchProblem<Double>
   let updates: [String: PreparedUpdate<S>]
+  /// Of the solves of all batches.
+  let workspace: ReferenceWorkspace<S>
   /// With the forward pass, where that was measured.
   var phases = PhaseClock()
 
@@ -26,8 +28,7 @@ struct BatchEvaluation<S: EngineScalar> {
     let updates = try phases.measure(.directions) { try userDirections() }
     let gradients = phases.measure(.gram) { makeGradients() }
     let referenceStart = clock.now
-    let solver = try BatchReference(
-      problem, batch: batch, options: options, budget: budget, doubleProblem: doubleProblem)
+    let solver = try makeSolver()
     var reference: ReferenceSolution<S>?
     if options.reference != .none {
       reference = try phases.measure(.reference) { try solver.solve(gradients) }
@@ -60,7 +61,8 @@ struct BatchEvaluation<S: EngineScalar> {
       gradientNorm: scorer.normOfGradient,
       gradientNormRatio: imbalance(gradients.norms),
       logitGradientNormRatio: imbalance(problem.output.gradientNorms),
-      gammaBound: problem.output.gammaBound, reference: reference?.record,
+      gammaBound: problem.output.gammaBound, sampledLabels: sampledLabels(gradients),
+      duplicates: duplicates(gradients), reference: reference?.record,
       trace: reference?.trace ?? [], scores: scorer.scores(order: options.methods),
       layers: scorer.layers?.scores(order: options.methods) ?? [],
       costs: phases.costs(
@@ -91,8 +93,7 @@ struct BatchEvaluation<S: EngineScalar> {
   /// The directions of all methods, unscored: per-sample gradients, Gram matrices, solves.
   func unscored() throws -> [Direction<S>] {
     let gradients = makeGradients()
-    let solver = try BatchReference(
-      problem, batch: batch, options: options, budget: budget, doubleProblem: doubleProblem)
+    let solver = try makeSolver()
     let sgd =
       options.methods.contains(.sgd) ? [gradients.gradientDirection] : []
     return try sgd + found(gradients, solver, userDirections()).map(\.direction)
@@ -114,6 +115,12 @@ struct BatchEvaluation<S: EngineScalar> {
       }
     }
     return directions
+  }
+
+  private func makeSolver() throws -> BatchReference<S> {
+    try BatchReference(
+      problem, batch: batch, options: options, budget: budget, workspace: workspace,
+      doubleProblem: doubleProblem)
   }
 
   private func makeGradients() -> BatchGradients<S> {

@@ -4,8 +4,48 @@ import Updates
 
 extension Arithmetic: ExpressibleByArgument {}
 extension Precision: ExpressibleByArgument {}
-extension ReferenceKind: ExpressibleByArgument {}
 extension PreconditionerKind: ExpressibleByArgument {}
+
+extension ReferenceMethod: ExpressibleByArgument {
+  public static var allValueStrings: [String] { all.map(\.name) }
+  public static var allValueDescriptions: [String: String] { descriptions(all) }
+
+  fileprivate static func descriptions(_ methods: [ReferenceMethod]) -> [String: String] {
+    Dictionary(uniqueKeysWithValues: methods.map { ($0.name, $0.help) })
+  }
+}
+
+/// The same where a direction must be found.
+struct DirectionMethod: ExpressibleByArgument {
+  var method: ReferenceMethod
+  private static let all = ReferenceMethod.all.filter { $0 != .none }
+
+  init(_ method: ReferenceMethod) { self.method = method }
+
+  init?(argument: String) {
+    guard let method = Self.all.first(where: { $0.name == argument }) else { return nil }
+    self.init(method)
+  }
+
+  var defaultValueDescription: String { method.name }
+  static var allValueStrings: [String] { all.map(\.name) }
+  static var allValueDescriptions: [String: String] { ReferenceMethod.descriptions(all) }
+}
+
+/// Which parameters count.
+struct TrainedOptions: ParsableArguments {
+  @Option(
+    help: .init(
+      "PEFT adapter (LoRA or prompt tuning) on a Hugging Face model folder.", valueName: "folder"),
+    completion: .directory)
+  var adapter: String?
+
+  @Option(
+    help: .init(
+      "Trainable parameters by name, * and ? allowed; repeatable. (default: as the source says)",
+      valueName: "glob"))
+  var trainable: [String] = []
+}
 
 /// Where samples come from, and which parameters count.
 struct DataOptions: ParsableArguments {
@@ -16,22 +56,12 @@ struct DataOptions: ParsableArguments {
       valueName: "file"), completion: .file())
   var file: String?
 
-  @Option(
-    help: .init(
-      "PEFT adapter (LoRA or prompt tuning) on a Hugging Face model folder.", valueName: "folder"),
-    completion: .directory)
-  var adapter: String?
-
-  @Option(
-    help: .init(
-      "Trainable parameters by name, * and ? allowed; repeatable. (default: as the file says)",
-      valueName: "glob"))
-  var trainable: [String] = []
+  @OptionGroup var trained: TrainedOptions
 
   func apply(to options: inout EvaluationOptions) {
     options.dataFile = file
-    options.adapter = adapter
-    options.trainable = trainable
+    options.adapter = trained.adapter
+    options.trainable = trained.trainable
   }
 }
 
@@ -81,10 +111,10 @@ struct SolverOptions: ParsableArguments {
 
   /// After the reference has been set.
   func apply(to options: inout EvaluationOptions) throws(UsageError) {
-    if cgPreconditioner != .none && ![.cg, .auto].contains(options.reference) {
+    if cgPreconditioner != .none && !options.reference.canBePreconditioned {
       throw UsageError(
         "\(cgPreconditioner.rawValue) is for conjugate gradients, and the reference is "
-          + "\(options.reference.rawValue)", at: "--cg-preconditioner",
+          + "\(options.reference.name)", at: "--cg-preconditioner",
         "Use --reference cg or leave the preconditioner out.")
     }
     options.cgPreconditioner = cgPreconditioner
@@ -99,6 +129,20 @@ struct SolverOptions: ParsableArguments {
   }
 }
 
+/// How many threads there are.
+struct ThreadOptions: ParsableArguments {
+  @Option(
+    parsing: .unconditional,
+    help: .init(
+      "Threads to use; results have the same bits for every number. (default: all cores)",
+      valueName: "n"))
+  var threads: Int?
+
+  func apply(to count: inout Int) throws(UsageError) {
+    if let threads { count = try OptionValues.threads(threads) }
+  }
+}
+
 /// How numbers are computed.
 struct EngineOptions: ParsableArguments {
   @Option(
@@ -109,16 +153,11 @@ struct EngineOptions: ParsableArguments {
       """))
   var precision = EvaluationOptions().precision
 
-  @Option(
-    parsing: .unconditional,
-    help: .init(
-      "Threads to use; results have the same bits for every number. (default: all cores)",
-      valueName: "n"))
-  var threads: Int?
+  @OptionGroup var threads: ThreadOptions
 
   func apply(to options: inout EvaluationOptions) throws(UsageError) {
     options.precision = precision
-    if let threads { options.threads = try OptionValues.threads(threads) }
+    try threads.apply(to: &options.threads)
   }
 }
 
@@ -127,16 +166,11 @@ struct TrainingEngineOptions: ParsableArguments {
   @Option(help: "Arithmetic of the engine.")
   var precision = Arithmetic.float32
 
-  @Option(
-    parsing: .unconditional,
-    help: .init(
-      "Threads to use; results have the same bits for every number. (default: all cores)",
-      valueName: "n"))
-  var threads: Int?
+  @OptionGroup var threads: ThreadOptions
 
   func apply(to options: inout TrainingOptions) throws(UsageError) {
     options.precision = precision
-    if let threads { options.threads = try OptionValues.threads(threads) }
+    try threads.apply(to: &options.threads)
   }
 }
 
