@@ -175,10 +175,20 @@ import Testing
       ])
     #expect(report.batchesInDouble == 1 && report.batchesRepeated == 1)
     // Of every row, before the reason why there is no gamma.
-    #expect(report.scores.columns.suffix(3) == ["gamma_error", "precision", "no_gamma"])
-    #expect(report.scores.rows[0].suffix(3).dropLast() == [.number(.infinity), .text("float64")])
-    #expect(report.scores.rows[1].suffix(3).dropLast() == [.number(1e-3), .text("float64")])
-    #expect(report.batches.columns.suffix(3) == ["precision", "mean_loss", "reference_status"])
+    #expect(
+      report.scores.columns.suffix(6)
+        == ["gamma_error", "precision", "no_gamma", "family", "role", "marked"])
+    #expect(
+      report.scores.rows[0].suffix(6) == [
+        .number(.infinity), .text("float64"), .empty, .text("ef"), .text("method"), .flag(true),
+      ])
+    #expect(
+      report.scores.rows[1].suffix(6) == [
+        .number(1e-3), .text("float64"), .empty, .text("ef"), .text("method"), .flag(false),
+      ])
+    #expect(
+      report.batches.columns.suffix(4)
+        == ["precision", "mean_loss", "reference_status", "reference_converged"])
   }
 
   // MARK: Files
@@ -314,7 +324,9 @@ import Testing
       reference: nil, trace: [],
       scores: gammas.map { row in
         Score(
-          method: row.method, damping: row.damping, lambda: nil, gamma: row.gamma,
+          method: row.method, family: row.method,
+          role: row.method == "sgd" ? .baseline : row.damping == nil ? .reference : .method,
+          damping: row.damping, lambda: nil, gamma: row.gamma,
           gammaRelativeToSGD: row.gamma / gammas[0].gamma, gammaRelativeToReference: nil,
           efficiency: nil, efficiencyLow: 0.25, fisherQuadratic: 1, gradientDot: 1, updateNorm: 1,
           cosineGradient: 1, cosineReference: nil, seconds: 0)

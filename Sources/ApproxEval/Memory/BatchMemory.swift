@@ -156,7 +156,7 @@ struct BatchMemory<S: EngineScalar> {
 
   /// Draws of the methods that draw.
   private var sampledDraws: [Int] {
-    guard options.methods.contains(where: \.isSampled) else { return [] }
+    guard options.methods.contains(where: \.needs.isSampled) else { return [] }
     if !options.monteCarloSamples.isEmpty { return options.monteCarloSamples }
     return [max(checkpoint.data?.sampledLabels?.shape.first ?? 1, 1)]
   }
@@ -180,37 +180,57 @@ struct BatchMemory<S: EngineScalar> {
     let combination = needs.doubles(samples, logits) + needs.doubles(1 + draws, samples)
     var (count, bytes): (Int, ByteCount) = (1, 0)
     var tensorBlocks = Set<ParameterID>()
-    var squares = Set<Bool>()
+    var squares = Set<MethodNeeds.Squares>()
     for method in options.methods {
-      let variants = method.isSampled ? sampledDraws : [draws]
-      let number = (method.isDamped ? dampings : 1) * (method.isSampled ? variants.count : 1)
+      let own = method.needs
+      let variants = own.isSampled ? sampledDraws : [0]
+      let number = variants.count * (own.isDamped ? dampings : 1)
       count += number
       let isCombination =
-        combined
-        && [.sgd, .ef, .ief, .sf, .ng, .gn].contains(method) && options.cgPreconditioner == .none
+        combined && own.isWeightedSum && options.cgPreconditioner == .none
       bytes += ByteCount(number) * (isCombination ? combination : needs.vector)
-      switch method {
-      case .sgd, .update: break
-      case .ef, .ief: addSolver(draws: draws)
-      case .sf:
-        for k in variants { addSampledFisher(draws: k, of: draws) }
-      case .blockEF, .blockIEF: tensorBlocks.formUnion(program.trainable)
-      case .blockSF: for k in variants { addSampledBlocks(program.trainable, draws: k) }
-      case .kfac, .ekfac, .iekfac:
-        let exact = addKronecker(method, draws: variants)
-        if method != .kfac { tensorBlocks.formUnion(exact) }
-      case .diagonalEF, .adam, .diagonalIEF:
-        if squares.insert(method == .diagonalIEF).inserted {
-          plan.keep("squared gradients", needs.exactVector)
-        }
+      for k in variants { tensorBlocks.formUnion(addSystems(of: method, draws: k, all: draws)) }
+      if let own = own.squares {
+        if squares.insert(own).inserted { plan.keep("squared gradients", needs.exactVector) }
         plan.during([("work space of squared gradients", needs.squares + needs.exactVector)])
-      case .ng, .gn: addConjugateGradient(isCombination: isCombination)
-      case .truncated:
-        addConjugateGradient(isCombination: false)
+      }
+      if let solve = own.solve {
+        addConjugateGradient(isCombination: isCombination && solve == .solution)
       }
     }
     addTensorBlocks(tensorBlocks)
     return (count, bytes)
+  }
+
+  /// What a method has of its own, and the systems that it solves.
+  ///
+  /// - Parameters:
+  ///   - draws: Of the method; 0 where it has none.
+  ///   - all: Of the gradients.
+  /// - Returns: Tensors whose blocks of true labels it needs.
+  private mutating func addSystems(
+    of method: UpdateMethod, draws: Int, all: Int
+  ) -> [ParameterID] {
+    let layerProgram = checkpoint.layerProgram ?? program
+    let sizes = MethodSizes(
+      batch: needs, layerProgram: layerProgram, draws: draws, workers: options.threads)
+    if let workspace = method.workspace(sizes) { plan.during([workspace]) }
+    let tensors: [ParameterID]
+    switch method.needs.gram {
+    case nil: return []
+    case .whole:
+      if method.needs.isSampled {
+        addSampledFisher(draws: draws, of: all)
+      } else {
+        addSolver(draws: all)
+      }
+      return []
+    case .tensors: tensors = program.trainable
+    case .exceptions: tensors = KroneckerPlan(layerProgram).exact.map(\.parameter)
+    }
+    if !method.needs.isSampled { return tensors }
+    addSampledBlocks(tensors, draws: draws)
+    return []
   }
 
   /// Both solvers of `BatchGradients` at once.
@@ -271,23 +291,6 @@ struct BatchMemory<S: EngineScalar> {
       ),
       ("work space of a direction", needs.weightedSum(inDouble: true)),
     ])
-  }
-
-  /// - Returns: Tensors with exact blocks.
-  private mutating func addKronecker(_ method: Method, draws: [Int]) -> [ParameterID] {
-    let layerProgram = checkpoint.layerProgram ?? program
-    let exact = KroneckerPlan(layerProgram).exact.map(\.parameter)
-    for k in method == .kfac ? draws : [0] {
-      plan.during([
-        (
-          "Kronecker factors",
-          needs.kronecker(
-            layerProgram, draws: 1 + k, factorDraws: max(k, 1), workers: options.threads)
-        )
-      ])
-      if method == .kfac { addSampledBlocks(exact, draws: k) }
-    }
-    return exact
   }
 
   // MARK: - Solvers
@@ -434,15 +437,11 @@ struct BatchMemory<S: EngineScalar> {
     plan.during([("a checkpoint to write", 2 * needs.vector)])
     // Parameters, direction, what they were before, and the moments of the optimiser.
     plan.keep("state of the optimiser", 5 * needs.exactVector + needs.vector)
-    if settings.kind.isNatural {
-      let draws = settings.kind == .sf ? settings.monteCarloSamples : 0
+    if let method = settings.kind.method {
+      let draws = method.needs.isSampled ? settings.monteCarloSamples : 0
       addGradients(draws: 1 + draws, isDiagonal: false)
       plan.keep("sampled labels", drawn(draws))
-      if settings.kind == .sf {
-        addSampledFisher(draws: draws, of: draws)
-      } else {
-        addSolver(draws: 0)
-      }
+      addTensorBlocks(Set(addSystems(of: method, draws: draws, all: draws)))
       keepArenas(tangents: 1, cotangents: 1 + draws)
     } else {
       keepArenas(tangents: 0, cotangents: 1)

@@ -48,7 +48,8 @@ extension Report {
         "checkpoint", "epoch", "step", "batch", "samples", "method", "damping", "lambda", "gamma",
         "gamma_rel_sgd", "gamma_rel_reference", "efficiency", "efficiency_low",
         "fisher_quadratic", "gradient_dot", "update_norm", "cosine_gradient", "cosine_reference",
-        "seconds", "mc_samples", "gamma_error", "precision", "no_gamma",
+        "seconds", "mc_samples", "gamma_error", "precision", "no_gamma", "family", "role",
+        "marked",
       ])
     for result in entries.flatMap(\.results) {
       for score in result.scores {
@@ -64,6 +65,7 @@ extension Report {
           .number(known: score.cosineGradient), .number(known: score.cosineReference),
           .number(score.seconds), .integer(score.monteCarloSamples), .number(score.gammaError),
           .text(result.precision.rawValue), .text(score.defect?.rawValue),
+          .text(score.family), .text(score.role.rawValue), .flag(score.isMarked),
         ])
       }
     }
@@ -79,7 +81,7 @@ extension Report {
         "gradient_norm_ratio", "logit_gradient_norm_ratio", "gamma_bound", "reference_gamma",
         "reference_iterations", "reference_residual", "reference_stop", "seconds",
         "reference_solver", "reference_excess_bound", "reference_excess_estimate", "precision",
-        "mean_loss", "reference_status",
+        "mean_loss", "reference_status", "reference_converged",
       ])
     for result in entries.flatMap(\.results) {
       let reference = result.reference
@@ -93,7 +95,7 @@ extension Report {
         .text(reference?.stop), .number(result.seconds), .text(reference?.kind.rawValue),
         .number(result.referenceExcess?.bound), .number(result.referenceExcess?.estimate),
         .text(result.precision.rawValue), .number(result.meanLoss),
-        .text(reference?.status.rawValue),
+        .text(reference?.status.rawValue), .flag(reference?.isConverged),
       ])
     }
     return table
@@ -134,7 +136,7 @@ extension Report {
     for measure in measures {
       columns += ["_stderr", "_min", "_median", "_max"].map { measure + $0 }
     }
-    columns += ["batches_reference_not_converged", "batches_without_gamma"]
+    columns += ["batches_reference_not_converged", "batches_without_gamma", "role"]
     var table = ReportTable(name: "summary", columns: columns)
     for entry in entries {
       for group in entry.summaries {
@@ -157,7 +159,10 @@ extension Report {
             .number(measure?.median), .number(measure?.max),
           ]
         }
-        row += [.integer(group.batchesWithoutReference), .integer(group.batchesWithoutGamma)]
+        row += [
+          .integer(group.batchesWithoutReference), .integer(group.batchesWithoutGamma),
+          .text(group.role.rawValue),
+        ]
         table.append(row)
       }
     }

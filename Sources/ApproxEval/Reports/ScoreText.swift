@@ -69,14 +69,10 @@ extension Report.Entry {
       (hasReference ? "efficiency %" : "efficiency % at least", .right),
     ])
     for (row, summary) in summaries.enumerated() {
-      let isReference = summary.method == "ng" && summary.damping == nil
       let low =
         !hasReference ? lows[row] : shares[row] + (isCertain ? "" : " " + lows[row])
-      let draws = summary.monteCarloSamples ?? 1
       table.append([
-        summary.method + (draws > 1 ? " (k = \(draws))" : ""),
-        isReference ? "reference" : summary.damping ?? "", gammas[row],
-        ratios[row], low,
+        summary.methodLabel, summary.dampingLabel, gammas[row], ratios[row], low,
       ])
     }
     return table
@@ -294,8 +290,8 @@ extension Report.Entry {
     let isDouble = marked.allSatisfy { $0.precision == .float64 }
     let advice =
       isDouble
-      ? "A larger --damping helps."
-      : "Use --precision float64 (with enough --memory), or a larger --damping."
+      ? "A larger damping helps."
+      : "Use the precision float64 (with enough memory), or a larger damping."
     remarks.append(
       wrapped("* gamma may be off by \(size)\(several), by the rounding of numbers. \(advice)"))
     return remarks
