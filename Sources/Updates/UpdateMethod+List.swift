@@ -16,6 +16,7 @@ extension UpdateMethod {
     .diagonalEF,
     .diagonalIEF,
     .adam,
+    .sign,
   ]
 
   /// The one that all others are relative to.

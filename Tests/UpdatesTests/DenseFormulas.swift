@@ -41,6 +41,11 @@ let denseFormulas: [String: DenseFormula] = [
   "diag-ef": diagonal { g, square, _, lambda in g / (square + lambda) },
   "diag-ief": diagonal { g, _, unit, lambda in g / (unit + lambda) },
   "adam": diagonal { g, square, _, lambda in g / (square.squareRoot() + lambda) },
+  "sign": DenseFormula { oracle, _, _ in
+    // Entries of some norms cancel to rounding.
+    let level = 1e-14 * oracle.gradient.reduce(0) { max($0, abs($1)) }
+    return oracle.gradient.map { abs($0) <= level ? 0 : $0 > 0 ? 1 : -1 }
+  },
 ]
 
 private func gram(
