@@ -22,7 +22,7 @@ enum LayersFigure {
         name: name, title: title,
         reason: results.layers == nil
           ? "layers.csv is missing." : "layers.csv has no row of kind \(kind.rawValue).",
-        remedy: "Score layer by layer, into a folder.")
+        remedy: "Score layer by layer with an output folder.")
     }
     // The groups of a layer are those of scores, so that methods look and sort the same.
     let groups = ScoreGroups(
@@ -58,7 +58,7 @@ enum LayersFigure {
     if values.isEmpty {
       throw FigureGap(
         name: name, title: title, reason: "layers.csv has no finite ratio to sgd.",
-        remedy: "Score sgd, ef, ief and sf layer by layer, into a folder.")
+        remedy: "Score sgd, ef, ief and sf layer by layer with an output folder.")
     }
     // Two decades at the most, so that one layer far off does not wash out all others.
     let reach = min(max(values.reduce(1) { max($0, $1, 1 / $1) }, 1.25), 100)

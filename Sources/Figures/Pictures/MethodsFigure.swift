@@ -37,7 +37,7 @@ enum MethodsFigure {
         name: name, title: title,
         reason: results.scores == nil
           ? "scores.csv is missing." : "scores.csv has no finite ratio to sgd.",
-        remedy: "Score sgd, ef, ief and sf, into a folder.")
+        remedy: "Score sgd, ef, ief and sf with an output folder.")
     }
     let methods = Set(variants.map(\.method))
     let absent = kroneckerFactored.filter { !methods.contains($0) }

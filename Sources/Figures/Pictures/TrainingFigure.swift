@@ -35,11 +35,11 @@ enum TrainingFigure {
     add(
       "imbalance of the batch", y: "max ‖gₙ‖ / min ‖gₙ‖, ratio", imbalance(batches, stages),
       level: nil,
-      absent: "batches.csv is missing or has no gradient_norm_ratio; score into a folder.")
+      absent: "batches.csv is missing or has no gradient_norm_ratio; score with an output folder.")
     if panels.isEmpty {
       throw FigureGap(
         name: name, title: title, reason: "scores.csv and batches.csv have nothing for it.",
-        remedy: "Score sgd, ef, ief and sf, into a folder.")
+        remedy: "Score sgd, ef, ief and sf with an output folder.")
     }
     return Figure(
       name: name, title: title,

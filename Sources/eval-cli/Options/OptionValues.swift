@@ -1,3 +1,4 @@
+import ApproxEval
 import Checkpoints
 import Figures
 import Updates
@@ -120,7 +121,7 @@ enum OptionValues {
     let named = UpdateMethod.named.map { ($0.name, $0.summary) }
     let families = UpdateMethod.families.map { ($0.pattern, $0.summary) }
     return (named + families).map { name, summary in
-      "  \(name): " + summary.filter { $0 != "`" }
+      wrapped("\(name): " + summary.filter { $0 != "`" })
     }.joined(separator: "\n")
   }
 
