@@ -20,7 +20,7 @@ struct DenseFormula {
 
 /// One for each method of the list.
 let denseFormulas: [String: DenseFormula] = [
-  "sgd": DenseFormula(inSingle: { _ in 3e-6 }) { oracle, _, _ in oracle.gradient },
+  "sgd": DenseFormula(inSingle: { _ in 3e-6 }, direction: { oracle, _, _ in oracle.gradient }),
   "ef": gram { oracle, _, lambda in oracle.weightedGradients(oracle.ones, lambda: lambda) },
   "ief": gram { oracle, _, lambda in oracle.weightedGradients(oracle.squares, lambda: lambda) },
   // For tiny lambda g - Ghat^T c keeps lambda / |Ghat|^2 of g, here 1e-5: five digits of fifteen.
@@ -63,9 +63,9 @@ private func solve(
   _ direction: @escaping @Sendable (DenseOracle, _ lambda: Double) -> [Double]
 ) -> DenseFormula {
   // In single precision the solver stops at the rounding of its products.
-  DenseFormula(dampings: ["0.1", "rel:1e-2"], inSingle: { _ in 1e-3 }) { oracle, _, lambda in
-    direction(oracle, lambda)
-  }
+  DenseFormula(
+    dampings: ["0.1", "rel:1e-2"], inSingle: { _ in 1e-3 },
+    direction: { oracle, _, lambda in direction(oracle, lambda) })
 }
 
 private func blocks(
@@ -94,14 +94,14 @@ private func diagonal(
     // An entry whose gradients cancel to rounding is divided by lambda alone.
     inDouble: { 1e-14 * max(1, 1 / $0) },
     // Entries of gradients are sums of terms that cancel to a hundredth.
-    inSingle: { _ in 1e-3 }
-  ) { oracle, _, lambda in
-    let squares = oracle.summedSquares(oracle.ones)
-    let units = oracle.summedSquares(oracle.squares.map { $0 > 0 ? 1 / $0 : 0 })
-    return oracle.gradient.indices.map {
-      entry(oracle.gradient[$0], squares[$0], units[$0], lambda)
-    }
-  }
+    inSingle: { _ in 1e-3 },
+    direction: { oracle, _, lambda in
+      let squares = oracle.summedSquares(oracle.ones)
+      let units = oracle.summedSquares(oracle.squares.map { $0 > 0 ? 1 / $0 : 0 })
+      return oracle.gradient.indices.map {
+        entry(oracle.gradient[$0], squares[$0], units[$0], lambda)
+      }
+    })
 }
 
 // MARK: - By definition

@@ -13,7 +13,7 @@ enum DampingFigure {
         name: name, title: title,
         reason: results.scores == nil
           ? "scores.csv is missing." : "scores.csv has no method at more than one damping.",
-        remedy: "Score at several dampings, such as 1e-7, 1e-5, 1e-3 and 1e-1, with an output folder.")
+        remedy: "Score at several dampings, such as 1e-7, 1e-5 and 1e-3, with an output folder.")
     }
     let stages = Stages(scores.map(\.place))
     let scale = Scale(swept.flatMap { groups.dampings($0) })
