@@ -12,7 +12,7 @@ extension UpdateMethod {
 
   public static let blockSF = UpdateMethod(
     "block-sf", "as `sf`, for each parameter tensor alone",
-    MethodNeeds(isDamped: true, isSampled: true, gram: .tensors), SampledBlocks())
+    MethodNeeds(isDamped: true, trueLabelMethod: "block-ef", gram: .tensors), SampledBlocks())
 }
 
 /// EF and iEF with one Gram matrix per parameter tensor (method.md 3): what is left of the matrix

@@ -8,16 +8,16 @@ extension UpdateMethod {
     "kfac",
     "K-FAC from sampled labels: a Kronecker product for each linear layer, the block of `block-sf` "
       + "for every other tensor",
-    KFAC.needs(isSampled: true), KFAC(target: nil))
+    KFAC.needs(trueLabelMethod: "ekfac"), KFAC(target: nil))
 
   public static let ekfac = UpdateMethod(
-    "ekfac", "K-FAC from the true labels, with blocks of `block-ef`", KFAC.needs(isSampled: false),
+    "ekfac", "K-FAC from the true labels, with blocks of `block-ef`", KFAC.needs(),
     KFAC(target: .ones))
 
   public static let iekfac = UpdateMethod(
     "iekfac",
     "K-FAC from the true labels, sample n's part divided by `‖u_n‖`, with blocks of `block-ief`",
-    KFAC.needs(isSampled: false), KFAC(target: .squares))
+    KFAC.needs(), KFAC(target: .squares))
 }
 
 /// The K-FAC family (Appendix D.2.2, method.md 3): a Kronecker product for every linear layer
@@ -29,9 +29,10 @@ extension UpdateMethod {
 /// used in several places has an exact block. lambda is one number for all layers, in the units of
 /// the Gram matrix of the family's labels.
 private struct KFAC: DirectionRule {
-  static func needs(isSampled: Bool) -> MethodNeeds {
+  static func needs(trueLabelMethod: String? = nil) -> MethodNeeds {
     MethodNeeds(
-      isDamped: true, isSampled: isSampled, gram: .exceptions, hasKroneckerProducts: true)
+      isDamped: true, trueLabelMethod: trueLabelMethod, gram: .exceptions,
+      hasKroneckerProducts: true)
   }
 
   /// Of the exact blocks of true labels, by which also the rows of B are weighted; `nil`: from sampled

@@ -28,7 +28,9 @@ public struct MethodNeeds: Sendable, Equatable {
   /// Whether there is a direction for each damping, or one.
   public var isDamped = false
   /// Whether Monte-Carlo labels go into it.
-  public var isSampled = false
+  public var isSampled: Bool { trueLabelMethod != nil }
+  /// Of a method that draws labels: the one that it is where all of them are the true ones.
+  public var trueLabelMethod: String?
   public var gram: GramMatrices?
   /// Whether linear layers have Kronecker products.
   public var hasKroneckerProducts = false
@@ -39,6 +41,10 @@ public struct MethodNeeds: Sendable, Equatable {
   public var isWeightedSum = false
   /// The direction among the user's that it is.
   public var update: String?
+
+  /// Whether samples that count as duplicates are left out of it; of methods with Kronecker products,
+  /// out of exact blocks alone.
+  public var leavesOutDuplicates: Bool { gram == .whole || gram == .tensors }
 
   /// The solver's iterations, where they are counted.
   public var iterations: Int? {
