@@ -184,7 +184,7 @@ import Testing
       ])
     #expect(
       report.scores.rows[1].suffix(6) == [
-        .number(1e-3), .text("float64"), .empty, .text("ef"), .text("method"), .flag(false),
+        .number(1e-3), .text("float64"), .empty, .text("ief"), .text("method"), .flag(false),
       ])
     #expect(report.batches.columns.last == "reference_converged")
   }
@@ -323,7 +323,7 @@ import Testing
       scores: gammas.map { row in
         Score(
           method: row.method, family: row.method,
-          role: row.method == "sgd" ? .baseline : row.damping == nil ? .reference : .method,
+          role: row.method == "sgd" ? .baseline : row.method == "ng" ? .reference : .method,
           damping: row.damping, lambda: nil, gamma: row.gamma,
           gammaRelativeToSGD: row.gamma / gammas[0].gamma, gammaRelativeToReference: nil,
           efficiency: nil, efficiencyLow: 0.25, fisherQuadratic: 1, gradientDot: 1, updateNorm: 1,
