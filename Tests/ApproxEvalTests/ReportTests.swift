@@ -279,7 +279,7 @@ import Testing
           it reached; the share of the exact optimum lies between the number in brackets
           and it. Why.
         * gamma may be off by up to 2 % in 1 of 3 batches, by the rounding of numbers.
-          Use --precision float64 (with enough --memory), or a larger --damping.
+          Use the precision float64 (with enough memory), or a larger damping.
 
         """)
   }
