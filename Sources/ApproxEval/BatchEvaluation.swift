@@ -15,6 +15,8 @@ struct BatchEvaluation<S: EngineScalar> {
   /// The same batch in double, made when the dense reference asks for it.
   let doubleProblem: () throws -> BatchProblem<Double>
   let updates: [String: PreparedUpdate<S>]
+  /// Of the solves of all batches.
+  let workspace: ReferenceWorkspace<S>
   /// With the forward pass, where that was measured.
   var phases = PhaseClock()
 
@@ -26,8 +28,7 @@ struct BatchEvaluation<S: EngineScalar> {
     let updates = try phases.measure(.directions) { try userDirections() }
     let gradients = phases.measure(.gram) { makeGradients() }
     let referenceStart = clock.now
-    let solver = try BatchReference(
-      problem, batch: batch, options: options, budget: budget, doubleProblem: doubleProblem)
+    let solver = try makeSolver()
     var reference: ReferenceSolution<S>?
     if options.reference != .none {
       reference = try phases.measure(.reference) { try solver.solve(gradients) }
@@ -93,8 +94,7 @@ struct BatchEvaluation<S: EngineScalar> {
   /// The directions of all methods, unscored: per-sample gradients, Gram matrices, solves.
   func unscored() throws -> [Direction<S>] {
     let gradients = makeGradients()
-    let solver = try BatchReference(
-      problem, batch: batch, options: options, budget: budget, doubleProblem: doubleProblem)
+    let solver = try makeSolver()
     let sgd =
       options.methods.contains(.baseline) ? [gradients.gradientDirection] : []
     return try sgd + found(gradients, solver, userDirections()).map(\.direction)
@@ -116,6 +116,12 @@ struct BatchEvaluation<S: EngineScalar> {
       }
     }
     return directions
+  }
+
+  private func makeSolver() throws -> BatchReference<S> {
+    try BatchReference(
+      problem, batch: batch, options: options, budget: budget, workspace: workspace,
+      doubleProblem: doubleProblem)
   }
 
   private func makeGradients() -> BatchGradients<S> {

@@ -98,7 +98,7 @@ private final class SolvedDirections<S: EngineScalar>: DirectionSource {
   private let updates: [String: DirectionForm<S>]
   /// By damping, of all methods that ask for them by number of iterations; `nil` where a solve is
   /// beyond the range of numbers.
-  private var iterates: [Damping: [Int: ReferenceSolver.Iterate<S>]?] = [:]
+  private var iterates: [Damping: [Int: ReferenceSolver<S>.Iterate]?] = [:]
 
   init(
     options: EvaluationOptions, problem: BatchProblem<S>, gradients: BatchGradients<S>,
@@ -129,12 +129,11 @@ private final class SolvedDirections<S: EngineScalar>: DirectionSource {
 
   private func iterates(
     _ damping: Damping, _ lambda: Double
-  ) throws -> [Int: ReferenceSolver.Iterate<S>]? {
+  ) throws -> [Int: ReferenceSolver<S>.Iterate]? {
     if let known = iterates[damping] { return known }
     let counts = options.methods.compactMap(\.needs.iterations)
     let made = try unlessBeyondNumbers {
-      try ReferenceSolver(options).iterates(
-        problem, gradient: gradients.gradient, after: counts, damping: lambda)
+      try solver.iterates(gradients, after: counts, damping: lambda)
     }
     let byCount = made.map { Dictionary(zip(counts, $0)) { first, _ in first } }
     iterates[damping] = .some(byCount)

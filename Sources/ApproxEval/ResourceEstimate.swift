@@ -69,7 +69,7 @@ public struct ResourceEstimate: Sendable, Equatable {
     }
     let solved =
       options.methods.count { $0.needs.solve == .solution } * options.dampings.count
-    let solves = solved + ([.cg, .lsqr, .auto].contains(options.reference) ? 1 : 0)
+    let solves = solved + (options.reference.isIterative ? 1 : 0)
     let truncated = options.methods.compactMap(\.needs.iterations).max() ?? 0
     let updates = prediction.batch ?? prediction.forward + prediction.gram
     let products =
