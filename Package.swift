@@ -52,7 +52,7 @@ let package = Package(
     // Bytes to named tensors.
     .target(
       name: "Checkpoints", dependencies: ["TensorModule", "CFiles", "CKernels", "CLibZip"],
-      exclude: ["README.md"]),
+      exclude: ["README.md", "ExportedProgram/README.md"]),
     // Named tensors to graphs.
     .target(
       name: "Models", dependencies: ["GraphModule", "Checkpoints", "CKernels"],
