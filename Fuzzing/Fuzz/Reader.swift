@@ -19,6 +19,7 @@ enum Readers {
   static let all: [any Reader] = [
     SafetensorsReading(), NPZReading(), TorchReading(), LegacyTorchReading(), OptimizerReading(),
     ModelReading(), HuggingFaceReading(), JournalReading(), TablesReading(),
+    ExportedProgramReading(),
   ]
 
   /// What libFuzzer would cut off is no part of a seed (`-max_len` in scripts/fuzz.sh).
