@@ -18,7 +18,14 @@ struct BatchEvaluation<S: EngineScalar> {
   /// With the forward pass, where that was measured.
   var phases = PhaseClock()
 
-  func run() throws -> BatchResult {
+  struct Outcome {
+    let result: BatchResult
+    /// As the solver has left it, also where a row is better.
+    let reference: ReferenceSolution<S>?
+  }
+
+  /// - Parameter first: What conjugate gradients have found in single precision.
+  func run(first: ReferenceSolution<Float>? = nil) throws -> Outcome {
     let clock = ContinuousClock()
     let start = clock.now
     var phases = phases
@@ -30,8 +37,11 @@ struct BatchEvaluation<S: EngineScalar> {
       problem, batch: batch, options: options, budget: budget, doubleProblem: doubleProblem)
     var reference: ReferenceSolution<S>?
     if options.reference != .none {
-      reference = try phases.measure(.reference) { try solver.solve(gradients) }
+      reference = try phases.measure(.reference) { try solver.solve(gradients, first: first) }
     }
+    let solved = reference
+    // Iterations in another precision are not among the products of this one.
+    let iterations = first == nil ? solved?.record.iterations : nil
     let referenceSeconds = (clock.now - referenceStart).seconds
 
     // All directions share their jvps. The gradient comes first: other scores are relative to it.
@@ -43,14 +53,14 @@ struct BatchEvaluation<S: EngineScalar> {
     phases.measure(.jvp) {
       scorer.score(directions, listsGradient: options.methods.contains(.sgd))
     }
-    if let solved = reference, let better = scorer.better {
+    if let solved, let better = scorer.better {
       let replaced = try solver.replacement(
         of: solved, by: directions[better.place].direction, gamma: better.gamma, gradients)
       reference = replaced
       scorer = self.scorer(gradients, replaced, seconds: referenceSeconds)
       scorer.score(directions, listsGradient: options.methods.contains(.sgd))
     }
-    return BatchResult(
+    let result = BatchResult(
       checkpoint: checkpoint.path, epoch: checkpoint.source.epoch, step: checkpoint.source.step,
       batch: batch, precision: S.self == Double.self ? .float64 : .float32,
       overflowsInSingle: S.self != Double.self && scorer.overflowsInEngine,
@@ -64,8 +74,17 @@ struct BatchEvaluation<S: EngineScalar> {
       trace: reference?.trace ?? [], scores: scorer.scores(order: options.methods),
       layers: scorer.layers?.scores(order: options.methods) ?? [],
       costs: phases.costs(
-        prediction(gradients), iterations: reference?.record.iterations),
+        prediction(gradients), iterations: iterations),
       seconds: (clock.now - start).seconds)
+    return Outcome(result: result, reference: solved)
+  }
+
+  /// What conjugate gradients find.
+  func iterated() throws -> ReferenceSolution<S>? {
+    let gradients = makeGradients()
+    let solver = try BatchReference(
+      problem, batch: batch, options: options, budget: budget, doubleProblem: doubleProblem)
+    return try solver.iterated(gradients)
   }
 
   /// With the reference scored, to which all others are relative.
@@ -77,7 +96,8 @@ struct BatchEvaluation<S: EngineScalar> {
       errors: GammaErrorEstimate(gradients))
     if options.perLayer {
       scorer.layers = LayerScorer(
-        problem: problem, gradient: gradients.gradient, gammaOfReference: reference?.record.gamma)
+        problem: problem, gradient: gradients.gradient, gammaOfReference: reference?.record.gamma,
+        errors: scorer.errors)
     }
     if let reference {
       scorer.score(
@@ -260,9 +280,9 @@ struct DirectionScorer<S: EngineScalar> {
     _ direction: Direction<S>, _ halves: BatchProblem<S>.Halves, gamma: Double, seconds: Double,
     draws: Int?, unitRoundoff: Double = S.unitRoundoff
   ) {
-    layers?.score(direction, draws: draws)
     if direction.overflowsInEngine { overflowsInEngine = true }
     let norm = problem.norm(direction.form)
+    layers?.score(direction, draws: draws, norm: norm, unitRoundoff: unitRoundoff)
     rows.append(
       (
         direction.method,

@@ -8,7 +8,7 @@ extension Report {
       columns: [
         "checkpoint", "epoch", "step", "batch", "method", "damping", "mc_samples", "layer", "kind",
         "parameters", "status", "gamma", "gamma_rel_sgd", "efficiency", "fisher_quadratic",
-        "gradient_dot", "update_norm",
+        "gradient_dot", "update_norm", "gamma_error",
       ])
     for result in entries.flatMap(\.results) {
       for score in result.layers {
@@ -19,6 +19,7 @@ extension Report {
           .integer(score.parameters), .text(score.status.rawValue), .number(known: score.gamma),
           .number(score.gammaRelativeToSGD), .number(score.efficiency),
           .number(score.fisherQuadratic), .number(score.gradientDot), .number(score.updateNorm),
+          .number(score.gammaError),
         ])
       }
     }
