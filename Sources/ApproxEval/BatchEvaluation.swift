@@ -70,7 +70,8 @@ struct BatchEvaluation<S: EngineScalar> {
       gradientNorm: scorer.normOfGradient,
       gradientNormRatio: imbalance(gradients.norms),
       logitGradientNormRatio: imbalance(problem.output.gradientNorms),
-      gammaBound: problem.output.gammaBound, reference: reference?.record,
+      gammaBound: problem.output.gammaBound, sampledLabels: sampledLabels(gradients),
+      duplicates: duplicates(gradients), reference: reference?.record,
       trace: reference?.trace ?? [], scores: scorer.scores(order: options.methods),
       layers: scorer.layers?.scores(order: options.methods) ?? [],
       costs: phases.costs(

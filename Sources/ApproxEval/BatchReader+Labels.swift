@@ -107,9 +107,10 @@ extension BatchReader {
       guard abs(sum - 1) <= tolerance else {
         throw CheckpointError(
           .unexpectedValue(
-            "label of sample \(sample)", found: "probabilities that add up to \(sum)",
-            expected: "1"), at: tensor.location,
-          hint: "A position that is not scored has a weight of 0.")
+            "the sum of the probabilities of sample \(sample)", found: "\(sum)", expected: "1"),
+          at: tensor.location,
+          hint:
+            "Divide each soft label by its sum; a position that is not scored has a weight of 0.")
       }
     }
   }

@@ -161,13 +161,15 @@ struct BatchSource {
     }
     self.reader = reader
     size = options.batchSize ?? (fromData ? min(160, available) : available)
-    count = options.batches ?? (fromData ? 10 : 1)
+    // Batches of all samples are one batch.
+    count = options.batches ?? (fromData && size < available ? 10 : 1)
     seed = options.seed
   }
 
-  /// Without replacement inside a batch; a checkpoint's own batch as it is.
+  /// Without replacement inside a batch; one of all samples has them in the order of the file, so that
+  /// such batches are the same to the bit.
   func samples(_ batch: Int) -> [Int] {
-    drawsBatches
+    drawsBatches && size < reader.data.count
       ? sampleWithoutReplacement(count: size, from: reader.data.count, seed: seed, batch: batch)
       : Array(0..<size)
   }

@@ -151,7 +151,7 @@ extension Inspection {
         }),
       "updates": .list(
         updates.map { .members(["name": .text($0.name), "tensors": .integer($0.tensors)]) }),
-      "notes": .texts(description.notes),
+      "notes": .texts(description.allNotes),
       "resources": resources.map(\.json) ?? .text(nil),
     ])
   }

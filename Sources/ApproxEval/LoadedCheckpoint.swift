@@ -85,10 +85,17 @@ package struct LoadedCheckpoint: Sendable {
       parameters: ParameterRole.all(in: layerProgram ?? program)
         + unused.map {
           ParameterRole(name: $0.name, count: $0.count, status: .unused, kroneckerBlock: nil)
-        }, equalWeights: equalWeights)
+        }, equalWeights: equalWeights, hasWeightedLoss: !weightingWords.isEmpty,
+      data: data.map {
+        DataDescription(samples: $0.count, carriesDraws: $0.sampledLabels != nil)
+      })
   }
 
   private var lossWords: [String] {
+    weightingWords + (lossSettings.reduction?.value == "mean" ? ["scored as a sum"] : [])
+  }
+
+  private var weightingWords: [String] {
     var words: [String] = []
     if let smoothing = lossSettings.labelSmoothing?.value, smoothing > 0 {
       words.append("label smoothing \(shortened(smoothing))")
@@ -97,7 +104,6 @@ package struct LoadedCheckpoint: Sendable {
     if lossSettings.positiveWeights != nil { words.append("weights of positives") }
     if data?.weights != nil { words.append("weights of samples") }
     if hasSoftLabels { words.append("soft labels") }
-    if lossSettings.reduction?.value == "mean" { words.append("scored as a sum") }
     return words
   }
 
@@ -235,7 +241,9 @@ package struct LoadedCheckpoint: Sendable {
         try tensor.finiteVector(
           of: S.self, spec, isRead: areRead || offset == nil, pool: pool))
     }
-    return ParameterStore(vectors)
+    let store = ParameterStore(vectors)
+    try requireVariances(store)
+    return store
   }
 }
 

@@ -117,6 +117,7 @@ public struct PackedCheckpoint {
     if size > data.count {
       throw .batchTooLarge(requested: size, available: data.count, file: data.path)
     }
+    if size == data.count { return nil }
     return sampleWithoutReplacement(count: size, from: data.count, seed: options.seed, batch: 0)
   }
 

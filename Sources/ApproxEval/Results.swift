@@ -183,6 +183,10 @@ public struct BatchResult: Sendable, Codable {
   public var logitGradientNormRatio: Double
   /// No direction has a smaller gamma.
   public var gammaBound: Double
+  /// How far the drawn labels are the true ones; `nil` where none are drawn, or no label is a class.
+  public var sampledLabels: SampledLabelCount?
+  /// `nil` unless asked for.
+  public var duplicates: DuplicateCount?
   public var reference: ReferenceRecord?
   public var trace: [TraceRow]
   public var scores: [Score]
@@ -199,6 +203,24 @@ public struct BatchResult: Sendable, Codable {
   public var referenceExcess: ReferenceExcess? {
     reference.map { ReferenceExcess($0, bound: gammaBound) }
   }
+}
+
+/// Monte-Carlo labels of a batch beside the true ones.
+public struct SampledLabelCount: Sendable, Equatable, Codable {
+  /// Labels that are another class than the true one.
+  public var changed: Int
+  /// Labels of all draws and scored positions (for the binary loss, outputs).
+  public var all: Int
+}
+
+/// What `--drop-duplicates` has left out of the solves of a batch.
+public struct DuplicateCount: Sendable, Equatable, Codable {
+  /// Of the samples.
+  public var samples: Int
+  /// Of the gradients of drawn labels.
+  public var sampled: Int
+  /// Gradients of drawn labels.
+  public var draws: Int
 }
 
 /// What was scored: the line above the table.
@@ -222,4 +244,15 @@ public struct CheckpointDescription: Sendable, Equatable {
   public var notes: [String] = []
   /// What may be one layer that is used several times.
   public var equalWeights: [EqualWeights] = []
+  /// Whether labels are weighed, smoothed or soft: then drawn ones count otherwise than true ones.
+  public var hasWeightedLoss = false
+  /// What batches come from; `nil` without data.
+  public var data: DataDescription?
+}
+
+/// The data that batches come from.
+public struct DataDescription: Sendable, Equatable {
+  public var samples: Int
+  /// Whether Monte-Carlo labels are in the file: then every batch has the same ones.
+  public var carriesDraws: Bool
 }

@@ -68,30 +68,20 @@ struct OutputPoint<S: EngineScalar> {
     positionWeight =
       weights.isEmpty ? Double(labels.count { $0 >= 0 }) : weights.reduce(0, +)
     let probabilities = Vector<Double>(count: labels.count * classes)
-    let (labels, positions) = (labels, linearization.program.graph.positions)
-    var (losses, certificates, rest) = (losses, losses, losses)
-    losses.withUnsafeMutableBufferPointer { losses in
-      certificates.withUnsafeMutableBufferPointer { certificates in
-        rest.withUnsafeMutableBufferPointer { rest in
-          labels.withUnsafeBufferPointer { labels in
-            linearization.pool.run(linearization.schedule.chunks.count) { index, _ in
-              let chunk = linearization.schedule.chunks[index]
-              let first = chunk.first * positions
-              ck_cross_entropy(
-                S.kernelType, linearization.logits(chunk), labels.baseAddress! + first,
-                chunk.count * positions, classes, probabilities.pointer + first * classes,
-                losses.baseAddress! + first, rest.baseAddress! + first,
-                certificates.baseAddress! + first)
-            }
-          }
-        }
+    let scored = labels
+    let rest = scoreRows(linearization) { rows, numbers in
+      scored.withUnsafeBufferPointer { labels in
+        ck_cross_entropy(
+          S.kernelType, rows.logits, labels.baseAddress! + rows.first, rows.count, classes,
+          probabilities.pointer + rows.first * classes, numbers.losses, numbers.others,
+          numbers.certificates)
       }
     }
     for (row, weight) in weights.enumerated() {
       losses[row] *= weight
       certificates[row] *= weight
     }
-    (self.probabilities, self.losses, self.certificates) = (probabilities, losses, certificates)
+    self.probabilities = probabilities
     gradient = .softmax(labels: labels, rest: rest, weights: weights)
   }
 
@@ -99,7 +89,7 @@ struct OutputPoint<S: EngineScalar> {
     masses known: Labels, _ weighting: LossWeighting, _ linearization: Linearization<S>
   ) {
     let graph = linearization.program.graph
-    let (classes, positions) = (graph.classes, graph.positions)
+    let classes = graph.classes
     var u = [Double](repeating: 0, count: losses.count * classes)
     labels = [Int64](repeating: -100, count: losses.count)
     for row in labels.indices {
@@ -111,27 +101,52 @@ struct OutputPoint<S: EngineScalar> {
       }
     }
     let probabilities = Vector<Double>(count: u.count)
-    var (losses, certificates, weights) = (losses, losses, losses)
+    weights = u.withUnsafeMutableBufferPointer { u in
+      scoreRows(linearization) { rows, numbers in
+        ck_cross_entropy_of_masses(
+          S.kernelType, rows.logits, rows.count, classes,
+          probabilities.pointer + rows.first * classes, u.baseAddress! + rows.first * classes,
+          numbers.others, numbers.losses, numbers.certificates)
+      }
+    }
+    self.probabilities = probabilities
+    gradient = .centred(u)
+  }
+
+  /// The rows of a chunk.
+  private typealias Rows = (logits: UnsafePointer<S>, first: Int, count: Int)
+  /// Where the numbers of a chunk's rows go.
+  private typealias RowNumbers = (
+    losses: UnsafeMutablePointer<Double>, certificates: UnsafeMutablePointer<Double>,
+    others: UnsafeMutablePointer<Double>
+  )
+
+  /// Losses, certificates and one more number of all rows, as `body` writes them chunk by chunk.
+  ///
+  /// - Returns: The other numbers.
+  private mutating func scoreRows(
+    _ linearization: Linearization<S>, _ body: (Rows, RowNumbers) -> Void
+  ) -> [Double] {
+    let positions = linearization.program.graph.positions
+    var (losses, certificates, others) = (losses, losses, losses)
     losses.withUnsafeMutableBufferPointer { losses in
       certificates.withUnsafeMutableBufferPointer { certificates in
-        weights.withUnsafeMutableBufferPointer { weights in
-          u.withUnsafeMutableBufferPointer { u in
-            linearization.pool.run(linearization.schedule.chunks.count) { index, _ in
-              let chunk = linearization.schedule.chunks[index]
-              let first = chunk.first * positions
-              ck_cross_entropy_of_masses(
-                S.kernelType, linearization.logits(chunk), chunk.count * positions, classes,
-                probabilities.pointer + first * classes, u.baseAddress! + first * classes,
-                weights.baseAddress! + first, losses.baseAddress! + first,
-                certificates.baseAddress! + first)
-            }
+        others.withUnsafeMutableBufferPointer { others in
+          linearization.pool.run(linearization.schedule.chunks.count) { index, _ in
+            let chunk = linearization.schedule.chunks[index]
+            let first = chunk.first * positions
+            body(
+              (linearization.logits(chunk), first, chunk.count * positions),
+              (
+                losses.baseAddress! + first, certificates.baseAddress! + first,
+                others.baseAddress! + first
+              ))
           }
         }
       }
     }
-    (self.probabilities, self.weights) = (probabilities, weights)
     (self.losses, self.certificates) = (losses, certificates)
-    gradient = .centred(u)
+    return others
   }
 
   // MARK: - Element-wise losses

@@ -310,21 +310,25 @@ package final class BatchGradients<S: EngineScalar> {
     }
   }
 
-  /// Draws that `dropDuplicates` leaves out, counted from the first sampled row.
-  package var sampledLeftOut: Set<Int> {
+  /// Samples that `dropDuplicates` leaves out.
+  package var leftOut: Set<Int> { leftOut(0..<samples) }
+
+  /// Draws that it leaves out, counted from the first sampled row.
+  package var sampledLeftOut: Set<Int> { leftOut(samples..<(1 + draws) * samples) }
+
+  private func leftOut(_ rows: Range<Int>) -> Set<Int> {
     guard let dropDuplicates else { return [] }
-    return duplicates(count: draws * samples, cosine: dropDuplicates) {
-      gram.scaled(samples + $0, samples + $1)
+    return duplicates(count: rows.count, cosine: dropDuplicates) {
+      gram.scaled(rows.lowerBound + $0, rows.lowerBound + $1)
     }
   }
 
   private func solver(
     first: Int, count: Int, divisor: Double, _ onlyLambda: Double?
   ) throws(LinearAlgebraError) -> DampedGramSolver {
-    let value = { (i: Int, j: Int) in self.gram.scaled(first + i, first + j) / divisor }
-    let leftOut = dropDuplicates.map { duplicates(count: count, cosine: $0, value: value) } ?? []
-    return try DampedGramSolver(
+    try DampedGramSolver(
       count: count, precision: Double(S.ulpOfOne), parameters: linearization.parameterCount,
-      leftOut: leftOut, onlyLambda: onlyLambda, value: value)
+      leftOut: leftOut(first..<first + count), onlyLambda: onlyLambda
+    ) { self.gram.scaled(first + $0, first + $1) / divisor }
   }
 }

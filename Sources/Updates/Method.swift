@@ -90,6 +90,25 @@ public enum Method: Sendable, Hashable {
     }
   }
 
+  /// The method that this one is where every drawn label is the true one; `nil` if it draws none.
+  public var withTrueLabels: Method? {
+    switch self {
+    case .sf: .ef
+    case .blockSF: .blockEF
+    case .kfac: .ekfac
+    default: nil
+    }
+  }
+
+  /// Whether `--drop-duplicates` leaves samples out of it; of the K-FAC family, out of exact blocks
+  /// alone.
+  public var leavesOutDuplicates: Bool {
+    switch self {
+    case .ef, .ief, .sf, .blockEF, .blockIEF, .blockSF: true
+    default: false
+    }
+  }
+
   /// Whether the direction solves with the Gram matrix of all parameters.
   public var needsGramMatrix: Bool {
     switch self {

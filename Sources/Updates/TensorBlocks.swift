@@ -12,10 +12,7 @@ package final class TensorBlocks<S: EngineScalar> {
 
   package init(_ gradients: BatchGradients<S>) {
     self.gradients = gradients
-    leftOut =
-      gradients.dropDuplicates.map {
-        duplicates(count: gradients.samples, cosine: $0, value: gradients.gram.scaled)
-      } ?? []
+    leftOut = gradients.leftOut
   }
 
   func block(_ parameter: ParameterID) throws(LinearAlgebraError) -> EmpiricalBlock<S> {

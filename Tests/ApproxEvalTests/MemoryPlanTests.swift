@@ -101,6 +101,38 @@ func leastMemory(_ options: EvaluationOptions, checkpoint: String) throws -> Int
     #expect(try Evaluation(options).score(checkpoint: checkpoint)[0].scores.count == 2)
   }
 
+  /// What is too large only with a state is too large by choice, and leaving it out is a way.
+  @Test(arguments: ["--optimizer-state", "--updates"])
+  func updatesAreAChoice(_ option: String) throws {
+    let checkpoint = fixture("data/optimizer/checkpoint.bin")
+    var options = options([.sgd])
+    options.precision = .float32
+    options.memory = 1000
+    options.memory = try #require(
+      try ApproxEvalTests.shortage(options, checkpoint: checkpoint)
+    ).needed
+    let file = try TemporaryCheckpoint(model: "{}") { writer in
+      for (name, shape) in [
+        ("0.weight", [4, 3]), ("0.bias", [4]), ("2.weight", [3, 4]), ("2.bias", [3]),
+      ] {
+        for update in 0..<100 {
+          writer.add(
+            "updates.u\(update).\(name)", shape: shape,
+            Vector([Double](repeating: 1, count: shape.reduce(1, *))))
+        }
+      }
+    }
+    if option == "--updates" {
+      options.updateFiles = [file.path]
+    } else {
+      options.optimizerState = fixture("data/optimizer/shampoo.pt")
+    }
+    let found = try #require(try ApproxEvalTests.shortage(options, checkpoint: checkpoint))
+    #expect(found.isChoice && found.remedies.contains("no \(option)"), "\(found)")
+    options.memory = 1000
+    #expect(try ApproxEvalTests.shortage(options, checkpoint: checkpoint)?.isChoice == false)
+  }
+
   /// One Gram matrix of 33,000 samples is 8.7 GB.
   @Test func withoutAMethodThatSolvesThereIsNoGramMatrix() throws {
     let checkpoint = try LoadedCheckpoint(path: fixture("digits/epoch-10.bin"), options: options())

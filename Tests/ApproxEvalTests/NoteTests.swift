@@ -64,7 +64,14 @@ struct NoteTests {
         writer.add("batch.inputs", shape: [2, 2], Vector([1.0, 2, -1, 0.5]))
         writer.add("batch.labels", shape: [2], integers: [0, 1])
       }
-      return Self.unwrapped(try report(file.path).text)
+      let inspection = try Inspection(checkpoint: file.path)
+      let report = try report(file.path)
+      for note in inspection.description.allNotes {
+        #expect(report.notes.contains { $0.hasSuffix(note) })
+        #expect(inspection.json.document.contains(note))
+      }
+      #expect(inspection.description.allNotes.isEmpty == !report.text.contains("Equal"))
+      return Self.unwrapped(report.text)
     }
     #expect(
       try text(weights).contains("Equal to the last bit: 0.weight, 1.weight. They are scored"))
@@ -108,6 +115,132 @@ struct NoteTests {
       Self.unwrapped(report.text).contains(
         "PEFT trains 104 of the P parameters without reading them "
           + "(shared.modules_to_save.weight): their gradient is zero"))
+    let inspection = try Inspection(checkpoint: folder + "base", options: options)
+    #expect(inspection.description.allNotes == report.entries[0].description.allNotes)
+    #expect(inspection.description.allNotes.count == 1)
+  }
+
+  // MARK: - Labels and samples
+
+  /// A model that is sure draws the true labels, and SF is EF up to those that differ; nothing told.
+  @Test func sampledLabelsThatAreTheTrueOnesAreCounted() throws {
+    let samples = 20
+    func report(
+      wrong: Int, settings: [String: String] = [:], draws: [Int64]? = nil
+    ) throws -> Report {
+      let file = try TemporaryCheckpoint(
+        model: #"{"type": "sequential", "input_shape": [3], "layers": [{"type": "linear", "#
+          + #""name": "a", "in_features": 3, "out_features": 3}]}"#, settings: settings
+      ) { writer in
+        // Logits of 16 for the class that the input names.
+        writer.add("params.a.weight", shape: [3, 3], Vector([16.0, 1, 0, 0, 16, 1, 1, 0, 16]))
+        writer.add("params.a.bias", shape: [3], Vector([0.0, 0, 0]))
+        let classes = (0..<samples).map { $0 % 3 }
+        let inputs = classes.enumerated().flatMap { place, own in
+          (0..<3).map { $0 == own ? 1 + Double(place) / 40 : 0.0 }
+        }
+        writer.add("batch.inputs", shape: [samples, 3], Vector(inputs))
+        writer.add(
+          "batch.labels", shape: [samples],
+          integers: classes.enumerated().map { Int64($0 < wrong ? ($1 + 1) % 3 : $1) })
+        if let draws { writer.add("batch.sampled_labels", shape: [1, samples], integers: draws) }
+      }
+      return try self.report(file.path)
+    }
+    func gamma(_ method: String, _ report: Report) throws -> Double {
+      try #require(report.entries[0].results[0].scores.first { $0.method == method }).gamma
+    }
+    let fitted = try report(wrong: 0)
+    #expect(fitted.entries[0].results[0].sampledLabels == .init(changed: 0, all: samples))
+    // The same rows, solved with in another form.
+    #expect(abs(try gamma("sf", fitted) / gamma("ef", fitted) - 1) < 1e-6)
+    #expect(
+      Self.unwrapped(fitted.text).contains(
+        "None of 20 sampled labels differs from the true ones: sf is ef here. Other draws give other "
+          + "directions; --mc-samples takes more of them."), "\(fitted.text)")
+    let table = fitted.batches
+    let cells = Dictionary(uniqueKeysWithValues: zip(table.columns, table.rows[0]))
+    #expect(cells["sampled_labels"] == .integer(20))
+    #expect(cells["sampled_labels_changed"] == .integer(0))
+
+    // A wrong label is as good as never drawn.
+    let wrong = try report(wrong: 2)
+    #expect(
+      Self.unwrapped(wrong.text).contains(
+        "2 of 20 sampled labels differ from the true ones, and by these alone sf differs from ef."),
+      "\(wrong.text)")
+    #expect(abs(try gamma("sf", wrong) / gamma("ef", wrong) - 1) > 0.1)
+    #expect(wrong.notes.contains { $0.contains("2 of 20 sampled labels differ") })
+    #expect(!(try report(wrong: 3).text.contains("sampled labels")), "more than a tenth")
+    // What is drawn weighs the root of what a label weighs.
+    let weighted = try report(wrong: 1, settings: ["class_weights": "[1, 2, 1]"])
+    #expect(
+      Self.unwrapped(weighted.text).contains(
+        "1 of 20 sampled labels differs from the true ones: sf depends on few of them."))
+    let stored = try report(wrong: 0, draws: (0..<samples).map { Int64($0 % 3) })
+    let words = Self.unwrapped(stored.text)
+    #expect(words.contains("sf is ef here.") && !words.contains("Other draws"), "no more to take")
+  }
+
+  /// How many samples an option had left out stood nowhere, nor which methods it does not concern.
+  @Test func duplicatesAreCounted() throws {
+    let file = try TemporaryCheckpoint(
+      model: #"{"type": "sequential", "input_shape": [2], "layers": [{"type": "linear", "#
+        + #""name": "a", "in_features": 2, "out_features": 3}]}"#
+    ) { writer in
+      writer.add("params.a.weight", shape: [3, 2], Vector([0.5, 1, -1, 0.25, 0.125, -0.5]))
+      writer.add("params.a.bias", shape: [3], Vector([0.0, 0, 0]))
+      // The last two are the first two.
+      writer.add(
+        "batch.inputs", shape: [5, 2], Vector([1.0, 2, -1, 0.5, 0.25, 3, 1, 2, -1, 0.5]))
+      writer.add("batch.labels", shape: [5], integers: [0, 1, 2, 0, 1])
+      writer.add("batch.sampled_labels", shape: [1, 5], integers: [0, 1, 2, 2, 1])
+    }
+    var options = EvaluationOptions()
+    options.dropDuplicates = 0.999
+    options.methods = [.ef, .sf, .adam, .ekfac]
+    let evaluation = Evaluation(options)
+    let report = Report([
+      Report.Entry(
+        try evaluation.describe(checkpoint: file.path), try evaluation.score(checkpoint: file.path))
+    ])
+    #expect(
+      report.entries[0].results[0].duplicates == DuplicateCount(samples: 2, sampled: 1, draws: 5))
+    #expect(
+      Self.unwrapped(report.text).contains(
+        "--drop-duplicates leaves 2 of 5 samples out of the solves of ef, and 1 of 5 sampled "
+          + "gradients out of those of sf. All samples count for adam."), "\(report.text)")
+    let table = report.batches
+    let cells = Dictionary(uniqueKeysWithValues: zip(table.columns, table.rows[0]))
+    #expect(cells["duplicates"] == .integer(2) && cells["sampled_duplicates"] == .integer(1))
+  }
+
+  /// It was said to overflow: "use --precision float64".
+  @Test(arguments: [Precision.float32, .float64])
+  func aNegativeVarianceIsNamed(_ precision: Precision) throws {
+    let file = try TemporaryCheckpoint(
+      model:
+        #"{"type": "sequential", "input_shape": [2, 1, 1], "layers": [{"type": "batch_norm2d", "#
+        + #""name": "n", "num_features": 2}, {"type": "flatten"}]}"#
+    ) { writer in
+      writer.add("params.n.weight", shape: [2], Vector([1.0, 1]))
+      writer.add("params.n.bias", shape: [2], Vector([0.0, 0]))
+      writer.add("params.n.running_mean", shape: [2], Vector([0.0, -1]))
+      writer.add("params.n.running_var", shape: [2], Vector([0.0, -0.5]))
+      writer.add("batch.inputs", shape: [1, 2, 1, 1], Vector([1.0, 2]))
+      writer.add("batch.labels", shape: [1], integers: [0])
+    }
+    var options = EvaluationOptions()
+    options.precision = precision
+    let error = #expect(throws: EvaluationError.self) {
+      try Evaluation(options).score(checkpoint: file.path)
+    }
+    #expect(
+      error?.description == """
+        entry 1 is -0.5, expected a number that is at least 0
+          at \(file.path), tensor params.n.running_var
+          It is a variance: the file is damaged, or its statistics are in the wrong places.
+        """)
   }
 
   // MARK: - Pieces

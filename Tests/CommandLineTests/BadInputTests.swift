@@ -218,6 +218,36 @@ extension CommandLineTests {
       try expectSnapshot(text, "input-" + test.name)
     }
 
+    /// Of an optimiser that nobody knows, of another model, of one of several checkpoints, two of them.
+    @Test(arguments: [
+      (["golden/mlp_tanh"], ["adamax"], 65, "the optimiser is one with the settings (betas,"),
+      (
+        ["golden/mlp_tanh"], ["adam"], 65,
+        "the optimiser's state is one for 4 parameters, expected 6"
+      ),
+      (["data/optimizer/checkpoint"], ["two"], 65, "the file is the states of 2 optimisers"),
+      (
+        ["data/optimizer/checkpoint", "data/optimizer/checkpoint"], ["adam"], 64,
+        "one file for 2 checkpoints"
+      ),
+      (
+        ["data/optimizer/checkpoint"], ["adam", "adam"], 64,
+        "an option that takes one value is given twice"
+      ),
+    ])
+    func statesThatDoNotFitAreRefused(
+      _ checkpoints: [String], _ states: [String], _ status: Int32, _ message: String
+    ) throws {
+      let result = try Command.run(
+        ["score"] + checkpoints.map { Fixture.path($0 + ".bin") }
+          + states.flatMap { ["--optimizer-state", Fixture.path("data/optimizer/\($0).pt")] })
+      #expect(result.status == status)
+      #expect(result.output == "")
+      #expect(result.error.hasPrefix("error: " + message), "\(result.error)")
+      // Where, in a line of its own.
+      #expect(result.error.contains("\n  at "))
+    }
+
     /// The second checkpoint is bad, which its header tells: the first is not scored either.
     @Test func oneBadHeaderFailsTheRunBeforeItBegins() throws {
       let folder = try TemporaryFolder()

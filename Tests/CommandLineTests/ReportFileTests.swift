@@ -15,7 +15,8 @@ extension CommandLineTests {
       checkpoint,epoch,step,batch,samples,loss,gradient_norm,gradient_norm_ratio,\
       logit_gradient_norm_ratio,gamma_bound,reference_gamma,reference_iterations,\
       reference_residual,reference_stop,seconds,reference_solver,reference_excess_bound,\
-      reference_excess_estimate,precision,mean_loss,reference_status
+      reference_excess_estimate,precision,mean_loss,reference_status,sampled_labels,\
+      sampled_labels_changed,data_samples,duplicates,sampled_duplicates
       """,
       "summary": """
       checkpoint,epoch,step,method,damping,mc_samples,batches,gamma_mean,gamma_std,gamma_rel_sgd_mean,\
@@ -258,6 +259,23 @@ extension CommandLineTests {
     }
 
     /// The batch of --batch-size, not that of the file.
+    /// As the table of scores does.
+    @Test func inspectTellsWhatNothingReads() throws {
+      let folder = Fixture.path("hf_double/t5_saves_shared") + "/"
+      let arguments = [
+        folder + "base", "--adapter", folder + "adapter", "--data", folder + "data.safetensors",
+      ]
+      let text = try Command.run(["inspect"] + arguments)
+      #expect(text.status == 0, "\(text.error)")
+      #expect(
+        text.output.contains("\n\nPEFT trains 104 of the P parameters without reading them\n"))
+      let scores = try Command.run(["score"] + arguments + ["--reference", "none"])
+      #expect(
+        scores.output.contains("\nPEFT trains 104 of the P parameters without reading them\n"))
+      // Of four samples there is one batch.
+      #expect(scores.output.contains("N = 4, mean loss"))
+    }
+
     @Test func inspectEstimatesForTheBatchThatIsAskedFor() throws {
       let path = Fixture.path("golden/cnn_small.bin")
       let result = try Command.run(["inspect", path, "--batch-size", "3"])

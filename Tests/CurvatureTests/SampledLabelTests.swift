@@ -89,6 +89,51 @@ struct SampledLabelTests {
     #expect(drawn[0] != drawn[1])
   }
 
+  /// Position by position and output by output, of those that are scored.
+  @Test func changedLabelsAreThoseOfAnotherClass() throws {
+    let test = Case(
+      "positions", input: [2, 3], linear("a", 3, 4), samples: 3, ignores: true, seed: 7)
+    let (oracle, output) = try state(test)
+    let draws = output.sampledGradients(draws: 200, seed: 11, batch: 0)
+    guard case .classes(let known) = oracle.problem.labels else { throw Wrong() }
+    var (changed, all) = (0, 0)
+    for draw in try draws.map(classes) {
+      for (found, label) in zip(draw, known) where label >= 0 {
+        all += 1
+        if found != Int64(label) { changed += 1 }
+      }
+    }
+    let counts = try #require(
+      output.changedLabels(of: draws, truth: Labels(oracle.problem.labels)))
+    #expect(counts.changed == changed && counts.all == all)
+    #expect(all < 200 * known.count && changed > 0 && changed < all, "a test of all cases")
+
+    for weights in [[], [.elements]] as [[OracleWeighting.Part]] {
+      let binary = Case(
+        "mlp", input: [3], mlp, loss: "bce", samples: 6, weights: weights, seed: 3)
+      let (problem, state) = try state(binary)
+      guard case .real(let targets) = problem.problem.labels else { throw Wrong() }
+      let drawn = state.sampledGradients(draws: 4, seed: 5, batch: 1)
+      var (changed, all) = (0, 0)
+      for draw in drawn {
+        guard case .elementwise(let u) = draw else { throw Wrong() }
+        for i in targets.indices where u[i] != 0 {
+          all += 1
+          // p - y, with y = 1 where it is negative.
+          if (u[i] < 0) != (targets[i] >= 0.5) { changed += 1 }
+        }
+      }
+      let counts = try #require(
+        state.changedLabels(of: drawn, truth: Labels(problem.problem.labels)))
+      #expect(counts.changed == changed && counts.all == all)
+    }
+    let (_, squared) = try state(
+      Case("mlp", input: [3], mlp, loss: "mse", samples: 2, seed: 3))
+    #expect(
+      squared.changedLabels(
+        of: squared.sampledGradients(draws: 1, seed: 1, batch: 0), truth: .real([])) == nil)
+  }
+
   // MARK: - Pieces
 
   private func state(

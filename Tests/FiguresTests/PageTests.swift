@@ -72,6 +72,29 @@ import Testing
     #expect(Set(used).isSubset(of: ids), "\(Set(used).subtracting(ids))")
   }
 
+  /// Batches that have all samples of the data are one batch: their spread is rounding.
+  @Test func oneBatchOverAndOverHasNoDeviation() throws {
+    let draft = try ResultsDraft()
+    func cells() throws -> Int {
+      // The first stands in the words above the tables.
+      ScoreTables(try Results(folder: draft.path)).scores.components(separatedBy: " ± ").count - 2
+    }
+    #expect(try cells() > 0)
+    func addColumn(_ samples: Int) throws {
+      try draft.edit("batches.csv") { text in
+        var lines = text.components(separatedBy: "\r\n")
+        for index in lines.indices where !lines[index].isEmpty {
+          lines[index] += index == 0 ? ",data_samples" : ",\(samples)"
+        }
+        text = lines.joined(separator: "\r\n")
+      }
+    }
+    try addColumn(8)
+    #expect(try cells() == 0)
+    try draft.edit("batches.csv") { $0 = $0.replacing(",8\r\n", with: ",9\r\n") }
+    #expect(try cells() > 0)
+  }
+
   @Test func pageIsWellFormedAndLoadsNothing() throws {
     let html = try page(ResultsDraft())
     let reader = try read(html)

@@ -12,11 +12,11 @@ struct BatchMemory<S: EngineScalar> {
   let options: EvaluationOptions
   let samples: Int
   let needs: BatchNeeds<S>
-  private let budget: Int
-  private(set) var plan = MemoryPlan()
+  let budget: Int
+  var plan = MemoryPlan()
 
-  private var program: Program { checkpoint.program }
-  private var logits: Int { needs.logitCount }
+  var program: Program { checkpoint.program }
+  var logits: Int { needs.logitCount }
 
   init(
     _ checkpoint: LoadedCheckpoint, samples: Int, options: EvaluationOptions, budget: Int
@@ -73,7 +73,7 @@ struct BatchMemory<S: EngineScalar> {
   }
 
   /// Labels of so many samples and their weights, with what turns them into gradients.
-  private func labels(_ samples: Int) -> ByteCount {
+  func labels(_ samples: Int) -> ByteCount {
     // The samples' own as they are read and kept, and those of the loss.
     let weights = isWeighted ? 4 : 0
     guard checkpoint.loss == .crossEntropy else {
@@ -102,7 +102,7 @@ struct BatchMemory<S: EngineScalar> {
   }
 
   /// Gradients of sampled labels w.r.t. the outputs.
-  private func drawn(_ draws: Int) -> ByteCount {
+  func drawn(_ draws: Int) -> ByteCount {
     checkpoint.loss == .crossEntropy
       ? needs.doubles(isWeighted ? 4 : 3, draws, samples, program.graph.positions)
       : needs.doubles(2, draws, samples, logits)
@@ -115,7 +115,7 @@ struct BatchMemory<S: EngineScalar> {
     plan.keep("forward values", needs.forward)
   }
 
-  private mutating func keepArenas(tangents: Int, cotangents: Int) {
+  mutating func keepArenas(tangents: Int, cotangents: Int) {
     plan.keep(
       "tangents and cotangents",
       needs.arenas(tangents: tangents, cotangents: cotangents) + needs.accumulators)
@@ -214,7 +214,7 @@ struct BatchMemory<S: EngineScalar> {
   }
 
   /// Both solvers of `BatchGradients` at once.
-  private mutating func addSolver(draws: Int) {
+  mutating func addSolver(draws: Int) {
     let name = "factors of the Gram matrix"
     let (own, sampled) = (needs.doubles(samples, samples), square(draws * samples))
     if plan.bytes(of: name) == 0 { plan.keep(name, 2 * (own + sampled)) }
@@ -224,7 +224,7 @@ struct BatchMemory<S: EngineScalar> {
 
   private func square(_ count: Int) -> ByteCount { needs.doubles(count, count) }
 
-  private mutating func addSampledFisher(draws: Int, of all: Int) {
+  mutating func addSampledFisher(draws: Int, of all: Int) {
     let rows = draws * samples
     let isPart = draws < all
     if isPart { plan.keep("Gram matrix", square((1 + draws) * samples)) }
@@ -288,165 +288,5 @@ struct BatchMemory<S: EngineScalar> {
       if method == .kfac { addSampledBlocks(exact, draws: k) }
     }
     return exact
-  }
-
-  // MARK: - Solvers
-
-  mutating func addConjugateGradient(isCombination: Bool) {
-    let step: [(name: String, bytes: ByteCount)]
-    if isCombination {
-      let pairs = needs.doubles(2, samples, logits)
-      step = [
-        ("rows of conjugate gradients", 2 * needs.rows(draws: 1)),
-        ("vectors of conjugate gradients", 7 * pairs + history(pairs)),
-      ]
-    } else {
-      step = [("vectors of conjugate gradients", 7 * needs.vector + history(needs.vector))]
-    }
-    plan.during(step + preconditioner)
-  }
-
-  /// Residuals that a solve keeps.
-  private func history(_ vector: ByteCount) -> ByteCount {
-    let room = ConjugateGradient().historyBytes / max(vector.value, 1)
-    let capacity = room >= min(options.cgIterations, 100) ? min(room, options.cgIterations + 1) : 0
-    // In slabs of up to 32.
-    return ByteCount(capacity + (capacity > 0 ? 32 : 0)) * vector
-  }
-
-  private var preconditioner: [(name: String, bytes: ByteCount)] {
-    switch options.cgPreconditioner {
-    case .none: return []
-    case .jacobi:
-      return [
-        (
-          "preconditioner",
-          3 * needs.exactVector + needs.squares + needs.rows(draws: 1) + needs.vector
-        )
-      ]
-    case .sf:
-      let draws = Preconditioning<S>.draws
-      let gram = needs.gram(draws: draws)
-      return [
-        (
-          "preconditioner",
-          needs.rows(draws: draws) + gram.kernels + 2 * gram.matrix + gram.workspace
-            + needs.arenas(tangents: 0, cotangents: draws) + 2 * needs.vector
-        )
-      ]
-    }
-  }
-
-  /// The reference of the options; `auto` and `dense` take what they find room for beside it.
-  mutating func addReference() {
-    let isCombination = needs.usesCombinations && options.cgPreconditioner == .none
-    switch options.reference {
-    case .none: return
-    case .cg, .auto: addConjugateGradient(isCombination: isCombination)
-    case .lsqr: addLSQR()
-    case .gram: plan.during([("matrix of the reference", gramReference)])
-    case .dense: plan.during([("matrix of the reference", min(gramReference, denseReference))])
-    }
-    plan.keep("directions", isCombination ? needs.rows(draws: 1) : needs.vector)
-    plan.during([("work space of a direction", 3 * needs.vector)])
-  }
-
-  private mutating func addLSQR() {
-    plan.during([
-      (
-        "vectors of LSQR",
-        6 * needs.vector + needs.doubles(8, samples, logits)
-          + history(needs.doubles(samples, logits)) + history(needs.vector)
-      )
-    ])
-  }
-
-  private var gramReference: ByteCount {
-    let positions = program.graph.positions
-    let rank =
-      checkpoint.loss == .crossEntropy ? program.graph.classes - 1 : program.graph.classes
-    return ByteCount(GramNeeds(needs, draws: positions * rank).total)
-  }
-
-  private var denseReference: ByteCount {
-    let required = DenseLeastSquares.requiredMemory(
-      rows: (ByteCount(samples) * ByteCount(logits)).value, columns: program.parameterCount)
-    return ByteCount(required) + doubleProblem
-  }
-
-  /// The same batch in double beside this one.
-  var doubleProblem: ByteCount {
-    if S.self == Double.self { return 0 }
-    var exact = BatchMemory<Double>(
-      checkpoint, samples: samples, options: options, budget: budget)
-    exact.addProblem()
-    exact.keepArenas(tangents: 1, cotangents: 1)
-    return ByteCount(exact.plan.total) + exact.needs.rows(draws: 1)
-  }
-
-  // MARK: - Other commands
-
-  /// The natural gradient written to a file.
-  mutating func addReferenceFile() {
-    addProblem()
-    addGradients(draws: 1, isDiagonal: true)
-    addReference()
-    keepArenas(tangents: 1, cotangents: 1)
-    plan.during([("tensors to write", 2 * needs.vector)])
-  }
-
-  /// `Evaluation.selfCheck`.
-  mutating func addSelfCheck() {
-    addProblem()
-    plan.keep("the batch in double", doubleProblem)
-    // The parameters moved along a direction, and the forward pass there.
-    plan.during([
-      ("moved parameters", 2 * needs.exactVector + needs.vector),
-      ("the batch at moved parameters", doubleProblem + needs.forward),
-      ("logits", needs.doubles(4, samples, logits)),
-    ])
-    let gram = needs.gram(draws: 1)
-    plan.during([
-      ("per-sample gradients", needs.rows(draws: 1) + needs.unfolded + gram.kernels),
-      ("Gram matrix", gram.matrix + gram.workspace), ("directions", 5 * needs.vector),
-    ])
-    addConjugateGradient(isCombination: false)
-    keepArenas(tangents: 1, cotangents: 1)
-  }
-
-  /// Steps of training, and measuring in between.
-  ///
-  /// - Parameter settings: Of the optimiser.
-  mutating func addTraining(_ settings: OptimizerSettings) {
-    addParameters(areRead: false)
-    addBatch()
-    plan.keep("forward values", needs.forward)
-    let measured = BatchNeeds<S>(
-      program, samples: min(Trainer<S>.measuredTogether, checkpoint.data?.count ?? samples),
-      threads: options.threads, budget: 0)
-    plan.during([
-      (
-        "forward values while measuring",
-        measured.forward + measured.doubles(measured.samples, logits, 4)
-          + labels(measured.samples)
-      )
-    ])
-    plan.during([("a checkpoint to write", 2 * needs.vector)])
-    // Parameters, direction, what they were before, and the moments of the optimiser.
-    plan.keep("state of the optimiser", 5 * needs.exactVector + needs.vector)
-    if settings.kind.isNatural {
-      let draws = settings.kind == .sf ? settings.monteCarloSamples : 0
-      addGradients(draws: 1 + draws, isDiagonal: false)
-      plan.keep("sampled labels", drawn(draws))
-      if settings.kind == .sf {
-        addSampledFisher(draws: draws, of: draws)
-      } else {
-        addSolver(draws: 0)
-      }
-      keepArenas(tangents: 1, cotangents: 1 + draws)
-    } else {
-      keepArenas(tangents: 0, cotangents: 1)
-      plan.during([("directions", needs.vector)])
-    }
   }
 }

@@ -26,7 +26,7 @@ struct MemoryPlanner {
   let checkpoint: LoadedCheckpoint
   var options: EvaluationOptions
   var samples: Int
-  let task: MemoryTask
+  var task: MemoryTask
 
   /// - Parameter samples: Of a batch.
   init(
@@ -164,8 +164,10 @@ extension MemoryPlanner {
       $0.options.reference = .none
       $0.options.monteCarloSamples = []
       $0.options.perLayer = false
+      $0.options.cgPreconditioner = .none
       $0.options.precision = .float32
       $0.options.threads = 1
+      if case .score = task { $0.task = .score(updates: []) }
       if $0.choosesSamples { $0.samples = 1 }
     }.fits
   }
@@ -178,7 +180,13 @@ extension MemoryPlanner {
     if let count = most(below: samples, { $0.samples = $1 }) {
       found.append("--batch-size \(count)")
     }
-    if case .score = task {
+    if case .score(let updates) = task {
+      for (option, files) in filesOfUpdates {
+        let others = updates.filter { !files.contains($0.path) }
+        if others.count < updates.count, changed({ $0.task = .score(updates: others) }).fits {
+          found.append("no \(option)")
+        }
+      }
       let draws = options.monteCarloSamples.max() ?? 1
       if let count = most(below: draws, { $0.options.monteCarloSamples = [$1] }) {
         found.append("--mc-samples \(count)")
@@ -204,6 +212,14 @@ extension MemoryPlanner {
       found.append("--memory \(memoryAmount(plan.total))")
     }
     return found
+  }
+
+  /// The options that bring updates, and what they name.
+  private var filesOfUpdates: [(option: String, files: [String])] {
+    [
+      ("--optimizer-state", [options.optimizerState].compactMap { $0 }),
+      ("--updates", options.updateFiles),
+    ]
   }
 
   /// The largest number below `count` with which it fits.

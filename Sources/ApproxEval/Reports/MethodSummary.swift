@@ -49,9 +49,20 @@ extension Report.Entry {
       let group = groups[key]!
       let scores = group.map(\.score)
       let outcomes = group.compactMap(\.isConverged)
+      let varies = varies(draws: key.monteCarloSamples)
+      func summary(_ values: [Double]) -> Summary {
+        var summary = Summary(values)
+        // One batch over and over has rounding for a spread.
+        if !varies { summary.standardDeviation = nil }
+        return summary
+      }
+      func summary(_ values: [Double?]) -> Summary? {
+        let known = values.compactMap { $0 }
+        return known.count == values.count ? summary(known) : nil
+      }
       return MethodSummary(
         method: key.method, damping: key.damping, monteCarloSamples: key.monteCarloSamples,
-        gamma: Summary(scores.map(\.gamma)),
+        gamma: summary(scores.map(\.gamma)),
         gammaRelativeToSGD: summary(scores.map(\.gammaRelativeToSGD)),
         gammaRelativeToReference: summary(scores.map(\.gammaRelativeToReference)),
         efficiency: summary(scores.map(\.efficiency)),
@@ -64,10 +75,5 @@ extension Report.Entry {
         batchesWithoutReference: outcomes.isEmpty ? nil : outcomes.count { !$0 },
         batchesWithoutGamma: scores.count { $0.gamma.isNaN })
     }
-  }
-
-  private func summary(_ values: [Double?]) -> Summary? {
-    let known = values.compactMap { $0 }
-    return known.count == values.count ? Summary(known) : nil
   }
 }

@@ -79,9 +79,10 @@ extension Report {
         "gradient_norm_ratio", "logit_gradient_norm_ratio", "gamma_bound", "reference_gamma",
         "reference_iterations", "reference_residual", "reference_stop", "seconds",
         "reference_solver", "reference_excess_bound", "reference_excess_estimate", "precision",
-        "mean_loss", "reference_status",
+        "mean_loss", "reference_status", "sampled_labels", "sampled_labels_changed",
+        "data_samples", "duplicates", "sampled_duplicates",
       ])
-    for result in entries.flatMap(\.results) {
+    for (entry, result) in entries.flatMap({ entry in entry.results.map { (entry, $0) } }) {
       let reference = result.reference
       table.append([
         .text(result.checkpoint), .integer(result.epoch), .integer(result.step),
@@ -93,7 +94,9 @@ extension Report {
         .text(reference?.stop), .number(result.seconds), .text(reference?.kind.rawValue),
         .number(result.referenceExcess?.bound), .number(result.referenceExcess?.estimate),
         .text(result.precision.rawValue), .number(result.meanLoss),
-        .text(reference?.status.rawValue),
+        .text(reference?.status.rawValue), .integer(result.sampledLabels?.all),
+        .integer(result.sampledLabels?.changed), .integer(entry.description.data?.samples),
+        .integer(result.duplicates?.samples), .integer(result.duplicates?.sampled),
       ])
     }
     return table

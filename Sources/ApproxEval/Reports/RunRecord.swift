@@ -153,9 +153,10 @@ extension Report {
   /// What a reader of the numbers must know: gradients that are zero, rows without gamma or with one
   /// that rounding may have moved, batches done again in double, references that did not converge.
   public var notes: [String] {
-    var notes = entries.flatMap { entry in
-      entry.notes.map { "\(entry.description.path): " + $0 }
-    }
+    var notes =
+      entries.flatMap { entry in
+        entry.notes.map { "\(entry.description.path): " + $0 }
+      } + spreadNotes
     for (entry, result) in entries.flatMap({ entry in entry.results.map { (entry, $0) } }) {
       let place = "\(result.checkpoint), batch \(result.batch): "
       if result.gradientNorm == 0 {
@@ -201,32 +202,9 @@ extension Report {
 // MARK: - Rows without gamma
 
 extension Report.Entry {
-  /// What a reader must know of the checkpoint, whatever the batch.
+  /// What a reader must know of the checkpoint, and of labels and samples of all batches.
   var notes: [String] {
-    description.notes + equalWeightsNotes + [unusedNote].compactMap { $0 }
-  }
-
-  /// Layers that may be one.
-  private var equalWeightsNotes: [String] {
-    description.equalWeights.map { group in
-      let names = group.names.prefix(4).map { printable($0) }.joined(separator: ", ")
-      let more = group.names.count > 4 ? " and \(group.names.count - 4) more" : ""
-      return
-        "Equal to the last bit: \(names)\(more). They are scored as layers that train on their "
-        + "own. If they are one layer that is used several times, describe it under one name."
-    }
-  }
-
-  /// What trains and is read by no computation.
-  private var unusedNote: String? {
-    let unused = description.parameters.filter { $0.status == .unused }
-    guard let first = unused.first else { return nil }
-    let count = unused.reduce(0) { $0 + $1.count }
-    let more = unused.count > 1 ? " and \(unused.count - 1) more" : ""
-    return
-      "PEFT trains \(grouped(count)) of the P parameters without reading them "
-      + "(\(printable(first.name))\(more)): "
-      + "their gradient is zero, and no method moves them."
+    description.allNotes + [sampledLabelsNote, duplicatesNote].compactMap { $0 }
   }
 
   /// Why the gradients of these batches are zero, as a clause.

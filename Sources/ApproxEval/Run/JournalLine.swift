@@ -130,7 +130,9 @@ extension BatchResult {
   /// Whether its counts are those of a batch: none is negative.
   fileprivate var isPossible: Bool {
     let counts: [Int?] =
-      [batch, samples, recomputedSamples, reference?.iterations] + trace.map(\.iteration)
+      [batch, samples, recomputedSamples, reference?.iterations, sampledLabels?.changed]
+      + [sampledLabels?.all, duplicates?.samples, duplicates?.sampled, duplicates?.draws]
+      + trace.map(\.iteration)
       + scores.map(\.monteCarloSamples) + layers.flatMap { [$0.parameters, $0.monteCarloSamples] }
     return counts.allSatisfy { $0 ?? 0 >= 0 }
   }

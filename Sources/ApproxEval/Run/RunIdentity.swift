@@ -10,7 +10,7 @@ struct RunIdentity: Codable, Sendable, Equatable {
     var batches: Int
   }
 
-  static let format = "approx-eval-journal/3"
+  static let format = "approx-eval-journal/4"
 
   /// Of the journal.
   var format = RunIdentity.format

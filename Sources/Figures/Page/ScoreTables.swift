@@ -14,7 +14,10 @@ struct ScoreTables {
   var scores: String {
     guard let rows = results.scores, !rows.isEmpty else { return "" }
     let groups = ScoreGroups(rows, labelLimit: 60, variantLimit: .max)
-    let converged = Set((results.batches ?? []).filter(\.hasConvergedReference).map(\.place))
+    let batches = results.batches ?? []
+    let converged = Set(batches.filter(\.hasConvergedReference).map(\.place))
+    // Batches that have all samples of the data: but for drawn labels their spread is rounding.
+    let whole = Set(batches.filter { $0.samples == $0.dataSamples }.map(\.place))
     var text = HTML.paragraph(
       "Mean over batches ± one standard deviation. Efficiency: the share of the loss decrease of "
         + "the exact natural gradient, under the local quadratic model; where its solver did not "
@@ -24,11 +27,12 @@ struct ScoreTables {
       var cells: [[String]] = []
       for one in groups.combinations(stage.checkpoint) {
         let scores = groups.rows(stage.checkpoint, one.variant, one.damping)
+        let varies = scores.contains { $0.direction.draws != nil || !whole.contains($0.place) }
         cells.append([
           groups.label(one.variant), one.variant.isReference ? "reference" : one.damping ?? "",
-          Self.cell(scores.map(\.gamma)) + (scores.contains(where: \.isMarked) ? " *" : ""),
-          Self.cell(scores.map(\.gammaRelativeToSGD)),
-          Self.efficiency(scores, converged), String(scores.count),
+          Self.cell(scores.map(\.gamma), varies) + (scores.contains(where: \.isMarked) ? " *" : ""),
+          Self.cell(scores.map(\.gammaRelativeToSGD), varies),
+          Self.efficiency(scores, converged, varies), String(scores.count),
         ])
       }
       if cells.isEmpty { continue }
@@ -43,17 +47,20 @@ struct ScoreTables {
     return text
   }
 
-  private static func cell(_ values: [Double]) -> String {
+  /// - Parameter varies: Whether the spread is one of batches.
+  private static func cell(_ values: [Double], _ varies: Bool = true) -> String {
     let summary = Summary(values)
-    return spread(summary.mean, summary.standardDeviation)
+    return spread(summary.mean, varies ? summary.standardDeviation : nil)
   }
 
-  private static func efficiency(_ rows: [ScoreRow], _ converged: Set<Place>) -> String {
+  private static func efficiency(
+    _ rows: [ScoreRow], _ converged: Set<Place>, _ varies: Bool
+  ) -> String {
     let summary = Summary(rows.map { 100 * $0.efficiency })
     let low = Summary(
       rows.map { 100 * (converged.contains($0.place) ? $0.efficiency : $0.efficiencyLow) }
     ).mean
-    let share = spread(summary.mean, summary.standardDeviation)
+    let share = spread(summary.mean, varies ? summary.standardDeviation : nil)
     if low.isNaN || rows.allSatisfy({ converged.contains($0.place) }) { return share }
     return share.isEmpty ? "≥ " + shown(low) : share + " (≥ \(shown(low)))"
   }

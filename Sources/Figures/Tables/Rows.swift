@@ -136,6 +136,8 @@ extension [ScoreRow] {
 package struct BatchRow: Sendable {
   package var place: Place
   package var samples: Double
+  /// Those that batches come from; `nil` in the tables of versions that did not write it.
+  package var dataSamples: Double?
   /// NaN in the tables of versions that did not write it.
   package var meanLoss: Double
   package var gradientNormRatio: Double
@@ -166,6 +168,7 @@ package struct BatchRow: Sendable {
     ) { (cells) throws(TableError) in
       BatchRow(
         place: try cells.place(), samples: try cells.measure("samples"),
+        dataSamples: try cells.number("data_samples"),
         meanLoss: try cells.measure("mean_loss"),
         gradientNormRatio: try cells.measure("gradient_norm_ratio"),
         gammaBound: try cells.measure("gamma_bound"),

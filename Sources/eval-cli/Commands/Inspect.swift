@@ -56,7 +56,7 @@ struct Inspect: ParsableCommand {
     [
       printable(it.description.path) + "\n" + wrapped(parts: heading(it)) + "\n" + batch(it),
       layers(it),
-      parameters(it), updates(it), resources(it),
+      parameters(it), updates(it), notes(it), resources(it),
     ].compactMap { $0 }.joined(separator: "\n")
   }
 
@@ -113,7 +113,12 @@ struct Inspect: ParsableCommand {
     if it.updates.isEmpty { return nil }
     return wrapped(
       "updates: " + it.updates.map { "\($0.name) (\($0.tensors) tensors)" }.joined(separator: ", ")
-    ) + "\n" + it.description.notes.map { wrapped($0) + "\n" }.joined()
+    ) + "\n"
+  }
+
+  private static func notes(_ it: Inspection) -> String? {
+    let notes = it.description.allNotes
+    return notes.isEmpty ? nil : notes.map { wrapped($0) + "\n" }.joined()
   }
 
   private static func resources(_ it: Inspection) -> String? {

@@ -24,17 +24,7 @@ struct Pack: ParsableCommand {
     completion: .file())
   var output: String
 
-  @Option(
-    help: .init(
-      "PEFT adapter (LoRA or prompt tuning) on a Hugging Face model folder.", valueName: "folder"),
-    completion: .directory)
-  var adapter: String?
-
-  @Option(
-    help: .init(
-      "Trainable parameters by name, * and ? allowed; repeatable. (default: as the source says)",
-      valueName: "glob"))
-  var trainable: [String] = []
+  @OptionGroup var trained: TrainedOptions
 
   @Option(
     help: .init(
@@ -54,8 +44,8 @@ struct Pack: ParsableCommand {
 
   func run() throws {
     var options = EvaluationOptions()
-    options.adapter = adapter
-    options.trainable = trainable
+    options.adapter = trained.adapter
+    options.trainable = trained.trainable
     options.dataFile = data
     if let batchSize {
       options.batchSize = try OptionValues.positive(batchSize, "--batch-size")

@@ -5,7 +5,9 @@ import ArgumentParser
 struct BatchCountOptions: ParsableArguments {
   @Option(
     parsing: .unconditional,
-    help: .init("Number of batches. (default: 1, or 10 with --data)", valueName: "n"))
+    help: .init(
+      "Number of batches. (default: 1, or 10 of --data that has more samples than one batch)",
+      valueName: "n"))
   var batches: Int?
 
   @Option(

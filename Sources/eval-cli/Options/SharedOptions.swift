@@ -7,6 +7,21 @@ extension Precision: ExpressibleByArgument {}
 extension ReferenceKind: ExpressibleByArgument {}
 extension PreconditionerKind: ExpressibleByArgument {}
 
+/// Which parameters count.
+struct TrainedOptions: ParsableArguments {
+  @Option(
+    help: .init(
+      "PEFT adapter (LoRA or prompt tuning) on a Hugging Face model folder.", valueName: "folder"),
+    completion: .directory)
+  var adapter: String?
+
+  @Option(
+    help: .init(
+      "Trainable parameters by name, * and ? allowed; repeatable. (default: as the source says)",
+      valueName: "glob"))
+  var trainable: [String] = []
+}
+
 /// Where samples come from, and which parameters count.
 struct DataOptions: ParsableArguments {
   @Option(
@@ -16,22 +31,12 @@ struct DataOptions: ParsableArguments {
       valueName: "file"), completion: .file())
   var file: String?
 
-  @Option(
-    help: .init(
-      "PEFT adapter (LoRA or prompt tuning) on a Hugging Face model folder.", valueName: "folder"),
-    completion: .directory)
-  var adapter: String?
-
-  @Option(
-    help: .init(
-      "Trainable parameters by name, * and ? allowed; repeatable. (default: as the file says)",
-      valueName: "glob"))
-  var trainable: [String] = []
+  @OptionGroup var trained: TrainedOptions
 
   func apply(to options: inout EvaluationOptions) {
     options.dataFile = file
-    options.adapter = adapter
-    options.trainable = trainable
+    options.adapter = trained.adapter
+    options.trainable = trained.trainable
   }
 }
 
@@ -99,6 +104,20 @@ struct SolverOptions: ParsableArguments {
   }
 }
 
+/// How many threads there are.
+struct ThreadOptions: ParsableArguments {
+  @Option(
+    parsing: .unconditional,
+    help: .init(
+      "Threads to use; results have the same bits for every number. (default: all cores)",
+      valueName: "n"))
+  var threads: Int?
+
+  func apply(to count: inout Int) throws(UsageError) {
+    if let threads { count = try OptionValues.threads(threads) }
+  }
+}
+
 /// How numbers are computed.
 struct EngineOptions: ParsableArguments {
   @Option(
@@ -109,16 +128,11 @@ struct EngineOptions: ParsableArguments {
       """))
   var precision = EvaluationOptions().precision
 
-  @Option(
-    parsing: .unconditional,
-    help: .init(
-      "Threads to use; results have the same bits for every number. (default: all cores)",
-      valueName: "n"))
-  var threads: Int?
+  @OptionGroup var threads: ThreadOptions
 
   func apply(to options: inout EvaluationOptions) throws(UsageError) {
     options.precision = precision
-    if let threads { options.threads = try OptionValues.threads(threads) }
+    try threads.apply(to: &options.threads)
   }
 }
 
@@ -127,16 +141,11 @@ struct TrainingEngineOptions: ParsableArguments {
   @Option(help: "Arithmetic of the engine.")
   var precision = Arithmetic.float32
 
-  @Option(
-    parsing: .unconditional,
-    help: .init(
-      "Threads to use; results have the same bits for every number. (default: all cores)",
-      valueName: "n"))
-  var threads: Int?
+  @OptionGroup var threads: ThreadOptions
 
   func apply(to options: inout TrainingOptions) throws(UsageError) {
     options.precision = precision
-    if let threads { options.threads = try OptionValues.threads(threads) }
+    try threads.apply(to: &options.threads)
   }
 }
 

@@ -32,21 +32,11 @@ struct TrainingDataOptions: ParsableArguments {
   @Option(help: .init("Loss of a model that starts from its description. (default: cross_entropy)"))
   var loss: LossName?
 
-  @Option(
-    help: .init(
-      "PEFT adapter (LoRA or prompt tuning) on a Hugging Face model folder.", valueName: "folder"),
-    completion: .directory)
-  var adapter: String?
-
-  @Option(
-    help: .init(
-      "Trainable parameters by name, * and ? allowed; repeatable. (default: as the source says)",
-      valueName: "glob"))
-  var trainable: [String] = []
+  @OptionGroup var trained: TrainedOptions
 
   func apply(to options: inout TrainingOptions) throws(UsageError) {
-    options.adapter = adapter
-    options.trainable = trainable
+    options.adapter = trained.adapter
+    options.trainable = trained.trainable
     if let validation { options.validation = .file(validation) }
     guard let holdOut else { return }
     if validation != nil {

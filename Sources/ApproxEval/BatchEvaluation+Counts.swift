@@ -1,0 +1,20 @@
+import Curvature
+import TensorModule
+import Updates
+
+// What of a batch is told in counts.
+extension BatchEvaluation {
+  func sampledLabels(_ gradients: BatchGradients<S>) -> SampledLabelCount? {
+    if gradients.sampled.isEmpty { return nil }
+    return problem.output.changedLabels(of: gradients.sampled, truth: problem.labels).map {
+      SampledLabelCount(changed: $0.changed, all: $0.all)
+    }
+  }
+
+  func duplicates(_ gradients: BatchGradients<S>) -> DuplicateCount? {
+    if options.dropDuplicates == nil { return nil }
+    return DuplicateCount(
+      samples: gradients.leftOut.count, sampled: gradients.sampledLeftOut.count,
+      draws: gradients.draws * gradients.samples)
+  }
+}

@@ -1,0 +1,70 @@
+import Curvature
+import TensorModule
+import Training
+
+// What other commands than `score` do with a batch.
+extension BatchMemory {
+  /// The natural gradient written to a file.
+  mutating func addReferenceFile() {
+    addProblem()
+    addGradients(draws: 1, isDiagonal: true)
+    addReference()
+    keepArenas(tangents: 1, cotangents: 1)
+    plan.during([("tensors to write", 2 * needs.vector)])
+  }
+
+  /// `Evaluation.selfCheck`.
+  mutating func addSelfCheck() {
+    addProblem()
+    plan.keep("the batch in double", doubleProblem)
+    // The parameters moved along a direction, and the forward pass there.
+    plan.during([
+      ("moved parameters", 2 * needs.exactVector + needs.vector),
+      ("the batch at moved parameters", doubleProblem + needs.forward),
+      ("logits", needs.doubles(4, samples, logits)),
+    ])
+    let gram = needs.gram(draws: 1)
+    plan.during([
+      ("per-sample gradients", needs.rows(draws: 1) + needs.unfolded + gram.kernels),
+      ("Gram matrix", gram.matrix + gram.workspace), ("directions", 5 * needs.vector),
+    ])
+    addConjugateGradient(isCombination: false)
+    keepArenas(tangents: 1, cotangents: 1)
+  }
+
+  /// Steps of training, and measuring in between.
+  ///
+  /// - Parameter settings: Of the optimiser.
+  mutating func addTraining(_ settings: OptimizerSettings) {
+    addParameters(areRead: false)
+    addBatch()
+    plan.keep("forward values", needs.forward)
+    let measured = BatchNeeds<S>(
+      program, samples: min(Trainer<S>.measuredTogether, checkpoint.data?.count ?? samples),
+      threads: options.threads, budget: 0)
+    plan.during([
+      (
+        "forward values while measuring",
+        measured.forward + measured.doubles(measured.samples, logits, 4)
+          + labels(measured.samples)
+      )
+    ])
+    plan.during([("a checkpoint to write", 2 * needs.vector)])
+    // Parameters, direction, what they were before, and the moments of the optimiser.
+    plan.keep("state of the optimiser", 5 * needs.exactVector + needs.vector)
+    if settings.kind.isNatural {
+      let draws = settings.kind == .sf ? settings.monteCarloSamples : 0
+      addGradients(draws: 1 + draws, isDiagonal: false)
+      plan.keep("sampled labels", drawn(draws))
+      if settings.kind == .sf {
+        addSampledFisher(draws: draws, of: draws)
+      } else {
+        addSolver(draws: 0)
+      }
+      keepArenas(tangents: 1, cotangents: 1 + draws)
+    } else {
+      keepArenas(tangents: 0, cotangents: 1)
+      plan.during([("directions", needs.vector)])
+    }
+  }
+}

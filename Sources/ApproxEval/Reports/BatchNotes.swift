@@ -1,0 +1,72 @@
+import Checkpoints
+import Updates
+
+// What a reader must know of the batches of a checkpoint: labels that were drawn, samples that were
+// left out.
+
+extension Report.Entry {
+  /// On how few drawn labels the methods that draw hang.
+  ///
+  /// A model that is sure draws the true labels: then SF is EF, K-FAC its empirical form, and with one
+  /// label that differs gamma may be twice as large.
+  var sampledLabelsNote: String? {
+    let counts = results.compactMap(\.sampledLabels)
+    guard counts.contains(where: \.isFew), let all = counts.map(\.all).max() else { return nil }
+    let changed = counts.map(\.changed)
+    let batches = counts.count > 1 ? " in each of \(counts.count) batches" : ""
+    let drawn = methods { $0.monteCarloSamples != nil }
+    let twins = drawn.map { Method(name: $0)?.withTrueLabels?.name ?? $0 }
+    // Weights of the loss weigh a drawn label by their root.
+    let areTwins = !description.hasWeightedLoss
+    let isOne = drawn.count == 1
+    var text =
+      changed.max() == 0
+      ? "None of \(grouped(all)) sampled labels\(batches) differs from the true ones"
+      : "\(range(changed)) of \(grouped(all)) sampled labels\(batches) "
+        + (changed.max() == 1 ? "differs" : "differ") + " from the true ones"
+    if !areTwins {
+      text += ": \(listed(drawn)) \(isOne ? "depends" : "depend") on few of them"
+    } else if changed.max() == 0 {
+      text += ": \(listed(drawn)) \(isOne ? "is" : "are") \(listed(twins)) here"
+    } else {
+      text +=
+        ", and by these alone \(listed(drawn)) \(isOne ? "differs" : "differ") from \(listed(twins))"
+    }
+    if description.data?.carriesDraws == true { return text + "." }
+    return text + ". Other draws give other directions; --mc-samples takes more of them."
+  }
+
+  /// How many samples `--drop-duplicates` has left out, and of which methods.
+  var duplicatesNote: String? {
+    let counts = results.compactMap(\.duplicates)
+    guard !counts.isEmpty else { return nil }
+    let solving = methods { Method(name: $0.method)?.leavesOutDuplicates == true }
+    let isDrawn = { (name: String) in Method(name: name)?.isSampled == true }
+    var parts: [String] = []
+    let own = solving.filter { !isDrawn($0) }
+    if !own.isEmpty {
+      parts.append(
+        "\(range(counts.map(\.samples))) of \(range(results.map(\.samples))) samples out of the "
+          + "solves of \(listed(own))")
+    }
+    let drawn = solving.filter(isDrawn)
+    if !drawn.isEmpty {
+      parts.append(
+        "\(range(counts.map(\.sampled))) of \(range(counts.map(\.draws))) sampled gradients out of "
+          + "those of \(listed(drawn))")
+    }
+    // The reference solves with F, the K-FAC family with samples in exact blocks alone.
+    let others = methods { score in
+      guard let method = Method(name: score.method), method != .ng else { return false }
+      return !method.leavesOutDuplicates && !method.isKronecker
+    }
+    let ignoring = others.isEmpty ? "" : " All samples count for \(listed(others))."
+    if parts.isEmpty { return "--drop-duplicates leaves nothing out here." + ignoring }
+    return "--drop-duplicates leaves \(parts.joined(separator: ", and "))." + ignoring
+  }
+}
+
+extension SampledLabelCount {
+  /// A tenth or less: one label more or less is felt.
+  var isFew: Bool { all > 0 && changed <= all / 10 }
+}
