@@ -209,6 +209,8 @@ struct GammaErrorTests {
     options.precision = .float64
     let double = try Evaluation(options).score(checkpoint: path)[0]
     options.precision = .float32
+    // Rows of drawn labels would be part of the same products, whose shapes decide the last bits.
+    options.methods = [.sgd]
     let single = try Evaluation(options).score(checkpoint: path)[0]
     #expect(result.precision == .float64 && !result.isRepeated)
     #expect(result.trace.map(\.gamma) == single.trace.map(\.gamma))
