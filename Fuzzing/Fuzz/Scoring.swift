@@ -45,7 +45,7 @@ struct Scoring {
     options.methods = Array(
       known.indices.filter { mask >> $0 & 1 == 1 }.map { known[$0] }.prefix(Self.mostMethods))
     if options.methods.isEmpty { options.methods = [.sgd, .ief] }
-    options.reference = pick(ReferenceKind.allCases, 2)
+    options.reference = pick(ReferenceMethod.all, 2)
     if [.cg, .auto].contains(options.reference) {
       options.cgPreconditioner = pick([.none, .jacobi, .sf], 3)
     }

@@ -15,6 +15,8 @@ struct BatchEvaluation<S: EngineScalar> {
   /// The same batch in double, made when the dense reference asks for it.
   let doubleProblem: () throws -> BatchProblem<Double>
   let updates: [String: PreparedUpdate<S>]
+  /// Of the solves of all batches.
+  let workspace: ReferenceWorkspace<S>
   /// With the forward pass, where that was measured.
   var phases = PhaseClock()
 
@@ -33,8 +35,7 @@ struct BatchEvaluation<S: EngineScalar> {
     let updates = try phases.measure(.directions) { try userDirections() }
     let gradients = phases.measure(.gram) { makeGradients() }
     let referenceStart = clock.now
-    let solver = try BatchReference(
-      problem, batch: batch, options: options, budget: budget, doubleProblem: doubleProblem)
+    let solver = try makeSolver()
     var reference: ReferenceSolution<S>?
     if options.reference != .none {
       reference = try phases.measure(.reference) { try solver.solve(gradients, first: first) }
@@ -82,10 +83,7 @@ struct BatchEvaluation<S: EngineScalar> {
 
   /// What conjugate gradients find.
   func iterated() throws -> ReferenceSolution<S>? {
-    let gradients = makeGradients()
-    let solver = try BatchReference(
-      problem, batch: batch, options: options, budget: budget, doubleProblem: doubleProblem)
-    return try solver.iterated(gradients)
+    try makeSolver().iterated(makeGradients())
   }
 
   /// With the reference scored, to which all others are relative.
@@ -112,8 +110,7 @@ struct BatchEvaluation<S: EngineScalar> {
   /// The directions of all methods, unscored: per-sample gradients, Gram matrices, solves.
   func unscored() throws -> [Direction<S>] {
     let gradients = makeGradients()
-    let solver = try BatchReference(
-      problem, batch: batch, options: options, budget: budget, doubleProblem: doubleProblem)
+    let solver = try makeSolver()
     let sgd =
       options.methods.contains(.sgd) ? [gradients.gradientDirection] : []
     return try sgd + found(gradients, solver, userDirections()).map(\.direction)
@@ -135,6 +132,12 @@ struct BatchEvaluation<S: EngineScalar> {
       }
     }
     return directions
+  }
+
+  private func makeSolver() throws -> BatchReference<S> {
+    try BatchReference(
+      problem, batch: batch, options: options, budget: budget, workspace: workspace,
+      doubleProblem: doubleProblem)
   }
 
   private func makeGradients() -> BatchGradients<S> {

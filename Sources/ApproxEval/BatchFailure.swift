@@ -7,9 +7,9 @@ public struct BatchFailure: Error, Sendable {
   public var checkpoint: String
   public var batch: Int
   /// The solver that the options ask for.
-  public var reference: ReferenceKind
+  public var reference: ReferenceMethod
 
-  public init(cause: SolveError, checkpoint: String, batch: Int, reference: ReferenceKind) {
+  public init(cause: SolveError, checkpoint: String, batch: Int, reference: ReferenceMethod) {
     self.cause = cause
     self.checkpoint = checkpoint
     self.batch = batch
@@ -47,7 +47,7 @@ extension BatchFailure: CustomStringConvertible {
   }
 
   /// What, where, how to fix.
-  static func text(_ cause: SolveError, at place: String?, reference: ReferenceKind?) -> String {
+  static func text(_ cause: SolveError, at place: String?, reference: ReferenceMethod?) -> String {
     var lines = [sentence(cause, reference)]
     if let place { lines.append("  at \(place)") }
     switch kind(of: cause) {
@@ -66,10 +66,10 @@ extension BatchFailure: CustomStringConvertible {
     return lines.joined(separator: "\n")
   }
 
-  private static func sentence(_ cause: SolveError, _ reference: ReferenceKind?) -> String {
+  private static func sentence(_ cause: SolveError, _ reference: ReferenceMethod?) -> String {
     switch cause {
     case .memory(let required, let budget):
-      "\(reference.map { "--reference \($0.rawValue)" } ?? "a dense solve") needs "
+      "\(reference.map { "--reference \($0.name)" } ?? "a dense solve") needs "
         + "\(bytes(required)), and \(bytes(budget)) are allowed"
     case .linearAlgebra(.nonFinite(let offset)):
       "a matrix of products of gradients holds NaN or infinity, first at entry \(offset)"

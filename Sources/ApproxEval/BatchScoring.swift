@@ -175,6 +175,7 @@ struct BatchScorer<S: EngineScalar> {
   private let source: BatchSource
   private let parameters: ParameterStore<S>
   private let updates: [String: PreparedUpdate<S>]
+  let workspace = ReferenceWorkspace<S>()
 
   init(
     _ evaluation: Evaluation, _ checkpoint: LoadedCheckpoint, _ source: BatchSource,
@@ -239,7 +240,7 @@ struct BatchScorer<S: EngineScalar> {
         return try BatchProblem(
           checkpoint, parameters: checkpoint.parameters(Double.self, areRead: true, pool: pool),
           batch: source.reader.read(samples, Double.self), pool: pool, budget: budget.forward)
-      }, updates: updates, phases: phases)
+      }, updates: updates, workspace: workspace, phases: phases)
     return try inBatch(batch, of: checkpoint.path, options) { try body(evaluation) }
   }
 }

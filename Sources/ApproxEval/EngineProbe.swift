@@ -130,6 +130,7 @@ private final class TypedProbe<S: EngineScalar>: ProbeEngine {
   private let pool: WorkerPool
   private let budget: MemoryBudget
   private let problem: BatchProblem<S>
+  private let workspace = ReferenceWorkspace<S>()
   /// Random numbers of length P, and room for a result: only for the steps that ask for them.
   private lazy var direction = randomDirection()
   private lazy var result = Vector<S>(count: problem.linearization.parameterCount)
@@ -191,7 +192,7 @@ private final class TypedProbe<S: EngineScalar>: ProbeEngine {
           checkpoint, parameters: checkpoint.parameters(Double.self),
           batch: source.reader.read(source.samples(0), Double.self), pool: pool,
           budget: budget.forward)
-      }, updates: [:])
+      }, updates: [:], workspace: workspace)
   }
 
   /// The logit gradient of every sample.
@@ -212,7 +213,8 @@ private struct CombinationProduct<S: EngineScalar> {
 
   init(_ problem: BatchProblem<S>) {
     fisher = LogitFisherOperator(problem.linearization, problem.output)
-    v = fisher.rightHandSide(unit: 1)
+    v = Vector(count: fisher.dimension)
+    fisher.writeRightHandSide(unit: 1, to: v)
     product = Vector(count: fisher.dimension)
     // A second half of the right size will do.
     Kernels.copy(v.pointer, v.pointer + v.count / 2, count: v.count / 2)

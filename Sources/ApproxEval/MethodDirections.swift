@@ -107,8 +107,7 @@ final class MethodDirections<S: EngineScalar> {
       let isUsable = isNumber(lambda) && problem.scaled(damping: lambda.value) != nil
       guard isUsable,
         let iterates = try unlessBeyondNumbers({
-          try ReferenceSolver(options).iterates(
-            problem, gradient: gradients.gradient, after: counts, damping: lambda.value)
+          try solver.iterates(gradients, after: counts, damping: lambda.value)
         })
       else {
         return counts.map {

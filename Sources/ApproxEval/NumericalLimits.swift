@@ -9,17 +9,9 @@ extension Error {
   /// Whether numbers have left the range of double, or what they left of a matrix has no
   /// factorisation. A gradient that is not finite does not count: then nothing can be scored.
   var isOfNumbers: Bool {
-    switch self as any Error {
-    case SolveError.nonFinite(.rightHandSide, _, _): false
-    case SolveError.nonFinite, SolveError.preconditionerNotPositive,
-      SolveError.invalidPreconditioner:
-      true
-    case SolveError.linearAlgebra(let error): error.isOfNumbers
-    case LinearAlgebraError.nonFinite, LinearAlgebraError.notPositiveDefinite,
-      LinearAlgebraError.notConverged:
-      true
-    default: false
-    }
+    let cause = self as? SolveError ?? (self as? LinearAlgebraError).map(SolveError.linearAlgebra)
+    if case .nonFinite(.rightHandSide, _, _)? = cause { return false }
+    return cause.map { BatchFailure.kind(of: $0) == .numbers } ?? false
   }
 }
 

@@ -21,25 +21,6 @@ public enum Precision: String, Sendable, CaseIterable {
   }
 }
 
-/// How the natural-gradient direction is found (method.md 4).
-public enum ReferenceKind: String, Sendable, CaseIterable, Codable {
-  /// Linear conjugate gradients, Algorithm 5.
-  case cg
-  /// LSQR on B with `F = B^T B`: the same space and products, in which gamma does not cancel.
-  case lsqr
-  /// The SVD of B, always in double, for small problems; where B does not fit into the memory, as
-  /// `gram`.
-  case dense
-  /// A factorisation of `B B^T`, formed without B from one backward pass with a cotangent per
-  /// class: for few classes and samples, however many parameters.
-  case gram
-  /// Conjugate gradients, and a direct solver where they do not converge or it is predicted to be there
-  /// sooner; the record says which and why.
-  case auto
-  /// No reference: scores relative to it stay empty.
-  case none
-}
-
 /// What conjugate gradients are preconditioned with. On a singular F the limit is then another
 /// solution, of the same gamma.
 public enum PreconditionerKind: String, Sendable, CaseIterable {
@@ -58,7 +39,7 @@ public struct EvaluationOptions: Sendable {
   /// Monte-Carlo labels per sample for `sf`, `block-sf` and `kfac`, each scored; empty: as many as
   /// the file carries, or 1. Fewer are the first of more.
   public var monteCarloSamples: [Int] = []
-  public var reference = ReferenceKind.auto
+  public var reference = ReferenceMethod.auto
   public var cgIterations = 200
   /// Stop at this residual relative to the gradient.
   public var cgTolerance = 1e-6

@@ -72,7 +72,7 @@ public struct ResourceEstimate: Sendable, Equatable {
       return prediction.work(phase, iterations: iterations).map { Phase(phase: phase, work: $0) }
     }
     let solved = options.methods.count { $0 == .ng || $0 == .gn } * options.dampings.count
-    let solves = solved + ([.cg, .lsqr, .auto].contains(options.reference) ? 1 : 0)
+    let solves = solved + (options.reference.isIterative ? 1 : 0)
     let truncated = options.methods.reduce(0) { most, method in
       if case .truncated(let iterations) = method { max(most, iterations) } else { most }
     }

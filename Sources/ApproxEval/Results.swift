@@ -103,7 +103,7 @@ public enum ReferenceStatus: String, Sendable, CaseIterable, Codable {
 
 /// How the reference of a batch was reached.
 public struct ReferenceRecord: Sendable, Equatable, Codable {
-  public var kind: ReferenceKind
+  public var kind: ReferenceMethod
   public var gamma: Double
   /// `nil` for the dense solvers.
   public var iterations: Int?

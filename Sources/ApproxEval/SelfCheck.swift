@@ -222,7 +222,7 @@ private struct SelfCheck<S: EngineScalar> {
   }
 
   /// gamma of the CG iterates never rises (F.2.1).
-  func monotonicity(_ solver: ReferenceSolver) throws -> SelfCheckItem {
+  func monotonicity(_ solver: ReferenceSolver<S>) throws -> SelfCheckItem {
     var solver = solver
     solver.iterations = min(solver.iterations, 50)
     let g = ScaledVector(vector: gradient(ofSample: nil), scale: 1)

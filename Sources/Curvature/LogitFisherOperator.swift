@@ -38,15 +38,14 @@ package final class LogitFisherOperator<S: EngineScalar>: LinearOperator {
   package var rounding: Double { Double(S.ulpOfOne) }
   package var quadraticRounding: Double { rounding * rounding }
 
-  /// The workspace that a solve with this operator needs.
-  package func workspace() -> ConjugateGradient.Workspace<Double> {
-    ConjugateGradient.Workspace(
-      dimension: dimension, pool: linearization.pool, innerProduct: .paired(rounding: rounding))
+  /// The space of the pairs.
+  package func space() -> VectorOperations<Double> {
+    VectorOperations(
+      pool: linearization.pool, count: dimension, innerProduct: .paired(rounding: rounding))
   }
 
   /// `g / unit = J^T (u / unit)`, its second half still to be settled.
-  package func rightHandSide(unit: Double) -> Vector<Double> {
-    let b = Vector<Double>(count: dimension)
+  package func writeRightHandSide(unit: Double, to b: Vector<Double>) {
     let units = [Double](repeating: unit, count: linearization.samples)
     for chunk in linearization.schedule.chunks {
       units.withUnsafeBufferPointer {
@@ -55,7 +54,6 @@ package final class LogitFisherOperator<S: EngineScalar>: LinearOperator {
           to: b.pointer + chunk.first * linearization.logitCount)
       }
     }
-    return b
   }
 
   /// The first half of the product; the second is left to `settle`.

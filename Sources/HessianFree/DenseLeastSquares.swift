@@ -92,25 +92,15 @@ public struct DenseDecomposition: Sendable {
     guard w.count == rows else {
       throw .dimensionMismatch(what: "target w", found: w.count, expected: rows)
     }
-    precondition(mu >= 0 && mu.isFinite, "DenseDecomposition: damping \(mu)")
     let k = factors.values.count
     let used = mu == 0 ? rank : k
-    var x = [Double](repeating: 0, count: columns)
+    var c = [Double](repeating: 0, count: k)
     if used > 0 {
-      // c = (S^2 + mu)^-1 S U^T w
-      var c = [Double](repeating: 0, count: k)
       BLAS.gemm(
         transposeA: true, m: k, n: 1, k: rows, factors.left.pointer, lda: k, w, ldb: 1, &c, ldc: 1)
-      for i in 0..<used {
-        let s = factors.values[i]
-        // s / (s^2 + mu) without the square, which underflows for small s.
-        c[i] = s > 0 ? c[i] / (s + mu / s) : 0
-      }
-      BLAS.gemm(
-        transposeA: true, m: columns, n: 1, k: used, factors.rightTransposed.pointer, lda: columns,
-        c, ldb: 1, &x, ldc: 1)
     }
-    return DenseSolution(x: x, rank: used, singularValues: factors.values)
+    // s / (s^2 + mu) without the square, which underflows for small s.
+    return combine(used, mu, c) { c, s in s > 0 ? c / (s + mu / s) : 0 }
   }
 
   /// `x = V (S^2 + mu)^-1 V^T g`, the solution of `(B^T B + mu I) x = g` for a g in the range of B^T,
@@ -124,32 +114,31 @@ public struct DenseDecomposition: Sendable {
     guard g.count == columns else {
       throw .dimensionMismatch(what: "gradient g", found: g.count, expected: columns)
     }
-    precondition(mu >= 0 && mu.isFinite, "DenseDecomposition: damping \(mu)")
-    let k = factors.values.count
     let cutoff = max(cutoff, 1e-7) * (factors.values.first ?? 0)
-    let used = mu == 0 ? factors.values.prefix { $0 > cutoff }.count : k
-    var x = [Double](repeating: 0, count: columns)
+    let used = mu == 0 ? factors.values.prefix { $0 > cutoff }.count : factors.values.count
+    var c = [Double](repeating: 0, count: used)
     if used > 0 {
-      var c = [Double](repeating: 0, count: used)
       BLAS.gemm(
         m: used, n: 1, k: columns, factors.rightTransposed.pointer, lda: columns, g, ldb: 1, &c,
         ldc: 1)
-      for i in 0..<used {
-        let s = factors.values[i]
-        c[i] = s > 0 ? c[i] / s / (s + mu / s) : mu > 0 ? c[i] / mu : 0
-      }
+    }
+    return combine(used, mu, c) { c, s in s > 0 ? c / s / (s + mu / s) : mu > 0 ? c / mu : 0 }
+  }
+
+  /// `V c`
+  private func combine(
+    _ used: Int, _ mu: Double, _ coefficients: [Double],
+    _ divided: (_ coefficient: Double, _ s: Double) -> Double
+  ) -> DenseSolution {
+    precondition(mu >= 0 && mu.isFinite, "DenseDecomposition: damping \(mu)")
+    var x = [Double](repeating: 0, count: columns)
+    if used > 0 {
+      let c = zip(coefficients.prefix(used), factors.values).map { divided($0, $1) }
       BLAS.gemm(
         transposeA: true, m: columns, n: 1, k: used, factors.rightTransposed.pointer, lda: columns,
         c, ldb: 1, &x, ldc: 1)
     }
     return DenseSolution(x: x, rank: used, singularValues: factors.values)
-  }
-
-  /// The same for many dampings: the decomposition is shared.
-  public func solve(target w: [Double], dampings: [Double]) throws(SolveError) -> [DenseSolution] {
-    var solutions: [DenseSolution] = []
-    for mu in dampings { solutions.append(try solve(target: w, damping: mu)) }
-    return solutions
   }
 }
 
@@ -160,7 +149,7 @@ public struct DenseDecomposition: Sendable {
 /// Squared singular values come with an error of about `m eps` times the largest, so those below
 /// `m eps` of the largest are noise and are left out: singular values below `sqrt(m eps)` of the
 /// largest (some 5e-7 for a thousand rows) are lost, where the SVD of B keeps those above 1e-12.
-/// gamma of the result is higher than the least possible by what those directions hold.
+/// The quadratic model of the result is above its minimum by what those directions hold.
 public struct GramDecomposition: Sendable {
   public let rows: Int
   private let precision: Double

@@ -1,7 +1,6 @@
 /// What the steps of conjugate gradients tell about the error that is left.
 ///
-/// Twice the decrease of the quadratic model, `1 / gamma^2 = x_k^T b`, is a Gauss quadrature of
-/// `b^T A^+ b` and grows towards it from below (Golub and Meurant 1994). What is missing is
+/// Twice the decrease of the quadratic model, `x_k^T b`, is a Gauss quadrature of `b^T A^+ b` and grows towards it from below (Golub and Meurant 1994). What is missing is
 /// `|x - x_k|_A^2 = r_k^T A^+ r_k`. An upper bound of it needs a number mu that is not above the least
 /// eigenvalue that b has a part in: a Gauss-Radau quadrature with a node at mu, of which
 /// `(|r_k|^2 / mu) (|r_k|^2 / |v_k|^2)` is a simple bound (Meurant and Tichy 2019, (35)).
@@ -9,8 +8,7 @@
 /// No such mu is known here: A is singular, and its least nonzero eigenvalue can lie anywhere. The
 /// least Ritz value takes its place, which is never below it. So the result is an ESTIMATE, on the
 /// assumption that b has no weight in eigenvalues that the solve has not seen yet. Where the
-/// spectrum fades into rounding this assumption fails, and the least gamma can be lower. The
-/// certificate (method: `gamma >= 1 / |w|`) is the bound that holds whatever A is.
+/// spectrum fades into rounding this assumption fails, and more can be missing.
 ///
 /// With a preconditioner the same holds of `M^-1 A` with `r^T M^-1 r` for `|r|^2`.
 struct LanczosSteps {
@@ -20,7 +18,7 @@ struct LanczosSteps {
   /// Of the recurrences before the last restart.
   private var leastBefore = Double.infinity
 
-  init(capacity: Int) {
+  mutating func reserveCapacity(_ capacity: Int) {
     alphas.reserveCapacity(capacity)
     residuals.reserveCapacity(capacity)
   }
@@ -37,21 +35,18 @@ struct LanczosSteps {
     residuals.removeAll(keepingCapacity: true)
   }
 
-  /// An estimate of the least gamma of all, given that of the last iterate and what
-  /// `r^T M^-1 r` is there; `nil` if it cannot be formed.
-  func leastGamma(below gamma: Double, residual last: Double) -> Double? {
+  /// An estimate of `|x - x_k|_A^2` after the last step, given `r^T M^-1 r` there; `nil` if it cannot be
+  /// formed.
+  func errorEstimate(residual last: Double) -> Double? {
     let least = leastRitzValue
-    guard gamma > 0, last >= 0, least > 0, least.isFinite else { return nil }
+    guard last >= 0, least > 0, least.isFinite else { return nil }
     // |v_k|^2 / |r_k|^2 = 1 + beta_k |v_(k-1)|^2 / |r_(k-1)|^2
     var ratio = 1.0
     for (k, residual) in residuals.enumerated() {
       let next = k + 1 < residuals.count ? residuals[k + 1] : last
       ratio = 1 + next / residual * ratio
     }
-    let missing = last / least / ratio
-    // 1 / sqrt(1 / gamma^2 + missing), where neither square leaves the range of numbers.
-    let relative = missing * gamma * gamma
-    return relative.isFinite ? gamma / (1 + relative).squareRoot() : nil
+    return last / least / ratio
   }
 
   /// The least eigenvalue of the tridiagonal matrix `L D L^T`, `D = 1 / alpha`, `L` with ones on

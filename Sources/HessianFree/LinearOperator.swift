@@ -13,10 +13,6 @@ public protocol LinearOperator<Scalar> {
   /// A declaration, not a computation: `v^T A v >= 0` for every `v`.
   var isPositiveSemidefinite: Bool { get }
 
-  /// mu, when `A = F + mu I` and F is the matrix of interest; gamma is always that of F. Zero
-  /// unless the operator is damped.
-  var damping: Double { get }
-
   /// Writes `A v` into `product` and returns `v^T A v` in double.
   ///
   /// An operator that computes `|B v|^2` on its way should return that: it does not cancel, and it
@@ -40,7 +36,6 @@ public protocol LinearOperator<Scalar> {
 }
 
 extension LinearOperator {
-  public var damping: Double { 0 }
   public var rounding: Double { Double(Scalar.ulpOfOne) }
   public var quadraticRounding: Double { rounding }
   public func settle(_ x: Vector<Scalar>) throws(SolveError) {}
@@ -64,7 +59,6 @@ public struct DampedOperator<Base: LinearOperator>: LinearOperator {
 
   public var dimension: Int { base.dimension }
   public var isPositiveSemidefinite: Bool { base.isPositiveSemidefinite }
-  public var damping: Double { base.damping + mu }
   public var rounding: Double { base.rounding }
   public var quadraticRounding: Double { base.quadraticRounding }
   public func settle(_ x: Vector<Base.Scalar>) throws(SolveError) { try base.settle(x) }

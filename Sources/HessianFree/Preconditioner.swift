@@ -3,7 +3,7 @@ import TensorModule
 /// A symmetric positive definite `M^-1` known only by its products.
 ///
 /// On a singular system a preconditioner changes which solution is found: the one of least
-/// `x^T M x` in place of the one of least `|x|`. All of them have the same gamma.
+/// `x^T M x` in place of the one of least `|x|`.
 public protocol Preconditioner<Scalar> {
   associatedtype Scalar: EngineScalar
 

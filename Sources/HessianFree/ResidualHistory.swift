@@ -15,24 +15,29 @@ final class ResidualHistory<Scalar: EngineScalar> {
   private let slab: Int
   /// `[slab, P]` each, row-major.
   private var slabs: [Vector<Scalar>] = []
-  private let coefficients: Vector<Scalar>
-  private var partials = Vector<Scalar>(count: 0)
+  private lazy var coefficients = Vector<Scalar>(count: slab)
+  private lazy var partials = Vector<Scalar>(count: blocks * slab)
   private var count = 0
+  private var capacity = 0
 
   init(operations: VectorOperations<Scalar>) {
     self.operations = operations
     slab = max(1, min(32, (1 << 22) / max(operations.count, 1)))
-    coefficients = Vector(count: slab)
   }
 
-  func removeAll() { count = 0 }
+  /// Of the entries of a vector that meet those of another.
+  private var blocks: Int {
+    let size = VectorOperations<Scalar>.blockSize
+    return (operations.pairing(operations.count).count + size - 1) / size
+  }
 
-  /// Keeps the direction of `r`, unless `capacity` are kept.
-  func append(_ r: Vector<Scalar>, norm: Double, capacity: Int) {
+  /// Forgets all, and keeps up to so many from now on.
+  func begin(capacity: Int) { (self.capacity, count) = (capacity, 0) }
+
+  /// Keeps the direction of `r`, if there is room.
+  func append(_ r: Vector<Scalar>, norm: Double) {
     guard count < capacity, norm > 0 else { return }
-    if count == slabs.count * slab {
-      slabs.append(Vector(count: slab * operations.count))
-    }
+    if count == slabs.count * slab { slabs.append(operations.vectors(slab)) }
     let row = slabs[count / slab].pointer + (count % slab) * operations.count
     operations.forEachBlock(operations.count) { _, range in
       Kernels.axpby(
@@ -43,12 +48,9 @@ final class ResidualHistory<Scalar: EngineScalar> {
 
   /// Takes the kept directions out of `r`.
   func orthogonalize(_ r: Vector<Scalar>) {
-    let p = operations.count
+    let (p, blocks) = (operations.count, self.blocks)
     // In the inner product of the operations: the first entries of one against these of the other.
     let (length, partner) = operations.pairing(p)
-    let blocks =
-      (length + VectorOperations<Scalar>.blockSize - 1) / VectorOperations<Scalar>.blockSize
-    if partials.count < blocks * slab { partials = Vector(count: blocks * slab) }
     for (index, piece) in slabs.enumerated() where index * slab < count {
       let rows = min(slab, count - index * slab)
       operations.forEachBlock(length) { block, range in

@@ -38,8 +38,7 @@ extension SolveError: CustomStringConvertible {
     case .nonFinite(let operand, let iteration, let index):
       let place = iteration == 0 ? "before the first iteration" : "in iteration \(iteration)"
       let element = index.map { ", first at element \($0)" } ?? ": its sum of squares overflows"
-      return "NaN or infinity in the \(operand.rawValue) \(place)\(element); check the weights and "
-        + "the batch for non-finite or very large values, or use double precision"
+      return "NaN or infinity in the \(operand.rawValue) \(place)\(element)"
     case .notPositiveSemidefinite:
       return "conjugate gradients need an operator that is positive semi-definite, and this one "
         + "does not declare it"
@@ -50,8 +49,7 @@ extension SolveError: CustomStringConvertible {
       return "entry \(index) of the diagonal preconditioner is \(entry); entries must be finite "
         + "and not negative"
     case .memory(let required, let budget):
-      return "the dense solve needs \(required) bytes and may use \(budget); raise the memory "
-        + "limit or use conjugate gradients"
+      return "the dense solve needs \(required) bytes and may use \(budget)"
     case .linearAlgebra(let error):
       return error.description
     case .operatorFailed(let reason):

@@ -5,11 +5,11 @@ import TensorModule
 public enum StopReason: Equatable, Sendable {
   /// `|r| <= tolerance |b|`
   case tolerance(relativeResidual: Double, limit: Double)
-  /// gamma of the iterate is within the gap of the least gamma that any direction can have.
-  case certificate(gamma: Double, bound: Double, gap: Double)
+  /// The observer wanted no more than the last iterate.
+  case accepted(ObserverStop)
+  /// The observer did not want it to go on.
+  case abandoned(ObserverStop)
   case iterationLimit(Int)
-  /// Whoever asked for the solve did not want it to go on.
-  case abandoned(iteration: Int)
   /// `v^T A v` is not clearly positive: at most `threshold`, which is what rounding leaves of the
   /// largest curvature seen.
   case curvature(quadratic: Double, threshold: Double, iteration: Int)
@@ -22,19 +22,18 @@ public enum StopReason: Equatable, Sendable {
   public var label: String {
     switch self {
     case .tolerance: "tolerance"
-    case .certificate: "certificate"
+    case .accepted(let stop), .abandoned(let stop): stop.label
     case .iterationLimit: "iterations"
-    case .abandoned: "abandoned"
     case .curvature: "curvature"
     case .stagnated: "stagnated"
-    case .zeroRightHandSide: "zero-gradient"
+    case .zeroRightHandSide: "zero"
     }
   }
 
   /// Whether `x` is as close to the solution as was asked for.
   public var isConverged: Bool {
     switch self {
-    case .tolerance, .certificate, .zeroRightHandSide: true
+    case .tolerance, .accepted, .zeroRightHandSide: true
     case .iterationLimit, .abandoned, .curvature, .stagnated: false
     }
   }
@@ -46,15 +45,10 @@ extension StopReason: CustomStringConvertible {
     switch self {
     case .tolerance(let residual, let limit):
       "Converged: the relative residual \(rounded(residual)) is at most \(limit)."
-    case .certificate(let gamma, let bound, let gap):
-      "Converged: gamma \(gamma) is within a factor 1 + \(gap) of "
-        + "\(bound), the least that any direction can have."
+    case .accepted(let stop), .abandoned(let stop): stop.description
     case .iterationLimit(let limit):
       "Reached the limit of \(limit) iterations: the system is ill-conditioned or the tolerance "
         + "tight."
-    case .abandoned(let iteration):
-      "Stopped after iteration \(iteration): at its rate, another solver is predicted to be there "
-        + "sooner."
     case .curvature(let quadratic, let threshold, let iteration):
       "Met curvature v^T A v = \(rounded(quadratic)), not above \(rounded(threshold)), in "
         + "iteration \(iteration): what is left of the residual lies in directions that the "
@@ -73,19 +67,6 @@ extension StopReason: CustomStringConvertible {
 
 // MARK: -
 
-/// One iterate of a solve.
-public struct TraceEntry: Equatable, Sendable {
-  /// From 1.
-  public var iteration: Int
-  /// `|r| / |b|`, r from the recurrence.
-  public var relativeResidual: Double
-  /// `sqrt(x^T F x) / |x^T b|` (Eqn 15), F without damping. NaN where `x^T F x` is not resolved:
-  /// under damping it is a difference, which cancels when the damping dominates.
-  public var gamma: Double
-  /// Since the start of the solve.
-  public var seconds: Double
-}
-
 /// A comparison of the recurrence with the true residual.
 public struct ResidualCheck: Equatable, Sendable {
   /// The number of steps before it.
@@ -102,25 +83,25 @@ public struct ResidualCheck: Equatable, Sendable {
 
 /// What a solver returns.
 public struct SolveResult<Scalar: EngineScalar>: Sendable {
-  /// The best iterate, `[P]`; memory of its own.
+  /// The best iterate, `[P]`: the caller's own vector.
   public var x: Vector<Scalar>
-  public var stop: StopReason
+  public var stop = StopReason.zeroRightHandSide
   /// Steps taken.
-  public var iterations: Int
+  public var iterations = 0
   /// The number of steps after which `x` was reached; below `iterations` only when the last steps
   /// had run into rounding.
-  public var iterate: Int
+  public var iterate = 0
   /// Products with the operator, those for true residuals included.
-  public var products: Int
+  public var products = 0
   /// `|b - A x| / |b|` of `x`, formed by a product.
-  public var residual: Double
+  public var residual = 0.0
   /// `|r| / |b|` of the last iterate, from the recurrence.
-  public var recurrenceResidual: Double
-  /// `sqrt(x^T F x) / |x^T b|` of `x` (Eqn 15), F without damping, from a product; NaN for `x = 0`.
-  public var gamma: Double
-  /// What the least gamma of all directions is estimated to be (`LanczosSteps`): never above
-  /// `gamma`, no bound. `nil` under damping and where `x` is not the last iterate.
-  public var leastGammaEstimate: Double?
-  public var trace: [TraceEntry]
-  public var checks: [ResidualCheck]
+  public var recurrenceResidual = 0.0
+  /// Of `x`, from a product; zero for `x = 0`.
+  public var terms = ModelTerms.zero
+  /// What `|x - A^+ b|_A^2`, the part that is missing of `b^T A^+ b`, is estimated to be
+  /// (`LanczosSteps`); no bound. `nil` where it was not asked for, or `x` is not the last iterate.
+  public var errorEstimate: Double?
+  public var steps: [SolveStep] = []
+  public var checks: [ResidualCheck] = []
 }

@@ -25,6 +25,8 @@ public final class VectorOperations<Scalar: EngineScalar> {
   public let pool: WorkerPool
   public let count: Int
   public let innerProduct: InnerProduct
+  /// How many vectors `vectors` has made: all that a solve takes comes from there.
+  public private(set) var vectorsMade = 0
   private let partials: UnsafeMutablePointer<Double>
   private let capacity: Int
 
@@ -41,6 +43,12 @@ public final class VectorOperations<Scalar: EngineScalar> {
   }
 
   deinit { partials.deallocate() }
+
+  /// So many vectors of zeros of this space, one behind the other.
+  public func vectors(_ number: Int = 1) -> Vector<Scalar> {
+    vectorsMade += number
+    return Vector(count: number * count)
+  }
 
   // MARK: - Sums
 

@@ -22,7 +22,7 @@ struct DampingTests {
       if precision == .float32 && scale > 1e38 { continue }
       for weight in [1, 1e-300, 1 / scale] where precision == .float64 || weight < 1e38 {
         let file = try checkpoint(loss: loss, scale: scale, weight: weight)
-        for reference in ReferenceKind.allCases {
+        for reference in ReferenceMethod.all {
           try check(file.path, precision, reference, "\(loss) \(scale) \(weight) \(reference)")
         }
       }
@@ -30,7 +30,7 @@ struct DampingTests {
   }
 
   private func check(
-    _ path: String, _ precision: Precision, _ reference: ReferenceKind, _ label: String
+    _ path: String, _ precision: Precision, _ reference: ReferenceMethod, _ label: String
   ) throws {
     var options = EvaluationOptions()
     options.precision = precision

@@ -17,7 +17,7 @@ struct ExtremeTests {
       var options = EvaluationOptions()
       options.precision = precision
       options.dampings = [Damping("0")!, Damping("rel:1e-7")!]
-      for reference in [ReferenceKind.cg, .dense] {
+      for reference in [ReferenceMethod.cg, .dense] {
         options.reference = reference
         let file = try checkpoint(gap: gap, label: Int64(label))
         let result = try Evaluation(options).score(checkpoint: file.path)[0]
@@ -53,7 +53,7 @@ struct ExtremeTests {
     let p = 1 / (1 + exp(-1.0))
     let (h, g) = ([p * (1 - p), 0.25], [p + z, -0.5 + 0.5])
     let least = 1 / (g[0] * g[0] / h[0] + g[1] * g[1] / h[1]).squareRoot()
-    for reference in [ReferenceKind.cg, .dense, .auto] {
+    for reference in [ReferenceMethod.cg, .dense, .auto] {
       var options = EvaluationOptions()
       options.precision = precision
       options.reference = reference
@@ -87,7 +87,7 @@ struct ExtremeTests {
     // The least gamma is exp(-500); its bound may be rounded down, never up.
     #expect(result.gammaBound <= exp(-500))
     // F itself is below the range of numbers: neither reference may claim to have solved it.
-    for reference in [ReferenceKind.cg, .dense] {
+    for reference in [ReferenceMethod.cg, .dense] {
       options.reference = reference
       let record = try #require(
         try Evaluation(options).score(checkpoint: file.path)[0].reference)
@@ -112,8 +112,8 @@ struct ExtremeTests {
   }
 
   /// One class: the softmax is sure of it, and nothing can be learnt.
-  @Test(arguments: [ReferenceKind.cg, .dense, .none])
-  func singleClassHasNoGradient(_ reference: ReferenceKind) throws {
+  @Test(arguments: [ReferenceMethod.cg, .dense, .none])
+  func singleClassHasNoGradient(_ reference: ReferenceMethod) throws {
     let file = try TemporaryCheckpoint(
       model: #"{"type": "sequential", "input_shape": [2], "layers": [{"type": "linear", "#
         + #""name": "a", "in_features": 2, "out_features": 1}]}"#
@@ -140,7 +140,7 @@ struct Regression_GammaOfFBelowTheRangeOfDouble {
   func gammaBelowRangeIsNoResult(_ gap: Double, precision: Precision) throws {
     var options = EvaluationOptions()
     options.precision = precision
-    for reference in [ReferenceKind.cg, .dense, .none] {
+    for reference in [ReferenceMethod.cg, .dense, .none] {
       options.reference = reference
       let file = try checkpoint(gap: gap, label: 1)
       let evaluation = Evaluation(options)

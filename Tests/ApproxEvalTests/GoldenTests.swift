@@ -68,7 +68,7 @@ struct GoldenTests {
   // MARK: - Scores
 
   private func checkScores(
-    _ name: String, _ precision: Precision, reference: ReferenceKind
+    _ name: String, _ precision: Precision, reference: ReferenceMethod
   ) throws {
     var options = EvaluationOptions()
     options.precision = precision
@@ -77,7 +77,7 @@ struct GoldenTests {
   }
 
   private func checkScores(
-    _ name: String, _ precision: Precision, reference: ReferenceKind,
+    _ name: String, _ precision: Precision, reference: ReferenceMethod,
     options given: EvaluationOptions, checkpoint: String
   ) throws {
     let golden = try Golden(name)

@@ -10,7 +10,7 @@ import Testing
 /// The solvers of the reference against the golden values and against each other.
 @Suite(.serialized) struct ReferenceTests {
   private func reference(
-    _ name: String, _ kind: ReferenceKind, _ precision: Precision,
+    _ name: String, _ kind: ReferenceMethod, _ precision: Precision,
     pool: WorkerPool = WorkerPool(threads: 2),
     change: (inout EvaluationOptions) -> Void = { _ in }
   ) throws -> ReferenceDirection {
@@ -92,7 +92,7 @@ import Testing
   func dampedSolutionsAgree(_ mu: Double) throws {
     for name in ["golden/mlp_tanh", "golden/tokens_ignore", "golden/cnn_small"] {
       let exact = try reference(name, .dense, .float64) { $0.cgDamping = mu }.record
-      for kind in [ReferenceKind.cg, .lsqr, .gram] {
+      for kind in [ReferenceMethod.cg, .lsqr, .gram] {
         let record = try reference(name, kind, .float64) { $0.cgDamping = mu }.record
         // Residual 1e-9 over a condition number of at most 1e4.
         #expect(abs(record.gamma / exact.gamma - 1) <= 1e-5, "\(name), \(kind)")
@@ -104,7 +104,7 @@ import Testing
   @Test func threadsDoNotChangeABit() throws {
     for name in ["golden/mlp_trained", "golden/tokens_ignore", "digits/epoch-20"] {
       for (kind, preconditioner) in [
-        (ReferenceKind.lsqr, PreconditionerKind.none), (.gram, .none), (.auto, .none),
+        (ReferenceMethod.lsqr, PreconditionerKind.none), (.gram, .none), (.auto, .none),
         (.cg, .jacobi), (.cg, .sf),
       ] {
         func run(_ threads: Int) throws -> [Double] {
@@ -127,7 +127,7 @@ import Testing
   // MARK: - How sure
 
   @Test func excessIsProvedByTheCertificateAndEstimatedByTheSteps() throws {
-    for kind in [ReferenceKind.cg, .lsqr] {
+    for kind in [ReferenceMethod.cg, .lsqr] {
       let name = "digits/epoch-40"
       let result = try reference(name, kind, .float64) { $0.cgIterations = 30 }
       let truth = result.record.gamma / (try Golden(name).reference.gamma) - 1
@@ -175,7 +175,7 @@ import Testing
         choleskyMemory: 50, iteration: 1, growth: 0.01, rows: 10, columns: 20)
     }
     func choice(
-      _ kind: ReferenceKind, _ costs: Costs, memory: Int = 1000,
+      _ kind: ReferenceMethod, _ costs: Costs, memory: Int = 1000,
       change: (inout EvaluationOptions) -> Void = { _ in }
     ) -> ReferenceChoice {
       var options = EvaluationOptions()
@@ -211,7 +211,7 @@ import Testing
       #expect(found.iterations == 100)
     }
     // What is named is done, but for a B that does not fit where B B^T does.
-    for kind in [ReferenceKind.cg, .lsqr, .dense, .gram, .none] {
+    for kind in [ReferenceMethod.cg, .lsqr, .dense, .gram, .none] {
       let found = choice(kind, even)
       #expect(found.kind == kind && found.iterations == 100 && found.fallbacks.isEmpty)
     }
@@ -240,11 +240,11 @@ import Testing
   /// What the iterations bring decides: 145 for 0.1 % at epoch 0, more than a thousand at epoch 3,
   /// where a factorisation of `B B^T`, [1440, 1440], is there sooner.
   @Test(arguments: [
-    ("golden/mlp_tanh", 1e-3, ReferenceKind.gram), ("digits/epoch-00", 1e-2, .cg),
+    ("golden/mlp_tanh", 1e-3, ReferenceMethod.gram), ("digits/epoch-00", 1e-2, .cg),
     ("digits/epoch-00", 1e-3, .cg), ("digits/epoch-03", 1e-3, .gram),
     ("digits/epoch-40", 1e-3, .cg),
   ])
-  func automaticChoiceConverges(_ name: String, gap: Double, kind: ReferenceKind) throws {
+  func automaticChoiceConverges(_ name: String, gap: Double, kind: ReferenceMethod) throws {
     let result = try reference(name, .auto, .float32) {
       $0.cgIterations = 200
       $0.cgGap = gap
@@ -357,8 +357,8 @@ import Testing
   }
 
   /// Labels that the model rules out: no solver gets far, and what a row reaches counts.
-  @Test(arguments: [ReferenceKind.cg, .lsqr, .gram, .dense, .auto])
-  func saturatedModelsHaveNoEfficiencyAboveOne(_ kind: ReferenceKind) throws {
+  @Test(arguments: [ReferenceMethod.cg, .lsqr, .gram, .dense, .auto])
+  func saturatedModelsHaveNoEfficiencyAboveOne(_ kind: ReferenceMethod) throws {
     let logits = #"{"type": "sequential", "input_shape": [2], "layers": [{"type": "linear", "#
     let file = try TemporaryCheckpoint(
       model: logits + #""name": "a", "in_features": 2, "out_features": 4}]}"#
@@ -383,7 +383,7 @@ import Testing
   // MARK: - Status
 
   @Test func statusSaysWhatAReferenceIs() throws {
-    func status(_ kind: ReferenceKind, _ iterations: Int = 3000) throws -> ReferenceStatus {
+    func status(_ kind: ReferenceMethod, _ iterations: Int = 3000) throws -> ReferenceStatus {
       try reference("golden/mlp_tanh", kind, .float64) { $0.cgIterations = iterations }.record
         .status
     }

@@ -5,6 +5,20 @@ import Testing
 
 @testable import Curvature
 
+/// Ends a solve where gamma is within a thousandth of its bound.
+private struct Bracket<Scalar: EngineScalar>: SolveObserver {
+  let bound: Double
+
+  func accept(_ step: SolveStep, _ x: Vector<Scalar>) -> ObserverStop? {
+    step.terms.gamma > 1.001 * bound
+      ? nil : ObserverStop(label: "bracket", description: "Within a thousandth.")
+  }
+}
+
+extension ModelTerms {
+  fileprivate var gamma: Double { norm / abs(linear) }
+}
+
 /// Algorithm 5 on pairs `[y, J J^T y]` against Algorithm 5 on the vectors that they stand for.
 struct LogitFisherTests {
   /// With at least as many parameters as logits; `J J^T` is regular as far as rows allow.
@@ -50,7 +64,7 @@ struct LogitFisherTests {
       mismatch(
         formed.array, explicit.array, tolerance: 1e-11, scale: explicit.array.map(abs).max()!)
         == nil)
-    let operations = matrix.workspace().operations
+    let operations = matrix.space()
     let dots = [
       operations.dot(pairs[0], pairs[1]), operations.dot(pairs[1], pairs[0]),
     ]
@@ -77,18 +91,21 @@ struct LogitFisherTests {
       }
       let gradient = Vector<S>(count: linearization.parameterCount)
       linearization.vjp(into: [gradient]) { write($0, $1) }
-      let solver = ConjugateGradient(
-        relativeTolerance: 1e-6, maxIterations: 40, gammaBound: output.gammaBound)
+      let solver = ConjugateGradient(SolveLimits(relativeTolerance: 1e-6, maxIterations: 40))
       let explicit = try solver.solve(
         FisherOperator(linearization, output), rhs: gradient,
-        workspace: .init(dimension: gradient.count, pool: linearization.pool))
+        into: Vector(count: gradient.count),
+        workspace: .init(VectorOperations(pool: linearization.pool, count: gradient.count)),
+        observer: Bracket<S>(bound: output.gammaBound))
       let matrix = LogitFisherOperator(linearization, output)
       let b = Vector<Double>(count: matrix.dimension)
       for chunk in linearization.schedule.chunks {
         write(chunk, b.pointer + chunk.first * linearization.logitCount)
       }
-      let workspace = matrix.workspace()
-      let paired = try solver.solve(matrix, rhs: b, workspace: workspace)
+      let workspace = ConjugateGradient.Workspace(matrix.space())
+      let paired = try solver.solve(
+        matrix, rhs: b, into: Vector(count: b.count), workspace: workspace,
+        observer: Bracket<Double>(bound: output.gammaBound))
       let x = matrix.combination(paired.x, scale: 1, norm: workspace.operations.norm(paired.x))
       let formed = x.vector()
       let vector = formed.vector.array.map { Double($0) * formed.scale }
@@ -98,10 +115,10 @@ struct LogitFisherTests {
     let exact = try solve(Double.self)
     #expect(exact.paired.stop.label == exact.explicit.stop.label)
     #expect(exact.paired.iterations == exact.explicit.iterations)
-    #expect(exact.paired.gamma.isFinite)
-    for (found, expected) in zip(exact.paired.trace, exact.explicit.trace) {
+    #expect(exact.paired.terms.gamma.isFinite)
+    for (found, expected) in zip(exact.paired.steps, exact.explicit.steps) {
       // Rounding grows with the condition number, up to 1e5 here, in either.
-      #expect(mismatch(found.gamma, expected.gamma, tolerance: 1e-9) == nil)
+      #expect(mismatch(found.terms.gamma, expected.terms.gamma, tolerance: 1e-9) == nil)
       #expect(
         abs(found.relativeResidual - expected.relativeResidual)
           <= 1e-8 + 1e-6 * expected.relativeResidual)
@@ -109,10 +126,10 @@ struct LogitFisherTests {
     #expect(mismatch(exact.formed, exact.explicit.x.array, tolerance: 1e-6) == nil)
     let single = try solve(Float.self)
     // gamma is stationary at the solution: its error is the square of that of the iterate.
-    #expect(mismatch(single.paired.gamma, exact.explicit.gamma, tolerance: 1e-3) == nil)
-    for (later, earlier) in zip(single.paired.trace.dropFirst(), single.paired.trace) {
+    #expect(mismatch(single.paired.terms.gamma, exact.explicit.terms.gamma, tolerance: 1e-3) == nil)
+    for (later, earlier) in zip(single.paired.steps.dropFirst(), single.paired.steps) {
       // By F.2.1 gamma never rises; by more than rounding, a step is taken back.
-      #expect(later.gamma <= earlier.gamma * (1 + 1e-4))
+      #expect(later.terms.gamma <= earlier.terms.gamma * (1 + 1e-4))
     }
   }
 

@@ -12,8 +12,8 @@ private func solve<Scalar>(
 }
 
 @Suite struct ConjugateGradientTests {
-  private let tight = ConjugateGradient(relativeTolerance: 1e-10, maxIterations: 200)
-  private let single = ConjugateGradient(relativeTolerance: 1e-4, maxIterations: 200)
+  private let tight = ConjugateGradient(SolveLimits(relativeTolerance: 1e-10, maxIterations: 200))
+  private let single = ConjugateGradient(SolveLimits(relativeTolerance: 1e-4, maxIterations: 200))
 
   // MARK: - Outcome
 
@@ -23,7 +23,7 @@ private func solve<Scalar>(
     #expect(result.stop.label == "tolerance", "\(result.stop)")
     let residual = relativeResidual(problem, result.x.array)
     // The recurrence may differ from the true residual by 10 x tolerance at most.
-    #expect(residual <= 11 * tight.relativeTolerance)
+    #expect(residual <= 11 * tight.limits.relativeTolerance)
     // Both residuals carry the rounding of one product, |A| |x| / |b| <= 1.2e6 of it here.
     #expect(abs(residual - result.residual) <= 1.2e6 * 30 * Double.ulpOfOne)
   }
@@ -43,7 +43,7 @@ private func solve<Scalar>(
     let nonzero = problem.spectrum.filter { $0 != 0 }
     let condition = (nonzero.max() ?? 1) / (nonzero.min() ?? 1)
     let error = distance(result.x.array, expected) / norm(expected)
-    #expect(error <= condition * 11 * tight.relativeTolerance, "\(error)")
+    #expect(error <= condition * 11 * tight.limits.relativeTolerance, "\(error)")
     if problem.rank < problem.dimension {
       // No component outside the range: the norm cannot exceed the least one.
       #expect(abs(norm(result.x.array) / norm(expected) - 1) <= 1e-9)
@@ -57,7 +57,7 @@ private func solve<Scalar>(
         a, rhs: problem.rightHandSide(Double.self), workspace: workspace(problem.dimension))
       #expect(result.products == a.counter.products)
       #expect(result.products == result.iterations + result.checks.count)
-      #expect(result.trace.map(\.iteration) == Array(1...result.iterations))
+      #expect(result.steps.map(\.iteration) == Array(1...result.iterations))
       #expect(result.checks.last?.iteration == result.iterations)
     }
   }
@@ -75,8 +75,8 @@ private func solve<Scalar>(
     let problem = Problem.zeroRightHandSide
     let result = try solve(problem, Double.self, tight)
     #expect(result.stop == .zeroRightHandSide)
-    #expect(result.stop.label == "zero-gradient")
-    #expect(result.products == 0 && result.iterations == 0 && result.trace.isEmpty)
+    #expect(result.stop.label == "zero")
+    #expect(result.products == 0 && result.iterations == 0 && result.steps.isEmpty)
     #expect(result.x.array.allSatisfy { $0 == 0 })
     #expect(result.residual == 0)
     #expect(result.gamma.isNaN)
@@ -85,12 +85,14 @@ private func solve<Scalar>(
   @Test func iterationLimitIsAnOutcomeWithTheLastIterate() throws {
     let problem = Problem.spd
     let result = try solve(
-      problem, Double.self, ConjugateGradient(relativeTolerance: 1e-10, maxIterations: 3))
+      problem, Double.self,
+      ConjugateGradient(SolveLimits(relativeTolerance: 1e-10, maxIterations: 3)))
     #expect(result.stop == .iterationLimit(3))
     #expect(result.iterations == 3 && result.iterate == 3 && result.products == 4)
     #expect(abs(relativeResidual(problem, result.x.array) - result.residual) <= 1e-13)
     let none = try solve(
-      problem, Double.self, ConjugateGradient(relativeTolerance: 1e-10, maxIterations: 0))
+      problem, Double.self,
+      ConjugateGradient(SolveLimits(relativeTolerance: 1e-10, maxIterations: 0)))
     #expect(none.products == 0 && none.residual == 1 && none.gamma.isNaN)
   }
 
@@ -123,7 +125,7 @@ private func solve<Scalar>(
     #expect(!result.stop.isConverged, "\(result.stop)")
     let outside = norm(zip(problem.components, problem.spectrum).map { $1 == 0 ? $0 : 0 })
     #expect(result.residual >= outside / norm(problem.components) * (1 - 1e-9))
-    #expect(largestRise(result.trace) <= 1e-9)
+    #expect(largestRise(result.steps) <= 1e-9)
   }
 
   // MARK: - gamma
@@ -131,10 +133,10 @@ private func solve<Scalar>(
   @Test(arguments: Problem.solvable)
   func gammaOfEachIterateIsThatOfTheIterate(problem: Problem) throws {
     let full = try solve(problem, Double.self, tight)
-    for entry in full.trace {
+    for entry in full.steps {
       let result = try solve(
         problem, Double.self,
-        ConjugateGradient(relativeTolerance: 1e-10, maxIterations: entry.iteration))
+        ConjugateGradient(SolveLimits(relativeTolerance: 1e-10, maxIterations: entry.iteration)))
       let expected = gamma(problem, result.x.array)
       // x^T r cancels to rounding of |x| |b|, which is at most 1e5 x^T b here.
       #expect(abs(entry.gamma / expected - 1) <= 1e5 * 30 * Double.ulpOfOne)
@@ -149,8 +151,8 @@ private func solve<Scalar>(
     let least = 1 / dot(problem.rightHandSide, problem.minimumNormSolution).squareRoot()
     // Second order in the error of x.
     #expect(abs(result.gamma / least - 1) <= 1e-8)
-    #expect(largestRise(result.trace) <= 1e-9)
-    #expect(try largestRise(solve(problem, Float.self, single).trace) <= 1e-4)
+    #expect(largestRise(result.steps) <= 1e-9)
+    #expect(try largestRise(solve(problem, Float.self, single).steps) <= 1e-4)
   }
 
   /// What LoRA models look like: the spectrum fades into rounding, where 3000 iterations run into
@@ -159,19 +161,19 @@ private func solve<Scalar>(
   @Test(arguments: zip([4.0, 8, 12, 16], [UInt64(1), 2, 1, 2]))
   func gammaNeverRisesAtTheLevelOfRounding(orders: Double, seed: UInt64) throws {
     let problem = Problem.fading(rank: 60, zeros: 60, orders: orders, seed: seed)
-    let double = ConjugateGradient(relativeTolerance: 1e-9, maxIterations: 3000)
-    let float = ConjugateGradient(relativeTolerance: 1e-4, maxIterations: 3000)
+    let double = ConjugateGradient(SolveLimits(relativeTolerance: 1e-9, maxIterations: 3000))
+    let float = ConjugateGradient(SolveLimits(relativeTolerance: 1e-4, maxIterations: 3000))
     func check<A: LinearOperator>(_ a: A, _ solver: ConjugateGradient, _ limit: Double) throws {
       let result = try solver.solve(
         a, rhs: problem.rightHandSide(A.Scalar.self), workspace: workspace(problem.dimension))
-      let rise = largestRise(result.trace)
+      let rise = largestRise(result.steps)
       let kind = "\(A.self), \(result.stop)"
       #expect(rise <= limit, "\(kind)")
       let x = result.x.array.map(Double.init)
       // What the operator's own quadratic form can be off by: eps |A| |x|^2 of x^T A x, |A| = 1.
       let quadratic = pow(result.gamma * dot(x, problem.rightHandSide), 2)
       let resolution = Double(A.Scalar.ulpOfOne) * dot(x, x) / quadratic
-      let lowest = result.trace.map(\.gamma).min() ?? .nan
+      let lowest = result.steps.map(\.gamma).min() ?? .nan
       #expect(result.gamma <= lowest * (1 + limit + resolution), "\(kind), \(resolution)")
     }
     try check(problem.dense(Double.self), double, 1e-9)
@@ -184,7 +186,7 @@ private func solve<Scalar>(
   @Test func recurrenceThatStillGainsIsLeftAloneHoweverItDrifts() throws {
     func ratio<A: LinearOperator>(_ problem: Problem, _ a: A, _ tolerance: Double) throws -> Double
     {
-      let solver = ConjugateGradient(relativeTolerance: tolerance, maxIterations: 3000)
+      let solver = ConjugateGradient(SolveLimits(relativeTolerance: tolerance, maxIterations: 3000))
       let result = try solver.solve(
         a, rhs: problem.rightHandSide(A.Scalar.self), workspace: workspace(problem.dimension))
       let least = 1 / dot(problem.rightHandSide, problem.minimumNormSolution).squareRoot()
@@ -197,36 +199,18 @@ private func solve<Scalar>(
     #expect(try ratio(eight, eight.factored(Float.self), 1e-4) <= 1.01)
   }
 
-  @Test func certificateStopsTheSolveOnceGammaIsWithinTheGap() throws {
-    let problem = Problem.almostSingular
-    let least = 1 / dot(problem.rightHandSide, problem.minimumNormSolution).squareRoot()
-    var solver = tight
-    solver.gammaBound = least
-    solver.certificateGap = 1e-3
-    let result = try solve(problem, Double.self, solver)
-    #expect(result.stop.label == "certificate" && result.stop.isConverged)
-    #expect(result.gamma <= least * (1 + 1e-3) * (1 + 1e-9))
-    let before = result.trace.dropLast().allSatisfy { $0.gamma > least * (1 + 1e-3) }
-    #expect(before, "stopped later than it could")
-    solver.certificateGap = 0
-    #expect(try solve(problem, Double.self, solver).stop.label == "tolerance")
-  }
-
-  @Test func gammaUnderDampingIsThatOfTheUndampedOperator() throws {
+  @Test func dampedOperatorIsSolved() throws {
     let problem = Problem.singularConsistent
-    let mu = 0.7
     let space: ConjugateGradient.Workspace<Double> = workspace(problem.dimension)
-    let damped = DampedOperator(problem.dense(Double.self), mu: mu, operations: space.operations)
-    let result = try tight.solve(
-      damped, rhs: problem.rightHandSide(Double.self), workspace: space)
+    let damped = DampedOperator(problem.dense(Double.self), mu: 0.3, operations: space.operations)
+    let twice = DampedOperator(damped, mu: 0.4, operations: space.operations)
+    let result = try tight.solve(twice, rhs: problem.rightHandSide(Double.self), workspace: space)
     #expect(result.stop.label == "tolerance")
-    #expect(relativeResidual(problem, result.x.array, damping: mu) <= 11 * 1e-10)
-    let expected = gamma(problem, result.x.array)
-    // The difference x^T A x - mu x^T x loses less than a digit here.
-    #expect(abs(result.gamma / expected - 1) <= 1e-12)
-    #expect(abs((result.trace.last?.gamma ?? .nan) / expected - 1) <= 1e-9)
-    let twice = DampedOperator(damped, mu: 0.3, operations: space.operations)
-    #expect(twice.damping == 1.0)
+    #expect(relativeResidual(problem, result.x.array, damping: 0.7) <= 11 * 1e-10)
+    // The terms are those of the operator that is solved, damping included.
+    let x = result.x.array
+    let quadratic = pow(gamma(problem, x) * dot(x, problem.rightHandSide), 2) + 0.7 * dot(x, x)
+    #expect(abs(result.terms.quadratic / quadratic - 1) <= 1e-12)
   }
 
   // MARK: - Preconditioner
@@ -240,14 +224,14 @@ private func solve<Scalar>(
     let a = DenseOperator<Double>(matrix, dimension: n)
     let b = base.rightHandSide(Double.self)
     let space: ConjugateGradient.Workspace<Double> = workspace(n)
-    let solver = ConjugateGradient(relativeTolerance: 1e-10, maxIterations: 2000)
+    let solver = ConjugateGradient(SolveLimits(relativeTolerance: 1e-10, maxIterations: 2000))
     let plain = try solver.solve(a, rhs: b, workspace: space)
     let jacobi = try JacobiPreconditioner(
       diagonal: Vector((0..<n).map { matrix[$0 * n + $0] }), operations: space.operations)
     let preconditioned = try solver.solve(a, rhs: b, preconditioner: jacobi, workspace: space)
     #expect(preconditioned.stop.label == "tolerance", "\(preconditioned.stop)")
     #expect(preconditioned.iterations < plain.iterations)
-    #expect(largestRise(preconditioned.trace) <= 1e-9)
+    #expect(largestRise(preconditioned.steps) <= 1e-9)
     #expect(abs(preconditioned.gamma / plain.gamma - 1) <= 1e-9)
   }
 
@@ -301,20 +285,8 @@ private func solve<Scalar>(
     let second = try tight.solve(
       problem.dense(Double.self), rhs: problem.rightHandSide(Double.self), workspace: space)
     #expect(second.x.array == fresh.x.array)
-    #expect(second.trace.map(\.gamma) == fresh.trace.map(\.gamma))
+    #expect(second.steps.map(\.gamma) == fresh.steps.map(\.gamma))
     #expect(first.x.array == kept, "a result must not share the memory of the workspace")
-  }
-
-  @Test func observerSeesEveryTraceEntry() throws {
-    let problem = Problem.spd
-    var seen: [TraceEntry] = []
-    let result = try tight.solve(
-      problem.dense(Double.self), rhs: problem.rightHandSide(Double.self),
-      workspace: workspace(problem.dimension)
-    ) { seen.append($0) }
-    #expect(seen == result.trace)
-    let times = seen.map(\.seconds)
-    #expect(times == times.sorted() && times.allSatisfy { $0 >= 0 })
   }
 
   // MARK: - Reorthogonalisation
@@ -323,14 +295,15 @@ private func solve<Scalar>(
     // Eight orders: plain CG repeats converged eigenvalues and needs several times the rank. The
     // residual can be driven to about eps |A| |x| / |b|, 2e-8 here.
     let problem = Problem.fading(rank: 60, zeros: 60, orders: 8, seed: 5)
-    let kept = ConjugateGradient(relativeTolerance: 1e-7, maxIterations: 3000)
-    let plain = ConjugateGradient(relativeTolerance: 1e-7, maxIterations: 3000, historyBytes: 0)
+    let kept = ConjugateGradient(SolveLimits(relativeTolerance: 1e-7, maxIterations: 3000))
+    let plain = ConjugateGradient(
+      SolveLimits(relativeTolerance: 1e-7, maxIterations: 3000, historyBytes: 0))
     let result = try solve(problem, Double.self, kept)
     #expect(result.stop.label == "tolerance", "\(result.stop)")
     #expect(result.iterations <= 60, "\(result.iterations)")
     let repeated = try solve(problem, Double.self, plain)
     #expect(repeated.iterations >= 120, "\(repeated.iterations) \(repeated.stop)")
-    #expect(largestRise(result.trace) <= 1e-9)
+    #expect(largestRise(result.steps) <= 1e-9)
   }
 
   // MARK: - True residuals
@@ -350,19 +323,20 @@ private func solve<Scalar>(
     let problem = Problem.spd
     // Kept residuals would stand between the solve and what the disturbance left in their span.
     let solver = ConjugateGradient(
-      relativeTolerance: 1e-10, maxIterations: 200, residualCheckInterval: 8, historyBytes: 0)
+      SolveLimits(
+        relativeTolerance: 1e-10, maxIterations: 200, residualCheckInterval: 8, historyBytes: 0))
     let result = try solver.solve(
       Disturbed(base: problem.dense(Double.self)), rhs: problem.rightHandSide(Double.self),
       workspace: workspace(problem.dimension))
     #expect(result.checks.contains { $0.restarted && $0.difference > 1e-9 })
     #expect(result.stop.label == "tolerance", "\(result.stop)")
     #expect(relativeResidual(problem, result.x.array) <= 11e-10)
-    #expect(largestRise(result.trace) <= 1e-9)
+    #expect(largestRise(result.steps) <= 1e-9)
   }
 
   @Test func toleranceBelowRoundingEndsInStagnationWithTheBestIterate() throws {
     let problem = Problem.spd
-    let solver = ConjugateGradient(relativeTolerance: 1e-14, maxIterations: 3000)
+    let solver = ConjugateGradient(SolveLimits(relativeTolerance: 1e-14, maxIterations: 3000))
     let result = try solve(problem, Float.self, solver)
     #expect(result.stop.label == "stagnated", "\(result.stop)")
     #expect(result.iterations < 1000)
@@ -415,11 +389,12 @@ private func solve<Scalar>(
   @Test func everyOutcomeAndErrorHasASentence() {
     let outcomes: [(StopReason, String)] = [
       (.tolerance(relativeResidual: 1e-7, limit: 1e-6), "tolerance"),
-      (.certificate(gamma: 1, bound: 1, gap: 1e-3), "certificate"),
+      (.accepted(ObserverStop(label: "enough", description: "It is.")), "enough"),
+      (.abandoned(ObserverStop(label: "hopeless", description: "It is.")), "hopeless"),
       (.iterationLimit(10), "iterations"),
       (.curvature(quadratic: -1, threshold: 0, iteration: 3), "curvature"),
       (.stagnated(relativeResidual: 1e-3, iteration: 100), "stagnated"),
-      (.zeroRightHandSide, "zero-gradient"),
+      (.zeroRightHandSide, "zero"),
     ]
     for (stop, label) in outcomes {
       #expect(stop.label == label)
@@ -427,7 +402,6 @@ private func solve<Scalar>(
     }
     #expect(
       SolveError.nonFinite(.product, iteration: 3, index: 9).description
-        == "NaN or infinity in the product A v in iteration 3, first at element 9; check the "
-        + "weights and the batch for non-finite or very large values, or use double precision")
+        == "NaN or infinity in the product A v in iteration 3, first at element 9")
   }
 }

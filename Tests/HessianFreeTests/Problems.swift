@@ -66,6 +66,37 @@ struct FactoredOperator<Scalar: EngineScalar>: LinearOperator {
   }
 }
 
+/// A dense B, `[M, P]`, with products in its own precision.
+struct DenseFactor<Scalar: EngineScalar>: FactorOperator {
+  let matrix: [Scalar]
+  let rows: Int
+  let columns: Int
+
+  init(_ matrix: [Double], rows: Int, columns: Int) {
+    self.matrix = matrix.map { Scalar($0) }
+    self.rows = rows
+    self.columns = columns
+  }
+
+  func apply(_ v: Vector<Scalar>, into u: Vector<Double>) throws(SolveError) {
+    for i in 0..<rows {
+      var sum: Scalar = 0
+      for j in 0..<columns { sum += matrix[i * columns + j] * v.pointer[j] }
+      u.pointer[i] = Double(sum)
+    }
+  }
+
+  /// Scaled by 1/8, as an operator may.
+  func applyTransposed(_ u: Vector<Double>, into v: Vector<Scalar>) throws(SolveError) -> Double {
+    for j in 0..<columns { v.pointer[j] = 0 }
+    for i in 0..<rows {
+      let weight = Scalar(u.pointer[i] * 8)
+      for j in 0..<columns { v.pointer[j] += matrix[i * columns + j] * weight }
+    }
+    return 0.125
+  }
+}
+
 /// Problems named by their property. Everything random comes from the seed in the name's entry.
 struct Problem: CustomTestStringConvertible, Sendable {
   var name: String
@@ -181,7 +212,55 @@ struct Problem: CustomTestStringConvertible, Sendable {
 // MARK: - Measurements that share no code with the solver
 
 func workspace<Scalar>(_ dimension: Int) -> ConjugateGradient.Workspace<Scalar> {
-  ConjugateGradient.Workspace(dimension: dimension, pool: WorkerPool(threads: 1))
+  ConjugateGradient.Workspace(VectorOperations(pool: WorkerPool(threads: 1), count: dimension))
+}
+
+extension ConjugateGradient {
+  /// Into a vector of its own.
+  func solve<A: LinearOperator>(
+    _ a: A, rhs b: Vector<A.Scalar>, preconditioner: (any Preconditioner<A.Scalar>)? = nil,
+    workspace: Workspace<A.Scalar>, observer: (any SolveObserver<A.Scalar>)? = nil
+  ) throws(SolveError) -> SolveResult<A.Scalar> {
+    try solve(
+      a, rhs: b, into: Vector(count: a.dimension), preconditioner: preconditioner,
+      workspace: workspace, observer: observer)
+  }
+}
+
+extension LSQR {
+  func solve<B: FactorOperator>(
+    _ b: B, target w: Vector<Double>, workspace: Workspace<B.Scalar>,
+    observer: (any SolveObserver<B.Scalar>)? = nil
+  ) throws(SolveError) -> SolveResult<B.Scalar> {
+    try solve(
+      b, target: w, into: Vector(count: b.columns), workspace: workspace, observer: observer)
+  }
+}
+
+extension LSQR.Workspace {
+  convenience init(rows: Int, columns: Int) {
+    let pool = WorkerPool(threads: 1)
+    self.init(
+      rows: VectorOperations(pool: pool, count: rows),
+      columns: VectorOperations(pool: pool, count: columns))
+  }
+}
+
+extension ModelTerms {
+  /// `|x|_A / |x^T b|`, the root of the inverse of twice the decrease of the model.
+  var gamma: Double { norm > 0 && linear != 0 ? norm / abs(linear) : .nan }
+}
+
+extension SolveStep {
+  var gamma: Double { terms.gamma }
+}
+
+extension SolveResult {
+  var gamma: Double { terms.gamma }
+  /// What is left of gamma without the error.
+  var leastGammaEstimate: Double? {
+    errorEstimate.map { gamma / (1 + $0 * gamma * gamma).squareRoot() }
+  }
 }
 
 /// `|b - A x| / |b|`, in double.
@@ -208,7 +287,7 @@ func norm(_ x: [Double]) -> Double { dot(x, x).squareRoot() }
 func distance(_ x: [Double], _ y: [Double]) -> Double { norm(zip(x, y).map { $0 - $1 }) }
 
 /// Largest relative rise of gamma from the lowest value before it.
-func largestRise(_ trace: [TraceEntry]) -> Double {
+func largestRise(_ trace: [SolveStep]) -> Double {
   var (lowest, rise) = (Double.infinity, 0.0)
   for entry in trace {
     if entry.gamma > lowest { rise = max(rise, entry.gamma / lowest - 1) }

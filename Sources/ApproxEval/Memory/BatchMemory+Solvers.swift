@@ -6,23 +6,26 @@ import TensorModule
 // What solves for the natural gradient.
 extension BatchMemory {
   mutating func addConjugateGradient(isCombination: Bool) {
-    let step: [(name: String, bytes: ByteCount)]
-    if isCombination {
-      let pairs = needs.doubles(2, samples, logits)
-      step = [
-        ("rows of conjugate gradients", 2 * needs.rows(draws: 1)),
-        ("vectors of conjugate gradients", 7 * pairs + history(pairs)),
-      ]
-    } else {
-      step = [("vectors of conjugate gradients", 7 * needs.vector + history(needs.vector))]
-    }
-    plan.during(step + preconditioner)
+    let vector = isCombination ? needs.doubles(2, samples, logits) : needs.vector
+    keepForAllBatches(
+      isCombination ? "pairs of conjugate gradients" : "vectors of conjugate gradients",
+      6 * vector + history(vector))
+    plan.during(
+      [
+        ("rows of conjugate gradients", isCombination ? 2 * needs.rows(draws: 1) : 0),
+        ("work space of conjugate gradients", vector),
+      ] + preconditioner)
+  }
+
+  /// What the first solve makes and all others use again (`ReferenceWorkspace`).
+  private mutating func keepForAllBatches(_ name: String, _ bytes: ByteCount) {
+    if plan.bytes(of: name) == 0 { plan.keep(name, bytes) }
   }
 
   /// Residuals that a solve keeps.
   private func history(_ vector: ByteCount) -> ByteCount {
-    let room = ConjugateGradient().historyBytes / max(vector.value, 1)
-    let capacity = room >= min(options.cgIterations, 100) ? min(room, options.cgIterations + 1) : 0
+    let limits = SolveLimits(maxIterations: options.cgIterations)
+    let capacity = limits.keptVectors(of: vector.value)
     // In slabs of up to 32.
     return ByteCount(capacity + (capacity > 0 ? 32 : 0)) * vector
   }
@@ -53,25 +56,25 @@ extension BatchMemory {
   /// The reference of the options; `auto` and `dense` take what they find room for beside it.
   mutating func addReference() {
     let isCombination = needs.usesCombinations && options.cgPreconditioner == .none
-    switch options.reference {
-    case .none: return
-    case .cg, .auto: addConjugateGradient(isCombination: isCombination)
-    case .lsqr: addLSQR()
-    case .gram: plan.during([("matrix of the reference", gramReference)])
-    case .dense: plan.during([("matrix of the reference", min(gramReference, denseReference))])
-    }
+    let wanted = options.reference.needs
+    if wanted.isEmpty { return }
+    if wanted.contains(.conjugateGradients) { addConjugateGradient(isCombination: isCombination) }
+    if wanted.contains(.lsqr) { addLSQR() }
+    let matrices = [
+      wanted.contains(.gramMatrix) ? gramReference : nil,
+      wanted.contains(.factorMatrix) ? denseReference : nil,
+    ]
+    plan.during([("matrix of the reference", matrices.compactMap { $0 }.min() ?? 0)])
     plan.keep("directions", isCombination ? needs.rows(draws: 1) : needs.vector)
     plan.during([("work space of a direction", 3 * needs.vector)])
   }
 
   private mutating func addLSQR() {
-    plan.during([
-      (
-        "vectors of LSQR",
-        6 * needs.vector + needs.doubles(8, samples, logits)
-          + history(needs.doubles(samples, logits)) + history(needs.vector)
-      )
-    ])
+    let rows = needs.doubles(samples, logits)
+    keepForAllBatches(
+      "vectors of LSQR",
+      4 * (needs.vector + rows) + history(rows) + history(needs.vector))
+    plan.during([("work space of LSQR", 2 * needs.vector + 4 * rows)])
   }
 
   private var gramReference: ByteCount {

@@ -91,7 +91,7 @@ extension Report {
         .number(known: result.logitGradientNormRatio), .number(result.gammaBound),
         .number(known: reference?.gamma), .integer(reference?.iterations),
         .number(reference?.residual),
-        .text(reference?.stop), .number(result.seconds), .text(reference?.kind.rawValue),
+        .text(reference?.stop), .number(result.seconds), .text(reference?.kind.name),
         .number(result.referenceExcess?.bound), .number(result.referenceExcess?.estimate),
         .text(result.precision.rawValue), .number(result.meanLoss),
         .text(reference?.status.rawValue), .integer(result.sampledLabels?.all),

@@ -75,7 +75,7 @@ public struct RunRecord: Sendable {
       "methods": .texts(options.methods.map(\.name)),
       "damping": .texts(options.dampings.map(\.text)),
       "mc_samples": .list(options.monteCarloSamples.map { .integer($0) }),
-      "reference": .text(options.reference.rawValue),
+      "reference": .text(options.reference.name),
       "cg_iterations": .integer(options.cgIterations),
       "cg_tolerance": .number(options.cgTolerance),
       "cg_gap": .number(options.cgGap),
@@ -174,7 +174,7 @@ extension Report {
           place + score.label + ": gamma may be off by \(score.gammaErrorText), by rounding.")
       }
       if let reference = result.reference, let choice = reference.choice {
-        notes.append(place + "reference by \(reference.kind.rawValue): \(choice).")
+        notes.append(place + "reference by \(reference.kind.name): \(choice).")
       }
       if let reference = result.reference, !reference.isConverged {
         notes.append(place + "the reference did not converge. " + reference.account)

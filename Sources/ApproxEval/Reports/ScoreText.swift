@@ -223,15 +223,7 @@ extension Report.Entry {
 
 extension ReferenceRecord {
   /// How the reference was found.
-  public var solver: String {
-    switch kind {
-    case .cg: "conjugate gradients"
-    case .lsqr: "LSQR"
-    case .dense: "dense"
-    case .gram: "Gram matrix of B"
-    case .auto, .none: kind.rawValue
-    }
-  }
+  public var solver: String { kind.title }
 
   /// Why the solver stopped, in words.
   public var outcome: String { words.prefix(1).uppercased() + words.dropFirst() + "." }

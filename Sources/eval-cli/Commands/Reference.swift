@@ -37,13 +37,13 @@ struct Reference: ParsableCommand {
   @OptionGroup(title: "Computation") var memory: MemoryOptions
 
   /// Before the solve, `auto` may still turn out iterative.
-  private var mayWriteTrace: Bool { ![.dense, .gram].contains(reference.reference) }
+  private var mayWriteTrace: Bool { reference.reference.method.isIterative }
 
   func run() throws {
     var options = EvaluationOptions()
     data.apply(to: &options)
     try batch.apply(to: &options)
-    options.reference = reference.reference.kind
+    options.reference = reference.reference.method
     try solver.apply(to: &options)
     try engine.apply(to: &options)
     try memory.apply(to: &options)

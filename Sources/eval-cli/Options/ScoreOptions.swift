@@ -101,18 +101,8 @@ struct ReferenceOptions: ParsableArguments {
 
 /// How a direction is found that must be found.
 struct DirectionOptions: ParsableArguments {
-  enum Kind: String, CaseIterable, ExpressibleByArgument {
-    case cg
-    case lsqr
-    case dense
-    case gram
-    case auto
-
-    var kind: ReferenceKind { ReferenceKind(rawValue: rawValue)! }
-  }
-
   @Option(help: "How the natural gradient is found.")
-  var reference = Kind.auto
+  var reference = DirectionMethod(EvaluationOptions().reference)
 }
 
 /// Where results go.

@@ -4,8 +4,33 @@ import Updates
 
 extension Arithmetic: ExpressibleByArgument {}
 extension Precision: ExpressibleByArgument {}
-extension ReferenceKind: ExpressibleByArgument {}
 extension PreconditionerKind: ExpressibleByArgument {}
+
+extension ReferenceMethod: ExpressibleByArgument {
+  public static var allValueStrings: [String] { all.map(\.name) }
+  public static var allValueDescriptions: [String: String] { descriptions(all) }
+
+  fileprivate static func descriptions(_ methods: [ReferenceMethod]) -> [String: String] {
+    Dictionary(uniqueKeysWithValues: methods.map { ($0.name, $0.help) })
+  }
+}
+
+/// The same where a direction must be found.
+struct DirectionMethod: ExpressibleByArgument {
+  var method: ReferenceMethod
+  private static let all = ReferenceMethod.all.filter { $0 != .none }
+
+  init(_ method: ReferenceMethod) { self.method = method }
+
+  init?(argument: String) {
+    guard let method = Self.all.first(where: { $0.name == argument }) else { return nil }
+    self.init(method)
+  }
+
+  var defaultValueDescription: String { method.name }
+  static var allValueStrings: [String] { all.map(\.name) }
+  static var allValueDescriptions: [String: String] { ReferenceMethod.descriptions(all) }
+}
 
 /// Which parameters count.
 struct TrainedOptions: ParsableArguments {
@@ -86,10 +111,10 @@ struct SolverOptions: ParsableArguments {
 
   /// After the reference has been set.
   func apply(to options: inout EvaluationOptions) throws(UsageError) {
-    if cgPreconditioner != .none && ![.cg, .auto].contains(options.reference) {
+    if cgPreconditioner != .none && !options.reference.canBePreconditioned {
       throw UsageError(
         "\(cgPreconditioner.rawValue) is for conjugate gradients, and the reference is "
-          + "\(options.reference.rawValue)", at: "--cg-preconditioner",
+          + "\(options.reference.name)", at: "--cg-preconditioner",
         "Use --reference cg or leave the preconditioner out.")
     }
     options.cgPreconditioner = cgPreconditioner

@@ -56,7 +56,9 @@ extension Evaluation {
   ) throws -> ReferenceDirection {
     let budget = try budget(checkpoint, source(checkpoint), .reference, S.self)
     let problem = try problem(checkpoint, batch: 0, budget, S.self)
-    let solver = try BatchReference(problem, batch: 0, options: options, budget: budget) {
+    let solver = try BatchReference(
+      problem, batch: 0, options: options, budget: budget, workspace: ReferenceWorkspace()
+    ) {
       try problem as? BatchProblem<Double>
         ?? self.problem(checkpoint, batch: 0, budget, Double.self)
     }
@@ -88,7 +90,7 @@ extension Evaluation {
       "checkpoint": checkpoint.path, "samples": String(samples),
       "seed": String(options.seed),
       "precision": (S.self == Double.self ? Arithmetic.float64 : .float32).rawValue,
-      "reference": record.kind.rawValue, "damping": String(options.cgDamping),
+      "reference": record.kind.name, "damping": String(options.cgDamping),
       "gamma": String(record.gamma), "residual": String(record.residual), "stop": record.stop,
       "status": record.status.rawValue,
       "scale": String(isNear ? 1 : scale),

@@ -6,28 +6,32 @@ import Updates
 /// The reference solver of one batch: the one that the options ask for, or that `auto` picks, with
 /// what its solves at several dampings share.
 final class BatchReference<S: EngineScalar> {
-  private let options: EvaluationOptions
-  private let problem: BatchProblem<S>
-  private let budget: MemoryBudget
+  let options: EvaluationOptions
+  let problem: BatchProblem<S>
+  let budget: MemoryBudget
+  private let workspace: ReferenceWorkspace<S>
   private let choice: ReferenceChoice
   /// The one that has found the reference, and so also solves at other dampings.
-  private var settled: ReferenceKind
-  private var dense: DenseReference?
-  private var gram: GramReference<S>?
-  private var exactGram: GramReference<Double>?
+  private var settled: ReferenceMethod
+  private var denseSolver: DenseReference?
+  private var gramSolver: GramReference<S>?
+  private var exactGramSolver: GramReference<Double>?
   private let preconditioning: Preconditioning<S>
   private let advice: ReferenceAdvice
   private let doubleProblem: () throws -> BatchProblem<Double>
 
-  /// - Parameter doubleProblem: Makes the same batch in double.
+  /// - Parameters:
+  ///   - workspace: That of all batches.
+  ///   - doubleProblem: Makes the same batch in double.
   init(
     _ problem: BatchProblem<S>, batch: Int, options: EvaluationOptions, budget: MemoryBudget,
-    doubleProblem: @escaping () throws -> BatchProblem<Double>
+    workspace: ReferenceWorkspace<S>, doubleProblem: @escaping () throws -> BatchProblem<Double>
   ) throws {
     self.options = options
     self.problem = problem
     self.doubleProblem = doubleProblem
     self.budget = budget
+    self.workspace = workspace
     var costs = ReferenceChoice.Costs(
       problem.linearization.program, samples: problem.linearization.samples,
       rank: problem.output.rootRank, options: options, budget: budget, S.self)
@@ -138,9 +142,7 @@ final class BatchReference<S: EngineScalar> {
   /// `nil` where numbers leave the range of double, or memory turns out too small after all.
   private func bracketed(_ gradients: BatchGradients<S>) throws -> ReferenceSolution<S>? {
     do {
-      let gram = try gram ?? GramReference(problem, memory: budget.reference)
-      self.gram = gram
-      return try gram.bracketedSolution(gradient: gradients.gradient, gap: options.cgGap)
+      return try gram().bracketedSolution(gradient: gradients.gradient, gap: options.cgGap)
     } catch SolveError.memory {
       return nil
     } catch  where error.isOfNumbers {
@@ -190,96 +192,81 @@ final class BatchReference<S: EngineScalar> {
   func solve(
     _ gradients: BatchGradients<S>, damping: Double, metric: OutputMetric = .fisher
   ) throws -> ReferenceSolution<S> {
-    if metric == .identity {
-      return try withinNumbers(.cg, damping, metric) {
-        try ReferenceSolver(options).conjugateGradient(
-          problem, gradients, metric: metric, damping: damping)
-      }
+    if metric == .fisher {
+      return try solve(gradients, settled, damping: damping, iterations: options.cgIterations)
     }
-    return try solve(gradients, settled, damping: damping, iterations: options.cgIterations)
+    return try withinNumbers(.cg, damping, metric) {
+      try $0.conjugateGradient(problem, gradients, metric: metric)
+    }
+  }
+
+  /// The iterates of conjugate gradients after so many iterations each.
+  func iterates(
+    _ gradients: BatchGradients<S>, after counts: [Int], damping: Double
+  ) throws(SolveError) -> [ReferenceSolver<S>.Iterate] {
+    var solver = ReferenceSolver(options, workspace: workspace)
+    solver.damping = damping
+    return try solver.iterates(problem, gradient: gradients.gradient, after: counts)
+  }
+
+  private func solve(
+    _ gradients: BatchGradients<S>, _ kind: ReferenceMethod, damping: Double, iterations: Int,
+    outlook: ReferenceOutlook? = nil
+  ) throws -> ReferenceSolution<S> {
+    try withinNumbers(kind == .none ? .cg : kind, damping, .fisher) { solver in
+      var solver = solver
+      solver.iterations = iterations
+      solver.outlook = outlook
+      return try kind.solver.solve(solver, gradients, of: self)
+    }
   }
 
   /// The solution, or that there is none within the range of numbers.
   private func withinNumbers(
-    _ kind: ReferenceKind, _ damping: Double, _ metric: OutputMetric,
-    _ solve: () throws -> ReferenceSolution<S>
+    _ kind: ReferenceMethod, _ damping: Double, _ metric: OutputMetric,
+    _ solve: (ReferenceSolver<S>) throws -> ReferenceSolution<S>
   ) throws -> ReferenceSolution<S> {
-    let none = { (isOfEngine: Bool) in
-      ReferenceSolver(self.options).noDirection(
-        self.problem, kind: kind, .overflow(isOfEngine: isOfEngine))
+    guard problem.scaled(damping: damping, metric: metric) != nil else {
+      return .none(problem, by: kind, .overflow(isOfEngine: false))
     }
-    guard problem.scaled(damping: damping, metric: metric) != nil else { return none(false) }
     do {
-      return try solve()
+      var solver = ReferenceSolver(options, workspace: workspace)
+      solver.damping = damping
+      return try solve(solver)
     } catch  where error.isOfNumbers {
-      return none(true)
+      return .none(problem, by: kind, .overflow(isOfEngine: true))
     }
   }
+}
 
-  private func solve(
-    _ gradients: BatchGradients<S>, _ kind: ReferenceKind, damping: Double, iterations: Int,
-    outlook: ReferenceOutlook? = nil
-  ) throws -> ReferenceSolution<S> {
-    try withinNumbers(kind == .none ? .cg : kind, damping, .fisher) {
-      try solution(
-        gradients, kind, damping: damping, iterations: iterations, outlook: outlook)
-    }
+// MARK: - For the solvers: what is made once
+
+extension BatchReference {
+  func preconditioner(damping: Double) throws(SolveError) -> (any Preconditioner<S>)? {
+    try preconditioning.make(problem, damping: damping)
   }
 
-  private func solution(
-    _ gradients: BatchGradients<S>, _ kind: ReferenceKind, damping: Double, iterations: Int,
-    outlook: ReferenceOutlook?
-  ) throws -> ReferenceSolution<S> {
-    var solver = ReferenceSolver(options)
-    solver.iterations = iterations
-    solver.outlook = outlook
-    switch kind {
-    case .dense:
-      let dense = try dense ?? DenseReference(doubleProblem(), memory: budget.reference)
-      self.dense = dense
-      return try dense.solve(damping: damping, S.self)
-    case .gram:
-      let gram = try gram ?? GramReference(problem, memory: budget.reference)
-      self.gram = gram
-      return try solve(gram, gradients, damping: damping)
-    case .lsqr: return try solver.lsqr(problem, damping: damping)
-    case .cg, .auto, .none:
-      return try solver.conjugateGradient(
-        problem, gradients, damping: damping,
-        preconditioner: preconditioning.make(problem, damping: damping))
-    }
+  func dense() throws -> DenseReference {
+    let dense = try denseSolver ?? DenseReference(doubleProblem(), memory: budget.reference)
+    denseSolver = dense
+    return dense
   }
 
-  /// In the engine's precision where that gives a solution that is proved, in double otherwise.
-  private func solve(
-    _ gram: GramReference<S>, _ gradients: BatchGradients<S>, damping: Double
-  ) throws -> ReferenceSolution<S> {
-    let (gap, tolerance) = (options.cgGap, options.cgTolerance)
-    if S.self != Double.self && damping == 0 {
-      if let proved = try gram.provedSolution(gradient: gradients.gradient, gap: gap) {
-        return proved
-      }
-      if let exact = try exactGram ?? makeExactGram() {
-        exactGram = exact
-        let solution = try exact.solve(
-          gradient: ScaledVector(vector: exact.problem.gradient(), scale: 1), damping: damping,
-          gap: gap, tolerance: tolerance)
-        let rounded = ScaledVector<S>(rounding: solution.direction.vector)
-        return ReferenceSolution(
-          direction: ScaledVector(
-            vector: rounded.vector, scale: rounded.scale * solution.direction.scale),
-          record: solution.record, trace: [], isInDouble: true)
-      }
-    }
-    return try gram.solve(
-      gradient: gradients.gradient, damping: damping, gap: gap, tolerance: tolerance)
+  func gram() throws -> GramReference<S> {
+    let gram = try gramSolver ?? GramReference(problem, memory: budget.reference)
+    gramSolver = gram
+    return gram
   }
 
-  /// `nil` where there is no room for it beside the one in single precision, which is then all there is.
-  private func makeExactGram() throws -> GramReference<Double>? {
+  /// The same in double; `nil` where there is no room for it beside the one in single precision, which is
+  /// then all there is.
+  func exactGram() throws -> GramReference<Double>? {
+    if let exactGramSolver { return exactGramSolver }
     let left =
       budget.reference - GramReference.requiredMemory(problem) - budget.doubleProblem
     if left <= 0 || GramReference<Double>.requiredMemory(like: problem) > left { return nil }
-    return try GramReference(doubleProblem(), memory: left)
+    let exact = try GramReference(doubleProblem(), memory: left)
+    exactGramSolver = exact
+    return exact
   }
 }

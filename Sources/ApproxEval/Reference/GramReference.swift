@@ -2,6 +2,35 @@ import Curvature
 import HessianFree
 import Metrics
 import TensorModule
+import Updates
+
+/// By factorisations of `B B^T`: in the engine's precision where that gives a solution that is proved, in
+/// double otherwise.
+struct GramMatrixReference: ReferenceSolving {
+  func solve<S: EngineScalar>(
+    _ solver: ReferenceSolver<S>, _ gradients: BatchGradients<S>, of batch: BatchReference<S>
+  ) throws -> ReferenceSolution<S> {
+    let gram = try batch.gram()
+    let (gap, tolerance, damping) = (solver.gap, solver.tolerance, solver.damping)
+    if S.self != Double.self && damping == 0 {
+      if let proved = try gram.provedSolution(gradient: gradients.gradient, gap: gap) {
+        return proved
+      }
+      if let exact = try batch.exactGram() {
+        let solution = try exact.solve(
+          gradient: ScaledVector(vector: exact.problem.gradient(), scale: 1), damping: damping,
+          gap: gap, tolerance: tolerance)
+        let rounded = ScaledVector<S>(rounding: solution.direction.vector)
+        return ReferenceSolution(
+          direction: ScaledVector(
+            vector: rounded.vector, scale: rounded.scale * solution.direction.scale),
+          record: solution.record, trace: [], isInDouble: true)
+      }
+    }
+    return try gram.solve(
+      gradient: gradients.gradient, damping: damping, gap: gap, tolerance: tolerance)
+  }
+}
 
 /// The natural gradient from `B B^T`, `[m, m]`, `m = N O (C - 1)` for cross-entropy: `x = B^T y` with
 /// `B B^T y = w`. B itself, `[m, P]`, is never formed: one backward pass with a cotangent per class and
@@ -15,7 +44,7 @@ import TensorModule
 /// parameters, or its singular values fade, an eigen-decomposition of the unscaled `B B^T` gives the
 /// solution of least norm; squared singular values below `m eps` of the largest are lost in it.
 ///
-/// In single precision the rounding of B hides small singular values; `BatchReference` then takes the
+/// In single precision the rounding of B hides small singular values; `GramMatrixReference` then takes the
 /// batch in double.
 package struct GramReference<S: EngineScalar> {
   let problem: BatchProblem<S>
@@ -103,8 +132,7 @@ package struct GramReference<S: EngineScalar> {
       if let proved { return proved }
     }
     guard let (coefficients, form) = try leastNormSolution(mu) else {
-      return ReferenceSolver(EvaluationOptions()).noDirection(
-        problem, kind: .gram, .overflow(isOfEngine: false))
+      return .none(problem, by: .gram, .overflow(isOfEngine: false))
     }
     return try solution(
       coefficients, form, gradient: gradient, damping: mu, gap: gap, tolerance: tolerance)
@@ -182,7 +210,7 @@ package struct GramReference<S: EngineScalar> {
   ) throws(SolveError) -> ReferenceSolution<S> {
     // No weights, or beyond the range of double: there is no direction.
     if count == 0 || !coefficients.allSatisfy(\.isFinite), problem.norm(gradient) > 0 {
-      return ReferenceSolver(EvaluationOptions()).noDirection(problem, kind: .gram, .certainty)
+      return .none(problem, by: .gram, .certainty)
     }
     var weights = [Double](repeating: 0, count: rows.count)
     for (place, row) in kept.enumerated() { weights[row] = coefficients[place] }

@@ -17,11 +17,11 @@ struct ReferenceChoice: Equatable {
     /// A Cholesky factorisation of `B B^T`, which counts only if the certificate proves its result.
     case bracket
     /// One of the exact solvers.
-    case exact(ReferenceKind)
+    case exact(ReferenceMethod)
   }
 
   /// The first to try; never `auto`.
-  let kind: ReferenceKind
+  let kind: ReferenceMethod
   /// Iterations that the first may take.
   let iterations: Int
   /// In the order in which they are tried, until one has converged.

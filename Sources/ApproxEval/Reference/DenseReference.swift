@@ -1,0 +1,96 @@
+import Curvature
+import HessianFree
+import TensorModule
+import Updates
+
+/// By the SVD of B, which is decomposed once for all dampings of a batch.
+struct FactorReference: ReferenceSolving {
+  func solve<S: EngineScalar>(
+    _ solver: ReferenceSolver<S>, _ gradients: BatchGradients<S>, of batch: BatchReference<S>
+  ) throws -> ReferenceSolution<S> {
+    try batch.dense().solve(damping: solver.damping, S.self)
+  }
+}
+
+/// The natural gradient by the SVD of `B = A^T J` (`F = B^T B`, `g = B^T w`): exact to rounding,
+/// for small problems and checks. Always in double: in single precision the least singular values
+/// of B would be noise.
+package struct DenseReference {
+  private let problem: BatchProblem<Double>
+  private let decomposition: DenseDecomposition
+  private let target: [Double]
+
+  /// - Throws: `SolveError.memory` before anything is allocated.
+  package init(_ problem: BatchProblem<Double>, memory: Int) throws(SolveError) {
+    self.problem = problem
+    let linearization = problem.linearization
+    let output = problem.output
+    let columns = linearization.parameterCount
+    let rows = linearization.samples * linearization.logitCount
+    let required = DenseLeastSquares.requiredMemory(rows: rows, columns: columns)
+    if required > memory { throw .memory(required: required, budget: memory) }
+    let matrix = Vector<Double>(count: rows * columns)
+    var target: [Double] = []
+    let ones = [Double](repeating: 1, count: linearization.samples)
+    for position in 0..<output.positions {
+      for column in 0..<output.classes {
+        let gradients = linearization.perSampleGradients(draws: 1, scales: ones) {
+          chunk, cotangents in
+          output.writeRootColumn(
+            position: position, class: column, chunk: chunk, to: cotangents)
+        }
+        let first = target.count
+        for n in 0..<linearization.samples {
+          gradients.row(n, into: matrix.pointer + (first + n) * columns)
+        }
+        target += output.rootWeights(position: position, class: column)
+      }
+    }
+    self.target = target
+    decomposition = try DenseLeastSquares(memoryBudget: memory).decompose(
+      rows: rows, columns: columns, matrix)
+  }
+
+  /// `(F + mu I)^-1 g`, of minimum norm for mu = 0.
+  package func solve<S: EngineScalar>(
+    damping: Double, _: S.Type
+  ) throws(SolveError) -> ReferenceSolution<S> {
+    // The rounding of B, times a w that is so large, would drown the solution: it is taken from g.
+    let hasTarget = !problem.output.missesLabels
+    let solution =
+      hasTarget
+      ? try decomposition.solve(target: target, damping: damping)
+      : try decomposition.solve(gradient: problem.gradient().array, damping: damping)
+    let exact = Vector(solution.x)
+    let rounded = ScaledVector<S>(rounding: exact)
+    let unit = rounded.scale
+    let halves = problem.quadratics([ScaledVector(vector: exact, scale: unit)])[0]
+    let rows = target.count
+    let residual = try residual(exact, unit: unit, damping: damping)
+    let record = ReferenceRecord(
+      kind: .dense, gamma: halves.unscaled.gamma, iterations: nil, residual: residual,
+      stop: "dense",
+      explanation:
+        "Singular value decomposition of B [\(rows), \(exact.count)] in double precision: rank "
+        + "\(solution.rank)."
+        + (hasTarget ? "" : " Solved from g, as a label has next to no probability."),
+      // Where it cannot be solved from w, what F has lost of g shows as a residual. At 1, or NaN,
+      // nothing of g was in reach: H has underflowed on labels that the model rules out.
+      status: problem.operations.norm(problem.gradient()) == 0
+        ? .zeroGradient : residual < (hasTarget ? 1 : 1e-6) ? .exact : .notConverged)
+    return ReferenceSolution(direction: rounded, record: record, trace: [], isInDouble: true)
+  }
+
+  /// `|g - (F + mu I) x| / |g|`
+  private func residual(
+    _ x: Vector<Double>, unit: Double, damping: Double
+  ) throws(SolveError) -> Double {
+    let product = Vector<Double>(count: x.count)
+    _ = try FisherOperator(problem.linearization, problem.output).apply(x, into: product)
+    let gradient = problem.gradient()
+    let size = problem.operations.norm(gradient)
+    problem.operations.axpby(damping, x, 1, product)
+    problem.operations.axpby(-unit, product, 1, gradient)
+    return size > 0 ? problem.operations.norm(gradient) / size : 0
+  }
+}
