@@ -52,7 +52,7 @@ let package = Package(
     // Bytes to named tensors.
     .target(
       name: "Checkpoints", dependencies: ["TensorModule", "CFiles", "CKernels", "CLibZip"],
-      exclude: ["README.md"]),
+      exclude: ["README.md", "ExportedProgram/README.md"]),
     // Named tensors to graphs.
     .target(
       name: "Models", dependencies: ["GraphModule", "Checkpoints", "CKernels"],
@@ -84,7 +84,7 @@ let package = Package(
       path: "Tests/TestSupport"),
     .testTarget(name: "GraphModuleTests", dependencies: ["GraphModule", "TestSupport"]),
     .testTarget(name: "CurvatureTests", dependencies: ["Curvature", "TestSupport"]),
-    .testTarget(name: "UpdatesTests", dependencies: ["Updates", "TestSupport"]),
+    .testTarget(name: "UpdatesTests", dependencies: ["Updates", "HessianFree", "TestSupport"]),
     .testTarget(
       name: "TrainingTests", dependencies: ["Training", "ApproxEval", "TestSupport"]),
     .testTarget(name: "ModelsTests", dependencies: ["Models", "TestSupport"]),
@@ -99,7 +99,8 @@ let package = Package(
         "ApproxEval", "Simulation", "TestSupport",
         .product(name: "Crypto", package: "swift-crypto"),
       ]),
-    .testTarget(name: "FiguresTests", dependencies: ["Figures", "ApproxEval", "TestSupport"]),
+    .testTarget(
+      name: "FiguresTests", dependencies: ["Figures", "ApproxEval", "TestSupport", "Updates"]),
     // Runs the built command.
     .testTarget(
       name: "CommandLineTests",

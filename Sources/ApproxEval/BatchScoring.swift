@@ -137,10 +137,8 @@ final class BatchScoring {
     for i in result.scores.indices {
       let score = result.scores[i]
       guard
-        let other = exact.scores.first(where: {
-          $0.method == score.method && $0.damping == score.damping
-            && $0.monteCarloSamples == score.monteCarloSamples
-        }), let own = other.gammaError, score.gammaError != nil
+        let other = exact.scores.first(where: { $0.identity == score.identity }),
+        let own = other.gammaError, score.gammaError != nil
       else { continue }
       let found = abs(score.gamma / other.gamma - 1)
       // Neither is the result in double exact.
@@ -266,7 +264,7 @@ extension EvaluationOptions {
   /// and no other solve rests on its solver.
   var certifiesReference: Bool {
     reference == .auto && cgDamping == 0 && cgGap > 0 && cgPreconditioner == .none
-      && !methods.contains { $0 == .ng || $0 == .gn }
+      && !methods.contains { $0.needs.solve == .solution }
   }
 
   /// Operations of a batch in double.

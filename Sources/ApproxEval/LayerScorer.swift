@@ -41,7 +41,7 @@ struct LayerScorer<S: EngineScalar> {
   private let blocks: [Block]
   /// gamma of the restricted gradient, per block: its own, then those of its tensors.
   private var gammasOfGradient: [[Double]] = []
-  private var rows: [(method: Method, isReference: Bool, scores: [LayerScore])] = []
+  private var rows: [LayerScore] = []
 
   init(
     problem: BatchProblem<S>, gradient: ScaledVector<S>, gammaOfReference: Double?,
@@ -87,15 +87,12 @@ struct LayerScorer<S: EngineScalar> {
   }
 
   /// - Parameters:
-  ///   - draws: Monte-Carlo labels per sample that went into it.
   ///   - norm: Of the whole direction, all of whose error may lie in one layer.
   ///   - unitRoundoff: Of the arithmetic that gamma comes from.
-  mutating func score(
-    _ direction: Direction<S>, draws: Int?, norm whole: Double, unitRoundoff: Double
-  ) {
+  mutating func score(_ found: FoundDirection<S>, norm whole: Double, unitRoundoff: Double) {
+    let direction = found.direction
     let vector = direction.scaled
     let halves = restrictedHalves(vector)
-    var scores: [LayerScore] = []
     for (place, block) in blocks.enumerated() {
       let norms = block.tensors.map { norm(vector, $0) }
       let isTied = block.tensors.contains(where: \.isTied)
@@ -111,11 +108,12 @@ struct LayerScorer<S: EngineScalar> {
             $0, norm: norm / vector.scale, relativeError: direction.relativeError * whole / norm,
             unitRoundoff: unitRoundoff)
         }
-        scores.append(
+        rows.append(
           LayerScore(
-            method: direction.method.name, damping: direction.damping?.text,
-            monteCarloSamples: draws, layer: layer, kind: kind, parameters: parameters,
-            status: status, gamma: gamma, gammaRelativeToSGD: ratio.isNaN ? nil : ratio,
+            method: found.method.name, family: found.method.family, role: found.role,
+            damping: found.direction.damping?.text, monteCarloSamples: found.draws, layer: layer,
+            kind: kind, parameters: parameters, status: status, gamma: gamma,
+            gammaRelativeToSGD: ratio.isNaN ? nil : ratio,
             efficiency: share.flatMap { $0.isNaN ? nil : $0 },
             fisherQuadratic: halves.fisherQuadratic * vector.scale * vector.scale,
             gradientDot: halves.gradientDot * vector.scale, updateNorm: norm,
@@ -134,15 +132,10 @@ struct LayerScorer<S: EngineScalar> {
           sgd: gammasOfGradient[place][1 + index])
       }
     }
-    rows.append((direction.method, direction.isReference, scores))
   }
 
   /// In the order of the methods, the reference last.
-  func scores(order: [Method]) -> [LayerScore] {
-    order.flatMap { method in
-      rows.filter { $0.method == method && !$0.isReference }.flatMap(\.scores)
-    } + rows.filter(\.isReference).flatMap(\.scores)
-  }
+  func scores(order: [UpdateMethod]) -> [LayerScore] { rows.ordered(by: order) }
 
   private static func gamma(_ halves: Halves) -> Double {
     Indicator(fisherQuadratic: halves.fisherQuadratic, gradientDot: halves.gradientDot).gamma
@@ -260,11 +253,6 @@ struct LayerScorer<S: EngineScalar> {
       }
     }
   }
-}
-
-extension Direction {
-  /// The reference row, not `ng` at a damping.
-  var isReference: Bool { method == .ng && damping == nil }
 }
 
 /// `sqrt(a^2 + b^2)` of numbers whose squares may leave the range of double.
