@@ -74,7 +74,7 @@ struct OperationCaseTests {
       let built = try OperationGraph(test, form)
       let names = built.graph.parameters.filter { !$0.isBuffer }.map(\.name)
       for trained in [names] + names.map({ [$0] }) {
-        let program = Program(graph: built.graph) { trained.contains($0.name) }
+        let program = Program(graph: built.graph, passes: []) { trained.contains($0.name) }
         OperationCheck<S>(built, program, tolerance: tolerance, label: "\(form), \(trained)").run()
       }
     }
