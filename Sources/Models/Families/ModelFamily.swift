@@ -33,7 +33,7 @@ package struct ModelFamily: Sendable {
   /// Whether tokens can be put in front of its input, for which PEFT wants a task.
   package let takesPrompt: Bool
 
-  package static let all = [vit, t5, tiny]
+  package static let all = [vit, t5]
 
   package static func named(_ type: String) -> ModelFamily? { all.first { $0.type == type } }
 }
