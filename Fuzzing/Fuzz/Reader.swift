@@ -19,6 +19,7 @@ enum Readers {
   static let all: [any Reader] = [
     SafetensorsReading(), NPZReading(), TorchReading(), LegacyTorchReading(), OptimizerReading(),
     ModelReading(), HuggingFaceReading(), JournalReading(), TablesReading(),
+    ExportedProgramReading(),
   ]
 
   static func named(_ name: String) -> (any Reader)? { all.first { $0.name == name } }

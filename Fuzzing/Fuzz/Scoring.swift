@@ -40,10 +40,11 @@ struct Scoring {
     func pick<T>(_ values: [T], _ place: Int) -> T { values[Int(all[place]) % values.count] }
     func bit(_ index: UInt8, _ place: Int) -> Bool { all[place] >> index & 1 == 1 }
     var options = EvaluationOptions()
-    let known = Method.named.map(\.method) + [.truncated(iterations: 2)]
+    let known = UpdateMethod.named + [.truncated(iterations: 2)]
     let mask = Int(all[0]) | Int(all[1]) << 8
     options.methods = Array(
-      known.indices.filter { mask >> $0 & 1 == 1 }.map { known[$0] }.prefix(Self.mostMethods))
+      known.indices.filter { mask >> ($0 % 16) & 1 == 1 }.map { known[$0] }.prefix(Self.mostMethods)
+    )
     if options.methods.isEmpty { options.methods = [.sgd, .ief] }
     options.reference = pick(ReferenceMethod.all, 2)
     if [.cg, .auto].contains(options.reference) {

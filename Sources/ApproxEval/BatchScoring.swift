@@ -100,10 +100,8 @@ final class BatchScoring {
     for i in result.scores.indices {
       let score = result.scores[i]
       guard
-        let other = exact.scores.first(where: {
-          $0.method == score.method && $0.damping == score.damping
-            && $0.monteCarloSamples == score.monteCarloSamples
-        }), let own = other.gammaError, score.gammaError != nil
+        let other = exact.scores.first(where: { $0.identity == score.identity }),
+        let own = other.gammaError, score.gammaError != nil
       else { continue }
       let found = abs(score.gamma / other.gamma - 1)
       // Neither is the result in double exact.

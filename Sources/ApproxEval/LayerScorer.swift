@@ -33,7 +33,7 @@ struct LayerScorer<S: EngineScalar> {
   private let blocks: [Block]
   /// gamma of the restricted gradient, per block: its own, then those of its tensors.
   private var gammasOfGradient: [[Double]] = []
-  private var rows: [(method: Method, isReference: Bool, scores: [LayerScore])] = []
+  private var rows: [LayerScore] = []
 
   init(problem: BatchProblem<S>, gradient: ScaledVector<S>, gammaOfReference: Double?) {
     self.problem = problem
@@ -74,11 +74,9 @@ struct LayerScorer<S: EngineScalar> {
     return blocks
   }
 
-  /// - Parameter draws: Monte-Carlo labels per sample that went into it.
-  mutating func score(_ direction: Direction<S>, draws: Int?) {
-    let vector = direction.scaled
+  mutating func score(_ found: FoundDirection<S>) {
+    let vector = found.direction.scaled
     let halves = restrictedHalves(vector)
-    var scores: [LayerScore] = []
     for (place, block) in blocks.enumerated() {
       let norms = block.tensors.map { norm(vector, $0) }
       let isTied = block.tensors.contains(where: \.isTied)
@@ -89,11 +87,12 @@ struct LayerScorer<S: EngineScalar> {
         let gamma = LayerScorer.gamma(halves)
         let ratio = gammaRelative(gamma, to: sgd)
         let share = gammaOfReference.map { efficiency(gamma: gamma, reference: $0) }
-        scores.append(
+        rows.append(
           LayerScore(
-            method: direction.method.name, damping: direction.damping?.text,
-            monteCarloSamples: draws, layer: layer, kind: kind, parameters: parameters,
-            status: status, gamma: gamma, gammaRelativeToSGD: ratio.isNaN ? nil : ratio,
+            method: found.method.name, family: found.method.family, role: found.role,
+            damping: found.direction.damping?.text, monteCarloSamples: found.draws, layer: layer,
+            kind: kind, parameters: parameters, status: status, gamma: gamma,
+            gammaRelativeToSGD: ratio.isNaN ? nil : ratio,
             efficiency: share.flatMap { $0.isNaN ? nil : $0 },
             fisherQuadratic: halves.fisherQuadratic * vector.scale * vector.scale,
             gradientDot: halves.gradientDot * vector.scale, updateNorm: norm))
@@ -111,15 +110,10 @@ struct LayerScorer<S: EngineScalar> {
           sgd: gammasOfGradient[place][1 + index])
       }
     }
-    rows.append((direction.method, direction.isReference, scores))
   }
 
   /// In the order of the methods, the reference last.
-  func scores(order: [Method]) -> [LayerScore] {
-    order.flatMap { method in
-      rows.filter { $0.method == method && !$0.isReference }.flatMap(\.scores)
-    } + rows.filter(\.isReference).flatMap(\.scores)
-  }
+  func scores(order: [UpdateMethod]) -> [LayerScore] { rows.ordered(by: order) }
 
   private static func gamma(_ halves: Halves) -> Double {
     Indicator(fisherQuadratic: halves.fisherQuadratic, gradientDot: halves.gradientDot).gamma
@@ -232,11 +226,6 @@ struct LayerScorer<S: EngineScalar> {
       }
     }
   }
-}
-
-extension Direction {
-  /// The reference row, not `ng` at a damping.
-  var isReference: Bool { method == .ng && damping == nil }
 }
 
 /// `sqrt(a^2 + b^2)` of numbers whose squares may leave the range of double.

@@ -67,11 +67,10 @@ public struct ResourceEstimate: Sendable, Equatable {
       let iterations = phase == .reference && options.reference != .none ? 1 : nil
       return prediction.work(phase, iterations: iterations).map { Phase(phase: phase, work: $0) }
     }
-    let solved = options.methods.count { $0 == .ng || $0 == .gn } * options.dampings.count
+    let solved =
+      options.methods.count { $0.needs.solve == .solution } * options.dampings.count
     let solves = solved + (options.reference.isIterative ? 1 : 0)
-    let truncated = options.methods.reduce(0) { most, method in
-      if case .truncated(let iterations) = method { max(most, iterations) } else { most }
-    }
+    let truncated = options.methods.compactMap(\.needs.iterations).max() ?? 0
     let updates = prediction.batch ?? prediction.forward + prediction.gram
     let products =
       Double(solves) * Double(options.cgIterations)

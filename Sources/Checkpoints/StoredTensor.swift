@@ -40,6 +40,11 @@ public struct StoredTensor: Sendable {
     self.init(name: name, dtype: dtype, shape: shape, file: file, owner: OwnedBytes(data))
   }
 
+  /// The same under another name.
+  func renamed(_ name: String) -> StoredTensor {
+    StoredTensor(name: name, dtype: dtype, shape: shape, file: file, owner: owner, offset: offset)
+  }
+
   /// Number of elements.
   public var count: Int { byteCount / dtype.byteCount }
 

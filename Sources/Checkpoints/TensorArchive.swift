@@ -36,6 +36,7 @@ public struct TensorArchive: Sendable {
     }
     if FileKind.isZip(file.bytes) {
       let archive = try ZipArchive(file)
+      if ProgramArchive.isProgram(archive) { throw Self.otherFormat(.program, file.path) }
       if !TorchReader.pickles(in: archive).isEmpty {
         let reader = try TorchReader(archive, budget)
         (format, metadata, tensors) = (.torch, reader.metadata, reader.tensors)
@@ -94,6 +95,10 @@ package enum FileKind {
   package struct Foreign: Sendable {
     package var name: String
     package var advice: String
+
+    static let program = Foreign(
+      name: "a network by torch.export.save (.pt2)",
+      advice: "Save the tensors of its state_dict, with a description of the model.")
   }
 
   package static func foreign(_ bytes: UnsafeRawBufferPointer) -> Foreign? {

@@ -184,6 +184,11 @@ package final class BatchGradients<S: EngineScalar> {
     lambda(damping, samples..<gram.count, divisor: Double(max(draws, 1)))
   }
 
+  /// lambda for the matrix of a method's labels.
+  package func lambda(_ damping: Damping, _ needs: MethodNeeds) -> Lambda {
+    needs.isSampled ? sampledLambda(damping) : lambda(damping)
+  }
+
   private func lambda(_ damping: Damping, _ rows: Range<Int>, divisor: Double) -> Lambda {
     let unit = gram.unit
     if damping.isRelative {
@@ -294,7 +299,7 @@ package final class BatchGradients<S: EngineScalar> {
     let rows = rowErrors[..<samples]
     let norm = norm(of: trueRows(1))
     return Direction(
-      method: .sgd, form: gradientForm,
+      form: gradientForm,
       relativeError: norm > 0 ? rows.reduce(0) { $0 + $1 * $1 }.squareRoot() / norm : 0)
   }
 

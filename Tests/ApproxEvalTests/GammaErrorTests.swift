@@ -58,7 +58,7 @@ struct GammaErrorTests {
   private static let dampings = [Damping("rel:1e-7")!, Damping("rel:1e-2")!, Damping("0")!]
 
   private func options(
-    _ methods: [Method], _ dampings: [Damping] = dampings
+    _ methods: [UpdateMethod], _ dampings: [Damping] = dampings
   ) -> EvaluationOptions {
     var options = EvaluationOptions()
     options.methods = methods
@@ -83,7 +83,7 @@ struct GammaErrorTests {
     let problem = Self.problem(index)
     let draws = problem.drawnLabels(2, seed: UInt64(index + 40))
     let file = try checkpoint(problem, draws: draws)
-    let methods = Method.named.map(\.method).filter { ![.ng, .gn].contains($0) }
+    let methods = UpdateMethod.named.filter { ![.ng, .gn].contains($0) }
     let single = try estimated(file.path, options(methods), Float.self)
     let double = try estimated(file.path, options(methods), Double.self)
     for (score, exact) in zip(single.scores, double.scores) {
@@ -131,7 +131,7 @@ struct GammaErrorTests {
   @Test func wellConditionedRowsAreNotMarked() throws {
     let problem = Problem(Case("mlp", input: [3], mlp, samples: 4, seed: 9))
     let file = try checkpoint(problem, draws: problem.drawnLabels(1, seed: 2))
-    let methods = Method.named.map(\.method).filter { ![.ng, .gn].contains($0) }
+    let methods = UpdateMethod.named.filter { ![.ng, .gn].contains($0) }
     let single = try estimated(file.path, options(methods, [Damping("rel:1")!]), Float.self)
     for score in single.scores {
       let error = try #require(score.gammaError)

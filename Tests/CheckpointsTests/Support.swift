@@ -160,7 +160,7 @@ func zip(_ members: [ZipMember]) -> [UInt8] {
   return body + directory + end
 }
 
-private func crc32(_ bytes: [UInt8]) -> UInt32 {
+func crc32(_ bytes: [UInt8]) -> UInt32 {
   var crc = UInt32.max
   for byte in bytes {
     crc ^= UInt32(byte)

@@ -189,6 +189,18 @@ enum Pickle {
       Pickle.global("torch", "FloatStorage") + Pickle.emptyTuple + Pickle.reduce,
       invalid("a storage type is called", 23)),
     Case(
+      "a call of a class of tensors",
+      Pickle.global("torch", "Tensor") + Pickle.emptyTuple + Pickle.reduce,
+      invalid("a class of tensors is called", 17)),
+    Case(
+      "a tensor with attributes by another function",
+      Pickle.global("torch._tensor", "_rebuild_from_type_v2")
+        + Pickle.tuple([
+          Pickle.global("collections", "OrderedDict"), Pickle.global("torch", "Tensor"),
+          Pickle.emptyTuple, Pickle.emptyDict,
+        ]) + Pickle.reduce,
+      invalid("a tensor with attributes is not (function, class, ...)", 82)),
+    Case(
       "a call without tuple",
       Pickle.global("collections", "OrderedDict") + Pickle.none + Pickle.reduce,
       invalid("arguments are no tuple", 28)),

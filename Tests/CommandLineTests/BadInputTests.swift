@@ -31,7 +31,7 @@ extension CommandLineTests {
         }
       }
 
-      static func bytes(_ name: String, _ make: @escaping @Sendable (Data) -> Data) -> Case {
+      static func bytes(_ name: String, _ make: @escaping @Sendable (Data) throws -> Data) -> Case {
         Case(name: name) { folder in
           let whole = try Data(
             contentsOf: URL(fileURLWithPath: Fixture.path("golden/mlp_tanh.bin")))
@@ -50,6 +50,9 @@ extension CommandLineTests {
       .bytes("truncated-header") { $0.prefix(200) },
       .bytes("truncated-data") { $0.prefix(2000) },
       .bytes("text") { _ in Data("layers: 3\n".utf8) },
+      .bytes("network") { _ in
+        try Data(contentsOf: URL(fileURLWithPath: Fixture.path("data/exported/counter.pt2")))
+      },
       .changed("nan-weight") { $0.set("params.2.weight", 3, Double.nan) },
       .changed("infinite-input") { $0.set("batch.inputs", 9, -Double.infinity) },
       .changed("beyond-float32", options: ["--precision", "float32"]) {

@@ -118,11 +118,11 @@ final class BatchReference<S: EngineScalar> {
 
   /// In place of a reference the direction of a row that beats it.
   func replacement(
-    of solution: ReferenceSolution<S>, by direction: Direction<S>, gamma: Double,
+    of solution: ReferenceSolution<S>, by found: FoundDirection<S>, gamma: Double,
     _ gradients: BatchGradients<S>
   ) throws -> ReferenceSolution<S> {
     var record = solution.record
-    let row = direction.method.name + (direction.damping.map { " at damping \($0.text)" } ?? "")
+    let (row, direction) = (found.identity.label, found.direction)
     record.explanation =
       "\(row) has a gamma of \(shortened(gamma)), "
       + (record.gamma.isNaN

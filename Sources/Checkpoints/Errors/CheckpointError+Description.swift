@@ -75,6 +75,7 @@ extension CheckpointError {
     case .viewOutOfBounds(let offset, let shape, let strides, let elements):
       "shape \(shape) with strides \(strides) from offset \(offset) is not inside a storage of "
         + count(elements, "element")
+    case .invalidProgram(let reason): "the network is not valid: \(printable(reason, limit: 400))"
     case .duplicateTensor: "two tensors have this name"
     case .sameThing(let thing, let other): "this tensor and \(other) are both \(thing)"
     case .wrongDType(let found, let expected):
@@ -142,6 +143,8 @@ extension CheckpointError {
     case .unsupportedCompression:
       "Stored and deflated members are read; save it with numpy.savez or savez_compressed."
     case .invalidPickle: "The file is damaged, or torch.save did not write it; save it again."
+    case .invalidProgram:
+      "The file is damaged, or torch.export.save did not write it; export it again."
     case .forbiddenGlobal, .forbiddenOpcode:
       "Save tensors and numbers alone: torch.save(model.state_dict(), path)."
     case .encrypted: "Save it without a password."

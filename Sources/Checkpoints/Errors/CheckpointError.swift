@@ -87,6 +87,8 @@ public struct CheckpointError: Error, Equatable, Sendable {
     case missingStorage(String)
     /// A strided view, in elements, that leaves its storage of `count`.
     case viewOutOfBounds(offset: Int, shape: [Int], strides: [Int], count: Int)
+    /// What is wrong with a network by torch.export.
+    case invalidProgram(String)
     /// Two tensors of the same name.
     case duplicateTensor
     /// Two tensors that mean one thing, e.g. "the parameter fc.weight"; `other` is the one that is

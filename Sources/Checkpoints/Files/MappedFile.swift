@@ -27,6 +27,8 @@ public final class MappedFile: Sendable {
   package let status: FileStatus?
   private let map: FileMap
   private let system: any FileSystem
+  /// Whose bytes these are, where they are part of another file.
+  private let container: (any ByteOwner)?
 
   /// - Parameter acceptsPipes: Whether the path may be a pipe, which is read to its end.
   /// - Throws: `CheckpointError` if nothing is there, if it is a directory or a device, or if it
@@ -48,6 +50,7 @@ public final class MappedFile: Sendable {
     defer { try? system.close(descriptor) }
     self.path = path
     self.system = system
+    container = nil
     do throws(SystemError) {
       let status = try system.untilDone { () throws(SystemError) in try system.status(descriptor) }
       switch status.kind {
@@ -75,7 +78,17 @@ public final class MappedFile: Sendable {
     }
   }
 
+  /// A file inside a file: what a member of an archive holds, under a path for messages.
+  package init(inside container: any ByteOwner, path: String) throws(CheckpointError) {
+    self.path = path
+    self.container = container
+    map = FileMap(bytes: try container.load())
+    system = POSIXFileSystem()
+    status = nil
+  }
+
   deinit {
+    if container != nil { return }
     guard let status else { return bytes.deallocate() }
     if status.kind == .file { system.unmap(map) }
   }
@@ -138,7 +151,7 @@ extension MappedFile {
 
 extension MappedFile: ByteOwner {
   package func load() throws(CheckpointError) -> UnsafeRawBufferPointer { bytes }
-  package var copies: Int { status?.kind == .file ? 0 : 1 }
+  package var copies: Int { container?.copies ?? (status?.kind == .file ? 0 : 1) }
 }
 
 /// Bytes of our own.

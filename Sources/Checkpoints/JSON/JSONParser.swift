@@ -78,10 +78,11 @@ extension JSONParser {
       if peek != UInt8(ascii: "\"") { throw unexpected("a key in quotation marks") }
       let start = position
       let key = try string()
-      if members[key] != nil { throw Failure(defect: .duplicateKey(key), offset: start) }
       skipSpace()
       if !take(":") { throw unexpected("':'") }
-      members[key] = try value(depth: depth + 1)
+      if members.updateValue(try value(depth: depth + 1), forKey: key) != nil {
+        throw Failure(defect: .duplicateKey(key), offset: start)
+      }
       skipSpace()
       if take("}") { return .object(members) }
       if !take(",") { throw unexpected("',' or '}'") }
@@ -147,22 +148,31 @@ extension JSONParser {
   private mutating func string() throws(Failure) -> String {
     let start = position
     position += 1
-    var text: [UInt8] = []
+    // Up to the first escape the text is what stands there, and most strings have none.
+    let plain = UnsafeRawBufferPointer(rebasing: bytes[position...]).prefix {
+      $0 >= 32 && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "\\")
+    }
+    position += plain.count
+    if take("\"") { return try text(UnsafeRawBufferPointer(rebasing: plain), from: start) }
+    var unescaped = Array(plain)
     while true {
       guard let byte = peek else { throw unexpected("the end of a string") }
       if byte < 32 { throw failure(.controlCharacter) }
       position += 1
       switch byte {
-      case UInt8(ascii: "\""):
-        guard let result = String(validating: text, as: UTF8.self) else {
-          throw Failure(defect: .invalidUTF8, offset: start)
-        }
-        if !result.isStreamSafe { throw Failure(defect: .combiningMarks, offset: start) }
-        return result
-      case UInt8(ascii: "\\"): try escape(&text)
-      default: text.append(byte)
+      case UInt8(ascii: "\""): return try text(unescaped, from: start)
+      case UInt8(ascii: "\\"): try escape(&unescaped)
+      default: unescaped.append(byte)
       }
     }
+  }
+
+  private func text(_ bytes: some Collection<UInt8>, from start: Int) throws(Failure) -> String {
+    guard let text = String(validating: bytes, as: UTF8.self) else {
+      throw Failure(defect: .invalidUTF8, offset: start)
+    }
+    if !text.isStreamSafe { throw Failure(defect: .combiningMarks, offset: start) }
+    return text
   }
 
   private mutating func escape(_ text: inout [UInt8]) throws(Failure) {

@@ -8,28 +8,47 @@ public struct JSONValue: Equatable, Sendable {
     case found(JSONContent)
     /// It, or something on the way to it, is not there: the path of the first such place, the key
     /// that was looked for, and the object that lacks it. Only a complaint looks for near misses.
-    case missing(path: String, key: String, members: [String: JSONContent])
+    case missing(path: Path, key: String, members: [String: JSONContent])
     /// Something on the way is no object or no list.
     case blocked(CheckpointError.Problem)
   }
 
-  /// Where in the document, from the name of its root: `model.layers[3].kernel_size`.
-  public let path: String
+  /// Where in the document, spelt out only for messages.
+  private indirect enum Path: Equatable, Sendable {
+    case root(String)
+    case member(Path, String)
+    case element(Path, Int)
+  }
+
+  private let place: Path
   /// The file the document is from.
   public let file: String?
   private let lookup: Lookup
 
   /// The root of a document; `name` begins all paths.
   public init(_ content: JSONContent, name: String, file: String?) {
-    self.init(path: name, file: file, lookup: .found(content))
+    self.init(place: .root(name), file: file, lookup: .found(content))
   }
 
   /// Parses a document.
   ///
   /// - Throws: `CheckpointError.invalidJSON` naming the document, the defect and its offset.
   public init(parsing text: String, name: String, file: String?) throws(CheckpointError) {
+    var text = text
+    let result: Result<JSONValue, CheckpointError> = text.withUTF8 { bytes in
+      Result { () throws(CheckpointError) in
+        try JSONValue(parsing: UnsafeRawBufferPointer(bytes), name: name, file: file)
+      }
+    }
+    self = try result.get()
+  }
+
+  /// Parses a document from its bytes.
+  package init(
+    parsing bytes: UnsafeRawBufferPointer, name: String, file: String?
+  ) throws(CheckpointError) {
     do throws(JSONParser.Failure) {
-      self.init(try JSONParser.parse(text), name: name, file: file)
+      self.init(try JSONParser.parse(bytes), name: name, file: file)
     } catch {
       throw CheckpointError(
         .invalidJSON(document: name, defect: error.defect, offset: error.offset),
@@ -37,10 +56,28 @@ public struct JSONValue: Equatable, Sendable {
     }
   }
 
-  private init(path: String, file: String?, lookup: Lookup) {
-    self.path = path
+  private init(place: Path, file: String?, lookup: Lookup) {
+    self.place = place
     self.file = file
     self.lookup = lookup
+  }
+
+  /// Where in the document, from the name of its root: `model.layers[3].kernel_size`.
+  public var path: String { Self.text(of: place) }
+
+  private static func text(of place: Path) -> String {
+    switch place {
+    case .root(let name): return name
+    case .element(let path, let index): return text(of: path) + "[\(index)]"
+    case .member(let path, let key):
+      let simple = key.utf8.allSatisfy {
+        $0 == UInt8(ascii: "_") || Character(Unicode.Scalar($0)).isLetter
+          || Character(Unicode.Scalar($0)).isNumber
+      }
+      // A path repeats its keys at every place below them.
+      let isShort = simple && (1...60).contains(key.utf8.count)
+      return text(of: path) + (isShort ? ".\(key)" : "[\(quoted(key))]")
+    }
   }
 }
 
@@ -49,38 +86,32 @@ public struct JSONValue: Equatable, Sendable {
 extension JSONValue {
   /// The member of an object.
   public subscript(key: String) -> JSONValue {
-    let simple = key.utf8.allSatisfy {
-      $0 == UInt8(ascii: "_") || Character(Unicode.Scalar($0)).isLetter
-        || Character(Unicode.Scalar($0)).isNumber
-    }
-    // A path repeats its keys at every place below them.
-    let below =
-      simple && (1...60).contains(key.utf8.count) ? "\(path).\(key)" : "\(path)[\(quoted(key))]"
+    let below = Path.member(place, key)
     guard case .found(let content) = lookup else {
-      return JSONValue(path: below, file: file, lookup: lookup)
+      return JSONValue(place: below, file: file, lookup: lookup)
     }
     guard case .object(let members) = content else {
-      return JSONValue(path: below, file: file, lookup: .blocked(mismatch(content, "an object")))
+      return JSONValue(place: below, file: file, lookup: .blocked(mismatch(content, "an object")))
     }
     if let member = members[key] {
-      return JSONValue(path: below, file: file, lookup: .found(member))
+      return JSONValue(place: below, file: file, lookup: .found(member))
     }
     return JSONValue(
-      path: below, file: file, lookup: .missing(path: below, key: key, members: members))
+      place: below, file: file, lookup: .missing(path: below, key: key, members: members))
   }
 
   /// The element of a list.
   public subscript(index: Int) -> JSONValue {
-    let below = "\(path)[\(index)]"
+    let below = Path.element(place, index)
     guard case .found(let content) = lookup else {
-      return JSONValue(path: below, file: file, lookup: lookup)
+      return JSONValue(place: below, file: file, lookup: lookup)
     }
     guard case .array(let elements) = content else {
-      return JSONValue(path: below, file: file, lookup: .blocked(mismatch(content, "a list")))
+      return JSONValue(place: below, file: file, lookup: .blocked(mismatch(content, "a list")))
     }
     let isInside = elements.indices.contains(index)
     return JSONValue(
-      path: below, file: file,
+      place: below, file: file,
       lookup: isInside ? .found(elements[index]) : .missing(path: below, key: "", members: [:]))
   }
 
@@ -136,6 +167,15 @@ extension JSONValue {
   public func keys() throws(CheckpointError) -> [String] {
     guard case .object(let members) = try content() else { throw wrong("an object") }
     return members.keys.sorted()
+  }
+
+  /// The key and the value of an object that has one member: how schemas say which of several kinds
+  /// of value is there.
+  package func onlyMember() throws(CheckpointError) -> (key: String, value: JSONValue) {
+    guard case .object(let members) = try content(), let key = members.keys.first,
+      members.count == 1
+    else { throw wrong("an object with one key") }
+    return (key, self[key])
   }
 
   public func integers() throws(CheckpointError) -> [Int] {
@@ -212,9 +252,10 @@ extension JSONValue {
   }
 
   private func missing(
-    _ path: String, _ key: String, _ members: [String: JSONContent], hint: String? = nil
+    _ place: Path, _ key: String, _ members: [String: JSONContent], hint: String? = nil
   ) -> CheckpointError {
-    error(.missingValue(path, near: nearMisses(key, among: members.keys)), hint: hint)
+    error(
+      .missingValue(Self.text(of: place), near: nearMisses(key, among: members.keys)), hint: hint)
   }
 
   private func error(

@@ -72,7 +72,7 @@ extension TorchReader {
         at: .init(file: archive.path, tensor: pickle.name))
     }
     let isBigEndian = try Self.isBigEndian(members["byteorder"], archive)
-    var storages: [String: TorchContents.Region] = [:]
+    var storages: [String: TorchStorages.Region] = [:]
     // Sorted, so that of several defects the same one is always reported.
     for (name, member) in members.sorted(by: { $0.key < $1.key })
     where name.hasPrefix("data/") {
@@ -91,8 +91,10 @@ extension TorchReader {
         hint: error.hint)
     }
     var contents = TorchContents(
-      file: archive.file, storages: storages, storagePrefix: prefix + "data/",
-      isBigEndian: isBigEndian, budget: budget)
+      file: archive.file,
+      storages: TorchStorages(
+        file: archive.file, regions: storages, prefix: prefix + "data/", isBigEndian: isBigEndian,
+        budget: budget))
     try contents.collect(root, from: unpickler)
     self.init(contents)
   }
@@ -154,7 +156,7 @@ extension TorchReader {
       throw failure("the keys of the storages are no list", at: keysStart)
     }
     let claimed = try Self.claimedStorages(unpickler, file.path)
-    var storages: [String: TorchContents.Region] = [:]
+    var storages: [String: TorchStorages.Region] = [:]
     for key in keyTable.sequences[index] {
       guard case .string(let key) = key, let storage = claimed[key], storages[key] == nil else {
         throw failure("the keys of the storages are not those of its tensors", at: keysStart)
@@ -185,7 +187,9 @@ extension TorchReader {
         at: .init(file: file.path, byte: position))
     }
     var contents = TorchContents(
-      file: file, storages: storages, storagePrefix: "", isBigEndian: false, budget: budget)
+      file: file,
+      storages: TorchStorages(
+        file: file, regions: storages, prefix: "", isBigEndian: false, budget: budget))
     try contents.collect(root, from: unpickler)
     self.init(contents)
   }

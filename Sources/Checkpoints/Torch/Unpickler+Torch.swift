@@ -21,6 +21,10 @@ extension Unpickler {
     case orderedDict
     case rebuildTensor
     case rebuildParameter
+    /// A tensor to which attributes have been added in Python.
+    case rebuildWithAttributes
+    /// What such a tensor is an instance of.
+    case tensorClass
     case storage(DType)
 
     static let storages: [String: DType] = [
@@ -36,6 +40,8 @@ extension Unpickler {
       case "collections.OrderedDict": self = .orderedDict
       case "torch._utils._rebuild_tensor_v2": self = .rebuildTensor
       case "torch._utils._rebuild_parameter": self = .rebuildParameter
+      case "torch._tensor._rebuild_from_type_v2": self = .rebuildWithAttributes
+      case "torch.Tensor", "torch.nn.parameter.Parameter": self = .tensorClass
       default:
         guard let dtype = Self.storages[full] else { return nil }
         self = .storage(dtype)
@@ -100,6 +106,17 @@ extension Unpickler {
         throw failure(.invalidPickle("a parameter is not (tensor, requires_grad, hooks)"))
       }
       return arguments[0]
+    case .rebuildWithAttributes:
+      // (function, class, its arguments, attributes); these are of no interest here.
+      guard arguments.count == 4, case .global(let rebuild) = arguments[0],
+        rebuild == .rebuildTensor || rebuild == .rebuildParameter,
+        arguments[1] == .global(.tensorClass)
+      else {
+        throw failure(.invalidPickle("a tensor with attributes is not (function, class, ...)"))
+      }
+      return try apply(rebuild, to: arguments[2])
+    case .tensorClass:
+      throw failure(.invalidPickle("a class of tensors is called"))
     case .storage:
       throw failure(.invalidPickle("a storage type is called"))
     }

@@ -19,6 +19,10 @@ struct Score: ParsableCommand {
         eval-cli score checkpoint.bin
         eval-cli score run/epoch-*.bin --data train.npz --output results/
         eval-cli score run/epoch-*.bin --data train.npz --output results/ --resume
+
+      Update methods (G are the gradients g_n of the samples as rows, g their sum, u_n the gradient \
+      at the logits, F the Fisher matrix, λ the damping):
+      \(OptionValues.methodSummaries)
       """)
 
   @Argument(help: "Checkpoints, scored in this order.", completion: .file())
