@@ -83,14 +83,16 @@ private struct EngineSolves<S: EngineScalar>: DirectionSource {
     let linearization = gradients.linearization
     let lambda = gradients.lambda(damping).value
     let workspace = ConjugateGradient.Workspace<S>(
-      dimension: linearization.parameterCount, pool: linearization.pool)
+      VectorOperations(pool: linearization.pool, count: linearization.parameterCount))
     let curvature = DampedOperator(
       FisherOperator(linearization, gradients.output, metric: metric), mu: lambda,
       operations: workspace.operations)
     let gradient = gradients.gradient
     let solver = ConjugateGradient(
-      relativeTolerance: 1e-14, maxIterations: iterations, certificateGap: 0)
-    let result = try solver.solve(curvature, rhs: gradient.vector, workspace: workspace)
+      SolveLimits(relativeTolerance: 1e-14, maxIterations: iterations))
+    let result = try solver.solve(
+      curvature, rhs: gradient.vector, into: Vector(count: gradient.vector.count),
+      workspace: workspace)
     return Direction(
       damping: damping, lambda: lambda,
       scaled: ScaledVector(vector: result.x, scale: gradient.scale))
