@@ -20,7 +20,14 @@ struct BatchEvaluation<S: EngineScalar> {
   /// With the forward pass, where that was measured.
   var phases = PhaseClock()
 
-  func run() throws -> BatchResult {
+  struct Outcome {
+    let result: BatchResult
+    /// As the solver has left it, also where a row is better.
+    let reference: ReferenceSolution<S>?
+  }
+
+  /// - Parameter first: What conjugate gradients have found in single precision.
+  func run(first: ReferenceSolution<Float>? = nil) throws -> Outcome {
     let clock = ContinuousClock()
     let start = clock.now
     var phases = phases
@@ -31,8 +38,11 @@ struct BatchEvaluation<S: EngineScalar> {
     let solver = try makeSolver()
     var reference: ReferenceSolution<S>?
     if options.reference != .none {
-      reference = try phases.measure(.reference) { try solver.solve(gradients) }
+      reference = try phases.measure(.reference) { try solver.solve(gradients, first: first) }
     }
+    let solved = reference
+    // Iterations in another precision are not among the products of this one.
+    let iterations = first == nil ? solved?.record.iterations : nil
     let referenceSeconds = (clock.now - referenceStart).seconds
 
     // All directions share their jvps. The gradient comes first: other scores are relative to it.
@@ -45,14 +55,14 @@ struct BatchEvaluation<S: EngineScalar> {
     phases.measure(.jvp) {
       scorer.score(directions, listsGradient: options.methods.contains(.baseline))
     }
-    if let solved = reference, let better = scorer.better {
+    if let solved, let better = scorer.better {
       let replaced = try solver.replacement(
         of: solved, by: directions[better.place], gamma: better.gamma, gradients)
       reference = replaced
       scorer = self.scorer(gradients, replaced, seconds: referenceSeconds)
       scorer.score(directions, listsGradient: options.methods.contains(.baseline))
     }
-    return BatchResult(
+    let result = BatchResult(
       checkpoint: checkpoint.path, epoch: checkpoint.source.epoch, step: checkpoint.source.step,
       batch: batch, precision: S.self == Double.self ? .float64 : .float32,
       overflowsInSingle: S.self != Double.self && scorer.overflowsInEngine,
@@ -67,8 +77,14 @@ struct BatchEvaluation<S: EngineScalar> {
       trace: reference?.trace ?? [], scores: scorer.scores(order: options.methods),
       layers: scorer.layers?.scores(order: options.methods) ?? [],
       costs: phases.costs(
-        prediction(gradients), iterations: reference?.record.iterations),
+        prediction(gradients), iterations: iterations),
       seconds: (clock.now - start).seconds)
+    return Outcome(result: result, reference: solved)
+  }
+
+  /// What conjugate gradients find.
+  func iterated() throws -> ReferenceSolution<S>? {
+    try makeSolver().iterated(makeGradients())
   }
 
   /// With the reference scored, to which all others are relative.
@@ -80,7 +96,8 @@ struct BatchEvaluation<S: EngineScalar> {
       errors: GammaErrorEstimate(gradients))
     if options.perLayer {
       scorer.layers = LayerScorer(
-        problem: problem, gradient: gradients.gradient, gammaOfReference: reference?.record.gamma)
+        problem: problem, gradient: gradients.gradient, gammaOfReference: reference?.record.gamma,
+        errors: scorer.errors)
     }
     if let reference {
       scorer.score(

@@ -93,9 +93,9 @@ struct DirectionScorer<S: EngineScalar> {
     unitRoundoff: Double = S.unitRoundoff
   ) {
     let direction = found.direction
-    layers?.score(found)
     if direction.overflowsInEngine { overflowsInEngine = true }
     let norm = problem.norm(direction.form)
+    layers?.score(found, norm: norm, unitRoundoff: unitRoundoff)
     rows.append(
       Score(
         method: found.method.name, family: found.method.family, role: found.role,

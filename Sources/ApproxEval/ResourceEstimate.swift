@@ -13,6 +13,9 @@ public struct ResourceEstimate: Sendable, Equatable {
 
   /// Samples of the batch.
   public var samples: Int
+  /// In which the batch is done; where `auto` begins in single precision, the work of a repetition is
+  /// not part of the estimate.
+  public var precision: Arithmetic
   /// Without those whose work depends on more than shapes.
   public var phases: [Phase]
   /// Multiplications and additions of the forward pass of one sample.
@@ -54,6 +57,7 @@ public struct ResourceEstimate: Sendable, Equatable {
         program, samples: samples, threads: options.threads, budget: planned.forward))
     memory = planned.plan
     self.samples = samples
+    precision = S.self == Double.self ? .float64 : .float32
     forwardOperations = program.operationCount
     recomputedSamples = needs.recomputedSamples
     let prediction = PhasePrediction(
@@ -99,10 +103,10 @@ extension Evaluation {
 
   /// Operations per second that the engine may be expected to reach here, from a few matrix
   /// products; takes a fraction of a second.
-  public func measuredRate() -> Double {
+  public func measuredRate(_ precision: Arithmetic) -> Double {
     // Products in double run at half the rate. Benchmarks/results: a Fisher-vector product takes
     // 1.3 to 1.6 times as long as its matrix products alone.
-    let share = options.precision == .float64 ? 0.32 : 0.65
+    let share = precision == .float64 ? 0.32 : 0.65
     return share * SquareProducts(size: 512, threads: options.threads).rate()
   }
 }

@@ -68,6 +68,8 @@ public struct LayerScore: Sendable, Equatable, Codable {
   /// Adds up to that of the whole direction over all tensors, and over all blocks.
   public var gradientDot: Double
   public var updateNorm: Double
+  /// As of `Score`, with the error of the whole direction; `nil` without gamma.
+  public var gammaError: Double?
 }
 
 /// What a parameter of the model is to a run.

@@ -11,7 +11,7 @@
 #include "activations.inc"
 #include "real_end.inc"
 
-void ck_activate(ck_dtype t, ck_activation f, double parameter, const void *x, void *y,
-                 void *dydx, size_t n) {
-  CK_DISPATCH(t, activate, f, parameter, x, y, dydx, n);
+void ck_activate(ck_dtype t, ck_activation f, double parameter, double threshold, const void *x,
+                 void *y, void *dydx, size_t n) {
+  CK_DISPATCH(t, activate, f, parameter, threshold, x, y, dydx, n);
 }

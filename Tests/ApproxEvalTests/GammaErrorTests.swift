@@ -200,6 +200,53 @@ struct GammaErrorTests {
     }
   }
 
+  /// Conjugate gradients of a small batch run in single precision; what they find is scored in double,
+  /// and rows are those of double precision alone.
+  @Test func aReferenceThatSinglePrecisionFindsIsProvedInDouble() throws {
+    var options = EvaluationOptions()
+    let path = fixture("digits/epoch-40.bin")
+    let result = try Evaluation(options).score(checkpoint: path)[0]
+    options.precision = .float64
+    let double = try Evaluation(options).score(checkpoint: path)[0]
+    options.precision = .float32
+    // Rows of drawn labels would be part of the same products, whose shapes decide the last bits.
+    options.methods = [.sgd]
+    let single = try Evaluation(options).score(checkpoint: path)[0]
+    #expect(result.precision == .float64 && !result.isRepeated)
+    #expect(result.trace.map(\.gamma) == single.trace.map(\.gamma))
+    #expect(result.trace.map(\.gamma) != double.trace.map(\.gamma))
+    let reference = try #require(result.reference)
+    #expect(reference.status == .converged)
+    #expect(reference.gamma <= (1 + options.cgGap) * result.gammaBound)
+    // The same direction in another precision: what single precision has made of its gamma.
+    let other = try #require(single.reference?.gamma)
+    #expect(abs(reference.gamma / other - 1) < 1e-5)
+    func rows(_ result: BatchResult) -> [Double] {
+      result.scores.filter { $0.method != "ng" }.map(\.gamma)
+    }
+    #expect(rows(result) == rows(double))
+    #expect(result.scores.last?.gamma == reference.gamma)
+    #expect(!result.hasMark)
+  }
+
+  /// A tensor that is the whole network has the error of the whole direction.
+  @Test func rowsOfLayersHaveErrors() throws {
+    let layer =
+      #"{"type": "linear", "name": "a", "in_features": 3, "out_features": 2, "bias": false}"#
+    let problem = Problem(Case("one tensor", input: [3], layer, loss: "cross_entropy"))
+    let file = try checkpoint(problem, draws: [])
+    var options = options([.sgd, .ef, .ief], [Damping("rel:1e-4")!])
+    options.precision = .float64
+    options.perLayer = true
+    let result = try Evaluation(options).score(checkpoint: file.path)[0]
+    let errors = result.layers.filter { $0.kind == .tensor }.map(\.gammaError)
+    #expect(errors.count == 3)
+    for (error, score) in zip(errors, result.scores) {
+      // The same sums in another order.
+      #expect(abs(try #require(error) / score.gammaError! - 1) < 1e-9)
+    }
+  }
+
   /// Numbers beyond single precision alone are no error where there is a choice.
   @Test func numbersBeyondSinglePrecisionAreDoneInDouble() throws {
     var problem = Problem(Case("linear", input: [3], linear("a", 3, 2), loss: "mse"))

@@ -64,7 +64,8 @@ extension CommandLineTests {
       #expect(
         text.components(separatedBy: "\r\n").first == """
           checkpoint,epoch,step,batch,method,damping,mc_samples,layer,kind,parameters,status,gamma,\
-          gamma_rel_sgd,efficiency,fisher_quadratic,gradient_dot,update_norm,family,role
+          gamma_rel_sgd,efficiency,fisher_quadratic,gradient_dot,update_norm,family,role,\
+          gamma_error
           """)
       let record = try String(contentsOfFile: folder.path("report/run.json"), encoding: .utf8)
       #expect(record.contains(#""kfac_block": "embedding""#))

@@ -46,7 +46,22 @@ struct BuilderErrorTests {
     Mistake(linear + #", {"name": "b"}"#, "model.layers[1].type is missing"),
     Mistake(linear + #", {"type": 3}"#, "model.layers[1].type is 3, expected a string"),
     Mistake(linear + #", {"type": "linaer"}"#, "unknown layer type \"linaer\""),
-    Mistake(#"{"type": "relu", "inplace": true}"#, "unknown key model.layers[0].inplace"),
+    Mistake(#"{"type": "tanh", "inplace": true}"#, "unknown key model.layers[0].inplace"),
+    Mistake(
+      #"{"type": "flatten", "start_dim": 2}"#,
+      "model.layers[0].start_dim is 2, expected 1, the only value supported"),
+    Mistake(
+      #"{"type": "softplus", "beta": 0}"#,
+      "model.layers[0].beta is 0, expected a positive number"),
+    Mistake(
+      #"{"type": "softplus", "threshold": 1e300}"#,
+      "model.layers[0].threshold is 1e+300, expected a finite number"),
+    Mistake(
+      #"{"type": "relu6"}"#,
+      "model.layers[0].type is \"relu6\", expected one of the supported layers: "
+        + "adaptive_avg_pool2d, avg_pool2d, batch_norm2d, conv2d, dropout, embedding, flatten, gelu, "
+        + "group_norm, layer_norm, leaky_relu, linear, max_pool2d, relu, residual, sigmoid, silu, "
+        + "softplus, tanh"),
     Mistake(
       #"{"type": "linear", "name": "a", "in_features": 4, "out_feature": 2}"#,
       "unknown key model.layers[0].out_feature"),
@@ -89,7 +104,7 @@ struct BuilderErrorTests {
     Mistake(
       #"{"type": "linear", "name": "a", "in_features": 4, "out_features": 2000000000}"#,
       input: "[4, 4]",
-      "the size of model.layers[0] linear a is 4 x 2000000000, expected fewer than 2^31 numbers per sample and per parameter"
+      "the size of model.layers[0] linear a is 2000000000 x 4, expected fewer than 2^31 numbers per sample and per parameter"
     ),
     // Convolutions.
     conv("", "model.layers[0].kernel_size is missing"),
@@ -121,8 +136,8 @@ struct BuilderErrorTests {
       "model.layers[0].padding is a list of 2, expected at most the kernel with its dilation, which is 5 x 3"
     ),
     conv(
-      #", "kernel_size": 2147483647, "dilation": 2147483647"#,
-      "model.layers[0].kernel_size is 2147483647, expected less than 2^31 pixels with its dilation"),
+      #", "kernel_size": 3, "dilation": 2147483647"#,
+      "model.layers[0].kernel_size is 3, expected less than 2^31 pixels with its dilation"),
     conv(
       #", "kernel_size": 2, "dilation": 2147483646, "padding": 1073741824"#,
       "the size of model.layers[0] conv2d c is 2 x 2147483652 x 2147483652, expected fewer than 2^31 numbers per sample and per parameter"
@@ -153,8 +168,8 @@ struct BuilderErrorTests {
       "the input of model.layers[0] conv2d c is [2, 4], expected [in_channels = 2, height, width]"
     ),
     conv(
-      #", "kernel_size": 2147483647, "padding": 2147483647"#,
-      "the size of model.layers[0] conv2d c is 2 x 2147483652 x 2147483652, expected fewer than 2^31 numbers per sample and per parameter"
+      #", "kernel_size": 2147483647"#,
+      "the size of model.layers[0] conv2d c is 2 x 2 x 2147483647 x 2147483647, expected fewer than 2^31 numbers per sample and per parameter"
     ),
     // Norms.
     Mistake(
@@ -201,7 +216,7 @@ struct BuilderErrorTests {
       "model.layers[0].embedding_dim is missing"),
     Mistake(
       #"{"type": "embedding", "name": "e", "num_embeddings": 3, "embedding_dim": 1000000000}"#,
-      "the size of model.layers[0] embedding e is 4 x 1000000000, expected fewer than 2^31 numbers per sample and per parameter"
+      "the size of model.layers[0] embedding e is 3 x 1000000000, expected fewer than 2^31 numbers per sample and per parameter"
     ),
     // Pools and activations.
     Mistake(

@@ -4,11 +4,11 @@ import TensorModule
 import Testing
 
 private func activate<S: EngineScalar>(
-  _ f: ck_activation, _ x: [S], parameter: Double = 0
+  _ f: ck_activation, _ x: [S], parameter: Double = 1, threshold: Double = 20
 ) -> (value: [S], derivative: [S]) {
   var value = [S](repeating: 0, count: x.count)
   var derivative = value
-  ck_activate(S.kernelType, f, parameter, x, &value, &derivative, x.count)
+  ck_activate(S.kernelType, f, parameter, threshold, x, &value, &derivative, x.count)
   return (value, derivative)
 }
 
@@ -128,6 +128,19 @@ private let derivativeBound = 7.0
     #expect(leaky.derivative == [0.125, 0.125, 0.125, 1, 1])
   }
 
+  /// `softplus(beta x) / beta`, and the identity where beta x is above the threshold.
+  @Test func softplusWithBetaIsAScaledSoftplus() {
+    let x: [Double] = [-9, -2.5, -0.25, 0, 0.125, 1.25, 2, 2.5, 2.75, 40]
+    // 2 x is exact, and so is the division.
+    let plain = activate(CK_SOFTPLUS, x.map { 2 * $0 })
+    let found = activate(CK_SOFTPLUS, x, parameter: 2, threshold: 5)
+    for i in x.indices {
+      let isLinear = 2 * x[i] > 5
+      #expect(found.value[i] == (isLinear ? x[i] : plain.value[i] / 2), "at \(x[i])")
+      #expect(found.derivative[i] == (isLinear ? 1 : plain.derivative[i]), "at \(x[i])")
+    }
+  }
+
   /// The body works in vectors of 8 or 16, the rest goes through a buffer.
   @Test func aResultDependsOnNeitherItsPlaceNorTheLengthOfTheArray() {
     func check<S: EngineScalar>(_: S.Type) {
@@ -143,7 +156,7 @@ private let derivativeBound = 7.0
         }
         var inPlace = x
         inPlace.withUnsafeMutableBytes {
-          ck_activate(S.kernelType, f, 0.1, $0.baseAddress, $0.baseAddress, nil, x.count)
+          ck_activate(S.kernelType, f, 0.1, 20, $0.baseAddress, $0.baseAddress, nil, x.count)
         }
         #expect(inPlace == whole.value)
       }

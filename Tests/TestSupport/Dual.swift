@@ -25,9 +25,9 @@ package struct Dual: Sendable {
   }
 
   /// f(x) for a function given by its value and derivative.
-  func apply(_ value: Double, slope: Double) -> Dual { Dual(value, slope * derivative) }
+  package func apply(_ value: Double, slope: Double) -> Dual { Dual(value, slope * derivative) }
 
-  var squareRoot: Dual {
+  package var squareRoot: Dual {
     let root = value.squareRoot()
     return apply(root, slope: 0.5 / root)
   }
@@ -44,7 +44,10 @@ package struct Dual: Sendable {
     return apply(s, slope: s * (1 - s))
   }
 
-  var softplus: Dual { apply(log1p(exp(value)), slope: 1 / (1 + exp(-value))) }
+  func softplus(beta: Double, threshold: Double) -> Dual {
+    let t = beta * value
+    return t > threshold ? self : apply(log1p(exp(t)) / beta, slope: 1 / (1 + exp(-t)))
+  }
 
   var normalDistribution: Dual {
     apply(

@@ -183,6 +183,19 @@ private let layers: [LayerCase] = [
   LayerCase(name: "tanh", input: [5], layer: #"{"type": "tanh"}, \#(row)"#),
   LayerCase(name: "sigmoid", input: [5], layer: #"{"type": "sigmoid"}, \#(row)"#),
   LayerCase(name: "softplus", input: [5], layer: #"{"type": "softplus"}, \#(row)"#),
+  LayerCase(
+    name: "softplus with beta and a threshold", input: [5],
+    layer: #"{"type": "softplus", "beta": 2.5, "threshold": 0.5}, \#(row)"#),
+  LayerCase(
+    name: "options of PyTorch at their defaults", input: [2, 4, 4],
+    layer: #"{"type": "relu", "inplace": true}, {"type": "leaky_relu", "inplace": false}, "#
+      + #"{"type": "silu", "inplace": true}, {"type": "dropout", "p": 0.5, "inplace": false}, "#
+      + #"{"type": "conv2d", "name": "c", "in_channels": 2, "out_channels": 2, "kernel_size": 1, "#
+      + #""padding_mode": "zeros"}, {"type": "batch_norm2d", "name": "b", "num_features": 2, "#
+      + #""momentum": 0.1, "track_running_stats": true}, {"type": "max_pool2d", "kernel_size": 2, "#
+      + #""dilation": 1, "return_indices": false, "ceil_mode": false}, {"type": "avg_pool2d", "#
+      + #""kernel_size": 2, "ceil_mode": false, "count_include_pad": true, "#
+      + #""divisor_override": null}, {"type": "flatten", "start_dim": 1, "end_dim": -1}"#),
   LayerCase(name: "dropout", input: [5], layer: #"{"type": "dropout", "p": 0.5}, \#(row)"#),
   LayerCase(
     name: "max_pool2d", input: [2, 4, 5],

@@ -158,7 +158,9 @@ package struct OracleModel {
     case "silu": return map { $0 * $0.sigmoid }
     case "tanh": return map(\.tanh)
     case "sigmoid": return map(\.sigmoid)
-    case "softplus": return map(\.softplus)
+    case "softplus":
+      let (beta, threshold) = (real(layer, "beta", 1), real(layer, "threshold", 20))
+      return map { $0.softplus(beta: beta, threshold: threshold) }
     case "max_pool2d": return pool(layer, x, isMaximum: true)
     case "avg_pool2d": return pool(layer, x, isMaximum: false)
     case "adaptive_avg_pool2d":

@@ -9,7 +9,7 @@ extension Report {
       columns: [
         "checkpoint", "epoch", "step", "batch", "method", "damping", "mc_samples", "layer", "kind",
         "parameters", "status", "gamma", "gamma_rel_sgd", "efficiency", "fisher_quadratic",
-        "gradient_dot", "update_norm", "family", "role",
+        "gradient_dot", "update_norm", "family", "role", "gamma_error",
       ])
     for result in entries.flatMap(\.results) {
       for score in result.layers {
@@ -20,7 +20,7 @@ extension Report {
           .integer(score.parameters), .text(score.status.rawValue), .number(known: score.gamma),
           .number(score.gammaRelativeToSGD), .number(score.efficiency),
           .number(score.fisherQuadratic), .number(score.gradientDot), .number(score.updateNorm),
-          .text(score.family), .text(score.role.rawValue),
+          .text(score.family), .text(score.role.rawValue), .number(score.gammaError),
         ])
       }
     }

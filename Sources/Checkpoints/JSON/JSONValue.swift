@@ -231,7 +231,10 @@ extension JSONValue {
   ///   misspelt option is not taken for its default.
   public func requireKeys(in known: [String]) throws(CheckpointError) {
     for key in try keys() where !known.contains(key) {
-      throw error(.unknownKey(self[key].path, near: nearMisses(key, among: known)))
+      let near = nearMisses(key, among: known)
+      throw error(
+        .unknownKey(self[key].path, near: near),
+        hint: near.isEmpty ? "Known are \(known.sorted().joined(separator: ", "))." : nil)
     }
   }
 
