@@ -55,7 +55,7 @@ let package = Package(
       exclude: ["README.md", "ExportedProgram/README.md"]),
     // Named tensors to graphs.
     .target(
-      name: "Models", dependencies: ["GraphModule", "Checkpoints", "CKernels"],
+      name: "Models", dependencies: ["GraphModule", "Checkpoints", "TensorModule"],
       exclude: ["README.md"]),
     // Algorithm 4 over checkpoints and batches; reports.
     .target(
@@ -82,7 +82,8 @@ let package = Package(
     .target(
       name: "TestSupport", dependencies: ["Checkpoints", "Curvature", "Models", "TensorModule"],
       path: "Tests/TestSupport"),
-    .testTarget(name: "GraphModuleTests", dependencies: ["GraphModule", "TestSupport"]),
+    .testTarget(
+      name: "GraphModuleTests", dependencies: ["Curvature", "GraphModule", "TestSupport"]),
     .testTarget(name: "CurvatureTests", dependencies: ["Curvature", "TestSupport"]),
     .testTarget(name: "UpdatesTests", dependencies: ["Updates", "HessianFree", "TestSupport"]),
     .testTarget(

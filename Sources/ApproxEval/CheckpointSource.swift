@@ -125,7 +125,7 @@ package struct CheckpointSource: Sendable {
   private static func loss(
     of file: CheckpointFile
   ) throws(CheckpointError) -> (name: String, isNamed: Bool) {
-    guard let type = try? file.model["type"].string(), ["vit", "t5"].contains(type) else {
+    guard let type = try? file.model["type"].string(), ModelFamily.named(type) != nil else {
       return (file.loss, true)
     }
     let config = file.model["config"]
@@ -142,7 +142,7 @@ package struct CheckpointSource: Sendable {
   private static func renamed(
     _ file: CheckpointFile
   ) throws(CheckpointError) -> [String: StoredTensor] {
-    guard let type = try? file.model["type"].string(), ["vit", "t5"].contains(type) else {
+    guard let type = try? file.model["type"].string(), ModelFamily.named(type) != nil else {
       return file.parameters
     }
     // A base model's parameter and what an adapter puts in its place lie beside each other, as the

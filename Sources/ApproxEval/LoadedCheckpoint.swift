@@ -13,7 +13,7 @@ package struct LoadedCheckpoint: Sendable {
   package let data: DataFile?
   package let model: Model
   package let program: Program
-  /// That of the model's `layerGraph`.
+  /// Where `program` applies some linear layers to other rows than their own, one that does not.
   package let layerProgram: Program?
   package let loss: Loss
   /// Of a sequential model, whose layers get their names by hand.
@@ -63,7 +63,7 @@ package struct LoadedCheckpoint: Sendable {
           && source.adapterParameters.contains(spec.name)
     }
     program = Program(graph: model.graph, isTrainable: isTrainable)
-    layerProgram = model.layerGraph.map { Program(graph: $0, isTrainable: isTrainable) }
+    layerProgram = program.isLayerwise ? nil : program.layerwise
     equalWeights =
       model.type == "sequential" ? try EqualWeights.all(in: program, source) : []
     try checkTensors()

@@ -29,7 +29,7 @@ struct ProductCounts {
       let operation = node.operation
       guard operation.factorization != nil || operation is Convolution else { return nil }
       let use = program.uses[index]
-      let activations = operation.inputSizes.reduce(operation.outputSize, +)
+      let activations = node.inputs.reduce(node.size) { $0 + graph.sizes[$1.index] }
       let weights = node.parameters.reduce(0) { $0 + graph.parameters[$1.index].count }
       return Layer(
         product: Work(

@@ -4,10 +4,10 @@ import GraphModule
 import Models
 import TensorModule
 
-/// A ViT or T5 model of a given config.json with random weights, and on wish an adapter: folders
+/// A model of a family, of a given config.json with random weights, and on wish an adapter: folders
 /// as Transformers and PEFT write them, to try a run of full size without a download.
 ///
-/// Scales are those of the two libraries (`WeightStart`). Equal seeds give equal tensors: each is
+/// Scales are those of the two libraries (`ModelFamily.start`). Equal seeds give equal tensors: each is
 /// a function of the seed and its own name.
 public struct RandomModel {
   /// What is put on the model.
@@ -43,8 +43,10 @@ public struct RandomModel {
     case sequenceToSequence = "SEQ_2_SEQ_LM"
   }
 
-  /// vit or t5.
+  /// That of its family.
   public let type: String
+  /// Whether it takes virtual tokens, and a task for them.
+  public let takesPrompt: Bool
   /// Of the model without the adapter.
   public let baseParameters: Int
   /// What an evaluation would train: the adapter's parameters and the biases it names.
@@ -53,6 +55,7 @@ public struct RandomModel {
   /// Linear layers of the model, by name: what LoRA can change.
   public let linearLayers: [String]
 
+  private let family: ModelFamily
   private let configuration: MappedFile
   private let config: JSONValue
   private let base: [ParameterSpec]
@@ -75,6 +78,11 @@ public struct RandomModel {
       file: configuration.path)
     type = try config["model_type"].string()
     let model = try Model(type: type, config: config, adapter: nil, data: nil)
+    guard let family = ModelFamily.named(type) else {
+      preconditionFailure("RandomModel: a model of no family")
+    }
+    self.family = family
+    takesPrompt = family.takesPrompt
     base = model.graph.parameters
     baseParameters = base.reduce(0) { $0 + $1.count }
     linearLayers = model.graph.nodes.filter { $0.operation is Linear }.map(\.name)
@@ -85,7 +93,7 @@ public struct RandomModel {
       (trainableParameters, allParameters) = (baseParameters, baseParameters)
       return
     }
-    let content = try Self.configuration(adapter, task: task, type: type, config)
+    let content = try Self.configuration(adapter, task: task, family, config)
     adapterConfig = content
     let adapted = try Model(
       type: type, config: config,
@@ -143,7 +151,7 @@ extension RandomModel {
   }
 
   private func add(_ spec: ParameterSpec, as name: String, to writer: inout SafetensorsWriter) {
-    let start = WeightStart(spec, type: type, config)
+    let start = family.start(spec, config)
     let random = NamedRandom(seed: seed, name: spec.name)
     writer.add(name, shape: spec.shape) { elements, target in
       let block = 1 << 16
@@ -160,16 +168,16 @@ extension RandomModel {
 
 extension RandomModel {
   private static func configuration(
-    _ adapter: Adapter, task: Task?, type: String, _ config: JSONValue
+    _ adapter: Adapter, task: Task?, _ family: ModelFamily, _ config: JSONValue
   ) throws(CheckpointError) -> JSONContent {
-    let task = task ?? (type == "t5" ? .sequenceToSequence : nil)
+    let task = task ?? (family.takesPrompt ? .sequenceToSequence : nil)
     var members: [String: JSONContent] = [
       "auto_mapping": .null, "base_model_name_or_path": .null, "inference_mode": .bool(true),
       "revision": .null, "task_type": task.map { .string($0.rawValue) } ?? .null,
     ]
     switch adapter {
     case .lowRank(let change):
-      let targets = change.targets ?? (type == "t5" ? ["q", "v"] : ["query", "value"])
+      let targets = change.targets ?? family.adapterTargets
       members.merge([
         "peft_type": .string("LORA"), "r": .integer(change.rank),
         "lora_alpha": Int(exactly: change.alpha).map { .integer($0) } ?? .real(change.alpha),

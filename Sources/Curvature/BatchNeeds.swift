@@ -49,8 +49,10 @@ package struct BatchNeeds<S: EngineScalar>: Sendable {
 
   /// What the forward pass leaves behind, logits included, and what it computes in.
   package var forward: ByteCount {
-    ByteCount(batch.storedSamples) * ByteCount(bytesPerSample) + scalars(samples, logitCount)
+    let shared = SharedValues<S>.counts(program, samples: batch.schedule.largestChunk)
+    return ByteCount(batch.storedSamples) * ByteCount(bytesPerSample) + scalars(samples, logitCount)
       + scalars(batch.workers, batch.schedule.largestChunk, counts.forward)
+      + scalars(shared.once) + scalars(batch.workers, shared.perExecutor)
   }
 
   /// The forward values of all samples, kept.
@@ -270,7 +272,7 @@ extension BatchNeeds {
         samples, $0.linear.positions, draws * $0.linear.outputs + $0.linear.inputs)
     }
     let collected = max(rows.max() ?? 0, min(rows.total { $0 }, ByteCount(LayerGroup.bytes)))
-    if program.graph.isLayerwise { return together + collected }
+    if program.isLayerwise { return together + collected }
     let own = BatchNeeds(
       layerProgram, samples: samples, threads: batch.workers, budget: 0)
     return together + collected + own.forward + own.arenas(tangents: 0, cotangents: draws)

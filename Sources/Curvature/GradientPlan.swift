@@ -67,6 +67,8 @@ package struct GradientPlan: Sendable {
     let isTied = ([weight] + (bias.map { [$0] } ?? [])).contains {
       program.useCounts[$0.index] > 1
     }
+    // Those of a value that is computed once are not kept for every sample.
+    if program.isConstant[node.inputs[0].index] { return nil }
     // Rows that outweigh the weight are better multiplied where they are. Unfolded ones would
     // have to be kept as well, and explicit per-sample gradients save a product for every sum of
     // them: these may take up to ten times the memory of the output's rows.

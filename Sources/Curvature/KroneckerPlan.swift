@@ -2,7 +2,7 @@ import GraphModule
 
 /// Which trainable tensors K-FAC gives a Kronecker product and which an exact block
 /// (method.md 3). A matter of the program alone, in which every linear layer has to be applied to
-/// its own rows (`Graph.isLayerwise`).
+/// its own rows (`Program.isLayerwise`).
 package struct KroneckerPlan: Sendable {
   /// A linear layer whose weight, with or without its bias, has one Kronecker product.
   package struct Layer: Sendable {
@@ -30,7 +30,7 @@ package struct KroneckerPlan: Sendable {
   package let exact: [(parameter: ParameterID, exception: Exception)]
 
   package init(_ program: Program) {
-    precondition(program.graph.isLayerwise, "KroneckerPlan: layers without their rows")
+    precondition(program.isLayerwise, "KroneckerPlan: layers without their rows")
     var layers: [Layer] = []
     var taken: Set<ParameterID> = []
     for (index, node) in program.graph.nodes.enumerated() {

@@ -131,7 +131,9 @@ extension Linearization {
 
   /// Whether the rows `a` of all samples are in memory as they are.
   private func keepsInputs(_ layer: KroneckerPlan.Layer) -> Bool {
-    keptSamples == samples && layer.linear.rows != .unfolded
+    guard keptSamples == samples, case .input(let place) = layer.linear.rows else { return false }
+    // A value that is computed once has no row for every sample.
+    return !program.isConstant[program.graph.nodes[layer.node].inputs[place].index]
   }
 
   fileprivate func collectRows(

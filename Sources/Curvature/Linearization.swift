@@ -78,9 +78,10 @@ package final class Linearization<S: EngineScalar> {
     store = ForwardStore(program: program, samples: keptSamples)
     logitValues = Vector(count: samples * program.graph.outputShape.reduce(1, *))
     let largest = schedule.largestChunk
+    let shared = SharedValues(program: program, parameters: parameters)
     executors = (0..<batch.workers).map { _ in
       Executor(
-        program: program, parameters: parameters, maximumSamples: largest,
+        program: program, parameters: parameters, maximumSamples: largest, shared: shared,
         pool: batch.sharesProducts ? pool : nil)
     }
     spareStores = (0..<(keptSamples == samples ? 0 : batch.workers)).map { _ in
@@ -199,7 +200,7 @@ package final class Linearization<S: EngineScalar> {
   /// The linearization of `layerProgram` at the same point: this one where that is its own program,
   /// else one that lives as long as the caller keeps it.
   func layerwise() -> Linearization {
-    if program.graph.isLayerwise { return self }
+    if program.isLayerwise { return self }
     return Linearization(
       program: layerProgram, parameters: parameters, inputs: inputs, pool: pool,
       budget: spareBudget)

@@ -42,8 +42,8 @@ package final class ForwardStore<S: EngineScalar>: Sendable {
     self.samples = samples
     let graph = program.graph
     values = graph.sizes.enumerated().map { value, size in
-      let isWanted = program.isKept[value] || value == graph.output.index
-      return isWanted && value >= graph.inputs.count ? Vector(count: samples * size) : nil
+      let isLogits = value == graph.output.index && value >= graph.inputs.count
+      return program.isStored(value) || isLogits ? Vector(count: samples * size) : nil
     }
     saved = program.needs.map { $0.saved > 0 ? Vector(count: samples * $0.saved) : nil }
     savedDoubles = program.needs.map {
@@ -87,8 +87,10 @@ package final class Executor<S: EngineScalar> {
   private let cotangentPlan: BufferPlan
   private let parameters: ParameterStore<S>
   private let pool: WorkerPool?
+  /// Rows of values that are computed once.
+  private let shared: [(rows: Vector<S>, isOne: Bool)?]
   /// By each of their nodes.
-  private let pooled: [Int: PooledConvolution]
+  private let fusions: [Int: any TangentFusion]
   private var maximumDirections = 0
   private var frame: Frame<S>!
   private var forwardArena = Vector<S>(count: 0)
@@ -97,21 +99,24 @@ package final class Executor<S: EngineScalar> {
   private var scratch = Vector<S>(count: 0)
   private var first = 0
 
-  /// - Parameter pool: Shares the work inside of operations, where this is the only executor.
+  /// - Parameters:
+  ///   - shared: Values that are computed once, where others have them too.
+  ///   - pool: Shares the work inside of operations, where this is the only executor.
   package init(
-    program: Program, parameters: ParameterStore<S>, maximumSamples: Int, pool: WorkerPool? = nil
+    program: Program, parameters: ParameterStore<S>, maximumSamples: Int,
+    shared: SharedValues<S>? = nil, pool: WorkerPool? = nil
   ) {
     self.program = program
+    self.shared = (shared ?? SharedValues(program: program, parameters: parameters)).repeated(
+      program, samples: maximumSamples)
     self.pool = pool
     self.parameters = parameters
     self.maximumSamples = maximumSamples
-    var pooled: [Int: PooledConvolution] = [:]
-    if DirectConvolution.isAvailable(S.self) {
-      for chain in program.pooledConvolutions {
-        for node in chain.nodes { pooled[node] = chain }
-      }
+    var fusions: [Int: any TangentFusion] = [:]
+    for fusion in program.graph.tangentFusions where fusion.isAvailable(S.self) {
+      for node in fusion.nodes { fusions[node] = fusion }
     }
-    self.pooled = pooled
+    self.fusions = fusions
     forwardPlan = .forward(program)
     tangentPlan = .tangents(program)
     cotangentPlan = .cotangents(program)
@@ -123,8 +128,9 @@ package final class Executor<S: EngineScalar> {
       maximumDirections = directions
       let graph = program.graph
       frame = Frame(
-        valueCount: graph.sizes.count, nodeCount: graph.nodes.count,
+        sizes: graph.sizes, nodeCount: graph.nodes.count,
         parameterValues: parameters.vectors.map(\.pointer), maximumDirections: directions)
+      for (value, row) in shared.enumerated() { frame.isOneRow[value] = row?.isOne ?? false }
       let scratchCount = graph.nodes.reduce(0) {
         max($0, $1.operation.scratch(samples: maximumSamples, directions: directions))
       }
@@ -156,6 +162,8 @@ package final class Executor<S: EngineScalar> {
     for value in graph.sizes.indices {
       if value < graph.inputs.count {
         frame.values[value] = inputs.pointer(value, offset: first * graph.sizes[value])
+      } else if let row = shared[value] {
+        frame.values[value] = row.rows.pointer
       } else {
         frame.values[value] = store.values[value].map {
           $0.pointer + storeOffset * graph.sizes[value]
@@ -175,7 +183,8 @@ package final class Executor<S: EngineScalar> {
   /// Values of every node of the bound chunk.
   package func forward() {
     grow(&forwardArena, to: forwardPlan.total * maximumSamples)
-    for (index, node) in program.graph.nodes.enumerated() {
+    for (index, node) in program.graph.nodes.enumerated()
+    where shared[node.output.index] == nil {
       if let offset = forwardPlan.offsets[node.output.index] {
         frame.values[node.output.index] = forwardArena.pointer + offset * frame.samples
       }
@@ -208,8 +217,8 @@ package final class Executor<S: EngineScalar> {
     for (index, node) in program.graph.nodes.enumerated()
     where program.isActive[node.output.index] {
       // A source may have something to add on the way.
-      if source == nil, let chain = pooled[index] {
-        if index == chain.pool { chain.jvp(program.graph, frame) }
+      if source == nil, let fusion = fusions[index] {
+        if index == fusion.nodes.last { fusion.jvp(program.graph, frame) }
         continue
       }
       let pass = TangentPass(frame: frame, node: node, nodeIndex: index)

@@ -1,9 +1,14 @@
 import TensorModule
 
-/// A value of the program: an input or the result of a node. Its shape is that of ONE sample; the
-/// engine runs all samples of a chunk at once, so that in memory a value is `[n, size]`.
+/// A value of the program: an input or the result of a node, in a shape of one's choice. The shape is
+/// that of ONE sample; the engine runs all samples of a chunk at once, so that in memory a value is
+/// `[n, size]`.
 package struct ValueID: Hashable, Sendable {
   package let index: Int
+  /// Where it is not that of the input or of the operation (`GraphBuilder.reshape`).
+  fileprivate(set) var shape: [Int]?
+
+  init(index: Int) { self.index = index }
 }
 
 package struct ParameterID: Hashable, Sendable {
@@ -15,15 +20,9 @@ package struct ParameterID: Hashable, Sendable {
 
 /// What the batch must bring.
 package struct InputSpec: Sendable {
-  package enum Kind: Sendable, Equatable {
-    /// Numbers of the engine's precision.
-    case real
-    /// Whole numbers in `0 ..< bound`, held as `Int32`.
-    case index(bound: Int)
-  }
   package let name: String
   package let shape: [Int]
-  package var kind: Kind
+  package var kind: ValueType.Element
 }
 
 /// A tensor of the checkpoint that the program reads.
@@ -53,22 +52,24 @@ package final class Node: Sendable {
   package let inputs: [ValueID]
   package let parameters: [ParameterID]
   package let output: ValueID
-  /// Scalars in one sample of the output.
-  package let size: Int
+  package let type: ValueType
   /// Where it comes from, for messages: `layers[2] conv2d c1`.
   package let name: String
 
   init(
     operation: any Operation, inputs: [ValueID], parameters: [ParameterID], output: ValueID,
-    size: Int, name: String
+    type: ValueType, name: String
   ) {
     self.operation = operation
     self.inputs = inputs
     self.parameters = parameters
     self.output = output
-    self.size = size
+    self.type = type
     self.name = name
   }
+
+  /// Scalars in one sample of the output.
+  package var size: Int { type.count }
 }
 
 /// A program for one sample: a static single-assignment list of nodes. No operation can see
@@ -80,15 +81,16 @@ package struct Graph: Sendable {
   package let output: ValueID
   /// `[C]` or `[O, C]`.
   package let outputShape: [Int]
-  /// Scalars per sample of every value; inputs first, then one per node.
+  /// Of every value; inputs first, then one per node.
+  package let types: [ValueType]
+  /// Scalars per sample of every value.
   package let sizes: [Int]
 
   package var classes: Int { outputShape[outputShape.count - 1] }
   package var positions: Int { outputShape.dropLast().reduce(1, *) }
 
-  /// Whether every linear layer is applied to its own rows, so that they and the gradients at its
-  /// outputs can be read from the passes.
-  package var isLayerwise: Bool { !nodes.contains { $0.operation is HeadLinear } }
+  /// Found by passes (`Lowering`).
+  package internal(set) var tangentFusions: [any TangentFusion] = []
 }
 
 /// Builds a graph node by node; names that repeat with the same shape are one shared parameter.
@@ -97,37 +99,67 @@ package struct GraphBuilder {
   private var parameters: [ParameterSpec] = []
   private var parameterByName: [String: ParameterID] = [:]
   private var nodes: [Node] = []
-  private var sizes: [Int] = []
+  private var types: [ValueType] = []
+  private var cost = 0
 
   package init() {}
 
+  /// A graph of the same inputs and parameters, with their numbers.
+  init(inputsAndParametersOf graph: Graph) {
+    inputs = graph.inputs
+    types = Array(graph.types.prefix(inputs.count))
+    parameters = graph.parameters
+    for (index, spec) in parameters.enumerated() {
+      parameterByName[spec.name] = ParameterID(index: index)
+    }
+  }
+
   /// Inputs come before any node.
-  package mutating func input(_ name: String, shape: [Int], kind: InputSpec.Kind) -> ValueID {
+  package mutating func input(
+    _ name: String, shape: [Int], kind: ValueType.Element
+  ) throws(GraphError) -> ValueID {
     precondition(nodes.isEmpty, "GraphBuilder: input \(name) after the first node")
+    types.append(try atNode(name) { () throws(GraphError) in try ValueType(shape, kind) })
     inputs.append(InputSpec(name: name, shape: shape, kind: kind))
-    sizes.append(shape.reduce(1, *))
-    return ValueID(index: sizes.count - 1)
+    return ValueID(index: types.count - 1)
+  }
+
+  package func type(_ value: ValueID) -> ValueType { types[value.index].reshaped(value.shape) }
+
+  /// The same numbers in another shape, in row-major order: no work.
+  package func reshape(_ value: ValueID, to shape: [Int]) throws(GraphError) -> ValueID {
+    let type = types[value.index]
+    guard try ValueType(shape).count == type.count else {
+      throw GraphError(.shape(input: 0, found: type.shape, expected: "as many numbers as \(shape)"))
+    }
+    var view = value
+    view.shape = shape == type.shape ? nil : shape
+    return view
   }
 
   /// Tells that a node reads an index input as the rows of a table: the smallest table counts.
   package mutating func limitIndex(_ input: ValueID, below rows: Int) {
-    guard case .index(let bound) = inputs[input.index].kind else {
+    guard case .index(let bound) = types[input.index].element else {
       preconditionFailure("GraphBuilder: input \(inputs[input.index].name) holds no indices")
     }
-    inputs[input.index].kind = .index(bound: min(bound, rows))
+    types[input.index].element = .index(bound: min(bound, rows))
+    inputs[input.index].kind = types[input.index].element
   }
 
   /// Declares a parameter, or finds the one of that name (tied weights).
   ///
-  /// - Returns: `nil` if the name is taken by a parameter of another shape.
+  /// - Throws: An error if it is too large, or the name is taken by a parameter of another shape.
   package mutating func parameter(
     _ name: String, shape: [Int], storage: ParameterSpec.Storage = .plain, isBuffer: Bool = false
-  ) -> ParameterID? {
+  ) throws(GraphError) -> ParameterID {
     if let known = parameterByName[name] {
       let spec = parameters[known.index]
-      let same = spec.shape == shape && spec.storage == storage && spec.isBuffer == isBuffer
-      return same ? known : nil
+      if spec.shape == shape && spec.storage == storage && spec.isBuffer == isBuffer {
+        return known
+      }
+      throw GraphError(.parameterName(name), node: name)
     }
+    _ = try atNode(name) { () throws(GraphError) in try ValueType(shape) }
     let id = ParameterID(index: parameters.count)
     parameters.append(
       ParameterSpec(name: name, shape: shape, storage: storage, isBuffer: isBuffer))
@@ -135,29 +167,45 @@ package struct GraphBuilder {
     return id
   }
 
+  /// - Throws: An error with the node's name where the operation does not take what it is given.
   package mutating func apply(
-    _ operation: any Operation, to inputs: [ValueID], parameters: [ParameterID] = [],
+    _ operation: some Operation, to inputs: [ValueID], parameters: [ParameterID] = [],
     name: String
-  ) -> ValueID {
-    let output = ValueID(index: sizes.count)
-    let size = operation.outputSize
-    for (input, expected) in zip(inputs, operation.inputSizes) {
-      precondition(
-        sizes[input.index] == expected,
-        "\(name): input has \(sizes[input.index]) scalars, expected \(expected)")
+  ) throws(GraphError) -> ValueID {
+    var operation = operation
+    let operands = Operands(
+      inputs: inputs.map(type), parameters: parameters.map { self.parameters[$0.index].shape })
+    let (type, total) = try atNode(name) { () throws(GraphError) -> (ValueType, Int) in
+      var type = try operation.bind(operands)
+      type.isShared = operands.inputs.allSatisfy(\.isShared)
+      guard let total = checkedSum(cost, operation.operationCount), total <= 1 << 60 else {
+        throw GraphError(.size([cost, operation.operationCount]))
+      }
+      return (type, total)
     }
+    cost = total
+    let output = ValueID(index: types.count)
     nodes.append(
       Node(
-        operation: operation, inputs: inputs, parameters: parameters, output: output, size: size,
+        operation: operation, inputs: inputs, parameters: parameters, output: output, type: type,
         name: name))
-    sizes.append(size)
+    types.append(type)
     return output
   }
 
+  private func atNode<R>(
+    _ name: String, _ body: () throws(GraphError) -> R
+  ) throws(GraphError) -> R {
+    do throws(GraphError) { return try body() } catch {
+      throw GraphError(error.problem, node: name)
+    }
+  }
+
+  /// - Parameter shape: `[C]` or `[O, C]`, of as many numbers as the output has.
   package func finish(output: ValueID, shape: [Int]) -> Graph {
     precondition(shape.count == 1 || shape.count == 2, "Graph: output shape \(shape)")
     return Graph(
       inputs: inputs, parameters: parameters, nodes: nodes, output: output, outputShape: shape,
-      sizes: sizes)
+      types: types, sizes: types.map(\.count))
   }
 }

@@ -6,12 +6,25 @@ import TensorModule
 /// and cotangents of R directions are `[R, n, size]`, so that an operation whose derivative does
 /// not depend on the direction treats them as `R n` rows. Operations keep nothing themselves:
 /// what the derivatives need is in `saved` or in the values that the operation asks to be kept.
+///
+/// Who applies one gives its options; its sizes, and its output, follow from what it is applied to.
 package protocol Operation: Sendable {
-  /// Scalars of one sample, per input and of the output.
-  var inputSizes: [Int] { get }
-  var outputSize: Int { get }
+  /// Takes over the sizes of what the operation is applied to, in place of any it had.
+  ///
+  /// - Returns: The type of the output; whether it is shared, the builder knows.
+  /// - Throws: An error for operands and options that do not fit: they may come from a file.
+  mutating func bind(_ operands: Operands) throws(GraphError) -> ValueType
   /// Multiplications and additions of the value for one sample, for cost estimates.
   var operationCount: Int { get }
+  /// How `torch.nn` begins the parameter in this slot.
+  ///
+  /// - Parameter shape: Of the parameter.
+  func initialization(slot: Int, shape: [Int]) -> Initialization
+  /// The operation that makes some rows of the output (entries of its first dimension) alone, and per
+  /// input whether it then reads the same rows of that; `nil` where rows are not made by themselves.
+  func restricted(to rows: [Int]) -> (operation: any Operation, reads: [Bool])?
+  /// Whether the operation reads an input that all samples share from one row (`Pass.stride`).
+  func readsOneRow(_ input: Int) -> Bool
 
   /// What the derivatives need of the forward pass.
   func needs(_ use: DerivativeUse) -> ForwardNeeds
@@ -44,7 +57,14 @@ package protocol Operation: Sendable {
 }
 
 extension Operation {
+  package var operationCount: Int { 0 }
   package func scratch(samples: Int, directions: Int) -> Int { 0 }
+  package func readsOneRow(_ input: Int) -> Bool { false }
+  package func restricted(to rows: [Int]) -> (operation: any Operation, reads: [Bool])? { nil }
+  /// Numbers of a table, as of an embedding.
+  package func initialization(slot: Int, shape: [Int]) -> Initialization {
+    .normal(deviation: 1)
+  }
   package var factorization: Factorization? { nil }
   package var linearLayer: LinearLayer? { factorization?.linearLayer }
 
@@ -132,6 +152,8 @@ package final class Frame<S: EngineScalar> {
 
   package internal(set) var samples = 0
   package internal(set) var directions = 1
+  /// Scalars of one sample, per value.
+  let sizes: [Int]
   let values: UnsafeMutablePointer<Pointer?>
   let saved: UnsafeMutablePointer<Pointer?>
   let savedDoubles: UnsafeMutablePointer<UnsafeMutablePointer<Double>?>
@@ -140,14 +162,18 @@ package final class Frame<S: EngineScalar> {
   let cotangentWritten: UnsafeMutablePointer<Bool>
   /// `[R, parameters]`, `nil` where directions have no numbers for one.
   let parameterTangents: UnsafeMutablePointer<UnsafePointer<S>?>
+  /// Of values that are computed once: whether one row stands for all samples.
+  let isOneRow: UnsafeMutablePointer<Bool>
   var scratch: Pointer?
   /// For operations to share their work, where no other executor runs.
   var pool: WorkerPool?
   private let parameterValues: [Pointer]
 
   init(
-    valueCount: Int, nodeCount: Int, parameterValues: [Pointer], maximumDirections: Int
+    sizes: [Int], nodeCount: Int, parameterValues: [Pointer], maximumDirections: Int
   ) {
+    let valueCount = sizes.count
+    self.sizes = sizes
     func table<T>(_ count: Int, _ value: T) -> UnsafeMutablePointer<T> {
       let table = UnsafeMutablePointer<T>.allocate(capacity: max(count, 1))
       table.initialize(repeating: value, count: max(count, 1))
@@ -159,6 +185,7 @@ package final class Frame<S: EngineScalar> {
     tangents = table(valueCount, nil)
     cotangents = table(valueCount, nil)
     cotangentWritten = table(valueCount, false)
+    isOneRow = table(valueCount, false)
     parameterTangents = table(maximumDirections * parameterValues.count, nil)
     self.parameterValues = parameterValues
   }
@@ -170,6 +197,7 @@ package final class Frame<S: EngineScalar> {
     tangents.deallocate()
     cotangents.deallocate()
     cotangentWritten.deallocate()
+    isOneRow.deallocate()
     parameterTangents.deallocate()
   }
 
@@ -191,12 +219,18 @@ package protocol Pass {
 }
 
 extension Pass {
-  /// Samples in the chunk.
+  /// Samples in the chunk; 1 where the output is shared and computed once.
   package var samples: Int { frame.samples }
 
   /// Forward value of an input, `[n, size]`: kept only where the operation asked for it.
   package func value(_ input: Int) -> UnsafePointer<S> {
     UnsafePointer(frame.values[node.inputs[input].index]!)
+  }
+
+  /// From the value of one sample to that of the next: 0 where one row stands for all samples.
+  package func stride(_ input: Int) -> Int {
+    let id = node.inputs[input].index
+    return frame.isOneRow[id] ? 0 : frame.sizes[id]
   }
 
   package func indices(_ input: Int) -> UnsafePointer<Int32> {
@@ -256,6 +290,10 @@ package struct ForwardPass<S: EngineScalar>: Pass {
   package let keepsSaved: Bool
 
   package var output: UnsafeMutablePointer<S> { frame.values[node.output.index]! }
+  /// Where whole numbers and booleans go.
+  package var outputIndices: UnsafeMutablePointer<Int32> {
+    UnsafeMutableRawPointer(output).assumingMemoryBound(to: Int32.self)
+  }
 }
 
 package struct TangentPass<S: EngineScalar>: Pass {

@@ -15,6 +15,8 @@ package struct Program: Sendable {
   package let parameterCount: Int
   /// Per value: whether it depends on a trainable parameter.
   package let isActive: [Bool]
+  /// Per value: whether it is computed once, before any sample: shared, of frozen parameters.
+  package let isConstant: [Bool]
   /// Per node.
   package let uses: [DerivativeUse]
   package let needs: [ForwardNeeds]
@@ -22,14 +24,22 @@ package struct Program: Sendable {
   package let isKept: [Bool]
   /// Per parameter: in how many places it is used.
   package let useCounts: [Int]
-  let pooledConvolutions: [PooledConvolution]
+  /// Whether every linear layer is applied to its own rows, so that they and the gradients at its
+  /// outputs can be read from the passes.
+  package let isLayerwise: Bool
+  /// As the front end has built it.
+  private let source: Graph
 
-  package init(graph: Graph, isTrainable: (ParameterSpec) -> Bool) {
-    self.graph = graph
+  /// - Parameter passes: What the graph is rewritten by.
+  package init(
+    graph source: Graph, passes: [any LoweringPass] = Lowering.passes,
+    isTrainable: (ParameterSpec) -> Bool
+  ) {
+    self.source = source
     var offsets: [Int?] = []
     var trainable: [ParameterID] = []
     var end = 0
-    for (index, spec) in graph.parameters.enumerated() {
+    for (index, spec) in source.parameters.enumerated() {
       let trains = !spec.isBuffer && isTrainable(spec)
       offsets.append(trains ? end : nil)
       if trains {
@@ -37,6 +47,9 @@ package struct Program: Sendable {
         end += spec.count
       }
     }
+    let graph: Graph
+    (graph, isLayerwise) = Lowering.run(passes, on: source) { offsets[$0.index] != nil }
+    self.graph = graph
     var active = [Bool](repeating: false, count: graph.sizes.count)
     var kept = active
     var uses: [DerivativeUse] = []
@@ -46,7 +59,9 @@ package struct Program: Sendable {
       let use = DerivativeUse(
         activeInputs: node.inputs.map { active[$0.index] },
         trainableSlots: node.parameters.map { offsets[$0.index] != nil })
-      let isActive = use.anyInputActive || use.trainableSlots.contains(true)
+      // Whole numbers have no derivatives.
+      let isActive =
+        (use.anyInputActive || use.trainableSlots.contains(true)) && node.type.element == .real
       active[node.output.index] = isActive
       let need = isActive ? node.operation.needs(use) : ForwardNeeds()
       for (input, isNeeded) in zip(node.inputs, need.inputs) where isNeeded {
@@ -60,11 +75,23 @@ package struct Program: Sendable {
     self.trainable = trainable
     parameterCount = end
     isActive = active
+    // The logits are one row for every sample.
+    isConstant = graph.types.indices.map {
+      graph.types[$0].isShared && !active[$0] && $0 != graph.output.index
+    }
     self.uses = uses
     self.needs = needs
     isKept = kept
     self.useCounts = useCounts
-    pooledConvolutions = PooledConvolution.all(graph, uses)
+  }
+
+  /// The same function with every linear layer applied to its own rows, as K-FAC defines it.
+  package var layerwise: Program {
+    if isLayerwise { return self }
+    let trained = Set(trainable.map { source.parameters[$0.index].name })
+    return Program(graph: source, passes: Lowering.passes.filter(\.keepsLayers)) {
+      trained.contains($0.name)
+    }
   }
 
   /// Multiplications and additions of one forward pass of one sample.
@@ -72,12 +99,17 @@ package struct Program: Sendable {
     graph.nodes.reduce(0) { $0 + $1.operation.operationCount }
   }
 
+  /// Whether the forward pass leaves the value of every sample for the derivatives.
+  func isStored(_ value: Int) -> Bool {
+    isKept[value] && value >= graph.inputs.count && !isConstant[value]
+  }
+
   /// Scalars and doubles kept per sample.
   package var keptCount: (scalars: Int, doubles: Int) {
     var scalars = 0
     var doubles = 0
     for (value, size) in graph.sizes.enumerated()
-    where isKept[value] && value >= graph.inputs.count { scalars += size }
+    where isStored(value) { scalars += size }
     for need in needs {
       scalars += need.saved
       doubles += need.savedDoubles
@@ -126,16 +158,20 @@ package struct BufferPlan: Sendable {
 
   /// Forward values that are not kept.
   static func forward(_ program: Program) -> BufferPlan {
-    plan(program) { value in !program.isKept[value] && value != program.graph.output.index }
+    plan(program) { value in
+      !program.isKept[value] && !program.isConstant[value] && value != program.graph.output.index
+    }
   }
 
   /// Tangents: alive like forward values.
   static func tangents(_ program: Program) -> BufferPlan {
     var intervals = lifetimes(program) { program.isActive[$0] }
-    // Where a pooling asks for tangents of a convolution, it reads what the convolution reads.
-    for chain in program.pooledConvolutions {
-      let image = program.graph.nodes[chain.convolution].inputs[0].index
-      intervals = intervals.map { $0.value == image ? $0.lasting(to: chain.pool) : $0 }
+    // Where the last of several nodes asks for tangents, it reads what the first reads.
+    for fusion in program.graph.tangentFusions {
+      let read = Set(program.graph.nodes[fusion.reader].inputs.map(\.index))
+      intervals = intervals.map {
+        read.contains($0.value) ? $0.lasting(to: fusion.nodes.last ?? $0.last) : $0
+      }
     }
     return BufferPlan(valueCount: program.graph.sizes.count, intervals: intervals)
   }

@@ -4,10 +4,7 @@ import GraphModule
 /// A model of a checkpoint: its program, and what its files may carry beside the parameters.
 package struct Model: Sendable {
   package let graph: Graph
-  /// The same function of the same inputs and parameters with every linear layer applied to its own
-  /// rows, as K-FAC defines it; `nil` where `graph` is that already.
-  package private(set) var layerGraph: Graph?
-  /// `sequential`, `vit` or `t5`, as in the checkpoint.
+  /// `sequential`, or that of a family, as in the checkpoint.
   package let type: String
   /// Tensors of a state_dict that no computation reads, such as `num_batches_tracked`.
   package let unreadTensors: Set<String>
@@ -21,7 +18,8 @@ package struct Model: Sendable {
   /// How a sequence-to-sequence model reads labels and masks; `nil` for others.
   package let sequence: SequenceRule?
 
-  package static let types = ["sequential", "vit", "t5"]
+  private static let sequential = "sequential"
+  package static let types = [sequential] + ModelFamily.all.map(\.type)
 
   /// Builds the model that `description` (the checkpoint's `model`) describes.
   ///
@@ -29,18 +27,18 @@ package struct Model: Sendable {
   /// - Throws: `CheckpointError` naming the place in the description.
   package init(_ description: JSONValue, data: DataFile? = nil) throws(CheckpointError) {
     let type = try description["type"].string()
-    switch type {
-    case "sequential": self = try SequentialBuilder.build(description)
-    case "vit", "t5":
-      try description.requireKeys(in: ["type", "config", "adapter"])
-      try self.init(
-        type: type, config: description["config"],
-        adapter: description["adapter"].exists ? description["adapter"] : nil, data: data)
-    default:
+    if type == Self.sequential {
+      self = try SequentialBuilder.build(description)
+      return
+    }
+    guard let family = ModelFamily.named(type) else {
       throw CheckpointError(
         .unknownName(what: "model type", found: type, known: Model.types),
         at: .init(file: description.file))
     }
+    try description.requireKeys(in: ["type", "config", "adapter"])
+    let adapter = description["adapter"].exists ? try Adapter(description["adapter"]) : nil
+    self = try family.build(description["config"], adapter, data)
   }
 
   /// Builds a Hugging Face model from its configuration and, optionally, a PEFT configuration.
@@ -49,21 +47,12 @@ package struct Model: Sendable {
   ) throws(CheckpointError) {
     var peft: Adapter?
     if let adapter { peft = try Adapter(adapter) }
-    func build(mayGather: Bool) throws(CheckpointError) -> Model {
-      switch type {
-      case "vit": return try ViTBuilder.build(config, adapter: peft, mayGather: mayGather)
-      case "t5":
-        var shape = DataShape.nominal
-        if let data { shape = try DataShape(data) }
-        return try T5Builder.build(config, adapter: peft, data: shape, mayGather: mayGather)
-      default:
-        throw CheckpointError(
-          .unknownName(what: "model_type", found: type, known: ["vit", "t5"]),
-          at: .init(file: config.file))
-      }
+    guard let family = ModelFamily.named(type) else {
+      throw CheckpointError(
+        .unknownName(what: "model_type", found: type, known: ModelFamily.all.map(\.type)),
+        at: .init(file: config.file))
     }
-    self = try build(mayGather: true)
-    if !graph.isLayerwise { layerGraph = try build(mayGather: false).graph }
+    self = try family.build(config, peft, data)
   }
 
   /// Names of adapter tensors, without PEFT's prefix, that no computation reads under this
@@ -71,36 +60,20 @@ package struct Model: Sendable {
   package static func unreadAdapterTensors(
     modelType: String, adapter: JSONValue
   ) throws(CheckpointError) -> Set<String> {
-    guard modelType == "t5", case .lowRank(let adapter) = try Adapter(adapter),
-      adapter.saves(T5Builder.sharedTable)
+    guard let family = ModelFamily.named(modelType),
+      case .lowRank(let adapter) = try Adapter(adapter)
     else { return [] }
-    return [T5Builder.sharedTable + ".weight"]
+    return family.unreadTensors(adapter)
   }
 
   /// The loss that Transformers computes for a model of this configuration, by the name that a
   /// checkpoint has for it; `nil` where it goes by the type of the labels.
   package static func loss(type: String, config: JSONValue) throws(CheckpointError) -> String? {
-    let problem = config["problem_type"]
-    let losses = type == "vit" ? ["ForImageClassification", "ForSequenceClassification"] : []
-    if config["loss_type"].exists, try !losses.contains(config["loss_type"].string()) {
+    guard let family = ModelFamily.named(type) else { return nil }
+    if config["loss_type"].exists, try !family.lossTypes.contains(config["loss_type"].string()) {
       throw config["loss_type"].wrong("nothing: other losses of Transformers are not computed")
     }
-    guard type == "vit" else {
-      // T5 is always scored token by token.
-      if problem.exists, try problem.string() != "single_label_classification" {
-        throw problem.wrong("nothing, or \"single_label_classification\"")
-      }
-      return "cross_entropy"
-    }
-    guard problem.exists else { return try ViTBuilder.classCount(config) == 1 ? "mse" : nil }
-    switch try problem.string() {
-    case "single_label_classification": return "cross_entropy"
-    case "multi_label_classification": return "bce"
-    case "regression": return "mse"
-    default:
-      throw problem.wrong(
-        "\"single_label_classification\", \"multi_label_classification\" or \"regression\"")
-    }
+    return try family.loss(config)
   }
 
   /// The name in the model's state_dict of a tensor of an adapter file (without PEFT's prefix):
@@ -109,14 +82,8 @@ package struct Model: Sendable {
   package static func parameterName(
     ofAdapterTensor name: String, modelType: String
   ) -> String? {
-    if modelType == "t5" && name.hasPrefix(T5Builder.sharedTable + ".") {
-      // What reads the shared table holds the original: a saved copy of it is never read.
-      if name.contains(".modules_to_save.") { return nil }
-      return name.replacing(".original_module.", with: ".")
-    }
-    if name.contains(".original_module.") { return nil }
-    let bare = name.replacing(".base_layer.", with: ".").replacing(".modules_to_save.", with: ".")
-    return modelType == "vit" ? ViTBuilder.nameInVersion4(bare) : bare
+    guard let family = ModelFamily.named(modelType) else { return ModelFamily.unwrapped(name) }
+    return family.parameterName(name)
   }
 
   init(

@@ -3,7 +3,6 @@ import CKernels
 /// The C kernels with Swift types: one line each, no logic. Shapes and rules are in `ckernels.h`.
 public enum Kernels {
   public typealias Normalization = ck_normalization
-  public typealias Activation = ck_activation
 
   public typealias In<S> = UnsafePointer<S>
   public typealias Out<S> = UnsafeMutablePointer<S>
@@ -13,11 +12,15 @@ public enum Kernels {
 
   // MARK: Element-wise
 
-  public static func activate<S: EngineScalar>(
-    _ f: Activation, parameter: Double, threshold: Double, _ x: In<S>, _ y: Out<S>,
-    derivative: Out<S>?, count: Int
+  /// `y = f(x)`, and f'(x) where that is asked for.
+  public static func apply<S: EngineScalar>(
+    _ f: ElementFunction, _ x: In<S>, _ y: Out<S>, derivative: Out<S>?, count: Int
   ) {
-    ck_activate(S.kernelType, f, parameter, threshold, x, y, derivative, count)
+    let (p, q) = (f.values.first ?? 0, f.values.count > 1 ? f.values[1] : 0)
+    switch f.kernel {
+    case .vector(let kernel): ck_activate(S.kernelType, kernel, p, q, x, y, derivative, count)
+    case .scalar(let kernel): ck_apply(S.kernelType, kernel, p, q, x, y, derivative, count)
+    }
   }
 
   public static func multiply<S: EngineScalar>(
@@ -103,6 +106,18 @@ public enum Kernels {
     ck_scale_rows(S.kernelType, weight, group, y, rows, columns, out)
   }
 
+  // MARK: Strided loops
+
+  /// `out = alpha a b`, or `+=`, over the axes; without b it is ones.
+  public static func contract<S: EngineScalar>(
+    _ axes: StridedAxes, alpha: Double = 1, _ a: In<S>, _ b: In<S>? = nil,
+    gate: In<Int32>? = nil, open: Bool = true, to out: Out<S>, accumulate: Bool = false
+  ) {
+    withUnsafePointer(to: axes.strides) {
+      ck_contract(S.kernelType, $0, alpha, a, b, gate, open ? 1 : 0, out, accumulate ? 1 : 0)
+    }
+  }
+
   // MARK: Windows
 
   public static func unfold<S: EngineScalar>(_ w: Window, _ image: In<S>, _ rows: Out<S>) {
@@ -163,6 +178,19 @@ public enum Kernels {
     _ scores: Out<S>, bias: In<S>?, mask: In<Int32>?, rows: Int, columns: Int
   ) {
     ck_softmax(S.kernelType, bias, mask, rows, columns, scores)
+  }
+
+  public static func logSoftmax<S: EngineScalar>(
+    _ x: In<S>, _ y: Out<S>, rows: Int, columns: Int
+  ) {
+    ck_log_softmax(S.kernelType, rows, columns, x, y)
+  }
+
+  /// The largest or smallest of each row, and which share of its derivative each entry has.
+  public static func rowExtremes<S: EngineScalar>(
+    _ x: In<S>, isMaximum: Bool, rows: Int, columns: Int, _ y: Out<S>, shares: Out<S>
+  ) {
+    ck_row_extremes(S.kernelType, isMaximum ? 1 : 0, rows, columns, x, y, shares)
   }
 
   public static func softmaxDerivative<S: EngineScalar>(

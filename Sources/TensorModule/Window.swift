@@ -31,6 +31,15 @@ public struct Window: Sendable {
     if withUnsafePointer(to: sizes, { ck_window_is_sound($0) }) == 0 { return nil }
   }
 
+  private init(sizes: ck_window) { self.sizes = sizes }
+
+  /// A window of one pixel on an image of one pixel.
+  public static let onePixel = Window(
+    sizes: ck_window(
+      height: 1, width: 1, channels: 1, kernel_height: 1, kernel_width: 1, stride_height: 1,
+      stride_width: 1, padding_height: 0, padding_width: 0, dilation_height: 1, dilation_width: 1,
+      groups: 1, out_height: 1, out_width: 1))
+
   /// Length of a kernel with its dilation along one axis; `nil` beyond 31 bits or for sizes that are
   /// not positive.
   public static func extent(kernel: Int, dilation: Int) -> Int? {

@@ -427,15 +427,15 @@ struct OptimizerStateTests {
     }
   }
 
-  private static func specs(_ shapes: [(String, [Int])]) -> [ParameterSpec] {
+  private static func specs(_ shapes: [(String, [Int])]) throws -> [ParameterSpec] {
     var builder = GraphBuilder()
-    let input = builder.input("x", shape: [1], kind: .real)
-    for (name, shape) in shapes { _ = builder.parameter(name, shape: shape) }
+    let input = try builder.input("x", shape: [1], kind: .real)
+    for (name, shape) in shapes { _ = try builder.parameter(name, shape: shape) }
     return builder.finish(output: input, shape: [1]).parameters
   }
 
   @Test func groupsAreTakenApartWhereShapesLeaveOneWay() throws {
-    let model = Self.specs([
+    let model = try Self.specs([
       ("a.weight", [8, 4]), ("a.bias", [8]), ("b.weight", [8, 8]), ("b.bias", [8]),
       ("c.weight", [8, 8]), ("c.bias", [8]), ("d.weight", [3, 8]), ("d.bias", [3]),
     ])

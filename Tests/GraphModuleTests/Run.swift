@@ -8,12 +8,14 @@ struct Run<S: EngineScalar> {
   let samples: Int
   private let executor: Executor<S>
   private let kept: ForwardStore<S>
+  private let inputs: BatchInputs<S>
 
   init(
     _ program: Program, _ parameters: ParameterStore<S>, _ inputs: BatchInputs<S>, directions: Int
   ) {
     self.program = program
     samples = inputs.samples
+    self.inputs = inputs
     executor = Executor(program: program, parameters: parameters, maximumSamples: samples)
     executor.reserve(directions: directions, tangents: true, cotangents: true)
     kept = ForwardStore<S>(program: program, samples: samples)
@@ -28,7 +30,7 @@ struct Run<S: EngineScalar> {
   }
 
   func jvp(_ directions: [Vector<S>]) -> [[Double]] {
-    withExtendedLifetime(kept) {
+    withExtendedLifetime((kept, inputs)) {
       let tangents = executor.jvp(
         directions.map { direction in
           program.offsets.map { $0.map { UnsafePointer(direction.pointer + $0) } }
@@ -39,7 +41,7 @@ struct Run<S: EngineScalar> {
 
   /// Sums over samples and rows of samples, in the engine's layout.
   func vjp(_ cotangents: [[Double]]) -> (sums: [[Double]], rows: [[[Double]]]) {
-    withExtendedLifetime(kept) {
+    withExtendedLifetime((kept, inputs)) {
       let target = executor.logitCotangents(directions: cotangents.count)
       for r in cotangents.indices {
         for i in 0..<size { target[r * size + i] = S(cotangents[r][i]) }

@@ -104,7 +104,7 @@ struct BuilderErrorTests {
     Mistake(
       #"{"type": "linear", "name": "a", "in_features": 4, "out_features": 2000000000}"#,
       input: "[4, 4]",
-      "the size of model.layers[0] linear a is 4 x 2000000000, expected fewer than 2^31 numbers per sample and per parameter"
+      "the size of model.layers[0] linear a is 2000000000 x 4, expected fewer than 2^31 numbers per sample and per parameter"
     ),
     // Convolutions.
     conv("", "model.layers[0].kernel_size is missing"),
@@ -136,8 +136,8 @@ struct BuilderErrorTests {
       "model.layers[0].padding is a list of 2, expected at most the kernel with its dilation, which is 5 x 3"
     ),
     conv(
-      #", "kernel_size": 2147483647, "dilation": 2147483647"#,
-      "model.layers[0].kernel_size is 2147483647, expected less than 2^31 pixels with its dilation"),
+      #", "kernel_size": 3, "dilation": 2147483647"#,
+      "model.layers[0].kernel_size is 3, expected less than 2^31 pixels with its dilation"),
     conv(
       #", "kernel_size": 2, "dilation": 2147483646, "padding": 1073741824"#,
       "the size of model.layers[0] conv2d c is 2 x 2147483652 x 2147483652, expected fewer than 2^31 numbers per sample and per parameter"
@@ -168,8 +168,8 @@ struct BuilderErrorTests {
       "the input of model.layers[0] conv2d c is [2, 4], expected [in_channels = 2, height, width]"
     ),
     conv(
-      #", "kernel_size": 2147483647, "padding": 2147483647"#,
-      "the size of model.layers[0] conv2d c is 2 x 2147483652 x 2147483652, expected fewer than 2^31 numbers per sample and per parameter"
+      #", "kernel_size": 2147483647"#,
+      "the size of model.layers[0] conv2d c is 2 x 2 x 2147483647 x 2147483647, expected fewer than 2^31 numbers per sample and per parameter"
     ),
     // Norms.
     Mistake(
@@ -216,7 +216,7 @@ struct BuilderErrorTests {
       "model.layers[0].embedding_dim is missing"),
     Mistake(
       #"{"type": "embedding", "name": "e", "num_embeddings": 3, "embedding_dim": 1000000000}"#,
-      "the size of model.layers[0] embedding e is 4 x 1000000000, expected fewer than 2^31 numbers per sample and per parameter"
+      "the size of model.layers[0] embedding e is 3 x 1000000000, expected fewer than 2^31 numbers per sample and per parameter"
     ),
     // Pools and activations.
     Mistake(

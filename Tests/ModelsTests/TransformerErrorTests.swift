@@ -115,7 +115,7 @@ struct TransformerErrorTests {
       parsing: #"{"num_layers": 20, "num_heads": 1, "d_model": 4, "vocab_size": 5}"#,
       name: "config", file: nil)
     let shape = DataShape(inputLength: 20_000, labelLength: 20_000, scoredColumns: [19_999])
-    let built = try T5Builder.build(config, adapter: nil, data: shape, mayGather: true)
+    let built = try T5Builder.build(config, adapter: nil, data: shape)
     #expect(built.graph.outputShape == [1, 5])
   }
 
@@ -126,7 +126,7 @@ struct TransformerErrorTests {
     for (input, labels) in [(length, 1), (1, length)] {
       let shape = DataShape(inputLength: input, labelLength: labels, scoredColumns: [0])
       #expect(throws: CheckpointError.self) {
-        try T5Builder.build(config, adapter: nil, data: shape, mayGather: true)
+        try T5Builder.build(config, adapter: nil, data: shape)
       }
     }
   }

@@ -25,9 +25,9 @@ package struct Dual: Sendable {
   }
 
   /// f(x) for a function given by its value and derivative.
-  func apply(_ value: Double, slope: Double) -> Dual { Dual(value, slope * derivative) }
+  package func apply(_ value: Double, slope: Double) -> Dual { Dual(value, slope * derivative) }
 
-  var squareRoot: Dual {
+  package var squareRoot: Dual {
     let root = value.squareRoot()
     return apply(root, slope: 0.5 / root)
   }

@@ -18,6 +18,7 @@ enum BatchTensors {
       switch spec.kind {
       case .real: add(spec.name, scoring.dtype, shape) { numbers.tensor(scoring.dtype, $0) }
       case .index(let bound): add(spec.name, .i64, shape) { numbers.integers($0, below: bound) }
+      case .boolean: add(spec.name, .i64, shape) { numbers.integers($0, below: 2) }
       }
     }
     let draws = scoring.draws

@@ -56,37 +56,17 @@ public struct RandomNetwork {
   }
 
   /// One entry for each parameter. A shared one starts as its first layer has it.
-  private static func starts(_ graph: Graph) -> [WeightStart] {
-    var starts = [WeightStart?](repeating: nil, count: graph.parameters.count)
+  private static func starts(_ graph: Graph) -> [Initialization] {
+    var starts = [Initialization?](repeating: nil, count: graph.parameters.count)
     for node in graph.nodes {
       for (slot, parameter) in node.parameters.enumerated() where starts[parameter.index] == nil {
-        let weight = graph.parameters[node.parameters[0].index]
-        starts[parameter.index] = WeightStart(node.operation, slot: slot, weight: weight)
+        starts[parameter.index] = node.operation.initialization(
+          slot: slot, shape: graph.parameters[parameter.index].shape)
       }
     }
     return starts.map { start in
       guard let start else { preconditionFailure("RandomNetwork: a parameter without a layer") }
       return start
-    }
-  }
-}
-
-extension WeightStart {
-  /// As the PyTorch module of this layer begins.
-  ///
-  /// - Parameter weight: The parameter in the layer's first slot.
-  fileprivate init(_ operation: any GraphModule.Operation, slot: Int, weight: ParameterSpec) {
-    switch operation {
-    case is Linear, is Convolution:
-      // Kaiming-uniform with a = sqrt(5) is this bound, which the bias has as well.
-      let inputs = weight.shape.dropFirst().reduce(1, *)
-      self = .uniform(bound: 1 / Double(inputs).squareRoot())
-    case is Embedding: self = .normal(deviation: 1)
-    case is Normalization: self = .constant(slot == 0 ? 1 : 0)
-    case is BatchNorm:
-      let isOne = slot == BatchNorm.variance || slot == BatchNorm.weight
-      self = .constant(isOne ? 1 : 0)
-    default: preconditionFailure("RandomNetwork: no start for \(type(of: operation))")
     }
   }
 }

@@ -32,6 +32,22 @@ typedef enum {
 void ck_activate(ck_dtype t, ck_activation f, double parameter, double threshold, const void *x,
                  void *y, void *dydx, size_t n);
 
+// Numbers p and q of a function, where it has any, behind its name.
+typedef enum {
+  CK_EXP, CK_EXPM1, CK_LOG, CK_LOG1P, CK_SQRT, CK_RSQRT, CK_RECIPROCAL, CK_ABS, CK_SIN, CK_COS,
+  CK_ERF,
+  CK_POW,       // x^p
+  CK_CLAMP,     // to [p, q]; derivative 1 at the bounds
+  CK_HARDTANH,  // the same; derivative 0 at the bounds
+  CK_ELU,       // p (exp(x) - 1) below 0
+  CK_CELU,      // p (exp(x / p) - 1) below 0
+  CK_SELU, CK_HARDSIGMOID, CK_HARDSWISH, CK_LOG_SIGMOID, CK_SOFTSIGN, CK_MISH
+} ck_function;
+
+// y = f(x) and dydx = f'(x), as ck_activate; derivatives where there is none are PyTorch's.
+void ck_apply(ck_dtype t, ck_function f, double p, double q, const void *x, void *y, void *dydx,
+              size_t n);
+
 // out = a * b, or out += a * b with accumulate; out may be a or b.
 void ck_multiply(ck_dtype t, const void *a, const void *b, void *out, size_t n, int accumulate);
 // out = a + b; out may be a or b.
@@ -63,6 +79,24 @@ void ck_sum_product_rows(ck_dtype t, const void *a, const void *b, size_t rows, 
 // out[r, c] = weight[r / group] * y[r, c], weights in double: each sample's rows times its weight.
 void ck_scale_rows(ck_dtype t, const double *weight, size_t group, const void *y, size_t rows,
                    size_t columns, void *out);
+
+// MARK: Strided loops
+
+#define CK_MAX_RANK 10
+
+// Axes over which arrays are walked together: their sizes, and per array the elements from one index
+// to the next.
+typedef struct {
+  size_t rank;  // at most CK_MAX_RANK
+  size_t sizes[CK_MAX_RANK];
+  ptrdiff_t a[CK_MAX_RANK], b[CK_MAX_RANK], gate[CK_MAX_RANK], out[CK_MAX_RANK];
+} ck_strides;
+
+// out = alpha a b, or += with accumulate; b NULL: ones. Axes along which out does not move are summed
+// over (in double, rounded once), so every element of out is written once. With a gate, only the terms
+// count where (gate != 0) == open; the others are left out, whatever they are.
+void ck_contract(ck_dtype t, const ck_strides *s, double alpha, const void *a, const void *b,
+                 const int32_t *gate, int open, void *out, int accumulate);
 
 // MARK: Products of a few rows
 
@@ -186,6 +220,12 @@ void ck_normalize_derivative(ck_dtype t, const ck_normalization *s, const void *
 // with a mask that adds a large negative number.
 void ck_softmax(ck_dtype t, const void *bias, const int32_t *mask, size_t rows, size_t columns,
                 void *scores);
+// y = log softmax(x) row by row; y may be x.
+void ck_log_softmax(ck_dtype t, size_t rows, size_t columns, const void *x, void *y);
+// y[r] = the largest (or smallest) of row r of x, and shares [rows, columns]: 1 / k for the k entries
+// that are equal to it, 0 for others; shares may be x.
+void ck_row_extremes(ck_dtype t, int maximum, size_t rows, size_t columns, const void *x, void *y,
+                     void *shares);
 // x = scale * D x with D = diag(p) - p p^T the derivative of softmax, row by row: symmetric, so
 // its jvp and its vjp.
 void ck_softmax_derivative(ck_dtype t, const void *p, size_t rows, size_t columns, double scale,

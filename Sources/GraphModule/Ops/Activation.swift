@@ -3,25 +3,25 @@ import TensorModule
 /// `y = f(x)`, element by element. The forward pass keeps `f'(x)`, so that both derivatives are
 /// one multiplication.
 package struct Activation: Operation {
-  package let function: Kernels.Activation
-  /// The slope of a leaky rectifier below zero, beta of softplus.
-  package let parameter: Double
-  /// Of beta x, above which softplus is the identity.
-  package let threshold: Double
-  package let size: Int
+  package let function: ElementFunction
+  private var size = 0
+  private var makesRows = false
 
-  package init(
-    _ function: Kernels.Activation, parameter: Double = 1, threshold: Double = 20, size: Int
-  ) {
-    self.function = function
-    self.parameter = parameter
-    self.threshold = threshold
-    self.size = size
+  package init(_ function: ElementFunction) { self.function = function }
+
+  package mutating func bind(_ operands: Operands) throws(GraphError) -> ValueType {
+    try operands.require(inputs: 1...1, parameters: 0...0)
+    let x = try operands.real(0)
+    size = x.count
+    makesRows = !x.shape.isEmpty
+    return x
   }
 
-  package var inputSizes: [Int] { [size] }
-  package var outputSize: Int { size }
   package var operationCount: Int { size }
+
+  package func restricted(to rows: [Int]) -> (operation: any Operation, reads: [Bool])? {
+    makesRows ? (self, [true]) : nil
+  }
 
   package func needs(_ use: DerivativeUse) -> ForwardNeeds {
     ForwardNeeds(inputs: [false], saved: use.anyInputActive ? size : 0)
@@ -31,9 +31,9 @@ package struct Activation: Operation {
     let derivative = pass.keepsSaved ? pass.saved : nil
     pass.forEachRange(pass.samples * size) { range in
       let first = range.lowerBound
-      Kernels.activate(
-        function, parameter: parameter, threshold: threshold, pass.value(0) + first,
-        pass.output + first, derivative: derivative.map { $0 + first }, count: range.count)
+      Kernels.apply(
+        function, pass.value(0) + first, pass.output + first,
+        derivative: derivative.map { $0 + first }, count: range.count)
     }
   }
 

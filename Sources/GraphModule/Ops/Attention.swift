@@ -7,31 +7,23 @@ import TensorModule
 /// weights P [heads, Tq, Tk], unless they are larger than Q, K and V: then they are computed from
 /// those again. The derivative of softmax is symmetric, so one kernel serves both directions.
 package struct Attention: Operation {
-  package let queries: Int
-  package let keys: Int
   package let heads: Int
-  package let width: Int
   package let scale: Double
-  /// Input 3: which keys are visible, `[Tk]`, 0 or 1.
-  package let hasMask: Bool
-  /// Rows of the table, and which keys are hidden (causal); the table [rows, heads] is parameter 0
-  /// where there is one.
+  /// Which row of the table, parameter 0, `[rows, heads]`, belongs to each pair, and which keys are
+  /// hidden (causal); there may be no table.
   package let buckets: PositionBuckets?
-  package let tableRows: Int
+  private var queries = 0
+  private var keys = 0
+  private var width = 0
+  private var hasMask = false
+  private var tableRows = 0
+  private var rowsAreQueries = false
+  package private(set) var operationCount = 0
 
-  package init(
-    queries: Int, keys: Int, heads: Int, width: Int, scale: Double, hasMask: Bool,
-    buckets: PositionBuckets? = nil, tableRows: Int = 0
-  ) {
-    precondition(buckets?.fits(queries: queries, keys: keys) ?? true, "Attention: buckets")
-    self.queries = queries
-    self.keys = keys
+  package init(heads: Int, scale: Double, buckets: PositionBuckets? = nil) {
     self.heads = heads
-    self.width = width
     self.scale = scale
-    self.hasMask = hasMask
     self.buckets = buckets
-    self.tableRows = tableRows
   }
 
   static let table = 0
@@ -41,15 +33,58 @@ package struct Attention: Operation {
   private var pairs: Int { queries * keys }
   private var weights: Int { heads * pairs }
 
-  package var inputSizes: [Int] {
-    [queries * columns, keys * columns, keys * columns] + (hasMask ? [keys] : [])
+  /// Leading dimensions of queries, or of keys, are rows of their own.
+  package mutating func bind(_ operands: Operands) throws(GraphError) -> ValueType {
+    try operands.require(inputs: 3...4, parameters: 0...(buckets == nil ? 0 : 1))
+    let (q, k) = (try operands.real(Self.q), try operands.real(Self.k))
+    guard let columns = q.shape.last, heads > 0, columns % heads == 0 else {
+      throw operands.mismatch(Self.q, "\(heads) heads in the last dimension")
+    }
+    guard k.shape.last == columns else {
+      throw operands.mismatch(Self.k, "\(columns) as the last dimension")
+    }
+    guard try operands.real(Self.v).shape == k.shape else {
+      throw operands.mismatch(Self.v, "the keys' \(k.shape)")
+    }
+    (queries, keys, width) = (q.count / columns, k.count / columns, columns / heads)
+    // What the sizes of all pairs are multiplied by later leaves room for more.
+    guard checkedProduct(heads, queries, keys, atMost: 1 << 36) != nil else {
+      throw GraphError(
+        .other(
+          "attention of \(heads) heads", found: "over \(queries) x \(keys) pairs of tokens",
+          expected: "at most 2^36 pairs in all heads"))
+    }
+    hasMask = operands.inputs.count > Self.mask
+    if hasMask, try operands.whole(Self.mask).count != keys {
+      throw operands.mismatch(Self.mask, "one entry for each of \(keys) keys")
+    }
+    if let buckets, !buckets.fits(queries: queries, keys: keys) {
+      throw operands.mismatch(Self.q, "as many queries and keys as have positions")
+    }
+    tableRows = 0
+    if !operands.parameters.isEmpty {
+      let table = try operands.parameter(Self.table, rank: 2)
+      try operands.requireParameter(Self.table, [table[0], heads])
+      guard table[0] > buckets?.largestRow ?? 0 else {
+        throw GraphError(
+          .other("the table", found: "\(table[0]) rows", expected: "one for every bucket"))
+      }
+      tableRows = table[0]
+    }
+    rowsAreQueries = q.shape.count == 2
+    operationCount = try checkedCost(4, pairs, columns)
+    return q
   }
-  package var outputSize: Int { queries * columns }
-  package var operationCount: Int { 4 * pairs * columns }
 
   /// Whether derivatives compute P again. With biases and masks that would be more than one product.
   private var keepsWeights: Bool {
     buckets != nil || hasMask || weights <= (queries + 2 * keys) * columns
+  }
+
+  package func restricted(to rows: [Int]) -> (operation: any Operation, reads: [Bool])? {
+    guard rowsAreQueries else { return nil }
+    let operation = Attention(heads: heads, scale: scale, buckets: buckets?.taking(rows))
+    return (operation, [true, false, false] + (hasMask ? [false] : []))
   }
 
   package func needs(_ use: DerivativeUse) -> ForwardNeeds {

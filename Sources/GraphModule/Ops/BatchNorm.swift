@@ -3,17 +3,12 @@ import TensorModule
 /// Batch norm in evaluation mode: `y = weight * xhat + bias` with `xhat = (x - mean) / sqrt(var +
 /// epsilon)` from stored statistics, per channel of rows `[positions, channels]`.
 package struct BatchNorm: Operation {
-  package let positions: Int
-  package let channels: Int
   package let epsilon: Double
-  package let hasAffine: Bool
+  private var positions = 0
+  private var channels = 0
+  private var hasAffine = false
 
-  package init(positions: Int, channels: Int, epsilon: Double, hasAffine: Bool) {
-    self.positions = positions
-    self.channels = channels
-    self.epsilon = epsilon
-    self.hasAffine = hasAffine
-  }
+  package init(epsilon: Double) { self.epsilon = epsilon }
 
   // Slots: running mean and variance, then weight and bias where there are any.
   package static let mean = 0
@@ -28,8 +23,25 @@ package struct BatchNorm: Operation {
       bias: hasAffine ? Self.bias : nil)
   }
 
-  package var inputSizes: [Int] { [size] }
-  package var outputSize: Int { size }
+  package mutating func bind(_ operands: Operands) throws(GraphError) -> ValueType {
+    try operands.require(inputs: 1...1, parameters: 2...4)
+    let x = try operands.real(0)
+    channels = try operands.parameter(Self.mean, rank: 1)[0]
+    guard x.shape.last == channels else {
+      throw operands.mismatch(0, "\(channels) as the last dimension")
+    }
+    for slot in operands.parameters.indices { try operands.requireParameter(slot, [channels]) }
+    hasAffine = operands.parameters.count > Self.weight
+    if hasAffine { try operands.require(inputs: 1...1, parameters: 4...4) }
+    positions = x.count / channels
+    return x
+  }
+
+  /// Ones and zeros.
+  package func initialization(slot: Int, shape: [Int]) -> Initialization {
+    .constant(slot == Self.variance || slot == Self.weight ? 1 : 0)
+  }
+
   package var operationCount: Int { 4 * size }
 
   package func needs(_ use: DerivativeUse) -> ForwardNeeds {

@@ -5,20 +5,29 @@ import TensorModule
 /// C/groups]`, so that row and weight run through the window in the same order. Rows that need not
 /// be formed are not (`Convolution+Direct.swift`).
 package struct Convolution: Operation {
-  package let window: Window
-  package let outputs: Int
-  package let hasBias: Bool
+  /// The kernel is that of the weight.
+  package let stride: WindowOptions.Pair
+  package let padding: WindowOptions.Pair
+  package let dilation: WindowOptions.Pair
+  package let groups: Int
+  package private(set) var window = Window.onePixel
+  package private(set) var outputs = 0
+  package private(set) var hasBias = false
+  package private(set) var operationCount = 0
 
-  package init(window: Window, outputs: Int, hasBias: Bool) {
-    self.window = window
-    self.outputs = outputs
-    self.hasBias = hasBias
+  package init(
+    stride: (Int, Int) = (1, 1), padding: (Int, Int) = (0, 0), dilation: (Int, Int) = (1, 1),
+    groups: Int = 1
+  ) {
+    self.stride = .init(stride)
+    self.padding = .init(padding)
+    self.dilation = .init(dilation)
+    self.groups = groups
   }
 
   static let weight = 0
   static let bias = 1
 
-  private var groups: Int { window.groups }
   private var positions: Int { window.outHeight * window.outWidth }
   private var imageSize: Int { window.height * window.width * window.channels }
   /// Columns of an unfolded row, and of one group of it.
@@ -33,9 +42,35 @@ package struct Convolution: Operation {
       && window.paddingHeight == 0 && window.paddingWidth == 0
   }
 
-  package var inputSizes: [Int] { [imageSize] }
-  package var outputSize: Int { positions * outputs }
-  package var operationCount: Int { 2 * positions * outputs * groupColumns }
+  var outputSize: Int { positions * outputs }
+
+  package mutating func bind(_ operands: Operands) throws(GraphError) -> ValueType {
+    try operands.require(inputs: 1...1, parameters: 1...2)
+    let x = try operands.real(0)
+    // As in the file: [out, in / groups, kernel height, kernel width].
+    let weight = try operands.parameter(Self.weight, rank: 4)
+    outputs = weight[0]
+    guard groups > 0, outputs % groups == 0 else {
+      throw GraphError(.option("groups", expected: "a divisor of in_channels and out_channels"))
+    }
+    let (inputs, overflows) = weight[1].multipliedReportingOverflow(by: groups)
+    guard x.shape.count == 3, !overflows, x.shape[2] == inputs else {
+      throw operands.mismatch(0, "[height, width, \(weight[1]) x \(groups) channels]")
+    }
+    hasBias = operands.parameters.count > 1
+    if hasBias { try operands.requireParameter(Self.bias, [outputs]) }
+    window = try WindowOptions(
+      kernel: (weight[2], weight[3]), stride: (stride.height, stride.width),
+      padding: (padding.height, padding.width), dilation: (dilation.height, dilation.width),
+      groups: groups
+    ).window(image: x.shape, operands)
+    operationCount = try checkedCost(2, positions, outputs, groupColumns)
+    return try ValueType([window.outHeight, window.outWidth, outputs])
+  }
+
+  package func initialization(slot: Int, shape: [Int]) -> Initialization {
+    .layer(inputs: groupColumns)
+  }
 
   package func needs(_ use: DerivativeUse) -> ForwardNeeds {
     // Unfolded rows are many times the image: every pass unfolds it again, a block in cache.

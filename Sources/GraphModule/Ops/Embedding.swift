@@ -2,21 +2,26 @@ import TensorModule
 
 /// Rows of a table: `y_t = W[index_t]`, W [rows, columns].
 package struct Embedding: Operation {
-  package let positions: Int
-  package let rows: Int
-  package let columns: Int
+  private var positions = 0
+  private var rows = 0
+  private var columns = 0
 
-  package init(positions: Int, rows: Int, columns: Int) {
-    self.positions = positions
-    self.rows = rows
-    self.columns = columns
-  }
+  package init() {}
 
   static let weight = 0
 
-  package var inputSizes: [Int] { [positions] }
-  package var outputSize: Int { positions * columns }
-  package var operationCount: Int { 0 }
+  package mutating func bind(_ operands: Operands) throws(GraphError) -> ValueType {
+    try operands.require(inputs: 1...1, parameters: 1...1)
+    let x = try operands.whole(0)
+    let weight = try operands.parameter(Self.weight, rank: 2)
+    (rows, columns) = (weight[0], weight[1])
+    if let bound = x.element.bound, bound > rows {
+      throw GraphError(
+        .other("the table", found: "\(rows) rows", expected: "one for each of \(bound) indices"))
+    }
+    positions = x.count
+    return try ValueType(x.shape + [columns])
+  }
 
   package func needs(_ use: DerivativeUse) -> ForwardNeeds {
     ForwardNeeds(inputs: [use.trains(Self.weight)])

@@ -11,29 +11,23 @@ import TensorModule
 /// softmax does not see, and a mean of values `W x + b` is W times the mean of x, plus b. What it is
 /// applied to are not the rows of the layer: it tells of no `linearLayer` (see `Graph.isLayerwise`).
 package struct HeadLinear: Operation {
-  package let positions: Int
   package let heads: Int
-  /// d
-  package let width: Int
-  /// D
-  package let columns: Int
   package let scale: Double
   package let isTransposed: Bool
+  private var positions = 0
+  /// d
+  private var width = 0
+  /// D
+  private var columns = 0
   /// A parameter `[heads d]` behind the weight. Of a transposed layer it is the bias of keys: it
   /// moves nothing, and its gradient is zero.
-  package let hasBias: Bool
+  private var hasBias = false
+  package private(set) var operationCount = 0
 
-  package init(
-    positions: Int, heads: Int, width: Int, columns: Int, scale: Double = 1, isTransposed: Bool,
-    hasBias: Bool
-  ) {
-    self.positions = positions
+  package init(heads: Int, scale: Double = 1, isTransposed: Bool) {
     self.heads = heads
-    self.width = width
-    self.columns = columns
     self.scale = scale
     self.isTransposed = isTransposed
-    self.hasBias = hasBias
   }
 
   static let weight = 0
@@ -44,9 +38,30 @@ package struct HeadLinear: Operation {
   private var wide: Int { heads * columns }
   private var addsBias: Bool { hasBias && !isTransposed }
 
-  package var inputSizes: [Int] { [positions * (isTransposed ? narrow : wide)] }
-  package var outputSize: Int { positions * (isTransposed ? wide : narrow) }
-  package var operationCount: Int { 2 * positions * heads * width * columns }
+  private var outputSize: Int { positions * (isTransposed ? wide : narrow) }
+
+  package mutating func bind(_ operands: Operands) throws(GraphError) -> ValueType {
+    try operands.require(inputs: 1...1, parameters: 1...2)
+    let x = try operands.real(0)
+    let weight = try operands.parameter(Self.weight, rank: 2)
+    columns = weight[1]
+    guard heads > 0, weight[0] % heads == 0 else {
+      throw GraphError(.option("heads", expected: "a divisor of \(weight[0]) rows of the weight"))
+    }
+    width = weight[0] / heads
+    hasBias = operands.parameters.count > 1
+    if hasBias { try operands.requireParameter(Self.bias, [narrow]) }
+    // One head is no dimension of its own.
+    let perHead = heads == 1 ? [columns] : [heads, columns]
+    let (from, to) = isTransposed ? ([narrow], perHead) : (perHead, [narrow])
+    guard x.shape.count >= from.count, Array(x.shape.suffix(from.count)) == from else {
+      throw operands.mismatch(0, "\(from) as the last dimensions")
+    }
+    let leading = x.shape.dropLast(from.count)
+    positions = leading.reduce(1, *)
+    operationCount = try checkedCost(2, positions, heads, width, columns)
+    return try ValueType(leading + to)
+  }
 
   package func needs(_ use: DerivativeUse) -> ForwardNeeds {
     ForwardNeeds(inputs: [use.trains(Self.weight)])

@@ -1,25 +1,40 @@
 import TensorModule
 
-/// `y_t = W a_t + b` for every position t of a sample: W [out, in], b [out].
+/// `y_t = W a_t + b` for every position t of a sample `[..., in]`: W [out, in], b [out] or none.
 package struct Linear: Operation {
-  package let positions: Int
-  package let inputs: Int
-  package let outputs: Int
-  package let hasBias: Bool
+  package private(set) var positions = 0
+  package private(set) var inputs = 0
+  package private(set) var outputs = 0
+  package private(set) var hasBias = false
+  private var makesRows = false
+  package private(set) var operationCount = 0
 
-  package init(positions: Int, inputs: Int, outputs: Int, hasBias: Bool) {
-    self.positions = positions
-    self.inputs = inputs
-    self.outputs = outputs
-    self.hasBias = hasBias
-  }
+  package init() {}
 
   static let weight = 0
   static let bias = 1
 
-  package var inputSizes: [Int] { [positions * inputs] }
-  package var outputSize: Int { positions * outputs }
-  package var operationCount: Int { 2 * positions * inputs * outputs }
+  package mutating func bind(_ operands: Operands) throws(GraphError) -> ValueType {
+    try operands.require(inputs: 1...1, parameters: 1...2)
+    let x = try operands.real(0)
+    let weight = try operands.parameter(Self.weight, rank: 2)
+    (outputs, inputs) = (weight[0], weight[1])
+    guard x.shape.last == inputs else {
+      throw operands.mismatch(0, "\(inputs) as the last dimension")
+    }
+    hasBias = operands.parameters.count > 1
+    if hasBias { try operands.requireParameter(Self.bias, [outputs]) }
+    positions = x.count / inputs
+    makesRows = x.shape.count > 1
+    operationCount = try checkedCost(2, positions, inputs, outputs)
+    return try ValueType(x.shape.dropLast() + [outputs])
+  }
+
+  package func initialization(slot: Int, shape: [Int]) -> Initialization { .layer(inputs: inputs) }
+
+  package func restricted(to rows: [Int]) -> (operation: any Operation, reads: [Bool])? {
+    makesRows ? (self, [true]) : nil
+  }
 
   package func needs(_ use: DerivativeUse) -> ForwardNeeds {
     ForwardNeeds(inputs: [use.trains(Self.weight)])

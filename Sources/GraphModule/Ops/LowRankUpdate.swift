@@ -3,24 +3,37 @@ import TensorModule
 /// `y = base + scale B h` for every position: the second half of a low-rank adapter, B [out, r],
 /// h [T, r] from the first half (a linear layer of its own).
 package struct LowRankUpdate: Operation {
-  package let positions: Int
-  package let rank: Int
-  package let outputs: Int
   package let scale: Double
+  private var positions = 0
+  private var rank = 0
+  private var outputs = 0
+  private var makesRows = false
+  package private(set) var operationCount = 0
 
-  package init(positions: Int, rank: Int, outputs: Int, scale: Double) {
-    self.positions = positions
-    self.rank = rank
-    self.outputs = outputs
-    self.scale = scale
-  }
+  package init(scale: Double) { self.scale = scale }
 
   static let weight = 0
   private static let (base, hidden) = (0, 1)
 
-  package var inputSizes: [Int] { [positions * outputs, positions * rank] }
-  package var outputSize: Int { positions * outputs }
-  package var operationCount: Int { 2 * positions * rank * outputs }
+  package mutating func bind(_ operands: Operands) throws(GraphError) -> ValueType {
+    try operands.require(inputs: 2...2, parameters: 1...1)
+    let (base, hidden) = (try operands.real(Self.base), try operands.real(Self.hidden))
+    let weight = try operands.parameter(Self.weight, rank: 2)
+    (outputs, rank) = (weight[0], weight[1])
+    guard base.shape.last == outputs else {
+      throw operands.mismatch(Self.base, "\(outputs) as the last dimension")
+    }
+    let expected = Array(base.shape.dropLast()) + [rank]
+    guard hidden.shape == expected else { throw operands.mismatch(Self.hidden, "\(expected)") }
+    positions = base.count / outputs
+    makesRows = base.shape.count > 1
+    operationCount = try checkedCost(2, positions, rank, outputs)
+    return base
+  }
+
+  package func restricted(to rows: [Int]) -> (operation: any Operation, reads: [Bool])? {
+    makesRows ? (self, [true, true]) : nil
+  }
 
   package func needs(_ use: DerivativeUse) -> ForwardNeeds {
     ForwardNeeds(inputs: [false, use.trains(Self.weight)])

@@ -5,22 +5,29 @@ import TensorModule
 /// The forward pass keeps xhat and the reciprocal deviations; the Jacobian of xhat is symmetric,
 /// so one kernel serves jvp and vjp. Weight and bias run along rows of `affineColumns`.
 package struct Normalization: Operation {
+  /// What has one mean and one deviation.
+  package enum Groups: Sendable, Equatable {
+    /// The last dimensions, so many of them: layer norm.
+    case rows(dimensions: Int)
+    /// So many groups of the channels, the last dimension: group norm.
+    case channels(groups: Int)
+  }
+  package let groups: Groups
+  /// Without, the mean is not taken off: RMS norm.
+  package let centered: Bool
+  package let epsilon: Double
   /// Of one sample: `items` counts items of one sample.
-  package let layout: Kernels.Normalization
-  package let affineColumns: Int
-  package let hasWeight: Bool
-  package let hasBias: Bool
-  package let size: Int
+  private var layout = Kernels.Normalization()
+  private var affineColumns = 1
+  private var hasWeight = false
+  private var hasBias = false
+  private var size = 0
+  private var makesRows = false
 
-  package init(
-    layout: Kernels.Normalization, size: Int, affineColumns: Int, hasWeight: Bool, hasBias: Bool
-  ) {
-    precondition(hasWeight || !hasBias, "Normalization: a bias needs a weight")
-    self.layout = layout
-    self.size = size
-    self.affineColumns = affineColumns
-    self.hasWeight = hasWeight
-    self.hasBias = hasBias
+  package init(_ groups: Groups, epsilon: Double, centered: Bool = true) {
+    self.groups = groups
+    self.epsilon = epsilon
+    self.centered = centered
   }
 
   static let weight = 0
@@ -34,9 +41,48 @@ package struct Normalization: Operation {
       bias: hasBias ? Self.bias : nil)
   }
 
-  package var inputSizes: [Int] { [size] }
-  package var outputSize: Int { size }
-  package var operationCount: Int { 8 * size }
+  package mutating func bind(_ operands: Operands) throws(GraphError) -> ValueType {
+    try operands.require(inputs: 1...1, parameters: 0...2)
+    let x = try operands.real(0)
+    let affine: [Int]
+    layout.centered = centered ? 1 : 0
+    layout.epsilon = epsilon
+    switch groups {
+    case .rows(let dimensions):
+      guard (1...max(1, x.shape.count)).contains(dimensions), dimensions <= x.shape.count else {
+        throw operands.mismatch(0, "\(dimensions) dimensions or more")
+      }
+      affine = Array(x.shape.suffix(dimensions))
+      affineColumns = affine.reduce(1, *)
+      (layout.items, layout.groups, layout.outer) = (x.count / affineColumns, 1, 1)
+      (layout.inner, layout.stride) = (affineColumns, affineColumns)
+    case .channels(let groups):
+      guard let channels = x.shape.last, groups > 0, channels % groups == 0 else {
+        throw GraphError(
+          .option("num_groups", expected: "a divisor of num_channels = \(x.shape.last ?? 0)"))
+      }
+      affine = [channels]
+      affineColumns = channels
+      (layout.items, layout.groups, layout.outer) = (1, groups, x.count / channels)
+      (layout.inner, layout.stride) = (channels / groups, channels)
+    }
+    (hasWeight, hasBias) = (!operands.parameters.isEmpty, operands.parameters.count > 1)
+    for slot in operands.parameters.indices { try operands.requireParameter(slot, affine) }
+    size = x.count
+    if case .rows(let dimensions) = groups { makesRows = x.shape.count > dimensions }
+    operationCount = try checkedCost(8, size)
+    return x
+  }
+
+  package private(set) var operationCount = 0
+
+  package func initialization(slot: Int, shape: [Int]) -> Initialization {
+    .constant(slot == Self.weight ? 1 : 0)
+  }
+
+  package func restricted(to rows: [Int]) -> (operation: any Operation, reads: [Bool])? {
+    makesRows ? (self, [true]) : nil
+  }
 
   package func needs(_ use: DerivativeUse) -> ForwardNeeds {
     let keepsXhat = use.anyInputActive || use.trains(Self.weight)

@@ -2,15 +2,23 @@ import TensorModule
 
 /// Maximum over windows of a channels-last image; the forward pass keeps who won.
 package struct MaxPool: Operation {
-  package let window: Window
+  package let options: WindowOptions
+  private var window = Window.onePixel
+  package private(set) var operationCount = 0
 
-  package init(window: Window) { self.window = window }
+  package init(_ options: WindowOptions) { self.options = options }
 
   private var imageSize: Int { window.height * window.width * window.channels }
+  private var outputSize: Int { window.outHeight * window.outWidth * window.channels }
 
-  package var inputSizes: [Int] { [imageSize] }
-  package var outputSize: Int { window.outHeight * window.outWidth * window.channels }
-  package var operationCount: Int { outputSize * window.kernelHeight * window.kernelWidth }
+  package mutating func bind(_ operands: Operands) throws(GraphError) -> ValueType {
+    try operands.require(inputs: 1...1, parameters: 0...0)
+    let x = try operands.real(0)
+    guard x.shape.count == 3 else { throw operands.mismatch(0, "[height, width, channels]") }
+    window = try options.poolingWindow(image: x.shape, operands)
+    operationCount = try checkedCost(outputSize, window.kernelHeight, window.kernelWidth)
+    return try ValueType([window.outHeight, window.outWidth, window.channels])
+  }
 
   package func needs(_ use: DerivativeUse) -> ForwardNeeds {
     // One Int32 each; a scalar is at least as wide.
@@ -50,15 +58,25 @@ package struct MaxPool: Operation {
 
 /// Mean over windows of a channels-last image; padding counts as zeros.
 package struct AveragePool: Operation {
-  package let window: Window
+  /// `nil`: the whole image.
+  package let options: WindowOptions?
+  private var window = Window.onePixel
+  package private(set) var operationCount = 0
 
-  package init(window: Window) { self.window = window }
+  package init(_ options: WindowOptions? = nil) { self.options = options }
 
   private var imageSize: Int { window.height * window.width * window.channels }
+  private var outputSize: Int { window.outHeight * window.outWidth * window.channels }
 
-  package var inputSizes: [Int] { [imageSize] }
-  package var outputSize: Int { window.outHeight * window.outWidth * window.channels }
-  package var operationCount: Int { outputSize * window.kernelHeight * window.kernelWidth }
+  package mutating func bind(_ operands: Operands) throws(GraphError) -> ValueType {
+    try operands.require(inputs: 1...1, parameters: 0...0)
+    let x = try operands.real(0)
+    guard x.shape.count == 3 else { throw operands.mismatch(0, "[height, width, channels]") }
+    let options = options ?? WindowOptions(kernel: (x.shape[0], x.shape[1]))
+    window = try options.poolingWindow(image: x.shape, operands)
+    operationCount = try checkedCost(outputSize, window.kernelHeight, window.kernelWidth)
+    return try ValueType([window.outHeight, window.outWidth, window.channels])
+  }
 
   package func needs(_ use: DerivativeUse) -> ForwardNeeds { ForwardNeeds(inputs: [false]) }
 

@@ -22,6 +22,13 @@ package struct PositionBuckets: Sendable {
 
   func fits(queries: Int, keys: Int) -> Bool { self.queries.count == queries && self.keys == keys }
 
+  /// Those of some of the queries.
+  func taking(_ places: [Int]) -> PositionBuckets {
+    PositionBuckets(queries: places.map { queries[$0] }, keys: keys) { rows[$0 + farthest] }
+  }
+
+  var largestRow: Int { Int(rows.max() ?? -1) }
+
   /// Calls `body` with every pair that is not hidden, in row-major order of `[queries, keys]`.
   func forEachVisible(_ body: (_ pair: Int, _ row: Int) -> Void) {
     rows.withUnsafeBufferPointer { rows in

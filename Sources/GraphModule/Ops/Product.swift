@@ -1,81 +1,88 @@
 import TensorModule
 
-/// `y = a * b`, element by element: a gate and what it lets through.
+/// `y = a * b`, element by element, repeated to one shape: a gate and what it lets through.
 package struct Product: Operation {
-  package let size: Int
+  private var broadcast = Broadcasting()
 
-  package init(size: Int) { self.size = size }
+  package init() {}
 
-  package var inputSizes: [Int] { [size, size] }
-  package var outputSize: Int { size }
-  package var operationCount: Int { size }
+  package mutating func bind(_ operands: Operands) throws(GraphError) -> ValueType {
+    try operands.require(inputs: 2...2, parameters: 0...0)
+    broadcast = try Broadcasting(operands)
+    return try ValueType(broadcast.shape)
+  }
+
+  package var operationCount: Int { broadcast.count }
+
+  package func readsOneRow(_ input: Int) -> Bool { true }
+
+  package func restricted(to rows: [Int]) -> (operation: any Operation, reads: [Bool])? {
+    broadcast.isPlain && !broadcast.shape.isEmpty ? (self, [true, true]) : nil
+  }
 
   package func needs(_ use: DerivativeUse) -> ForwardNeeds {
     ForwardNeeds(inputs: [use.activeInputs[1], use.activeInputs[0]])
   }
 
   package func forward<S: EngineScalar>(_ pass: ForwardPass<S>) {
-    Kernels.multiply(pass.value(0), pass.value(1), pass.output, count: pass.samples * size)
+    multiply(
+      pass.value(0), pass.stride(0), pass.value(1), pass.stride(1), samples: pass.samples,
+      accumulate: false, into: pass.output)
   }
 
   package func jvp<S: EngineScalar>(_ pass: TangentPass<S>) {
-    let count = pass.samples * size
     for r in 0..<pass.directions {
+      let output = pass.output + r * pass.samples * broadcast.count
       var written = false
-      for (input, other) in [(0, 1), (1, 0)] {
-        guard let tangent = pass.tangent(input) else { continue }
-        Kernels.multiply(
-          tangent + r * count, pass.value(other), pass.output + r * count, count: count,
-          accumulate: written)
+      if let tangent = pass.tangent(0) {
+        let stride = broadcast.count(0)
+        multiply(
+          tangent + r * pass.samples * stride, stride, pass.value(1), pass.stride(1),
+          samples: pass.samples, accumulate: false, into: output)
         written = true
+      }
+      if let tangent = pass.tangent(1) {
+        let stride = broadcast.count(1)
+        multiply(
+          pass.value(0), pass.stride(0), tangent + r * pass.samples * stride, stride,
+          samples: pass.samples, accumulate: written, into: output)
       }
     }
   }
 
   package func vjp<S: EngineScalar>(_ pass: CotangentPass<S>) {
-    let count = pass.samples * size
     for (input, other) in [(0, 1), (1, 0)] {
       // Asked for again after the first write: both inputs may be the same value.
       guard let (target, accumulate) = pass.inputCotangent(input) else { continue }
+      let size = pass.samples * broadcast.count(input)
       for r in 0..<pass.directions {
-        Kernels.multiply(
-          pass.cotangent(direction: r), pass.value(other), target + r * count, count: count,
-          accumulate: accumulate)
+        let cotangent = pass.cotangent(direction: r)
+        if isPlain(pass.stride(other)) {
+          Kernels.multiply(
+            cotangent, pass.value(other), target + r * size, count: size, accumulate: accumulate)
+        } else {
+          Kernels.contract(
+            broadcast.inward(input, pass.samples, other: pass.stride(other)), cotangent,
+            pass.value(other), to: target + r * size, accumulate: accumulate)
+        }
       }
       pass.markWritten(input)
     }
   }
-}
 
-/// `y = factor x`
-package struct Scale: Operation {
-  package let factor: Double
-  package let size: Int
-
-  package init(factor: Double, size: Int) {
-    self.factor = factor
-    self.size = size
+  private func isPlain(_ strides: Int...) -> Bool {
+    broadcast.isPlain && strides.allSatisfy { $0 == broadcast.count }
   }
 
-  package var inputSizes: [Int] { [size] }
-  package var outputSize: Int { size }
-  package var operationCount: Int { size }
-
-  package func needs(_ use: DerivativeUse) -> ForwardNeeds { ForwardNeeds(inputs: [false]) }
-
-  package func forward<S: EngineScalar>(_ pass: ForwardPass<S>) {
-    Kernels.axpby(factor, pass.value(0), 0, pass.output, count: pass.samples * size)
-  }
-
-  package func jvp<S: EngineScalar>(_ pass: TangentPass<S>) {
-    Kernels.axpby(
-      factor, pass.tangent(0)!, 0, pass.output, count: pass.directions * pass.samples * size)
-  }
-
-  package func vjp<S: EngineScalar>(_ pass: CotangentPass<S>) {
-    guard let (target, accumulate) = pass.inputCotangent(0) else { return }
-    Kernels.axpby(
-      factor, pass.cotangent, accumulate ? 1 : 0, target,
-      count: pass.directions * pass.samples * size)
+  private func multiply<S: EngineScalar>(
+    _ a: UnsafePointer<S>, _ strideA: Int, _ b: UnsafePointer<S>, _ strideB: Int, samples: Int,
+    accumulate: Bool, into output: UnsafeMutablePointer<S>
+  ) {
+    if isPlain(strideA, strideB) {
+      return Kernels.multiply(
+        a, b, output, count: samples * broadcast.count, accumulate: accumulate)
+    }
+    Kernels.contract(
+      broadcast.outward(samples, a: strideA, b: strideB), a, b, to: output, accumulate: accumulate)
   }
 }

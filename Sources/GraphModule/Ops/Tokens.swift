@@ -4,23 +4,32 @@ import TensorModule
 /// token, virtual tokens of prompt tuning).
 package struct Prepend: Operation {
   package let prefix: Int
-  package let tokens: Int
-  package let columns: Int
+  private var tokens = 0
+  private var columns = 0
 
-  package init(prefix: Int, tokens: Int, columns: Int) {
-    self.prefix = prefix
-    self.tokens = tokens
-    self.columns = columns
-  }
+  package init(prefix: Int) { self.prefix = prefix }
 
   static let table = 0
 
   private var before: Int { prefix * columns }
   private var after: Int { tokens * columns }
 
-  package var inputSizes: [Int] { [after] }
-  package var outputSize: Int { before + after }
-  package var operationCount: Int { 0 }
+  private var outputSize: Int { before + after }
+
+  package mutating func bind(_ operands: Operands) throws(GraphError) -> ValueType {
+    try operands.require(inputs: 1...1, parameters: 1...1)
+    let x = try operands.real(0)
+    guard x.shape.count == 2 else { throw operands.mismatch(0, "[tokens, columns]") }
+    (tokens, columns) = (x.shape[0], x.shape[1])
+    let table = operands.parameters[Self.table]
+    guard prefix > 0, table.last == columns,
+      table.reduce(1, *) / columns >= prefix
+    else {
+      throw GraphError(
+        .other("the table", found: "\(table)", expected: "\(prefix) rows of \(columns)"))
+    }
+    return try ValueType([prefix + tokens, columns])
+  }
 
   package func needs(_ use: DerivativeUse) -> ForwardNeeds { ForwardNeeds(inputs: [false]) }
 
@@ -73,14 +82,24 @@ package struct Prepend: Operation {
 
 /// `y = x + b` with b a parameter of the size of a sample (position embeddings).
 package struct AddParameter: Operation {
-  package let size: Int
+  private var size = 0
 
-  package init(size: Int) { self.size = size }
+  package init() {}
 
   static let table = 0
 
-  package var inputSizes: [Int] { [size] }
-  package var outputSize: Int { size }
+  package mutating func bind(_ operands: Operands) throws(GraphError) -> ValueType {
+    try operands.require(inputs: 1...1, parameters: 1...1)
+    let x = try operands.real(0)
+    let table = operands.parameters[Self.table]
+    // Dimensions of 1 in front say nothing of a sample.
+    guard table.drop(while: { $0 == 1 }).elementsEqual(x.shape.drop(while: { $0 == 1 })) else {
+      throw GraphError(.other("the table", found: "\(table)", expected: "\(x.shape)"))
+    }
+    size = x.count
+    return x
+  }
+
   package var operationCount: Int { size }
 
   package func needs(_ use: DerivativeUse) -> ForwardNeeds { ForwardNeeds(inputs: [false]) }
@@ -123,62 +142,6 @@ package struct AddParameter: Operation {
       Kernels.copy(
         pass.cotangent(direction: direction) + n * size, out + n * stride, count: size,
         accumulate: true)
-    }
-  }
-}
-
-/// Some of the rows of a sample: positions on which something depends.
-package struct SelectRows: Operation {
-  package let rows: [Int]
-  package let count: Int
-  package let columns: Int
-
-  /// - Parameter rows: In ascending order, of `0 ..< count`.
-  package init(rows: [Int], of count: Int, columns: Int) {
-    precondition(rows.allSatisfy { (0..<count).contains($0) }, "SelectRows: \(rows) of \(count)")
-    self.rows = rows
-    self.count = count
-    self.columns = columns
-  }
-
-  private var inputSize: Int { count * columns }
-
-  package var inputSizes: [Int] { [inputSize] }
-  package var outputSize: Int { rows.count * columns }
-  package var operationCount: Int { 0 }
-
-  package func needs(_ use: DerivativeUse) -> ForwardNeeds { ForwardNeeds(inputs: [false]) }
-
-  package func forward<S: EngineScalar>(_ pass: ForwardPass<S>) {
-    select(pass.value(0), samples: pass.samples, pass.output)
-  }
-
-  package func jvp<S: EngineScalar>(_ pass: TangentPass<S>) {
-    select(pass.tangent(0)!, samples: pass.directions * pass.samples, pass.output)
-  }
-
-  package func vjp<S: EngineScalar>(_ pass: CotangentPass<S>) {
-    guard let (target, accumulate) = pass.inputCotangent(0) else { return }
-    let samples = pass.directions * pass.samples
-    if !accumulate { Kernels.zero(target, count: samples * inputSize) }
-    for i in 0..<samples {
-      for (place, row) in rows.enumerated() {
-        Kernels.copy(
-          pass.cotangent + i * outputSize + place * columns,
-          target + i * inputSize + row * columns, count: columns, accumulate: true)
-      }
-    }
-  }
-
-  private func select<S: EngineScalar>(
-    _ x: UnsafePointer<S>, samples: Int, _ output: UnsafeMutablePointer<S>
-  ) {
-    for i in 0..<samples {
-      for (place, row) in rows.enumerated() {
-        Kernels.copy(
-          x + i * inputSize + row * columns, output + i * outputSize + place * columns,
-          count: columns)
-      }
     }
   }
 }

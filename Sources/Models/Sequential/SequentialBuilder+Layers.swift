@@ -1,4 +1,3 @@
-import CKernels
 import Checkpoints
 import GraphModule
 import TensorModule
@@ -14,16 +13,15 @@ extension SequentialBuilder {
     "layer_norm": { b, l, v throws(CheckpointError) in try b.layerNorm(l, v) },
     "group_norm": { b, l, v throws(CheckpointError) in try b.groupNorm(l, v) },
     "embedding": { b, l, v throws(CheckpointError) in try b.embedding(l, v) },
-    "relu": { b, l, v throws(CheckpointError) in try b.activation(CK_RELU, l, v) },
+    "relu": { b, l, v throws(CheckpointError) in try b.activation(.relu, l, v) },
     "leaky_relu": { b, l, v throws(CheckpointError) in
-      try b.activation(
-        CK_LEAKY_RELU, l, v, parameter: l.json["negative_slope"].double(default: 0.01),
-        options: ["negative_slope"])
+      let slope = try l.json["negative_slope"].double(default: 0.01)
+      return try b.activation(.leakyReLU.with(slope), l, v)
     },
     "gelu": { b, l, v throws(CheckpointError) in try b.gelu(l, v) },
-    "silu": { b, l, v throws(CheckpointError) in try b.activation(CK_SILU, l, v) },
-    "tanh": { b, l, v throws(CheckpointError) in try b.activation(CK_TANH, l, v) },
-    "sigmoid": { b, l, v throws(CheckpointError) in try b.activation(CK_SIGMOID, l, v) },
+    "silu": { b, l, v throws(CheckpointError) in try b.activation(.silu, l, v) },
+    "tanh": { b, l, v throws(CheckpointError) in try b.activation(.tanh, l, v) },
+    "sigmoid": { b, l, v throws(CheckpointError) in try b.activation(.sigmoid, l, v) },
     "softplus": { b, l, v throws(CheckpointError) in try b.softplus(l, v) },
     "max_pool2d": { b, l, v throws(CheckpointError) in try b.pool(l, v, isMaximum: true) },
     "avg_pool2d": { b, l, v throws(CheckpointError) in try b.pool(l, v, isMaximum: false) },
@@ -47,15 +45,9 @@ extension SequentialBuilder {
         "in_features = \(inputs) as the last dimension", found: v.shape,
         fix: ("in_features", "\(v.shape.last!)"))
     }
-    let input = plain(v, name: l.label)
-    let shape = Array(v.shape.dropLast()) + [outputs]
-    try l.requireSizes(shape, [outputs, inputs])
     var parameters = [try parameter(l, "weight", shape: [outputs, inputs])]
     if hasBias { parameters.append(try parameter(l, "bias", shape: [outputs])) }
-    let operation = Linear(
-      positions: v.count / inputs, inputs: inputs, outputs: outputs, hasBias: hasBias)
-    let id = graph.apply(operation, to: [input.id], parameters: parameters, name: l.label)
-    return Value(id: id, shape: shape)
+    return try apply(Linear(), parameters, l, v)
   }
 
   private mutating func convolution(_ l: LayerContext, _ v: Value) throws(CheckpointError) -> Value
@@ -75,20 +67,14 @@ extension SequentialBuilder {
         fix: v.shape.count == 3 ? ("in_channels", "\(v.shape[0])") : nil)
     }
     let kernel = try l.pair("kernel_size", minimum: 1)
-    let window = try window(
-      l, v, kernel: kernel, stride: l.pair("stride", default: (1, 1), minimum: 1),
-      padding: l.pair("padding", default: (0, 0), minimum: 0),
-      dilation: l.pair("dilation", default: (1, 1), minimum: 1), groups: groups)
-    let input = channelsLast(v, name: l.label)
-    let shape = [outputs, window.outHeight, window.outWidth]
+    let operation = Convolution(
+      stride: try l.pair("stride", default: (1, 1), minimum: 1),
+      padding: try l.pair("padding", default: (0, 0), minimum: 0),
+      dilation: try l.pair("dilation", default: (1, 1), minimum: 1), groups: groups)
     let weight = [outputs, inputs / groups, kernel.0, kernel.1]
-    try l.requireSizes(shape, weight)
     var parameters = [try parameter(l, "weight", shape: weight, storage: .channelsLast)]
     if hasBias { parameters.append(try parameter(l, "bias", shape: [outputs])) }
-    let id = graph.apply(
-      Convolution(window: window, outputs: outputs, hasBias: hasBias), to: [input.id],
-      parameters: parameters, name: l.label)
-    return Value(id: id, shape: shape, isChannelsLast: true)
+    return try apply(operation, parameters, l, v, channelsLast: true)
   }
 
   private mutating func batchNorm(_ l: LayerContext, _ v: Value) throws(CheckpointError) -> Value {
@@ -100,7 +86,6 @@ extension SequentialBuilder {
         "[num_features = \(channels), height, width]", found: v.shape,
         fix: v.shape.count == 3 ? ("num_features", "\(v.shape[0])") : nil)
     }
-    let input = channelsLast(v, name: l.label)
     var parameters = [
       try parameter(l, "running_mean", shape: [channels], isBuffer: true),
       try parameter(l, "running_var", shape: [channels], isBuffer: true),
@@ -110,11 +95,8 @@ extension SequentialBuilder {
       parameters.append(try parameter(l, "bias", shape: [channels]))
     }
     unreadTensors.insert(try l.name() + ".num_batches_tracked")
-    let operation = BatchNorm(
-      positions: v.count / channels, channels: channels, epsilon: try l.epsilon(),
-      hasAffine: hasAffine)
-    let id = graph.apply(operation, to: [input.id], parameters: parameters, name: l.label)
-    return Value(id: id, shape: v.shape, isChannelsLast: true)
+    return try apply(
+      BatchNorm(epsilon: try l.epsilon()), parameters, l, v, channelsLast: true)
   }
 
   private mutating func layerNorm(_ l: LayerContext, _ v: Value) throws(CheckpointError) -> Value {
@@ -133,15 +115,8 @@ extension SequentialBuilder {
     }
     let hasWeight = try l.json["elementwise_affine"].bool(default: true)
     let hasBias = try l.json["bias"].bool(default: true) && hasWeight
-    let input = plain(v, name: l.label)
-    let columns = shape.reduce(1, *)
-    let layout = Kernels.Normalization(
-      items: v.count / columns, groups: 1, outer: 1, inner: columns, stride: columns, centered: 1,
-      epsilon: try l.epsilon())
-    let id = try normalize(
-      l, input, layout, columns: columns, parameterShape: shape, hasWeight: hasWeight,
-      hasBias: hasBias)
-    return Value(id: id, shape: v.shape)
+    return try normalize(
+      l, v, .rows(dimensions: shape.count), shape: shape, hasWeight: hasWeight, hasBias: hasBias)
   }
 
   private mutating func groupNorm(_ l: LayerContext, _ v: Value) throws(CheckpointError) -> Value {
@@ -156,27 +131,21 @@ extension SequentialBuilder {
         fix: ("num_channels", "\(v.shape[0])"))
     }
     let hasAffine = try l.json["affine"].bool(default: true)
-    let input = channelsLast(v, name: l.label)
-    let layout = Kernels.Normalization(
-      items: 1, groups: groups, outer: v.count / channels, inner: channels / groups,
-      stride: channels, centered: 1, epsilon: try l.epsilon())
-    let id = try normalize(
-      l, input, layout, columns: channels, parameterShape: [channels], hasWeight: hasAffine,
+    return try normalize(
+      l, v, .channels(groups: groups), shape: [channels], hasWeight: hasAffine,
       hasBias: hasAffine)
-    return Value(id: id, shape: v.shape, isChannelsLast: true)
   }
 
   private mutating func normalize(
-    _ l: LayerContext, _ input: Value, _ layout: Kernels.Normalization, columns: Int,
-    parameterShape: [Int], hasWeight: Bool, hasBias: Bool
-  ) throws(CheckpointError) -> ValueID {
+    _ l: LayerContext, _ v: Value, _ groups: Normalization.Groups, shape: [Int], hasWeight: Bool,
+    hasBias: Bool
+  ) throws(CheckpointError) -> Value {
     var parameters: [ParameterID] = []
-    if hasWeight { parameters.append(try parameter(l, "weight", shape: parameterShape)) }
-    if hasBias { parameters.append(try parameter(l, "bias", shape: parameterShape)) }
-    let operation = Normalization(
-      layout: layout, size: input.count, affineColumns: columns, hasWeight: hasWeight,
-      hasBias: hasBias)
-    return graph.apply(operation, to: [input.id], parameters: parameters, name: l.label)
+    if hasWeight { parameters.append(try parameter(l, "weight", shape: shape)) }
+    if hasBias { parameters.append(try parameter(l, "bias", shape: shape)) }
+    let isByChannel = if case .channels = groups { true } else { false }
+    return try apply(
+      Normalization(groups, epsilon: try l.epsilon()), parameters, l, v, channelsLast: isByChannel)
   }
 
   private mutating func embedding(_ l: LayerContext, _ v: Value) throws(CheckpointError) -> Value {
@@ -185,27 +154,20 @@ extension SequentialBuilder {
     guard v.isIndex else {
       throw l.json["type"].wrong("an embedding only as the first layer: it reads whole numbers")
     }
-    try l.requireSizes(v.shape + [columns], [rows, columns])
     let weight = try parameter(l, "weight", shape: [rows, columns])
     graph.limitIndex(v.id, below: rows)
-    let id = graph.apply(
-      Embedding(positions: v.count, rows: rows, columns: columns), to: [v.id],
-      parameters: [weight], name: l.label)
-    return Value(id: id, shape: v.shape + [columns])
+    return try apply(Embedding(), [weight], l, v)
   }
 
   // MARK: - Layers without parameters
 
   private mutating func activation(
-    _ function: Kernels.Activation, _ l: LayerContext, _ v: Value, parameter: Double = 1,
-    threshold: Double = 20, options: [String] = []
+    _ function: ElementFunction, _ l: LayerContext, _ v: Value, options: [String] = []
   ) throws(CheckpointError) -> Value {
-    try l.options(options)
-    var result = v
-    result.id = graph.apply(
-      Activation(function, parameter: parameter, threshold: threshold, size: v.count),
-      to: [v.id], name: l.label)
-    return result
+    try l.options(function.options + options)
+    // Element by element, in whatever order they are.
+    return try apply(
+      Activation(function), [], l, v, channelsLast: v.isChannelsLast)
   }
 
   private mutating func softplus(_ l: LayerContext, _ v: Value) throws(CheckpointError) -> Value {
@@ -216,8 +178,7 @@ extension SequentialBuilder {
       throw l.json["beta"].wrong("a positive number")
     }
     guard Float(threshold).isFinite else { throw l.json["threshold"].wrong("a finite number") }
-    return try activation(
-      CK_SOFTPLUS, l, v, parameter: beta, threshold: threshold, options: ["beta", "threshold"])
+    return try activation(.softplus.with(beta, threshold), l, v)
   }
 
   private mutating func gelu(_ l: LayerContext, _ v: Value) throws(CheckpointError) -> Value {
@@ -226,7 +187,7 @@ extension SequentialBuilder {
       throw l.json["approximate"].wrong("\"none\" or \"tanh\"")
     }
     return try activation(
-      approximation == "none" ? CK_GELU_ERF : CK_GELU_TANH, l, v, options: ["approximate"])
+      approximation == "none" ? .gelu : .geluTanh, l, v, options: ["approximate"])
   }
 
   private mutating func pool(
@@ -234,49 +195,34 @@ extension SequentialBuilder {
   ) throws(CheckpointError) -> Value {
     try l.options("kernel_size", "stride", "padding")
     let kernel = try l.pair("kernel_size", minimum: 1)
-    let padding = try l.pair("padding", default: (0, 0), minimum: 0)
-    guard padding.0 <= kernel.0 / 2, padding.1 <= kernel.1 / 2 else {
-      throw l.json["padding"].wrong("at most half of kernel_size")
-    }
-    guard v.shape.count == 3 else {
-      throw l.mismatch("[channels, height, width]", found: v.shape)
-    }
-    let window = try window(
-      l, v, kernel: kernel, stride: l.pair("stride", default: kernel, minimum: 1),
-      padding: padding, dilation: (1, 1), groups: 1)
-    return pool(l, v, window, isMaximum: isMaximum)
+    let options = WindowOptions(
+      kernel: kernel, stride: try l.pair("stride", default: kernel, minimum: 1),
+      padding: try l.pair("padding", default: (0, 0), minimum: 0))
+    try requireImage(l, v)
+    return isMaximum
+      ? try apply(MaxPool(options), [], l, v, channelsLast: true)
+      : try apply(AveragePool(options), [], l, v, channelsLast: true)
   }
 
   private mutating func globalPool(_ l: LayerContext, _ v: Value) throws(CheckpointError) -> Value {
     try l.options("output_size")
     let size = try l.pair("output_size", minimum: 1)
     guard size == (1, 1) else { throw l.json["output_size"].wrong("1, the only size supported") }
-    guard v.shape.count == 3 else {
-      throw l.mismatch("[channels, height, width]", found: v.shape)
-    }
-    let kernel = (v.shape[1], v.shape[2])
-    let window = try window(
-      l, v, kernel: kernel, stride: kernel, padding: (0, 0), dilation: (1, 1), groups: 1)
-    return pool(l, v, window, isMaximum: false)
+    try requireImage(l, v)
+    return try apply(AveragePool(), [], l, v, channelsLast: true)
   }
 
-  private mutating func pool(
-    _ l: LayerContext, _ v: Value, _ window: Window, isMaximum: Bool
-  ) -> Value {
-    let input = channelsLast(v, name: l.label)
-    let operation: any Operation =
-      isMaximum ? MaxPool(window: window) : AveragePool(window: window)
-    let id = graph.apply(operation, to: [input.id], name: l.label)
-    return Value(
-      id: id, shape: [v.shape[0], window.outHeight, window.outWidth],
-      isChannelsLast: true)
+  private func requireImage(_ l: LayerContext, _ v: Value) throws(CheckpointError) {
+    if v.shape.count == 3 { return }
+    throw l.mismatch("[channels, height, width]", found: v.shape)
   }
 
   private mutating func flatten(_ l: LayerContext, _ v: Value) throws(CheckpointError) -> Value {
     try l.options()
-    var result = plain(v, name: l.label)
-    result.shape = [v.count]
-    return result
+    return try checked(l, v) { b throws(GraphError) in
+      let rows = try b.plain(v, name: l.label)
+      return b.value(try b.graph.reshape(rows.id, to: [v.count]))
+    }
   }
 
   private mutating func residual(_ l: LayerContext, _ v: Value) throws(CheckpointError) -> Value {
@@ -295,50 +241,37 @@ extension SequentialBuilder {
     guard !branch.isIndex, !shortcut.isIndex else {
       throw l.json["type"].wrong("an embedding on both sides: whole numbers cannot be added")
     }
-    if branch.isChannelsLast {
-      shortcut = channelsLast(shortcut, name: l.label)
-    } else {
-      shortcut = plain(shortcut, name: l.label)
+    return try checked(l, v) { b throws(GraphError) in
+      let isLast = branch.isChannelsLast
+      let other =
+        isLast
+        ? try b.channelsLast(shortcut, name: l.label) : try b.plain(shortcut, name: l.label)
+      let sum = try b.graph.apply(Sum(), to: [branch.id, other.id], name: l.label)
+      return b.value(sum, isChannelsLast: isLast)
     }
-    var result = branch
-    result.id = graph.apply(Sum(size: branch.count), to: [branch.id, shortcut.id], name: l.label)
-    return result
   }
 
-  // MARK: - Checks
+  // MARK: - Nodes
 
-  private func window(
-    _ l: LayerContext, _ v: Value, kernel: (Int, Int), stride: (Int, Int), padding: (Int, Int),
-    dilation: (Int, Int), groups: Int
-  ) throws(CheckpointError) -> Window {
-    guard let height = Window.extent(kernel: kernel.0, dilation: dilation.0),
-      let width = Window.extent(kernel: kernel.1, dilation: dilation.1)
-    else {
-      throw l.json["kernel_size"].wrong("less than 2^31 pixels with its dilation")
+  /// The operation on the value, in the order that it reads and writes.
+  private mutating func apply(
+    _ operation: some GraphModule.Operation, _ parameters: [ParameterID], _ l: LayerContext,
+    _ v: Value, channelsLast: Bool = false
+  ) throws(CheckpointError) -> Value {
+    try checked(l, v) { b throws(GraphError) in
+      let input =
+        channelsLast ? try b.channelsLast(v, name: l.label) : try b.plain(v, name: l.label)
+      let id = try b.graph.apply(
+        operation, to: [input.id], parameters: parameters, name: l.label)
+      return b.value(id, isChannelsLast: channelsLast)
     }
-    // More would add nothing but windows that see nothing of the image.
-    guard padding.0 <= height, padding.1 <= width else {
-      throw l.json["padding"].wrong(
-        "at most the kernel with its dilation, which is \(height) x \(width)")
+  }
+
+  private mutating func checked(
+    _ l: LayerContext, _ v: Value, _ body: (inout SequentialBuilder) throws(GraphError) -> Value
+  ) throws(CheckpointError) -> Value {
+    do throws(GraphError) { return try body(&self) } catch {
+      throw l.error(error, found: v.shape)
     }
-    guard
-      let rows = Window.outputs(v.shape[1], kernel.0, stride.0, padding.0, dilation.0),
-      let columns = Window.outputs(v.shape[2], kernel.1, stride.1, padding.1, dilation.1)
-    else {
-      throw l.mismatch(
-        "an image into which, padded, kernel_size \(kernel) fits with its dilation",
-        found: v.shape)
-    }
-    try l.requireSizes(
-      [v.shape[0], rows, columns], [rows, columns, kernel.0, kernel.1, v.shape[0]],
-      [v.shape[0], v.shape[1] + 2 * padding.0, v.shape[2] + 2 * padding.1])
-    guard
-      let window = Window(
-        image: (v.shape[1], v.shape[2], v.shape[0]), kernel: kernel, stride: stride,
-        padding: padding, dilation: dilation, groups: groups)
-    else {
-      throw l.mismatch("an image that the layer's options fit", found: v.shape)
-    }
-    return window
   }
 }

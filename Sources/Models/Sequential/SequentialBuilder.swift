@@ -1,6 +1,5 @@
 import Checkpoints
 import GraphModule
-import TensorModule
 
 /// Builds the graph of a `sequential` model (formats.md): layers with the options, names and
 /// defaults of the PyTorch modules of the same names, without the batch dimension.
@@ -12,14 +11,18 @@ struct SequentialBuilder {
   /// A value under construction.
   struct Value {
     var id: ValueID
-    /// PyTorch's shape of one sample.
-    var shape: [Int]
+    /// As it is stored.
+    let type: ValueType
     /// Stored with the first axis last.
     var isChannelsLast = false
-    /// Whole numbers, which only an embedding can read.
-    var isIndex = false
 
-    var count: Int { shape.reduce(1, *) }
+    /// PyTorch's shape of one sample.
+    var shape: [Int] {
+      isChannelsLast ? Array(type.shape.suffix(1)) + type.shape.dropLast() : type.shape
+    }
+    var count: Int { type.count }
+    /// Whole numbers, which only an embedding can read.
+    var isIndex: Bool { type.element != .real }
     /// Both orders are the same when one of the axes has length 1.
     var isOrderFree: Bool { shape.count < 2 || shape[0] == 1 || count == shape[0] }
   }
@@ -34,16 +37,19 @@ struct SequentialBuilder {
     var builder = SequentialBuilder()
     let shape = try description["input_shape"].integers()
     let layers = try description["layers"].array()
-    guard !shape.isEmpty, shape.allSatisfy({ $0 > 0 }), checkedCount(shape) != nil else {
-      throw description["input_shape"].wrong("the positive dimensions of one sample")
-    }
     guard !layers.isEmpty else { throw description["layers"].wrong("at least one layer") }
     let bound = try embeddingRows(layers)
-    let input = builder.graph.input(
-      "inputs", shape: shape, kind: bound.map { .index(bound: $0) } ?? .real)
-    var value = Value(id: input, shape: shape, isIndex: bound != nil)
-    for layer in poolingFirst(layers) { value = try builder.apply(layer, to: value) }
-    value = builder.plain(value, name: "output")
+    guard !shape.isEmpty,
+      let input = try? builder.graph.input(
+        "inputs", shape: shape, kind: bound.map { .index(bound: $0) } ?? .real)
+    else {
+      throw description["input_shape"].wrong("the positive dimensions of one sample")
+    }
+    var value = builder.value(input)
+    for layer in layers { value = try builder.apply(layer, to: value) }
+    do throws(GraphError) { value = try builder.plain(value, name: "output") } catch {
+      throw description["layers"].wrong("layers whose output has an order: \(error)")
+    }
     guard value.shape.count == 1 || value.shape.count == 2 else {
       throw description["layers"].wrong(
         "a last layer whose output is [classes] or [positions, classes]; it is \(value.shape)",
@@ -52,19 +58,6 @@ struct SequentialBuilder {
     return Model(
       graph: builder.graph.finish(output: value.id, shape: value.shape), type: "sequential",
       unreadTensors: builder.unreadTensors)
-  }
-
-  /// A rectifier after maximum pooling is a rectifier before it, value and derivatives alike, on a
-  /// fraction of the numbers: a window's winner is the same, or the derivative is zero.
-  private static func poolingFirst(_ layers: [JSONValue]) -> [JSONValue] {
-    var ordered = layers
-    for i in ordered.indices.dropLast() {
-      let isRectifier = (try? ordered[i]["type"].string()) == "relu"
-      if isRectifier, (try? ordered[i + 1]["type"].string()) == "max_pool2d" {
-        ordered.swapAt(i, i + 1)
-      }
-    }
-    return ordered
   }
 
   /// Rows of the embedding that reads the model's input, if one does.
@@ -120,22 +113,31 @@ struct SequentialBuilder {
       inout SequentialBuilder, LayerContext, Value
     ) throws(CheckpointError) -> Value
 
-  // MARK: - Orders
+  // MARK: - Values
 
-  mutating func plain(_ value: Value, name: String) -> Value { reordered(value, false, name) }
+  func value(_ id: ValueID, isChannelsLast: Bool = false) -> Value {
+    Value(id: id, type: graph.type(id), isChannelsLast: isChannelsLast)
+  }
 
-  mutating func channelsLast(_ value: Value, name: String) -> Value { reordered(value, true, name) }
+  mutating func plain(_ value: Value, name: String) throws(GraphError) -> Value {
+    try reordered(value, false, name)
+  }
 
-  private mutating func reordered(_ value: Value, _ last: Bool, _ name: String) -> Value {
-    var result = value
-    result.isChannelsLast = last
-    if value.isChannelsLast == last || value.isOrderFree { return result }
-    let channels = value.shape[0]
-    let rest = value.count / channels
-    result.id = graph.apply(
-      Transpose(rows: last ? channels : rest, columns: last ? rest : channels), to: [value.id],
-      name: name)
-    return result
+  mutating func channelsLast(_ value: Value, name: String) throws(GraphError) -> Value {
+    try reordered(value, true, name)
+  }
+
+  private mutating func reordered(
+    _ value: Value, _ last: Bool, _ name: String
+  ) throws(GraphError) -> Value {
+    if value.isChannelsLast == last { return value }
+    let shape = value.shape
+    let view = last ? View.firstToLast(shape.count) : View.lastToFirst(shape.count)
+    let id =
+      value.isOrderFree
+      ? try graph.reshape(value.id, to: last ? Array(shape.dropFirst()) + [shape[0]] : shape)
+      : try graph.apply(view, to: [value.id], name: name)
+    return self.value(id, isChannelsLast: last)
   }
 
   // MARK: - Parameters
@@ -145,19 +147,13 @@ struct SequentialBuilder {
     storage: ParameterSpec.Storage = .plain, isBuffer: Bool = false
   ) throws(CheckpointError) -> ParameterID {
     let name = try layer.name() + "." + suffix
-    guard
-      let id = graph.parameter(name, shape: shape, storage: storage, isBuffer: isBuffer)
-    else {
-      throw layer.json["name"].wrong(
-        "a name of its own: another layer has a parameter \(name) of another shape",
-        hint: "Layers with the same name share their parameters (tied weights).")
+    do throws(GraphError) {
+      return try graph.parameter(name, shape: shape, storage: storage, isBuffer: isBuffer)
+    } catch {
+      throw layer.error(error)
     }
-    return id
   }
 }
-
-/// The number of scalars of a shape, nil if it is beyond what one sample or parameter may have.
-func checkedCount(_ shape: [Int]) -> Int? { checkedProduct(shape, atMost: Int(Int32.max)) }
 
 /// One layer's description with its place, for messages.
 struct LayerContext {
@@ -271,14 +267,31 @@ struct LayerContext {
         ?? "Change the layer or those before it.")
   }
 
-  /// - Throws: An error unless there are few enough numbers for 32-bit indices in all of these.
-  func requireSizes(_ shapes: [Int]...) throws(CheckpointError) {
-    for shape in shapes where checkedCount(shape) == nil {
-      throw CheckpointError(
+  /// What the graph says of the layer, at its place in the description.
+  ///
+  /// - Parameter found: The shape that the layer is applied to.
+  func error(_ error: GraphError, found: [Int] = []) -> CheckpointError {
+    switch error.problem {
+    case .option(let name, let expected): json[name].wrong(expected)
+    case .shape(_, _, let expected): mismatch(expected, found: found)
+    case .size(let factors):
+      CheckpointError(
         .unexpectedValue(
-          "the size of \(label)", found: shape.map(String.init).joined(separator: " x "),
+          "the size of \(label)", found: factors.map(String.init).joined(separator: " x "),
           expected: "fewer than 2^31 numbers per sample and per parameter"),
         at: .init(file: json.file), hint: "Check its options and the shape of its input.")
+    case .parameterName(let name):
+      json["name"].wrong(
+        "a name of its own: another layer has a parameter \(name) of another shape",
+        hint: "Layers with the same name share their parameters (tied weights).")
+    case .element(_, let expected):
+      CheckpointError(
+        .unexpectedValue("the input of \(label)", found: "of another kind", expected: expected),
+        at: .init(file: json.file))
+    case .other(let what, let found, let expected):
+      CheckpointError(
+        .unexpectedValue("\(what) of \(label)", found: found, expected: expected),
+        at: .init(file: json.file))
     }
   }
 }

@@ -10,8 +10,6 @@ import TensorModule
 /// The decoder reads the labels shifted right. In its last block only the positions that are
 /// scored anywhere in the data go on, and only they get logits.
 struct T5Builder {
-  private typealias Tokens = TransformerBuilder.Tokens
-
   /// The module of the table that both embeddings, and a tied head, have in common.
   static let sharedTable = "shared"
 
@@ -25,17 +23,17 @@ struct T5Builder {
   private let maximumDistance: Int
 
   static func build(
-    _ config: JSONValue, adapter: Adapter?, data: DataShape, mayGather: Bool
+    _ config: JSONValue, adapter: Adapter?, data: DataShape
   ) throws(CheckpointError) -> Model {
-    var builder = try T5Builder(config, adapter: adapter, data: data, mayGather: mayGather)
+    var builder = try T5Builder(config, adapter: adapter, data: data)
     return try builder.build()
   }
 
   private init(
-    _ config: JSONValue, adapter: Adapter?, data: DataShape, mayGather: Bool
+    _ config: JSONValue, adapter: Adapter?, data: DataShape
   ) throws(CheckpointError) {
     b = TransformerBuilder(
-      config: config, adapter: adapter, mayGather: mayGather, otherNames: { _ in [] })
+      config: config, adapter: adapter, otherNames: { _ in [] })
     self.data = data
     columns = try config["d_model"].size(default: 512)
     heads = try config["num_heads"].size(default: 8)
@@ -72,12 +70,12 @@ struct T5Builder {
       mask: "attention_mask", maskPrefix: promptTokens)
 
     // Every input before the first node.
-    let tokens = b.graph.input(
+    let tokens = try b.input(
       "input_ids", shape: [data.inputLength], kind: .index(bound: vocabulary))
-    let mask = b.graph.input(
+    let mask = try b.input(
       rule.mask, shape: [promptTokens + data.inputLength], kind: .index(bound: 2))
     let decoderLength = padding + data.labelLength
-    let decoderTokens = b.graph.input(
+    let decoderTokens = try b.input(
       rule.decoderInput, shape: [decoderLength], kind: .index(bound: vocabulary))
 
     // A trained copy of an embedding or of the head is its own: ties end where the adapter has one.
@@ -102,36 +100,39 @@ struct T5Builder {
       if let shared, !b.saves(decoderEmbedding) { shared } else {
         try b.parameter(decoderEmbedding, "weight", shape: shape)
       }
-    var x = try embed(
-      tokens, count: data.inputLength, encoderTable, vocabulary, name: encoderEmbedding)
+    var x = try b.apply(
+      Embedding(), to: [tokens], parameters: [encoderTable], name: encoderEmbedding)
     if let prompt {
       let parameter = try b.adapterParameter(
         PromptTuning.parameterName, shape: [prompt.rows, columns])
-      x = try b.prepend(parameter, promptTokens, to: x, name: PromptTuning.parameterName)
+      let name = PromptTuning.parameterName
+      let first = try b.apply(
+        View(.slice(axis: 0, start: 0, step: 1, count: promptTokens)),
+        to: [b.value(parameter, name)], name: name)
+      x = try b.apply(Concatenate(axis: 0), to: [first, x], name: name)
     }
-    try requireLength(x.count)
+    let length = b.shape(x)[0]
+    try requireLength(length)
     try requireLength(decoderLength)
-    let all = Array(0..<x.count)
-    let distances = positions(all, keys: x.count, isCausal: false)
+    let all = Array(0..<length)
+    let distances = positions(all, keys: length, isCausal: false)
     for layer in 0..<layers {
       let name = "encoder.block.\(layer)"
       let attended = try selfAttention(
-        x, name + ".layer.0", stack: "encoder", mask: mask, rows: all, distances)
+        x, name + ".layer.0", stack: "encoder", mask: mask, distances)
       x = try feedForward(attended, name + ".layer.1")
     }
     let encoded = try b.norm(x, "encoder.final_layer_norm", epsilon: epsilon, centered: false)
 
-    let scored = data.scoredColumns.map { padding + $0 }
-    var y = try embed(
-      decoderTokens, count: decoderLength, decoderTable, vocabulary, name: decoderEmbedding)
+    var y = try b.apply(
+      Embedding(), to: [decoderTokens], parameters: [decoderTable], name: decoderEmbedding)
     let before = Array(0..<decoderLength)
     let earlier = positions(before, keys: decoderLength, isCausal: true)
-    for layer in 0..<decoderLayers - 1 {
-      y = try decoderBlock(y, layer, encoded: encoded, mask: mask, rows: before, earlier)
+    for layer in 0..<decoderLayers {
+      y = try decoderBlock(y, layer, encoded: encoded, mask: mask, earlier)
     }
-    y = try decoderBlock(
-      y, decoderLayers - 1, encoded: encoded, mask: mask, rows: scored,
-      positions(scored, keys: decoderLength, isCausal: true))
+    let scored = data.scoredColumns.map { padding + $0 }
+    y = try b.select(y, scored, name: "decoder.scored")
     y = try b.norm(y, "decoder.final_layer_norm", epsilon: epsilon, centered: false)
     let logits = try head(
       y, table: isTied && !b.saves("lm_head") ? shared : nil, vocabulary: vocabulary,
@@ -150,51 +151,51 @@ struct T5Builder {
   // MARK: - Blocks
 
   private mutating func decoderBlock(
-    _ y: Tokens, _ layer: Int, encoded: Tokens, mask: ValueID, rows: [Int],
+    _ y: ValueID, _ layer: Int, encoded: ValueID, mask: ValueID,
     _ distances: PositionBuckets
-  ) throws(CheckpointError) -> Tokens {
+  ) throws(CheckpointError) -> ValueID {
     let name = "decoder.block.\(layer)"
     let attended = try selfAttention(
-      y, name + ".layer.0", stack: "decoder", mask: nil, rows: rows, distances)
+      y, name + ".layer.0", stack: "decoder", mask: nil, distances)
     let cross = name + ".layer.1"
     let normed = try b.norm(attended, cross + ".layer_norm", epsilon: epsilon, centered: false)
     let mixed = try attention(
       queries: normed, keys: encoded, cross + ".EncDecAttention", mask: mask, buckets: nil,
       table: nil)
-    return try feedForward(b.sum(mixed, attended, name: cross), name + ".layer.2")
+    return try feedForward(
+      b.apply(Sum(), to: [mixed, attended], name: cross), name + ".layer.2")
   }
 
   private mutating func selfAttention(
-    _ x: Tokens, _ name: String, stack: String, mask: ValueID?, rows: [Int],
+    _ x: ValueID, _ name: String, stack: String, mask: ValueID?,
     _ distances: PositionBuckets
-  ) throws(CheckpointError) -> Tokens {
+  ) throws(CheckpointError) -> ValueID {
     let normed = try b.norm(x, name + ".layer_norm", epsilon: epsilon, centered: false)
     // All blocks of a stack use the table of its first one.
     let table = try b.parameter(
       "\(stack).block.0.layer.0.SelfAttention.relative_attention_bias", "weight",
       shape: [buckets, heads])
     let mixed = try attention(
-      queries: b.select(normed, rows, name: name), keys: normed, name + ".SelfAttention",
-      mask: mask, buckets: distances, table: table)
-    return b.sum(mixed, b.select(x, rows, name: name), name: name)
+      queries: normed, keys: normed, name + ".SelfAttention", mask: mask, buckets: distances,
+      table: table)
+    return try b.apply(Sum(), to: [mixed, x], name: name)
   }
 
   private mutating func attention(
-    queries: Tokens, keys: Tokens, _ name: String, mask: ValueID?,
+    queries: ValueID, keys: ValueID, _ name: String, mask: ValueID?,
     buckets distances: PositionBuckets?,
     table: ParameterID?
-  ) throws(CheckpointError) -> Tokens {
+  ) throws(CheckpointError) -> ValueID {
     let layer = AttentionLayer(
       name: name, query: name + ".q", key: name + ".k", value: name + ".v", heads: heads,
-      width: width, scale: 1, hasBias: false, mask: mask, buckets: distances, table: table,
-      tableRows: table == nil ? 0 : buckets)
+      width: width, scale: 1, hasBias: false, mask: mask, buckets: distances, table: table)
     let mixed = try b.attention(layer, queries: queries, keys: keys)
     return try b.linear(mixed, name + ".o", outputs: columns, hasBias: false)
   }
 
   private mutating func feedForward(
-    _ x: Tokens, _ name: String
-  ) throws(CheckpointError) -> Tokens {
+    _ x: ValueID, _ name: String
+  ) throws(CheckpointError) -> ValueID {
     let config = b.config
     let inner = try config["d_ff"].size(default: 2048)
     let kind = try config["feed_forward_proj"].string(default: "relu")
@@ -211,34 +212,22 @@ struct T5Builder {
     let normed = try b.norm(x, name + ".layer_norm", epsilon: epsilon, centered: false)
     var hidden = try b.linear(
       normed, dense + (isGated ? ".wi_0" : ".wi"), outputs: inner, hasBias: false)
-    hidden = b.activation(hidden, function, name: dense + ".act")
+    hidden = try b.apply(Activation(function), to: [hidden], name: dense + ".act")
     if isGated {
       let gate = try b.linear(normed, dense + ".wi_1", outputs: inner, hasBias: false)
-      hidden.id = b.graph.apply(
-        Product(size: hidden.count * inner), to: [hidden.id, gate.id], name: dense + ".gate")
+      hidden = try b.apply(Product(), to: [hidden, gate], name: dense + ".gate")
     }
     let outer = try b.linear(hidden, dense + ".wo", outputs: columns, hasBias: false)
-    return b.sum(outer, x, name: name)
-  }
-
-  private mutating func embed(
-    _ tokens: ValueID, count: Int, _ table: ParameterID, _ rows: Int, name: String
-  ) throws(CheckpointError) -> Tokens {
-    let result = try b.tokens(tokens, count, columns, name)
-    let id = b.graph.apply(
-      Embedding(positions: count, rows: rows, columns: columns), to: [tokens],
-      parameters: [table], name: name)
-    return Tokens(id: id, count: result.count, columns: result.columns)
+    return try b.apply(Sum(), to: [outer, x], name: name)
   }
 
   private mutating func head(
-    _ y: Tokens, table: ParameterID?, vocabulary: Int, isTied: Bool
-  ) throws(CheckpointError) -> Tokens {
+    _ y: ValueID, table: ParameterID?, vocabulary: Int, isTied: Bool
+  ) throws(CheckpointError) -> ValueID {
     var scaled = y
     if try b.config["scale_decoder_outputs"].bool(default: isTied) {
-      scaled.id = b.graph.apply(
-        Scale(factor: 1 / Double(columns).squareRoot(), size: y.count * columns), to: [y.id],
-        name: "lm_head.scale")
+      scaled = try b.apply(
+        Scale(factor: 1 / Double(columns).squareRoot()), to: [y], name: "lm_head.scale")
     }
     return try b.linear(
       scaled, "lm_head", tied: table, outputs: vocabulary, hasBias: false,

@@ -1,4 +1,3 @@
-import CKernels
 import Checkpoints
 import GraphModule
 import TensorModule
@@ -6,20 +5,11 @@ import TensorModule
 /// What the builders of transformer models share: layers over tokens `[T, columns]`, with the
 /// adapter applied where it says so, and a record of what trains.
 struct TransformerBuilder {
-  /// A value `[tokens, columns]` of one sample.
-  struct Tokens {
-    var id: ValueID
-    var count: Int
-    var columns: Int
-  }
-
   var graph = GraphBuilder()
   let config: JSONValue
   let adapter: Adapter?
   /// The name of a module in other versions of Transformers, for adapters.
   let otherNames: @Sendable (String) -> [String]
-  /// Whether attention may move projections of keys and values to the side of the queries.
-  let mayGather: Bool
   /// Parameters that the adapter brings or trains.
   private(set) var adapted: Set<String> = []
   /// Parameters that the adapter trains if it brings them.
@@ -31,12 +21,11 @@ struct TransformerBuilder {
   private(set) var changedModules = 0
 
   init(
-    config: JSONValue, adapter: Adapter?, mayGather: Bool,
+    config: JSONValue, adapter: Adapter?,
     otherNames: @escaping @Sendable (String) -> [String]
   ) {
     self.config = config
     self.adapter = adapter
-    self.mayGather = mayGather
     self.otherNames = otherNames
   }
 
@@ -66,8 +55,11 @@ struct TransformerBuilder {
 
   /// Records a parameter that the adapter trains and no computation reads.
   mutating func addUnused(_ name: String, shape: [Int]) throws(CheckpointError) {
-    try requireSize(shape, of: name)
-    unused.append(UnusedParameter(name: name, count: shape.reduce(1, *)))
+    do throws(GraphError) {
+      unused.append(UnusedParameter(name: name, count: try ValueType(shape).count))
+    } catch {
+      throw self.error(GraphError(error.problem, node: name))
+    }
   }
 
   /// Whether the adapter has a trained copy of a module, or of one that it is part of.
@@ -79,31 +71,11 @@ struct TransformerBuilder {
   private mutating func declare(
     _ name: String, shape: [Int], storage: ParameterSpec.Storage = .plain
   ) throws(CheckpointError) -> ParameterID {
-    try requireSize(shape, of: name)
-    guard let id = graph.parameter(name, shape: shape, storage: storage) else {
-      throw config.wrong("sizes under which \(name) has one shape")
+    do throws(GraphError) {
+      return try graph.parameter(name, shape: shape, storage: storage)
+    } catch {
+      throw self.error(error)
     }
-    return id
-  }
-
-  /// - Throws: An error unless these are few enough numbers for 32-bit indices.
-  private func requireSize(_ shape: [Int], of name: String) throws(CheckpointError) {
-    if checkedCount(shape) != nil { return }
-    throw CheckpointError(
-      .unexpectedValue(
-        name, found: shape.map(String.init).joined(separator: " x "),
-        expected: "fewer than 2^31 numbers"),
-      at: .init(file: config.file), hint: "Check the sizes in the configuration and the data.")
-  }
-
-  /// Tokens of these columns.
-  ///
-  /// - Throws: An error if they are too many for 32-bit indices.
-  func tokens(_ id: ValueID, _ count: Int, _ columns: Int, _ name: String) throws(CheckpointError)
-    -> Tokens
-  {
-    try requireSize([count, columns], of: name)
-    return Tokens(id: id, count: count, columns: columns)
   }
 
   /// A parameter that exists because of the adapter.
@@ -114,6 +86,60 @@ struct TransformerBuilder {
     return try declare(name, shape: shape)
   }
 
+  // MARK: - Nodes
+
+  mutating func input(
+    _ name: String, shape: [Int], kind: ValueType.Element
+  ) throws(CheckpointError) -> ValueID {
+    do throws(GraphError) { return try graph.input(name, shape: shape, kind: kind) } catch {
+      throw self.error(error)
+    }
+  }
+
+  mutating func apply(
+    _ operation: some GraphModule.Operation, to inputs: [ValueID],
+    parameters: [ParameterID] = [], name: String
+  ) throws(CheckpointError) -> ValueID {
+    do throws(GraphError) {
+      return try graph.apply(operation, to: inputs, parameters: parameters, name: name)
+    } catch {
+      throw self.error(error)
+    }
+  }
+
+  func reshape(_ x: ValueID, to shape: [Int]) throws(CheckpointError) -> ValueID {
+    do throws(GraphError) { return try graph.reshape(x, to: shape) } catch {
+      throw self.error(error)
+    }
+  }
+
+  func shape(_ x: ValueID) -> [Int] { graph.type(x).shape }
+
+  /// What the graph says, as an error of the configuration: its sizes and those of the data are
+  /// where all others come from.
+  private func error(_ error: GraphError) -> CheckpointError {
+    func unexpected(_ what: String, _ found: String, _ expected: String) -> CheckpointError {
+      CheckpointError(
+        .unexpectedValue(what, found: found, expected: expected), at: .init(file: config.file),
+        hint: "Check the sizes in the configuration and the data.")
+    }
+    switch error.problem {
+    case .parameterName(let name):
+      return config.wrong("sizes under which \(name) has one shape")
+    case .size(let factors):
+      let found = factors.map(String.init).joined(separator: " x ")
+      return unexpected(error.node, found, "fewer than 2^31 numbers")
+    case .other(let what, let found, let expected):
+      return unexpected("\(what) in \(error.node)", found, expected)
+    case .option(let name, let expected):
+      return unexpected("\(name) in \(error.node)", "another number", expected)
+    case .shape(_, let found, let expected):
+      return unexpected("the input of \(error.node)", "\(found)", expected)
+    case .element(_, let expected):
+      return unexpected("the input of \(error.node)", "of another kind", expected)
+    }
+  }
+
   // MARK: - Layers
 
   /// A linear layer over tokens, with its low-rank change if the adapter has one for it.
@@ -121,31 +147,23 @@ struct TransformerBuilder {
   /// - Parameter tied: A weight `[outputs, columns]` of another module in place of its own: the
   ///   change is the layer's alone.
   mutating func linear(
-    _ x: Tokens, _ module: String, tied: ParameterID? = nil, outputs: Int, hasBias: Bool,
+    _ x: ValueID, _ module: String, tied: ParameterID? = nil, outputs: Int, hasBias: Bool,
     isHead: Bool = false
-  ) throws(CheckpointError) -> Tokens {
+  ) throws(CheckpointError) -> ValueID {
+    let columns = shape(x).last!
     let weight =
-      if let tied { tied } else {
-        try parameter(module, "weight", shape: [outputs, x.columns])
-      }
+      if let tied { tied } else { try parameter(module, "weight", shape: [outputs, columns]) }
     var parameters = [weight]
     if hasBias { parameters.append(try parameter(module, "bias", shape: [outputs])) }
-    let operation = Linear(
-      positions: x.count, inputs: x.columns, outputs: outputs, hasBias: hasBias)
-    var result = try tokens(x.id, x.count, outputs, module)
-    result.id = graph.apply(operation, to: [x.id], parameters: parameters, name: module)
+    let result = try apply(Linear(), to: [x], parameters: parameters, name: module)
     guard
       let change = try lowRankChange(
-        of: module, inputs: x.columns, outputs: outputs, hasBias: hasBias, isHead: isHead)
+        of: module, inputs: columns, outputs: outputs, hasBias: hasBias, isHead: isHead)
     else { return result }
-    let hidden = graph.apply(
-      Linear(positions: x.count, inputs: x.columns, outputs: change.rank, hasBias: false),
-      to: [x.id], parameters: [change.down], name: module + ".lora_A")
-    result.id = graph.apply(
-      LowRankUpdate(
-        positions: x.count, rank: change.rank, outputs: outputs, scale: change.scale),
-      to: [result.id, hidden], parameters: [change.up], name: module + ".lora_B")
-    return result
+    let hidden = try apply(Linear(), to: [x], parameters: [change.down], name: module + ".lora_A")
+    let up = try apply(Linear(), to: [hidden], parameters: [change.up], name: module + ".lora_B")
+    let scaled = try apply(Scale(factor: change.scale), to: [up], name: module + ".lora_B")
+    return try apply(Sum(), to: [result, scaled], name: module + ".lora_B")
   }
 
   /// `scale B A` that the adapter adds to the weight of a module: A [rank, in], B [out, rank].
@@ -171,71 +189,37 @@ struct TransformerBuilder {
     return LowRankChange(rank: change.rank, scale: change.scale, down: down, up: up)
   }
 
-  /// Whether the adapter leaves the weight of a module as it is in the base model.
-  func isFrozen(_ module: String) -> Bool {
-    switch adapter {
-    case nil: false
-    case .promptTuning: true
-    case .lowRank: !saves(module)
-    }
-  }
-
   /// Layer norm, or RMS norm without `centered`.
   mutating func norm(
-    _ x: Tokens, _ module: String, epsilon: Double, centered: Bool
-  ) throws(CheckpointError) -> Tokens {
-    let layout = Kernels.Normalization(
-      items: x.count, groups: 1, outer: 1, inner: x.columns, stride: x.columns,
-      centered: centered ? 1 : 0, epsilon: epsilon)
-    var parameters = [try parameter(module, "weight", shape: [x.columns])]
-    if centered { parameters.append(try parameter(module, "bias", shape: [x.columns])) }
-    var result = x
-    result.id = graph.apply(
-      Normalization(
-        layout: layout, size: x.count * x.columns, affineColumns: x.columns, hasWeight: true,
-        hasBias: centered), to: [x.id], parameters: parameters, name: module)
-    return result
+    _ x: ValueID, _ module: String, epsilon: Double, centered: Bool
+  ) throws(CheckpointError) -> ValueID {
+    let shape = [self.shape(x).last!]
+    var parameters = [try parameter(module, "weight", shape: shape)]
+    if centered { parameters.append(try parameter(module, "bias", shape: shape)) }
+    return try apply(
+      Normalization(.rows(dimensions: 1), epsilon: epsilon, centered: centered), to: [x],
+      parameters: parameters, name: module)
   }
 
-  mutating func activation(
-    _ x: Tokens, _ function: Kernels.Activation, name: String
-  ) -> Tokens {
-    var result = x
-    result.id = graph.apply(
-      Activation(function, size: x.count * x.columns), to: [x.id], name: name)
-    return result
-  }
-
-  mutating func sum(_ a: Tokens, _ b: Tokens, name: String) -> Tokens {
-    var result = a
-    result.id = graph.apply(Sum(size: a.count * a.columns), to: [a.id, b.id], name: name)
-    return result
+  /// Parameters as a value, and operations on it: passes make layers of them.
+  mutating func value(_ parameter: ParameterID, _ name: String) throws(CheckpointError) -> ValueID {
+    try apply(ParameterValue(), to: [], parameters: [parameter], name: name)
   }
 
   /// Some of the tokens; all of them are the value itself.
-  mutating func select(_ x: Tokens, _ rows: [Int], name: String) -> Tokens {
+  mutating func select(
+    _ x: ValueID, _ rows: [Int], name: String
+  ) throws(CheckpointError) -> ValueID {
     // They ascend.
-    if rows.count == x.count { return x }
-    let id = graph.apply(
-      SelectRows(rows: rows, of: x.count, columns: x.columns), to: [x.id], name: name)
-    return Tokens(id: id, count: rows.count, columns: x.columns)
-  }
-
-  mutating func prepend(
-    _ parameter: ParameterID, _ count: Int, to x: Tokens, name: String
-  ) throws(CheckpointError) -> Tokens {
-    let result = try tokens(x.id, count + x.count, x.columns, name)
-    let id = graph.apply(
-      Prepend(prefix: count, tokens: x.count, columns: x.columns), to: [x.id],
-      parameters: [parameter], name: name)
-    return Tokens(id: id, count: result.count, columns: result.columns)
+    if rows.count == shape(x)[0] { return x }
+    return try apply(Take(rows), to: [x], name: name)
   }
 
   // MARK: - Finish
 
   /// The model, after a check that the adapter found something to change.
   func finish(
-    output: Tokens, shape: [Int], type: String, unreadTensors: Set<String>,
+    output: ValueID, shape: [Int], type: String, unreadTensors: Set<String>,
     sequence: SequenceRule? = nil
   ) throws(CheckpointError) -> Model {
     if case .lowRank = adapter, changedModules == 0 {
@@ -246,7 +230,7 @@ struct TransformerBuilder {
         at: .init(file: config.file), hint: "The adapter is for another model.")
     }
     return Model(
-      graph: graph.finish(output: output.id, shape: shape), type: type,
+      graph: graph.finish(output: output, shape: shape), type: type,
       unreadTensors: unreadTensors, adapted: adapter == nil ? nil : adapted,
       adaptedIfStored: adaptedIfStored, unused: unused, sequence: sequence)
   }
@@ -270,20 +254,20 @@ extension JSONValue {
   }
 
   /// An activation by the name that Transformers gives it.
-  func activation() throws(CheckpointError) -> Kernels.Activation {
+  func activation() throws(CheckpointError) -> ElementFunction {
     try JSONValue.activation(named: string(), at: self)
   }
 
   static func activation(
     named name: String, at place: JSONValue
-  ) throws(CheckpointError) -> Kernels.Activation {
+  ) throws(CheckpointError) -> ElementFunction {
     switch name {
-    case "relu": return CK_RELU
-    case "gelu", "gelu_python": return CK_GELU_ERF
-    case "gelu_new", "gelu_pytorch_tanh", "gelu_fast", "gelu_accurate": return CK_GELU_TANH
-    case "silu", "swish": return CK_SILU
-    case "tanh": return CK_TANH
-    case "sigmoid": return CK_SIGMOID
+    case "relu": return .relu
+    case "gelu", "gelu_python": return .gelu
+    case "gelu_new", "gelu_pytorch_tanh", "gelu_fast", "gelu_accurate": return .geluTanh
+    case "silu", "swish": return .silu
+    case "tanh": return .tanh
+    case "sigmoid": return .sigmoid
     default: throw place.wrong("relu, gelu, gelu_new, silu, tanh or sigmoid")
     }
   }

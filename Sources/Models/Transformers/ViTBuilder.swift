@@ -4,18 +4,15 @@ import TensorModule
 
 /// Hugging Face's `ViTForImageClassification` (Dosovitskiy et al. 2021): patches, class token,
 /// learned positions, pre-norm blocks, a linear head on the class token.
-///
-/// After the attention of the last block only the class token is scored, so only its row goes on;
-/// values and derivatives are those of the full computation.
 enum ViTBuilder {
   static func build(
-    _ config: JSONValue, adapter: Adapter?, mayGather: Bool
+    _ config: JSONValue, adapter: Adapter?
   ) throws(CheckpointError) -> Model {
     if case .promptTuning? = adapter {
       throw config["model_type"].wrong("a model that prompt tuning applies to")
     }
     var b = TransformerBuilder(
-      config: config, adapter: adapter, mayGather: mayGather, otherNames: otherNames)
+      config: config, adapter: adapter, otherNames: otherNames)
     let hidden = try config["hidden_size"].size(default: 768)
     let layers = try config["num_hidden_layers"].layerCount(default: 12)
     let channels = try config["num_channels"].size(default: 3)
@@ -27,20 +24,16 @@ enum ViTBuilder {
     guard checkedProduct(image.0 / patch.0, image.1 / patch.1, atMost: 1 << 20) != nil else {
       throw config["patch_size"].wrong("a size that divides the image into at most 2^20 patches")
     }
-    guard checkedCount([channels, image.0, image.1]) != nil else {
-      throw config["image_size"].wrong("an image with fewer than 2^31 numbers")
-    }
     let epsilon = try config["layer_norm_eps"].double(default: 1e-12)
 
-    let input = b.graph.input(
+    let input = try b.input(
       "pixel_values", shape: [channels, image.0, image.1], kind: .real)
-    var x = try embed(
-      &b, input, image: image, patch: patch, channels: channels, hidden: hidden)
+    var x = try embed(&b, input, patch: patch, channels: channels, hidden: hidden)
     for layer in 0..<layers {
-      x = try block(&b, x, layer, epsilon: epsilon, keepsOnlyClassToken: layer == layers - 1)
+      x = try block(&b, x, layer, epsilon: epsilon)
     }
-    x = b.select(x, [0], name: "vit.class_token")
     x = try b.norm(x, "vit.layernorm", epsilon: epsilon, centered: true)
+    x = try b.apply(Take([0]), to: [x], name: "vit.class_token")
     let classes = try classCount(config)
     let logits = try b.linear(x, "classifier", outputs: classes, hasBias: true)
     return try b.finish(
@@ -51,60 +44,53 @@ enum ViTBuilder {
   }
 
   private static func embed(
-    _ b: inout TransformerBuilder, _ input: ValueID, image: (Int, Int), patch: (Int, Int),
-    channels: Int, hidden: Int
-  ) throws(CheckpointError) -> TransformerBuilder.Tokens {
+    _ b: inout TransformerBuilder, _ input: ValueID, patch: (Int, Int), channels: Int, hidden: Int
+  ) throws(CheckpointError) -> ValueID {
     let name = "vit.embeddings.patch_embeddings.projection"
-    guard
-      let window = Window(image: (image.0, image.1, channels), kernel: patch, stride: patch)
-    else {
-      throw b.config["image_size"].wrong("an image of fewer than 2^31 numbers")
-    }
-    let channelsLast = b.graph.apply(
-      Transpose(rows: channels, columns: image.0 * image.1), to: [input], name: name)
+    let channelsLast = try b.apply(View.firstToLast(3), to: [input], name: name)
     let weight = try b.parameter(
       name, "weight", shape: [hidden, channels, patch.0, patch.1], storage: .channelsLast)
     let bias = try b.parameter(name, "bias", shape: [hidden])
-    let patches = b.graph.apply(
-      Convolution(window: window, outputs: hidden, hasBias: true), to: [channelsLast],
-      parameters: [weight, bias], name: name)
-    let token = try b.parameter("vit.embeddings.cls_token", "", shape: [1, 1, hidden])
-    let tokens = try b.prepend(
-      token, 1, to: b.tokens(patches, window.outHeight * window.outWidth, hidden, name),
-      name: "vit.embeddings.cls_token")
-    let positions = try b.parameter(
-      "vit.embeddings.position_embeddings", "", shape: [1, tokens.count, hidden])
-    var result = tokens
-    result.id = b.graph.apply(
-      AddParameter(size: tokens.count * hidden), to: [tokens.id], parameters: [positions],
-      name: "vit.embeddings.position_embeddings")
-    return result
+    let patches = try b.apply(
+      Convolution(stride: patch), to: [channelsLast], parameters: [weight, bias], name: name)
+    let grid = b.shape(patches)
+    let (tokenName, positionName) = (
+      "vit.embeddings.cls_token", "vit.embeddings.position_embeddings"
+    )
+    let token = try b.value(b.parameter(tokenName, "", shape: [1, 1, hidden]), tokenName)
+    let parts = [
+      try b.reshape(token, to: [1, hidden]),
+      try b.reshape(patches, to: [grid[0] * grid[1], hidden]),
+    ]
+    let tokens = try b.apply(Concatenate(axis: 0), to: parts, name: tokenName)
+    let table = try b.parameter(positionName, "", shape: [1] + b.shape(tokens))
+    let positions = try b.value(table, positionName)
+    return try b.apply(
+      Sum(), to: [tokens, b.reshape(positions, to: b.shape(tokens))], name: positionName)
   }
 
   private static func block(
-    _ b: inout TransformerBuilder, _ x: TransformerBuilder.Tokens, _ layer: Int,
-    epsilon: Double, keepsOnlyClassToken: Bool
-  ) throws(CheckpointError) -> TransformerBuilder.Tokens {
+    _ b: inout TransformerBuilder, _ x: ValueID, _ layer: Int, epsilon: Double
+  ) throws(CheckpointError) -> ValueID {
     let name = "vit.encoder.layer.\(layer)"
     let config = b.config
     let heads = try config["num_attention_heads"].size(default: 12)
-    guard x.columns % heads == 0 else {
+    let columns = b.shape(x)[1]
+    guard columns % heads == 0 else {
       throw config["num_attention_heads"].wrong("a divisor of hidden_size")
     }
     let hasBias = try config["qkv_bias"].bool(default: true)
     let normed = try b.norm(x, name + ".layernorm_before", epsilon: epsilon, centered: true)
-    let rows = keepsOnlyClassToken ? [0] : Array(0..<x.count)
     let attention = name + ".attention.attention"
-    let width = x.columns / heads
+    let width = columns / heads
     let layer = AttentionLayer(
       name: attention, query: attention + ".query", key: attention + ".key",
       value: attention + ".value", heads: heads, width: width,
       scale: 1 / Double(width).squareRoot(), hasBias: hasBias)
-    let mixed = try b.attention(
-      layer, queries: b.select(normed, rows, name: name), keys: normed)
+    let mixed = try b.attention(layer, queries: normed, keys: normed)
     let projected = try b.linear(
-      mixed, name + ".attention.output.dense", outputs: x.columns, hasBias: true)
-    let attended = b.sum(projected, b.select(x, rows, name: name), name: name + ".attention")
+      mixed, name + ".attention.output.dense", outputs: columns, hasBias: true)
+    let attended = try b.apply(Sum(), to: [projected, x], name: name + ".attention")
 
     let second = try b.norm(attended, name + ".layernorm_after", epsilon: epsilon, centered: true)
     let inner = try b.linear(
@@ -112,10 +98,10 @@ enum ViTBuilder {
       outputs: config["intermediate_size"].size(default: 3072), hasBias: true)
     let function = try JSONValue.activation(
       named: config["hidden_act"].string(default: "gelu"), at: config["hidden_act"])
-    let active = b.activation(inner, function, name: name + ".intermediate")
+    let active = try b.apply(Activation(function), to: [inner], name: name + ".intermediate")
     let outer = try b.linear(
-      active, name + ".output.dense", outputs: x.columns, hasBias: true)
-    return b.sum(outer, attended, name: name + ".output")
+      active, name + ".output.dense", outputs: columns, hasBias: true)
+    return try b.apply(Sum(), to: [outer, attended], name: name + ".output")
   }
 
   /// Modules that Transformers 5 names anew; checkpoints keep the names of version 4.

@@ -176,7 +176,7 @@ struct AdapterChoice: ParsableArguments {
 
   /// What only the model tells.
   func check(_ model: RandomModel) throws(UsageError) {
-    if model.type != "t5" {
+    if !model.takesPrompt {
       if prompt != nil {
         throw UsageError("prompt tuning needs a T5, this is a \(model.type)", at: "--prompt")
       }

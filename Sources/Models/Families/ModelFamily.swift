@@ -1,0 +1,64 @@
+import Checkpoints
+import GraphModule
+
+/// A kind of model that a configuration describes, with all that depends on which it is. Adding one is
+/// a file with a value of this type, and its name in `all`.
+package struct ModelFamily: Sendable {
+  /// What Hugging Face calls `model_type`.
+  package let type: String
+  /// - Parameters:
+  ///   - adapter: What PEFT puts on top.
+  ///   - data: For models whose graph depends on lengths.
+  let build:
+    @Sendable (
+      _ config: JSONValue, _ adapter: Adapter?, _ data: DataFile?
+    ) throws(CheckpointError) -> Model
+  /// The loss that Transformers computes, by the name that a checkpoint has for it; `nil` where it goes
+  /// by the type of the labels.
+  let loss: @Sendable (_ config: JSONValue) throws(CheckpointError) -> String?
+  /// Losses that `loss_type` may name because they are what `loss` says.
+  var lossTypes: [String] = []
+  /// The name in the model's state_dict of a tensor of an adapter file (without PEFT's prefix).
+  /// `nil` for what no computation reads.
+  let parameterName: @Sendable (String) -> String?
+  /// Tensors of an adapter's file that no computation reads.
+  var unreadTensors: @Sendable (LowRankAdapter) -> Set<String> = { _ in [] }
+  /// Parts of names in the order in which PyTorch's modules have them; several where versions of
+  /// Transformers differ.
+  let nameOrders: [[String]]
+  /// How Transformers begins a parameter of the model.
+  let initialization: @Sendable (_ spec: ParameterSpec, _ config: JSONValue) -> Initialization
+  /// Modules that PEFT gives a low-rank update where nothing is said.
+  package let adapterTargets: [String]
+  /// Whether tokens can be put in front of its input, for which PEFT wants a task.
+  package let takesPrompt: Bool
+
+  package static let all = [vit, t5]
+
+  package static func named(_ type: String) -> ModelFamily? { all.first { $0.type == type } }
+}
+
+extension ModelFamily {
+  /// How the numbers of a parameter begin: as `_init_weights` of Transformers and the layers of PEFT
+  /// have it, with two departures. Normal numbers are not cut off (Transformers cuts ViT's at 2, a
+  /// hundred standard deviations). LoRA's B is normal with standard deviation 0.02 and not zero: at
+  /// zero the gradient with respect to A vanishes, and half of the adapter would not be measured.
+  package func start(_ spec: ParameterSpec, _ config: JSONValue) -> Initialization {
+    if spec.name.hasSuffix(".lora_A.weight") { return .layer(inputs: spec.shape[1]) }
+    if spec.name.hasSuffix(".lora_B.weight") { return .normal(deviation: 0.02) }
+    if spec.name == PromptTuning.parameterName { return .normal(deviation: 1) }
+    return spec.name.hasSuffix(".bias") ? .constant(0) : initialization(spec, config)
+  }
+
+  /// A setting whose type has been checked, or does not matter here.
+  static func number(_ value: JSONValue, _ standard: Double) -> Double {
+    (try? value.double()) ?? standard
+  }
+
+  /// The name of a tensor of an adapter's file without the wrappers of PEFT; `nil` for what a saved
+  /// module has replaced.
+  static func unwrapped(_ name: String) -> String? {
+    if name.contains(".original_module.") { return nil }
+    return name.replacing(".base_layer.", with: ".").replacing(".modules_to_save.", with: ".")
+  }
+}
