@@ -85,7 +85,7 @@ let package = Package(
     .testTarget(
       name: "GraphModuleTests", dependencies: ["Curvature", "GraphModule", "TestSupport"]),
     .testTarget(name: "CurvatureTests", dependencies: ["Curvature", "TestSupport"]),
-    .testTarget(name: "UpdatesTests", dependencies: ["Updates", "TestSupport"]),
+    .testTarget(name: "UpdatesTests", dependencies: ["Updates", "HessianFree", "TestSupport"]),
     .testTarget(
       name: "TrainingTests", dependencies: ["Training", "ApproxEval", "TestSupport"]),
     .testTarget(name: "ModelsTests", dependencies: ["Models", "TestSupport"]),
@@ -100,7 +100,8 @@ let package = Package(
         "ApproxEval", "Simulation", "TestSupport",
         .product(name: "Crypto", package: "swift-crypto"),
       ]),
-    .testTarget(name: "FiguresTests", dependencies: ["Figures", "ApproxEval", "TestSupport"]),
+    .testTarget(
+      name: "FiguresTests", dependencies: ["Figures", "ApproxEval", "TestSupport", "Updates"]),
     // Runs the built command.
     .testTarget(
       name: "CommandLineTests",

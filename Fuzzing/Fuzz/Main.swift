@@ -40,10 +40,16 @@ struct Fuzz {
 /// The reader that the command names.
 private let reader = Readers.named(CommandLine.arguments[1])!
 
+/// Of the processor: libFuzzer's limit is of the clock on the wall, which goes on while others work.
+private let mostSeconds = 5.0
+
 @_cdecl("LLVMFuzzerTestOneInput")
 public func testOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
   let input = Array(UnsafeBufferPointer(start: start, count: count))
+  let before = clock()
   expectTypedErrors { try reader.read(input[...]) }
+  let seconds = Double(clock() - before) / Double(CLOCKS_PER_SEC)
+  precondition(seconds <= mostSeconds, "\(seconds) s for one input")
   return 0
 }
 

@@ -11,7 +11,7 @@ protocol Reader: Sendable {
   /// else that goes wrong a trap.
   func read(_ input: ArraySlice<UInt8>) throws
 
-  /// Inputs to begin with, by name.
+  /// Inputs to begin with, by name, none longer than `Readers.mostSeedBytes`.
   func seeds(_ fixtures: Fixtures) throws -> [String: [UInt8]]
 }
 
@@ -22,6 +22,9 @@ enum Readers {
     ExportedProgramReading(),
   ]
 
+  /// What libFuzzer would cut off is no part of a seed (`-max_len` in scripts/fuzz.sh).
+  static let mostSeedBytes = 8192
+
   static func named(_ name: String) -> (any Reader)? { all.first { $0.name == name } }
 
   static func writeSeeds(from fixtures: Fixtures, to folder: String) throws {
@@ -29,6 +32,8 @@ enum Readers {
       let own = URL(fileURLWithPath: folder).appendingPathComponent(reader.name)
       try FileManager.default.createDirectory(at: own, withIntermediateDirectories: true)
       for (name, bytes) in try reader.seeds(fixtures) {
+        precondition(
+          bytes.count <= mostSeedBytes, "\(reader.name): \(name) has \(bytes.count) bytes")
         try Data(bytes).write(to: own.appendingPathComponent(name))
       }
     }

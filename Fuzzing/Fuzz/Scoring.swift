@@ -10,12 +10,23 @@ struct Scoring {
   static let byteCount = 8
   /// What an evaluation may use; what needs more is refused.
   static let memory = 32 << 20
-  /// Of all tensors of one kind, and multiplications of a forward pass: larger models are built, not
-  /// scored.
-  private static let mostNumbers = 1 << 11
-  private static let mostOperations = 20_000
-  private static let mostNodes = 48
   private static let mostMethods = 3
+
+  /// Models beyond it are built, not scored.
+  private struct Bound {
+    /// Of all tensors of one kind.
+    let numbers: Int
+    /// Logits of the batch, which exact references are cubic in.
+    let logits: Int
+    /// Multiplications of a forward pass.
+    let operations: Int
+    let nodes = 48
+
+    /// Of nearly all inputs: what goes wrong in a large model mostly goes wrong in a small one, and
+    /// many times as often in a second.
+    static let usual = Bound(numbers: 1 << 9, logits: 1 << 6, operations: 6_000)
+    static let rare = Bound(numbers: 1 << 11, logits: 1 << 10, operations: 20_000)
+  }
 
   let options: EvaluationOptions
   let loss: String
@@ -24,6 +35,7 @@ struct Scoring {
   /// A third of the label positions are not scored.
   let leavesOut: Bool
   let dtype: DType
+  private let bound: Bound
   /// Whether all is told that headers tell, before and in reports.
   private let looksFirst: Bool
   /// Whether the engine checks itself on the model as well.
@@ -40,10 +52,11 @@ struct Scoring {
     func pick<T>(_ values: [T], _ place: Int) -> T { values[Int(all[place]) % values.count] }
     func bit(_ index: UInt8, _ place: Int) -> Bool { all[place] >> index & 1 == 1 }
     var options = EvaluationOptions()
-    let known = Method.named.map(\.method) + [.truncated(iterations: 2)]
+    let known = UpdateMethod.named + [.truncated(iterations: 2)]
     let mask = Int(all[0]) | Int(all[1]) << 8
     options.methods = Array(
-      known.indices.filter { mask >> $0 & 1 == 1 }.map { known[$0] }.prefix(Self.mostMethods))
+      known.indices.filter { mask >> ($0 % 16) & 1 == 1 }.map { known[$0] }.prefix(Self.mostMethods)
+    )
     if options.methods.isEmpty { options.methods = [.sgd, .ief] }
     options.reference = pick(ReferenceMethod.all, 2)
     if [.cg, .auto].contains(options.reference) {
@@ -65,6 +78,7 @@ struct Scoring {
     self.options = options
     loss = pick(CheckpointFile.losses, 6)
     samples = 1 + Int(all[6] >> 2) % 4
+    bound = all[2] < 250 ? .usual : .rare
     dtype = pick([.f32, .f64, .f16, .bf16], 7)
     scale = Self.scales[Int(all[7] >> 2) % Self.scales.count]
   }
@@ -77,11 +91,12 @@ struct Scoring {
   /// Whether a model is small enough to be scored many times a second.
   func isSmall(_ graph: Graph) -> Bool {
     let parameters = graph.parameters.map(\.count)
-    let values = (graph.inputs.map(\.shape) + [graph.outputShape]).map { $0.reduce(samples, *) }
-    return (parameters + values).allSatisfy { $0 <= Self.mostNumbers }
-      && parameters.reduce(0, +) <= Self.mostNumbers && graph.nodes.count <= Self.mostNodes
+    let logits = graph.outputShape.reduce(samples, *)
+    let values = graph.inputs.map { $0.shape.reduce(samples, *) }
+    return (parameters + values).allSatisfy { $0 <= bound.numbers } && logits <= bound.logits
+      && parameters.reduce(0, +) <= bound.numbers && graph.nodes.count <= bound.nodes
       && Program(graph: graph, isTrainable: { _ in true }).operationCount * samples
-        <= Self.mostOperations
+        <= bound.operations
   }
 
   /// Scores what has been written, and makes the reports.

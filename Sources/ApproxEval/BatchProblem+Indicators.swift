@@ -60,31 +60,18 @@ extension BatchProblem {
     let sums = Vector<Double>(count: 2 * count * linearization.samples)
     // Per direction and sample u . q, |H q|^2 and u . H q, H over `unit`.
     let parts = Vector<Double>(count: 3 * count * linearization.samples)
-    let unit = curvatureUnit
     let kept = keepsTangents ? directions.map { _ in tangentStore() } : []
     let score = { (chunk: Schedule.Chunk, tangents: UnsafeMutablePointer<S>) in
       for r in 0..<count {
         let q = UnsafePointer(tangents) + r * chunk.count * size
-        // Each chunk writes to the row of its first sample.
-        let row = sums.pointer + 2 * (chunk.first * count + r)
         if keepsTangents {
           Kernels.toDouble(q, kept[r].pointer + chunk.first * size, count: chunk.count * size)
         }
-        let own = parts.pointer + 3 * (r * self.linearization.samples + chunk.first)
-        let dots = UnsafeMutableBufferPointer(start: own, count: chunk.count)
-        self.output.writeGradientDots(self.output.gradient, chunk: chunk, q, to: own)
-        row[1] = dots.reduce(0, +)
-        // The tangents are not needed any more.
-        let product = tangents + r * chunk.count * size
-        row[0] =
-          self.output.multiply(
-            .fisher, chunk: chunk, q, into: product, scale: 1 / unit)
-        self.output.writeGradientDots(
-          self.output.gradient, chunk: chunk, product, to: own + chunk.count)
-        for n in 0..<chunk.count {
-          let hq = UnsafePointer(product + n * size)
-          own[2 * chunk.count + n] = Kernels.dot(hq, hq, count: size)
-        }
+        // Each chunk writes to the row of its first sample.
+        self.writeHalves(
+          chunk, overwriting: tangents + r * chunk.count * size,
+          to: sums.pointer + 2 * (chunk.first * count + r),
+          parts: parts.pointer + 3 * (r * self.linearization.samples + chunk.first))
       }
     }
     var pointers: [[UnsafePointer<S>?]] = []
@@ -124,8 +111,29 @@ extension BatchProblem {
     }
   }
 
+  /// `q^T H q` and `u . q` of a chunk's samples to `row`, what `sensitivity` reads to `parts`.
+  ///
+  /// - Parameter q: Tangents, which are not needed any more.
+  func writeHalves(
+    _ chunk: Schedule.Chunk, overwriting q: UnsafeMutablePointer<S>,
+    to row: UnsafeMutablePointer<Double>, parts: UnsafeMutablePointer<Double>
+  ) {
+    let size = linearization.logitCount
+    let dots = UnsafeMutableBufferPointer(start: parts, count: chunk.count)
+    output.writeGradientDots(output.gradient, chunk: chunk, UnsafePointer(q), to: parts)
+    row[1] = dots.reduce(0, +)
+    row[0] = output.multiply(
+      .fisher, chunk: chunk, UnsafePointer(q), into: q, scale: 1 / curvatureUnit)
+    output.writeGradientDots(
+      output.gradient, chunk: chunk, UnsafePointer(q), to: parts + chunk.count)
+    for n in 0..<chunk.count {
+      let hq = UnsafePointer(q + n * size)
+      parts[2 * chunk.count + n] = Kernels.dot(hq, hq, count: size)
+    }
+  }
+
   /// - Parameter parts: Chunk by chunk `u_n . q_n`, `u_n . H q_n` and `|H q_n|^2`, H over its unit.
-  private func sensitivity(
+  func sensitivity(
     _ parts: UnsafePointer<Double>, quadratic: Double, gradientDot: Double
   ) -> GammaSensitivity {
     let unit = curvatureUnit

@@ -86,7 +86,7 @@ package struct BatchReader: Sendable {
   /// Labels and indices of these samples are in range, at least one label is scored.
   package func checkRanges(_ samples: [Int]) throws(CheckpointError) {
     for spec in graph.inputs {
-      guard let tensor = inputs[spec.name], case .index(let bound) = spec.kind else { continue }
+      guard let tensor = inputs[spec.name], let bound = spec.kind.bound else { continue }
       let size = tensor.shape.dropFirst().reduce(1, *)
       for sample in samples {
         _ = try indices(
@@ -170,7 +170,7 @@ package struct BatchReader: Sendable {
       let isMask = spec.name == sequence?.mask
       let shape = isMask ? [spec.shape[0] - (sequence?.maskPrefix ?? 0)] : spec.shape
       try tensor.requireShape([data.count] + shape)
-      if case .index = spec.kind, !tensor.dtype.isInteger {
+      if spec.kind.bound != nil, !tensor.dtype.isInteger {
         throw CheckpointError(
           .wrongDType(found: tensor.dtype, expected: DType.allCases.filter(\.isInteger)),
           at: tensor.location, hint: "The model begins with an embedding, which reads indices.")
@@ -201,7 +201,7 @@ package struct BatchReader: Sendable {
     _ spec: InputSpec, _ tensor: StoredTensor, _ samples: [Int]
   ) throws(CheckpointError) -> BatchInputs<S>.Values {
     let size = spec.shape.reduce(1, *)
-    if case .index(let bound) = spec.kind {
+    if let bound = spec.kind.bound {
       var indices: [Int32] = []
       for sample in samples {
         indices += try self.indices(

@@ -42,7 +42,8 @@ public final class EngineProbe {
   private let program: Program
   private let engine: any ProbeEngine
 
-  /// Reads the checkpoint and the first batch that `options` ask for, and runs the forward pass.
+  /// Reads the checkpoint and the first batch that `options` ask for, and runs the forward pass, in the
+  /// precision in which `auto` begins such a batch.
   public init(
     checkpoint path: String, options: EvaluationOptions = EvaluationOptions()
   ) throws(EvaluationError) {
@@ -50,8 +51,8 @@ public final class EngineProbe {
     let (checkpoint, engine) = try evaluating {
       let checkpoint = try LoadedCheckpoint(path: path, options: options)
       let engine: any ProbeEngine =
-        switch options.precision {
-        case .auto, .float32: try TypedProbe<Float>(checkpoint, evaluation)
+        switch try evaluation.arithmetic(checkpoint, .score(updates: [])) {
+        case .float32: try TypedProbe<Float>(checkpoint, evaluation)
         case .float64: try TypedProbe<Double>(checkpoint, evaluation)
         }
       return (checkpoint, engine)

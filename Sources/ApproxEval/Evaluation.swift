@@ -153,7 +153,7 @@ struct BatchSource {
       throw .batchTooLarge(
         requested: requested, available: available, file: reader.data.path)
     }
-    if options.methods.contains(where: \.isSampled), reader.storedDraws > 0,
+    if options.methods.contains(where: \.needs.isSampled), reader.storedDraws > 0,
       let wanted = options.monteCarloSamples.max(), wanted > reader.storedDraws
     {
       throw .notEnoughDraws(

@@ -26,17 +26,29 @@ struct LayerScorer<S: EngineScalar> {
     let isTied: Bool
   }
 
-  private typealias Halves = (fisherQuadratic: Double, gradientDot: Double)
+  private struct Halves {
+    let fisherQuadratic: Double
+    let gradientDot: Double
+    /// `nil` where the direction is zero.
+    let sensitivity: GammaSensitivity?
+
+    static var zero: Halves { Halves(fisherQuadratic: 0, gradientDot: 0, sensitivity: nil) }
+  }
 
   private let problem: BatchProblem<S>
+  private let errors: GammaErrorEstimate
   private let gammaOfReference: Double?
   private let blocks: [Block]
   /// gamma of the restricted gradient, per block: its own, then those of its tensors.
   private var gammasOfGradient: [[Double]] = []
-  private var rows: [(method: Method, isReference: Bool, scores: [LayerScore])] = []
+  private var rows: [LayerScore] = []
 
-  init(problem: BatchProblem<S>, gradient: ScaledVector<S>, gammaOfReference: Double?) {
+  init(
+    problem: BatchProblem<S>, gradient: ScaledVector<S>, gammaOfReference: Double?,
+    errors: GammaErrorEstimate
+  ) {
     self.problem = problem
+    self.errors = errors
     self.gammaOfReference = gammaOfReference
     blocks = LayerScorer.blocks(problem.linearization.program)
     gammasOfGradient = restrictedHalves(gradient).map { $0.map(LayerScorer.gamma) }
@@ -74,11 +86,13 @@ struct LayerScorer<S: EngineScalar> {
     return blocks
   }
 
-  /// - Parameter draws: Monte-Carlo labels per sample that went into it.
-  mutating func score(_ direction: Direction<S>, draws: Int?) {
+  /// - Parameters:
+  ///   - norm: Of the whole direction, all of whose error may lie in one layer.
+  ///   - unitRoundoff: Of the arithmetic that gamma comes from.
+  mutating func score(_ found: FoundDirection<S>, norm whole: Double, unitRoundoff: Double) {
+    let direction = found.direction
     let vector = direction.scaled
     let halves = restrictedHalves(vector)
-    var scores: [LayerScore] = []
     for (place, block) in blocks.enumerated() {
       let norms = block.tensors.map { norm(vector, $0) }
       let isTied = block.tensors.contains(where: \.isTied)
@@ -89,14 +103,21 @@ struct LayerScorer<S: EngineScalar> {
         let gamma = LayerScorer.gamma(halves)
         let ratio = gammaRelative(gamma, to: sgd)
         let share = gammaOfReference.map { efficiency(gamma: gamma, reference: $0) }
-        scores.append(
+        let error = halves.sensitivity.map {
+          errors.error(
+            $0, norm: norm / vector.scale, relativeError: direction.relativeError * whole / norm,
+            unitRoundoff: unitRoundoff)
+        }
+        rows.append(
           LayerScore(
-            method: direction.method.name, damping: direction.damping?.text,
-            monteCarloSamples: draws, layer: layer, kind: kind, parameters: parameters,
-            status: status, gamma: gamma, gammaRelativeToSGD: ratio.isNaN ? nil : ratio,
+            method: found.method.name, family: found.method.family, role: found.role,
+            damping: found.direction.damping?.text, monteCarloSamples: found.draws, layer: layer,
+            kind: kind, parameters: parameters, status: status, gamma: gamma,
+            gammaRelativeToSGD: ratio.isNaN ? nil : ratio,
             efficiency: share.flatMap { $0.isNaN ? nil : $0 },
             fisherQuadratic: halves.fisherQuadratic * vector.scale * vector.scale,
-            gradientDot: halves.gradientDot * vector.scale, updateNorm: norm))
+            gradientDot: halves.gradientDot * vector.scale, updateNorm: norm,
+            gammaError: gamma.isNaN ? nil : error))
       }
       score(
         halves[place][0], layer: block.name, kind: .block,
@@ -111,15 +132,10 @@ struct LayerScorer<S: EngineScalar> {
           sgd: gammasOfGradient[place][1 + index])
       }
     }
-    rows.append((direction.method, direction.isReference, scores))
   }
 
   /// In the order of the methods, the reference last.
-  func scores(order: [Method]) -> [LayerScore] {
-    order.flatMap { method in
-      rows.filter { $0.method == method && !$0.isReference }.flatMap(\.scores)
-    } + rows.filter(\.isReference).flatMap(\.scores)
-  }
+  func scores(order: [UpdateMethod]) -> [LayerScore] { rows.ordered(by: order) }
 
   private static func gamma(_ halves: Halves) -> Double {
     Indicator(fisherQuadratic: halves.fisherQuadratic, gradientDot: halves.gradientDot).gamma
@@ -137,7 +153,7 @@ struct LayerScorer<S: EngineScalar> {
   /// `d^T F d` and `d^T g` of the vector without its scale, per block: its own, then those of its
   /// tensors.
   private func restrictedHalves(_ direction: ScaledVector<S>) -> [[Halves]] {
-    var results = blocks.map { [Halves](repeating: (0, 0), count: 1 + $0.tensors.count) }
+    var results = blocks.map { [Halves](repeating: .zero, count: 1 + $0.tensors.count) }
     let vector = direction.vector
     // (block, tensor) of those that are not zero.
     let wanted = blocks.indices.map { place in
@@ -193,17 +209,18 @@ struct LayerScorer<S: EngineScalar> {
   /// One pass: for each block of so many directions the halves of their sum, then of each.
   private func halves(_ directions: [Vector<S>], _ counts: [Int]) -> [[Halves]] {
     let linearization = problem.linearization
-    let output = problem.output
     let width = counts.reduce(0) { $0 + 1 + $1 }
     let sums = Vector<Double>(count: 2 * width * linearization.samples)
+    let parts = Vector<Double>(count: 3 * width * linearization.samples)
     linearization.jvp(directions) { chunk, tangents in
       let size = chunk.count * linearization.logitCount
-      // Each chunk writes to the rows of its first sample.
-      var row = sums.pointer + 2 * chunk.first * width
-      func append(_ q: UnsafePointer<S>) {
-        row[0] = output.multiply(.fisher, chunk: chunk, q)
-        row[1] = output.gradientDot(output.gradient, chunk: chunk, q)
-        row += 2
+      var column = 0
+      func append(_ q: UnsafeMutablePointer<S>) {
+        // Each chunk writes to the rows of its first sample.
+        problem.writeHalves(
+          chunk, overwriting: q, to: sums.pointer + 2 * (chunk.first * width + column),
+          parts: parts.pointer + 3 * (column * linearization.samples + chunk.first))
+        column += 1
       }
       let total = Vector<S>(count: size)
       var first = 0
@@ -222,21 +239,20 @@ struct LayerScorer<S: EngineScalar> {
     return counts.map { count in
       (0..<1 + count).map { _ in
         defer { column += 1 }
-        var half: Halves = (0, 0)
+        var (quadratic, dot) = (0.0, 0.0)
         for chunk in linearization.schedule.chunks {
           let row = 2 * (chunk.first * width + column)
-          half.fisherQuadratic += sums[row]
-          half.gradientDot += sums[row + 1]
+          quadratic += sums[row]
+          dot += sums[row + 1]
         }
-        return half
+        return Halves(
+          fisherQuadratic: quadratic, gradientDot: dot,
+          sensitivity: problem.sensitivity(
+            UnsafePointer(parts.pointer + 3 * column * linearization.samples),
+            quadratic: quadratic, gradientDot: dot))
       }
     }
   }
-}
-
-extension Direction {
-  /// The reference row, not `ng` at a damping.
-  var isReference: Bool { method == .ng && damping == nil }
 }
 
 /// `sqrt(a^2 + b^2)` of numbers whose squares may leave the range of double.

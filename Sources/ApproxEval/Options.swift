@@ -33,11 +33,11 @@ public enum PreconditionerKind: String, Sendable, CaseIterable {
 
 /// What `Evaluation` computes, with the defaults of the command.
 public struct EvaluationOptions: Sendable {
-  /// Scored in this order; `ng` and `gn` here are solved at every damping.
-  public var methods: [Method] = [.sgd, .ef, .ief, .sf]
+  /// Scored in this order, each at every damping.
+  public var methods: [UpdateMethod] = [.sgd, .ef, .ief, .sf]
   public var dampings: [Damping] = [Damping("rel:1e-7")!]
-  /// Monte-Carlo labels per sample for `sf`, `block-sf` and `kfac`, each scored; empty: as many as
-  /// the file carries, or 1. Fewer are the first of more.
+  /// Monte-Carlo labels per sample for methods that draw, each scored; empty: as many as the file
+  /// carries, or 1. Fewer are the first of more.
   public var monteCarloSamples: [Int] = []
   public var reference = ReferenceMethod.auto
   public var cgIterations = 200
@@ -91,6 +91,6 @@ public struct EvaluationOptions: Sendable {
 
   /// Whether any of it takes products of per-sample gradients with each other.
   var needsGramMatrix: Bool {
-    dropDuplicates != nil || methods.contains(where: \.needsGramMatrix)
+    dropDuplicates != nil || methods.contains { $0.needs.gram == .whole }
   }
 }

@@ -5,8 +5,7 @@ struct PhasePrediction {
   let forward: Work
   /// One backward pass with the true and the sampled labels stacked, and their Gram matrices.
   let gram: Work
-  /// A weighted sum of gradients for each direction that is formed; `nil` with methods other than
-  /// sgd, ef, ief and sf.
+  /// A weighted sum of gradients for each direction that is formed; `nil` with methods that take more.
   let directions: Work?
   /// J times each direction; `nil` likewise.
   let jvp: Work?
@@ -14,20 +13,20 @@ struct PhasePrediction {
   let iteration: Work
 
   init(
-    _ counts: ProductCounts, methods: [Method], dampings: Int, draws: Int, usesCombinations: Bool,
+    _ counts: ProductCounts, methods: [UpdateMethod], dampings: Int, draws: Int,
+    usesCombinations: Bool,
     isSolved: Bool
   ) {
-    let sampled = methods.contains(where: \.isSampled) ? draws : 0
+    let sampled = methods.contains(where: \.needs.isSampled) ? draws : 0
     forward = counts.forward
     gram = Double(1 + sampled) * counts.inputs + counts.gram(draws: 1 + sampled, isSolved: isSolved)
     iteration = counts.fisherVectorProduct(usesCombinations: usesCombinations)
-    let counted: Set<Method> = [.sgd, .ef, .ief, .sf]
-    guard counted.isSuperset(of: methods) else {
+    guard methods.allSatisfy({ $0.needs.isWeightedSum && $0.needs.solve == nil }) else {
       (directions, jvp) = (nil, nil)
       return
     }
     // The gradient is scored in any case: others are relative to it.
-    let count = Double(1 + methods.count { $0 != .sgd } * dampings)
+    let count = Double(1 + methods.count { $0 != .baseline } * dampings)
     directions = usesCombinations ? Work.none : count * counts.weights
     jvp = count * (usesCombinations ? counts.combinedJVP : counts.jvp)
   }

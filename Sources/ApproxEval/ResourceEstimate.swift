@@ -13,6 +13,9 @@ public struct ResourceEstimate: Sendable, Equatable {
 
   /// Samples of the batch.
   public var samples: Int
+  /// In which the batch is done; where `auto` begins in single precision, the work of a repetition is
+  /// not part of the estimate.
+  public var precision: Arithmetic
   /// Without those whose work depends on more than shapes.
   public var phases: [Phase]
   /// Multiplications and additions of the forward pass of one sample.
@@ -54,6 +57,7 @@ public struct ResourceEstimate: Sendable, Equatable {
         program, samples: samples, threads: options.threads, budget: planned.forward))
     memory = planned.plan
     self.samples = samples
+    precision = S.self == Double.self ? .float64 : .float32
     forwardOperations = program.operationCount
     recomputedSamples = needs.recomputedSamples
     let prediction = PhasePrediction(
@@ -67,11 +71,10 @@ public struct ResourceEstimate: Sendable, Equatable {
       let iterations = phase == .reference && options.reference != .none ? 1 : nil
       return prediction.work(phase, iterations: iterations).map { Phase(phase: phase, work: $0) }
     }
-    let solved = options.methods.count { $0 == .ng || $0 == .gn } * options.dampings.count
+    let solved =
+      options.methods.count { $0.needs.solve == .solution } * options.dampings.count
     let solves = solved + (options.reference.isIterative ? 1 : 0)
-    let truncated = options.methods.reduce(0) { most, method in
-      if case .truncated(let iterations) = method { max(most, iterations) } else { most }
-    }
+    let truncated = options.methods.compactMap(\.needs.iterations).max() ?? 0
     let updates = prediction.batch ?? prediction.forward + prediction.gram
     let products =
       Double(solves) * Double(options.cgIterations)
@@ -100,10 +103,10 @@ extension Evaluation {
 
   /// Operations per second that the engine may be expected to reach here, from a few matrix
   /// products; takes a fraction of a second.
-  public func measuredRate() -> Double {
+  public func measuredRate(_ precision: Arithmetic) -> Double {
     // Products in double run at half the rate. Benchmarks/results: a Fisher-vector product takes
     // 1.3 to 1.6 times as long as its matrix products alone.
-    let share = options.precision == .float64 ? 0.32 : 0.65
+    let share = precision == .float64 ? 0.32 : 0.65
     return share * SquareProducts(size: 512, threads: options.threads).rate()
   }
 }

@@ -3,6 +3,9 @@ import Metrics
 /// One method at one damping on one batch; the columns of scores.csv.
 public struct Score: Sendable, Equatable, Codable {
   public var method: String
+  /// What the method's name has in common with its kin's: `ng` of `ng@5`.
+  public var family: String
+  public var role: RowRole
   /// As given, `nil` where the method has none.
   public var damping: String?
   public var lambda: Double?
@@ -44,6 +47,8 @@ public struct LayerScore: Sendable, Equatable, Codable {
   }
 
   public var method: String
+  public var family: String
+  public var role: RowRole
   public var damping: String?
   public var monteCarloSamples: Int?
   /// The name of the tensor, or what its names begin with.
@@ -63,6 +68,8 @@ public struct LayerScore: Sendable, Equatable, Codable {
   /// Adds up to that of the whole direction over all tensors, and over all blocks.
   public var gradientDot: Double
   public var updateNorm: Double
+  /// As of `Score`, with the error of the whole direction; `nil` without gamma.
+  public var gammaError: Double?
 }
 
 /// What a parameter of the model is to a run.

@@ -36,9 +36,5 @@ extension EvaluationOptions {
   }
 
   /// Those that the methods name.
-  var askedUpdates: [String] {
-    methods.compactMap { method in
-      if case .update(let name) = method { name } else { nil }
-    }
-  }
+  var askedUpdates: [String] { methods.compactMap(\.needs.update) }
 }

@@ -11,7 +11,9 @@
 
 #include "ckernels.h"
 
-#if defined(__x86_64__)
+// The loader picks clones before ThreadSanitizer is there to be told of a call: then there is one.
+#if defined(__x86_64__) && !__has_feature(thread_sanitizer)
+#define CK_HAS_CLONES
 #define CK_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define CK_CLONES

@@ -9,7 +9,6 @@ package struct BatchNeeds<S: EngineScalar>: Sendable {
   package let batch: BatchPlan
   package let samples: Int
   private let bytesPerSample: Int
-  private let counts: (forward: Int, tangents: Int, cotangents: Int)
 
   /// - Parameters:
   ///   - threads: Workers in a pass.
@@ -20,10 +19,6 @@ package struct BatchNeeds<S: EngineScalar>: Sendable {
     bytesPerSample = max(ForwardStore<S>.bytesPerSample(program), 1)
     batch = BatchPlan(
       program, samples: samples, threads: threads, budget: budget, bytesPerSample: bytesPerSample)
-    counts = (
-      BufferPlan.forwardCount(program), BufferPlan.tangentCount(program),
-      BufferPlan.cotangentCount(program)
-    )
   }
 
   package var logitCount: Int { program.graph.outputShape.reduce(1, *) }
@@ -51,7 +46,7 @@ package struct BatchNeeds<S: EngineScalar>: Sendable {
   package var forward: ByteCount {
     let shared = SharedValues<S>.counts(program, samples: batch.schedule.largestChunk)
     return ByteCount(batch.storedSamples) * ByteCount(bytesPerSample) + scalars(samples, logitCount)
-      + scalars(batch.workers, batch.schedule.largestChunk, counts.forward)
+      + scalars(batch.workers, batch.schedule.largestChunk, program.bufferCounts.forward)
       + scalars(shared.once) + scalars(batch.workers, shared.perExecutor)
   }
 
@@ -69,15 +64,15 @@ package struct BatchNeeds<S: EngineScalar>: Sendable {
     let rows = ByteCount(batch.workers) * ByteCount(largest)
     let pass =
       rows
-      * (ByteCount(tangents) * ByteCount(counts.tangents)
-        + ByteCount(cotangents) * ByteCount(counts.cotangents))
+      * (ByteCount(tangents) * ByteCount(program.bufferCounts.tangents)
+        + ByteCount(cotangents) * ByteCount(program.bufferCounts.cotangents))
     return ByteCount(pass + ByteCount(batch.workers) * ByteCount(scratch), of: S.self)
   }
 
   /// As of the linearization: directions in one pass.
   package var directionsPerPass: Int {
     Linearization<S>.directionsPerPass(
-      tangents: counts.tangents, largestChunk: batch.schedule.largestChunk)
+      tangents: program.bufferCounts.tangents, largestChunk: batch.schedule.largestChunk)
   }
 
   /// What products `J^T w` of one direction gather in.

@@ -190,7 +190,7 @@ package final class Linearization<S: EngineScalar> {
   /// caches.
   package var directionsPerPass: Int {
     Self.directionsPerPass(
-      tangents: BufferPlan.tangentCount(program), largestChunk: schedule.largestChunk)
+      tangents: program.bufferCounts.tangents, largestChunk: schedule.largestChunk)
   }
 
   static func directionsPerPass(tangents: Int, largestChunk: Int) -> Int {

@@ -29,6 +29,9 @@ package struct Program: Sendable {
   package let isLayerwise: Bool
   /// As the front end has built it.
   private let source: Graph
+  /// Scalars per sample that passes take, of tangents and cotangents for each direction: forward values
+  /// that are not kept, tangents, cotangents.
+  package private(set) var bufferCounts = (forward: 0, tangents: 0, cotangents: 0)
 
   /// - Parameter passes: What the graph is rewritten by.
   package init(
@@ -83,6 +86,10 @@ package struct Program: Sendable {
     self.needs = needs
     isKept = kept
     self.useCounts = useCounts
+    bufferCounts = (
+      BufferPlan.forward(self).total, BufferPlan.tangents(self).total,
+      BufferPlan.cotangents(self).total
+    )
   }
 
   /// The same function with every linear layer applied to its own rows, as K-FAC defines it.
@@ -138,19 +145,19 @@ package struct BufferPlan: Sendable {
 
   init(valueCount: Int, intervals: [Interval]) {
     offsets = Array(repeating: nil, count: valueCount)
-    var placed: [(interval: Interval, offset: Int, size: Int)] = []
+    // Those whose values still have their places, in the order of these.
+    var placed: [(last: Int, offset: Int, size: Int)] = []
     // 16 scalars: every place starts on a cache line.
     for interval in intervals.sorted(by: { ($0.first, $0.value) < ($1.first, $1.value) }) {
       let size = (interval.size + 15) / 16 * 16
+      placed.removeAll { $0.last < interval.first }
       var offset = 0
-      let alive = placed.filter { $0.interval.last >= interval.first }.sorted {
-        $0.offset < $1.offset
+      var place = 0
+      while place < placed.count, offset + size > placed[place].offset {
+        offset = max(offset, placed[place].offset + placed[place].size)
+        place += 1
       }
-      for other in alive {
-        if offset + size <= other.offset { break }
-        offset = max(offset, other.offset + other.size)
-      }
-      placed = alive + [(interval, offset, size)]
+      placed.insert((interval.last, offset, size), at: place)
       offsets[interval.value] = offset
       total = max(total, offset + size)
     }
@@ -204,15 +211,4 @@ package struct BufferPlan: Sendable {
       return Interval(value: value, size: node.size, first: step, last: last[value])
     }
   }
-}
-
-extension BufferPlan {
-  /// Scalars of tangent memory per sample and direction.
-  package static func tangentCount(_ program: Program) -> Int { tangents(program).total }
-
-  /// Likewise of cotangents.
-  package static func cotangentCount(_ program: Program) -> Int { cotangents(program).total }
-
-  /// Scalars per sample of forward values that are not kept.
-  package static func forwardCount(_ program: Program) -> Int { forward(program).total }
 }

@@ -10,6 +10,15 @@ package struct ValueType: Sendable, Equatable {
     case index(bound: Int)
     /// 0 or 1, held as `Int32`.
     case boolean
+
+    /// What whole numbers are below.
+    package var bound: Int? {
+      switch self {
+      case .real: nil
+      case .index(let bound): bound
+      case .boolean: 2
+      }
+    }
   }
   package private(set) var shape: [Int]
   package internal(set) var element: Element

@@ -14,8 +14,10 @@ struct Adam: Optimizer {
   private let square: Vector<Double>
   private var steps = 0
 
-  init(_ settings: OptimizerSettings, _ operations: VectorOperations<Double>) {
-    isDecoupled = settings.kind == .adamw
+  init(
+    _ settings: OptimizerSettings, _ operations: VectorOperations<Double>, isDecoupled: Bool
+  ) {
+    self.isDecoupled = isDecoupled
     weightDecay = settings.weightDecay
     betas = settings.betas
     epsilon = settings.epsilon

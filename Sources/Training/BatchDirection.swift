@@ -13,34 +13,26 @@ package enum BatchDirection {
   package static func write<S: EngineScalar>(
     _ settings: OptimizerSettings, _ linearization: Linearization<S>, _ output: OutputState<S>,
     seed: UInt64, step: Int, to result: Vector<Double>
-  ) throws(LinearAlgebraError) {
-    let method: Method
-    switch settings.kind {
-    case .sgd, .adam, .adamw, .adafactor:
+  ) throws {
+    guard let method = settings.kind.method else {
       return meanGradient(linearization, output, to: result)
-    case .ef: method = .ef
-    case .ief: method = .ief
-    case .sf: method = .sf
     }
+    let isSampled = method.needs.isSampled
     let sampled =
-      method == .sf
+      isSampled
       ? output.sampledGradients(draws: settings.monteCarloSamples, seed: seed, batch: step) : []
     let gradients = BatchGradients(
       linearization, output, sampled: sampled, dropDuplicates: settings.dropDuplicates)
-    let lambda =
-      method == .sf
-      ? gradients.sampledLambda(settings.damping) : gradients.lambda(settings.damping)
+    let lambda = gradients.lambda(settings.damping, method.needs)
     guard lambda.value.isFinite && lambda.scaled.isFinite else {
       for i in 0..<result.count { result.pointer[i] = .nan }
       return
     }
-    let directions =
-      method == .sf
-      ? try SampledFisher.directions(gradients, dampings: [settings.damping])
-      : try EmpiricalFisher.directions(gradients, method: method, dampings: [settings.damping])
+    let direction = try method.directions(
+      DirectionContext(gradients), dampings: [settings.damping])[0]
     // The factor 1 / lambda of Algorithm 3, which no indicator depends on.
-    let factor = method == .sf && !settings.isNormalized ? 1 / directions[0].lambda! : 1
-    write(directions[0], times: factor, to: result)
+    let factor = isSampled && !settings.isNormalized ? 1 / lambda.value : 1
+    write(direction, times: factor, to: result)
   }
 
   /// The gradient of the mean loss, from one backward pass.

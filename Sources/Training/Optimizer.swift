@@ -18,12 +18,7 @@ extension OptimizerSettings {
   package func makeOptimizer(
     _ layout: ParameterLayout, _ operations: VectorOperations<Double>, precision: Double
   ) -> any Optimizer {
-    switch kind {
-    case .sgd: StochasticGradient(self, operations)
-    case .adam, .adamw: Adam(self, operations)
-    case .adafactor: Adafactor(self, layout, operations, precision: precision)
-    case .ef, .ief, .sf: PlainStep(operations)
-    }
+    kind.make(self, layout, operations, precision)
   }
 }
 

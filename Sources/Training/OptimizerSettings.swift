@@ -1,27 +1,5 @@
 import Updates
 
-/// The optimisers by the names that options and reports use.
-public enum OptimizerKind: String, Sendable, CaseIterable {
-  case sgd
-  case adam
-  case adamw
-  case adafactor
-  /// Exact empirical Fisher (Algorithm 2).
-  case ef
-  /// Exact improved empirical Fisher (Algorithm 1).
-  case ief
-  /// Exact sampled Fisher (Algorithm 3).
-  case sf
-
-  /// Whether steps are made from a Gram matrix of per-sample gradients.
-  public var isNatural: Bool {
-    switch self {
-    case .sgd, .adam, .adamw, .adafactor: false
-    case .ef, .ief, .sf: true
-    }
-  }
-}
-
 /// How the learning rate goes over a run of `T` steps.
 public enum LearningRateSchedule: String, Sendable, CaseIterable {
   case constant
@@ -72,15 +50,9 @@ public struct OptimizerSettings: Sendable {
 
   public init(_ kind: OptimizerKind) {
     self.kind = kind
-    switch kind {
-    case .sgd, .adam, .adamw: learningRate = 1e-3
-    case .adafactor: learningRate = 1e-2
-    case .ef, .ief, .sf: learningRate = 1
-    }
-    // "A linearly decaying normalised update" keeps EF from diverging; SF was given the same.
-    let isBounded = kind == .ef || kind == .sf
-    schedule = isBounded ? .linear : .constant
-    isNormalized = isBounded
-    weightDecay = kind == .adamw ? 1e-2 : 0
+    learningRate = kind.defaults.learningRate
+    schedule = kind.defaults.isBounded ? .linear : .constant
+    isNormalized = kind.defaults.isBounded
+    weightDecay = kind.defaults.weightDecay
   }
 }

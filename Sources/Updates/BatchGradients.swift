@@ -1,5 +1,4 @@
 import Curvature
-import Synchronization
 import TensorModule
 
 /// Everything that EF, iEF, SF and SGD need of one batch: the per-sample gradients of true and
@@ -156,7 +155,7 @@ package final class BatchGradients<S: EngineScalar> {
   /// Both, factorised side by side when the first of them is asked for; other dampings make both anew.
   private func solvers(for dampings: [Damping]) -> Solvers {
     if let knownSolvers, knownSolvers.dampings == dampings { return knownSolvers.solvers }
-    let made = Mutex([Result<DampedGramSolver, LinearAlgebraError>?](repeating: nil, count: 2))
+    let made = TaskResults<Result<DampedGramSolver, LinearAlgebraError>>(count: 2)
     let only = dampings.count == 1 ? dampings.first : nil
     linearization.pool.run(2) { task, _ in
       let result = Result { () throws(LinearAlgebraError) in
@@ -166,9 +165,9 @@ package final class BatchGradients<S: EngineScalar> {
             first: samples, count: draws * samples, divisor: Double(max(draws, 1)),
             only.map { sampledLambda($0).scaled })
       }
-      made.withLock { $0[task] = result }
+      made.set(task, result)
     }
-    let solvers = made.withLock { $0 }.map { $0! }
+    let solvers = made.all
     knownSolvers = (dampings, solvers)
     return solvers
   }
@@ -182,6 +181,11 @@ package final class BatchGradients<S: EngineScalar> {
   /// lambda for the sampled one.
   package func sampledLambda(_ damping: Damping) -> Lambda {
     lambda(damping, samples..<gram.count, divisor: Double(max(draws, 1)))
+  }
+
+  /// lambda for the matrix of a method's labels.
+  package func lambda(_ damping: Damping, _ needs: MethodNeeds) -> Lambda {
+    needs.isSampled ? sampledLambda(damping) : lambda(damping)
   }
 
   private func lambda(_ damping: Damping, _ rows: Range<Int>, divisor: Double) -> Lambda {
@@ -294,7 +298,7 @@ package final class BatchGradients<S: EngineScalar> {
     let rows = rowErrors[..<samples]
     let norm = norm(of: trueRows(1))
     return Direction(
-      method: .sgd, form: gradientForm,
+      form: gradientForm,
       relativeError: norm > 0 ? rows.reduce(0) { $0 + $1 * $1 }.squareRoot() / norm : 0)
   }
 

@@ -1,79 +1,73 @@
 import Curvature
 import TensorModule
 
-/// EF, iEF and SF with one Gram matrix per parameter tensor (method.md 3): what is left of the
-/// matrix when all that couples two tensors is set to zero. lambda is the same for all of them,
-/// that of the method without blocks.
-package enum BlockDiagonal {
-  package static func directions<S: EngineScalar>(
-    _ blocks: TensorBlocks<S>, method: Method, dampings: [Damping]
-  ) throws(LinearAlgebraError) -> [Direction<S>] {
-    let gradients = blocks.gradients
-    switch method {
-    case .blockEF:
-      return try empirical(blocks, .ones(gradients.samples), method, dampings)
-    case .blockIEF:
-      return try empirical(blocks, .squares(gradients.output.gradientNorms), method, dampings)
-    case .blockSF: return try sampled(gradients, dampings)
-    default: preconditionFailure("BlockDiagonal: method \(method.name)")
-    }
-  }
+extension UpdateMethod {
+  public static let blockEF = UpdateMethod(
+    "block-ef", "as `ef`, for each parameter tensor alone, with a Gram matrix of its own",
+    EmpiricalBlocks.needs, EmpiricalBlocks(target: .ones))
 
-  private static func empirical<S: EngineScalar>(
-    _ blocks: TensorBlocks<S>, _ target: EmpiricalTarget, _ method: Method, _ dampings: [Damping]
-  ) throws(LinearAlgebraError) -> [Direction<S>] {
-    let program = blocks.gradients.linearization.program
-    let lambdas = dampings.map { blocks.gradients.lambda($0) }
-    let parts = dampings.map { _ in DirectionParts<S>(program) }
-    for parameter in program.trainable {
+  public static let blockIEF = UpdateMethod(
+    "block-ief", "as `ief`, for each parameter tensor alone", EmpiricalBlocks.needs,
+    EmpiricalBlocks(target: .squares))
+
+  public static let blockSF = UpdateMethod(
+    "block-sf", "as `sf`, for each parameter tensor alone",
+    MethodNeeds(isDamped: true, trueLabelMethod: "block-ef", gram: .tensors), SampledBlocks())
+}
+
+/// EF and iEF with one Gram matrix per parameter tensor (method.md 3): what is left of the matrix
+/// when all that couples two tensors is set to zero. lambda is the same for all of them, that of the
+/// method without blocks.
+private struct EmpiricalBlocks: DirectionRule {
+  static let needs = MethodNeeds(isDamped: true, gram: .tensors)
+
+  let target: EmpiricalTarget
+
+  func directions<S: EngineScalar>(
+    _ context: DirectionContext<S>, dampings: [Damping]
+  ) throws -> [Direction<S>] {
+    let (blocks, gradients) = (context.blocks, context.gradients)
+    let target = target.values(gradients)
+    let lambdas = dampings.map { gradients.lambda($0) }
+    let parts = DampedParts<S>(gradients.linearization.program, dampings, lambdas)
+    for parameter in gradients.linearization.program.trainable {
       let block = try blocks.block(parameter)
-      for i in dampings.indices {
-        block.write(
-          target: target, lambda: lambdas[i].scaled, batchUnit: blocks.gradients.gram.unit,
-          to: parts[i])
+      for (lambda, parts) in parts.all {
+        block.write(target: target, lambda: lambda, batchUnit: gradients.gram.unit, to: parts)
       }
     }
-    return directions(method, dampings, lambdas.map(\.value), parts)
+    return parts.finished()
   }
+}
 
-  private static func directions<S: EngineScalar>(
-    _ method: Method, _ dampings: [Damping], _ lambdas: [Double], _ parts: [DirectionParts<S>]
-  ) -> [Direction<S>] {
-    dampings.indices.map { i in
-      let (scaled, error) = parts[i].finished()
-      return Direction(
-        method: method, damping: dampings[i], lambda: lambdas[i], scaled: scaled,
-        relativeError: error)
-    }
-  }
-
-  /// `lambda (Ghat_t^T Ghat_t + lambda I)^-1 g_t`, as for SF: the factor is common to all tensors.
-  ///
-  /// Without damping it is the limit in direction: what the tensors' parts of g have outside of the
-  /// span of their rows, or the solution where that is nothing but rounding in all of them.
-  private static func sampled<S: EngineScalar>(
-    _ gradients: BatchGradients<S>, _ dampings: [Damping]
-  ) throws(LinearAlgebraError) -> [Direction<S>] {
+/// `lambda (Ghat_t^T Ghat_t + lambda I)^-1 g_t`, as for SF: the factor is common to all tensors.
+///
+/// Without damping it is the limit in direction: what the tensors' parts of g have outside of the
+/// span of their rows, or the solution where that is nothing but rounding in all of them.
+private struct SampledBlocks: DirectionRule {
+  func directions<S: EngineScalar>(
+    _ context: DirectionContext<S>, dampings: [Damping]
+  ) throws -> [Direction<S>] {
+    let gradients = context.gradients
     let program = gradients.linearization.program
     let lambdas = dampings.map { gradients.sampledLambda($0) }
-    let parts = dampings.map { _ in DirectionParts<S>(program) }
+    let parts = DampedParts<S>(program, dampings, lambdas)
     var areSpanned = false
     if lambdas.contains(where: { $0.scaled == 0 }) {
       areSpanned = try spanGradients(gradients)
     }
     for parameter in program.trainable {
       let system = try SampledBlock(gradients, parameter)
-      for i in dampings.indices {
-        let form: SampledForm =
-          lambdas[i].scaled == 0 && areSpanned ? .solution : .timesLambda
-        system.write(
-          form, lambda: lambdas[i].scaled, batchUnit: gradients.gram.unit, to: parts[i])
+      for (lambda, parts) in parts.all {
+        let form: SampledForm = lambda == 0 && areSpanned ? .solution : .timesLambda
+        system.write(form, lambda: lambda, batchUnit: gradients.gram.unit, to: parts)
       }
     }
-    return directions(.blockSF, dampings, lambdas.map(\.value), parts)
+    return parts.finished()
   }
+
   /// Whether no tensor's part of g has more than rounding outside of the span of its rows.
-  private static func spanGradients<S: EngineScalar>(
+  private func spanGradients<S: EngineScalar>(
     _ gradients: BatchGradients<S>
   ) throws(LinearAlgebraError) -> Bool {
     for parameter in gradients.linearization.program.trainable {

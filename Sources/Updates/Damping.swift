@@ -1,6 +1,6 @@
 /// A damping as a user gives it: `1e-3` is lambda itself, `rel:1e-7` that fraction of the largest
 /// squared per-sample gradient norm.
-public struct Damping: Sendable, Equatable {
+public struct Damping: Sendable, Hashable {
   /// As given; what reports repeat.
   public let text: String
   public let value: Double

@@ -1,48 +1,50 @@
 import Curvature
 import TensorModule
 
+extension UpdateMethod {
+  public static let diagonalEF = UpdateMethod(
+    "diag-ef", "`g / (Σ g_n² + λ)`, element by element", Diagonal.needs(.ofGradients),
+    Diagonal(squares: .ofGradients, isRoot: false))
+
+  public static let diagonalIEF = UpdateMethod(
+    "diag-ief", "`g / (Σ g_n² / s_n + λ)`, element by element", Diagonal.needs(.ofUnitGradients),
+    Diagonal(squares: .ofUnitGradients, isRoot: false))
+
+  public static let adam = UpdateMethod(
+    "adam", "`g / (√(Σ g_n²) + λ)`, element by element", Diagonal.needs(.ofGradients),
+    Diagonal(squares: .ofGradients, isRoot: true))
+}
+
 /// The gradient divided element by element (method.md 3): by the diagonal of `G^T G` plus lambda
 /// (`diag-ef`), by that of `G^T diag(s)^-1 G` plus lambda with `s_n = |u_n|_2^2` (`diag-ief`), or
 /// by the square root of the first plus lambda (`adam`).
 ///
 /// The diagonals are sums over samples, as g is. An entry in which no sample has a gradient stays
 /// zero.
-package enum Diagonal {
-  /// The summed squares that the methods divide by, in double.
-  package struct Squares<S: EngineScalar> {
-    /// `sum_n g_n^2 / unit^2`
-    fileprivate let values: Vector<Double>
-    fileprivate let unit: Double
-
-    /// - Parameter method: `diag-ef` and `adam` have the same squares.
-    package init(_ gradients: BatchGradients<S>, method: Method) {
-      let perSample = gradients.perSample.prefix(draws: 1)
-      if method == .diagonalIEF {
-        // What is stored is g_n / |u_n|.
-        unit = 1
-        values = perSample.summedSquares([Double](repeating: 1, count: perSample.count))
-      } else {
-        let unit = powerOfTwo(near: perSample.scales.max() ?? 0)
-        self.unit = unit
-        values = perSample.summedSquares(unit: unit)
-      }
-    }
+private struct Diagonal: DirectionRule {
+  static func needs(_ squares: MethodNeeds.Squares) -> MethodNeeds {
+    MethodNeeds(isDamped: true, squares: squares)
   }
 
-  package static func directions<S: EngineScalar>(
-    _ gradients: BatchGradients<S>, _ squares: Squares<S>, method: Method, dampings: [Damping]
-  ) -> [Direction<S>] {
+  let squares: MethodNeeds.Squares
+  /// Of the squares.
+  let isRoot: Bool
+
+  func directions<S: EngineScalar>(
+    _ context: DirectionContext<S>, dampings: [Damping]
+  ) throws -> [Direction<S>] {
+    let gradients = context.gradients
+    let squares = context.summedSquares(squares)
     let g = gradients.gradient
     let gramUnit = gradients.gram.unit
     let error =
       (gradients.errors.relative[..<gradients.samples].max() ?? 0)
       * Rounding.alignment(g.vector.count)
-    let unit = (method == .diagonalIEF ? largestNorm(gradients) : squares.unit) / g.scale
+    let unit = squares.largestUnit / g.scale
     let ones = (0..<gradients.gram.count).map { $0 < gradients.samples ? 1.0 : 0 }
     let size = gradients.size(of: ones) * gramUnit / g.scale
     return dampings.map { damping in
       let lambda = gradients.lambda(damping)
-      let isRoot = method == .adam
       // In the units of the divisor. The root has the unit itself, not its square.
       let own =
         isRoot
@@ -72,14 +74,34 @@ package enum Diagonal {
       let scale = g.scale.timesPowerOfTwo(
         -(isRoot ? 1 : 2) * squares.unit.exponent - excess.exponent)
       return Direction(
-        method: method, damping: damping, lambda: lambda.value,
+        damping: damping, lambda: lambda.value,
         scaled: ScaledVector(vector: rounded.vector, scale: rounded.scale * scale),
         relativeError: norm > 0 ? (errors / norm).squareRoot() : 0)
     }
   }
+}
 
-  /// `max_n |u_n|`: the squares of `diag-ief` are of gradients divided by it.
-  private static func largestNorm<S: EngineScalar>(_ gradients: BatchGradients<S>) -> Double {
-    gradients.output.gradientNorms.max() ?? 0
+/// The summed squares that methods divide by, in double.
+package struct SummedSquares<S: EngineScalar> {
+  /// `sum_n g_n^2 / unit^2`
+  fileprivate let values: Vector<Double>
+  fileprivate let unit: Double
+  /// What the rows of the squares are multiplied by at the most in g.
+  fileprivate let largestUnit: Double
+
+  init(_ gradients: BatchGradients<S>, _ kind: MethodNeeds.Squares) {
+    let perSample = gradients.perSample.prefix(draws: 1)
+    switch kind {
+    case .ofGradients:
+      let unit = powerOfTwo(near: perSample.scales.max() ?? 0)
+      self.unit = unit
+      largestUnit = unit
+      values = perSample.summedSquares(unit: unit)
+    case .ofUnitGradients:
+      // What is stored is g_n / |u_n|.
+      unit = 1
+      largestUnit = gradients.output.gradientNorms.max() ?? 0
+      values = perSample.summedSquares([Double](repeating: 1, count: perSample.count))
+    }
   }
 }

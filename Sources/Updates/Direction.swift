@@ -1,10 +1,9 @@
 import Curvature
 import TensorModule
 
-/// The direction that a method takes, before any learning rate: a vector, or a weighted sum of
+/// A direction, before any learning rate: a vector, or a weighted sum of
 /// per-sample gradients that is never formed.
 package struct Direction<S: EngineScalar> {
-  package let method: Method
   /// As the user gave it; `nil` where the method has none.
   package let damping: Damping?
   /// The value used.
@@ -20,10 +19,9 @@ package struct Direction<S: EngineScalar> {
   package private(set) var overflowsInEngine = false
 
   package init(
-    method: Method, damping: Damping? = nil, lambda: Double? = nil, form: DirectionForm<S>,
+    damping: Damping? = nil, lambda: Double? = nil, form: DirectionForm<S>,
     relativeError: Double = 0
   ) {
-    self.method = method
     self.damping = damping
     self.lambda = lambda
     self.form = form
@@ -31,12 +29,11 @@ package struct Direction<S: EngineScalar> {
   }
 
   package init(
-    method: Method, damping: Damping? = nil, lambda: Double? = nil, scaled: ScaledVector<S>,
+    damping: Damping? = nil, lambda: Double? = nil, scaled: ScaledVector<S>,
     relativeError: Double = 0
   ) {
     self.init(
-      method: method, damping: damping, lambda: lambda, form: .explicit(scaled),
-      relativeError: relativeError)
+      damping: damping, lambda: lambda, form: .explicit(scaled), relativeError: relativeError)
   }
 
   /// In place of a direction that cannot be formed.
@@ -45,11 +42,10 @@ package struct Direction<S: EngineScalar> {
   ///   - count: P
   ///   - isOfEngine: Whether lambda itself is a number, and S could not hold what it takes to solve.
   package static func beyondNumbers(
-    method: Method, damping: Damping?, count: Int, isOfEngine: Bool
+    damping: Damping?, count: Int, isOfEngine: Bool
   ) -> Direction {
     var direction = Direction(
-      method: method, damping: damping, scaled: ScaledVector(vector: Vector(count: count), scale: 1)
-    )
+      damping: damping, scaled: ScaledVector(vector: Vector(count: count), scale: 1))
     direction.overflows = true
     direction.overflowsInEngine = isOfEngine
     return direction

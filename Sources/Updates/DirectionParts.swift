@@ -101,6 +101,26 @@ final class DirectionParts<S: EngineScalar> {
   }
 }
 
+/// Directions at several dampings that are put together at the same time.
+struct DampedParts<S: EngineScalar> {
+  /// With lambda in units of the square of the Gram matrix's.
+  let all: [(lambda: Double, parts: DirectionParts<S>)]
+  private let dampings: [(damping: Damping, lambda: Double)]
+
+  init(_ program: Program, _ dampings: [Damping], _ lambdas: [BatchGradients<S>.Lambda]) {
+    all = lambdas.map { ($0.scaled, DirectionParts(program)) }
+    self.dampings = zip(dampings, lambdas).map { ($0, $1.value) }
+  }
+
+  func finished() -> [Direction<S>] {
+    zip(all, dampings).map { one, damping in
+      let (scaled, error) = one.parts.finished()
+      return Direction(
+        damping: damping.damping, lambda: damping.lambda, scaled: scaled, relativeError: error)
+    }
+  }
+}
+
 /// lambda of a whole batch in the units of one part of it: `scaled` times `from^2` is it times
 /// `to^2`. Both units are powers of two.
 ///

@@ -1,6 +1,15 @@
 import Curvature
 import TensorModule
 
+extension UpdateMethod {
+  /// Sampled Fisher with Monte-Carlo labels (Eqn 47-49).
+  public static let sf = UpdateMethod(
+    "sf",
+    "sampled Fisher, `(Ĝᵀ Ĝ + λ I)⁻¹ g`, Ĝ from k labels drawn per sample, divided by √k",
+    MethodNeeds(isDamped: true, trueLabelMethod: "ef", gram: .whole, isWeightedSum: true),
+    SampledFisher())
+}
+
 /// Sampled Fisher (SF, Eqn 47-49): `d = g - Ghat^T (Ghat Ghat^T + lambda I)^-1 Ghat g`, Ghat the
 /// gradients of k sampled labels per sample divided by sqrt(k). The factor 1/lambda of the
 /// Woodbury identity is left out: only the direction matters.
@@ -10,10 +19,11 @@ import TensorModule
 /// so the weights are right for these rows; where they cancel, the sum is in double too. With at
 /// least as many sampled gradients as parameters nothing but lambda may be left of g; then
 /// `lambda (Ghat^T Ghat + lambda I)^-1 g` is formed as it stands, where nothing cancels.
-package enum SampledFisher {
-  package static func directions<S: EngineScalar>(
-    _ gradients: BatchGradients<S>, dampings: [Damping]
-  ) throws(LinearAlgebraError) -> [Direction<S>] {
+private struct SampledFisher: DirectionRule {
+  func directions<S: EngineScalar>(
+    _ context: DirectionContext<S>, dampings: [Damping]
+  ) throws -> [Direction<S>] {
+    let gradients = context.gradients
     if gradients.draws * gradients.samples >= gradients.linearization.parameterCount {
       return try directionsByParameters(gradients, dampings: dampings)
     }
@@ -43,8 +53,8 @@ package enum SampledFisher {
         zip(sampledErrors, solver.roundings(of: solution)).map { euclidean($0 * norm, $1) },
         lambda: lambda.scaled)
       return Direction(
-        method: .sf, damping: damping, lambda: lambda.value,
-        form: form, relativeError: (first * first + second * second).squareRoot() / norm)
+        damping: damping, lambda: lambda.value, form: form,
+        relativeError: (first * first + second * second).squareRoot() / norm)
     }
   }
 
@@ -52,7 +62,7 @@ package enum SampledFisher {
   ///
   /// Without damping it is the limit in direction: what g has outside of the span of the rows, or,
   /// where that is nothing but rounding, `Ghat^T Ghat` inverted on that span.
-  private static func directionsByParameters<S: EngineScalar>(
+  private func directionsByParameters<S: EngineScalar>(
     _ gradients: BatchGradients<S>, dampings: [Damping]
   ) throws(LinearAlgebraError) -> [Direction<S>] {
     let parameters = gradients.linearization.parameterCount
@@ -87,7 +97,7 @@ package enum SampledFisher {
       let size = max(
         powerOfTwo(near: d.reduce(0) { max($0, abs($1)) }), .leastNormalMagnitude)
       return Direction(
-        method: .sf, damping: damping, lambda: value,
+        damping: damping, lambda: value,
         scaled: ScaledVector(vector: Vector(d.map { S($0 / size) }), scale: size * unit),
         relativeError: error)
     }

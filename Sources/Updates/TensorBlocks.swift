@@ -23,25 +23,34 @@ package final class TensorBlocks<S: EngineScalar> {
   }
 }
 
-/// The right-hand side of EF or iEF with a power of two of its own.
-struct EmpiricalTarget {
+/// The right-hand side of EF and its kin.
+enum EmpiricalTarget {
+  /// `b = 1`
+  case ones
+  /// `b_n = |u_n|_2^2`
+  case squares
+
+  func values<S: EngineScalar>(_ gradients: BatchGradients<S>) -> TargetValues {
+    switch self {
+    case .ones:
+      return TargetValues(
+        values: [Double](repeating: 1, count: gradients.samples), exponent: 0, isExact: true)
+    case .squares:
+      let norms = gradients.output.gradientNorms
+      let unit = powerOfTwo(near: norms.max() ?? 0)
+      return TargetValues(
+        values: norms.map { ($0 / unit) * ($0 / unit) }, exponent: 2 * unit.exponent,
+        isExact: false)
+    }
+  }
+}
+
+/// A right-hand side with a power of two of its own.
+struct TargetValues {
   let values: [Double]
   let exponent: Int
   /// Whether no rounding is in it.
   let isExact: Bool
-
-  /// `b = 1`
-  static func ones(_ count: Int) -> EmpiricalTarget {
-    EmpiricalTarget(values: [Double](repeating: 1, count: count), exponent: 0, isExact: true)
-  }
-
-  /// `b_n = |u_n|_2^2`
-  static func squares(_ norms: [Double]) -> EmpiricalTarget {
-    let unit = powerOfTwo(near: norms.max() ?? 0)
-    return EmpiricalTarget(
-      values: norms.map { ($0 / unit) * ($0 / unit) }, exponent: 2 * unit.exponent,
-      isExact: false)
-  }
 }
 
 /// `G_t^T (K_t + lambda I)^-1 b` of one tensor.
@@ -77,7 +86,7 @@ struct EmpiricalBlock<S: EngineScalar> {
   ///   - lambda: In units of `batchUnit` squared.
   ///   - batchUnit: A power of two.
   func write(
-    target: EmpiricalTarget, lambda: Double, batchUnit: Double, to parts: DirectionParts<S>
+    target: TargetValues, lambda: Double, batchUnit: Double, to parts: DirectionParts<S>
   ) {
     let own = rescaled(lambda: lambda, from: batchUnit, to: unit)
     let solution = solver.solve(target.values, lambda: own)

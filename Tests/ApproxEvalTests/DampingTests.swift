@@ -8,8 +8,8 @@ import Updates
 /// Dampings and inputs at the ends of what numbers can say: every row has a gamma or a reason, and
 /// nothing traps.
 struct DampingTests {
-  private static let methods: [Method] =
-    Method.named.map(\.method) + [.truncated(iterations: 1), .truncated(iterations: 3)]
+  private static let methods: [UpdateMethod] =
+    UpdateMethod.named + [.truncated(iterations: 1), .truncated(iterations: 3)]
   private static let dampings = [
     "0", "5e-324", "1e-308", "1", "1e308", "1.7e308", "rel:5e-324", "rel:1e-300", "rel:1",
     "rel:1e300", "rel:1.7e308",
@@ -43,7 +43,7 @@ struct DampingTests {
     options.perLayer = true
     guard let result = try scored(path, options) else { return }
     let variants = Self.methods.reduce(0) { sum, method in
-      sum + (method.isDamped ? Self.dampings.count : 1) * (method.isSampled ? 2 : 1)
+      sum + (method.needs.isDamped ? Self.dampings.count : 1) * (method.needs.isSampled ? 2 : 1)
     }
     #expect(result.scores.count == variants + (reference == .none ? 0 : 1), "\(label)")
     for score in result.scores {

@@ -30,7 +30,7 @@ struct DeterminismTests {
     _ name: String, _ precision: Precision, threads: Int
   ) throws -> [(name: String, csv: String)] {
     var options = EvaluationOptions()
-    options.methods = Method.named.map(\.method) + [.truncated(iterations: 3)]
+    options.methods = UpdateMethod.named + [.truncated(iterations: 3)]
     options.dampings = [Damping("rel:1e-7")!, Damping("1e-2")!]
     options.cgIterations = 5
     options.perLayer = true

@@ -58,7 +58,7 @@ struct GammaErrorTests {
   private static let dampings = [Damping("rel:1e-7")!, Damping("rel:1e-2")!, Damping("0")!]
 
   private func options(
-    _ methods: [Method], _ dampings: [Damping] = dampings
+    _ methods: [UpdateMethod], _ dampings: [Damping] = dampings
   ) -> EvaluationOptions {
     var options = EvaluationOptions()
     options.methods = methods
@@ -83,7 +83,7 @@ struct GammaErrorTests {
     let problem = Self.problem(index)
     let draws = problem.drawnLabels(2, seed: UInt64(index + 40))
     let file = try checkpoint(problem, draws: draws)
-    let methods = Method.named.map(\.method).filter { ![.ng, .gn].contains($0) }
+    let methods = UpdateMethod.named.filter { ![.ng, .gn].contains($0) }
     let single = try estimated(file.path, options(methods), Float.self)
     let double = try estimated(file.path, options(methods), Double.self)
     for (score, exact) in zip(single.scores, double.scores) {
@@ -131,7 +131,7 @@ struct GammaErrorTests {
   @Test func wellConditionedRowsAreNotMarked() throws {
     let problem = Problem(Case("mlp", input: [3], mlp, samples: 4, seed: 9))
     let file = try checkpoint(problem, draws: problem.drawnLabels(1, seed: 2))
-    let methods = Method.named.map(\.method).filter { ![.ng, .gn].contains($0) }
+    let methods = UpdateMethod.named.filter { ![.ng, .gn].contains($0) }
     let single = try estimated(file.path, options(methods, [Damping("rel:1")!]), Float.self)
     for score in single.scores {
       let error = try #require(score.gammaError)
@@ -197,6 +197,53 @@ struct GammaErrorTests {
     for (score, exact) in zip(single.scores, double.scores) where score.method != "ng" {
       let found = 1.01 * abs(score.gamma / exact.gamma - 1) + exact.gammaError!
       #expect(score.gammaError == found)
+    }
+  }
+
+  /// Conjugate gradients of a small batch run in single precision; what they find is scored in double,
+  /// and rows are those of double precision alone.
+  @Test func aReferenceThatSinglePrecisionFindsIsProvedInDouble() throws {
+    var options = EvaluationOptions()
+    let path = fixture("digits/epoch-40.bin")
+    let result = try Evaluation(options).score(checkpoint: path)[0]
+    options.precision = .float64
+    let double = try Evaluation(options).score(checkpoint: path)[0]
+    options.precision = .float32
+    // Rows of drawn labels would be part of the same products, whose shapes decide the last bits.
+    options.methods = [.sgd]
+    let single = try Evaluation(options).score(checkpoint: path)[0]
+    #expect(result.precision == .float64 && !result.isRepeated)
+    #expect(result.trace.map(\.gamma) == single.trace.map(\.gamma))
+    #expect(result.trace.map(\.gamma) != double.trace.map(\.gamma))
+    let reference = try #require(result.reference)
+    #expect(reference.status == .converged)
+    #expect(reference.gamma <= (1 + options.cgGap) * result.gammaBound)
+    // The same direction in another precision: what single precision has made of its gamma.
+    let other = try #require(single.reference?.gamma)
+    #expect(abs(reference.gamma / other - 1) < 1e-5)
+    func rows(_ result: BatchResult) -> [Double] {
+      result.scores.filter { $0.method != "ng" }.map(\.gamma)
+    }
+    #expect(rows(result) == rows(double))
+    #expect(result.scores.last?.gamma == reference.gamma)
+    #expect(!result.hasMark)
+  }
+
+  /// A tensor that is the whole network has the error of the whole direction.
+  @Test func rowsOfLayersHaveErrors() throws {
+    let layer =
+      #"{"type": "linear", "name": "a", "in_features": 3, "out_features": 2, "bias": false}"#
+    let problem = Problem(Case("one tensor", input: [3], layer, loss: "cross_entropy"))
+    let file = try checkpoint(problem, draws: [])
+    var options = options([.sgd, .ef, .ief], [Damping("rel:1e-4")!])
+    options.precision = .float64
+    options.perLayer = true
+    let result = try Evaluation(options).score(checkpoint: file.path)[0]
+    let errors = result.layers.filter { $0.kind == .tensor }.map(\.gammaError)
+    #expect(errors.count == 3)
+    for (error, score) in zip(errors, result.scores) {
+      // The same sums in another order.
+      #expect(abs(try #require(error) / score.gammaError! - 1) < 1e-9)
     }
   }
 

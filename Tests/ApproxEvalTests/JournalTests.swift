@@ -584,7 +584,8 @@ private struct MadeUp {
     for index in 0..<6 {
       result.scores.append(
         Score(
-          method: text(), damping: index % 2 == 0 ? nil : text(), lambda: optional(),
+          method: text(), family: text(), role: [.method, .baseline, .reference][Int(next() % 3)],
+          damping: index % 2 == 0 ? nil : text(), lambda: optional(),
           gamma: number(), gammaRelativeToSGD: optional(), gammaRelativeToReference: optional(),
           efficiency: optional(), efficiencyLow: number(), fisherQuadratic: number(),
           gradientDot: number(), updateNorm: number(), cosineGradient: number(),

@@ -27,7 +27,7 @@ func leastMemory(_ options: EvaluationOptions, checkpoint: String) throws -> Int
 }
 
 @Suite struct MemoryPlanTests {
-  private func options(_ methods: [Method] = [.sgd, .ef, .ief, .sf]) -> EvaluationOptions {
+  private func options(_ methods: [UpdateMethod] = [.sgd, .ef, .ief, .sf]) -> EvaluationOptions {
     var options = EvaluationOptions()
     options.methods = methods
     options.reference = .none
@@ -73,7 +73,7 @@ func leastMemory(_ options: EvaluationOptions, checkpoint: String) throws -> Int
   }
 
   @Test func theAmountThatIsNamedIsEnough() throws {
-    for methods: [Method] in [[.sgd], [.ef, .blockEF], [.kfac, .diagonalEF, .ng]] {
+    for methods: [UpdateMethod] in [[.sgd], [.ef, .blockEF], [.kfac, .diagonalEF, .ng]] {
       var options = options(methods)
       options.memory = 1000
       let found = try #require(try shortage(options))
@@ -136,7 +136,7 @@ func leastMemory(_ options: EvaluationOptions, checkpoint: String) throws -> Int
   /// One Gram matrix of 33,000 samples is 8.7 GB.
   @Test func withoutAMethodThatSolvesThereIsNoGramMatrix() throws {
     let checkpoint = try LoadedCheckpoint(path: fixture("digits/epoch-10.bin"), options: options())
-    func total(_ methods: [Method]) -> Int {
+    func total(_ methods: [UpdateMethod]) -> Int {
       MemoryPlanner(
         checkpoint, samples: 33_000, options: options(methods), .score(updates: [])
       ).best().plan.total

@@ -12,9 +12,9 @@ import Updates
 /// What `Evaluation` makes of methods: lists of draws, truncated solves, files of several
 /// directions, and scores per layer.
 struct MethodTests {
-  static let all: [Method] = Method.named.map(\.method) + [.truncated(iterations: 3)]
+  static let all: [UpdateMethod] = UpdateMethod.named + [.truncated(iterations: 3)]
 
-  private func options(_ methods: [Method]) -> EvaluationOptions {
+  private func options(_ methods: [UpdateMethod]) -> EvaluationOptions {
     var options = EvaluationOptions()
     options.methods = methods
     options.precision = .float64
@@ -31,14 +31,14 @@ struct MethodTests {
     let result = try Evaluation(options).score(checkpoint: fixture("golden/\(name).bin"))[0]
     for method in Self.all {
       let rows = result.scores.filter {
-        $0.method == method.name && !($0.method == "ng" && $0.damping == nil)
+        $0.method == method.name && $0.role != .reference
       }
-      #expect(rows.count == (method.isDamped ? 2 : 1), "\(method.name)")
+      #expect(rows.count == (method.needs.isDamped ? 2 : 1), "\(method.name)")
       for row in rows {
         // The certificate holds for every direction; the reference has its own rounding.
         #expect(row.gamma >= result.gammaBound * (1 - 1e-9), "\(method.name)")
         #expect(row.gamma >= result.reference!.gamma * (1 - 1e-6), "\(method.name)")
-        #expect((row.monteCarloSamples != nil) == method.isSampled)
+        #expect((row.monteCarloSamples != nil) == method.needs.isSampled)
       }
     }
   }
@@ -103,11 +103,11 @@ struct MethodTests {
         pool: WorkerPool(threads: 2))
       let output = OutputState(
         loss: checkpoint.loss, labels: batch.labels, linearization: linearization)
-      let blocks = TensorBlocks(
+      let context = DirectionContext(
         BatchGradients(
           linearization, output, sampled: output.sampledGradients(draws: 2, seed: 1, batch: 0)))
-      return try [Method.kfac, .ekfac, .iekfac].map {
-        try KFAC.directions(blocks, method: $0, dampings: [Damping("rel:1e-3")!])[0].scaled
+      return try [UpdateMethod.kfac, .ekfac, .iekfac].map {
+        try $0.directions(context, dampings: [Damping("rel:1e-3")!])[0].scaled
       }
     }
     for (gathered, projected) in zip(found[0], found[1]) {
@@ -191,14 +191,15 @@ struct MethodTests {
   }
 
   @Test func namesOfTruncatedMethods() {
-    #expect(Method(name: "ng@5") == .truncated(iterations: 5))
-    #expect(Method.truncated(iterations: 12).name == "ng@12")
+    #expect(UpdateMethod(name: "ng@5") == .truncated(iterations: 5))
+    #expect(UpdateMethod.truncated(iterations: 12).name == "ng@12")
     for name in ["ng@", "ng@0", "ng@-1", "ng@x", "ng@1.5", "ng@05", "ng@99999999999999999999"] {
-      #expect(Method(name: name) == nil, "\(name)")
+      #expect(UpdateMethod(name: name) == nil, "\(name)")
     }
-    for (name, method) in Method.named {
-      #expect(Method(name: name) == method && method.name == name)
-    }
+    #expect(UpdateMethod(name: "ng@5")?.family == "ng")
+    #expect(UpdateMethod(name: "update:") == nil)
+    for method in UpdateMethod.named { #expect(UpdateMethod(name: method.name) == method) }
+    #expect(Set(UpdateMethod.named).count == UpdateMethod.named.count)
   }
 
   // MARK: - Files of several directions

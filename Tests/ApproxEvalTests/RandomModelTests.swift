@@ -134,6 +134,8 @@ import Testing
     // The chunks in work of two threads would be the whole batch.
     options.threads = 1
     options.methods = [.sgd]
+    // `auto` would give up double for single precision first.
+    options.precision = .float32
     let whole = try Evaluation(options).resources(checkpoint: file.path)
     #expect(whole.recomputedSamples == 0)
     options.memory = whole.memory.total - whole.memory.bytes(of: "forward values") / 4

@@ -175,11 +175,18 @@ import Testing
       ])
     #expect(report.batchesInDouble == 1 && report.batchesRepeated == 1)
     // Of every row, before the reason why there is no gamma.
-    #expect(report.scores.columns.suffix(3) == ["gamma_error", "precision", "no_gamma"])
-    #expect(report.scores.rows[0].suffix(3).dropLast() == [.number(.infinity), .text("float64")])
-    #expect(report.scores.rows[1].suffix(3).dropLast() == [.number(1e-3), .text("float64")])
-    let columns = report.batches.columns
-    #expect(columns.suffix(8).prefix(3) == ["precision", "mean_loss", "reference_status"])
+    #expect(
+      report.scores.columns.suffix(6)
+        == ["gamma_error", "precision", "no_gamma", "family", "role", "marked"])
+    #expect(
+      report.scores.rows[0].suffix(6) == [
+        .number(.infinity), .text("float64"), .empty, .text("ef"), .text("method"), .flag(true),
+      ])
+    #expect(
+      report.scores.rows[1].suffix(6) == [
+        .number(1e-3), .text("float64"), .empty, .text("ief"), .text("method"), .flag(false),
+      ])
+    #expect(report.batches.columns.last == "reference_converged")
   }
 
   // MARK: Files
@@ -272,7 +279,7 @@ import Testing
           it reached; the share of the exact optimum lies between the number in brackets
           and it. Why.
         * gamma may be off by up to 2 % in 1 of 3 batches, by the rounding of numbers.
-          Use --precision float64 (with enough --memory), or a larger --damping.
+          Use the precision float64 (with enough memory), or a larger damping.
 
         """)
   }
@@ -315,7 +322,9 @@ import Testing
       reference: nil, trace: [],
       scores: gammas.map { row in
         Score(
-          method: row.method, damping: row.damping, lambda: nil, gamma: row.gamma,
+          method: row.method, family: row.method,
+          role: row.method == "sgd" ? .baseline : row.method == "ng" ? .reference : .method,
+          damping: row.damping, lambda: nil, gamma: row.gamma,
           gammaRelativeToSGD: row.gamma / gammas[0].gamma, gammaRelativeToReference: nil,
           efficiency: nil, efficiencyLow: 0.25, fisherQuadratic: 1, gradientDot: 1, updateNorm: 1,
           cosineGradient: 1, cosineReference: nil, seconds: 0)

@@ -2,6 +2,7 @@ import ApproxEval
 import Foundation
 import TestSupport
 import Testing
+import Updates
 
 @testable import Figures
 
@@ -30,6 +31,43 @@ import Testing
       try draft.edit(table.name + ".csv") { $0 = table.csv }
     }
     _ = try Results(folder: draft.path)
+  }
+
+  /// What the rows of older tables do not say of themselves is what newer ones say.
+  @Test func tablesOfOlderVersionsReadAlike() throws {
+    let draft = try ResultsDraft()
+    var options = EvaluationOptions()
+    options.methods = [.sgd, .ief, .kfac, .ng, .truncated(iterations: 3)]
+    options.perLayer = true
+    let checkpoint = fixture("golden/tokens_ignore.bin")
+    let evaluation = Evaluation(options)
+    var results = try evaluation.score(checkpoint: checkpoint)
+    results[0].scores[1].gammaError = 0.5
+    let report = Report([.init(try evaluation.describe(checkpoint: checkpoint), results)])
+    for table in report.tables {
+      try draft.write(table.name + ".csv", [])
+      try draft.edit(table.name + ".csv") { $0 = table.csv }
+    }
+    let new = try Results(folder: draft.path)
+    let added: Set = ["family", "role", "marked", "reference_converged"]
+    for table in report.tables {
+      var old = ReportTable(
+        name: table.name, columns: table.columns.filter { !added.contains($0) })
+      for row in table.rows {
+        old.append(zip(table.columns, row).filter { !added.contains($0.0) }.map(\.1))
+      }
+      try draft.edit(table.name + ".csv") { $0 = old.csv }
+    }
+    let old = try Results(folder: draft.path)
+    let scores = try #require(new.scores)
+    #expect(Set(scores.map(\.direction.role)) == [.method, .baseline, .reference])
+    #expect(scores.contains { $0.direction.method != $0.direction.family })
+    #expect(scores.map(\.direction) == old.scores?.map(\.direction))
+    #expect(Set(scores.map(\.isMarked)) == [true, false])
+    #expect(scores.map(\.isMarked) == old.scores?.map(\.isMarked))
+    #expect(new.layers?.map(\.direction) == old.layers?.map(\.direction))
+    #expect(
+      new.batches?.map(\.hasConvergedReference) == old.batches?.map(\.hasConvergedReference))
   }
 
   // MARK: - Numbers, by hand
@@ -299,7 +337,8 @@ import Testing
       "sgd", "ng", "ef", "ief", "sf", "gn", "kfac", "ekfac", "iekfac", "block-ef", "block-ief",
       "block-sf", "diag-ef", "diag-ief", "adam", "ng@5", "ng@10", "update:a", "update:b",
     ]
-    let styles = CurveStyle.of(methods.map { Variant(method: $0) })
+    let styles = CurveStyle.of(
+      methods.map { Variant(method: $0, family: String($0.prefix { !"@:".contains($0) })) })
     #expect(Set(styles.values.map { "\($0.color) \($0.marker) \($0.dash)" }).count == methods.count)
   }
 }

@@ -153,6 +153,40 @@ private func pooled(
 // MARK: - Pieces
 
 private let piecesCases: [LoweringCase] = [
+  LoweringCase("linear layer and its bias", LayersFromParameters()) { g in
+    let x = try g.shifted(g.input("x", [3, 4]), "b")
+    let weight = try g.apply(ParameterValue(), parameters: [("w", [2, 4])])
+    let bias = try g.apply(ParameterValue(), parameters: [("c", [2])])
+    return try g.apply(Sum(), bias, g.apply(MatrixProduct(isTransposed: true), x, weight))
+  },
+  LoweringCase("position table and tokens", LayersFromParameters()) { g in
+    let x = try g.input("x", [3, 4])
+    let table = try g.apply(ParameterValue(), parameters: [("tokens", [4, 4])])
+    let first = try g.apply(View(.slice(axis: 0, start: 0, step: 1, count: 2)), table)
+    let all = try g.apply(Concatenate(axis: 0), first, x)
+    let positions = try g.apply(ParameterValue(), parameters: [("positions", [1, 5, 4])])
+    return try g.apply(Sum(), all, g.builder.reshape(positions, to: [5, 4]))
+  },
+  LoweringCase("embedding", LayersFromParameters()) { g in
+    let x = try g.input("x", [3], .index(bound: 2))
+    return try g.apply(Lookup(), g.apply(ParameterValue(), parameters: [("w", [4, 2])]), x)
+  },
+  LoweringCase("weight of the other order", LayersFromParameters(), applies: false) { g in
+    let x = try g.shifted(g.input("x", [3, 4]), "b")
+    return try g.apply(MatrixProduct(), x, g.apply(ParameterValue(), parameters: [("w", [4, 2])]))
+  },
+  LoweringCase("table taken off, and of another shape", LayersFromParameters(), applies: false) {
+    g in
+    let x = try g.input("x", [3, 4])
+    let table = try g.apply(ParameterValue(), parameters: [("t", [3, 4])])
+    let row = try g.apply(ParameterValue(), parameters: [("r", [4])])
+    return try g.apply(Sum(), g.apply(Sum(factor: -1), x, table), row)
+  },
+  LoweringCase("rows behind the sample's own", LayersFromParameters(), applies: false) { g in
+    let x = try g.input("x", [3, 4])
+    let table = try g.apply(ParameterValue(), parameters: [("t", [2, 4])])
+    return try g.apply(Concatenate(axis: 0), x, table)
+  },
   LoweringCase("layer norm, variance", NormalizationFromPieces()) { g in
     let x = try g.shifted(g.input("x", [3, 5]), "b")
     return try g.affine(g.norm(x, .variance(correction: 0)))

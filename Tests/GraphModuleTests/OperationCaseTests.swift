@@ -13,6 +13,24 @@ import Testing
 /// cotangent of the input; or b alone, which all samples share. What trains decides which paths an
 /// operation takes: everything, and each parameter alone.
 struct OperationCaseTests {
+  @Test func optionsOfAnySizeAreErrors() {
+    for far in [Int.min, -1, 1 << 40, Int.max] {
+      let kinds: [View.Kind] = [
+        .slice(axis: 0, start: 0, step: far, count: 2),
+        .slice(axis: far, start: 0, step: 1, count: 1),
+        .slice(axis: 0, start: far, step: 1, count: 1),
+        .slice(axis: 0, start: 0, step: 1, count: far),
+        .expand([far, 2]), .permute([far]),
+      ]
+      for kind in kinds {
+        var view = View(kind)
+        #expect(throws: GraphError.self) {
+          try view.bind(Operands(inputs: [ValueType([2])], parameters: []))
+        }
+      }
+    }
+  }
+
   /// What a description may apply them to is answered by a type or an error, never a trap.
   @Test(arguments: operationCases)
   func wrongOperandsAreErrors(_ test: OperationCase) throws {
@@ -74,7 +92,7 @@ struct OperationCaseTests {
       let built = try OperationGraph(test, form)
       let names = built.graph.parameters.filter { !$0.isBuffer }.map(\.name)
       for trained in [names] + names.map({ [$0] }) {
-        let program = Program(graph: built.graph) { trained.contains($0.name) }
+        let program = Program(graph: built.graph, passes: []) { trained.contains($0.name) }
         OperationCheck<S>(built, program, tolerance: tolerance, label: "\(form), \(trained)").run()
       }
     }

@@ -35,11 +35,11 @@ struct CombinationTests {
     }
     let gradients = BatchGradients(
       linearization, output, sampled: sampled, usesCombinations: true)
-    var directions = [Direction(method: .sgd, form: gradients.gradientForm)]
-    for method in [Method.ef, .ief] {
-      directions += try EmpiricalFisher.directions(gradients, method: method, dampings: dampings)
+    var directions = [Direction(form: gradients.gradientForm)]
+    for method in [UpdateMethod.ef, .ief] {
+      directions += try gradients.directions(method, dampings)
     }
-    directions += try SampledFisher.directions(gradients, dampings: dampings)
+    directions += try gradients.directions(.sf, dampings)
     let combinations = directions.compactMap { direction -> Combination<S>? in
       if case .combination(let combination) = direction.form { return combination }
       return nil

@@ -21,7 +21,7 @@ struct EdgeTests {
     let output = engine.output(linearization)
     let sampled = output.sampledGradients(draws: draws, seed: 3, batch: 0)
     let gradients = BatchGradients(linearization, output, sampled: sampled)
-    let direction = try SampledFisher.directions(gradients, dampings: [Damping("rel:1e-9")!])[0]
+    let direction = try gradients.directions(.sf, [Damping("rel:1e-9")!])[0]
     let ratio =
       oracle.gamma(oracle.naturalGradient) / oracle.gamma(engine.direction(direction.scaled))
     #expect(ratio <= 1 + 1e-9)
@@ -37,9 +37,9 @@ struct EdgeTests {
     let (engine, gradients) = try batch(problem, draws: [problem.labels], Float.self)
     let dampings = ["0", "rel:1e-7", "0.1"].map { Damping($0)! }
     let directions =
-      try EmpiricalFisher.directions(gradients, method: .ef, dampings: dampings)
-      + EmpiricalFisher.directions(gradients, method: .ief, dampings: dampings)
-      + SampledFisher.directions(gradients, dampings: dampings)
+      try gradients.directions(.ef, dampings)
+      + gradients.directions(.ief, dampings)
+      + gradients.directions(.sf, dampings)
     for direction in directions {
       #expect(engine.direction(direction.scaled).allSatisfy { $0 == 0 })
     }
@@ -61,8 +61,7 @@ struct EdgeTests {
     for cosine in [0.9999, nil] {
       let (engine, gradients) = try batch(
         problem, draws: [], Double.self, dropDuplicates: cosine)
-      let direction = try EmpiricalFisher.directions(
-        gradients, method: .ef, dampings: [Damping("0")!])[0]
+      let direction = try gradients.directions(.ef, [Damping("0")!])[0]
       #expect(mismatch(engine.direction(direction.scaled), expected, tolerance: 1e-9) == nil)
       #expect(direction.relativeError < 1e-9)
     }
@@ -98,9 +97,8 @@ struct EdgeTests {
       #expect(mismatch(found, gram.flatMap { $0 }, tolerance: tolerance) == nil)
       let squares = u.map { dot($0, $0) }
       for damping in ["rel:1e-2", "0"] {
-        for (method, target) in [(Method.ef, [1.0, 1, 1]), (.ief, squares)] {
-          let direction = try EmpiricalFisher.directions(
-            gradients, method: method, dampings: [Damping(damping)!])[0]
+        for (method, target) in [(UpdateMethod.ef, [1.0, 1, 1]), (.ief, squares)] {
+          let direction = try gradients.directions(method, [Damping(damping)!])[0]
           var k = gram
           for i in 0..<3 { k[i][i] += direction.lambda! }
           let weights = DenseOracle.solve(k, target)

@@ -17,9 +17,9 @@ struct InvarianceTests {
       oracle, draws: oracle.problem.drawnLabels(2, seed: 9), Double.self)
     let dampings = ["0.1", "rel:1e-5"].map { Damping($0)! }
     let directions =
-      try EmpiricalFisher.directions(gradients, method: .ef, dampings: dampings)
-      + EmpiricalFisher.directions(gradients, method: .ief, dampings: dampings)
-      + SampledFisher.directions(gradients, dampings: dampings)
+      try gradients.directions(.ef, dampings)
+      + gradients.directions(.ief, dampings)
+      + gradients.directions(.sf, dampings)
     var random = SeededGenerator(seed: test.seed &+ 700)
     let others = [oracle.gradient, random.normals(oracle.parameterCount)]
     for direction in directions.map({ engine.direction($0.scaled) }) + others {
@@ -38,8 +38,8 @@ struct InvarianceTests {
     problem.labels = .real(zip(z, unit).flatMap { zip($0, $1).map { $0 - $1 } })
     let (engine, gradients) = try batch(problem, draws: [], Double.self)
     for damping in ["0", "0.01", "rel:0.1"].map({ Damping($0)! }) {
-      let ef = try EmpiricalFisher.directions(gradients, method: .ef, dampings: [damping])[0]
-      let ief = try EmpiricalFisher.directions(gradients, method: .ief, dampings: [damping])[0]
+      let ef = try gradients.directions(.ef, [damping])[0]
+      let ief = try gradients.directions(.ief, [damping])[0]
       let four = engine.direction(ef.scaled).map { 4 * $0 }
       #expect(mismatch(engine.direction(ief.scaled), four, tolerance: 1e-11) == nil)
     }
@@ -61,12 +61,12 @@ struct InvarianceTests {
     let pairs = [
       (plain.gradient, other.gradient),
       (
-        try EmpiricalFisher.directions(plain, method: .ief, dampings: dampings)[0].scaled,
-        try EmpiricalFisher.directions(other, method: .ief, dampings: dampings)[0].scaled
+        try plain.directions(.ief, dampings)[0].scaled,
+        try other.directions(.ief, dampings)[0].scaled
       ),
       (
-        try SampledFisher.directions(plain, dampings: dampings)[0].scaled,
-        try SampledFisher.directions(other, dampings: dampings)[0].scaled
+        try plain.directions(.sf, dampings)[0].scaled,
+        try other.directions(.sf, dampings)[0].scaled
       ),
     ]
     for (a, b) in pairs {

@@ -18,7 +18,7 @@ struct Regression_SampledFisherOfMoreDrawsThanParameters {
     let labels = oracle.problem.drawnLabels(3, seed: 12)
     func check<S: EngineScalar>(_: S.Type, _ tolerance: Double) throws {
       let (engine, gradients) = try batch(oracle, draws: labels, S.self)
-      let direction = try SampledFisher.directions(gradients, dampings: [Damping(damping)!])[0]
+      let direction = try gradients.directions(.sf, [Damping(damping)!])[0]
       let lambda = try #require(direction.lambda)
       #expect(
         mismatchUpToScale(
@@ -47,7 +47,7 @@ struct Regression_DuplicateDrawsInParameterSpace {
     let (engine, gradients) = try batch(
       problem, draws: [.real(drawn)], Double.self, dropDuplicates: 0.9999)
     #expect(gradients.sampledLeftOut.count == 1)
-    let direction = try SampledFisher.directions(gradients, dampings: [Damping("0.01")!])[0]
+    let direction = try gradients.directions(.sf, [Damping("0.01")!])[0]
     var matrix = [[Double]](
       repeating: [Double](repeating: 0, count: oracle.parameterCount),
       count: oracle.parameterCount)
@@ -78,7 +78,7 @@ struct Regression_SampledFisherOfTwoClasses {
     let labels = oracle.problem.drawnLabels(1, seed: 12)
     func check<S: EngineScalar>(_: S.Type, _ tolerance: Double) throws {
       let (engine, gradients) = try batch(oracle, draws: labels, S.self)
-      let direction = try SampledFisher.directions(gradients, dampings: [Damping(damping)!])[0]
+      let direction = try gradients.directions(.sf, [Damping(damping)!])[0]
       let lambda = try #require(direction.lambda)
       #expect(
         mismatchUpToScale(
@@ -113,9 +113,8 @@ struct Regression_ZeroGradientInTheGramMatrix {
     let (engine, gradients) = try batch(problem, draws: [problem.labels], S.self)
     let scored = [0, 1, 3]
     let rows = scored.map { oracle.perSampleGradients[$0] }
-    for (method, target) in [(Method.ef, oracle.ones), (.ief, oracle.squares)] {
-      let direction = try EmpiricalFisher.directions(
-        gradients, method: method, dampings: [Damping(damping)!])[0]
+    for (method, target) in [(UpdateMethod.ef, oracle.ones), (.ief, oracle.squares)] {
+      let direction = try gradients.directions(method, [Damping(damping)!])[0]
       var k = oracle.gram(rows)
       for i in k.indices { k[i][i] += direction.lambda! }
       let weights = DenseOracle.solve(k, scored.map { target[$0] })
@@ -125,7 +124,7 @@ struct Regression_ZeroGradientInTheGramMatrix {
           == nil, "\(method.name)")
       #expect(direction.relativeError < tolerance, "\(method.name): a zero row is no rounding")
     }
-    let sampled = try SampledFisher.directions(gradients, dampings: [Damping("0.01")!])[0]
+    let sampled = try gradients.directions(.sf, [Damping("0.01")!])[0]
     #expect(
       mismatchUpToScale(
         engine.direction(sampled.scaled), oracle.sampledFisher([problem.labels], lambda: 0.01),

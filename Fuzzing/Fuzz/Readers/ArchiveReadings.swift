@@ -44,17 +44,17 @@ struct LegacyTorchReading: Reader {
   }
 
   func seeds(_ fixtures: Fixtures) throws -> [String: [UInt8]] {
-    try fixtures.files(in: "data/torch", ending: ".pt").filter {
-      !ZipSeeds.isZip($0.value) && $0.value.count < ZipSeeds.mostBytes
+    var seeds: [String: [UInt8]] = [:]
+    for place in ["data/torch", "data/optimizer"] {
+      for (name, file) in try fixtures.files(in: place, ending: ".pt")
+      where !ZipSeeds.isZip(file) && file.count <= Readers.mostSeedBytes { seeds[name] = file }
     }
+    return seeds
   }
 }
 
 enum ZipSeeds {
   static func isZip(_ file: [UInt8]) -> Bool { file.starts(with: [0x50, 0x4B]) }
-
-  /// Small inputs are tried more often.
-  static let mostBytes = 5000
 
   /// Every archive by its members, and small ones as they are.
   static func make(
@@ -62,8 +62,7 @@ enum ZipSeeds {
   ) throws -> [String: [UInt8]] {
     var seeds: [String: [UInt8]] = [:]
     for place in places {
-      for (name, file) in try fixtures.files(in: place, ending: ending)
-      where isZip(file) && file.count < mostBytes {
+      for (name, file) in try fixtures.files(in: place, ending: ending) where isZip(file) {
         let archive = try ZipArchive(MappedFile(path: fixtures.path("\(place)/\(name)")))
         let members = try archive.members.map {
           (name: $0.name, content: try archive.prefix($0.size, of: $0))
@@ -73,6 +72,6 @@ enum ZipSeeds {
         if file.count < 1600 { seeds["raw-" + name] = ZipInput.raw(file) }
       }
     }
-    return seeds
+    return seeds.filter { $0.value.count <= Readers.mostSeedBytes }
   }
 }

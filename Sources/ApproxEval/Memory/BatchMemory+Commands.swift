@@ -52,15 +52,11 @@ extension BatchMemory {
     plan.during([("a checkpoint to write", 2 * needs.vector)])
     // Parameters, direction, what they were before, and the moments of the optimiser.
     plan.keep("state of the optimiser", 5 * needs.exactVector + needs.vector)
-    if settings.kind.isNatural {
-      let draws = settings.kind == .sf ? settings.monteCarloSamples : 0
+    if let method = settings.kind.method {
+      let draws = method.needs.isSampled ? settings.monteCarloSamples : 0
       addGradients(draws: 1 + draws, isDiagonal: false)
       plan.keep("sampled labels", drawn(draws))
-      if settings.kind == .sf {
-        addSampledFisher(draws: draws, of: draws)
-      } else {
-        addSolver(draws: 0)
-      }
+      addTensorBlocks(Set(addSystems(of: method, draws: draws, all: draws)))
       keepArenas(tangents: 1, cotangents: 1 + draws)
     } else {
       keepArenas(tangents: 0, cotangents: 1)

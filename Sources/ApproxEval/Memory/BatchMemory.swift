@@ -156,7 +156,7 @@ struct BatchMemory<S: EngineScalar> {
 
   /// Draws of the methods that draw.
   private var sampledDraws: [Int] {
-    guard options.methods.contains(where: \.isSampled) else { return [] }
+    guard options.methods.contains(where: \.needs.isSampled) else { return [] }
     if !options.monteCarloSamples.isEmpty { return options.monteCarloSamples }
     return [max(checkpoint.data?.sampledLabels?.shape.first ?? 1, 1)]
   }
@@ -180,41 +180,61 @@ struct BatchMemory<S: EngineScalar> {
     let combination = needs.doubles(samples, logits) + needs.doubles(1 + draws, samples)
     var (count, bytes): (Int, ByteCount) = (1, 0)
     var tensorBlocks = Set<ParameterID>()
-    var squares = Set<Bool>()
+    var squares = Set<MethodNeeds.Squares>()
     for method in options.methods {
-      let variants = method.isSampled ? sampledDraws : [draws]
-      let number = (method.isDamped ? dampings : 1) * (method.isSampled ? variants.count : 1)
+      let own = method.needs
+      let variants = own.isSampled ? sampledDraws : [0]
+      let number = variants.count * (own.isDamped ? dampings : 1)
       count += number
       let isCombination =
-        combined
-        && [.sgd, .ef, .ief, .sf, .ng, .gn].contains(method) && options.cgPreconditioner == .none
+        combined && own.isWeightedSum && options.cgPreconditioner == .none
       bytes += ByteCount(number) * (isCombination ? combination : needs.vector)
-      switch method {
-      case .sgd, .update: break
-      case .ef, .ief: addSolver(draws: draws)
-      case .sf:
-        for k in variants { addSampledFisher(draws: k, of: draws) }
-      case .blockEF, .blockIEF: tensorBlocks.formUnion(program.trainable)
-      case .blockSF: for k in variants { addSampledBlocks(program.trainable, draws: k) }
-      case .kfac, .ekfac, .iekfac:
-        let exact = addKronecker(method, draws: variants)
-        if method != .kfac { tensorBlocks.formUnion(exact) }
-      case .diagonalEF, .adam, .diagonalIEF:
-        if squares.insert(method == .diagonalIEF).inserted {
-          plan.keep("squared gradients", needs.exactVector)
-        }
+      for k in variants { tensorBlocks.formUnion(addSystems(of: method, draws: k, all: draws)) }
+      if let own = own.squares {
+        if squares.insert(own).inserted { plan.keep("squared gradients", needs.exactVector) }
         plan.during([("work space of squared gradients", needs.squares + needs.exactVector)])
-      case .ng, .gn: addConjugateGradient(isCombination: isCombination)
-      case .truncated:
-        addConjugateGradient(isCombination: false)
+      }
+      if let solve = own.solve {
+        addConjugateGradient(isCombination: isCombination && solve == .solution)
       }
     }
     addTensorBlocks(tensorBlocks)
     return (count, bytes)
   }
 
+  /// What a method has of its own, and the systems that it solves.
+  ///
+  /// - Parameters:
+  ///   - draws: Of the method; 0 where it has none.
+  ///   - all: Of the gradients.
+  /// - Returns: Tensors whose blocks of true labels it needs.
+  mutating func addSystems(
+    of method: UpdateMethod, draws: Int, all: Int
+  ) -> [ParameterID] {
+    let layerProgram = checkpoint.layerProgram ?? program
+    let sizes = MethodSizes(
+      batch: needs, layerProgram: layerProgram, draws: draws, workers: options.threads)
+    if let workspace = method.workspace(sizes) { plan.during([workspace]) }
+    let tensors: [ParameterID]
+    switch method.needs.gram {
+    case nil: return []
+    case .whole:
+      if method.needs.isSampled {
+        addSampledFisher(draws: draws, of: all)
+      } else {
+        addSolver(draws: all)
+      }
+      return []
+    case .tensors: tensors = program.trainable
+    case .exceptions: tensors = KroneckerPlan(layerProgram).exact.map(\.parameter)
+    }
+    if !method.needs.isSampled { return tensors }
+    addSampledBlocks(tensors, draws: draws)
+    return []
+  }
+
   /// Both solvers of `BatchGradients` at once.
-  mutating func addSolver(draws: Int) {
+  private mutating func addSolver(draws: Int) {
     let name = "factors of the Gram matrix"
     let (own, sampled) = (needs.doubles(samples, samples), square(draws * samples))
     if plan.bytes(of: name) == 0 { plan.keep(name, 2 * (own + sampled)) }
@@ -224,7 +244,7 @@ struct BatchMemory<S: EngineScalar> {
 
   private func square(_ count: Int) -> ByteCount { needs.doubles(count, count) }
 
-  mutating func addSampledFisher(draws: Int, of all: Int) {
+  private mutating func addSampledFisher(draws: Int, of all: Int) {
     let rows = draws * samples
     let isPart = draws < all
     if isPart { plan.keep("Gram matrix", square((1 + draws) * samples)) }
@@ -244,7 +264,7 @@ struct BatchMemory<S: EngineScalar> {
   }
 
   /// Blocks of true labels, which stay for every method that has them.
-  private mutating func addTensorBlocks(_ tensors: Set<ParameterID>) {
+  mutating func addTensorBlocks(_ tensors: Set<ParameterID>) {
     if tensors.isEmpty { return }
     let gram = needs.gramOfTensors(tensors.sorted { $0.index < $1.index }, draws: 1)
     plan.keep("kernels of layer inputs", gram.kernels)
@@ -271,22 +291,5 @@ struct BatchMemory<S: EngineScalar> {
       ),
       ("work space of a direction", needs.weightedSum(inDouble: true)),
     ])
-  }
-
-  /// - Returns: Tensors with exact blocks.
-  private mutating func addKronecker(_ method: Method, draws: [Int]) -> [ParameterID] {
-    let layerProgram = checkpoint.layerProgram ?? program
-    let exact = KroneckerPlan(layerProgram).exact.map(\.parameter)
-    for k in method == .kfac ? draws : [0] {
-      plan.during([
-        (
-          "Kronecker factors",
-          needs.kronecker(
-            layerProgram, draws: 1 + k, factorDraws: max(k, 1), workers: options.threads)
-        )
-      ])
-      if method == .kfac { addSampledBlocks(exact, draws: k) }
-    }
-    return exact
   }
 }

@@ -160,7 +160,7 @@ extension MemoryPlanner {
   private var isChoice: Bool {
     if allowed < options.memory { return true }
     return changed {
-      $0.options.methods = [.sgd]
+      $0.options.methods = [.baseline]
       $0.options.reference = .none
       $0.options.monteCarloSamples = []
       $0.options.perLayer = false

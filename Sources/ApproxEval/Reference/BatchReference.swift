@@ -45,11 +45,15 @@ final class BatchReference<S: EngineScalar> {
   }
 
   /// The reference itself, with the damping of the options; `nil` if there is to be none.
-  func solve(_ gradients: BatchGradients<S>) throws -> ReferenceSolution<S>? {
+  ///
+  /// - Parameter first: What conjugate gradients have found in single precision, in place of running
+  ///   them.
+  func solve(
+    _ gradients: BatchGradients<S>, first: ReferenceSolution<Float>? = nil
+  ) throws -> ReferenceSolution<S>? {
     if choice.kind == .none { return nil }
-    var solution = try solve(
-      gradients, choice.kind, damping: options.cgDamping, iterations: choice.iterations,
-      outlook: choice.outlook)
+    var solution =
+      try first.flatMap { try settled(by: $0, gradients) } ?? iterated(gradients)
     if options.reference != .auto { solution.record.choice = choice.reason }
     if !solution.record.isConverged, !choice.fallbacks.isEmpty {
       solution = try turn(from: solution, gradients)
@@ -60,6 +64,36 @@ final class BatchReference<S: EngineScalar> {
         isDouble: solution.isInDouble)
     }
     return solution
+  }
+
+  /// What the first solver finds.
+  func iterated(_ gradients: BatchGradients<S>) throws -> ReferenceSolution<S> {
+    try solve(
+      gradients, choice.kind, damping: options.cgDamping, iterations: choice.iterations,
+      outlook: choice.outlook)
+  }
+
+  /// A direction that was found in single precision, with what this one makes of it; `nil` where the
+  /// certificate does not prove it, unless it was given up for a direct solver, which then follows.
+  private func settled(
+    by first: ReferenceSolution<Float>, _ gradients: BatchGradients<S>
+  ) throws -> ReferenceSolution<S>? {
+    guard first.record.kind == .cg,
+      first.record.isConverged || first.record.stop == "abandoned" && !choice.fallbacks.isEmpty
+    else { return nil }
+    let found = first.direction
+    let exact = Vector<Double>(count: found.vector.count)
+    Kernels.toDouble(found.vector.pointer, exact.pointer, count: exact.count)
+    let own = ScaledVector<S>(rounding: exact)
+    let direction = ScaledVector(vector: own.vector, scale: own.scale * found.scale)
+    var record = first.record
+    record.gamma = problem.quadratics([direction])[0].unscaled.gamma
+    if record.isConverged {
+      guard record.gamma <= (1 + options.cgGap) * problem.output.gammaBound else { return nil }
+      record.status = .converged
+    }
+    record.residual = try problem.residual(direction, gradient: gradients.gradient, damping: 0)
+    return ReferenceSolution(direction: direction, record: record, trace: first.trace)
   }
 
   /// What direct solvers make of it where conjugate gradients have not converged. Their iterates stay
@@ -118,11 +152,11 @@ final class BatchReference<S: EngineScalar> {
 
   /// In place of a reference the direction of a row that beats it.
   func replacement(
-    of solution: ReferenceSolution<S>, by direction: Direction<S>, gamma: Double,
+    of solution: ReferenceSolution<S>, by found: FoundDirection<S>, gamma: Double,
     _ gradients: BatchGradients<S>
   ) throws -> ReferenceSolution<S> {
     var record = solution.record
-    let row = direction.method.name + (direction.damping.map { " at damping \($0.text)" } ?? "")
+    let (row, direction) = (found.identity.label, found.direction)
     record.explanation =
       "\(row) has a gamma of \(shortened(gamma)), "
       + (record.gamma.isNaN

@@ -35,15 +35,13 @@ package struct ReferenceSolution<S: EngineScalar> {
   package var direction: ScaledVector<S> { form.vector() }
 
   /// As the row of a method.
-  func direction(
-    _ method: Method, damping: Damping? = nil, lambda: Double? = nil
-  ) -> Direction<S> {
+  func direction(damping: Damping? = nil, lambda: Double? = nil) -> Direction<S> {
     if overflows {
       return .beyondNumbers(
-        method: method, damping: damping, count: direction.vector.count,
+        damping: damping, count: direction.vector.count,
         isOfEngine: overflowsInEngine)
     }
-    return Direction(method: method, damping: damping, lambda: lambda, form: form)
+    return Direction(damping: damping, lambda: lambda, form: form)
   }
 }
 

@@ -15,7 +15,7 @@ extension Report.Entry {
     let changed = counts.map(\.changed)
     let batches = counts.count > 1 ? " in each of \(counts.count) batches" : ""
     let drawn = methods { $0.monteCarloSamples != nil }
-    let twins = drawn.map { Method(name: $0)?.withTrueLabels?.name ?? $0 }
+    let twins = drawn.map { UpdateMethod(name: $0)?.needs.trueLabelMethod ?? $0 }
     // Weights of the loss weigh a drawn label by their root.
     let areTwins = !description.hasWeightedLoss
     let isOne = drawn.count == 1
@@ -40,8 +40,8 @@ extension Report.Entry {
   var duplicatesNote: String? {
     let counts = results.compactMap(\.duplicates)
     guard !counts.isEmpty else { return nil }
-    let solving = methods { Method(name: $0.method)?.leavesOutDuplicates == true }
-    let isDrawn = { (name: String) in Method(name: name)?.isSampled == true }
+    let solving = methods { UpdateMethod(name: $0.method)?.needs.leavesOutDuplicates == true }
+    let isDrawn = { (name: String) in UpdateMethod(name: name)?.needs.isSampled == true }
     var parts: [String] = []
     let own = solving.filter { !isDrawn($0) }
     if !own.isEmpty {
@@ -57,8 +57,10 @@ extension Report.Entry {
     }
     // The reference solves with F, the K-FAC family with samples in exact blocks alone.
     let others = methods { score in
-      guard let method = Method(name: score.method), method != .ng else { return false }
-      return !method.leavesOutDuplicates && !method.isKronecker
+      guard score.role != .reference, let needs = UpdateMethod(name: score.method)?.needs else {
+        return false
+      }
+      return !needs.leavesOutDuplicates && !needs.hasKroneckerProducts
     }
     let ignoring = others.isEmpty ? "" : " All samples count for \(listed(others))."
     if parts.isEmpty { return "--drop-duplicates leaves nothing out here." + ignoring }

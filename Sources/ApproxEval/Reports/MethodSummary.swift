@@ -3,6 +3,7 @@ import Metrics
 /// One method at one damping over the batches of a checkpoint.
 public struct MethodSummary: Sendable, Equatable {
   public let method: String
+  public let role: RowRole
   /// As given, `nil` where the method has none.
   public let damping: String?
   /// Draws per sample, `nil` where the method draws none.
@@ -29,18 +30,11 @@ public struct MethodSummary: Sendable, Equatable {
 extension Report.Entry {
   /// In the order of the scores.
   public var summaries: [MethodSummary] {
-    struct Key: Hashable {
-      var method: String
-      var damping: String?
-      var monteCarloSamples: Int?
-    }
-    var order: [Key] = []
-    var groups: [Key: [(score: Score, isConverged: Bool?)]] = [:]
+    var order: [RowIdentity] = []
+    var groups: [RowIdentity: [(score: Score, isConverged: Bool?)]] = [:]
     for result in results {
       for score in result.scores {
-        let key = Key(
-          method: score.method, damping: score.damping,
-          monteCarloSamples: score.monteCarloSamples)
+        let key = score.identity
         if groups[key] == nil { order.append(key) }
         groups[key, default: []].append((score, result.reference?.isConverged))
       }
@@ -61,8 +55,8 @@ extension Report.Entry {
         return known.count == values.count ? summary(known) : nil
       }
       return MethodSummary(
-        method: key.method, damping: key.damping, monteCarloSamples: key.monteCarloSamples,
-        gamma: summary(scores.map(\.gamma)),
+        method: key.method, role: key.role, damping: key.damping,
+        monteCarloSamples: key.monteCarloSamples, gamma: summary(scores.map(\.gamma)),
         gammaRelativeToSGD: summary(scores.map(\.gammaRelativeToSGD)),
         gammaRelativeToReference: summary(scores.map(\.gammaRelativeToReference)),
         efficiency: summary(scores.map(\.efficiency)),

@@ -1,4 +1,5 @@
 import Metrics
+import Updates
 
 extension Report {
   /// A row per checkpoint, batch, method, damping and layer.
@@ -8,7 +9,7 @@ extension Report {
       columns: [
         "checkpoint", "epoch", "step", "batch", "method", "damping", "mc_samples", "layer", "kind",
         "parameters", "status", "gamma", "gamma_rel_sgd", "efficiency", "fisher_quadratic",
-        "gradient_dot", "update_norm",
+        "gradient_dot", "update_norm", "family", "role", "gamma_error",
       ])
     for result in entries.flatMap(\.results) {
       for score in result.layers {
@@ -19,6 +20,7 @@ extension Report {
           .integer(score.parameters), .text(score.status.rawValue), .number(known: score.gamma),
           .number(score.gammaRelativeToSGD), .number(score.efficiency),
           .number(score.fisherQuadratic), .number(score.gradientDot), .number(score.updateNorm),
+          .text(score.family), .text(score.role.rawValue), .number(score.gammaError),
         ])
       }
     }
@@ -67,10 +69,11 @@ extension Report.Entry {
       + table.text
   }
 
-  /// Which tensors the K-FAC family has no Kronecker product for; `nil` if it has them all, or was
+  /// Which tensors methods with Kronecker products have none for; `nil` if it has them all, or was
   /// not asked for.
   var kroneckerRemark: String? {
-    let methods = ["kfac", "ekfac", "iekfac"].filter { name in
+    let methods = UpdateMethod.named.filter(\.needs.hasKroneckerProducts).map(\.name).filter {
+      name in
       results.contains { $0.scores.contains { $0.method == name } }
     }
     let trained = description.parameters.filter { $0.kroneckerBlock != nil }
@@ -87,7 +90,6 @@ extension Report.Entry {
 extension LayerScore {
   /// The method with what tells its rows apart.
   fileprivate var label: String {
-    method + (monteCarloSamples.map { $0 > 1 ? " (k = \($0))" : "" } ?? "")
-      + (damping.map { " at \($0)" } ?? (method == "ng" ? " (reference)" : ""))
+    methodLabel + (role == .reference ? " (reference)" : damping.map { " at \($0)" } ?? "")
   }
 }

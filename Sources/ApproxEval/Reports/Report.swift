@@ -48,7 +48,8 @@ extension Report {
         "checkpoint", "epoch", "step", "batch", "samples", "method", "damping", "lambda", "gamma",
         "gamma_rel_sgd", "gamma_rel_reference", "efficiency", "efficiency_low",
         "fisher_quadratic", "gradient_dot", "update_norm", "cosine_gradient", "cosine_reference",
-        "seconds", "mc_samples", "gamma_error", "precision", "no_gamma",
+        "seconds", "mc_samples", "gamma_error", "precision", "no_gamma", "family", "role",
+        "marked",
       ])
     for result in entries.flatMap(\.results) {
       for score in result.scores {
@@ -64,6 +65,7 @@ extension Report {
           .number(known: score.cosineGradient), .number(known: score.cosineReference),
           .number(score.seconds), .integer(score.monteCarloSamples), .number(score.gammaError),
           .text(result.precision.rawValue), .text(score.defect?.rawValue),
+          .text(score.family), .text(score.role.rawValue), .flag(score.isMarked),
         ])
       }
     }
@@ -80,7 +82,7 @@ extension Report {
         "reference_iterations", "reference_residual", "reference_stop", "seconds",
         "reference_solver", "reference_excess_bound", "reference_excess_estimate", "precision",
         "mean_loss", "reference_status", "sampled_labels", "sampled_labels_changed",
-        "data_samples", "duplicates", "sampled_duplicates",
+        "data_samples", "duplicates", "sampled_duplicates", "reference_converged",
       ])
     for (entry, result) in entries.flatMap({ entry in entry.results.map { (entry, $0) } }) {
       let reference = result.reference
@@ -97,6 +99,7 @@ extension Report {
         .text(reference?.status.rawValue), .integer(result.sampledLabels?.all),
         .integer(result.sampledLabels?.changed), .integer(entry.description.data?.samples),
         .integer(result.duplicates?.samples), .integer(result.duplicates?.sampled),
+        .flag(reference?.isConverged),
       ])
     }
     return table
@@ -137,7 +140,7 @@ extension Report {
     for measure in measures {
       columns += ["_stderr", "_min", "_median", "_max"].map { measure + $0 }
     }
-    columns += ["batches_reference_not_converged", "batches_without_gamma"]
+    columns += ["batches_reference_not_converged", "batches_without_gamma", "role"]
     var table = ReportTable(name: "summary", columns: columns)
     for entry in entries {
       for group in entry.summaries {
@@ -160,7 +163,10 @@ extension Report {
             .number(measure?.median), .number(measure?.max),
           ]
         }
-        row += [.integer(group.batchesWithoutReference), .integer(group.batchesWithoutGamma)]
+        row += [
+          .integer(group.batchesWithoutReference), .integer(group.batchesWithoutGamma),
+          .text(group.role.rawValue),
+        ]
         table.append(row)
       }
     }

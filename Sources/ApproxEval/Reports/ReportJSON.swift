@@ -3,7 +3,6 @@ import Checkpoints
 /// JSON whose members keep the order in which they were given.
 public enum ReportJSON: Sendable, Equatable {
   case cell(ReportCell)
-  case bool(Bool)
   case list([ReportJSON])
   case object([Member])
 
@@ -21,6 +20,7 @@ extension ReportJSON {
   static func text(_ value: String?) -> ReportJSON { .cell(.text(value)) }
   static func integer(_ value: Int?) -> ReportJSON { .cell(.integer(value)) }
   static func number(_ value: Double?) -> ReportJSON { .cell(.number(value)) }
+  static func bool(_ value: Bool) -> ReportJSON { .cell(.flag(value)) }
   static func texts(_ values: [String]) -> ReportJSON { .list(values.map { .text($0) }) }
 
   /// A row per object, columns as keys, empty cells as null.
@@ -37,7 +37,7 @@ extension ReportJSON {
 
   private var isScalar: Bool {
     switch self {
-    case .cell, .bool: true
+    case .cell: true
     case .list(let values): values.isEmpty
     case .object(let members): members.isEmpty
     }
@@ -46,7 +46,6 @@ extension ReportJSON {
   private func rendered(indent: String) -> String {
     switch self {
     case .cell(let cell): return cell.json
-    case .bool(let value): return value ? "true" : "false"
     case .list(let values):
       return Self.block(
         values.map { $0.rendered(indent: indent + "  ") }, "[", "]", indent,
@@ -78,6 +77,7 @@ extension ReportCell {
     case .integer(let value): String(value)
     case .number(let value) where value.isFinite: value.description
     case .number(let value): "\"" + Self.spelling(value) + "\""
+    case .flag(let value): String(value)
     case .empty: "null"
     }
   }

@@ -3,6 +3,7 @@ public enum ReportCell: Sendable, Equatable {
   case text(String)
   case integer(Int)
   case number(Double)
+  case flag(Bool)
   /// Not applicable.
   case empty
 }
@@ -10,6 +11,7 @@ public enum ReportCell: Sendable, Equatable {
 extension ReportCell {
   static func text(_ value: String?) -> ReportCell { value.map { .text($0) } ?? .empty }
   static func integer(_ value: Int?) -> ReportCell { value.map { .integer($0) } ?? .empty }
+  static func flag(_ value: Bool?) -> ReportCell { value.map { .flag($0) } ?? .empty }
   static func number(_ value: Double?) -> ReportCell { value.map { .number($0) } ?? .empty }
 
   /// Empty where there is no such number: another cell says why.
@@ -74,6 +76,7 @@ extension ReportCell {
     case .text(let value): value
     case .integer(let value): String(value)
     case .number(let value): Self.spelling(value)
+    case .flag(let value): String(value)
     case .empty: ""
     }
   }

@@ -97,7 +97,8 @@ public struct RunRecord: Sendable {
   /// Parameters are told where methods or tables go by them.
   private func json(_ entry: Report.Entry) -> ReportJSON {
     let it = entry.description
-    let tellsParameters = options.perLayer || options.methods.contains(where: \.isKronecker)
+    let tellsParameters =
+      options.perLayer || options.methods.contains(where: \.needs.hasKroneckerProducts)
     return .members([
       "path": .text(it.path), "model": .text(it.model), "loss": .text(it.loss),
       "loss_settings": .texts(it.lossSettings), "epoch": .integer(it.epoch),
@@ -163,7 +164,7 @@ extension Report {
         notes.append(place + "the gradient is zero: " + entry.reason(ofZeroGradient: [result]))
       }
       for (score, defect) in result.scoresWithoutGamma {
-        notes.append(place + score.label + ": no gamma, as \(defect).")
+        notes.append(place + score.identity.label + ": no gamma, as \(defect).")
       }
       if result.isRepeated {
         notes.append(
@@ -171,7 +172,8 @@ extension Report {
       }
       for score in result.scores where score.isMarked {
         notes.append(
-          place + score.label + ": gamma may be off by \(score.gammaErrorText), by rounding.")
+          place + score.identity.label
+            + ": gamma may be off by \(score.gammaErrorText), by rounding.")
       }
       if let reference = result.reference, let choice = reference.choice {
         notes.append(place + "reference by \(reference.kind.name): \(choice).")
@@ -225,9 +227,8 @@ extension BatchResult {
   /// Without those that other notes explain: all of a zero gradient, and the reference.
   var scoresWithoutGamma: [(score: Score, defect: Indicator.Defect)] {
     scores.compactMap { score in
-      let isReference = score.method == "ng" && score.damping == nil
       guard let defect = score.defect, defect != .zeroGradient,
-        !(isReference && reference?.isConverged == false)
+        !(score.role == .reference && reference?.isConverged == false)
       else { return nil }
       return (score, defect)
     }
@@ -240,9 +241,6 @@ extension Score {
     let error = gammaError ?? 0
     return error < 1 ? shortened(100 * error, digits: 2) + " %" : "100 % or more"
   }
-
-  /// The row in words.
-  fileprivate var label: String { method + (damping.map { " at damping \($0)" } ?? "") }
 }
 
 extension Indicator.Defect: CustomStringConvertible {

@@ -22,14 +22,10 @@ extension Report.Entry {
       (hasReference ? "efficiency %" : "efficiency % at least", .right),
     ])
     for (row, summary) in summaries.enumerated() {
-      let isReference = summary.method == "ng" && summary.damping == nil
       let low =
         !hasReference ? lows[row] : shares[row] + (isCertain ? "" : " " + lows[row])
-      let draws = summary.monteCarloSamples ?? 1
       table.append([
-        summary.method + (draws > 1 ? " (k = \(draws))" : ""),
-        isReference ? "reference" : summary.damping ?? "", gammas[row],
-        ratios[row], low,
+        summary.methodLabel, summary.dampingLabel, gammas[row], ratios[row], low,
       ])
     }
     return table

@@ -190,8 +190,8 @@ extension Report.Entry {
     let isDouble = marked.allSatisfy { $0.precision == .float64 }
     let advice =
       isDouble
-      ? "A larger --damping helps."
-      : "Use --precision float64 (with enough --memory), or a larger --damping."
+      ? "A larger damping helps."
+      : "Use the precision float64 (with enough memory), or a larger damping."
     remarks.append(
       wrapped("* gamma may be off by \(size)\(several), by the rounding of numbers. \(advice)"))
     return remarks

@@ -50,8 +50,8 @@ struct RunIdentity: Codable, Sendable, Equatable {
     case .cell(.text(let text)): text
     case .cell(.integer(let number)): String(number)
     case .cell(.number(let number)): ReportCell.spelling(number)
+    case .cell(.flag(let value)): String(value)
     case .list(let values): values.map { text($0) ?? "" }.joined(separator: ",")
-    case .bool(let value): String(value)
     case .object: value.document
     }
   }

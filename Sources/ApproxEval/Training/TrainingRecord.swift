@@ -62,22 +62,24 @@ public struct TrainingRecord: Sendable {
   /// What the optimiser does not have is null.
   private var optimizer: ReportJSON {
     let it = options.optimizer
-    let isAdam = it.kind == .adam || it.kind == .adamw
-    let isNatural = it.kind.isNatural
+    func number(_ value: Double?, _ setting: OptimizerKind.Setting) -> ReportJSON {
+      .number(it.kind.settings.contains(setting) ? value : nil)
+    }
+    let hasMomentum = it.kind.settings.contains(.momentum)
     return .members([
       "name": .text(it.kind.rawValue),
       "learning_rate": .number(it.learningRate),
       "schedule": .text(it.schedule.rawValue),
       "normalized": .bool(it.isNormalized),
-      "weight_decay": .number(isNatural ? nil : it.weightDecay),
-      "momentum": .number(it.kind == .sgd ? it.momentum : nil),
-      "nesterov": it.kind == .sgd ? .bool(it.isNesterov) : .text(nil),
-      "beta1": .number(isAdam ? it.betas.0 : nil),
-      "beta2": .number(isAdam ? it.betas.1 : nil),
-      "epsilon": .number(isAdam ? it.epsilon : nil),
-      "damping": .text(isNatural ? it.damping.text : nil),
-      "mc_samples": .integer(it.kind == .sf ? it.monteCarloSamples : nil),
-      "drop_duplicates": .number(isNatural ? it.dropDuplicates : nil),
+      "weight_decay": number(it.weightDecay, .weightDecay),
+      "momentum": number(it.momentum, .momentum),
+      "nesterov": hasMomentum ? .bool(it.isNesterov) : .text(nil),
+      "beta1": number(it.betas.0, .moments),
+      "beta2": number(it.betas.1, .moments),
+      "epsilon": number(it.epsilon, .moments),
+      "damping": .text(it.kind.settings.contains(.damping) ? it.damping.text : nil),
+      "mc_samples": .integer(it.kind.settings.contains(.draws) ? it.monteCarloSamples : nil),
+      "drop_duplicates": number(it.dropDuplicates, .dropDuplicates),
     ])
   }
 

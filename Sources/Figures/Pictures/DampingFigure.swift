@@ -13,7 +13,7 @@ enum DampingFigure {
         name: name, title: title,
         reason: results.scores == nil
           ? "scores.csv is missing." : "scores.csv has no method at more than one damping.",
-        remedy: "Score with --damping 1e-7,1e-5,1e-3,1e-1 --output.")
+        remedy: "Score at several dampings, such as 1e-7, 1e-5 and 1e-3, with an output folder.")
     }
     let stages = Stages(scores.map(\.place))
     let scale = Scale(swept.flatMap { groups.dampings($0) })
@@ -42,7 +42,7 @@ enum DampingFigure {
     if panels.isEmpty {
       throw FigureGap(
         name: name, title: title, reason: "scores.csv has no finite ratio to sgd.",
-        remedy: "Score with --methods sgd,ef,ief,sf and several dampings above 0.")
+        remedy: "Score sgd, ef, ief and sf at several dampings above 0.")
     }
     if swept.contains(where: { groups.dampings($0).contains { DampingText($0 ?? "")?.value == 0 } })
     {
@@ -60,7 +60,7 @@ enum DampingFigure {
   private static func levels(
     _ groups: ScoreGroups, _ swept: [Variant], _ stage: Stages.Stage, at positions: [Double]
   ) -> [Curve] {
-    groups.variants.filter { $0.method != "sgd" && !swept.contains($0) }.compactMap { variant in
+    groups.compared.filter { !swept.contains($0) }.compactMap { variant in
       let rows = groups.leastDamped(stage.checkpoint, variant)
       let level = Curve.Point(x: 0, rows.map(\.gammaRelativeToSGD))
       if !level.isDrawable { return nil }

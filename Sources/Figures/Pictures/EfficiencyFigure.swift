@@ -36,7 +36,7 @@ enum EfficiencyFigure {
         name: name, title: title,
         reason: results.scores == nil
           ? "scores.csv is missing." : "scores.csv has no finite efficiency.",
-        remedy: "Score with --methods sgd,ef,ief,sf --output.")
+        remedy: "Score sgd, ef, ief and sf with an output folder.")
     }
     let axis = Axis.fromZero("efficiency (%)", to: most)
     let panels = charts.map { stage, bars in

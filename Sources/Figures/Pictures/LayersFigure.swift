@@ -22,7 +22,7 @@ enum LayersFigure {
         name: name, title: title,
         reason: results.layers == nil
           ? "layers.csv is missing." : "layers.csv has no row of kind \(kind.rawValue).",
-        remedy: "Score with --per-layer --output.")
+        remedy: "Score layer by layer with an output folder.")
     }
     // The groups of a layer are those of scores, so that methods look and sort the same.
     let groups = ScoreGroups(
@@ -30,9 +30,9 @@ enum LayersFigure {
         ScoreRow(
           place: Place(checkpoint: key($0), batch: $0.place.batch), direction: $0.direction,
           lambda: $0.lambda, gamma: .nan, gammaRelativeToSGD: $0.gammaRelativeToSGD,
-          efficiency: .nan, efficiencyLow: .nan, gammaError: .nan)
+          efficiency: .nan, efficiencyLow: .nan, gammaError: .nan, isMarked: false)
       })
-    let variants = groups.variants.filter { $0.method != "sgd" }
+    let variants = groups.compared
     let stages = Stages(rows.map(\.place))
     var layers: [String] = []
     var known: Set<String> = []
@@ -58,7 +58,7 @@ enum LayersFigure {
     if values.isEmpty {
       throw FigureGap(
         name: name, title: title, reason: "layers.csv has no finite ratio to sgd.",
-        remedy: "Score with --methods sgd,ef,ief,sf --per-layer --output.")
+        remedy: "Score sgd, ef, ief and sf layer by layer with an output folder.")
     }
     // Two decades at the most, so that one layer far off does not wash out all others.
     let reach = min(max(values.reduce(1) { max($0, $1, 1 / $1) }, 1.25), 100)

@@ -8,7 +8,7 @@ enum MethodsFigure {
     let scores = results.scores ?? []
     let groups = ScoreGroups(scores)
     let stages = Stages(scores.map(\.place))
-    let variants = groups.variants.filter { $0.method != "sgd" }
+    let variants = groups.compared
     var panels: [Panel] = []
     var notes = groups.note
     func add(_ title: String, _ values: (Stages.Stage, Variant) -> Curve.Point?) {
@@ -37,13 +37,13 @@ enum MethodsFigure {
         name: name, title: title,
         reason: results.scores == nil
           ? "scores.csv is missing." : "scores.csv has no finite ratio to sgd.",
-        remedy: "Score a run with --methods sgd,ef,ief,sf --output.")
+        remedy: "Score sgd, ef, ief and sf with an output folder.")
     }
     let methods = Set(variants.map(\.method))
     let absent = kroneckerFactored.filter { !methods.contains($0) }
     if !absent.isEmpty {
       notes.append(
-        "scores.csv has no \(absent.joined(separator: ", ")); add them to --methods to compare "
+        "scores.csv has no \(absent.joined(separator: ", ")); score them too to compare "
           + "with the K-FAC family.")
     }
     return Figure(

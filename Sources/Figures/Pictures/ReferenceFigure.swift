@@ -11,7 +11,7 @@ enum ReferenceFigure {
         name: name, title: title,
         reason: results.iterates == nil
           ? "cg.csv is missing." : "cg.csv has no iterates: the reference was not iterative.",
-        remedy: "Score with --reference cg --output.")
+        remedy: "Score with the reference cg and an output folder.")
     }
     let batches = results.batches ?? []
     let places = iterates.map {
@@ -74,7 +74,7 @@ enum ReferenceFigure {
     }
     var notes = stages.note(curveLimit)
     if excesses.isEmpty {
-      notes.append("batches.csv has no gamma_bound for these solves: score with --output.")
+      notes.append("batches.csv has no gamma_bound for these solves: score with an output folder.")
     }
     return Figure(
       name: name, title: title,

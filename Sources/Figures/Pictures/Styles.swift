@@ -96,7 +96,7 @@ extension CurveStyle {
     var plain: Set<String> = []
     var others: [String: Int] = [:]
     for variant in variants {
-      let family = String(variant.method.prefix { $0 != "@" })
+      let family = variant.family
       let style = named[family]
       if let style, family == variant.method, plain.insert(family).inserted {
         styles[variant] = style

@@ -27,19 +27,19 @@ enum TrainingFigure {
       add(
         "\(method) against sgd", y: "γ(\(method)) / γ(sgd), ratio",
         relativeToSGD(groups, method, stages), level: 1,
-        absent: "scores.csv has no ratios of \(method); score with --methods sgd,ef,ief,sf.")
+        absent: "scores.csv has no ratios of \(method); score sgd, ef, ief and sf.")
     }
     add(
       "sf against ef", y: "γ(sf) / γ(ef), ratio", sampledAgainstEmpirical(groups, stages), level: 1,
-      absent: "scores.csv has no sf and ef of one batch; score with --methods sgd,ef,ief,sf.")
+      absent: "scores.csv has no sf and ef of one batch; score sgd, ef, ief and sf.")
     add(
       "imbalance of the batch", y: "max ‖gₙ‖ / min ‖gₙ‖, ratio", imbalance(batches, stages),
       level: nil,
-      absent: "batches.csv is missing or has no gradient_norm_ratio; score with --output.")
+      absent: "batches.csv is missing or has no gradient_norm_ratio; score with an output folder.")
     if panels.isEmpty {
       throw FigureGap(
         name: name, title: title, reason: "scores.csv and batches.csv have nothing for it.",
-        remedy: "Score a run with --methods sgd,ef,ief,sf --output.")
+        remedy: "Score sgd, ef, ief and sf with an output folder.")
     }
     return Figure(
       name: name, title: title,

@@ -4,8 +4,11 @@ import Metrics
 /// its reference where the method is the natural gradient.
 package struct Variant: Hashable, Sendable {
   package var method: String
+  package var family: String
   package var draws: Int?
-  package var isReference = false
+  package var role = ScoredDirection.Role.method
+
+  var isReference: Bool { role == .reference }
 }
 
 /// Scores by method and damping.
@@ -44,9 +47,9 @@ struct ScoreGroups {
     for row in rows {
       let direction = row.direction
       let variant = Variant(
-        method: direction.method,
+        method: direction.method, family: direction.family,
         draws: draws[direction.method, default: []].count > 1 ? direction.draws : nil,
-        isReference: direction.isReference)
+        role: direction.role)
       if lambdas[variant] == nil { variants.append(variant) }
       lambdas[variant, default: [:]][direction.damping, default: []].append(row.lambda)
       let key = Key(
@@ -78,12 +81,12 @@ struct ScoreGroups {
       }
     }
     self.combinations = combinations
-    let hasDampedReference = variants.contains { $0.method == "ng" && !$0.isReference }
+    let others = Set(variants.filter { !$0.isReference }.map(\.method))
     labels = Dictionary(
       uniqueKeysWithValues: variants.map { variant in
         var label = singleLine(variant.method, limit: labelLimit)
         if let draws = variant.draws { label += " K=\(draws)" }
-        if variant.isReference && hasDampedReference { label += " (exact)" }
+        if variant.isReference && others.contains(variant.method) { label += " (exact)" }
         return (variant, label)
       })
   }
@@ -121,6 +124,9 @@ struct ScoreGroups {
     }
     return rows(checkpoint, variant, least.damping)
   }
+
+  /// All but the one that ratios are relative to.
+  var compared: [Variant] { variants.filter { $0.role != .baseline } }
 
   func variants(of method: String) -> [Variant] {
     variants.filter { $0.method == method && !$0.isReference }

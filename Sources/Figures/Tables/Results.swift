@@ -25,7 +25,7 @@ package struct Results: Sendable {
         .file(
           CheckpointError(
             .fileMissing, at: .init(file: folder),
-            hint: "Name the folder that eval-cli score --output has written.")), file: folder)
+            hint: "Name the folder that scoring has written its report into.")), file: folder)
     }
     guard found.kind == .folder else {
       throw TableError(

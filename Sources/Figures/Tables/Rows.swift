@@ -40,6 +40,16 @@ package struct TableCells {
     return value
   }
 
+  /// `true` or `false`; `nil` for an empty cell, or a column that is not there.
+  func flag(_ column: String) throws(TableError) -> Bool? {
+    let cell = text(column)
+    if cell.isEmpty { return nil }
+    guard let value = Bool(cell) else {
+      throw TableError(.notAFlag(cell, column: column), file: table.file, line: row.line)
+    }
+    return value
+  }
+
   /// NaN for an empty cell: what has no value is never drawn.
   func measure(_ column: String) throws(TableError) -> Double { try number(column) ?? .nan }
 
@@ -65,19 +75,39 @@ package struct Place: Hashable, Sendable {
 /// What identifies a direction within a batch.
 package struct ScoredDirection: Hashable, Sendable {
   package var method: String
+  /// What the method's name has in common with its kin's.
+  package var family: String
+  package var role: Role
   /// Monte-Carlo draws, where the table tells them.
   package var draws: Int?
   /// As given; `nil` where the method has none.
   package var damping: String?
 
-  /// The natural gradient that the others are compared with.
-  package var isReference: Bool { method == "ng" && damping == nil }
+  package enum Role: String, Sendable {
+    case method
+    /// The gradient that ratios are relative to.
+    case baseline
+    /// The natural gradient that efficiencies are relative to.
+    case reference
+  }
 
   init(_ cells: TableCells) throws(TableError) {
     method = cells.text("method")
     draws = try cells.integer("mc_samples")
     let text = cells.text("damping")
     damping = text.isEmpty ? nil : text
+    if let told = Role(rawValue: cells.text("role")), !cells.text("family").isEmpty {
+      (role, family) = (told, cells.text("family"))
+    } else {
+      (role, family) = Self.inferred(method, damping: damping)
+    }
+  }
+
+  /// What rows are in tables of versions that did not say it.
+  private static func inferred(_ method: String, damping: String?) -> (Role, family: String) {
+    let role: Role =
+      method == "sgd" ? .baseline : method == "ng" && damping == nil ? .reference : .method
+    return (role, String(method.prefix { $0 != "@" && $0 != ":" }))
   }
 }
 
@@ -93,9 +123,8 @@ package struct ScoreRow: Sendable {
   package var efficiencyLow: Double
   /// An estimate of the relative error of gamma; NaN in tables of versions that had none.
   package var gammaError: Double
-
   /// Whether gamma may be off by more than a thousandth.
-  package var isMarked: Bool { gammaError > 1e-3 }
+  package var isMarked: Bool
 
   static func read(_ table: CSVTable) throws(TableError) -> [ScoreRow] {
     try TableCells.rows(
@@ -105,13 +134,15 @@ package struct ScoreRow: Sendable {
         "gamma_rel_sgd", "efficiency", "efficiency_low",
       ]
     ) { (cells) throws(TableError) in
-      ScoreRow(
+      let error = try cells.measure("gamma_error")
+      return ScoreRow(
         place: try cells.place(), direction: try ScoredDirection(cells),
         lambda: try cells.measure("lambda"), gamma: try cells.measure("gamma"),
         gammaRelativeToSGD: try cells.measure("gamma_rel_sgd"),
         efficiency: try cells.measure("efficiency"),
-        efficiencyLow: try cells.measure("efficiency_low"),
-        gammaError: try cells.measure("gamma_error"))
+        efficiencyLow: try cells.measure("efficiency_low"), gammaError: error,
+        // Tables of older versions have the error alone.
+        isMarked: try cells.flag("marked") ?? (error > 1e-3))
     }
   }
 }
@@ -146,17 +177,8 @@ package struct BatchRow: Sendable {
   package var referenceResidual: Double?
   /// Empty without a reference.
   package var referenceStop: String
-  /// Empty without a reference, and in tables of versions that had no such column.
-  package var referenceStatus: String
-
-  /// Whether the reference is the natural gradient up to rounding or tolerance. What is not known
-  /// counts as a failure: the bracket is then drawn, never left out.
-  package var hasConvergedReference: Bool {
-    if !referenceStatus.isEmpty {
-      return ["converged", "exact", "zero-gradient"].contains(referenceStatus)
-    }
-    return ["tolerance", "certificate", "dense", "zero-gradient"].contains(referenceStop)
-  }
+  /// Whether the reference is the natural gradient up to rounding or tolerance.
+  package var hasConvergedReference: Bool
 
   static func read(_ table: CSVTable) throws(TableError) -> [BatchRow] {
     try TableCells.rows(
@@ -175,8 +197,18 @@ package struct BatchRow: Sendable {
         referenceIterations: try cells.number("reference_iterations"),
         referenceResidual: try cells.number("reference_residual"),
         referenceStop: cells.text("reference_stop"),
-        referenceStatus: cells.text("reference_status"))
+        hasConvergedReference: try cells.flag("reference_converged")
+          ?? inferredConvergence(cells))
     }
+  }
+
+  /// Of tables of versions that did not say it. What is not known counts as a failure: the bracket is
+  /// then drawn, never left out.
+  private static func inferredConvergence(_ cells: TableCells) -> Bool {
+    let status = cells.text("reference_status")
+    if !status.isEmpty { return ["converged", "exact", "zero-gradient"].contains(status) }
+    return ["tolerance", "certificate", "dense", "zero-gradient"].contains(
+      cells.text("reference_stop"))
   }
 }
 

@@ -22,6 +22,7 @@ package struct TableError: Error, Equatable, Sendable {
     /// See `String.isStreamSafe`.
     case combiningMarks
     case notANumber(String, column: String)
+    case notAFlag(String, column: String)
   }
 
   package var problem: Problem
@@ -65,15 +66,17 @@ extension TableError: CustomStringConvertible {
     case .combiningMarks: "a cell has more than 30 combining marks in a row"
     case .notANumber(let text, let column):
       "\(column) is \(quoted(text)), expected a number"
+    case .notAFlag(let text, let column):
+      "\(column) is \(quoted(text)), expected true or false"
     }
   }
 
   private var advice: [String] {
     switch problem {
     case .file: []
-    case .noTables: ["Name the folder that eval-cli score --output has written."]
+    case .noTables: ["Name the folder that scoring has written its report into."]
     case .unfinishedRun:
-      ["Wait for its end, or go on with the same eval-cli score command and --resume."]
+      ["Wait for its end, or resume it by the command that began it."]
     case .nothingToDraw(let reasons): reasons
     case .missingColumns:
       [

@@ -19,8 +19,8 @@ package enum Lowering {
   /// In the order in which they run: what is found from its pieces first, then what is left out, then
   /// what depends on sizes. Notes on nodes come last, since rewriting numbers nodes anew.
   package static let passes: [any LoweringPass] = [
-    NormalizationFromPieces(), AttentionFromPieces(), LowRankUpdates(), PoolingBeforeRectifiers(),
-    UnreadRows(), GatheredAttention(),
+    NormalizationFromPieces(), LayersFromParameters(), AttentionFromPieces(), LowRankUpdates(),
+    PoolingBeforeRectifiers(), UnreadRows(), GatheredAttention(),
     PooledConvolutions(),
   ]
 

@@ -15,7 +15,7 @@ package struct Embedding: Operation {
     let x = try operands.whole(0)
     let weight = try operands.parameter(Self.weight, rank: 2)
     (rows, columns) = (weight[0], weight[1])
-    if case .index(let bound) = x.element, bound > rows {
+    if let bound = x.element.bound, bound > rows {
       throw GraphError(
         .other("the table", found: "\(rows) rows", expected: "one for each of \(bound) indices"))
     }

@@ -20,7 +20,7 @@ package struct Gather: Operation {
     guard fits else {
       throw operands.mismatch(1, "the shape \(x.shape) but for dimension \(axis)")
     }
-    if case .index(let bound) = index.element, bound > x.shape[axis] {
+    if let bound = index.element.bound, bound > x.shape[axis] {
       throw operands.mismatch(0, "an entry for each of \(bound) indices in dimension \(axis)")
     }
     (shape, strides) = (index.shape, rowMajorStrides(x.shape))
@@ -87,7 +87,7 @@ package struct Lookup: Operation {
     let (table, index) = (try operands.real(0), try operands.whole(1))
     guard table.shape.count == 2 else { throw operands.mismatch(0, "[rows, columns]") }
     (rows, columns, positions) = (table.shape[0], table.shape[1], index.count)
-    if case .index(let bound) = index.element, bound > rows {
+    if let bound = index.element.bound, bound > rows {
       throw operands.mismatch(0, "a row for each of \(bound) indices")
     }
     return try ValueType(index.shape + [columns])

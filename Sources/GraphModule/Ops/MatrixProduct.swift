@@ -27,6 +27,8 @@ package struct MatrixProduct: Operation {
     let leading = [Array(a.shape.dropLast(2)), Array(b.shape.dropLast(2))]
     let batch = try Broadcasting(leading, operands)
     let type = try ValueType(batch.shape + [m, n])
+    // Each has two starts.
+    guard batch.count <= 1 << 24 else { throw GraphError(.size(batch.shape)) }
     starts = zip(leading, [m * k, k * n]).map { shape, size in
       let strides = broadcastStrides(shape, to: batch.shape) ?? []
       return (0..<batch.count).map { index in

@@ -76,14 +76,8 @@ package struct Constant: Operation {
   package mutating func bind(_ operands: Operands) throws(GraphError) -> ValueType {
     try operands.require(inputs: 0...0, parameters: 0...0)
     let type = try ValueType(shape, element)
-    let bound: Double? =
-      switch element {
-      case .real: nil
-      case .index(let bound): Double(bound)
-      case .boolean: 2
-      }
     let fits = values.allSatisfy { value in
-      bound.map { value >= 0 && value < $0 && value == value.rounded() } ?? true
+      element.bound.map { value >= 0 && value < Double($0) && value == value.rounded() } ?? true
     }
     guard values.count == type.count, fits else {
       throw GraphError(

@@ -53,7 +53,7 @@ package struct View: Operation {
       }
       (shape, strides) = (target, repeated)
     case .slice(let axis, let start, let step, let count):
-      guard x.shape.indices.contains(axis), step != 0, count > 0,
+      guard x.shape.indices.contains(axis), step != 0, step.magnitude < 1 << 31, count > 0,
         let extent = checkedProduct(count - 1, abs(step), atMost: x.shape[axis]),
         (0..<x.shape[axis]).contains(start),
         (0..<x.shape[axis]).contains(step > 0 ? start + extent : start - extent)

@@ -105,9 +105,11 @@ struct T5Builder {
     if let prompt {
       let parameter = try b.adapterParameter(
         PromptTuning.parameterName, shape: [prompt.rows, columns])
-      x = try b.apply(
-        Prepend(prefix: promptTokens), to: [x], parameters: [parameter],
-        name: PromptTuning.parameterName)
+      let name = PromptTuning.parameterName
+      let first = try b.apply(
+        View(.slice(axis: 0, start: 0, step: 1, count: promptTokens)),
+        to: [b.value(parameter, name)], name: name)
+      x = try b.apply(Concatenate(axis: 0), to: [first, x], name: name)
     }
     let length = b.shape(x)[0]
     try requireLength(length)

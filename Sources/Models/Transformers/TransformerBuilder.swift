@@ -201,6 +201,11 @@ struct TransformerBuilder {
       parameters: parameters, name: module)
   }
 
+  /// Parameters as a value, and operations on it: passes make layers of them.
+  mutating func value(_ parameter: ParameterID, _ name: String) throws(CheckpointError) -> ValueID {
+    try apply(ParameterValue(), to: [], parameters: [parameter], name: name)
+  }
+
   /// Some of the tokens; all of them are the value itself.
   mutating func select(
     _ x: ValueID, _ rows: [Int], name: String

@@ -54,15 +54,19 @@ enum ViTBuilder {
     let patches = try b.apply(
       Convolution(stride: patch), to: [channelsLast], parameters: [weight, bias], name: name)
     let grid = b.shape(patches)
-    let token = try b.parameter("vit.embeddings.cls_token", "", shape: [1, 1, hidden])
-    let tokens = try b.apply(
-      Prepend(prefix: 1), to: [b.reshape(patches, to: [grid[0] * grid[1], hidden])],
-      parameters: [token], name: "vit.embeddings.cls_token")
-    let positions = try b.parameter(
-      "vit.embeddings.position_embeddings", "", shape: [1] + b.shape(tokens))
+    let (tokenName, positionName) = (
+      "vit.embeddings.cls_token", "vit.embeddings.position_embeddings"
+    )
+    let token = try b.value(b.parameter(tokenName, "", shape: [1, 1, hidden]), tokenName)
+    let parts = [
+      try b.reshape(token, to: [1, hidden]),
+      try b.reshape(patches, to: [grid[0] * grid[1], hidden]),
+    ]
+    let tokens = try b.apply(Concatenate(axis: 0), to: parts, name: tokenName)
+    let table = try b.parameter(positionName, "", shape: [1] + b.shape(tokens))
+    let positions = try b.value(table, positionName)
     return try b.apply(
-      AddParameter(), to: [tokens], parameters: [positions],
-      name: "vit.embeddings.position_embeddings")
+      Sum(), to: [tokens, b.reshape(positions, to: b.shape(tokens))], name: positionName)
   }
 
   private static func block(

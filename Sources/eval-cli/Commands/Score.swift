@@ -19,6 +19,10 @@ struct Score: ParsableCommand {
         eval-cli score checkpoint.bin
         eval-cli score run/epoch-*.bin --data train.npz --output results/
         eval-cli score run/epoch-*.bin --data train.npz --output results/ --resume
+
+      Update methods (G are the gradients g_n of the samples as rows, g their sum, u_n the gradient \
+      at the logits, F the Fisher matrix, λ the damping):
+      \(OptionValues.methodSummaries)
       """)
 
   @Argument(help: "Checkpoints, scored in this order.", completion: .file())
@@ -101,7 +105,7 @@ struct Score: ParsableCommand {
   private static func announce(
     _ evaluation: Evaluation, _ plan: RunPlan, after finished: Int
   ) throws {
-    var total = 0.0
+    var work: [Arithmetic: Double] = [:]
     var memory = 0
     var rest = finished
     for checkpoint in plan.checkpoints {
@@ -109,17 +113,18 @@ struct Score: ParsableCommand {
       rest = max(rest - checkpoint.batches.count, 0)
       if batches == 0 { continue }
       let needs = try evaluation.resources(checkpoint: checkpoint.description.path)
-      total += needs.batchOperations * Double(batches)
+      work[needs.precision, default: 0] += needs.batchOperations * Double(batches)
       memory = max(memory, needs.memory.total)
     }
     // Less than a minute even at 1 GFLOP/s: nothing to measure.
+    let total = work.values.reduce(0, +)
     if total < 60 * 1e9 { return }
-    let rate = evaluation.measuredRate()
-    if total / rate < 60 { return }
+    let seconds = work.reduce(0) { $0 + $1.value / evaluation.measuredRate($1.key) }
+    if seconds < 60 { return }
     Console.log(
       wrapped(
-        "estimate: at most \(duration(total / rate)), \(operations(total)) at "
-          + "\(operations(rate))/s, if conjugate gradients take all their iterations; a "
+        "estimate: at most \(duration(seconds)), \(operations(total)) at "
+          + "\(operations(total / seconds))/s, if conjugate gradients take all their iterations; a "
           + "batch needs at most \(bytes(memory, digits: 3))"))
   }
 

@@ -120,31 +120,32 @@ struct OptimizerOptions: ParsableArguments {
     }
     settings.monteCarloSamples = try OptionValues.draws(mcSamples ?? 1)
     if let dropDuplicates { settings.dropDuplicates = try OptionValues.cosine(dropDuplicates) }
-    if optimizer == .sf && !settings.isNormalized && settings.damping.value == 0 {
+    if optimizer.settings.contains(.draws) && !settings.isNormalized && settings.damping.value == 0
+    {
       throw UsageError(
-        "without damping a step of sf has no length", at: "--damping",
+        "without damping a step of \(optimizer.rawValue) has no length", at: "--damping",
         "Give a damping, or --normalize.")
     }
   }
 
   private func refuseForeignOptions() throws(UsageError) {
-    let natural: [OptimizerKind] = [.ef, .ief, .sf]
-    let adam: [OptimizerKind] = [.adam, .adamw]
-    let options: [(name: String, isGiven: Bool, owners: [OptimizerKind])] = [
-      ("--normalize", normalize != nil, natural + [.sgd]),
-      ("--damping", damping != nil, natural),
-      ("--mc-samples", mcSamples != nil, [.sf]),
-      ("--drop-duplicates", dropDuplicates != nil, natural),
-      ("--weight-decay", weightDecay != nil, [.sgd] + adam + [.adafactor]),
-      ("--momentum", momentum != nil, [.sgd]),
-      ("--nesterov", nesterov, [.sgd]),
-      ("--betas", betas != nil, adam),
-      ("--epsilon", epsilon != nil, adam),
+    let options: [(name: String, isGiven: Bool, setting: OptimizerKind.Setting)] = [
+      ("--normalize", normalize != nil, .normalization),
+      ("--damping", damping != nil, .damping),
+      ("--mc-samples", mcSamples != nil, .draws),
+      ("--drop-duplicates", dropDuplicates != nil, .dropDuplicates),
+      ("--weight-decay", weightDecay != nil, .weightDecay),
+      ("--momentum", momentum != nil, .momentum),
+      ("--nesterov", nesterov, .momentum),
+      ("--betas", betas != nil, .moments),
+      ("--epsilon", epsilon != nil, .moments),
     ]
-    for option in options where option.isGiven && !option.owners.contains(optimizer) {
+    for option in options
+    where option.isGiven && !optimizer.settings.contains(option.setting) {
+      let owners = OptimizerKind.allCases.filter { $0.settings.contains(option.setting) }
       throw UsageError(
         "\(optimizer.rawValue) has no such setting", at: option.name,
-        "It belongs to \(option.owners.map(\.rawValue).joined(separator: ", ")).")
+        "It belongs to \(owners.map(\.rawValue).joined(separator: ", ")).")
     }
   }
 

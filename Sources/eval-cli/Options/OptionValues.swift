@@ -1,3 +1,4 @@
+import ApproxEval
 import Checkpoints
 import Figures
 import Updates
@@ -5,11 +6,11 @@ import Updates
 /// From the text of an option to its value.
 enum OptionValues {
   /// `sgd,ef,update:mine`; what is repeated counts once.
-  static func methods(_ list: String) throws(UsageError) -> [Method] {
-    var methods: [Method] = []
+  static func methods(_ list: String) throws(UsageError) -> [UpdateMethod] {
+    var methods: [UpdateMethod] = []
     for name in items(list) {
-      guard let method = Method(name: name) else {
-        let known = Method.named.map(\.name)
+      guard let method = UpdateMethod(name: name) else {
+        let known = UpdateMethod.named.map(\.name)
         let near = nearMisses(name, among: known)
         throw UsageError(
           "unknown method \"\(name)\"", at: "--methods",
@@ -102,8 +103,32 @@ enum OptionValues {
 
   /// `sgd, ef, ..., ng@<iterations> or update:<name>`
   static func methodNames(_ conjunction: String) -> String {
-    let names = Method.named.map(\.name) + Method.patterns
-    return names.dropLast().joined(separator: ", ") + " \(conjunction) " + names.last!
+    listed(
+      UpdateMethod.named.map(\.name) + UpdateMethod.families.map(\.pattern), conjunction)
+  }
+
+  /// Those that draw labels.
+  static var sampledMethodNames: String {
+    listed(UpdateMethod.named.filter(\.needs.isSampled).map(\.name), "and")
+  }
+
+  private static func listed(_ names: [String], _ conjunction: String) -> String {
+    names.dropLast().joined(separator: ", ") + " \(conjunction) " + names.last!
+  }
+
+  /// A line on each method.
+  static var methodSummaries: String {
+    let named = UpdateMethod.named.map { ($0.name, $0.summary) }
+    let families = UpdateMethod.families.map { ($0.pattern, $0.summary) }
+    return (named + families).map { name, summary in
+      wrapped("\(name): " + summary.filter { $0 != "`" })
+    }.joined(separator: "\n")
+  }
+
+  /// What a list of methods may go on with: `sgd,ie` with `sgd,ief`, and more.
+  static func completedMethods(_ list: String) -> [String] {
+    let known = list.lastIndex(of: ",").map { list[...$0] } ?? ""
+    return UpdateMethod.named.map { known + $0.name }
   }
 
   /// `svg,png`; what is repeated counts once.

@@ -35,7 +35,8 @@ struct UpdateOptions: ParsableArguments {
       """
       Update methods: \(OptionValues.methodNames("or")), separated by commas. Directions that the \
       checkpoint carries are scored by default, or as update:<name>. (default: sgd,ef,ief,sf)
-      """, valueName: "list"))
+      """, valueName: "list"),
+    completion: .custom { _, _, typed in OptionValues.completedMethods(typed) })
   var methods: String?
 
   @Option(
@@ -51,8 +52,8 @@ struct UpdateOptions: ParsableArguments {
     parsing: .unconditional,
     help: .init(
       """
-      Monte-Carlo labels per sample for sf, block-sf and kfac: a number, or several separated by \
-      commas, each scored. (default: what the file carries, or 1)
+      Monte-Carlo labels per sample for \(OptionValues.sampledMethodNames): a number, or several \
+      separated by commas, each scored. (default: what the file carries, or 1)
       """, valueName: "list"))
   var mcSamples: String?
 

@@ -130,9 +130,9 @@ struct SolverOptions: ParsableArguments {
     }
     options.cgPreconditioner = cgPreconditioner
     options.cgIterations = try OptionValues.positive(cgIterations, "--cg-iterations")
-    if cgIterations > Method.mostIterations {
+    if cgIterations > UpdateMethod.mostIterations {
       throw UsageError(
-        "\(cgIterations) is more than \(Method.mostIterations)", at: "--cg-iterations")
+        "\(cgIterations) is more than \(UpdateMethod.mostIterations)", at: "--cg-iterations")
     }
     options.cgTolerance = try OptionValues.notNegative(cgTolerance, "--cg-tolerance")
     options.cgGap = try OptionValues.notNegative(cgGap, "--cg-gap")

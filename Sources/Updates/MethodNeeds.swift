@@ -1,0 +1,53 @@
+/// What a method takes beside the gradient. Plans of memory, predictions, checks and reports read it:
+/// none of them knows a method by its name.
+public struct MethodNeeds: Sendable, Equatable {
+  /// Which Gram matrices of per-sample gradients are solved with.
+  public enum GramMatrices: Sendable {
+    /// The one of all parameters.
+    case whole
+    /// One for each parameter tensor.
+    case tensors
+    /// One for each tensor that has no Kronecker product.
+    case exceptions
+  }
+
+  /// Squares that are summed over the samples, entry by entry.
+  public enum Squares: Sendable, Hashable {
+    case ofGradients
+    /// Of g_n divided by `|u_n|`.
+    case ofUnitGradients
+  }
+
+  /// What an iterative solver is asked for.
+  public enum Solve: Sendable, Equatable {
+    case solution
+    /// Where it is after so many iterations.
+    case iterate(after: Int)
+  }
+
+  /// Whether there is a direction for each damping, or one.
+  public var isDamped = false
+  /// Whether Monte-Carlo labels go into it.
+  public var isSampled: Bool { trueLabelMethod != nil }
+  /// Of a method that draws labels: the one that it is where all of them are the true ones.
+  public var trueLabelMethod: String?
+  public var gram: GramMatrices?
+  /// Whether linear layers have Kronecker products.
+  public var hasKroneckerProducts = false
+  public var squares: Squares?
+  public var solve: Solve?
+  /// Whether the direction is a weighted sum of gradients at the logits taken back through the
+  /// network, which then need not be formed.
+  public var isWeightedSum = false
+  /// The direction among the user's that it is.
+  public var update: String?
+
+  /// Whether samples that count as duplicates are left out of it; of methods with Kronecker products,
+  /// out of exact blocks alone.
+  public var leavesOutDuplicates: Bool { gram == .whole || gram == .tensors }
+
+  /// The solver's iterations, where they are counted.
+  public var iterations: Int? {
+    if case .iterate(let count)? = solve { count } else { nil }
+  }
+}

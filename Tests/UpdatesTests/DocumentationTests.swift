@@ -1,0 +1,28 @@
+import Foundation
+import TestSupport
+import Testing
+import Updates
+
+/// The documents tell every method of the list, in its words.
+struct DocumentationTests {
+  @Test(arguments: ["README.md", "Documentation/methods.md"])
+  func tablesOfMethodsAreTheList(_ document: String) throws {
+    let path = fixture("../" + document)
+    let text = try String(contentsOfFile: path, encoding: .utf8)
+    let rows =
+      UpdateMethod.named.map { ($0.name, $0.summary) }
+      + UpdateMethod.families.map { ($0.pattern, $0.summary) }
+    let table =
+      "| name | direction |\n| --- | --- |\n"
+      + rows.map { "| `\($0)` | \($1) |\n" }.joined()
+    let start = try #require(text.range(of: "| name | direction |\n"), "\(document) has no table")
+    let end = text.range(of: "\n\n", range: start.lowerBound..<text.endIndex)
+    let found = text[start.lowerBound..<(end?.lowerBound ?? text.endIndex)] + "\n"
+    if ProcessInfo.processInfo.environment["RECORD_SNAPSHOTS"] == "1" {
+      let changed = text.replacingOccurrences(of: found, with: table)
+      try Data(changed.utf8).write(to: URL(fileURLWithPath: path))
+    } else {
+      #expect(found == table, "RECORD_SNAPSHOTS=1 writes it")
+    }
+  }
+}
