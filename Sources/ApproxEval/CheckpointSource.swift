@@ -121,18 +121,47 @@ package struct CheckpointSource: Sendable {
     return isProgram ? try ExportedProgram.open(file, files: files) : nil
   }
 
+  /// Of `run/epoch-12.pt`, 12.
+  private static func epoch(inName path: String) -> Int? {
+    let name = path.split(separator: "/").last ?? ""
+    return name.firstMatch(of: /epoch[-_=]?([0-9]+)/).flatMap { Int($0.output.1) }
+  }
+
+  /// A state_dict by the names of the network: it may lie in a dictionary, as training scripts save it
+  /// beside other things, and have the names that wrappers of the network give.
+  private static func state(
+    _ tensors: [String: StoredTensor], of names: some Collection<String>
+  ) -> [String: StoredTensor] {
+    if names.contains(where: { tensors[$0] != nil }) { return tensors }
+    let wrappers: Set<Substring> = [
+      "model", "module", "_orig_mod", "state_dict", "model_state_dict", "network", "net",
+    ]
+    for name in names.sorted() {
+      let found = tensors.keys.filter { $0.hasSuffix("." + name) }.map { $0.dropLast(name.count) }
+      let prefixes = found.filter { prefix in
+        prefix.split(separator: ".").allSatisfy(wrappers.contains)
+      }
+      guard let prefix = prefixes.min(by: { ($0.count, $0) < ($1.count, $1) }) else { continue }
+      return Dictionary(
+        uniqueKeysWithValues: tensors.filter { $0.key.hasPrefix(prefix) }
+          .map { (String($0.key.dropFirst(prefix.count)), $0.value) })
+    }
+    return tensors
+  }
+
   /// - Parameter state: A state_dict in place of the weights of the archive.
   private init(
     _ program: ExportedProgram, path: String, state: TensorArchive?, loss: String?
   ) throws(CheckpointError) {
     self.path = path
     adapterPath = nil
-    epoch = state?.metadata["epoch"].flatMap(Int.init)
+    epoch = state?.metadata["epoch"].flatMap { Int($0) } ?? Self.epoch(inName: path)
     step = state?.metadata["step"].flatMap(Int.init)
     (self.loss, namesLoss) = (loss ?? CheckpointFile.losses[0], loss != nil)
     lossSettings = LossSettings()
     trainable = nil
-    parameters = state?.tensors ?? program.weights.mapValues(\.tensor)
+    let own = program.weights.mapValues(\.tensor)
+    parameters = state.map { Self.state($0.tensors, of: own.keys) } ?? own
     adapterParameters = []
     batch = [:]
     updates = []

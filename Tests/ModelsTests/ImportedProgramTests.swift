@@ -64,6 +64,17 @@ struct ImportedProgramTests {
     #expect(text.contains("works in place on memory that"), "\(text)")
   }
 
+  /// Heads are views of tokens in the order that the pass over graphs looks for, and a causal mask is
+  /// one of distances.
+  @Test func attentionIsOneOperation() throws {
+    let archive = try ExportedProgram.open(fixture("golden/exported/nanogpt_tied/model.pt2"))
+    let model = try Model(
+      archive, weights: archive.weights.mapValues(\.tensor), data: nil, areClasses: false)
+    let program = Program(graph: model.graph) { _ in true }
+    #expect(program.graph.nodes.count { $0.operation is Attention } == 1)
+    #expect(!program.graph.nodes.contains { $0.operation is MatrixProduct })
+  }
+
   @Test func graphsInsideAreRefused() {
     let text = refusal("buffers")
     #expect(text.contains("higher_order.wrap_with_set_grad_enabled"), "\(text)")

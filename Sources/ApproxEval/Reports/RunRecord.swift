@@ -70,6 +70,8 @@ public struct RunRecord: Sendable {
   var optionValues: KeyValuePairs<String, ReportJSON> {
     [
       "data": .text(options.dataFile),
+      "model": .text(options.model),
+      "loss": .text(options.loss),
       "adapter": .text(options.adapter),
       "trainable": .texts(options.trainable),
       "methods": .texts(options.methods.map(\.name)),

@@ -8,7 +8,7 @@ extension ProgramImporter {
   mutating func unary(_ function: ElementFunction, _ x: ImportedTensor) throws -> ImportedTensor {
     let x = try real(x)
     return made(
-      try apply(Activation(function), [stored(x, x.order)]), x.sizes, x.batch, order: x.order)
+      try apply(Activation(function), [compact(x, x.order)]), x.sizes, x.batch, order: x.order)
   }
 
   /// A function of the table by its name there.
@@ -29,7 +29,7 @@ extension ProgramImporter {
     }
     let x = try real(x)
     return made(
-      try apply(Scale(factor: factor), [stored(x, x.order)]), x.sizes, x.batch, order: x.order)
+      try apply(Scale(factor: factor), [compact(x, x.order)]), x.sizes, x.batch, order: x.order)
   }
 
   func with(
@@ -113,7 +113,7 @@ extension ProgramImporter {
       let value =
         place < areConditions
         ? try condition(operand, order) : try stored(real(operand), order)
-      inputs.append(try reshaped(value, to: long.map { own[$0] }))
+      inputs.append(try reshaped(value, to: Array(long.map { own[$0] }.drop { $0 == 1 })))
     }
     let id = try reshaped(apply(operation, inputs), to: order.map { shape[$0] })
     return made(id, sizes, batch, order: order, kind: kind)
@@ -124,10 +124,8 @@ extension ProgramImporter {
     let shape = tensor.sampleShape
     if let values = tensor.constants {
       let target = order.map { shape[$0] }
-      return try apply(
-        Constant(
-          ConstantViews.permuted(values, shape: shape, to: order).map { $0 == 0 ? 0 : 1 },
-          shape: target, element: .boolean), [])
+      let numbers = ConstantViews.permuted(values, shape: shape, to: order)
+      return try constant(numbers.map { $0 == 0 ? 0 : 1 }, target, .boolean)
     }
     let value = try stored(tensor, order)
     if graph.type(value).element == .boolean { return value }
@@ -211,6 +209,14 @@ extension ProgramImporter {
     let kind = kind(of: [a, b])
     if let constant = try folded([condition, a, b], kind: kind, { $0[0] != 0 ? $0[1] : $0[2] }) {
       return constant
+    }
+    // A mask that hides nothing, or all.
+    if let conditions = condition.constants, let first = conditions.first,
+      conditions.allSatisfy({ ($0 != 0) == (first != 0) })
+    {
+      let choice = first != 0 ? a : b
+      let sizes = try matched([condition, a, b]).sizes
+      if choice.sizes == sizes, choice.kind == kind { return choice }
     }
     return try elementwise(Where(), [condition, a, b], kind: kind, areConditions: 1)
   }

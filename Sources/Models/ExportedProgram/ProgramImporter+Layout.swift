@@ -19,15 +19,28 @@ extension ProgramImporter {
     let target = order.map { shape[$0] }
     switch tensor.storage {
     case .constant(let values):
-      let id = try apply(
-        Constant(ConstantViews.permuted(values, shape: shape, to: order), shape: target), [])
-      return id
+      return try constant(ConstantViews.permuted(values, shape: shape, to: order), target)
     case .parameter(let parameter, let own):
       return try reordered(parameterValue(parameter), shape, from: own, to: order)
     case .sampleNumbers: throw ImportFailure.mixing("it computes with the numbers of samples")
     case .node(let id, let own):
       return try reordered(id, shape, from: own, to: order)
     }
+  }
+
+  /// The same without axes of length 1: passes over graphs look for values in the shape in which they
+  /// are made.
+  mutating func compact(_ tensor: ImportedTensor, _ order: [Int]) throws -> ValueID {
+    let shape = tensor.sampleShape
+    return try reshaped(stored(tensor, order), to: order.map { shape[$0] }.filter { $0 > 1 })
+  }
+
+  /// Dimensions of 1 in front are none of the constant itself.
+  mutating func constant(
+    _ values: [Double], _ shape: [Int], _ element: ValueType.Element = .real
+  ) throws -> ValueID {
+    let own = Array(shape.drop { $0 == 1 })
+    return try reshaped(apply(Constant(values, shape: own, element: element), []), to: shape)
   }
 
   private mutating func reordered(

@@ -333,8 +333,10 @@ extension ProgramImporter {
     let order = x.order
     let axis = x.sampleAxis(dimension)
     let last = order.filter { $0 != axis } + [axis]
+    let shape = x.sampleShape
+    let rows = last.dropLast().map { shape[$0] }.filter { $0 > 1 }
+    let input = try reshaped(stored(x, last), to: rows + [shape[axis]])
     return made(
-      try apply(Softmax(isLogarithm: isLogarithm), [stored(x, last)]), x.sizes, x.batch, order: last
-    )
+      try apply(Softmax(isLogarithm: isLogarithm), [input]), x.sizes, x.batch, order: last)
   }
 }
