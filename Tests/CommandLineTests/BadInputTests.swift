@@ -51,7 +51,7 @@ extension CommandLineTests {
       .bytes("truncated-data") { $0.prefix(2000) },
       .bytes("text") { _ in Data("layers: 3\n".utf8) },
       .bytes("network") { _ in
-        try Data(contentsOf: URL(fileURLWithPath: Fixture.path("data/exported/counter.pt2")))
+        try Data(contentsOf: URL(fileURLWithPath: Fixture.path("data/exported/mixing.pt2")))
       },
       .changed("nan-weight") { $0.set("params.2.weight", 3, Double.nan) },
       .changed("infinite-input") { $0.set("batch.inputs", 9, -Double.infinity) },

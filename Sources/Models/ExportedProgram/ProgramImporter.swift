@@ -300,7 +300,10 @@ struct ProgramImporter {
   // MARK: - Errors
 
   func failure(_ reason: String, hint: String? = nil) -> CheckpointError {
-    CheckpointError(.unsupportedProgram(reason), at: .init(file: program.path), hint: hint)
+    // The number that stands for the samples says nothing to a reader.
+    let reason =
+      sizes.isSymbolic ? reason.replacing(String(sizes.samples), with: "N") : reason
+    return CheckpointError(.unsupportedProgram(reason), at: .init(file: program.path), hint: hint)
   }
 
   private func place(_ node: ExportedProgram.Node) -> String {
