@@ -35,6 +35,11 @@ instead 'eval-cli score t5-base/ --adapter run/epoch-11 --data sst2.safetensors 
   "eval-cli score $t5 --batch-size 4 --batches 1 --output results/"
 instead 'eval-cli score t5-base/ --adapter run/epoch-11 --data sst2.safetensors --optimizer-state run/epoch-11/optimizer.pt' \
   'eval-cli score fixtures/data/optimizer/checkpoint.bin --optimizer-state fixtures/data/optimizer/adam.pt'
+network=fixtures/golden/exported/mlp_core_aten
+instead 'eval-cli score --model net.pt2 run/epoch-*.pt --data train.npz' \
+  "eval-cli score --model $network/model.pt2 $network/weights.pt --data $network/data.npz"
+instead 'eval-cli inspect net.pt2 --data train.npz' \
+  "eval-cli inspect $network/model.pt2 --data $network/data.npz"
 instead 'DATA=mine.npz MODEL=net.json scripts/study.sh mine/' \
   'cp fixtures/digits/digits.safetensors mine.npz && cp fixtures/configs/digits-mlp.json net.json &&
    DATA=mine.npz MODEL=net.json EPOCHS=1 BATCHES=1 scripts/study.sh mine/'
