@@ -159,11 +159,10 @@ extension StoredTensor {
 }
 
 /// Some of the bytes of a tensor, one range after the other, copied when they are first asked for.
-private final class GatheredRows: ByteOwner, @unchecked Sendable {
+private final class GatheredRows: ByteOwner {
   private let source: StoredTensor
   private let ranges: [Range<Int>]
-  private let lock = NSLock()
-  private var bytes: OwnedBytes?
+  private let bytes = FetchedOnce()
 
   init(source: StoredTensor, ranges: [Range<Int>]) {
     self.source = source
@@ -171,10 +170,11 @@ private final class GatheredRows: ByteOwner, @unchecked Sendable {
   }
 
   func load() throws(CheckpointError) -> UnsafeRawBufferPointer {
-    lock.lock()
-    defer { lock.unlock() }
-    if let bytes { return bytes.load() }
-    let made = try source.withBytes { all throws(CheckpointError) in
+    try bytes.load { () throws(CheckpointError) in try gathered() }
+  }
+
+  private func gathered() throws(CheckpointError) -> OwnedBytes {
+    try source.withBytes { all throws(CheckpointError) in
       OwnedBytes(count: ranges.reduce(0) { $0 + $1.count }) { target in
         var end = 0
         for range in ranges {
@@ -184,7 +184,5 @@ private final class GatheredRows: ByteOwner, @unchecked Sendable {
         }
       }
     }
-    bytes = made
-    return made.load()
   }
 }

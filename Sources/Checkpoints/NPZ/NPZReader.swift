@@ -56,13 +56,12 @@ public struct NPZReader: Sendable {
 }
 
 /// One array, unpacked on first use.
-private final class NPZArray: ByteOwner, @unchecked Sendable {
+private final class NPZArray: ByteOwner {
   private let archive: ZipArchive
   private let member: ZipArchive.Member
   private let header: NPYHeader
   private let budget: UnpackingBudget
-  private let lock = NSLock()
-  private var unpacked: OwnedBytes?
+  private let bytes = FetchedOnce()
 
   init(
     archive: ZipArchive, member: ZipArchive.Member, header: NPYHeader, budget: UnpackingBudget
@@ -77,9 +76,10 @@ private final class NPZArray: ByteOwner, @unchecked Sendable {
   var copies: Int { header.isFortranOrder ? 2 : 1 }
 
   func load() throws(CheckpointError) -> UnsafeRawBufferPointer {
-    lock.lock()
-    defer { lock.unlock() }
-    if let unpacked { return unpacked.load() }
+    try bytes.load { () throws(CheckpointError) in try unpacked() }
+  }
+
+  private func unpacked() throws(CheckpointError) -> OwnedBytes {
     let count = member.size - header.dataOffset
     let needsTranspose = header.isFortranOrder && header.shape.count > 1
     let location = CheckpointError.Location(file: archive.path, tensor: member.name)
@@ -92,8 +92,7 @@ private final class NPZArray: ByteOwner, @unchecked Sendable {
     }
     let result = needsTranspose ? transposed(stored) : stored
     if needsTranspose { budget.give(back: count) }
-    unpacked = result
-    return result.load()
+    return result
   }
 
   /// A copy with the last index running fastest of an array in which the first one does.

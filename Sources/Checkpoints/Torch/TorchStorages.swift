@@ -134,14 +134,13 @@ extension TorchStorages {
 // MARK: - Bytes
 
 /// The bytes of a storage after unpacking and bringing them into order, on first use.
-private final class FetchedStorage: ByteOwner, @unchecked Sendable {
+private final class FetchedStorage: ByteOwner {
   private let file: MappedFile
   private let region: TorchStorages.Region
   private let swapped: Int?
   private let budget: UnpackingBudget
   private let location: CheckpointError.Location
-  private let lock = NSLock()
-  private var bytes: OwnedBytes?
+  private let bytes = FetchedOnce()
 
   /// - Parameter swapped: The size of the elements, if their bytes are to be reversed.
   init(
@@ -156,11 +155,12 @@ private final class FetchedStorage: ByteOwner, @unchecked Sendable {
   }
 
   func load() throws(CheckpointError) -> UnsafeRawBufferPointer {
-    lock.lock()
-    defer { lock.unlock() }
-    if let bytes { return bytes.load() }
+    try bytes.load { () throws(CheckpointError) in try fetched() }
+  }
+
+  private func fetched() throws(CheckpointError) -> OwnedBytes {
     try budget.take(region.byteCount, for: location)
-    let result = try OwnedBytes(count: region.byteCount) { buffer throws(CheckpointError) in
+    return try OwnedBytes(count: region.byteCount) { buffer throws(CheckpointError) in
       if let range = region.range {
         buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: file.bytes[range]))
       } else if let archive = region.archive, let member = region.member {
@@ -168,13 +168,11 @@ private final class FetchedStorage: ByteOwner, @unchecked Sendable {
       }
       if let swapped { swapBytes(buffer, elementSize: swapped) }
     }
-    bytes = result
-    return result.load()
   }
 }
 
 /// The elements of a strided view in row-major order, gathered on first use.
-private final class GatheredBytes: ByteOwner, @unchecked Sendable {
+private final class GatheredBytes: ByteOwner {
   private let source: any ByteOwner
   private let offset: Int
   private let shape: [Int]
@@ -182,8 +180,7 @@ private final class GatheredBytes: ByteOwner, @unchecked Sendable {
   private let elementSize: Int
   private let budget: UnpackingBudget
   private let location: CheckpointError.Location
-  private let lock = NSLock()
-  private var bytes: OwnedBytes?
+  private let bytes = FetchedOnce()
 
   init(
     source: any ByteOwner, offset: Int, shape: [Int], strides: [Int], elementSize: Int,
@@ -201,16 +198,16 @@ private final class GatheredBytes: ByteOwner, @unchecked Sendable {
   var copies: Int { source.copies + 1 }
 
   func load() throws(CheckpointError) -> UnsafeRawBufferPointer {
-    lock.lock()
-    defer { lock.unlock() }
-    if let bytes { return bytes.load() }
+    try bytes.load { () throws(CheckpointError) in try inOrder() }
+  }
+
+  private func inOrder() throws(CheckpointError) -> OwnedBytes {
     let all = try source.load()
     try budget.take(shape.reduce(elementSize, *), for: location)
     let result = gathered(
       UnsafeRawBufferPointer(rebasing: all[offset...]), shape: shape, strides: strides,
       elementSize: elementSize)
     withExtendedLifetime(source) {}
-    bytes = result
-    return result.load()
+    return result
   }
 }

@@ -5,27 +5,17 @@ import TensorModule
 /// (causal, a window).
 struct AttentionFromPieces: LoweringPass {
   func rewritten(_ graph: Graph, trains: (ParameterID) -> Bool) throws(GraphError) -> Graph? {
-    let uses = GraphUses(graph)
-    var isChanged = false
-    var result = Rewriting(graph)
-    for node in graph.nodes {
-      guard let found = Pieces(node, uses) else {
-        try result.copy(node)
-        continue
-      }
-      isChanged = true
+    try graph.replacingNodes { node, uses, result throws(GraphError) in
+      guard let found = Pieces(node, uses) else { return nil }
       var inputs: [ValueID] = []
       for heads in [found.q, found.k, found.v] {
         inputs.append(
           try result.reshaped(heads.tokens, to: [heads.count, heads.heads * heads.width]))
       }
-      result.replace(
-        node.output,
-        by: try result.apply(
-          Attention(heads: found.q.heads, scale: found.scale, buckets: found.buckets), to: inputs,
-          name: node.name))
+      return try result.apply(
+        Attention(heads: found.q.heads, scale: found.scale, buckets: found.buckets), to: inputs,
+        name: node.name)
     }
-    return isChanged ? try result.finish() : nil
   }
 
   /// `[heads, T, d]`, a view of tokens.

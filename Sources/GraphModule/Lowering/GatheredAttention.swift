@@ -8,19 +8,12 @@ struct GatheredAttention: LoweringPass {
   let keepsLayers = false
 
   func rewritten(_ graph: Graph, trains: (ParameterID) -> Bool) throws(GraphError) -> Graph? {
-    let uses = GraphUses(graph)
-    var isChanged = false
-    var result = Rewriting(graph)
-    for node in graph.nodes {
+    try graph.replacingNodes { node, uses, result throws(GraphError) in
       guard let attention = node.operation as? Attention, attention.buckets == nil,
         let key = Projection(node.inputs[1], uses), let value = Projection(node.inputs[2], uses),
         key.input == value.input, !trains(key.weight), !trains(value.weight),
         saves(attention, key, node, graph)
-      else {
-        try result.copy(node)
-        continue
-      }
-      isChanged = true
+      else { return nil }
       let tokens = try result.value(key.input)
       let looking = try apply(
         key, to: result.value(node.inputs[0]), attention.heads, isTransposed: true, &result)
@@ -28,11 +21,8 @@ struct GatheredAttention: LoweringPass {
       for mask in node.inputs.dropFirst(3) { inputs.append(try result.value(mask)) }
       let gathered = try result.apply(
         Attention(heads: 1, scale: attention.scale), to: inputs, name: node.name)
-      result.replace(
-        node.output,
-        by: try apply(value, to: gathered, attention.heads, isTransposed: false, &result))
+      return try apply(value, to: gathered, attention.heads, isTransposed: false, &result)
     }
-    return isChanged ? try result.finish() : nil
   }
 
   private func saves(_ attention: Attention, _ key: Projection, _ node: Node, _ graph: Graph)

@@ -5,29 +5,13 @@ import TensorModule
 /// need no row of it for every sample, and the gradients of a weight factor.
 struct LayersFromParameters: LoweringPass {
   func rewritten(_ graph: Graph, trains: (ParameterID) -> Bool) throws(GraphError) -> Graph? {
-    var result: Graph?
     // A bias is found behind its layer.
-    while let next = try once(result ?? graph) { result = next }
-    return result
-  }
-
-  private func once(_ graph: Graph) throws(GraphError) -> Graph? {
-    let uses = GraphUses(graph)
-    var isChanged = false
-    var result = Rewriting(graph)
-    for node in graph.nodes {
-      guard let found = layer(node, uses) else {
-        try result.copy(node)
-        continue
-      }
-      isChanged = true
-      result.replace(
-        node.output,
-        by: try result.apply(
-          found.operation, to: [result.value(found.x)], parameters: found.parameters,
-          name: node.name))
+    try graph.replacingNodesRepeatedly { node, uses, result throws(GraphError) in
+      guard let found = layer(node, uses) else { return nil }
+      return try result.apply(
+        found.operation, to: [result.value(found.x)], parameters: found.parameters,
+        name: node.name)
     }
-    return isChanged ? try result.finish() : nil
   }
 
   private typealias Found = (operation: any Operation, x: ValueID, parameters: [ParameterID])

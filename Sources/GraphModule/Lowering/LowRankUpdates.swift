@@ -1,23 +1,13 @@
 /// `W x + s B A x` from its pieces: one update of the product `W x`, which is added to in place.
 struct LowRankUpdates: LoweringPass {
   func rewritten(_ graph: Graph, trains: (ParameterID) -> Bool) throws(GraphError) -> Graph? {
-    let uses = GraphUses(graph)
-    var isChanged = false
-    var result = Rewriting(graph)
-    for node in graph.nodes {
-      guard let update = update(node, uses) else {
-        try result.copy(node)
-        continue
-      }
-      isChanged = true
-      result.replace(
-        node.output,
-        by: try result.apply(
-          LowRankUpdate(scale: update.scale),
-          to: [result.value(update.base), result.value(update.hidden)],
-          parameters: [update.up], name: update.name))
+    try graph.replacingNodes { node, uses, result throws(GraphError) in
+      guard let update = update(node, uses) else { return nil }
+      return try result.apply(
+        LowRankUpdate(scale: update.scale),
+        to: [result.value(update.base), result.value(update.hidden)], parameters: [update.up],
+        name: update.name)
     }
-    return isChanged ? try result.finish() : nil
   }
 
   private func update(

@@ -4,29 +4,13 @@ import TensorModule
 /// weights and biases one after the other.
 struct NormalizationFromPieces: LoweringPass {
   func rewritten(_ graph: Graph, trains: (ParameterID) -> Bool) throws(GraphError) -> Graph? {
-    var result: Graph?
     // The norm itself, its weight, its bias: each reads what the one before has made.
-    while let next = try once(result ?? graph) { result = next }
-    return result
-  }
-
-  private func once(_ graph: Graph) throws(GraphError) -> Graph? {
-    let uses = GraphUses(graph)
-    var isChanged = false
-    var result = Rewriting(graph)
-    for node in graph.nodes {
-      guard let found = bare(node, uses) ?? affine(node, uses) else {
-        try result.copy(node)
-        continue
-      }
-      isChanged = true
-      result.replace(
-        node.output,
-        by: try result.apply(
-          found.operation, to: [result.value(found.x)], parameters: found.parameters,
-          name: node.name))
+    try graph.replacingNodesRepeatedly { node, uses, result throws(GraphError) in
+      guard let found = bare(node, uses) ?? affine(node, uses) else { return nil }
+      return try result.apply(
+        found.operation, to: [result.value(found.x)], parameters: found.parameters,
+        name: node.name)
     }
-    return isChanged ? try result.finish() : nil
   }
 
   private typealias Found = (operation: Normalization, x: ValueID, parameters: [ParameterID])

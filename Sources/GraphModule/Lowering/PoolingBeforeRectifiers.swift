@@ -4,24 +4,14 @@ import TensorModule
 /// fraction of the numbers: a window's winner is the same, or the derivative is zero.
 struct PoolingBeforeRectifiers: LoweringPass {
   func rewritten(_ graph: Graph, trains: (ParameterID) -> Bool) throws(GraphError) -> Graph? {
-    let uses = GraphUses(graph)
-    var isChanged = false
-    var result = Rewriting(graph)
-    for node in graph.nodes {
+    try graph.replacingNodes { node, uses, result throws(GraphError) in
       guard let pool = node.operation as? MaxPool,
         let rectifier = uses.only(node.inputs[0], Activation.self),
         rectifier.operation.function == .relu
-      else {
-        try result.copy(node)
-        continue
-      }
-      isChanged = true
+      else { return nil }
       let pooled = try result.apply(
         pool, to: [result.value(rectifier.node.inputs[0])], name: node.name)
-      result.replace(
-        node.output,
-        by: try result.apply(rectifier.operation, to: [pooled], name: rectifier.node.name))
+      return try result.apply(rectifier.operation, to: [pooled], name: rectifier.node.name)
     }
-    return isChanged ? try result.finish() : nil
   }
 }

@@ -64,6 +64,39 @@ struct Rewriting {
   }
 }
 
+extension Graph {
+  /// The graph with something else in place of some nodes; the others are taken over as they are.
+  ///
+  /// - Parameter replacement: The value that stands for a node's output, made in the new graph; `nil` to
+  ///   take the node over.
+  /// - Returns: `nil` where no node is replaced.
+  func replacingNodes(
+    _ replacement: (Node, GraphUses, inout Rewriting) throws(GraphError) -> ValueID?
+  ) throws(GraphError) -> Graph? {
+    let uses = GraphUses(self)
+    var isChanged = false
+    var result = Rewriting(self)
+    for node in nodes {
+      if let new = try replacement(node, uses, &result) {
+        isChanged = true
+        result.replace(node.output, by: new)
+      } else {
+        try result.copy(node)
+      }
+    }
+    return isChanged ? try result.finish() : nil
+  }
+
+  /// The same until nothing is left to replace, where one replacement is found behind another.
+  func replacingNodesRepeatedly(
+    _ replacement: (Node, GraphUses, inout Rewriting) throws(GraphError) -> ValueID?
+  ) throws(GraphError) -> Graph? {
+    var result: Graph?
+    while let next = try (result ?? self).replacingNodes(replacement) { result = next }
+    return result
+  }
+}
+
 /// Who makes and who reads each value of a graph.
 struct GraphUses {
   let graph: Graph

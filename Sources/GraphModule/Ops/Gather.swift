@@ -55,22 +55,11 @@ package struct Gather: Operation {
   }
 
   package func jvp<S: EngineScalar>(_ pass: TangentPass<S>) {
-    for i in 0..<pass.directions * pass.samples {
-      Kernels.gather(
-        pass.tangent(0)! + i * inputCount, pass.savedIndices + i % pass.samples * count,
-        pass.output + i * count, count: count)
-    }
+    pass.gatherFromSavedPlaces(of: inputCount, count: count)
   }
 
   package func vjp<S: EngineScalar>(_ pass: CotangentPass<S>) {
-    guard let (target, accumulate) = pass.inputCotangent(0) else { return }
-    let samples = pass.directions * pass.samples
-    if !accumulate { Kernels.zero(target, count: samples * inputCount) }
-    for i in 0..<samples {
-      Kernels.scatterAdd(
-        pass.cotangent + i * count, pass.savedIndices + i % pass.samples * count,
-        addingTo: target + i * inputCount, count: count)
-    }
+    pass.scatterToSavedPlaces(of: inputCount, count: count)
   }
 }
 

@@ -37,22 +37,11 @@ package struct MaxPool: Operation {
   }
 
   package func jvp<S: EngineScalar>(_ pass: TangentPass<S>) {
-    for i in 0..<pass.directions * pass.samples {
-      Kernels.gather(
-        pass.tangent(0)! + i * imageSize, pass.savedIndices + (i % pass.samples) * outputSize,
-        pass.output + i * outputSize, count: outputSize)
-    }
+    pass.gatherFromSavedPlaces(of: imageSize, count: outputSize)
   }
 
   package func vjp<S: EngineScalar>(_ pass: CotangentPass<S>) {
-    guard let (target, accumulate) = pass.inputCotangent(0) else { return }
-    let images = pass.directions * pass.samples
-    if !accumulate { Kernels.zero(target, count: images * imageSize) }
-    for i in 0..<images {
-      Kernels.scatterAdd(
-        pass.cotangent + i * outputSize, pass.savedIndices + (i % pass.samples) * outputSize,
-        addingTo: target + i * imageSize, count: outputSize)
-    }
+    pass.scatterToSavedPlaces(of: imageSize, count: outputSize)
   }
 }
 

@@ -43,20 +43,14 @@ package struct ParameterValue: Operation {
   package func addGradient<S: EngineScalar>(
     _ pass: CotangentPass<S>, slot: Int, direction: Int, to out: UnsafeMutablePointer<S>
   ) {
-    Kernels.sumRows(
-      pass.cotangent(direction: direction), rows: pass.samples, columns: size, out,
-      accumulate: true)
+    pass.addCotangent(direction: direction, to: out)
   }
 
   package func addPerSampleGradients<S: EngineScalar>(
     _ pass: CotangentPass<S>, slot: Int, direction: Int, to out: UnsafeMutablePointer<S>,
     stride: Int
   ) {
-    for n in 0..<pass.samples {
-      Kernels.copy(
-        pass.cotangent(direction: direction) + n * size, out + n * stride, count: size,
-        accumulate: true)
-    }
+    pass.addCotangents(direction: direction, first: size, to: out, stride: stride)
   }
 }
 

@@ -72,11 +72,7 @@ package struct Prepend: Operation {
     _ pass: CotangentPass<S>, slot: Int, direction: Int, to out: UnsafeMutablePointer<S>,
     stride: Int
   ) {
-    for n in 0..<pass.samples {
-      Kernels.copy(
-        pass.cotangent(direction: direction) + n * outputSize, out + n * stride, count: before,
-        accumulate: true)
-    }
+    pass.addCotangents(direction: direction, first: before, to: out, stride: stride)
   }
 }
 
@@ -129,20 +125,14 @@ package struct AddParameter: Operation {
   package func addGradient<S: EngineScalar>(
     _ pass: CotangentPass<S>, slot: Int, direction: Int, to out: UnsafeMutablePointer<S>
   ) {
-    Kernels.sumRows(
-      pass.cotangent(direction: direction), rows: pass.samples, columns: size, out,
-      accumulate: true)
+    pass.addCotangent(direction: direction, to: out)
   }
 
   package func addPerSampleGradients<S: EngineScalar>(
     _ pass: CotangentPass<S>, slot: Int, direction: Int, to out: UnsafeMutablePointer<S>,
     stride: Int
   ) {
-    for n in 0..<pass.samples {
-      Kernels.copy(
-        pass.cotangent(direction: direction) + n * size, out + n * stride, count: size,
-        accumulate: true)
-    }
+    pass.addCotangents(direction: direction, first: size, to: out, stride: stride)
   }
 }
 

@@ -9,14 +9,9 @@ extension Operators {
     "aten.layer_norm.default": layerNorm, "aten.native_layer_norm.default": layerNorm,
     "aten.rms_norm.default": { importer, call in
       let x = try call.tensor("input")
-      // PyTorch takes the distance of 1 from the next number.
-      guard call.has("eps") else {
-        return [
-          try importer.rowNorm(
-            x, call, epsilon: Double(Float.ulpOfOne), centered: false)
-        ]
-      }
-      return [try importer.rowNorm(x, call, epsilon: call.real("eps"), centered: false)]
+      // Without one PyTorch takes the distance of 1 from the next number.
+      let epsilon = try call.real("eps", default: Double(Float.ulpOfOne))
+      return [try importer.rowNorm(x, call, epsilon: epsilon, centered: false)]
     },
     "aten.group_norm.default": { importer, call in
       [

@@ -14,8 +14,6 @@ extension Operators {
       for name in ["adaptive_avg_pool\(rank)d", "_adaptive_avg_pool\(rank)d"] {
         table["aten.\(name).default"] = { try [$0.adaptivePool($1, rank: rank)] }
       }
-    }
-    for rank in 1...3 {
       table["aten.adaptive_max_pool\(rank)d.default"] = {
         try [$0.adaptiveMaximumPool($1, rank: rank)]
       }
