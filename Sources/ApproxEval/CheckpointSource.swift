@@ -29,12 +29,16 @@ package struct CheckpointSource: Sendable {
   /// Of the file, or of all tensors of a folder.
   package let bytes: Int
   private let description: Description
+  /// The output's dimension of classes, where it is given.
+  private let classAxis: Int?
 
   private enum Description: Sendable {
     case file(CheckpointFile)
     case folder(type: String, config: JSONValue, adapter: JSONValue?)
     case model(JSONValue)
     case program(ExportedProgram)
+    /// A network by torch.export in a checkpoint.bin.
+    case packed(ExportedProgram, JSONValue)
   }
 
   /// Opens what is at `path`; a folder is a Hugging Face model.
@@ -42,18 +46,25 @@ package struct CheckpointSource: Sendable {
   /// - Parameters:
   ///   - model: A network by torch.export, of which `path` is a state_dict.
   ///   - loss: Its name, for what names none.
+  ///   - classAxis: Of the output, for a network by torch.export.
   package init(
     path: String, adapter: String? = nil, model: String? = nil, loss: String? = nil,
-    files: InputFiles = InputFiles()
+    classAxis: Int? = nil, files: InputFiles = InputFiles()
   ) throws(CheckpointError) {
     let program = try Self.program(path, model: model, adapter: adapter, files)
     if let program {
       try self.init(
         program, path: path, state: model == nil ? nil : TensorArchive.open(path, files: files),
-        loss: loss)
+        loss: loss, classAxis: classAxis)
       return
     }
     try self.init(described: path, adapter: adapter, files: files)
+    if classAxis != nil {
+      throw CheckpointError(
+        .unexpectedValue(
+          "--class-axis", found: "\(classAxis!)", expected: "nothing: the model has its classes last"),
+        at: .init(file: path), hint: "It is for networks by torch.export.")
+    }
     if let loss, loss != self.loss {
       throw CheckpointError(
         .unexpectedValue("--loss", found: loss, expected: "the checkpoint's own, \(self.loss)"),
@@ -95,7 +106,24 @@ package struct CheckpointSource: Sendable {
     batch = file.batch
     updates = StoredUpdate.all(in: file)
     self.bytes = bytes
-    description = .file(file)
+    if (try? file.model["type"].string()) == Model.exported {
+      let model = file.model
+      try model.requireKeys(in: ["type", "tied", "class_axis"])
+      guard let document = file.program else {
+        throw CheckpointError(
+          .missingTensor("model.pt2", near: []), at: .init(file: path),
+          hint: "It holds the graph of a network by torch.export; pack writes it.")
+      }
+      let tied =
+        model["tied"].exists
+        ? try model["tied"].array().map { names throws(CheckpointError) in try names.strings() } : []
+      classAxis = model["class_axis"].exists ? try model["class_axis"].integer() : nil
+      description = .packed(
+        try ExportedProgram(document: document, tensors: file.parameters, tied: tied), model)
+    } else {
+      classAxis = nil
+      description = .file(file)
+    }
   }
 
   /// The network that `path`, or else `model`, is.
@@ -151,7 +179,8 @@ package struct CheckpointSource: Sendable {
 
   /// - Parameter state: A state_dict in place of the weights of the archive.
   private init(
-    _ program: ExportedProgram, path: String, state: TensorArchive?, loss: String?
+    _ program: ExportedProgram, path: String, state: TensorArchive?, loss: String?,
+    classAxis: Int?
   ) throws(CheckpointError) {
     self.path = path
     adapterPath = nil
@@ -166,6 +195,7 @@ package struct CheckpointSource: Sendable {
     batch = [:]
     updates = []
     bytes = parameters.values.reduce(0) { $0 + $1.byteCount }
+    self.classAxis = classAxis
     description = .program(program)
   }
 
@@ -185,6 +215,7 @@ package struct CheckpointSource: Sendable {
     batch = [:]
     updates = []
     bytes = parameters.values.reduce(0) { $0 + $1.byteCount }
+    classAxis = nil
     self.description = .model(description)
   }
 
@@ -214,6 +245,7 @@ package struct CheckpointSource: Sendable {
     batch = [:]
     updates = []
     bytes = parameters.values.reduce(0) { $0 + $1.byteCount }
+    classAxis = nil
     description = .folder(type: type, config: folder.config, adapter: adapter?.config)
   }
 
@@ -285,11 +317,13 @@ package struct CheckpointSource: Sendable {
     switch description {
     case .file(let file): try Model(file.model, data: data)
     case .model(let description): try Model(description, data: data)
-    case .program(let program):
+    case .program(let program), .packed(let program, _):
       try Model(
         program, weights: parameters, data: data,
-        areClasses: loss == CheckpointFile.losses[0]
-          && data?.labels.dtype.isFloatingPoint == false)
+        reading: OutputReading(
+          labels: data.map { Array($0.labels.shape.dropFirst()) },
+          areClasses: loss == CheckpointFile.losses[0]
+            && data?.labels.dtype.isFloatingPoint == false, classAxis: classAxis))
     case .folder(let type, let config, let adapter):
       try Model(type: type, config: config, adapter: adapter, data: data)
     }
@@ -300,16 +334,31 @@ package struct CheckpointSource: Sendable {
     switch description {
     case .file(let file): return try file.model.content()
     case .model(let description): return try description.content()
+    case .packed(_, let description): return try description.content()
     case .program(let program):
-      throw CheckpointError(
-        .otherFormat(
-          found: "a network by torch.export", expected: "a model that a description can tell"),
-        at: .init(file: program.path), hint: "Score the archive itself, with --data.")
+      let tied = program.tiedWeights.map { JSONContent.array($0.map { .string($0) }) }
+      var members = ["type": JSONContent.string(Model.exported)]
+      if !tied.isEmpty { members["tied"] = .array(tied) }
+      if let classAxis { members["class_axis"] = .integer(classAxis) }
+      return .object(members)
     case .folder(let type, let config, let adapter):
       var members = ["type": JSONContent.string(type), "config": try config.content()]
       if let adapter { members["adapter"] = try adapter.content() }
       return .object(members)
     }
+  }
+
+  /// The network by torch.export, if it is one.
+  var program: ExportedProgram? {
+    switch description {
+    case .program(let program), .packed(let program, _): program
+    case .file, .folder, .model: nil
+    }
+  }
+
+  /// A tensor that shapes the graph of such a network.
+  func constant(_ name: String) -> StoredTensor? {
+    parameters[name] ?? program?.weights[name]?.tensor ?? program?.constants[name]?.tensor
   }
 
   /// The parameter of this name.
@@ -324,6 +373,9 @@ package struct CheckpointSource: Sendable {
   }
 
   private var batchPrefix: String {
-    if case .file = description { "params." } else { "" }
+    switch description {
+    case .file, .packed: "params."
+    case .folder, .model, .program: ""
+    }
   }
 }

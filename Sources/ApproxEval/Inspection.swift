@@ -46,6 +46,8 @@ public struct Inspection: Sendable, Equatable {
   public var updates: [Update]
   /// What a batch will take, `nil` without samples.
   public var resources: ResourceEstimate?
+  /// How far logits are from saved ones, where that was asked for.
+  public var logits: LogitComparison?
 
   /// - Parameter options: Its adapter, data file, trainable patterns, files of updates, batch size,
   ///   precision, memory and number of threads count here.
@@ -152,6 +154,12 @@ extension Inspection {
       "updates": .list(
         updates.map { .members(["name": .text($0.name), "tensors": .integer($0.tensors)]) }),
       "notes": .texts(description.allNotes),
+      "logits": logits.map {
+        .members([
+          "samples": .integer($0.samples), "largest_difference": .number($0.largestDifference),
+          "largest_logit": .number($0.largestLogit), "worst_sample": .integer($0.worstSample),
+        ])
+      } ?? .text(nil),
       "resources": resources.map(\.json) ?? .text(nil),
     ])
   }

@@ -33,7 +33,7 @@ package struct LoadedCheckpoint: Sendable {
     try self.init(
       source: CheckpointSource(
         path: path, adapter: options.adapter, model: options.model, loss: options.loss,
-        files: part),
+        classAxis: options.classAxis, files: part),
       options: options, files: part)
   }
 
@@ -87,7 +87,7 @@ package struct LoadedCheckpoint: Sendable {
       parameters: ParameterRole.all(in: layerProgram ?? program)
         + unused.map {
           ParameterRole(name: $0.name, count: $0.count, status: .unused, kroneckerBlock: nil)
-        }, equalWeights: equalWeights, hasWeightedLoss: !weightingWords.isEmpty,
+        }, notes: model.notes, equalWeights: equalWeights, hasWeightedLoss: !weightingWords.isEmpty,
       data: data.map {
         DataDescription(samples: $0.count, carriesDraws: $0.sampledLabels != nil)
       })

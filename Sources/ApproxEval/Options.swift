@@ -66,6 +66,9 @@ public struct EvaluationOptions: Sendable {
   public var model: String?
   /// The name of the loss, where no file names one; `nil`: cross_entropy.
   public var loss: String?
+  /// The output's dimension of classes as PyTorch counts it, for such a network; `nil`: the one that the
+  /// labels leave over.
+  public var classAxis: Int?
   /// Folder of a PEFT adapter on a Hugging Face model.
   public var adapter: String?
   /// Patterns over parameter names, in place of the checkpoint's own.

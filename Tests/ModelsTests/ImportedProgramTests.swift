@@ -10,7 +10,8 @@ struct ImportedProgramTests {
   private func model(_ name: String) throws -> Model {
     let program = try ExportedProgram.open(fixture("data/exported/\(name).pt2"))
     return try Model(
-      program, weights: program.weights.mapValues(\.tensor), data: nil, areClasses: false)
+      program, weights: program.weights.mapValues(\.tensor), data: nil,
+      reading: OutputReading(labels: nil, areClasses: false))
   }
 
   private func refusal(_ name: String) -> String {
@@ -69,7 +70,8 @@ struct ImportedProgramTests {
   @Test func attentionIsOneOperation() throws {
     let archive = try ExportedProgram.open(fixture("golden/exported/nanogpt_tied/model.pt2"))
     let model = try Model(
-      archive, weights: archive.weights.mapValues(\.tensor), data: nil, areClasses: false)
+      archive, weights: archive.weights.mapValues(\.tensor), data: nil,
+      reading: OutputReading(labels: nil, areClasses: false))
     let program = Program(graph: model.graph) { _ in true }
     #expect(program.graph.nodes.count { $0.operation is Attention } == 1)
     #expect(!program.graph.nodes.contains { $0.operation is MatrixProduct })

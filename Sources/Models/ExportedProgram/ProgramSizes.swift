@@ -70,6 +70,20 @@ struct ProgramSizes {
     try type.sizes.map { try $0.expression.integer(symbols) }
   }
 
+  /// Whether the numbers of a tensor lie side by side, row by row.
+  func isContiguous(_ type: ExportedProgram.TensorType) throws -> Bool {
+    let (sizes, strides) = (
+      try values(of: type), try type.strides.map { try $0.expression.integer(symbols) }
+    )
+    guard sizes.count == strides.count else { return false }
+    var expected = 1
+    for (size, stride) in zip(sizes, strides).reversed() where size != 1 {
+      if stride != expected { return false }
+      expected *= size
+    }
+    return true
+  }
+
   func integer(
     _ number: ExportedProgram.Symbolic<Int>
   ) throws -> (value: Int, dependsOnSamples: Bool) {

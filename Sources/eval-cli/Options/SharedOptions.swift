@@ -65,12 +65,20 @@ struct DataOptions: ParsableArguments {
   @Option(help: .init("Loss, where no file names one. (default: cross_entropy)"))
   var loss: LossName?
 
+  @Option(
+    parsing: .unconditional,
+    help: .init(
+      "Dimension of classes in the output of a .pt2, the samples being 0. (default: by the labels)",
+      valueName: "n"))
+  var classAxis: Int?
+
   @OptionGroup var trained: TrainedOptions
 
   func apply(to options: inout EvaluationOptions) {
     options.dataFile = file
     options.model = model
     options.loss = loss?.rawValue
+    options.classAxis = classAxis
     options.adapter = trained.adapter
     options.trainable = trained.trainable
   }

@@ -66,39 +66,51 @@ extension ProgramImporter {
   }
 
   mutating func convolution(_ call: OperatorCall, rank: Int) throws -> ImportedTensor {
-    let (x, weight) = (try call.tensor("input"), try call.tensor("weight"))
-    let pixels = try image(x, rank: rank)
+    var x = try call.tensor("input")
+    let weight = try call.tensor("weight")
     guard weight.rank == rank + 2, weight.batch == nil else {
       throw ImportFailure("a kernel \(weight.sizes)")
     }
-    let (window, groups) = try geometry(
+    var (window, groups) = try geometry(
       call, image: Array(x.sizes.dropFirst(2)), kernel: Array(weight.sizes.dropFirst(2)), rank: rank
     )
-    let outputs = weight.sizes[0]
-    let bias = call.optionalTensor("bias")
-    let result: ImportedTensor
-    let isOwnBias = bias.map { $0.wholeParameter != nil } ?? true
-    if rank <= 2, window.isSymmetric, isOwnBias, let own = weight.wholeParameter,
-      case .parameter(let parameter, _) = weight.storage, parameter.storage == .channelsLast,
-      zip(window.padding, zip(window.kernel, window.dilation)).allSatisfy({
-        $0.0 <= $1.1 * ($1.0 - 1) + 1
-      })
-    {
-      let one = rank == 1
-      let operation = Convolution(
-        stride: one ? (1, window.stride[0]) : (window.stride[0], window.stride[1]),
-        padding: one
-          ? (0, window.padding[0].0) : (window.padding[0].0, window.padding[1].0),
-        dilation: one ? (1, window.dilation[0]) : (window.dilation[0], window.dilation[1]),
-        groups: groups)
-      let shape = graph.type(pixels).shape
-      let input = one ? try reshaped(pixels, to: [1] + shape) : pixels
-      let parameters = [own] + (bias?.wholeParameter.map { [$0] } ?? [])
-      let id = try apply(operation, [input], parameters)
-      result = imported(id, [outputs] + window.outputs, samples: x.sizes[0])
-      return result
+    if !window.isSymmetric {
+      for axis in 0..<rank where window.padding[axis] != (0, 0) {
+        let (before, behind) = window.padding[axis]
+        let size = x.sizes[axis + 2]
+        x = try mapped(
+          x, axis + 2,
+          (-before..<size + behind).map { (0..<size).contains($0) ? [.init($0)] : [] })
+      }
+      window = try WindowGeometry(
+        image: Array(x.sizes.dropFirst(2)), kernel: window.kernel, stride: window.stride,
+        padding: window.padding.map { _ in (0, 0) }, dilation: window.dilation)
     }
-    return try unfoldedConvolution(pixels, x, weight, bias, window, groups)
+    let bias = call.optionalTensor("bias")
+    let own = ownKernel(weight, bias)
+    let pixels = try image(x, rank: rank)
+    guard let own, rank <= 2, window.isWithinKernel else {
+      return try unfoldedConvolution(pixels, x, weight, bias, window, groups)
+    }
+    let operation = Convolution(
+      stride: window.pair(window.stride, 1), padding: window.pair(window.padding.map(\.0), 0),
+      dilation: window.pair(window.dilation, 1), groups: groups)
+    let id = try apply(operation, [asImage(pixels, rank)], own)
+    return imported(id, [weight.sizes[0]] + window.outputs, samples: x.sizes[0])
+  }
+
+  /// Kernel and bias, where both are parameters, and the kernel in the order that the engine wants.
+  private func ownKernel(_ weight: ImportedTensor, _ bias: ImportedTensor?) -> [ParameterID]? {
+    guard let own = weight.wholeParameter, case .parameter(let parameter, _) = weight.storage,
+      parameter.storage == .channelsLast
+    else { return nil }
+    guard let bias else { return [own] }
+    return bias.wholeParameter.map { [own, $0] }
+  }
+
+  /// A sequence as an image of one row.
+  private mutating func asImage(_ pixels: ValueID, _ rank: Int) throws -> ValueID {
+    rank == 1 ? try reshaped(pixels, to: [1] + graph.type(pixels).shape) : pixels
   }
 
   /// A product of unfolded rows with a kernel that may be computed, in any number of dimensions.
@@ -114,6 +126,14 @@ extension ProgramImporter {
     let flat = try reshaped(pixels, to: [window.pixels, channels])
     let taps = try apply(map, [flat])
     let own = channels / groups
+    if groups == 1, let parameters = ownKernel(weight, bias) {
+      // In this order the kernel is the weight of a linear layer.
+      let rows = try reshaped(taps, to: [window.places, window.taps * own])
+      let id = try apply(Linear(), [rows], parameters)
+      return imported(
+        try reshaped(id, to: window.outputs + [outputs]), [outputs] + window.outputs,
+        samples: x.sizes[0])
+    }
     // [places, taps, groups, channels] to [groups, places, taps channels].
     var rows = try reshaped(taps, to: [window.places, window.taps, groups, own])
     if groups > 1 { rows = try apply(View(.permute([2, 0, 1, 3])), [rows]) }
@@ -167,6 +187,16 @@ extension ProgramImporter {
     guard window.outputs == Array(x.sizes.dropFirst(2)), extra.count == rank, groups > 0,
       channels % groups == 0
     else { throw ImportFailure("options that do not fit the image \(x.sizes)") }
+    if rank <= 2, window.isWithinKernel, zip(extra, window.stride).allSatisfy(<),
+      let parameters = ownKernel(weight, call.optionalTensor("bias"))
+    {
+      let operation = TransposedConvolution(
+        stride: window.pair(window.stride, 1), padding: window.pair(window.padding.map(\.0), 0),
+        outputPadding: window.pair(extra, 0), dilation: window.pair(window.dilation, 1),
+        groups: groups)
+      let id = try apply(operation, [asImage(pixels, rank)], parameters)
+      return imported(id, Array(size.dropFirst()), samples: x.sizes[0])
+    }
     // [places, groups, in] by [groups, in, taps out].
     var rows = try reshaped(pixels, to: [window.places, groups, channels / groups])
     if groups > 1 { rows = try apply(View(.permute([1, 0, 2])), [rows]) }

@@ -17,56 +17,28 @@ extension Operators {
     "aten.index.Tensor": { importer, call in
       try importer.indexed(call.tensor("self"), call.optionalTensors("indices"))
     },
-    "aten.gather.default": { importer, call in
-      try importer.gathered(call)
+    "aten.gather.default": { try $0.gathered($1) },
+    "aten.argmax.default": { try extremePlace(&$0, $1, isMaximum: true) },
+    "aten.argmin.default": { try extremePlace(&$0, $1, isMaximum: false) },
+    "aten.one_hot.default": { importer, call in
+      let index = try call.tensor("self")
+      let count = try call.integer("num_classes", default: -1)
+      guard count > 0 else { throw ImportFailure("one_hot without a number of classes") }
+      return try importer.oneHot(index, count)
     },
   ])
+
+  @Sendable private static func extremePlace(
+    _ importer: inout ProgramImporter, _ call: OperatorCall, isMaximum: Bool
+  ) throws -> ImportedTensor {
+    let x = try call.tensor("self")
+    return try importer.extremePlace(
+      x, call.has("dim") ? call.dimension("dim", rank: x.rank) : nil, isMaximum: isMaximum,
+      keeps: call.bool("keepdim", default: false))
+  }
 }
 
 extension ProgramImporter {
-  /// Indices that the program itself brings.
-  func wholeNumbers(_ tensor: ImportedTensor) throws -> [Int] {
-    guard let values = tensor.constants, values.allSatisfy({ abs($0) < 1e15 }) else {
-      throw ImportFailure("indices that are computed from the data are not supported")
-    }
-    return values.map { Int($0) }
-  }
-
-  mutating func embedding(
-    _ table: ImportedTensor, _ index: ImportedTensor, padding: Int
-  ) throws -> ImportedTensor {
-    guard table.rank == 2, table.batch == nil else {
-      throw ImportFailure("a table \(table.sizes)")
-    }
-    let (rows, columns) = (table.sizes[0], table.sizes[1])
-    let shape = index.sampleShape
-    let indices: ValueID
-    switch index.storage {
-    case .constant:
-      let values = try wholeNumbers(index)
-      indices = try apply(
-        Constant(values.map(Double.init), shape: shape, element: .index(bound: rows)), [])
-    case .node(let id, let order) where order == Array(shape.indices):
-      guard case .index = graph.type(id).element else {
-        throw ImportFailure("indices that are computed from the data are not supported")
-      }
-      graph.limitIndex(id, below: rows)
-      indices = id
-    default: throw ImportFailure("indices that are computed from the data are not supported")
-    }
-    // As positions: dimensions of 1 are none.
-    let flat = try reshaped(indices, to: shape.filter { $0 > 1 })
-    var id =
-      if let own = table.wholeParameter {
-        try apply(Embedding(), [flat], [own])
-      } else { try apply(Lookup(), [canonical(real(table)), flat]) }
-    if padding >= 0, table.constants == nil {
-      id = try apply(Detach(index: padding), [id, flat])
-    }
-    return made(
-      try reshaped(id, to: shape + [columns]), index.sizes + [columns], index.batch)
-  }
-
   /// Entries of one dimension.
   mutating func taken(
     _ x: ImportedTensor, _ dimension: Int, _ indices: [Int]
@@ -116,8 +88,10 @@ extension ProgramImporter {
       throw ImportFailure.mixing("an index over the samples")
     }
     // Rows of a table that the data choose.
-    if places == [0], x.rank == 2, x.batch == nil, let index = indices[0], index.constants == nil {
-      return try embedding(x, index, padding: -1)
+    if places == [0], x.batch == nil, let index = indices[0], index.constants == nil {
+      let rows = try viewed(x, [x.sizes[0], x.sizes[1...].reduce(1, *)])
+      let chosen = try embedding(rows, index, padding: -1)
+      return try viewed(chosen, index.sizes + x.sizes[1...])
     }
     let given = places.map { indices[$0]! }
     guard given.allSatisfy({ $0.kind == .integer }) else {
@@ -131,7 +105,7 @@ extension ProgramImporter {
       }
     }
     guard let joined else {
-      throw ImportFailure("indices that are computed from the data are not supported")
+      throw ImportFailure("indices that the data choose are supported for rows of a table")
     }
     let front = Array(x.sizes[..<first])
     let behind = Array(x.sizes[(last + 1)...])
@@ -140,20 +114,41 @@ extension ProgramImporter {
     return try viewed(result, front + joined.sizes + behind)
   }
 
-  /// `x[sample, i]` for every sample, with constant indices: entries of the sample's own rows.
+  /// `x[sample, i]` for every sample: entries of the sample's own rows, by indices that are constant, or
+  /// one for each sample.
   private mutating func ownRows(
     _ x: ImportedTensor, _ indices: [ImportedTensor?]
   ) throws -> ImportedTensor? {
-    guard indices.count == 2, x.rank == 2, x.batch == .init(axis: 0), let samples = indices[0],
-      case .sampleNumbers = samples.storage, let index = indices[1], index.batch == nil,
-      let place = samples.batch?.axis, place == 0 || index.rank < samples.rank
+    guard indices.count == 2, x.batch == .init(axis: 0), let samples = indices[0],
+      case .sampleNumbers = samples.storage, let index = indices[1],
+      let place = samples.batch?.axis
     else { return nil }
+    if index.constants == nil, index.batch == .init(axis: 0), index.rank == 1, samples.rank == 1 {
+      return try pickedRows(x, index)
+    }
+    guard x.rank == 2, index.batch == nil, place == 0 || index.rank < samples.rank else { return nil }
     let sizes = index.padded(to: max(index.rank, samples.rank)).sizes
     guard sizes[place] == 1 else { return nil }
     let rows = try taken(x, 1, wholeNumbers(index))
     var result = sizes
     result[place] = self.sizes.samples
     return try viewed(rows, result)
+  }
+
+  /// `x[n, index[n]]`: a product of the rows with a row of zeros and a one.
+  private mutating func pickedRows(
+    _ x: ImportedTensor, _ index: ImportedTensor
+  ) throws -> ImportedTensor {
+    let count = x.sizes[1]
+    let numbers = try real(index)
+    let isNegative = try compared(.less, numbers, scalar(0))
+    let place = try sum(numbers, product(isNegative, scalar(Double(count))))
+    let isValid = try product(
+      compared(.greaterOrEqual, place, scalar(0)), compared(.less, place, scalar(Double(count))))
+    var one = try oneHot(place, count)
+    for _ in 2..<max(x.rank, 2) { one = unsqueezed(one, one.rank) }
+    let rows = try reduced(product(x, one), .sum, [1], keeps: false)
+    return try guarded(rows, isValid, behind: x.rank - 2)
   }
 
   private func gatheredConstants(
@@ -190,17 +185,13 @@ extension ProgramImporter {
       throw ImportFailure.mixing("a gather over the samples")
     }
     if let result = try gatheredConstants(x, index, dimension) { return result }
-    // Whole tables by the data's indices.
-    guard case .node(let id, let order) = index.storage, index.batch == x.batch,
-      order == Array(index.sampleShape.indices), case .index = graph.type(id).element
-    else {
-      throw ImportFailure("a gather is supported with indices that are an input of the network")
+    guard index.batch == x.batch, index.rank == x.rank else {
+      throw ImportFailure.mixing("a gather whose indices are not each sample's own")
     }
-    graph.limitIndex(id, below: x.sizes[dimension])
-    let shape = index.sampleShape
-    let result = try apply(
-      Gather(axis: x.sampleAxis(dimension)),
-      [canonical(real(x)), reshaped(id, to: shape)])
-    return made(result, index.sizes, x.batch)
+    let (places, isValid) = try indices(index, below: x.sizes[dimension])
+    let result = made(
+      try apply(Gather(axis: x.sampleAxis(dimension)), [canonical(real(x)), places]),
+      index.sizes, x.batch)
+    return try guarded(result, isValid, behind: 0)
   }
 }

@@ -43,6 +43,8 @@ private struct RecurrentWeights {
   var hidden: ImportedTensor
   var inputBias: ImportedTensor?
   var hiddenBias: ImportedTensor?
+  /// From the cell to what an LSTM hands on (`proj_size`).
+  var projection: ImportedTensor?
 }
 
 extension ProgramImporter {
@@ -75,9 +77,11 @@ extension ProgramImporter {
     let directions = try call.bool("bidirectional", default: false) ? 2 : 1
     let layers = try call.integer("num_layers")
     let parameters = try call.tensors("params")
-    let count = hasBias ? 4 : 2
+    let plain = hasBias ? 4 : 2
+    let isProjected = parameters.count == layers * directions * (plain + 1)
+    let count = isProjected ? plain + 1 : plain
     guard parameters.count == layers * directions * count else {
-      throw ImportFailure("projections (proj_size) are not supported")
+      throw ImportFailure("\(parameters.count) weights of \(layers) layers")
     }
     let states: [ImportedTensor]
     if case .lstm = cell {
@@ -93,7 +97,7 @@ extension ProgramImporter {
         let own = Array(parameters[place * count..<(place + 1) * count])
         let weights = RecurrentWeights(
           input: own[0], hidden: own[1], inputBias: hasBias ? own[2] : nil,
-          hiddenBias: hasBias ? own[3] : nil)
+          hiddenBias: hasBias ? own[3] : nil, projection: isProjected ? own[plain] : nil)
         var state = RecurrentState(h: try selected(states[0], 0, place))
         if states.count > 1 { state.c = try selected(states[1], 0, place) }
         let fromInput = try linear(x, weights.input, weights.inputBias)
@@ -123,7 +127,7 @@ extension ProgramImporter {
     _ weights: RecurrentWeights
   ) throws -> RecurrentState {
     let hidden = try linear(state.h, weights.hidden, weights.hiddenBias)
-    let width = state.h.sizes[state.h.rank - 1]
+    let width = (state.c ?? state.h).sizes[state.h.rank - 1]
     switch cell {
     case .plain(let function):
       return RecurrentState(h: try unary(function, sum(input, hidden)))
@@ -135,7 +139,8 @@ extension ProgramImporter {
       let g = try unary(.tanh, gate(gates, 2, width))
       let o = try unary(.sigmoid, gate(gates, 3, width))
       let next = try sum(product(f, c), product(i, g))
-      return RecurrentState(h: try product(o, unary(.tanh, next)), c: next)
+      let h = try product(o, unary(.tanh, next))
+      return RecurrentState(h: try weights.projection.map { try linear(h, $0, nil) } ?? h, c: next)
     case .gru:
       let r = try unary(.sigmoid, sum(gate(input, 0, width), gate(hidden, 0, width)))
       let z = try unary(.sigmoid, sum(gate(input, 1, width), gate(hidden, 1, width)))

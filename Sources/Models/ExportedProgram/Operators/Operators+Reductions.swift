@@ -2,7 +2,39 @@ import GraphModule
 import TensorModule
 
 extension Operators {
-  static let reductions = single([
+  static let reductions: [String: Builder] = single(oneResult).merging([
+    "aten.max.dim": { try extremes(&$0, $1, isMaximum: true) },
+    "aten.min.dim": { try extremes(&$0, $1, isMaximum: false) },
+    "aten.var_mean.correction": { importer, call in
+      [
+        try reduce(&importer, call, variance(call)), try reduce(&importer, call, .mean),
+      ]
+    },
+    "aten.std_mean.correction": { importer, call in
+      [
+        try importer.unary("sqrt", reduce(&importer, call, variance(call))),
+        try reduce(&importer, call, .mean),
+      ]
+    },
+  ]) { first, _ in first }
+
+  /// The values along a dimension and, where something asks, their places.
+  @Sendable private static func extremes(
+    _ importer: inout ProgramImporter, _ call: OperatorCall, isMaximum: Bool
+  ) throws -> [ImportedTensor] {
+    let value = try reduce(&importer, call, isMaximum ? .maximum : .minimum)
+    guard importer.isRead(call, 1) else { return [value] }
+    let x = try call.tensor("self")
+    return [
+      value,
+      try importer.extremePlace(
+        x, call.dimension("dim", rank: x.rank), isMaximum: isMaximum,
+        keeps: call.bool("keepdim", default: false)),
+    ]
+  }
+
+  private static let oneResult:
+    [String: @Sendable (inout ProgramImporter, OperatorCall) throws -> ImportedTensor] = [
     "aten.mean.dim": { try reduce(&$0, $1, .mean) },
     "aten.mean.default": { try reduce(&$0, $1, .mean) },
     "aten.sum.dim_IntList": { try reduce(&$0, $1, .sum) },
@@ -11,9 +43,10 @@ extension Operators {
     "aten.amin.default": { try reduce(&$0, $1, .minimum) },
     "aten.max.default": { try reduce(&$0, $1, .maximum) },
     "aten.min.default": { try reduce(&$0, $1, .minimum) },
-    // The values; places of the extremes are no numbers that have derivatives.
-    "aten.max.dim": { try reduce(&$0, $1, .maximum) },
-    "aten.min.dim": { try reduce(&$0, $1, .minimum) },
+    "aten.max.other": {
+      try $0.extreme(.greaterOrEqual, $1.tensor("self"), $1.tensor("other"))
+    },
+    "aten.min.other": { try $0.extreme(.lessOrEqual, $1.tensor("self"), $1.tensor("other")) },
     "aten.any.dim": {
       try $0.compared(.greater, reduce(&$0, $1, .maximum), $0.scalar(0))
     },
@@ -67,7 +100,7 @@ extension Operators {
       return importer.made(
         id, x.sizes, x.batch, order: x.order, kind: kind)
     },
-  ])
+  ]
 
   @Sendable private static func reduce(
     _ importer: inout ProgramImporter, _ call: OperatorCall, _ kind: Reduction.Kind

@@ -42,6 +42,16 @@ struct WindowGeometry {
     values.count == 1 ? [Int](repeating: values[0], count: rank) : values
   }
 
+  /// Whether every window sees something of the image.
+  var isWithinKernel: Bool {
+    zip(padding, zip(kernel, dilation)).allSatisfy { $0.0 <= $1.1 * ($1.0 - 1) + 1 }
+  }
+
+  /// Of an image the two values, of a sequence one of its own for the row that it is.
+  func pair(_ values: [Int], _ row: Int) -> (Int, Int) {
+    values.count == 1 ? (row, values[0]) : (values[0], values[1])
+  }
+
   var isSymmetric: Bool { padding.allSatisfy { $0.0 == $0.1 } }
   var pixels: Int { image.reduce(1, *) }
   var places: Int { outputs.reduce(1, *) }
