@@ -29,6 +29,8 @@ package struct CheckpointSource: Sendable {
   /// Of the file, or of all tensors of a folder.
   package let bytes: Int
   private let description: Description
+  /// Whether the tensors are those of a state_dict beside the model.
+  let isStateDict: Bool
   /// The output's dimension of classes, where it is given.
   private let classAxis: Int?
 
@@ -54,18 +56,23 @@ package struct CheckpointSource: Sendable {
     let program = try Self.program(path, model: model, adapter: adapter, files)
     if let program {
       try self.init(
-        program, path: path, state: model == nil ? nil : TensorArchive.open(path, files: files),
-        loss: loss, classAxis: classAxis)
+        program, path: path,
+        state: model == nil ? nil : StateDict(path, of: program.weights.keys, files), loss: loss,
+        classAxis: classAxis)
       return
     }
-    try self.init(described: path, adapter: adapter, files: files)
+    if let model {
+      try self.init(state: path, of: model, adapter: adapter, loss: loss, files: files)
+    } else {
+      try self.init(described: path, adapter: adapter, files: files)
+    }
     if classAxis != nil {
       throw CheckpointError(
         .unexpectedValue(
           "--class-axis", found: "\(classAxis!)", expected: "nothing: the model has its classes last"),
         at: .init(file: path), hint: "It is for networks by torch.export.")
     }
-    if let loss, loss != self.loss {
+    if model == nil, let loss, loss != self.loss {
       throw CheckpointError(
         .unexpectedValue("--loss", found: loss, expected: "the checkpoint's own, \(self.loss)"),
         at: .init(file: path), hint: "Leave it out: the checkpoint has its loss.")
@@ -106,6 +113,7 @@ package struct CheckpointSource: Sendable {
     batch = file.batch
     updates = StoredUpdate.all(in: file)
     self.bytes = bytes
+    isStateDict = false
     if (try? file.model["type"].string()) == Model.exported {
       let model = file.model
       try model.requireKeys(in: ["type", "tied", "class_axis"])
@@ -133,13 +141,6 @@ package struct CheckpointSource: Sendable {
     let file = model ?? path
     var isProgram = false
     if !files.isFolder(file) { isProgram = try ExportedProgram.isProgram(files.open(file)) }
-    if let model, !isProgram {
-      throw CheckpointError(
-        .otherFormat(
-          found: "no archive by torch.export.save",
-          expected: "a network whose state_dicts are given"),
-        at: .init(file: model), hint: "Leave out --model, or name a .pt2 file.")
-    }
     if isProgram, adapter != nil {
       throw CheckpointError(
         .otherFormat(
@@ -149,48 +150,19 @@ package struct CheckpointSource: Sendable {
     return isProgram ? try ExportedProgram.open(file, files: files) : nil
   }
 
-  /// Of `run/epoch-12.pt`, 12.
-  private static func epoch(inName path: String) -> Int? {
-    let name = path.split(separator: "/").last ?? ""
-    return name.firstMatch(of: /epoch[-_=]?([0-9]+)/).flatMap { Int($0.output.1) }
-  }
-
-  /// A state_dict by the names of the network: it may lie in a dictionary, as training scripts save it
-  /// beside other things, and have the names that wrappers of the network give.
-  private static func state(
-    _ tensors: [String: StoredTensor], of names: some Collection<String>
-  ) -> [String: StoredTensor] {
-    if names.contains(where: { tensors[$0] != nil }) { return tensors }
-    let wrappers: Set<Substring> = [
-      "model", "module", "_orig_mod", "state_dict", "model_state_dict", "network", "net",
-    ]
-    for name in names.sorted() {
-      let found = tensors.keys.filter { $0.hasSuffix("." + name) }.map { $0.dropLast(name.count) }
-      let prefixes = found.filter { prefix in
-        prefix.split(separator: ".").allSatisfy(wrappers.contains)
-      }
-      guard let prefix = prefixes.min(by: { ($0.count, $0) < ($1.count, $1) }) else { continue }
-      return Dictionary(
-        uniqueKeysWithValues: tensors.filter { $0.key.hasPrefix(prefix) }
-          .map { (String($0.key.dropFirst(prefix.count)), $0.value) })
-    }
-    return tensors
-  }
-
   /// - Parameter state: A state_dict in place of the weights of the archive.
   private init(
-    _ program: ExportedProgram, path: String, state: TensorArchive?, loss: String?,
-    classAxis: Int?
-  ) throws(CheckpointError) {
+    _ program: ExportedProgram, path: String, state: StateDict?, loss: String?, classAxis: Int?
+  ) {
     self.path = path
     adapterPath = nil
-    epoch = state?.metadata["epoch"].flatMap { Int($0) } ?? Self.epoch(inName: path)
-    step = state?.metadata["step"].flatMap(Int.init)
+    (epoch, step) = (state?.epoch, state?.step)
+    isStateDict = state != nil
     (self.loss, namesLoss) = (loss ?? CheckpointFile.losses[0], loss != nil)
     lossSettings = LossSettings()
     trainable = nil
     let own = program.weights.mapValues(\.tensor)
-    parameters = state.map { Self.state($0.tensors, of: own.keys) } ?? own
+    parameters = state?.tensors ?? own
     adapterParameters = []
     batch = [:]
     updates = []
@@ -215,7 +187,7 @@ package struct CheckpointSource: Sendable {
     batch = [:]
     updates = []
     bytes = parameters.values.reduce(0) { $0 + $1.byteCount }
-    classAxis = nil
+    (classAxis, isStateDict) = (nil, false)
     self.description = .model(description)
   }
 
@@ -245,8 +217,59 @@ package struct CheckpointSource: Sendable {
     batch = [:]
     updates = []
     bytes = parameters.values.reduce(0) { $0 + $1.byteCount }
-    classAxis = nil
+    (classAxis, isStateDict) = (nil, false)
     description = .folder(type: type, config: folder.config, adapter: adapter?.config)
+  }
+
+  /// A state_dict of a model that a description or the folder of a Hugging Face model tells of.
+  private init(
+    state path: String, of model: String, adapter: String?, loss: String?, files: InputFiles
+  ) throws(CheckpointError) {
+    if adapter != nil {
+      throw CheckpointError(
+        .otherFormat(found: "a state_dict", expected: "a Hugging Face folder under an adapter"),
+        at: .init(file: path), hint: "Leave out --adapter or --model.")
+    }
+    let file = files.isFolder(model) ? model + "/config.json" : model
+    let mapped = try files.open(file)
+    // Behind spaces and line ends.
+    guard mapped.bytes.first(where: { $0 > 32 }) == UInt8(ascii: "{") else {
+      throw CheckpointError(
+        .otherFormat(
+          found: "neither an archive by torch.export.save nor JSON",
+          expected: "a network whose state_dicts are given"),
+        at: .init(file: model),
+        hint: "Name a .pt2 file, the JSON description of a model, or a Hugging Face folder.")
+    }
+    let json = try JSONValue(parsing: mapped.bytes, name: "model", file: file)
+    let type = json["model_type"].exists ? try json["model_type"].string() : nil
+    let known =
+      try? type.map { try Model(type: $0, config: json, adapter: nil, data: nil) } ?? Model(json)
+    let state = try StateDict(path, of: known?.graph.parameters.map(\.name) ?? [], files)
+    self.path = path
+    adapterPath = nil
+    (epoch, step) = (state.epoch, state.step)
+    let own = try type.flatMap { type throws(CheckpointError) in
+      try Model.loss(type: type, config: json)
+    }
+    if let own, let loss, own != loss {
+      throw CheckpointError(
+        .unexpectedValue("--loss", found: loss, expected: "the model's own, \(own)"),
+        at: .init(file: file), hint: "Leave it out.")
+    }
+    (self.loss, namesLoss) = (own ?? loss ?? CheckpointFile.losses[0], (own ?? loss) != nil)
+    lossSettings = LossSettings()
+    trainable = nil
+    parameters =
+      try type.map { type throws(CheckpointError) in
+        try Self.ownNames(state.tensors, modelType: type)
+      } ?? state.tensors
+    adapterParameters = []
+    batch = [:]
+    updates = []
+    bytes = state.bytes
+    (classAxis, isStateDict) = (nil, true)
+    description = type.map { .folder(type: $0, config: json, adapter: nil) } ?? .model(json)
   }
 
   /// The loss of a file, by its own word or by the configuration of its Hugging Face model.

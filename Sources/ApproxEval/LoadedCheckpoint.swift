@@ -185,6 +185,10 @@ package struct LoadedCheckpoint: Sendable {
 
   /// Every parameter is there with its shape and a floating-point type, and nothing else is.
   private func checkTensors() throws(CheckpointError) {
+    if source.isStateDict {
+      try StateDict.check(
+        source.parameters, program.graph.parameters, others: model.unreadTensors, path: path)
+    }
     for spec in program.graph.parameters {
       let tensor = try source.parameter(spec.name)
       try tensor.requireShape(spec.shape)

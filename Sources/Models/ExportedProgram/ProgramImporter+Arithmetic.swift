@@ -53,9 +53,19 @@ extension ProgramImporter {
   ) throws -> (operands: [ImportedTensor], sizes: [Int], batch: ImportedTensor.BatchPlace?) {
     let rank = operands.map(\.rank).max() ?? 0
     var operands = operands.map { $0.padded(to: rank) }
-    // Dimensions of samples, but for those of one.
+    // Dimensions of samples, but for those of one. Where a constant is the same along its own, it may be
+    // anywhere.
+    let own = operands.filter { $0.constants == nil }.compactMap(\.batch)
+    if let first = own.first {
+      operands = operands.map { operand in
+        guard let batch = operand.batch, batch != first, operand.constants != nil else {
+          return operand
+        }
+        return withoutSamples(operand) ?? operand
+      }
+    }
     let places = operands.compactMap(\.batch)
-    let batch = places.first
+    let batch = own.first ?? places.first
     if places.contains(where: { $0 != batch }) {
       throw ImportFailure.mixing("its operands have their samples in different dimensions")
     }
@@ -79,6 +89,23 @@ extension ProgramImporter {
     }
     if let batch { sizes[batch.axis] = batch.outer * self.sizes.samples * batch.inner }
     return (operands, sizes, batch)
+  }
+
+  /// A constant that is the same along its dimension of samples, with 1 in its place.
+  private func withoutSamples(_ tensor: ImportedTensor) -> ImportedTensor? {
+    guard let values = tensor.constants, let batch = tensor.batch else { return nil }
+    let shape = tensor.sampleShape
+    var one = shape
+    (one[batch.axis], one[batch.axis + 1]) = (1, 1)
+    let strides = rowMajorStrides(shape)
+    let first = ConstantViews.strided(values, shape: one, strides: strides)
+    guard let repeated = broadcastStrides(one, to: shape),
+      ConstantViews.strided(first, shape: shape, strides: repeated) == values
+    else { return nil }
+    var result = with(tensor, first)
+    result.sizes[batch.axis] = 1
+    result.batch = nil
+    return result
   }
 
   /// One of the equal rows of a constant that a static program has for every sample.

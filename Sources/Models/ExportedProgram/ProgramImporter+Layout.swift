@@ -239,6 +239,29 @@ extension ProgramImporter {
     return try reshaped(result, to: target)
   }
 
+  /// Numbers of one of a sample's `inner` rows, which all have the same.
+  private mutating func repeatedInside(
+    _ tensor: ImportedTensor, _ inner: Int
+  ) throws -> ImportedTensor {
+    guard let batch = tensor.batch, inner > 1 else { return tensor }
+    let shape = tensor.sampleShape
+    var one = shape
+    one[batch.axis + 1] = 1
+    var result = tensor
+    if let values = tensor.constants {
+      let strides = broadcastStrides(one, to: shape) ?? []
+      result.storage = .constant(ConstantViews.strided(values, shape: shape, strides: strides))
+      return result
+    }
+    var single = tensor
+    single.batch?.inner = 1
+    let order = single.order
+    let source = try stored(real(single), order)
+    return made(
+      try apply(View(.expand(order.map { shape[$0] })), [source]), tensor.sizes, batch,
+      order: order, kind: tensor.kind)
+  }
+
   /// Repeated along dimensions of length 1 and new ones in front.
   mutating func expanded(_ tensor: ImportedTensor, _ sizes: [Int]) throws -> ImportedTensor {
     var result = tensor.padded(to: max(sizes.count, tensor.rank))
@@ -259,7 +282,12 @@ extension ProgramImporter {
         self.sizes.isSymbolic && target[$0] % self.sizes.samples == 0 && result.sizes[$0] == 1
       })
     {
-      throw ImportFailure("dimension \(axis) repeats samples")
+      // Several of each sample, all the same: their order says nothing.
+      let inner = target[axis] / self.sizes.samples
+      result = result.repeated(along: axis)
+      result.batch?.inner = inner
+      result.sizes[axis] = target[axis]
+      result = try repeatedInside(result, inner)
     }
     if target == result.sizes { return result }
     var shape = target

@@ -43,6 +43,10 @@ extension Operators {
   @Sendable private static func batchNorm(
     _ importer: inout ProgramImporter, _ call: OperatorCall
   ) throws -> [ImportedTensor] {
+    let x = try call.tensor("input")
+    if x.batch == nil, try call.bool("training", default: false) {
+      return [try importer.standardized(x, call)]
+    }
     if try call.bool("training", default: false) || !call.has("running_mean") {
       throw ImportFailure.mixing(
         "a batch norm with the statistics of the batch: call net.eval() before torch.export.export")
@@ -92,6 +96,19 @@ extension ProgramImporter {
       BatchNorm(epsilon: epsilon), [stored(x, order)], [mean, variance] + (isOwn ? own : []))
     let result = made(id, x.sizes, x.batch, order: order)
     return isOwn ? result : try affineChannels(result, weight, bias)
+  }
+
+  /// What a batch norm in training makes of weights, which have no samples: weight standardisation.
+  fileprivate mutating func standardized(
+    _ x: ImportedTensor, _ call: OperatorCall
+  ) throws -> ImportedTensor {
+    let dimensions = x.sizes.indices.filter { $0 != 1 }
+    let mean = try reduced(x, .mean, dimensions, keeps: true)
+    let variance = try reduced(x, .variance(correction: 0), dimensions, keeps: true)
+    let size = try unary("rsqrt", sum(variance, scalar(call.real("eps", default: 1e-5))))
+    return try affineChannels(
+      product(difference(x, mean), size), call.optionalTensor("weight"),
+      call.optionalTensor("bias"))
   }
 
   /// `weight x + bias` for each channel, dimension 1.

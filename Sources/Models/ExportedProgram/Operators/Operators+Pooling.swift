@@ -1,7 +1,7 @@
 import GraphModule
 import TensorModule
 
-/// Pools, padding, rolling and interpolation: maps of the last dimensions.
+/// Pools, padding and rolling: maps of the last dimensions.
 extension Operators {
   static let pooling: [String: Builder] = {
     var table: [String: Builder] = [:]
@@ -60,26 +60,12 @@ extension Operators {
       let order = Array(0..<f) + [f, f + 2, f + 4, f + 1, f + 3]
       return [try importer.viewed(importer.permuted(split, order), front + [c * r * r, h, w])]
     }
-    for (name, rank) in [("1d", 1), ("2d", 2), ("3d", 3)] {
-      for overload in ["default", "vec"] {
-        table["aten.upsample_nearest\(name).\(overload)"] = {
-          try [$0.interpolated($1, rank: rank, isLinear: false)]
-        }
-      }
-    }
-    for (name, rank) in [("linear1d", 1), ("bilinear2d", 2), ("trilinear3d", 3)] {
-      for overload in ["default", "vec"] {
-        table["aten.upsample_\(name).\(overload)"] = {
-          try [$0.interpolated($1, rank: rank, isLinear: true)]
-        }
-      }
-    }
     return table
   }()
 }
 
 extension ProgramImporter {
-  private func requireFree(_ x: ImportedTensor, last count: Int) throws {
+  func requireFree(_ x: ImportedTensor, last count: Int) throws {
     guard x.rank >= count, (x.batch?.axis ?? -1) < x.rank - count else {
       throw ImportFailure.mixing("windows over the dimension of the samples")
     }
@@ -292,42 +278,5 @@ extension ProgramImporter {
         x, dimension, (0..<size).map { [.init((($0 - shift) % size + size) % size)] })
     }
     return given.isEmpty ? try viewed(x, sizes) : x
-  }
-
-  mutating func interpolated(
-    _ call: OperatorCall, rank: Int, isLinear: Bool
-  ) throws -> ImportedTensor {
-    let x = try call.tensor(call.has("input") ? "input" : "self")
-    try requireFree(x, last: rank)
-    let alignsCorners = try call.bool("align_corners", default: false)
-    let factors = try scaleFactors(call, rank)
-    var result = x
-    for axis in 0..<rank {
-      let dimension = x.rank - rank + axis
-      let (size, count) = (x.sizes[dimension], call.results[0].sizes[dimension])
-      let ratio =
-        alignsCorners && isLinear
-        ? (count > 1 ? Double(size - 1) / Double(count - 1) : 0)
-        : factors.map { 1 / $0[axis] } ?? Double(size) / Double(count)
-      let rows = (0..<count).map { place -> [SparseMap.Term] in
-        if !isLinear { return [.init(min(Int(Double(place) * ratio), size - 1))] }
-        let at =
-          alignsCorners ? ratio * Double(place) : max(ratio * (Double(place) + 0.5) - 0.5, 0)
-        let first = min(Int(at), size - 1)
-        let second = min(first + 1, size - 1)
-        let weight = at - Double(first)
-        return [.init(first, 1 - weight), .init(second, weight)]
-      }
-      result = try mapped(result, dimension, rows)
-    }
-    return result
-  }
-
-  /// Where the user has given them, they count, and not the ratio of the sizes.
-  private func scaleFactors(_ call: OperatorCall, _ rank: Int) throws -> [Double]? {
-    if call.has("scale_factors") { return try call.reals("scale_factors") }
-    let names = rank == 1 ? ["scales"] : Array(["scales_d", "scales_h", "scales_w"].suffix(rank))
-    guard names.allSatisfy(call.has) else { return nil }
-    return try names.map { try call.real($0) }
   }
 }

@@ -8,7 +8,7 @@ enum Operators {
   private static let all: [String: Builder] =
     [
       arithmetic, functions, comparisons, reductions, shapes, joins, creation, products,
-      convolutions, pooling, norms, attention, indexing, scattering, recurrent,
+      convolutions, pooling, resampling, norms, attention, indexing, scattering, recurrent,
     ].reduce(into: [:]) { $0.merge($1) { first, _ in first } }
 
   /// An operator that works in place has the meaning of the one that does not; what else reads the
