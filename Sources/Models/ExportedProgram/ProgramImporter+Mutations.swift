@@ -41,15 +41,15 @@ extension ProgramImporter {
     var arguments = try arguments(of: view)
     arguments[source] = .tensor(old)
     let call = OperatorCall(
-      view, results: try results(view.outputs.flatMap(\.names)), arguments: arguments)
+      results: try results(view.outputs.flatMap(\.names)), arguments: arguments)
     switch view.operation {
     case "aten.select.int":
       let dimension = try call.dimension("dim", rank: old.rank)
       let index = try call.integer("index")
       let part = try rest.isEmpty ? new : written(new, through: rest, into: seen(call, view))
-      return try replaced(
+      return try builder.replaced(
         old, dimension, [index < 0 ? index + old.sizes[dimension] : index],
-        by: unsqueezed(part, dimension))
+        by: builder.unsqueezed(part, dimension))
     case "aten.slice.Tensor", "aten.narrow.default":
       let dimension = try call.dimension("dim", rank: old.rank, default: 0)
       let part = try rest.isEmpty ? new : written(new, through: rest, into: seen(call, view))
@@ -57,7 +57,7 @@ extension ProgramImporter {
       let start = try call.integer("start", default: 0)
       let first = max(0, min(start < 0 ? start + size : start, size))
       let step = try call.integer("step", default: 1)
-      return try replaced(
+      return try builder.replaced(
         old, dimension, (0..<part.sizes[dimension]).map { first + $0 * step }, by: part)
     default: return try replacedAtPlaces(new, views: Array(views), in: old)
     }
@@ -67,7 +67,7 @@ extension ProgramImporter {
     _ call: OperatorCall, _ view: ExportedProgram.Node
   ) throws -> ImportedTensor {
     guard let build = Operators.builder(view.operation),
-      let result = try build(&self, call).first
+      let result = try build(&builder, call).first
     else { throw ImportFailure("a part of a tensor by \(view.operation) is changed in place") }
     return result
   }
@@ -84,23 +84,25 @@ extension ProgramImporter {
     guard let numbers = shown.constants, numbers.count <= 1 << 22 else {
       throw ImportFailure("a part of a tensor is changed in place")
     }
-    let part = try expanded(new, shown.sizes)
+    let part = try builder.expanded(new, shown.sizes)
     guard part.batch == shown.batch else {
       throw ImportFailure.mixing("samples are written into what all of them share")
     }
     var sources = [Int?](repeating: nil, count: count)
     for (place, number) in numbers.enumerated() { sources[Int(number)] = place }
     if let before = old.constants, let after = part.constants {
-      return with(old, before.indices.map { i in sources[i].map { after[$0] } ?? before[i] })
+      return builder.with(old, before.indices.map { i in sources[i].map { after[$0] } ?? before[i] })
     }
-    let moved = try apply(
-      SparseMap(axis: 0, columns: numbers.count, taking: sources),
-      [reshaped(canonical(real(part)), to: [numbers.count])])
-    let result = made(try reshaped(moved, to: shape), old.sizes, old.batch, kind: old.kind)
+    let source = try builder.reshaped(
+      builder.canonical(builder.real(part)), to: [numbers.count])
+    let moved = try builder.apply(
+      SparseMap(axis: 0, columns: numbers.count, taking: sources), [source])
+    let result = builder.made(
+      try builder.reshaped(moved, to: shape), old.sizes, old.batch, kind: old.kind)
     if !sources.contains(nil) { return result }
     var isNew = old
     (isNew.storage, isNew.kind) = (.constant(sources.map { $0 == nil ? 0 : 1 }), .boolean)
-    var all = try chosen(isNew, result, old)
+    var all = try builder.chosen(isNew, result, old)
     all.kind = old.kind
     return all
   }
@@ -118,9 +120,8 @@ extension ProgramImporter {
       var arguments = try arguments(of: node)
       arguments[source.name] = .tensor(value)
       let results = try build(
-        &self,
-        OperatorCall(
-          node, results: results(node.outputs.flatMap(\.names)), arguments: arguments))
+        &builder,
+        OperatorCall(results: results(node.outputs.flatMap(\.names)), arguments: arguments))
       guard results.indices.contains(view.result) else {
         throw ImportFailure("a part by \(node.operation) is changed in place")
       }

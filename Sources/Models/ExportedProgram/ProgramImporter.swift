@@ -9,13 +9,10 @@ struct ProgramImporter {
   let sizes: ProgramSizes
   /// Tensors of the program by their names, from wherever they are read.
   let weights: [String: StoredTensor]
-  var graph = GraphBuilder()
+  var builder: TensorBuilder
   /// By the names of the program's graph.
   var values: [String: ImportedTensor] = [:]
-  private var parameterValues: [ParameterID: ValueID] = [:]
   private let roles: ProgramRoles
-  /// The node at hand, for messages.
-  private var label = ""
   /// Tensors that are read as numbers of the graph itself.
   private(set) var constants: Set<String> = []
   private(set) var notes: [String] = []
@@ -60,13 +57,10 @@ struct ProgramImporter {
     self.program = program
     self.weights = weights
     self.sizes = sizes
-    roles = ProgramRoles(program)
-  }
-
-  /// Whether anything reads a result of a node.
-  func isRead(_ call: OperatorCall, _ result: Int) -> Bool {
-    let names = call.node.outputs.flatMap(\.names)
-    return names.indices.contains(result) && roles.isRead(names[result])
+    let roles = ProgramRoles(program)
+    self.roles = roles
+    builder = TensorBuilder(
+      samples: sizes.samples, isSymbolic: sizes.isSymbolic, read: { roles.isRead($0) })
   }
 
   mutating func run(_ reading: OutputReading) throws -> Graph {
@@ -109,7 +103,7 @@ struct ProgramImporter {
       }
       let own = Array(shape.dropFirst())
       let isIndex = kind == .integer && roles.indices.contains(value)
-      let id = try graph.input(
+      let id = try builder.graph.input(
         name, shape: own, kind: isIndex ? .index(bound: Int(Int32.max)) : .real)
       values[value] = ImportedTensor(
         sizes: shape, batch: .init(axis: 0), kind: kind,
@@ -142,12 +136,8 @@ struct ProgramImporter {
       let isParameter = if case .parameter = input { true } else { false }
       if kind == .real, isParameter || roles.statistics.contains(value) {
         let storage = roles.storage(of: name, shape)
-        let id = try graph.parameter(
-          roles.name(of: name), shape: shape, storage: storage, isBuffer: !isParameter)
-        values[value] = ImportedTensor(
-          sizes: shape, batch: nil, kind: .real,
-          storage: .parameter(
-            ImportedParameter(id: id, shape: shape, storage: storage), order: Array(shape.indices)))
+        values[value] = try builder.parameter(
+          roles.name(of: name), shape, storage, isBuffer: !isParameter)
       } else {
         guard tensor.shape == shape else {
           throw CheckpointError(
@@ -167,16 +157,17 @@ struct ProgramImporter {
 
   private mutating func add(_ node: ExportedProgram.Node) throws {
     let names = node.outputs.flatMap(\.names)
-    let call = OperatorCall(node, results: try results(names), arguments: try arguments(of: node))
+    let call = OperatorCall(
+      results: try results(names), arguments: try arguments(of: node), names: names)
     guard let build = Operators.builder(node.operation) else { return }
-    for (name, result) in zip(names, try build(&self, call)) { values[name] = result }
+    for (name, result) in zip(names, try build(&builder, call)) { values[name] = result }
   }
 
   /// What goes wrong at a node is said with its name.
   private mutating func atNode(
     _ node: ExportedProgram.Node, _ body: (inout ProgramImporter) throws -> Void
   ) throws {
-    label = node.name
+    builder.label = node.name
     do {
       try body(&self)
     } catch let error as ImportFailure {
@@ -240,34 +231,6 @@ struct ProgramImporter {
   private func value(_ name: String) throws -> ImportedTensor {
     if let value = values[name] { return value }
     throw ImportFailure("it reads \(name), a result that is not computed here")
-  }
-
-  // MARK: - Operations
-
-  mutating func apply(
-    _ operation: some GraphModule.Operation, _ inputs: [ValueID], _ parameters: [ParameterID] = []
-  ) throws -> ValueID {
-    try graph.apply(operation, to: inputs, parameters: parameters, name: label)
-  }
-
-  /// The same numbers in another shape. It changes nothing, and is mutating so that a value that is
-  /// made in its place is made before.
-  mutating func reshaped(_ value: ValueID, to shape: [Int]) throws -> ValueID {
-    try graph.reshape(value, to: shape)
-  }
-
-  /// A parameter as a value; every use of it reads the same one.
-  mutating func parameterValue(_ parameter: ImportedParameter) throws -> ValueID {
-    if let value = parameterValues[parameter.id] { return value }
-    var value = try apply(ParameterValue(), [], [parameter.id])
-    let shape = parameter.shape
-    if parameter.storage == .channelsLast {
-      let window = shape[2...].reduce(1, *)
-      value = try reshaped(value, to: [shape[0], window, shape[1]])
-      value = try reshaped(apply(View(.permute([0, 2, 1])), [value]), to: shape)
-    }
-    parameterValues[parameter.id] = value
-    return value
   }
 
   // MARK: - Errors

@@ -33,14 +33,15 @@ struct ProgramOutput {
       var order = Array(0...own.count)
       order.remove(at: axis + 1)
       importer.classAxis = axis
-      result = importer.permuted(tensor, order + [axis + 1])
+      result = importer.builder.permuted(tensor, order + [axis + 1])
     }
     let shape = own.isEmpty ? [1] : Array(result.sizes.dropFirst())
-    let id = try importer.reshaped(importer.canonical(importer.real(result)), to: shape)
-    if importer.graph.type(id).isShared {
+    let numbers = try importer.builder.canonical(importer.builder.real(result))
+    let id = try importer.builder.reshaped(numbers, to: shape)
+    if importer.builder.graph.type(id).isShared {
       throw importer.failure("its output depends on no input")
     }
-    return importer.graph.finish(output: id, shape: shape)
+    return importer.builder.graph.finish(output: id, shape: shape)
   }
 
   /// Which axis of a sample's output runs over the classes; `nil` for the last one.

@@ -95,10 +95,12 @@ struct Inspect: ParsableCommand {
   }
 
   private static func layers(_ it: Inspection) -> String {
-    var table = TextTable([("layer", .left), ("outputs", .right), ("parameters", .left)])
+    var table = TextTable([
+      ("layer", .left), ("operation", .left), ("output", .left), ("parameters", .left),
+    ])
     for layer in it.layers {
       table.append([
-        layer.name, grouped(layer.outputs), layer.parameters.joined(separator: ", "),
+        layer.name, layer.operation, "\(layer.shape)", layer.parameters.joined(separator: ", "),
       ])
     }
     return table.text

@@ -10,17 +10,17 @@ extension Operators {
       let name = rank == 1 ? "conv_transpose1d.default" : "conv_transpose\(rank)d.input"
       table["aten.\(name)"] = { try [$0.transposedConvolution($1, rank: rank)] }
     }
-    table["aten.convolution.default"] = { importer, call in
+    table["aten.convolution.default"] = { builder, call in
       let rank = try call.tensor("input").rank - 2
       return try call.bool("transposed", default: false)
-        ? [importer.transposedConvolution(call, rank: rank)]
-        : [importer.convolution(call, rank: rank)]
+        ? [builder.transposedConvolution(call, rank: rank)]
+        : [builder.convolution(call, rank: rank)]
     }
     return table
   }()
 }
 
-extension ProgramImporter {
+extension TensorBuilder {
   /// An image of a sample `[dimensions..., channels]`; several in one sample are not taken.
   private mutating func image(_ x: ImportedTensor, rank: Int) throws -> ValueID {
     guard x.rank == rank + 2, let batch = x.batch, batch.axis == 0 else {

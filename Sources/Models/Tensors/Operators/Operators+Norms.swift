@@ -7,33 +7,33 @@ extension Operators {
     "aten._native_batch_norm_legit_no_training.default": batchNorm,
     "aten.native_batch_norm.default": batchNorm,
     "aten.layer_norm.default": layerNorm, "aten.native_layer_norm.default": layerNorm,
-    "aten.rms_norm.default": { importer, call in
+    "aten.rms_norm.default": { builder, call in
       let x = try call.tensor("input")
       // Without one PyTorch takes the distance of 1 from the next number.
       let epsilon = try call.real("eps", default: Double(Float.ulpOfOne))
-      return [try importer.rowNorm(x, call, epsilon: epsilon, centered: false)]
+      return [try builder.rowNorm(x, call, epsilon: epsilon, centered: false)]
     },
-    "aten.group_norm.default": { importer, call in
+    "aten.group_norm.default": { builder, call in
       [
-        try importer.groupNorm(
+        try builder.groupNorm(
           call.tensor("input"), groups: call.integer("num_groups"), call.optionalTensor("weight"),
           call.optionalTensor("bias"), epsilon: call.real("eps", default: 1e-5))
       ]
     },
-    "aten.native_group_norm.default": { importer, call in
+    "aten.native_group_norm.default": { builder, call in
       [
-        try importer.groupNorm(
+        try builder.groupNorm(
           call.tensor("input"), groups: call.integer("group"), call.optionalTensor("weight"),
           call.optionalTensor("bias"), epsilon: call.real("eps"))
       ]
     },
-    "aten.instance_norm.default": { importer, call in
+    "aten.instance_norm.default": { builder, call in
       let x = try call.tensor("input")
       guard try call.bool("use_input_stats", default: true) else {
-        return try batchNorm(&importer, call)
+        return try batchNorm(&builder, call)
       }
       return [
-        try importer.groupNorm(
+        try builder.groupNorm(
           x, groups: x.sizes[1], call.optionalTensor("weight"), call.optionalTensor("bias"),
           epsilon: call.real("eps", default: 1e-5))
       ]
@@ -41,18 +41,18 @@ extension Operators {
   ]
 
   @Sendable private static func batchNorm(
-    _ importer: inout ProgramImporter, _ call: OperatorCall
+    _ builder: inout TensorBuilder, _ call: OperatorCall
   ) throws -> [ImportedTensor] {
     let x = try call.tensor("input")
     if x.batch == nil, try call.bool("training", default: false) {
-      return [try importer.standardized(x, call)]
+      return [try builder.standardized(x, call)]
     }
     if try call.bool("training", default: false) || !call.has("running_mean") {
       throw ImportFailure.mixing(
         "a batch norm with the statistics of the batch: call net.eval() before torch.export.export")
     }
     return [
-      try importer.batchNorm(
+      try builder.batchNorm(
         call.tensor("input"), call.tensor("running_mean"), call.tensor("running_var"),
         call.optionalTensor("weight"), call.optionalTensor("bias"),
         epsilon: call.real("eps", default: 1e-5))
@@ -60,16 +60,16 @@ extension Operators {
   }
 
   @Sendable private static func layerNorm(
-    _ importer: inout ProgramImporter, _ call: OperatorCall
+    _ builder: inout TensorBuilder, _ call: OperatorCall
   ) throws -> [ImportedTensor] {
     [
-      try importer.rowNorm(
+      try builder.rowNorm(
         call.tensor("input"), call, epsilon: call.real("eps", default: 1e-5), centered: true)
     ]
   }
 }
 
-extension ProgramImporter {
+extension TensorBuilder {
   /// The sample's axes in their order, but that of a dimension last.
   func lastOrder(_ x: ImportedTensor, _ dimension: Int) -> [Int] {
     let axis = x.sampleAxis(dimension)

@@ -2,7 +2,7 @@ import GraphModule
 import TensorModule
 
 // Whole numbers that choose: constants, inputs of the network, or computed from either.
-extension ProgramImporter {
+extension TensorBuilder {
   /// Indices that the program itself brings.
   func wholeNumbers(_ tensor: ImportedTensor) throws -> [Int] {
     guard let values = tensor.constants, values.allSatisfy({ abs($0) < 1e15 }) else {

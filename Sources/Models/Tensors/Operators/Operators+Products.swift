@@ -7,31 +7,31 @@ extension Operators {
     "aten.linear.default": {
       try $0.linear($1.tensor("input"), $1.tensor("weight"), $1.optionalTensor("bias"))
     },
-    "aten.addmm.default": { importer, call in
+    "aten.addmm.default": { builder, call in
       let (beta, alpha) = (
         try call.real("beta", default: 1), try call.real("alpha", default: 1)
       )
       let (x, weight) = (try call.tensor("mat1"), try call.tensor("mat2"))
       let bias = try call.tensor("self")
       if beta == 1, alpha == 1 {
-        return try importer.linear(x, importer.transposed(weight, 0, 1), bias)
+        return try builder.linear(x, builder.transposed(weight, 0, 1), bias)
       }
-      let product = try importer.scaled(importer.matrixProduct(x, weight), by: alpha)
-      return try importer.sum(product, bias, factor: beta)
+      let product = try builder.scaled(builder.matrixProduct(x, weight), by: alpha)
+      return try builder.sum(product, bias, factor: beta)
     },
-    "aten.baddbmm.default": { importer, call in
-      let product = try importer.scaled(
-        importer.matrixProduct(call.tensor("batch1"), call.tensor("batch2")),
+    "aten.baddbmm.default": { builder, call in
+      let product = try builder.scaled(
+        builder.matrixProduct(call.tensor("batch1"), call.tensor("batch2")),
         by: call.real("alpha", default: 1))
-      return try importer.sum(product, call.tensor("self"), factor: call.real("beta", default: 1))
+      return try builder.sum(product, call.tensor("self"), factor: call.real("beta", default: 1))
     },
     "aten.mm.default": { try $0.matrixProduct($1.tensor("self"), $1.tensor("mat2")) },
     "aten.bmm.default": { try $0.matrixProduct($1.tensor("self"), $1.tensor("mat2")) },
     "aten.matmul.default": { try $0.matrixProduct($1.tensor("self"), $1.tensor("other")) },
     "aten.mv.default": { try $0.matrixProduct($1.tensor("self"), $1.tensor("vec")) },
     "aten.dot.default": { try $0.matrixProduct($1.tensor("self"), $1.tensor("tensor")) },
-    "aten.einsum.default": { importer, call in
-      try importer.einsum(call.string("equation", default: ""), call.tensors("tensors"))
+    "aten.einsum.default": { builder, call in
+      try builder.einsum(call.string("equation", default: ""), call.tensors("tensors"))
     },
     "aten._weight_norm.default": weightNorm,
     "aten._weight_norm_interface.default": weightNorm,
@@ -39,17 +39,17 @@ extension Operators {
 
   /// `w = g v / |v|`, with norms over all dimensions but one.
   @Sendable private static func weightNorm(
-    _ importer: inout ProgramImporter, _ call: OperatorCall
+    _ builder: inout TensorBuilder, _ call: OperatorCall
   ) throws -> ImportedTensor {
     let (v, g) = (try call.tensor("v"), try call.tensor("g"))
     let kept = try call.integer("dim", default: 0)
     let dimensions = kept == -1 ? Array(0..<v.rank) : (0..<v.rank).filter { $0 != kept }
-    let norm = try importer.norm(v, dimensions, order: 2, keeps: true)
-    return try importer.product(v, importer.quotient(g, norm))
+    let norm = try builder.norm(v, dimensions, order: 2, keeps: true)
+    return try builder.product(v, builder.quotient(g, norm))
   }
 }
 
-extension ProgramImporter {
+extension TensorBuilder {
   /// `x W^T + b` along the last dimension.
   mutating func linear(
     _ x: ImportedTensor, _ weight: ImportedTensor, _ bias: ImportedTensor?

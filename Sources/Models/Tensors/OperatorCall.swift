@@ -1,8 +1,7 @@
-import Checkpoints
-
-/// A node with the values of its arguments.
+/// An operator with the values of its arguments, by their names in PyTorch's schema.
 struct OperatorCall {
-  let node: ExportedProgram.Node
+  /// Names of the results, where a program has given them some.
+  let resultNames: [String]
   /// What PyTorch says of the results, with the number of samples in place of the batch's symbol.
   let results: [(sizes: [Int], kind: ImportedTensor.Kind)]
   fileprivate let arguments: [String: Value]
@@ -21,10 +20,10 @@ struct OperatorCall {
   }
 
   init(
-    _ node: ExportedProgram.Node, results: [(sizes: [Int], kind: ImportedTensor.Kind)],
-    arguments: [String: Value]
+    results: [(sizes: [Int], kind: ImportedTensor.Kind)], arguments: [String: Value],
+    names: [String] = []
   ) {
-    self.node = node
+    resultNames = names
     self.results = results
     self.arguments = arguments
   }

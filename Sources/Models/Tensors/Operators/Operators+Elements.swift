@@ -16,35 +16,35 @@ extension Operators {
     "aten.div.Scalar": { try $0.quotient(other($1, "self"), other($1, "other")) },
     "aten.div.Tensor_mode": constantDivision,
     "aten.floor_divide.default": constantDivision,
-    "aten.addcmul.default": { importer, call in
+    "aten.addcmul.default": { builder, call in
       let scale = try call.real("value", default: 1)
-      let product = try importer.product(call.tensor("tensor1"), call.tensor("tensor2"))
-      return try importer.sum(call.tensor("self"), product, factor: scale)
+      let product = try builder.product(call.tensor("tensor1"), call.tensor("tensor2"))
+      return try builder.sum(call.tensor("self"), product, factor: scale)
     },
-    "aten.addcdiv.default": { importer, call in
+    "aten.addcdiv.default": { builder, call in
       let scale = try call.real("value", default: 1)
-      let quotient = try importer.quotient(call.tensor("tensor1"), call.tensor("tensor2"))
-      return try importer.sum(call.tensor("self"), quotient, factor: scale)
+      let quotient = try builder.quotient(call.tensor("tensor1"), call.tensor("tensor2"))
+      return try builder.sum(call.tensor("self"), quotient, factor: scale)
     },
     "aten.lerp.Tensor": lerp, "aten.lerp.Scalar": lerp,
-    "aten.pow.Tensor_Scalar": { importer, call in
+    "aten.pow.Tensor_Scalar": { builder, call in
       let x = try call.tensor("self")
       return switch try call.real("exponent") {
-      case 0.5: try importer.unary("sqrt", x)
+      case 0.5: try builder.unary("sqrt", x)
       case 1: x
-      case 2: try importer.product(x, x)
-      case let exponent: try importer.unary("pow", x, exponent)
+      case 2: try builder.product(x, x)
+      case let exponent: try builder.unary("pow", x, exponent)
       }
     },
-    "aten.pow.Scalar": { importer, call in
+    "aten.pow.Scalar": { builder, call in
       let base = try call.real("self")
       guard base > 0 else { throw ImportFailure("a power of \(base)") }
-      let exponent = try importer.scaled(call.tensor("exponent"), by: log(base))
-      return try importer.unary("exp", exponent)
+      let exponent = try builder.scaled(call.tensor("exponent"), by: log(base))
+      return try builder.unary("exp", exponent)
     },
-    "aten.outer.default": { importer, call in
+    "aten.outer.default": { builder, call in
       let (a, b) = (try call.tensor("self"), try call.tensor("vec2"))
-      return try importer.product(importer.unsqueezed(a, 1), importer.unsqueezed(b, 0))
+      return try builder.product(builder.unsqueezed(a, 1), builder.unsqueezed(b, 0))
     },
     "aten.square.default": { try $0.product($1.tensor("self"), $1.tensor("self")) },
     "aten.neg.default": { try $0.scaled($1.tensor("self"), by: -1) },
@@ -86,29 +86,29 @@ extension Operators {
   }
 
   @Sendable private static func scaledOther(
-    _ importer: inout ProgramImporter, _ call: OperatorCall, _ name: String = "other"
+    _ builder: inout TensorBuilder, _ call: OperatorCall, _ name: String = "other"
   ) throws -> ImportedTensor {
-    try importer.scaled(other(call, name), by: call.real("alpha", default: 1))
+    try builder.scaled(other(call, name), by: call.real("alpha", default: 1))
   }
 
   @Sendable private static func lerp(
-    _ importer: inout ProgramImporter, _ call: OperatorCall
+    _ builder: inout TensorBuilder, _ call: OperatorCall
   ) throws -> ImportedTensor {
     let start = try call.tensor("self")
-    let way = try importer.difference(call.tensor("end"), start)
-    return try importer.sum(start, importer.product(other(call, "weight"), way))
+    let way = try builder.difference(call.tensor("end"), start)
+    return try builder.sum(start, builder.product(other(call, "weight"), way))
   }
 
   /// Division that rounds has no derivatives: of constants alone.
   @Sendable private static func constantDivision(
-    _ importer: inout ProgramImporter, _ call: OperatorCall
+    _ builder: inout TensorBuilder, _ call: OperatorCall
   ) throws -> ImportedTensor {
     let (a, b) = (try call.tensor("self"), try other(call, "other"))
     let mode = try call.string("rounding_mode", default: call.has("rounding_mode") ? "" : "floor")
     let kind: ImportedTensor.Kind =
       a.kind == .real || b.kind == .real ? .real : .integer
     guard ["floor", "trunc"].contains(mode),
-      let result = try importer.folded(
+      let result = try builder.folded(
         [a, b], kind: kind,
         {
           ($0[0] / $0[1]).rounded(mode == "floor" ? .down : .towardZero)
@@ -127,12 +127,12 @@ extension Operators {
       "log_sigmoid",
     ]
     for name in names {
-      table["aten.\(name).default"] = { importer, call in
+      table["aten.\(name).default"] = { builder, call in
         let x = try call.tensor("self")
         if let values = x.constants, let function = constantFunctions[name] {
-          return [importer.with(x, values.map(function), kind: .real)]
+          return [builder.with(x, values.map(function), kind: .real)]
         }
-        return [try importer.unary(name, x)]
+        return [try builder.unary(name, x)]
       }
     }
     // The function, then its options in the order of the table of functions: name, default.
@@ -144,12 +144,12 @@ extension Operators {
       ("celu", [("alpha", 1)]),
     ]
     for (name, options) in options {
-      table["aten.\(name).default"] = { importer, call in
+      table["aten.\(name).default"] = { builder, call in
         var function = ElementFunction(name)!
         for (place, option) in options.enumerated() {
           function = function.with(place, try call.real(option.0, default: option.1))
         }
-        return [try importer.unary(function, call.tensor("self"))]
+        return [try builder.unary(function, call.tensor("self"))]
       }
     }
     return table.merging(single(otherFunctions)) { first, _ in first }
@@ -160,71 +160,71 @@ extension Operators {
   ]
 
   private static let otherFunctions:
-    [String: @Sendable (inout ProgramImporter, OperatorCall) throws -> ImportedTensor] = [
-      "aten.gelu.default": { importer, call in
+    [String: @Sendable (inout TensorBuilder, OperatorCall) throws -> ImportedTensor] = [
+      "aten.gelu.default": { builder, call in
         let isTanh = try call.string("approximate", default: "none") == "tanh"
-        return try importer.unary(isTanh ? .geluTanh : .gelu, call.tensor("self"))
+        return try builder.unary(isTanh ? .geluTanh : .gelu, call.tensor("self"))
       },
-      "aten.elu.default": { importer, call in
-        let x = try importer.unary("elu", call.tensor("self"), call.real("alpha", default: 1))
+      "aten.elu.default": { builder, call in
+        let x = try builder.unary("elu", call.tensor("self"), call.real("alpha", default: 1))
         guard try call.real("input_scale", default: 1) == 1, try call.real("scale", default: 1) == 1
         else { throw ImportFailure("only an ELU with scales of 1 is supported") }
         return x
       },
-      "aten.log2.default": { importer, call in
-        try importer.scaled(importer.unary("log", call.tensor("self")), by: 1 / log(2))
+      "aten.log2.default": { builder, call in
+        try builder.scaled(builder.unary("log", call.tensor("self")), by: 1 / log(2))
       },
-      "aten.log10.default": { importer, call in
-        try importer.scaled(importer.unary("log", call.tensor("self")), by: 1 / log(10))
+      "aten.log10.default": { builder, call in
+        try builder.scaled(builder.unary("log", call.tensor("self")), by: 1 / log(10))
       },
-      "aten.threshold.default": { importer, call in
+      "aten.threshold.default": { builder, call in
         let x = try call.tensor("self")
-        let isAbove = try importer.compared(
-          .greater, x, importer.scalar(call.real("threshold")))
-        return try importer.chosen(isAbove, x, importer.scalar(call.real("value")))
+        let isAbove = try builder.compared(
+          .greater, x, builder.scalar(call.real("threshold")))
+        return try builder.chosen(isAbove, x, builder.scalar(call.real("value")))
       },
-      "aten.softshrink.default": { importer, call in
+      "aten.softshrink.default": { builder, call in
         let x = try call.tensor("self")
         let lambda = try call.real("lambd", default: 0.5)
-        return try importer.difference(x, importer.unary("clamp", x, -lambda, lambda))
+        return try builder.difference(x, builder.unary("clamp", x, -lambda, lambda))
       },
-      "aten.hardshrink.default": { importer, call in
+      "aten.hardshrink.default": { builder, call in
         let x = try call.tensor("self")
-        let isOutside = try importer.compared(
-          .greater, importer.unary("abs", x), importer.scalar(call.real("lambd", default: 0.5)))
-        return try importer.chosen(isOutside, x, importer.scalar(0))
+        let isOutside = try builder.compared(
+          .greater, builder.unary("abs", x), builder.scalar(call.real("lambd", default: 0.5)))
+        return try builder.chosen(isOutside, x, builder.scalar(0))
       },
       "aten.relu6.default": { try $0.unary("hardtanh", $1.tensor("self"), 0, 6) },
-      "aten.clamp_min.default": { importer, call in
-        try importer.unary("clamp", call.tensor("self"), call.real("min"))
+      "aten.clamp_min.default": { builder, call in
+        try builder.unary("clamp", call.tensor("self"), call.real("min"))
       },
-      "aten.clamp_max.default": { importer, call in
-        try importer.unary("clamp", call.tensor("self"), -.infinity, call.real("max"))
+      "aten.clamp_max.default": { builder, call in
+        try builder.unary("clamp", call.tensor("self"), -.infinity, call.real("max"))
       },
-      "aten.prelu.default": { importer, call in
+      "aten.prelu.default": { builder, call in
         let x = try call.tensor("self")
         var weight = try call.tensor("weight")
         if x.rank > 1, weight.sizes != [1] {
           // One slope for each channel.
-          for _ in 2..<x.rank { weight = importer.unsqueezed(weight, weight.rank) }
+          for _ in 2..<x.rank { weight = builder.unsqueezed(weight, weight.rank) }
         }
-        let positive = try importer.compared(.greater, x, importer.scalar(0))
-        return try importer.chosen(positive, x, importer.product(x, weight))
+        let positive = try builder.compared(.greater, x, builder.scalar(0))
+        return try builder.chosen(positive, x, builder.product(x, weight))
       },
-      "aten.glu.default": { importer, call in
+      "aten.glu.default": { builder, call in
         let x = try call.tensor("self")
         let dimension = try call.dimension("dim", rank: x.rank, default: -1)
         let half = x.sizes[dimension] / 2
-        let a = try importer.sliced(x, dimension, start: 0, count: half)
-        let b = try importer.sliced(x, dimension, start: half, count: half)
-        return try importer.product(a, importer.unary(.sigmoid, b))
+        let a = try builder.sliced(x, dimension, start: 0, count: half)
+        let b = try builder.sliced(x, dimension, start: half, count: half)
+        return try builder.product(a, builder.unary(.sigmoid, b))
       },
-      "aten.sign.default": { importer, call in
+      "aten.sign.default": { builder, call in
         let x = try call.tensor("self")
-        let zero = importer.scalar(0)
-        let positive = try importer.compared(.greater, x, zero)
-        let negative = try importer.compared(.less, x, zero)
-        return try importer.difference(positive, negative)
+        let zero = builder.scalar(0)
+        let positive = try builder.compared(.greater, x, zero)
+        let negative = try builder.compared(.less, x, zero)
+        return try builder.difference(positive, negative)
       },
       "aten.softmax.int": softmax, "aten._softmax.default": softmax,
       "aten.log_softmax.int": logSoftmax, "aten._log_softmax.default": logSoftmax,
@@ -234,22 +234,22 @@ extension Operators {
     ]
 
   @Sendable private static func softmax(
-    _ importer: inout ProgramImporter, _ call: OperatorCall
+    _ builder: inout TensorBuilder, _ call: OperatorCall
   ) throws -> ImportedTensor {
     let x = try call.tensor("self")
-    return try importer.softmax(x, call.dimension("dim", rank: x.rank))
+    return try builder.softmax(x, call.dimension("dim", rank: x.rank))
   }
 
   @Sendable private static func logSoftmax(
-    _ importer: inout ProgramImporter, _ call: OperatorCall
+    _ builder: inout TensorBuilder, _ call: OperatorCall
   ) throws -> ImportedTensor {
     let x = try call.tensor("self")
-    return try importer.softmax(x, call.dimension("dim", rank: x.rank), isLogarithm: true)
+    return try builder.softmax(x, call.dimension("dim", rank: x.rank), isLogarithm: true)
   }
 
   /// The identity in evaluation mode.
   @Sendable private static func dropout(
-    _ importer: inout ProgramImporter, _ call: OperatorCall
+    _ builder: inout TensorBuilder, _ call: OperatorCall
   ) throws -> ImportedTensor {
     let p = try call.real("p", default: 0.5)
     if try call.bool("train", default: true), p > 0 {
@@ -268,8 +268,8 @@ extension Operators {
     ]
     for (name, kind) in kinds {
       for overload in ["Tensor", "Scalar"] {
-        table["aten.\(name).\(overload)"] = { importer, call in
-          [try importer.compared(kind, other(call, "self"), other(call, "other"))]
+        table["aten.\(name).\(overload)"] = { builder, call in
+          [try builder.compared(kind, other(call, "self"), other(call, "other"))]
         }
       }
     }
@@ -283,23 +283,23 @@ extension Operators {
   }()
 
   @Sendable private static func not(
-    _ importer: inout ProgramImporter, _ call: OperatorCall
+    _ builder: inout TensorBuilder, _ call: OperatorCall
   ) throws -> ImportedTensor {
-    try importer.compared(.equal, boolean(call, "self"), importer.scalar(0))
+    try builder.compared(.equal, boolean(call, "self"), builder.scalar(0))
   }
 
   @Sendable private static func and(
-    _ importer: inout ProgramImporter, _ call: OperatorCall
+    _ builder: inout TensorBuilder, _ call: OperatorCall
   ) throws -> ImportedTensor {
-    let product = try importer.product(boolean(call, "self"), boolean(call, "other"))
-    return try importer.compared(.notEqual, product, importer.scalar(0))
+    let product = try builder.product(boolean(call, "self"), boolean(call, "other"))
+    return try builder.compared(.notEqual, product, builder.scalar(0))
   }
 
   @Sendable private static func or(
-    _ importer: inout ProgramImporter, _ call: OperatorCall
+    _ builder: inout TensorBuilder, _ call: OperatorCall
   ) throws -> ImportedTensor {
-    let sum = try importer.sum(boolean(call, "self"), boolean(call, "other"))
-    return try importer.compared(.notEqual, sum, importer.scalar(0))
+    let sum = try builder.sum(boolean(call, "self"), boolean(call, "other"))
+    return try builder.compared(.notEqual, sum, builder.scalar(0))
   }
 
   @Sendable private static func boolean(
@@ -311,7 +311,7 @@ extension Operators {
   }
 }
 
-extension ProgramImporter {
+extension TensorBuilder {
   mutating func difference(_ a: ImportedTensor, _ b: ImportedTensor) throws -> ImportedTensor {
     try sum(a, b, factor: -1)
   }

@@ -4,7 +4,7 @@ import TensorModule
 /// A tensor while a program is imported: the sizes that PyTorch shows, where among them the batch is, and
 /// what holds the numbers of one sample.
 struct ImportedTensor {
-  /// With the importer's number of samples where the batch is.
+  /// With the builder's number of samples where the batch is.
   var sizes: [Int]
   var batch: BatchPlace?
   var kind: Kind

@@ -17,31 +17,31 @@ extension Operators {
         table["aten.\(full).\(overload)"] = { try [$0.interpolated($1, rank: rank, mode)] }
       }
     }
-    table["aten.im2col.default"] = { importer, call in
+    table["aten.im2col.default"] = { builder, call in
       let x = try call.tensor("self")
-      let window = try importer.blocks(call, image: Array(x.sizes.suffix(2)))
+      let window = try builder.blocks(call, image: Array(x.sizes.suffix(2)))
       let front = Array(x.sizes.dropLast(2))
-      let flat = try importer.viewed(x, front + [window.pixels])
+      let flat = try builder.viewed(x, front + [window.pixels])
       let sources = try window.sources()
       // [places, taps] to [taps, places].
       let taps = (0..<window.taps * window.places).map { i -> [SparseMap.Term] in
         sources[i % window.places * window.taps + i / window.places].map { [.init($0)] } ?? []
       }
-      return [try importer.viewed(importer.mapped(flat, front.count, taps), call.results[0].sizes)]
+      return [try builder.viewed(builder.mapped(flat, front.count, taps), call.results[0].sizes)]
     }
-    table["aten.col2im.default"] = { importer, call in
+    table["aten.col2im.default"] = { builder, call in
       let x = try call.tensor("self")
-      let window = try importer.blocks(
+      let window = try builder.blocks(
         call, image: WindowGeometry.spread(call.integers("output_size"), 2))
       let front = Array(call.results[0].sizes.dropLast(2))
-      let flat = try importer.viewed(x, front + [window.taps * window.places])
+      let flat = try builder.viewed(x, front + [window.taps * window.places])
       var rows = [[SparseMap.Term]](repeating: [], count: window.pixels)
       for (i, pixel) in try window.sources().enumerated() {
         if let pixel {
           rows[pixel].append(.init(i % window.taps * window.places + i / window.taps))
         }
       }
-      return [try importer.viewed(importer.mapped(flat, front.count, rows), call.results[0].sizes)]
+      return [try builder.viewed(builder.mapped(flat, front.count, rows), call.results[0].sizes)]
     }
     return table
   }()
@@ -84,7 +84,7 @@ enum Interpolation {
   }
 }
 
-extension ProgramImporter {
+extension TensorBuilder {
   fileprivate func blocks(_ call: OperatorCall, image: [Int]) throws -> WindowGeometry {
     try WindowGeometry(
       image: image, kernel: WindowGeometry.spread(call.integers("kernel_size"), 2),

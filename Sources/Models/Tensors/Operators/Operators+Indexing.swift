@@ -4,41 +4,41 @@ import TensorModule
 /// Entries that whole numbers choose.
 extension Operators {
   static let indexing = single([
-    "aten.embedding.default": { importer, call in
-      try importer.embedding(
+    "aten.embedding.default": { builder, call in
+      try builder.embedding(
         call.tensor("weight"), call.tensor("indices"),
         padding: call.integer("padding_idx", default: -1))
     },
-    "aten.index_select.default": { importer, call in
+    "aten.index_select.default": { builder, call in
       let x = try call.tensor("self")
-      return try importer.taken(
-        x, call.dimension("dim", rank: x.rank), importer.wholeNumbers(call.tensor("index")))
+      return try builder.taken(
+        x, call.dimension("dim", rank: x.rank), builder.wholeNumbers(call.tensor("index")))
     },
-    "aten.index.Tensor": { importer, call in
-      try importer.indexed(call.tensor("self"), call.optionalTensors("indices"))
+    "aten.index.Tensor": { builder, call in
+      try builder.indexed(call.tensor("self"), call.optionalTensors("indices"))
     },
     "aten.gather.default": { try $0.gathered($1) },
     "aten.argmax.default": { try extremePlace(&$0, $1, isMaximum: true) },
     "aten.argmin.default": { try extremePlace(&$0, $1, isMaximum: false) },
-    "aten.one_hot.default": { importer, call in
+    "aten.one_hot.default": { builder, call in
       let index = try call.tensor("self")
       let count = try call.integer("num_classes", default: -1)
       guard count > 0 else { throw ImportFailure("one_hot without a number of classes") }
-      return try importer.oneHot(index, count)
+      return try builder.oneHot(index, count)
     },
   ])
 
   @Sendable private static func extremePlace(
-    _ importer: inout ProgramImporter, _ call: OperatorCall, isMaximum: Bool
+    _ builder: inout TensorBuilder, _ call: OperatorCall, isMaximum: Bool
   ) throws -> ImportedTensor {
     let x = try call.tensor("self")
-    return try importer.extremePlace(
+    return try builder.extremePlace(
       x, call.has("dim") ? call.dimension("dim", rank: x.rank) : nil, isMaximum: isMaximum,
       keeps: call.bool("keepdim", default: false))
   }
 }
 
-extension ProgramImporter {
+extension TensorBuilder {
   /// Entries of one dimension.
   mutating func taken(
     _ x: ImportedTensor, _ dimension: Int, _ indices: [Int]
@@ -131,7 +131,7 @@ extension ProgramImporter {
     guard sizes[place] == 1 else { return nil }
     let rows = try taken(x, 1, wholeNumbers(index))
     var result = sizes
-    result[place] = self.sizes.samples
+    result[place] = self.samples
     return try viewed(rows, result)
   }
 

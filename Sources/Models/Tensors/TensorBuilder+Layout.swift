@@ -2,7 +2,7 @@ import GraphModule
 import TensorModule
 
 // Tensors as values of the graph, in the order that is asked for, and their views.
-extension ProgramImporter {
+extension TensorBuilder {
   /// The result of an operation on values in the order `order` of the sample's axes.
   func made(
     _ id: ValueID, _ sizes: [Int], _ batch: ImportedTensor.BatchPlace?, order: [Int]? = nil,
@@ -152,8 +152,8 @@ extension ProgramImporter {
       let front = sizes[..<axis].reduce(1, *)
       guard front > 0, before % front == 0 else { continue }
       let outer = before / front
-      guard size > 0, size % (outer * self.sizes.samples) == 0 else { continue }
-      let inner = size / (outer * self.sizes.samples)
+      guard size > 0, size % (outer * samples) == 0 else { continue }
+      let inner = size / (outer * samples)
       if inner * sizes[(axis + 1)...].reduce(1, *) == after {
         return .init(axis: axis, outer: outer, inner: inner)
       }
@@ -271,19 +271,19 @@ extension ProgramImporter {
     // Every sample has the same.
     if result.batch == nil,
       let axis = target.indices.first(where: {
-        target[$0] == self.sizes.samples && result.sizes[$0] == 1
-          && ($0 == 0 || self.sizes.isSymbolic)
+        target[$0] == samples && result.sizes[$0] == 1
+          && ($0 == 0 || isSymbolic)
       })
     {
       result = result.repeated(along: axis)
       result.sizes[axis] = target[axis]
     } else if result.batch == nil,
       let axis = target.indices.first(where: {
-        self.sizes.isSymbolic && target[$0] % self.sizes.samples == 0 && result.sizes[$0] == 1
+        isSymbolic && target[$0] % samples == 0 && result.sizes[$0] == 1
       })
     {
       // Several of each sample, all the same: their order says nothing.
-      let inner = target[axis] / self.sizes.samples
+      let inner = target[axis] / samples
       result = result.repeated(along: axis)
       result.batch?.inner = inner
       result.sizes[axis] = target[axis]

@@ -4,72 +4,72 @@ import TensorModule
 /// What is put where indices say.
 extension Operators {
   static let scattering = single([
-    "aten.index_add.default": { importer, call in
+    "aten.index_add.default": { builder, call in
       let (x, source) = (try call.tensor("self"), try call.tensor("source"))
       let dimension = try call.dimension("dim", rank: x.rank)
-      let added = try importer.added(
-        source, dimension, importer.wholeNumbers(call.tensor("index")), to: x.sizes[dimension])
-      return try importer.sum(x, added, factor: call.real("alpha", default: 1))
+      let added = try builder.added(
+        source, dimension, builder.wholeNumbers(call.tensor("index")), to: x.sizes[dimension])
+      return try builder.sum(x, added, factor: call.real("alpha", default: 1))
     },
-    "aten.index_copy.default": { importer, call in
+    "aten.index_copy.default": { builder, call in
       let x = try call.tensor("self")
       let dimension = try call.dimension("dim", rank: x.rank)
-      return try importer.replaced(
-        x, dimension, importer.wholeNumbers(call.tensor("index")), by: call.tensor("source"))
+      return try builder.replaced(
+        x, dimension, builder.wholeNumbers(call.tensor("index")), by: call.tensor("source"))
     },
-    "aten.index_fill.int_Scalar": { importer, call in
+    "aten.index_fill.int_Scalar": { builder, call in
       let x = try call.tensor("self")
       let dimension = try call.dimension("dim", rank: x.rank)
-      return try importer.replaced(
-        x, dimension, importer.wholeNumbers(call.tensor("index")),
-        by: importer.scalar(call.real("value")))
+      return try builder.replaced(
+        x, dimension, builder.wholeNumbers(call.tensor("index")),
+        by: builder.scalar(call.real("value")))
     },
-    "aten.scatter_add.default": { importer, call in
+    "aten.scatter_add.default": { builder, call in
       let x = try call.tensor("self")
-      return try importer.sum(x, importer.scattered(call, call.tensor("src"), like: x))
+      return try builder.sum(x, builder.scattered(call, call.tensor("src"), like: x))
     },
     "aten.scatter.src": { try $0.scattered($1, by: $1.tensor("src")) },
     "aten.scatter.value": { try $0.scattered($1, by: $0.scalar($1.real("value"))) },
-    "aten.select_scatter.default": { importer, call in
+    "aten.select_scatter.default": { builder, call in
       let x = try call.tensor("self")
       let dimension = try call.dimension("dim", rank: x.rank)
       let index = try call.integer("index")
-      let source = importer.unsqueezed(try call.tensor("src"), dimension)
-      return try importer.replaced(
+      let source = builder.unsqueezed(try call.tensor("src"), dimension)
+      return try builder.replaced(
         x, dimension, [index < 0 ? index + x.sizes[dimension] : index], by: source)
     },
-    "aten.slice_scatter.default": { importer, call in
+    "aten.slice_scatter.default": { builder, call in
       let (x, source) = (try call.tensor("self"), try call.tensor("src"))
       let dimension = try call.dimension("dim", rank: x.rank, default: 0)
       let size = x.sizes[dimension]
       let start = try call.integer("start", default: 0)
       let first = max(0, min(start < 0 ? start + size : start, size))
       let step = try call.integer("step", default: 1)
-      return try importer.replaced(
+      return try builder.replaced(
         x, dimension, (0..<source.sizes[dimension]).map { first + $0 * step }, by: source)
     },
-    "aten.index_put.default": { importer, call in
+    "aten.index_put.default": { builder, call in
       let (x, indices) = (try call.tensor("self"), try call.optionalTensors("indices"))
       let places = indices.indices.filter { indices[$0] != nil }
       guard places.count == 1, let index = indices[places[0]], index.rank == 1 else {
         throw ImportFailure("numbers put at indices of several dimensions at once")
       }
-      var own = try importer.wholeNumbers(index)
+      var own = try builder.wholeNumbers(index)
       if index.kind == .boolean { own = own.indices.filter { own[$0] != 0 } }
       let values = try call.tensor("values")
       if try call.bool("accumulate", default: false) {
         var sizes = x.sizes
         sizes[places[0]] = own.count
-        let added = try importer.added(
-          importer.expanded(values, sizes), places[0], own, to: x.sizes[places[0]])
-        return try importer.sum(x, added)
+        let added = try builder.added(
+          builder.expanded(values, sizes), places[0], own, to: x.sizes[places[0]])
+        return try builder.sum(x, added)
       }
-      return try importer.replaced(x, places[0], own, by: values)
+      return try builder.replaced(x, places[0], own, by: values)
     },
   ])
 }
 
-extension ProgramImporter {
+extension TensorBuilder {
   private func inside(_ indices: [Int], _ size: Int) throws -> [Int] {
     let own = indices.map { $0 < 0 ? $0 + size : $0 }
     guard own.allSatisfy((0..<size).contains) else {

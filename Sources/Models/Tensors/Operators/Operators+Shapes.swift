@@ -19,51 +19,51 @@ extension Operators {
       table[name] = converted
     }
     for name in ["view", "reshape", "_unsafe_view", "_reshape_alias", "view_copy"] {
-      table["aten.\(name).default"] = { importer, call in
-        [try importer.viewed(call.tensor("self"), call.results[0].sizes)]
+      table["aten.\(name).default"] = { builder, call in
+        [try builder.viewed(call.tensor("self"), call.results[0].sizes)]
       }
     }
     for name in [
       "flatten.using_ints", "unflatten.int", "view_as.default", "reshape_as.default",
     ] {
-      table["aten.\(name)"] = { importer, call in
-        [try importer.viewed(call.tensor("self"), call.results[0].sizes)]
+      table["aten.\(name)"] = { builder, call in
+        [try builder.viewed(call.tensor("self"), call.results[0].sizes)]
       }
     }
     for name in ["split.Tensor", "split_with_sizes.default", "chunk.default", "split.sizes"] {
       table["aten.\(name)"] = split
     }
-    table["aten.unbind.int"] = { importer, call in
+    table["aten.unbind.int"] = { builder, call in
       let x = try call.tensor("self")
       let dimension = try call.dimension("dim", rank: x.rank, default: 0)
-      return try (0..<x.sizes[dimension]).map { try importer.selected(x, dimension, $0) }
+      return try (0..<x.sizes[dimension]).map { try builder.selected(x, dimension, $0) }
     }
     return table
   }()
 
   private static let views:
-    [String: @Sendable (inout ProgramImporter, OperatorCall) throws -> ImportedTensor] = [
-      "aten.permute.default": { importer, call in
+    [String: @Sendable (inout TensorBuilder, OperatorCall) throws -> ImportedTensor] = [
+      "aten.permute.default": { builder, call in
         let x = try call.tensor("self")
-        return importer.permuted(
+        return builder.permuted(
           x, try call.integers("dims").map { try OperatorCall.dimension($0, rank: x.rank) })
       },
-      "aten.transpose.int": { importer, call in
+      "aten.transpose.int": { builder, call in
         let x = try call.tensor("self")
-        return importer.transposed(
+        return builder.transposed(
           x, try call.dimension("dim0", rank: x.rank), try call.dimension("dim1", rank: x.rank))
       },
-      "aten.swapaxes.default": { importer, call in
+      "aten.swapaxes.default": { builder, call in
         let x = try call.tensor("self")
-        return importer.transposed(
+        return builder.transposed(
           x, try call.dimension("axis0", rank: x.rank), try call.dimension("axis1", rank: x.rank))
       },
-      "aten.t.default": { importer, call in
+      "aten.t.default": { builder, call in
         let x = try call.tensor("self")
-        return x.rank < 2 ? x : importer.transposed(x, 0, 1)
+        return x.rank < 2 ? x : builder.transposed(x, 0, 1)
       },
       "aten.numpy_T.default": reversed, "aten.mT.default": matrixTranspose,
-      "aten.movedim.int": { importer, call in
+      "aten.movedim.int": { builder, call in
         let x = try call.tensor("self")
         let (from, to) = (
           try call.dimension("source", rank: x.rank),
@@ -71,89 +71,89 @@ extension Operators {
         )
         var order = Array(0..<x.rank)
         order.insert(order.remove(at: from), at: to)
-        return importer.permuted(x, order)
+        return builder.permuted(x, order)
       },
-      "aten.unsqueeze.default": { importer, call in
+      "aten.unsqueeze.default": { builder, call in
         let x = try call.tensor("self")
-        return importer.unsqueezed(x, try call.dimension("dim", rank: x.rank + 1))
+        return builder.unsqueezed(x, try call.dimension("dim", rank: x.rank + 1))
       },
-      "aten.squeeze.default": { importer, call in
+      "aten.squeeze.default": { builder, call in
         let x = try call.tensor("self")
-        return importer.squeezed(x, Array(0..<x.rank))
+        return builder.squeezed(x, Array(0..<x.rank))
       },
-      "aten.squeeze.dim": { importer, call in
+      "aten.squeeze.dim": { builder, call in
         let x = try call.tensor("self")
-        return importer.squeezed(x, [try call.dimension("dim", rank: x.rank)])
+        return builder.squeezed(x, [try call.dimension("dim", rank: x.rank)])
       },
-      "aten.squeeze.dims": { importer, call in
+      "aten.squeeze.dims": { builder, call in
         let x = try call.tensor("self")
-        return importer.squeezed(x, try call.dimensions("dim", rank: x.rank))
+        return builder.squeezed(x, try call.dimensions("dim", rank: x.rank))
       },
       "aten.expand.default": { try $0.expanded($1.tensor("self"), $1.results[0].sizes) },
       "aten.expand_as.default": { try $0.expanded($1.tensor("self"), $1.results[0].sizes) },
       "aten.broadcast_to.default": { try $0.expanded($1.tensor("self"), $1.results[0].sizes) },
-      "aten.select.int": { importer, call in
+      "aten.select.int": { builder, call in
         let x = try call.tensor("self")
         let dimension = try call.dimension("dim", rank: x.rank)
         let index = try call.integer("index")
-        return try importer.selected(
+        return try builder.selected(
           x, dimension, index < 0 ? index + x.sizes[dimension] : index)
       },
-      "aten.slice.Tensor": { importer, call in
+      "aten.slice.Tensor": { builder, call in
         let x = try call.tensor("self")
         let dimension = try call.dimension("dim", rank: x.rank, default: 0)
         let count = call.results[0].sizes[dimension]
         if count == x.sizes[dimension] { return x }
         let start = try call.integer("start", default: 0)
         let size = x.sizes[dimension]
-        return try importer.sliced(
+        return try builder.sliced(
           x, dimension, start: max(0, min(start < 0 ? start + size : start, size)),
           step: call.integer("step", default: 1), count: count)
       },
-      "aten.narrow.default": { importer, call in
+      "aten.narrow.default": { builder, call in
         let x = try call.tensor("self")
-        return try importer.sliced(
+        return try builder.sliced(
           x, call.dimension("dim", rank: x.rank), start: call.integer("start"),
           count: call.integer("length"))
       },
-      "aten.flip.default": { importer, call in
+      "aten.flip.default": { builder, call in
         var x = try call.tensor("self")
         for dimension in try call.dimensions("dims", rank: x.rank) where x.sizes[dimension] > 1 {
           let count = x.sizes[dimension]
-          x = try importer.sliced(x, dimension, start: count - 1, step: -1, count: count)
+          x = try builder.sliced(x, dimension, start: count - 1, step: -1, count: count)
         }
         return x
       },
       "aten.repeat.default": repeated, "aten.tile.default": repeated,
-      "aten.detach.default": { importer, call in
-        let x = try importer.real(call.tensor("self"))
+      "aten.detach.default": { builder, call in
+        let x = try builder.real(call.tensor("self"))
         if x.constants != nil { return x }
-        return importer.made(
-          try importer.apply(Detach(), [importer.stored(x, x.order)]), x.sizes, x.batch,
+        return builder.made(
+          try builder.apply(Detach(), [builder.stored(x, x.order)]), x.sizes, x.batch,
           order: x.order, kind: x.kind)
       },
     ]
 
   @Sendable private static func converted(
-    _ importer: inout ProgramImporter, _ call: OperatorCall
+    _ builder: inout TensorBuilder, _ call: OperatorCall
   ) throws -> [ImportedTensor] {
     var x = try call.tensor("self")
     let kind = call.results.first?.kind ?? x.kind
     if kind == x.kind { return [x] }
-    if kind == .boolean { return [try importer.compared(.notEqual, x, importer.scalar(0))] }
+    if kind == .boolean { return [try builder.compared(.notEqual, x, builder.scalar(0))] }
     if kind == .integer, x.kind == .real {
       guard let values = x.constants else {
         throw ImportFailure("numbers are cut off to whole ones, which has no derivatives")
       }
-      return [importer.with(x, values.map { $0.rounded(.towardZero) }, kind: .integer)]
+      return [builder.with(x, values.map { $0.rounded(.towardZero) }, kind: .integer)]
     }
-    x = kind == .real ? try importer.real(x) : x
+    x = kind == .real ? try builder.real(x) : x
     x.kind = kind
     return [x]
   }
 
   @Sendable private static func split(
-    _ importer: inout ProgramImporter, _ call: OperatorCall
+    _ builder: inout TensorBuilder, _ call: OperatorCall
   ) throws -> [ImportedTensor] {
     let x = try call.tensor("self")
     let dimension = try call.dimension("dim", rank: x.rank, default: 0)
@@ -161,26 +161,26 @@ extension Operators {
     return try call.results.map { result in
       let count = result.sizes[dimension]
       defer { start += count }
-      return try importer.sliced(x, dimension, start: start, count: count)
+      return try builder.sliced(x, dimension, start: start, count: count)
     }
   }
 
   @Sendable private static func reversed(
-    _ importer: inout ProgramImporter, _ call: OperatorCall
+    _ builder: inout TensorBuilder, _ call: OperatorCall
   ) throws -> ImportedTensor {
     let x = try call.tensor("self")
-    return importer.permuted(x, Array((0..<x.rank).reversed()))
+    return builder.permuted(x, Array((0..<x.rank).reversed()))
   }
 
   @Sendable private static func matrixTranspose(
-    _ importer: inout ProgramImporter, _ call: OperatorCall
+    _ builder: inout TensorBuilder, _ call: OperatorCall
   ) throws -> ImportedTensor {
     let x = try call.tensor("self")
-    return importer.transposed(x, x.rank - 2, x.rank - 1)
+    return builder.transposed(x, x.rank - 2, x.rank - 1)
   }
 
   @Sendable private static func repeated(
-    _ importer: inout ProgramImporter, _ call: OperatorCall
+    _ builder: inout TensorBuilder, _ call: OperatorCall
   ) throws -> ImportedTensor {
     let target = call.results[0].sizes
     var x = try call.tensor("self").padded(to: target.count)
@@ -188,9 +188,9 @@ extension Operators {
       if x.sizes[dimension] == 1 {
         var sizes = x.sizes
         sizes[dimension] = size
-        x = try importer.expanded(x, sizes)
+        x = try builder.expanded(x, sizes)
       } else {
-        x = try importer.concatenated(
+        x = try builder.concatenated(
           [ImportedTensor](repeating: x, count: size / x.sizes[dimension]), dimension)
       }
     }
@@ -200,41 +200,41 @@ extension Operators {
   // MARK: - Several tensors
 
   static let joins = single([
-    "aten.cat.default": { importer, call in
+    "aten.cat.default": { builder, call in
       // PyTorch leaves out empty ones.
       let tensors = try call.tensors("tensors").filter { $0.sizes != [0] }
       guard let first = tensors.first else { throw ImportFailure("it joins nothing") }
-      return try importer.concatenated(
+      return try builder.concatenated(
         tensors, call.dimension("dim", rank: first.rank, default: 0))
     },
-    "aten.diff.default": { importer, call in
+    "aten.diff.default": { builder, call in
       var x = try call.tensor("self")
       let dimension = try call.dimension("dim", rank: x.rank, default: -1)
       guard try call.integer("n", default: 1) == 1 else {
         throw ImportFailure("differences of differences")
       }
       let parts = [call.optionalTensor("prepend"), x, call.optionalTensor("append")]
-      x = try importer.concatenated(parts.compactMap { $0 }, dimension)
+      x = try builder.concatenated(parts.compactMap { $0 }, dimension)
       let count = x.sizes[dimension] - 1
-      return try importer.difference(
-        importer.sliced(x, dimension, start: 1, count: count),
-        importer.sliced(x, dimension, start: 0, count: count))
+      return try builder.difference(
+        builder.sliced(x, dimension, start: 1, count: count),
+        builder.sliced(x, dimension, start: 0, count: count))
     },
-    "aten.concat.default": { importer, call in
+    "aten.concat.default": { builder, call in
       let tensors = try call.tensors("tensors")
-      return try importer.concatenated(
+      return try builder.concatenated(
         tensors, call.dimension("dim", rank: tensors[0].rank, default: 0))
     },
-    "aten.stack.default": { importer, call in
+    "aten.stack.default": { builder, call in
       let tensors = try call.tensors("tensors")
       let dimension = try call.dimension("dim", rank: tensors[0].rank + 1, default: 0)
-      return try importer.concatenated(
-        tensors.map { importer.unsqueezed($0, dimension) }, dimension)
+      return try builder.concatenated(
+        tensors.map { builder.unsqueezed($0, dimension) }, dimension)
     },
   ])
 }
 
-extension ProgramImporter {
+extension TensorBuilder {
   mutating func selected(
     _ x: ImportedTensor, _ dimension: Int, _ index: Int
   ) throws -> ImportedTensor {
@@ -262,7 +262,7 @@ extension ProgramImporter {
         matched.append(try self.matched([tensor, like]).operands[0])
       }
       tensors = matched
-      sizes[batch!.axis] = batch!.outer * self.sizes.samples * batch!.inner
+      sizes[batch!.axis] = batch!.outer * samples * batch!.inner
     }
     sizes[dimension] = total
     let kind = tensors.contains { $0.kind == .real } ? ImportedTensor.Kind.real : tensors[0].kind

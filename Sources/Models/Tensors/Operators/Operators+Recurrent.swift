@@ -8,19 +8,19 @@ extension Operators {
     "aten.gru.input": { try $0.recurrent($1, .gru) },
     "aten.rnn_tanh.input": { try $0.recurrent($1, .plain("tanh")) },
     "aten.rnn_relu.input": { try $0.recurrent($1, .plain("relu")) },
-    "aten.lstm_cell.default": { importer, call in
+    "aten.lstm_cell.default": { builder, call in
       let state = try call.tensors("hx")
-      let next = try importer.step(call, .lstm, RecurrentState(h: state[0], c: state[1]))
+      let next = try builder.step(call, .lstm, RecurrentState(h: state[0], c: state[1]))
       return [next.h, next.c ?? next.h]
     },
-    "aten.gru_cell.default": { importer, call in
-      [try importer.step(call, .gru, RecurrentState(h: call.tensor("hx"))).h]
+    "aten.gru_cell.default": { builder, call in
+      [try builder.step(call, .gru, RecurrentState(h: call.tensor("hx"))).h]
     },
-    "aten.rnn_tanh_cell.default": { importer, call in
-      [try importer.step(call, .plain("tanh"), RecurrentState(h: call.tensor("hx"))).h]
+    "aten.rnn_tanh_cell.default": { builder, call in
+      [try builder.step(call, .plain("tanh"), RecurrentState(h: call.tensor("hx"))).h]
     },
-    "aten.rnn_relu_cell.default": { importer, call in
-      [try importer.step(call, .plain("relu"), RecurrentState(h: call.tensor("hx"))).h]
+    "aten.rnn_relu_cell.default": { builder, call in
+      [try builder.step(call, .plain("relu"), RecurrentState(h: call.tensor("hx"))).h]
     },
   ]
 }
@@ -47,7 +47,7 @@ private struct RecurrentWeights {
   var projection: ImportedTensor?
 }
 
-extension ProgramImporter {
+extension TensorBuilder {
   /// One step of a cell that a node is.
   fileprivate mutating func step(
     _ call: OperatorCall, _ cell: RecurrentCell, _ state: RecurrentState

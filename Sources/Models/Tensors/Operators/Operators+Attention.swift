@@ -5,25 +5,25 @@ extension Operators {
   static let attention = single([
     "aten.scaled_dot_product_attention.default": scaledDotProduct,
     "aten._scaled_dot_product_flash_attention_for_cpu.default": scaledDotProduct,
-    "aten._safe_softmax.default": { importer, call in
+    "aten._safe_softmax.default": { builder, call in
       let x = try call.tensor("self")
       let dimension = try call.dimension("dim", rank: x.rank)
       // Where nothing is seen, nothing is mixed.
-      let largest = try importer.reduced(x, .maximum, [dimension], keeps: true)
-      let sees = try importer.compared(.notEqual, largest, importer.scalar(-.infinity))
-      let safe = try importer.chosen(sees, x, importer.scalar(0))
-      return try importer.chosen(
-        sees, importer.softmax(safe, dimension), importer.scalar(0))
+      let largest = try builder.reduced(x, .maximum, [dimension], keeps: true)
+      let sees = try builder.compared(.notEqual, largest, builder.scalar(-.infinity))
+      let safe = try builder.chosen(sees, x, builder.scalar(0))
+      return try builder.chosen(
+        sees, builder.softmax(safe, dimension), builder.scalar(0))
     },
   ])
 
   @Sendable private static func scaledDotProduct(
-    _ importer: inout ProgramImporter, _ call: OperatorCall
+    _ builder: inout TensorBuilder, _ call: OperatorCall
   ) throws -> ImportedTensor {
     guard try call.real("dropout_p", default: 0) == 0 else {
       throw ImportFailure("dropout in training mode: call net.eval() before torch.export.export")
     }
-    return try importer.attention(
+    return try builder.attention(
       call.tensor("query"), call.tensor("key"), call.tensor("value"),
       mask: call.optionalTensor("attn_mask"), isCausal: call.bool("is_causal", default: false),
       scale: call.has("scale") ? call.real("scale") : nil,
@@ -31,7 +31,7 @@ extension Operators {
   }
 }
 
-extension ProgramImporter {
+extension TensorBuilder {
   /// `softmax(scale Q K^T + mask) V` over the last two dimensions.
   mutating func attention(
     _ q: ImportedTensor, _ k: ImportedTensor, _ v: ImportedTensor, mask: ImportedTensor?,

@@ -5,36 +5,36 @@ extension Operators {
   static let reductions: [String: Builder] = single(oneResult).merging([
     "aten.max.dim": { try extremes(&$0, $1, isMaximum: true) },
     "aten.min.dim": { try extremes(&$0, $1, isMaximum: false) },
-    "aten.var_mean.correction": { importer, call in
+    "aten.var_mean.correction": { builder, call in
       [
-        try reduce(&importer, call, variance(call)), try reduce(&importer, call, .mean),
+        try reduce(&builder, call, variance(call)), try reduce(&builder, call, .mean),
       ]
     },
-    "aten.std_mean.correction": { importer, call in
+    "aten.std_mean.correction": { builder, call in
       [
-        try importer.unary("sqrt", reduce(&importer, call, variance(call))),
-        try reduce(&importer, call, .mean),
+        try builder.unary("sqrt", reduce(&builder, call, variance(call))),
+        try reduce(&builder, call, .mean),
       ]
     },
   ]) { first, _ in first }
 
   /// The values along a dimension and, where something asks, their places.
   @Sendable private static func extremes(
-    _ importer: inout ProgramImporter, _ call: OperatorCall, isMaximum: Bool
+    _ builder: inout TensorBuilder, _ call: OperatorCall, isMaximum: Bool
   ) throws -> [ImportedTensor] {
-    let value = try reduce(&importer, call, isMaximum ? .maximum : .minimum)
-    guard importer.isRead(call, 1) else { return [value] }
+    let value = try reduce(&builder, call, isMaximum ? .maximum : .minimum)
+    guard builder.isRead(call, 1) else { return [value] }
     let x = try call.tensor("self")
     return [
       value,
-      try importer.extremePlace(
+      try builder.extremePlace(
         x, call.dimension("dim", rank: x.rank), isMaximum: isMaximum,
         keeps: call.bool("keepdim", default: false)),
     ]
   }
 
   private static let oneResult:
-    [String: @Sendable (inout ProgramImporter, OperatorCall) throws -> ImportedTensor] = [
+    [String: @Sendable (inout TensorBuilder, OperatorCall) throws -> ImportedTensor] = [
     "aten.mean.dim": { try reduce(&$0, $1, .mean) },
     "aten.mean.default": { try reduce(&$0, $1, .mean) },
     "aten.sum.dim_IntList": { try reduce(&$0, $1, .sum) },
@@ -57,30 +57,30 @@ extension Operators {
     "aten.var.dim": { try reduce(&$0, $1, variance($1)) },
     "aten.std.correction": { try $0.unary("sqrt", reduce(&$0, $1, variance($1))) },
     "aten.std.dim": { try $0.unary("sqrt", reduce(&$0, $1, variance($1))) },
-    "aten.logsumexp.default": { importer, call in
+    "aten.logsumexp.default": { builder, call in
       let x = try call.tensor("self")
       let dimensions = try call.dimensions("dim", rank: x.rank)
-      let largest = try importer.reduced(x, .maximum, dimensions, keeps: true)
-      let powers = try importer.unary("exp", importer.difference(x, largest))
-      let sum = try importer.reduced(powers, .sum, dimensions, keeps: true)
-      let result = try importer.sum(importer.unary("log", sum), largest)
+      let largest = try builder.reduced(x, .maximum, dimensions, keeps: true)
+      let powers = try builder.unary("exp", builder.difference(x, largest))
+      let sum = try builder.reduced(powers, .sum, dimensions, keeps: true)
+      let result = try builder.sum(builder.unary("log", sum), largest)
       return try call.bool("keepdim", default: false)
-        ? result : importer.squeezed(result, dimensions)
+        ? result : builder.squeezed(result, dimensions)
     },
-    "aten.linalg_vector_norm.default": { importer, call in
+    "aten.linalg_vector_norm.default": { builder, call in
       let x = try call.tensor("self")
-      return try importer.norm(
+      return try builder.norm(
         x, call.dimensions("dim", rank: x.rank), order: call.real("ord", default: 2),
         keeps: call.bool("keepdim", default: false))
     },
-    "aten.norm.ScalarOpt_dim": { importer, call in
+    "aten.norm.ScalarOpt_dim": { builder, call in
       let x = try call.tensor("self")
-      return try importer.norm(
+      return try builder.norm(
         x, call.dimensions("dim", rank: x.rank), order: call.real("p", default: 2),
         keeps: call.bool("keepdim", default: false))
     },
-    "aten.cumsum.default": { importer, call in
-      let x = try importer.real(call.tensor("self"))
+    "aten.cumsum.default": { builder, call in
+      let x = try builder.real(call.tensor("self"))
       let dimension = try call.dimension("dim", rank: x.rank)
       guard x.batch?.axis != dimension else {
         throw ImportFailure.mixing("a cumulative sum over the samples")
@@ -93,20 +93,20 @@ extension Operators {
         for index in values.indices where index / stride % x.sizes[dimension] > 0 {
           sums[index] += sums[index - stride]
         }
-        return importer.with(x, sums, kind: kind)
+        return builder.with(x, sums, kind: kind)
       }
       let place = x.order.firstIndex(of: x.sampleAxis(dimension))!
-      let id = try importer.alongAxis(x, place) { CumulativeSum(axis: $0) }
-      return importer.made(
+      let id = try builder.alongAxis(x, place) { CumulativeSum(axis: $0) }
+      return builder.made(
         id, x.sizes, x.batch, order: x.order, kind: kind)
     },
   ]
 
   @Sendable private static func reduce(
-    _ importer: inout ProgramImporter, _ call: OperatorCall, _ kind: Reduction.Kind
+    _ builder: inout TensorBuilder, _ call: OperatorCall, _ kind: Reduction.Kind
   ) throws -> ImportedTensor {
     let x = try call.tensor("self")
-    return try importer.reduced(
+    return try builder.reduced(
       x, kind, call.dimensions("dim", rank: x.rank),
       keeps: call.bool("keepdim", default: false))
   }
@@ -119,7 +119,7 @@ extension Operators {
   }
 }
 
-extension ProgramImporter {
+extension TensorBuilder {
   mutating func norm(
     _ x: ImportedTensor, _ dimensions: [Int], order: Double, keeps: Bool
   ) throws -> ImportedTensor {

@@ -32,34 +32,34 @@ extension Operators {
       }
     }
     for (name, keepsLower) in [("tril", true), ("triu", false)] {
-      table["aten.\(name).default"] = { importer, call in
+      table["aten.\(name).default"] = { builder, call in
         let x = try call.tensor("self")
         return [
-          try importer.triangle(
+          try builder.triangle(
             x, diagonal: call.integer("diagonal", default: 0), keepsLower: keepsLower)
         ]
       }
     }
-    table["aten.copy.default"] = { importer, call in
-      [try importer.expanded(call.tensor("src"), call.tensor("self").sizes)]
+    table["aten.copy.default"] = { builder, call in
+      [try builder.expanded(call.tensor("src"), call.tensor("self").sizes)]
     }
     return table
   }()
 
   @Sendable private static func filled(
-    _ importer: inout ProgramImporter, _ call: OperatorCall, _ value: Double
+    _ builder: inout TensorBuilder, _ call: OperatorCall, _ value: Double
   ) throws -> ImportedTensor {
     let result = call.results[0]
-    return try importer.expanded(importer.scalar(value, kind: result.kind), result.sizes)
+    return try builder.expanded(builder.scalar(value, kind: result.kind), result.sizes)
   }
 
   @Sendable private static func range(
-    _ importer: inout ProgramImporter, _ call: OperatorCall
+    _ builder: inout TensorBuilder, _ call: OperatorCall
   ) throws -> [ImportedTensor] {
     let (start, step) = (try call.real("start", default: 0), try call.real("step", default: 1))
     guard call.has("end") else { throw ImportFailure("a range without an end") }
     let result = call.results[0]
-    if call.dependsOnSamples("end"), start == 0, step == 1, result.sizes == [importer.sizes.samples]
+    if call.dependsOnSamples("end"), start == 0, step == 1, result.sizes == [builder.samples]
     {
       return [
         ImportedTensor(
@@ -74,7 +74,7 @@ extension Operators {
   }
 }
 
-extension ProgramImporter {
+extension TensorBuilder {
   mutating func triangle(
     _ x: ImportedTensor, diagonal: Int, keepsLower: Bool
   ) throws -> ImportedTensor {

@@ -3,7 +3,7 @@
 enum Operators {
   /// - Returns: The results in order; those that nobody reads may be left out at the end.
   typealias Builder =
-    @Sendable (inout ProgramImporter, OperatorCall) throws -> [ImportedTensor]
+    @Sendable (inout TensorBuilder, OperatorCall) throws -> [ImportedTensor]
 
   private static let all: [String: Builder] =
     [
@@ -27,8 +27,8 @@ enum Operators {
 
   /// A table of operators with one result.
   static func single(
-    _ table: [String: @Sendable (inout ProgramImporter, OperatorCall) throws -> ImportedTensor]
+    _ table: [String: @Sendable (inout TensorBuilder, OperatorCall) throws -> ImportedTensor]
   ) -> [String: Builder] {
-    table.mapValues { build in { importer, call in [try build(&importer, call)] } }
+    table.mapValues { build in { builder, call in [try build(&builder, call)] } }
   }
 }

@@ -2,7 +2,7 @@ import GraphModule
 import TensorModule
 
 // Element by element, repeated to one shape, and reductions.
-extension ProgramImporter {
+extension TensorBuilder {
   // MARK: - One operand
 
   mutating func unary(_ function: ElementFunction, _ x: ImportedTensor) throws -> ImportedTensor {
@@ -87,7 +87,7 @@ extension ProgramImporter {
         sizes[axis] = max(sizes[axis], size)
       }
     }
-    if let batch { sizes[batch.axis] = batch.outer * self.sizes.samples * batch.inner }
+    if let batch { sizes[batch.axis] = batch.outer * samples * batch.inner }
     return (operands, sizes, batch)
   }
 
@@ -110,7 +110,7 @@ extension ProgramImporter {
 
   /// One of the equal rows of a constant that a static program has for every sample.
   private func equalRow(_ tensor: ImportedTensor, _ axis: Int) -> ImportedTensor? {
-    guard let values = tensor.constants, tensor.sizes[axis] == sizes.samples else { return nil }
+    guard let values = tensor.constants, tensor.sizes[axis] == samples else { return nil }
     var shape = tensor.sizes
     shape[axis] = 1
     let strides = rowMajorStrides(tensor.sizes)

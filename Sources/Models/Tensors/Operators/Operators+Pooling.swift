@@ -18,18 +18,18 @@ extension Operators {
         try [$0.adaptiveMaximumPool($1, rank: rank)]
       }
     }
-    table["aten.unfold.default"] = { importer, call in
+    table["aten.unfold.default"] = { builder, call in
       let x = try call.tensor("self")
       let dimension = try call.dimension("dimension", rank: x.rank)
       let (size, step) = (try call.integer("size"), try call.integer("step"))
       let count = call.results[0].sizes[dimension]
-      let windows = try importer.taken(
+      let windows = try builder.taken(
         x, dimension, (0..<count * size).map { $0 / size * step + $0 % size })
       var sizes = x.sizes
       sizes.replaceSubrange(dimension...dimension, with: [count, size])
-      let split = try importer.viewed(windows, sizes)
+      let split = try builder.viewed(windows, sizes)
       let order = sizes.indices.filter { $0 != dimension + 1 } + [dimension + 1]
-      return [importer.permuted(split, order)]
+      return [builder.permuted(split, order)]
     }
     for name in ["constant_pad_nd.default", "pad.default"] {
       table["aten.\(name)"] = { try [$0.padded($1)] }
@@ -40,31 +40,31 @@ extension Operators {
       }
     }
     table["aten.roll.default"] = { try [$0.rolled($1)] }
-    table["aten.pixel_shuffle.default"] = { importer, call in
+    table["aten.pixel_shuffle.default"] = { builder, call in
       let x = try call.tensor("self")
       let r = try call.integer("upscale_factor")
       let front = Array(x.sizes.dropLast(3))
       let (c, h, w) = (x.sizes[x.rank - 3] / (r * r), x.sizes[x.rank - 2], x.sizes[x.rank - 1])
-      let split = try importer.viewed(x, front + [c, r, r, h, w])
+      let split = try builder.viewed(x, front + [c, r, r, h, w])
       let f = front.count
       let order = Array(0..<f) + [f, f + 3, f + 1, f + 4, f + 2]
-      return [try importer.viewed(importer.permuted(split, order), front + [c, h * r, w * r])]
+      return [try builder.viewed(builder.permuted(split, order), front + [c, h * r, w * r])]
     }
-    table["aten.pixel_unshuffle.default"] = { importer, call in
+    table["aten.pixel_unshuffle.default"] = { builder, call in
       let x = try call.tensor("self")
       let r = try call.integer("downscale_factor")
       let front = Array(x.sizes.dropLast(3))
       let (c, h, w) = (x.sizes[x.rank - 3], x.sizes[x.rank - 2] / r, x.sizes[x.rank - 1] / r)
-      let split = try importer.viewed(x, front + [c, h, r, w, r])
+      let split = try builder.viewed(x, front + [c, h, r, w, r])
       let f = front.count
       let order = Array(0..<f) + [f, f + 2, f + 4, f + 1, f + 3]
-      return [try importer.viewed(importer.permuted(split, order), front + [c * r * r, h, w])]
+      return [try builder.viewed(builder.permuted(split, order), front + [c * r * r, h, w])]
     }
     return table
   }()
 }
 
-extension ProgramImporter {
+extension TensorBuilder {
   func requireFree(_ x: ImportedTensor, last count: Int) throws {
     guard x.rank >= count, (x.batch?.axis ?? -1) < x.rank - count else {
       throw ImportFailure.mixing("windows over the dimension of the samples")
