@@ -139,7 +139,7 @@ struct Regression_ZeroGradientInTheGramMatrix {
 struct Regression_ParallelDrawsRoundedApart {
   @Test(arguments: [5, 7, 11, 14])
   func tinyDampingLeavesNoRounding(_ samples: Int) throws {
-    let layers = linear("a", 5, 13) + "," + tanh + "," + linear("b", 13, 1)
+    let layers = linear("a", 5, 13) + #",{"type": "tanh"},"# + linear("b", 13, 1)
     let oracle = DenseOracle(
       Problem(Case("one logit", input: [5], layers, loss: "bce", samples: samples, seed: 9)))
     let labels = oracle.problem.drawnLabels(1, seed: 12)

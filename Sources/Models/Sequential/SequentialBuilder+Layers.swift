@@ -167,10 +167,9 @@ extension SequentialBuilder {
     }
     // Its row has no gradient.
     return try checked(l, v) { b throws(GraphError) in
-      b.value(
-        try b.graph.apply(
-          Detach(index: padding < 0 ? padding + rows : padding), to: [values.id, v.id],
-          name: l.label))
+      let id = try b.graph.apply(
+        Detach(index: padding < 0 ? padding + rows : padding), to: [values.id, v.id], name: l.label)
+      return b.value(id)
     }
   }
 

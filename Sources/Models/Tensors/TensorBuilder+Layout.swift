@@ -218,6 +218,15 @@ extension TensorBuilder {
     }
     let order = tensor.order
     let place = order.firstIndex(of: axis)!
+    let shape = tensor.sampleShape
+    let long = order.filter { shape[$0] > 1 }
+    if long.count == 2, long[0] == axis {
+      // Rows: passes over graphs find those that nothing reads.
+      let numbers = try real(tensor)
+      let rows = try apply(
+        Take((0..<count).map { start + $0 * step }), [compact(numbers, order)])
+      return made(rows, sizes, tensor.batch, order: order, kind: tensor.kind)
+    }
     let id = try alongAxis(real(tensor), place) { axis in
       View(.slice(axis: axis, start: start, step: step, count: count))
     }

@@ -219,6 +219,15 @@ extension Operators {
         let b = try builder.sliced(x, dimension, start: half, count: half)
         return try builder.product(a, builder.unary(.sigmoid, b))
       },
+      "aten.rrelu.default": { builder, call in
+        guard try !call.bool("training", default: false) else {
+          throw ImportFailure("random slopes: call net.eval() before torch.export.export")
+        }
+        let (lower, upper) = (
+          try call.real("lower", default: 1.0 / 8), try call.real("upper", default: 1.0 / 3)
+        )
+        return try builder.unary("leaky_relu", call.tensor("self"), (lower + upper) / 2)
+      },
       "aten.sign.default": { builder, call in
         let x = try call.tensor("self")
         let zero = builder.scalar(0)

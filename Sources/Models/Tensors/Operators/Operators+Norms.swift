@@ -6,6 +6,15 @@ extension Operators {
     "aten.batch_norm.default": batchNorm,
     "aten._native_batch_norm_legit_no_training.default": batchNorm,
     "aten.native_batch_norm.default": batchNorm,
+    // Of each sample's own channels, as instance norms are decomposed.
+    "aten._native_batch_norm_legit.no_stats": { builder, call in
+      let x = try call.tensor("input")
+      guard x.rank >= 2, x.batch.map({ $0.axis == 1 }) ?? true else {
+        throw ImportFailure.mixing(
+          "a batch norm with the statistics of the batch: call net.eval() before torch.export.export")
+      }
+      return [try builder.standardized(x, call)]
+    },
     "aten.layer_norm.default": layerNorm, "aten.native_layer_norm.default": layerNorm,
     "aten.rms_norm.default": { builder, call in
       let x = try call.tensor("input")
@@ -139,9 +148,12 @@ extension TensorBuilder {
     let isOwn = own.count == affine.count && (weight != nil || bias == nil)
     let last = Array(x.sampleShape.indices.suffix(dimensions))
     let order = x.order.suffix(dimensions) == last[...] ? x.order : Array(x.sampleShape.indices)
+    // Passes look for rows: dimensions of 1 are none.
+    let full = order.map { x.sampleShape[$0] }
+    let rows = full.dropLast(dimensions).filter { $0 > 1 } + full.suffix(dimensions)
     let id = try apply(
       Normalization(.rows(dimensions: dimensions), epsilon: epsilon, centered: centered),
-      [stored(x, order)], isOwn ? own : [])
+      [reshaped(stored(x, order), to: rows)], isOwn ? own : [])
     var result = made(id, x.sizes, x.batch, order: order)
     if !isOwn {
       if let weight { result = try product(result, weight) }

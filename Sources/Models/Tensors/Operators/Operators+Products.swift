@@ -29,6 +29,23 @@ extension Operators {
     "aten.bmm.default": { try $0.matrixProduct($1.tensor("self"), $1.tensor("mat2")) },
     "aten.matmul.default": { try $0.matrixProduct($1.tensor("self"), $1.tensor("other")) },
     "aten.mv.default": { try $0.matrixProduct($1.tensor("self"), $1.tensor("vec")) },
+    "aten.vdot.default": { try $0.matrixProduct($1.tensor("self"), $1.tensor("other")) },
+    "aten.bilinear.default": { builder, call in
+      let (a, b) = (try call.tensor("input1"), try call.tensor("input2"))
+      let weight = try call.tensor("weight")
+      guard weight.rank == 3, a.rank == b.rank, a.rank > 0 else {
+        throw ImportFailure("a bilinear form \(weight.sizes) of \(a.sizes) and \(b.sizes)")
+      }
+      let (outputs, inner) = (weight.sizes[0], weight.sizes[2])
+      let rows = try builder.viewed(
+        builder.permuted(weight, [0, 2, 1]), [outputs * inner, weight.sizes[1]])
+      let front = Array(a.sizes.dropLast())
+      let left = try builder.viewed(builder.linear(a, rows, nil), front + [outputs, inner])
+      let terms = try builder.product(left, builder.unsqueezed(b, b.rank - 1))
+      let result = try builder.reduced(terms, .sum, [terms.rank - 1], keeps: false)
+      guard let bias = call.optionalTensor("bias") else { return result }
+      return try builder.sum(result, bias)
+    },
     "aten.dot.default": { try $0.matrixProduct($1.tensor("self"), $1.tensor("tensor")) },
     "aten.einsum.default": { builder, call in
       try builder.einsum(call.string("equation", default: ""), call.tensors("tensors"))

@@ -53,6 +53,15 @@ extension Operators {
     "aten.all.dim": {
       try $0.compared(.greater, reduce(&$0, $1, .minimum), $0.scalar(0))
     },
+    "aten.prod.dim_int": { builder, call in
+      let x = try call.tensor("self")
+      return try builder.multiplied(
+        x, [call.dimension("dim", rank: x.rank)], keeps: call.bool("keepdim", default: false))
+    },
+    "aten.prod.default": { builder, call in
+      let x = try call.tensor("self")
+      return try builder.multiplied(x, Array(0..<x.rank), keeps: false)
+    },
     "aten.var.correction": { try reduce(&$0, $1, variance($1)) },
     "aten.var.dim": { try reduce(&$0, $1, variance($1)) },
     "aten.std.correction": { try $0.unary("sqrt", reduce(&$0, $1, variance($1))) },
@@ -120,6 +129,27 @@ extension Operators {
 }
 
 extension TensorBuilder {
+  /// Products of all entries of dimensions, half with half: zeros have their derivatives too.
+  fileprivate mutating func multiplied(
+    _ x: ImportedTensor, _ dimensions: [Int], keeps: Bool
+  ) throws -> ImportedTensor {
+    var result = try real(x)
+    for dimension in dimensions {
+      while result.sizes[dimension] > 1 {
+        let (size, half) = (result.sizes[dimension], result.sizes[dimension] / 2)
+        let pairs = try product(
+          sliced(result, dimension, start: 0, count: half),
+          sliced(result, dimension, start: half, count: half))
+        result =
+          size % 2 == 0
+          ? pairs
+          : try concatenated(
+            [pairs, sliced(result, dimension, start: size - 1, count: 1)], dimension)
+      }
+    }
+    return keeps ? result : squeezed(result, dimensions)
+  }
+
   mutating func norm(
     _ x: ImportedTensor, _ dimensions: [Int], order: Double, keeps: Bool
   ) throws -> ImportedTensor {

@@ -185,7 +185,16 @@ extension Operators {
     let target = call.results[0].sizes
     var x = try call.tensor("self").padded(to: target.count)
     for (dimension, size) in target.enumerated() where x.sizes[dimension] != size {
-      if x.sizes[dimension] == 1 {
+      if x.batch == nil, size == x.sizes[dimension] * builder.samples,
+        builder.isSymbolic || dimension == 0
+      {
+        // Of every sample once.
+        var sizes = x.sizes
+        sizes.insert(builder.samples, at: dimension)
+        x = try builder.expanded(builder.unsqueezed(x, dimension), sizes)
+        sizes.replaceSubrange(dimension...dimension + 1, with: [size])
+        x = try builder.viewed(x, sizes)
+      } else if x.sizes[dimension] == 1 {
         var sizes = x.sizes
         sizes[dimension] = size
         x = try builder.expanded(x, sizes)
