@@ -69,7 +69,8 @@ package struct CheckpointSource: Sendable {
     if classAxis != nil {
       throw CheckpointError(
         .unexpectedValue(
-          "--class-axis", found: "\(classAxis!)", expected: "nothing: the model has its classes last"),
+          "--class-axis", found: "\(classAxis!)",
+          expected: "nothing: the model has its classes last"),
         at: .init(file: path), hint: "It is for networks by torch.export.")
     }
     if model == nil, let loss, loss != self.loss {
@@ -124,7 +125,8 @@ package struct CheckpointSource: Sendable {
       }
       let tied =
         model["tied"].exists
-        ? try model["tied"].array().map { names throws(CheckpointError) in try names.strings() } : []
+        ? try model["tied"].array().map { names throws(CheckpointError) in try names.strings() }
+        : []
       classAxis = model["class_axis"].exists ? try model["class_axis"].integer() : nil
       description = .packed(
         try ExportedProgram(document: document, tensors: file.parameters, tied: tied), model)

@@ -166,7 +166,8 @@ extension CheckpointFile {
         throw CheckpointError(
           .unexpectedTensor(near: near.map { $0 + "." + rest }), at: tensor.location,
           hint: near.isEmpty
-            ? "Names begin with params., batch. or updates.<update>., or are model.onnx or model.pt2." : nil)
+            ? "Names begin with params., batch. or updates.<update>., or are model.onnx or model.pt2."
+            : nil)
       }
     }
   }

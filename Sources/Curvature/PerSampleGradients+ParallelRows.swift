@@ -48,7 +48,8 @@ struct ParallelRows<S: EngineScalar> {
   /// Writes the first of parallel rows in place of the others, `[R N, size]`.
   func unify(_ rows: Vector<S>, size: Int) {
     for row in 0..<draws * samples where sources.pointer[row] != 0 {
-      let source = rows.pointer + ((Int(abs(sources.pointer[row])) - 1) * samples + row % samples) * size
+      let source =
+        rows.pointer + ((Int(abs(sources.pointer[row])) - 1) * samples + row % samples) * size
       let target = rows.pointer + row * size
       if sources.pointer[row] > 0 {
         Kernels.copy(source, target, count: size)

@@ -5,7 +5,9 @@ import Testing
 private enum TorchPython {
   static let path: String? = {
     let names = [ProcessInfo.processInfo.environment["TORCH_PYTHON"], "python3"].compactMap { $0 }
-    return names.first { (try? run($0, ["-c", "import torch.export, numpy, safetensors"], in: nil))?.status == 0 }
+    return names.first {
+      (try? run($0, ["-c", "import torch.export, numpy, safetensors"], in: nil))?.status == 0
+    }
   }()
 
   static func run(

@@ -91,7 +91,8 @@ extension ProgramImporter {
     var sources = [Int?](repeating: nil, count: count)
     for (place, number) in numbers.enumerated() { sources[Int(number)] = place }
     if let before = old.constants, let after = part.constants {
-      return builder.with(old, before.indices.map { i in sources[i].map { after[$0] } ?? before[i] })
+      return builder.with(
+        old, before.indices.map { i in sources[i].map { after[$0] } ?? before[i] })
     }
     let source = try builder.reshaped(
       builder.canonical(builder.real(part)), to: [numbers.count])

@@ -31,7 +31,8 @@ private struct Region {
     arguments = node.inputs[(place + 1)...].map(\.argument)
     isDetached = isGradient && node.inputs[0].argument == .bool(false)
     let outputs = node.outputs.flatMap(\.names)
-    guard graph.inputs.count == arguments.count, outputs.count == graph.outputs.flatMap(\.names).count
+    guard graph.inputs.count == arguments.count,
+      outputs.count == graph.outputs.flatMap(\.names).count
     else { return nil }
   }
 }

@@ -59,8 +59,7 @@ extension Operators {
     let (start, step) = (try call.real("start", default: 0), try call.real("step", default: 1))
     guard call.has("end") else { throw ImportFailure("a range without an end") }
     let result = call.results[0]
-    if call.dependsOnSamples("end"), start == 0, step == 1, result.sizes == [builder.samples]
-    {
+    if call.dependsOnSamples("end"), start == 0, step == 1, result.sizes == [builder.samples] {
       return [
         ImportedTensor(
           sizes: result.sizes, batch: .init(axis: 0), kind: .integer, storage: .sampleNumbers)

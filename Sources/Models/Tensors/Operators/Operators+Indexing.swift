@@ -126,7 +126,9 @@ extension TensorBuilder {
     if index.constants == nil, index.batch == .init(axis: 0), index.rank == 1, samples.rank == 1 {
       return try pickedRows(x, index)
     }
-    guard x.rank == 2, index.batch == nil, place == 0 || index.rank < samples.rank else { return nil }
+    guard x.rank == 2, index.batch == nil, place == 0 || index.rank < samples.rank else {
+      return nil
+    }
     let sizes = index.padded(to: max(index.rank, samples.rank)).sizes
     guard sizes[place] == 1 else { return nil }
     let rows = try taken(x, 1, wholeNumbers(index))

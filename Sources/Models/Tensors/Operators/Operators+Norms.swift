@@ -11,7 +11,8 @@ extension Operators {
       let x = try call.tensor("input")
       guard x.rank >= 2, x.batch.map({ $0.axis == 1 }) ?? true else {
         throw ImportFailure.mixing(
-          "a batch norm with the statistics of the batch: call net.eval() before torch.export.export")
+          "a batch norm with the statistics of the batch: call net.eval() before torch.export.export"
+        )
       }
       return [try builder.standardized(x, call)]
     },
