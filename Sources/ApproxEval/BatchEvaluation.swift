@@ -18,7 +18,7 @@ struct BatchEvaluation<S: EngineScalar> {
   /// Of the solves of all batches.
   let workspace: ReferenceWorkspace<S>
   /// With the forward pass, where that was measured.
-  var phases = PhaseClock()
+  var phases: PhaseClock
 
   struct Outcome {
     let result: BatchResult

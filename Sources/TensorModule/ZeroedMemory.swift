@@ -13,10 +13,13 @@ final class ZeroedMemory {
   let pointer: UnsafeMutableRawPointer
   /// The mapping that holds a large block.
   private let mapping: UnsafeMutableRawBufferPointer?
+  private let bytes: Int
 
   private static let hugePage = 1 << 21
 
   init(bytes: Int) {
+    self.bytes = bytes
+    MemoryMeter.add(bytes)
     if bytes >= 1 << 20 {
       guard let mapping = Self.map(bytes) else { MemoryExhaustion.end(bytes) }
       self.mapping = mapping
@@ -47,6 +50,7 @@ final class ZeroedMemory {
   }
 
   deinit {
+    MemoryMeter.subtract(bytes)
     if let mapping {
       munmap(mapping.baseAddress!, mapping.count)
     } else {

@@ -74,8 +74,9 @@ struct MemoryPlanner {
     }
     guard found.plan.total <= allowed else { throw .memory(shortage(found.plan)) }
     return MemoryBudget(
-      forward: found.forward, reference: allowed - found.plan.total + referenceBytes(found.plan),
-      doubleProblem: doubleProblem(forward: found.forward))
+      forward: found.forward, reference: found.plan.room(of: allowed),
+      doubleProblem: doubleProblem(forward: found.forward),
+      plan: found.plan, demands: referenceDemands(forward: found.forward))
   }
 
   // MARK: - Forward values
@@ -124,16 +125,19 @@ struct MemoryPlanner {
     return memory.plan
   }
 
+  private func referenceDemands(forward: Int) -> [Int] {
+    func demands<S: EngineScalar>(_: S.Type) -> [Int] {
+      BatchMemory<S>(checkpoint, samples: samples, options: options, budget: forward)
+        .referenceDemands
+    }
+    return options.precision == .float64 ? demands(Double.self) : demands(Float.self)
+  }
+
   private func doubleProblem(forward: Int) -> Int {
     if options.precision == .float64 { return 0 }
     return BatchMemory<Float>(
       checkpoint, samples: samples, options: options, budget: forward
     ).doubleProblem.value
-  }
-
-  /// What the plan has set aside for an exact reference.
-  private func referenceBytes(_ plan: MemoryPlan) -> Int {
-    plan.step.first { $0.name == "matrix of the reference" }?.bytes ?? 0
   }
 }
 
