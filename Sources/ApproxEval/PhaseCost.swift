@@ -42,11 +42,11 @@ struct PhaseClock {
     MemoryMeter.restart()
     let result = try body()
     let work = ProductMeter.read() - before
-    costs.append(
-      PhaseCost(
-        phase: phase, seconds: (clock.now - start).seconds,
-        measured: Work(operations: Double(work.operations), bytes: Double(work.bytes)),
-        memory: plan.peaks[phase].map { .init(measured: MemoryMeter.peak, planned: $0) }))
+    let cost = PhaseCost(
+      phase: phase, seconds: (clock.now - start).seconds,
+      measured: Work(operations: Double(work.operations), bytes: Double(work.bytes)),
+      memory: plan.peaks[phase].map { .init(measured: MemoryMeter.peak, planned: $0) })
+    costs.append(cost)
     return result
   }
 

@@ -8,7 +8,6 @@ package struct BatchNeeds<S: EngineScalar>: Sendable {
   package let program: Program
   package let batch: BatchPlan
   package let samples: Int
-  private let bytesPerSample: Int
 
   /// - Parameters:
   ///   - threads: Workers in a pass.
@@ -16,9 +15,9 @@ package struct BatchNeeds<S: EngineScalar>: Sendable {
   package init(_ program: Program, samples: Int, threads: Int, budget: Int) {
     self.program = program
     self.samples = samples
-    bytesPerSample = max(ForwardStore<S>.bytesPerSample(program), 1)
     batch = BatchPlan(
-      program, samples: samples, threads: threads, budget: budget, bytesPerSample: bytesPerSample)
+      program, samples: samples, threads: threads, budget: budget,
+      bytesPerSample: ForwardStore<S>.bytesPerSample(program))
   }
 
   package var logitCount: Int { program.graph.outputShape.reduce(1, *) }
@@ -28,12 +27,13 @@ package struct BatchNeeds<S: EngineScalar>: Sendable {
     batch.gradients.prefersCombinations(samples: samples, keptSamples: batch.keptSamples)
   }
 
+  /// A vector of so many scalars.
   package func scalars(_ count: Int...) -> ByteCount {
-    ByteCount(count.reduce(1) { $0 * ByteCount($1) }, of: S.self)
+    ByteCount(vector: count.reduce(1) { $0 * ByteCount($1) }, of: S.self)
   }
 
   package func doubles(_ count: Int...) -> ByteCount {
-    ByteCount(count.reduce(1) { $0 * ByteCount($1) }, of: Double.self)
+    ByteCount(vector: count.reduce(1) { $0 * ByteCount($1) }, of: Double.self)
   }
 
   /// A vector of length P.
@@ -44,14 +44,14 @@ package struct BatchNeeds<S: EngineScalar>: Sendable {
 
   /// What the forward pass leaves behind, logits included, and what it computes in.
   package var forward: ByteCount {
-    let shared = SharedValues<S>.counts(program, samples: batch.schedule.largestChunk)
-    return ByteCount(batch.storedSamples) * ByteCount(bytesPerSample) + scalars(samples, logitCount)
-      + scalars(batch.workers, batch.schedule.largestChunk, program.bufferCounts.forward)
-      + scalars(shared.once) + scalars(batch.workers, shared.perExecutor)
+    let largest = batch.schedule.largestChunk
+    let shared = SharedValues<S>.counts(program, samples: largest)
+    let spare =
+      batch.keptSamples < samples ? ForwardStore<S>.bytes(program, samples: largest) : 0
+    let own = scalars(largest, program.bufferCounts.forward) + scalars(shared.perExecutor) + spare
+    return ForwardStore<S>.bytes(program, samples: batch.keptSamples)
+      + scalars(samples, logitCount) + scalars(shared.once) + batch.workers * own
   }
-
-  /// The forward values of all samples, kept.
-  package var allForward: ByteCount { ByteCount(samples) * ByteCount(bytesPerSample) }
 
   /// Memory of all workers for the tangents of so many directions in one pass.
   package func tangents(_ directions: Int) -> ByteCount {
@@ -64,7 +64,7 @@ package struct BatchNeeds<S: EngineScalar>: Sendable {
   }
 
   private func arena(_ directions: Int, _ count: Int) -> ByteCount {
-    scalars(batch.workers, batch.schedule.largestChunk, directions, count)
+    batch.workers * scalars(batch.schedule.largestChunk, directions, count)
   }
 
   /// What operations of all workers compute in, with so many directions.
@@ -75,7 +75,7 @@ package struct BatchNeeds<S: EngineScalar>: Sendable {
         $1.operation.scratch(
           samples: batch.schedule.largestChunk, directions: max(directions, 1)))
     }
-    return scalars(batch.workers, largest)
+    return batch.workers * scalars(largest)
   }
 
   /// All of that for passes of so many.
@@ -91,15 +91,14 @@ package struct BatchNeeds<S: EngineScalar>: Sendable {
 
   /// What products `J^T w` of one direction gather in.
   package var accumulators: ByteCount {
-    scalars(batch.schedule.lanes.count, batch.gradients.accumulatedCount)
-      + scalars(samples, factoredOutputs)
+    batch.schedule.lanes.count * scalars(batch.gradients.accumulatedCount) + outputs(draws: 1)
   }
 
   // MARK: - Per-sample gradients
 
-  /// Per sample and draw, of all layers that factor.
-  private var factoredOutputs: Int {
-    factored.reduce(0) { $0 + $1.factors.positions * $1.factors.outputs }
+  /// Cotangents of the outputs of all layers that factor.
+  private func outputs(draws: Int) -> ByteCount {
+    factored.total { scalars(draws, samples, $0.factors.positions, $0.factors.outputs) }
   }
 
   private var factored: [(factors: Factorization, hasBias: Bool)] {
@@ -111,8 +110,11 @@ package struct BatchNeeds<S: EngineScalar>: Sendable {
 
   /// The rows of so many gradients per sample.
   package func rows(draws: Int) -> ByteCount {
-    scalars(draws, samples, factoredOutputs)
-      + scalars(draws, samples, batch.gradients.accumulatedCount)
+    let explicit = program.trainable.filter {
+      batch.gradients.accumulatorOffsets[$0.index] != nil
+    }
+    return outputs(draws: draws)
+      + explicit.total { scalars(draws, samples, program.graph.parameters[$0.index].count) }
   }
 
   /// Inputs of convolutions that factor, unfolded.
@@ -124,11 +126,13 @@ package struct BatchNeeds<S: EngineScalar>: Sendable {
 
   /// While a weighted sum is formed: cotangents weighed, and in double the inputs too.
   package func weightedSum(inDouble: Bool) -> ByteCount {
-    if !inDouble || S.self == Double.self { return scalars(samples, factoredOutputs) }
-    let inputs = factored.reduce(0) { sum, layer in
-      sum + layer.factors.positions * (layer.factors.outputs + layer.factors.inputs)
-    }
-    return exactVector + doubles(samples, inputs)
+    if !inDouble || S.self == Double.self { return outputs(draws: 1) }
+    return exactVector
+      + factored.total { layer in
+        let rows = layer.factors.positions
+        return doubles(samples, rows, layer.factors.outputs)
+          + (layer.factors.rows == .oneHot ? 0 : doubles(samples, rows, layer.factors.inputs))
+      }
   }
 
   /// While squares are summed: those of inputs and cotangents of layers with one row per sample.
@@ -252,9 +256,9 @@ private struct LaneNeeds<S: EngineScalar> {
 
   mutating func add(_ blocks: GramBlocks, _ tiling: GramTiling, hasScratch: Bool = false) {
     let parts = ByteCount(
-      blocks.laneParts(width: tiling.width).total { $0 }, of: Double.self)
+      vector: blocks.laneParts(width: tiling.width).total { $0 }, of: Double.self)
     let scratch = ByteCount(
-      hasScratch ? ByteCount(blocks.rows) * ByteCount(tiling.width) : 0, of: S.self)
+      vector: hasScratch ? ByteCount(blocks.rows) * ByteCount(tiling.width) : 0, of: S.self)
     let count = tiling.lanes(rows: blocks.rows)
     while lanes.count < count { lanes.append((0, 0)) }
     for i in 0..<count {

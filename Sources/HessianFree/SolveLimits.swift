@@ -48,6 +48,6 @@ public struct SolveLimits: Equatable, Sendable {
     let bytes = ByteCount(ByteCount(count), of: Scalar.self)
     let slab = Self.slab(of: count)
     let kept = min(keptVectors(of: bytes.value), max(iterations, 0))
-    return ByteCount((kept + slab - 1) / slab * slab) * bytes
+    return (kept + slab - 1) / slab * ByteCount(vector: slab * ByteCount(count), of: Scalar.self)
   }
 }

@@ -15,12 +15,14 @@ final class ZeroedMemory {
   private let mapping: UnsafeMutableRawBufferPointer?
   private let bytes: Int
 
+  /// From here on blocks come from the system as they are.
+  private static let large = 1 << 20
   private static let hugePage = 1 << 21
 
   init(bytes: Int) {
-    self.bytes = bytes
-    MemoryMeter.add(bytes)
-    if bytes >= 1 << 20 {
+    self.bytes = Self.taken(by: ByteCount(bytes)).value
+    MemoryMeter.add(self.bytes)
+    if bytes >= Self.large {
       guard let mapping = Self.map(bytes) else { MemoryExhaustion.end(bytes) }
       self.mapping = mapping
       pointer = mapping.baseAddress!.alignedUp(toMultipleOf: Self.hugePage)
@@ -36,6 +38,14 @@ final class ZeroedMemory {
     guard posix_memalign(&block, 64, bytes) == 0, let block else { MemoryExhaustion.end(bytes) }
     pointer = block
     pointer.initializeMemory(as: UInt8.self, repeating: 0, count: bytes)
+  }
+
+  /// What the system gives for a block that is written from end to end.
+  static func taken(by bytes: ByteCount) -> ByteCount {
+    #if os(Linux)
+      if bytes.value >= large { return max(bytes, ByteCount(hugePage)) }
+    #endif
+    return bytes
   }
 
   private static func map(_ bytes: Int) -> UnsafeMutableRawBufferPointer? {

@@ -212,7 +212,7 @@ struct BatchMemory<S: EngineScalar> {
     var count = 1
     var tensorBlocks = Set<ParameterID>()
     var squares = Set<MethodNeeds.Squares>()
-    for method in options.methods {
+    for method in options.methods where method != .baseline {
       let own = method.needs
       let variants = own.isSampled ? sampledDraws : [0]
       for k in variants { tensorBlocks.formUnion(addSystems(of: method, draws: k, all: draws)) }

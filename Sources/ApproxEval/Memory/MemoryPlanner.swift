@@ -125,6 +125,11 @@ struct MemoryPlanner {
     return memory.plan
   }
 
+  /// The plan with so much for forward values, without a reference.
+  func withoutReference(forward: Int) -> MemoryPlan {
+    changed { $0.options.reference = .none }.plan(forward: forward)
+  }
+
   private func referenceDemands(forward: Int) -> [Int] {
     func demands<S: EngineScalar>(_: S.Type) -> [Int] {
       BatchMemory<S>(checkpoint, samples: samples, options: options, budget: forward)
