@@ -57,7 +57,7 @@ public struct ResourceEstimate: Sendable, Equatable {
     let needs = ProductNeeds(
       BatchNeeds<S>(
         program, samples: samples, threads: options.threads, budget: planned.forward))
-    memory = planned.plan
+    memory = planner.largest()
     memoryWithoutReference = planner.withoutReference(forward: planned.forward)
     self.samples = samples
     precision = S.self == Double.self ? .float64 : .float32

@@ -70,7 +70,8 @@ extension BatchMemory {
       wanted.contains(.gramMatrix) ? gramReference : nil,
       wanted.contains(.factorMatrix) ? denseReference : nil,
     ]
-    plan.reserve("matrix of the reference", matrices.compactMap { $0 }.min() ?? 0)
+    plan.reserve(
+      "matrix of the reference", max(fallback, matrices.compactMap { $0 }.min() ?? 0))
     plan.keep("directions", isCombination ? needs.rows(draws: 1) : needs.vector)
     plan.during([("work space of a direction", 3 * needs.vector)])
   }
@@ -89,19 +90,41 @@ extension BatchMemory {
     plan.during([("work space of LSQR", 2 * needs.vector + 4 * rows)])
   }
 
-  private var gramReference: ByteCount {
-    let positions = program.graph.positions
-    let rank =
-      checkpoint.loss == .crossEntropy ? program.graph.classes - 1 : program.graph.classes
-    return ByteCount(GramNeeds(needs, draws: positions * rank).total)
+  /// Columns of the root of H of full rank, per position.
+  private var rank: Int {
+    checkpoint.loss == .crossEntropy ? program.graph.classes - 1 : program.graph.classes
   }
 
-  /// What an exact reference may take: with a factor of B B^T, with that in double too, with B.
-  var referenceDemands: [Int] {
+  private var gramReference: ByteCount {
+    ByteCount(GramNeeds(needs, draws: program.graph.positions * rank).total)
+  }
+
+  /// The same with a second one in double.
+  private var doubleGramReference: ByteCount {
     let exact = BatchMemory<Double>(
       checkpoint, samples: samples, options: options, budget: budget)
-    return [gramReference, gramReference + doubleProblem + exact.gramReference, denseReference]
-      .map(\.value)
+    return gramReference + doubleProblem + exact.gramReference
+  }
+
+  /// What exact references may take.
+  var referenceDemands: [Int] {
+    [gramReference, doubleGramReference, denseReference].map(\.value)
+  }
+
+  /// What conjugate gradients may be followed by takes at the most, of what is left for it.
+  func fallback(within budget: MemoryBudget) -> ByteCount {
+    let costs = ReferenceChoice.Costs(
+      program, samples: samples, rank: rank, options: options, budget: budget, S.self)
+    let choice = ReferenceChoice(options, memory: budget.reference, costs)
+    let demands = choice.fallbacks.flatMap { fallback in
+      switch fallback {
+      case .bracket: [gramReference]
+      case .exact(let method):
+        method.needs.contains(.factorMatrix)
+          ? [denseReference] : [gramReference, doubleGramReference]
+      }
+    }
+    return demands.filter { $0.value <= budget.reference }.max() ?? 0
   }
 
   private var denseReference: ByteCount {

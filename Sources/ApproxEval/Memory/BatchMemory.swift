@@ -13,6 +13,8 @@ struct BatchMemory<S: EngineScalar> {
   let samples: Int
   let needs: BatchNeeds<S>
   let budget: Int
+  /// What an exact reference takes that conjugate gradients are followed by.
+  var fallback: ByteCount = 0
   var plan = MemoryPlan()
 
   var program: Program { checkpoint.program }
