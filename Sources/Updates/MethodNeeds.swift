@@ -53,6 +53,8 @@ public struct MethodNeeds: Sendable, Equatable {
   /// Whether the direction is a weighted sum of gradients at the logits taken back through the
   /// network, which then need not be formed.
   public var isWeightedSum = false
+  /// Whether it reads the entries of the gradient.
+  public var readsGradient: Bool { update == nil && !isWeightedSum }
   /// The direction among the user's that it is.
   public var update: String?
 

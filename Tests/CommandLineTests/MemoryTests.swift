@@ -52,9 +52,9 @@ private struct PlannedCase: CustomTestStringConvertible {
       name: "squared error", input: [400],
       layers: #"{"type": "linear", "name": "a", "in_features": 400, "out_features": 300}, "#
         + #"{"type": "sigmoid"}, "#
-        + #"{"type": "linear", "name": "b", "in_features": 300, "out_features": 8}"#,
+        + #"{"type": "linear", "name": "b", "in_features": 300, "out_features": 2}"#,
       parameters: [("a.weight", [300, 400]), ("a.bias", [300])]
-        + [("b.weight", [8, 300]), ("b.bias", [8])], samples: 200, labels: [8], loss: "mse"),
+        + [("b.weight", [2, 300]), ("b.bias", [2])], samples: 200, labels: [2], loss: "mse"),
   ]
 
   func write(to path: String) throws {

@@ -30,7 +30,7 @@ extension BatchMemory {
     _ name: String, _ vectors: Int, of count: Int, _: Scalar.Type, keepsResiduals: Bool = true
   ) {
     let limits = SolveLimits(maxIterations: options.cgIterations)
-    let own = vectors * ByteCount(ByteCount(count), of: Scalar.self)
+    let own = vectors * ByteCount(vector: ByteCount(count), of: Scalar.self)
     func kept(_ iterations: Int) -> ByteCount {
       keepsResiduals ? limits.keptBytes(of: count, Scalar.self, after: iterations) : 0
     }

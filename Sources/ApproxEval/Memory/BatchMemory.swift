@@ -214,10 +214,21 @@ struct BatchMemory<S: EngineScalar> {
     var count = 1
     var tensorBlocks = Set<ParameterID>()
     var squares = Set<MethodNeeds.Squares>()
+    if needs.usesCombinations,
+      options.perLayer || options.methods.contains(where: \.needs.readsGradient)
+    {
+      plan.keep("gradient", needs.vector)
+    }
     for method in options.methods where method != .baseline {
       let own = method.needs
       let variants = own.isSampled ? sampledDraws : [0]
       for k in variants { tensorBlocks.formUnion(addSystems(of: method, draws: k, all: draws)) }
+      let number = variants.count * (own.isDamped ? dampings : 1)
+      count += number
+      let isCombined = own.solve == nil ? needs.usesCombinations : isCombination
+      plan.keep(
+        "directions",
+        ByteCount(number) * (isCombined && own.isWeightedSum ? combination : needs.vector))
       if let own = own.squares {
         if squares.insert(own).inserted { plan.keep("squared gradients", needs.exactVector) }
         plan.during([("work space of squared gradients", needs.squares + needs.exactVector)])
@@ -225,12 +236,6 @@ struct BatchMemory<S: EngineScalar> {
       if let solve = own.solve {
         addConjugateGradient(isCombination: isCombination && solve == .solution)
       }
-      let number = variants.count * (own.isDamped ? dampings : 1)
-      count += number
-      let isCombined = own.solve == nil ? needs.usesCombinations : isCombination
-      plan.keep(
-        "directions",
-        ByteCount(number) * (isCombined && own.isWeightedSum ? combination : needs.vector))
       if own.isWeightedSum { addSum() }
     }
     addTensorBlocks(tensorBlocks)
