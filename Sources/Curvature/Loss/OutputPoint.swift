@@ -1,4 +1,3 @@
-import CKernels
 import TensorModule
 
 #if canImport(Glibc)
@@ -71,10 +70,10 @@ struct OutputPoint<S: EngineScalar> {
     let scored = labels
     let rest = scoreRows(linearization) { rows, numbers in
       scored.withUnsafeBufferPointer { labels in
-        ck_cross_entropy(
-          S.kernelType, rows.logits, labels.baseAddress! + rows.first, rows.count, classes,
-          probabilities.pointer + rows.first * classes, numbers.losses, numbers.others,
-          numbers.certificates)
+        Kernels.crossEntropy(
+          rows.logits, labels: labels.baseAddress! + rows.first, rows: rows.count,
+          classes: classes, probabilities: probabilities.pointer + rows.first * classes,
+          losses: numbers.losses, rest: numbers.others, certificates: numbers.certificates)
       }
     }
     for (row, weight) in weights.enumerated() {
@@ -103,10 +102,10 @@ struct OutputPoint<S: EngineScalar> {
     let probabilities = Vector<Double>(count: u.count)
     weights = u.withUnsafeMutableBufferPointer { u in
       scoreRows(linearization) { rows, numbers in
-        ck_cross_entropy_of_masses(
-          S.kernelType, rows.logits, rows.count, classes,
-          probabilities.pointer + rows.first * classes, u.baseAddress! + rows.first * classes,
-          numbers.others, numbers.losses, numbers.certificates)
+        Kernels.crossEntropyOfMasses(
+          rows.logits, masses: u.baseAddress! + rows.first * classes, rows: rows.count,
+          classes: classes, probabilities: probabilities.pointer + rows.first * classes,
+          weights: numbers.others, losses: numbers.losses, certificates: numbers.certificates)
       }
     }
     self.probabilities = probabilities

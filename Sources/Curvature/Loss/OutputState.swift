@@ -1,4 +1,3 @@
-import CKernels
 import TensorModule
 
 #if canImport(Glibc)
@@ -145,7 +144,8 @@ package final class OutputState<S: EngineScalar>: Sendable {
 
   private func sampledGradient(_ drawn: [Int64]) -> LogitGradient {
     var rest = [Double](repeating: 0, count: drawn.count)
-    ck_cross_entropy_rest(probabilities.pointer, drawn, drawn.count, classes, &rest)
+    Kernels.crossEntropyRest(
+      probabilities.pointer, labels: drawn, rows: drawn.count, classes: classes, &rest)
     return .softmax(labels: drawn, rest: rest, weights: weights.map { $0.squareRoot() })
   }
 
@@ -211,9 +211,9 @@ package final class OutputState<S: EngineScalar>: Sendable {
       switch gradient {
       case .softmax(let labels, let rest, let weights):
         withPointers(labels, rest, weights, from: row) { labels, rest, weights in
-          ck_cross_entropy_gradient(
-            T.kernelType, probabilities.pointer + row * classes, rest, labels, positions, classes,
-            weights, scale, target, nil)
+          Kernels.crossEntropyGradient(
+            probabilities.pointer + row * classes, rest: rest, labels: labels, weights: weights,
+            rows: positions, classes: classes, scale: scale, target)
         }
       case .centred(let u), .elementwise(let u):
         for j in 0..<positions * classes { target[j] = T(u[row * classes + j] * scale) }
@@ -258,9 +258,9 @@ package final class OutputState<S: EngineScalar>: Sendable {
       return (0..<samples).map { n in
         let row = n * positions
         withPointers(labels, rest, weights, from: row) { labels, rest, weights in
-          ck_cross_entropy_gradient(
-            CK_F64, probabilities.pointer + row * classes, rest, labels, positions, classes,
-            weights, 1, scratch.pointer, &squares)
+          Kernels.crossEntropyGradient(
+            probabilities.pointer + row * classes, rest: rest, labels: labels, weights: weights,
+            rows: positions, classes: classes, scale: 1, scratch.pointer, squares: &squares)
         }
         let u = UnsafeBufferPointer(start: scratch.pointer, count: scratch.count)
         return euclideanNorm(u, square: squares.reduce(0, +))
@@ -301,19 +301,19 @@ package final class OutputState<S: EngineScalar>: Sendable {
       switch gradient {
       case .softmax(let labels, let rest, let weights):
         withPointers(labels, rest, weights, from: first) { labels, _, weights in
-          ck_cross_entropy_gradient_dot(
-            S.kernelType, probabilities.pointer + first * classes, labels, q, rows, classes,
-            weights, dots.baseAddress!)
+          Kernels.crossEntropyGradientDot(
+            probabilities.pointer + first * classes, labels: labels, weights: weights, q,
+            rows: rows, classes: classes, dots.baseAddress!)
         }
       case .centred(let u):
         u.withUnsafeBufferPointer { u in
-          ck_centred_gradient_dot(
-            S.kernelType, u.baseAddress! + first * classes, q, rows, classes, dots.baseAddress!)
+          Kernels.centredGradientDot(
+            u.baseAddress! + first * classes, q, rows: rows, classes: classes, dots.baseAddress!)
         }
       case .elementwise(let u):
         u.withUnsafeBufferPointer { u in
-          ck_diagonal_gradient_dot(
-            S.kernelType, u.baseAddress! + first * classes, q, rows, classes, dots.baseAddress!)
+          Kernels.diagonalGradientDot(
+            u.baseAddress! + first * classes, q, rows: rows, classes: classes, dots.baseAddress!)
         }
       }
       return body(dots)
