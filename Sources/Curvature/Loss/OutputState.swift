@@ -15,6 +15,8 @@ package final class OutputState<S: EngineScalar>: Sendable {
   package let samples: Int
   package let positions: Int
   package let classes: Int
+  /// The order of sums over samples.
+  package let schedule: Schedule
   /// l_n
   package let sampleLosses: [Double]
   /// Per sample `|w_n|^2`: `gamma >= 1 / sqrt(sum)` for every direction (method.md 2).
@@ -51,6 +53,7 @@ package final class OutputState<S: EngineScalar>: Sendable {
     samples = linearization.samples
     positions = graph.positions
     classes = graph.classes
+    schedule = linearization.schedule
     let point = OutputPoint(loss, labels, weighting, linearization)
     (probabilities, hessianDiagonal) = (point.probabilities, point.hessianDiagonal)
     (weights, roots) = (point.weights, point.roots)
@@ -96,12 +99,15 @@ package final class OutputState<S: EngineScalar>: Sendable {
   // MARK: - Sums over the batch
 
   /// L
-  package var totalLoss: Double { sampleLosses.reduce(0, +) }
+  package var totalLoss: Double { schedule.sum { sampleLosses[$0] } }
   /// `1 / |w|`: no direction has a smaller gamma.
   package var gammaBound: Double {
+    let square = schedule.sum { certificates[$0] }
     // The squares of w, which is u without weights, may leave the range of numbers.
-    if loss == .squaredError { return 1 / euclideanNorm(roots.isEmpty ? gradientNorms : roots) }
-    return 1 / certificates.reduce(0, +).squareRoot()
+    if loss == .squaredError {
+      return 1 / euclideanNorm(roots.isEmpty ? gradientNorms : roots, square: square)
+    }
+    return 1 / square.squareRoot()
   }
 
   /// Whether a label is given a probability so small, of some 1e-16 or less, that w dwarfs what the
