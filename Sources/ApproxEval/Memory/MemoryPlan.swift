@@ -1,7 +1,7 @@
 import TensorModule
 
 /// What a computation will allocate, buffer by buffer and in the order in which it does, from shapes and
-/// options alone: made before any number is read, and refused where it is more than `--memory` allows.
+/// options alone: made before any number is read, and refused where it is more than they allow.
 ///
 /// Some buffers are made only where numbers turn out so: sums in double for directions that cancel,
 /// vectors of as many iterations as a solve takes. They count in what is at most allocated, and not in what
@@ -150,7 +150,7 @@ public struct MemoryPlan: Sendable, Equatable {
   }
 }
 
-/// What of `--memory` the parts of a computation may take that can do with less.
+/// What of the memory allowed the parts of a computation may take that can do with less.
 struct MemoryBudget: Equatable {
   /// Bytes of forward values.
   var forward: Int

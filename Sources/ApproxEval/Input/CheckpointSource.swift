@@ -56,7 +56,7 @@ package struct CheckpointSource: Sendable {
     try self.init(described: path, adapter: adapter, files: files)
     if let loss, loss != self.loss {
       throw CheckpointError(
-        .unexpectedValue("--loss", found: loss, expected: "the checkpoint's own, \(self.loss)"),
+        .unexpectedSetting(.loss, found: loss, expected: "the checkpoint's own, \(self.loss)"),
         at: .init(file: path), hint: "Leave it out: the checkpoint has its loss.")
     }
   }
@@ -73,7 +73,7 @@ package struct CheckpointSource: Sendable {
       throw CheckpointError(
         .otherFormat(
           found: "a self-contained checkpoint", expected: "a Hugging Face folder under an adapter"),
-        at: .init(file: path), hint: "Leave out --adapter, or give the folder of the base model.")
+        at: .init(file: path), hint: "Leave out \(.adapter), or give the folder of the base model.")
     }
     try self.init(file: file, path: path, bytes: files.open(path).bytes.count)
   }
@@ -110,13 +110,13 @@ package struct CheckpointSource: Sendable {
         .otherFormat(
           found: "no archive by torch.export.save",
           expected: "a network whose state_dicts are given"),
-        at: .init(file: model), hint: "Leave out --model, or name a .pt2 file.")
+        at: .init(file: model), hint: "Leave out \(.model), or name a .pt2 file.")
     }
     if isProgram, adapter != nil {
       throw CheckpointError(
         .otherFormat(
           found: "a network by torch.export", expected: "a Hugging Face folder under an adapter"),
-        at: .init(file: file), hint: "Leave out --adapter: export the network with its adapter.")
+        at: .init(file: file), hint: "Leave out \(.adapter): export the network with its adapter.")
     }
     return isProgram ? try ExportedProgram.open(file, files: files) : nil
   }
@@ -304,7 +304,7 @@ package struct CheckpointSource: Sendable {
       throw CheckpointError(
         .otherFormat(
           found: "a network by torch.export", expected: "a model that a description can tell"),
-        at: .init(file: program.path), hint: "Score the archive itself, with --data.")
+        at: .init(file: program.path), hint: "Score the archive itself, with \(.data).")
     case .folder(let type, let config, let adapter):
       var members = ["type": JSONContent.string(type), "config": try config.content()]
       if let adapter { members["adapter"] = try adapter.content() }
