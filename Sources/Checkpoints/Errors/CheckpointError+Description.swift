@@ -2,11 +2,11 @@ import Foundation
 
 /// What, where, how to fix: the problem on the first line, then `  at FILE, PLACE, tensor NAME, byte N`,
 /// then advice where there is any. The word `error:` is left to whoever prints it.
-extension CheckpointError: CustomStringConvertible {
-  public var description: String {
+extension CheckpointError: ExplainedError {
+  public var message: ErrorMessage {
     let place = location.description
-    return errorText(
-      sentence, at: place.isEmpty ? nil : place, [hint ?? advice].compactMap { $0 })
+    return ErrorMessage(
+      sentence, at: place.isEmpty ? nil : SettingText(place), [hint ?? advice].compactMap { $0 })
   }
 }
 
@@ -26,7 +26,7 @@ extension CheckpointError.Location: CustomStringConvertible {
 // MARK: - What
 
 extension CheckpointError {
-  private var sentence: String {
+  private var sentence: SettingText {
     switch problem {
     case .fileMissing: "no such file"
     case .isDirectory: "this is a directory, expected a file"
@@ -74,7 +74,7 @@ extension CheckpointError {
     case .missingStorage(let member): "the archive has no member \(printable(member, limit: 120))"
     case .viewOutOfBounds(let offset, let shape, let strides, let elements):
       "shape \(shape) with strides \(strides) from offset \(offset) is not inside a storage of "
-        + count(elements, "element")
+        + "\(count(elements, "element"))"
     case .invalidProgram(let reason): "the network is not valid: \(printable(reason, limit: 400))"
     case .unsupportedProgram(let reason):
       "the network is not supported: \(printable(reason, limit: 1 << 16))"
@@ -85,7 +85,7 @@ extension CheckpointError {
     case .shapeMismatch(let found, let expected): "shape is \(found), expected \(expected)"
     case .missingTensor(let name, _): "there is no tensor \(name)"
     case .otherStateDict(let missing, let unexpected, let misshapen):
-      Self.sentences(missing, unexpected, misshapen)
+      SettingText(Self.sentences(missing, unexpected, misshapen))
     case .missingFiles(let names, let what): "there is no \(what): no \(list(names))"
     case .unexpectedTensor: "this tensor has no meaning here"
     case .sampleCountMismatch(let found, let expected, let reference):
@@ -93,6 +93,8 @@ extension CheckpointError {
     case .missingValue(let path, _): "\(path) is missing"
     case .unexpectedValue(let path, let found, let expected):
       "\(path) is \(found), expected \(expected)"
+    case .unexpectedSetting(let setting, let found, let expected):
+      "\(setting) is \(found), expected \(expected)"
     case .unknownKey(let path, _): "unknown key \(path)"
     case .unknownName(let what, let found, _): "unknown \(what) \(quoted(found))"
     }
@@ -147,7 +149,7 @@ extension CheckpointError {
 // MARK: - How to fix
 
 extension CheckpointError {
-  private var advice: String? {
+  private var advice: SettingText? {
     switch problem {
     case .fileMissing: "Check the path; a relative one is taken from the current directory."
     case .isDirectory: "Name a file inside it."
@@ -157,7 +159,7 @@ extension CheckpointError {
     case .linkedOutput: "Name the file itself."
     case .changed: "Take a copy that nobody writes to, or wait until its writer has ended."
     case .lost:
-      "What was finished before is kept. Take a copy that nobody writes to, and --resume if its "
+      "What was finished before is kept. Take a copy that nobody writes to, and \(.resume) if its "
         + "content is as it was."
     case .truncated, .outOfBounds: "The file was probably cut short; copy or save it again."
     case .headerTooLarge, .invalidZip, .invalidJSON(_, _, nil):
@@ -175,7 +177,7 @@ extension CheckpointError {
       "Save tensors and numbers alone: torch.save(model.state_dict(), path)."
     case .encrypted: "Save it without a password."
     case .tooLargeToUnpack:
-      "Allow more with --memory, or save it as safetensors, which is read where it lies."
+      "Allow more with \(.memory), or save it as safetensors, which is read where it lies."
     case .implausibleSize: "Deflate cannot do that: the file is damaged or a zip bomb."
     case .missingTensor(_, let near), .unexpectedTensor(let near), .missingValue(_, let near),
       .unknownKey(_, let near):
@@ -187,7 +189,7 @@ extension CheckpointError {
     }
   }
 
-  private func didYouMean(_ names: [String]) -> String? {
+  private func didYouMean(_ names: [String]) -> SettingText? {
     names.isEmpty ? nil : "Did you mean \(list(names))?"
   }
 }
@@ -202,7 +204,7 @@ private func count(_ number: Int, _ noun: String) -> String {
 
 /// `a`, `a or b`, `a, b or c`; of more names than a line has room for, the first ones and how many
 /// are left.
-private func list(_ names: [String]) -> String {
+func list(_ names: [String]) -> String {
   var (room, shown) = (400, 0)
   for name in names {
     room -= name.count + 2

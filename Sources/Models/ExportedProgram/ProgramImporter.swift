@@ -188,7 +188,7 @@ struct ProgramImporter {
     }
   }
 
-  private static let advice = "Change the network, or export a wrapper that leaves it out."
+  private static let advice: SettingText = "Change the network, or export a wrapper that leaves it out."
 
   func arguments(
     of node: ExportedProgram.Node
@@ -235,7 +235,7 @@ struct ProgramImporter {
 
   // MARK: - Errors
 
-  func failure(_ reason: String, hint: String? = nil) -> CheckpointError {
+  func failure(_ reason: String, hint: SettingText? = nil) -> CheckpointError {
     // The number that stands for the samples says nothing to a reader.
     let reason =
       sizes.isSymbolic ? reason.replacing(String(sizes.samples), with: "N") : reason

@@ -54,12 +54,12 @@ struct ProgramOutput {
       guard own.indices.contains(axis) else {
         throw importer.failure(
           "its output is \(own) for each sample, which has no dimension \(given) beside the samples",
-          hint: "--class-axis counts the dimensions of the output with the samples as 0.")
+          hint: "\(Setting.classAxis) counts the dimensions of the output with the samples as 0.")
       }
       guard reading.labels == nil || reading.areClasses || axis == own.count - 1 else {
         throw importer.failure(
           "its labels are numbers for each element of the output, which has no axis of classes",
-          hint: "Leave out --class-axis.")
+          hint: "Leave out \(Setting.classAxis).")
       }
       return axis
     }
@@ -76,8 +76,12 @@ struct ProgramOutput {
       throw importer.failure(
         "its output is \(own) for each sample, with labels of the shape \(labels)",
         hint: "Labels have the output's shape without its classes, which are its second or last "
-          + "dimension, or the one that --class-axis names.")
+          + "dimension, or the one that \(Setting.classAxis) names.")
     }
     return axis
   }
+}
+
+extension Setting {
+  static let classAxis = Setting("class axis")
 }
