@@ -155,7 +155,12 @@ extension TensorBuilder {
   ) throws -> ImportedTensor {
     switch order {
     case 2:
-      return try unary("sqrt", reduced(product(x, x), .sum, dimensions, keeps: keeps))
+      let squares = try reduced(product(x, x), .sum, dimensions, keeps: keeps)
+      if squares.batch == nil { return try unary("sqrt", squares) }
+      // As in PyTorch a norm of zeros has the derivative 0: of padding there are such rows.
+      let isZero = try compared(.equal, squares, scalar(0))
+      let root = try unary("sqrt", chosen(isZero, scalar(1), squares))
+      return try chosen(isZero, scalar(0), root)
     case 1: return try reduced(unary("abs", x), .sum, dimensions, keeps: keeps)
     case .infinity: return try reduced(unary("abs", x), .maximum, dimensions, keeps: keeps)
     default: throw ImportFailure("a norm of order \(order); there are 1, 2 and infinity")
