@@ -23,7 +23,7 @@ struct HuggingFaceTests {
   ]
 
   @Test func allCasesAreThere() {
-    #expect(HuggingFaceTests.cases.count == 48)
+    #expect(HuggingFaceTests.cases.count == 68)
     #expect(Set(HuggingFaceTests.few).isSubset(of: HuggingFaceTests.cases))
   }
 

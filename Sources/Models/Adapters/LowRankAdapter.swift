@@ -12,6 +12,8 @@ struct LowRankAdapter: Sendable {
   }
 
   let bias: Bias
+  /// Whether B has a bias of its own.
+  let hasBiases: Bool
   let modulesToSave: [String]
   /// Far more than any model has kinds of modules.
   private static let maximumNames = 256
@@ -55,6 +57,7 @@ struct LowRankAdapter: Sendable {
       throw config["bias"].wrong("\"none\", \"all\" or \"lora_only\"")
     }
     self.bias = bias
+    hasBiases = try config["lora_bias"].bool(default: false)
     modulesToSave =
       config["modules_to_save"].exists ? try config["modules_to_save"].strings() : []
     if modulesToSave.count > Self.maximumNames {
@@ -186,8 +189,9 @@ struct LowRankAdapter: Sendable {
     let known: Set<String> = [
       "alpha_pattern", "auto_mapping", "base_model_name_or_path", "bias", "corda_config",
       "eva_config", "exclude_modules", "fan_in_fan_out", "inference_mode", "init_lora_weights",
-      "layers_pattern", "layers_to_transform", "loftq_config", "lora_alpha", "lora_dropout",
-      "megatron_core", "modules_to_save", "peft_type", "peft_version", "qalora_group_size", "r",
+      "layers_pattern", "layers_to_transform", "loftq_config", "lora_alpha", "lora_bias",
+      "lora_dropout", "megatron_core", "modules_to_save", "peft_type", "peft_version",
+      "qalora_group_size", "r",
       "rank_pattern", "revision", "runtime_config", "target_modules", "task_type", "use_rslora",
     ]
     for key in try config.keys() where !known.contains(key) {
