@@ -49,7 +49,8 @@ extension JSONValue {
     "do_sample", "dropout", "dtype", "early_stopping", "embd_pdrop", "encoder_no_repeat_ngram_size",
     "eos_token_id", "exponential_decay_length_penalty", "finetuning_task", "forced_bos_token_id",
     "forced_eos_token_id", "gradient_checkpointing", "hidden_dropout", "hidden_dropout_prob",
-    "id2label", "init_std", "initializer_range", "keys_to_ignore_at_inference", "label2id",
+    "id2label", "init_std", "initializer_range", "is_llama_config", "keys_to_ignore_at_inference",
+    "label2id",
     "layerdrop", "length_penalty", "loss_type", "max_length", "min_length", "model_type", "n_ctx",
     "name_or_path", "no_repeat_ngram_size", "num_beam_groups", "num_beams", "num_labels",
     "num_return_sequences", "output_attentions", "output_hidden_states", "output_past",
@@ -59,8 +60,9 @@ extension JSONValue {
     "resid_pdrop", "return_dict", "return_dict_in_generate", "sep_token_id", "seq_classif_dropout",
     "sinusoidal_pos_embds", "summary_activation", "summary_first_dropout",
     "summary_proj_to_labels", "summary_type", "summary_use_proj", "suppress_tokens",
-    "task_specific_params", "temperature", "tf_legacy_loss", "tokenizer_class",
-    "top_k", "top_p", "torch_dtype", "torchscript", "transformers_version", "typical_p",
+    "task_specific_params", "temperature", "tf_legacy_loss", "tie_weights_", "tokenizer_class",
+    "top_k", "top_p", "torch_dtype", "torchscript", "transformers.js_config",
+    "transformers_version", "typical_p",
     "use_bfloat16", "use_cache",
   ]
 }
