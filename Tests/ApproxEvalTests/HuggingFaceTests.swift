@@ -19,7 +19,7 @@ struct HuggingFaceTests {
   /// Every kind of block and adapter once.
   private static let few = [
     "vit_full", "vit_patterns", "vit_version_5", "t5_full", "t5_v1_1_full", "t5_distant",
-    "t5_prompt_causal", "bert_classes", "gpt2_full", "gemma2_full", "llama_longrope",
+    "t5_prompt_causal", "bert_classes", "gpt2_full", "mistral_window", "llama_longrope",
   ]
 
   @Test func allCasesAreThere() {

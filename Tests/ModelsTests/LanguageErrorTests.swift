@@ -107,7 +107,7 @@ struct LanguageErrorTests {
     let config = try json("llama", architecture: "LlamaForCausalLM")
     let changed = try llama.config(config, for: .sequenceClassification)
     #expect(try llama.task(changed) == .sequenceClassification)
-    expectError(at: "--task") { _ = try llama.config(config, for: .masked) }
+    expectError(at: "task") { _ = try llama.config(config, for: .masked) }
   }
 
   @Test(arguments: decoders)
@@ -155,7 +155,7 @@ struct LanguageErrorTests {
   func samplesLongerThanThePositions(_ type: String) throws {
     let ids = [Int64](repeating: 3, count: 2 * 17)
     let data = try data(["input_ids": ids, "labels": ids], columns: 17)
-    expectError(at: "positions") { try model(type, data: data) }
+    expectError(at: "position") { try model(type, data: data) }
   }
 
   @Test func paddingOnBothSides() throws {

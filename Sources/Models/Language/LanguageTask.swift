@@ -1,5 +1,9 @@
 import Checkpoints
 
+extension Setting {
+  static let task = Setting("task")
+}
+
 /// What the head of a language model is for.
 package enum LanguageTask: String, Sendable, CaseIterable {
   case sequenceClassification = "sequence-classification"
@@ -21,17 +25,16 @@ extension ModelFamily {
   func task(_ config: JSONValue) throws(CheckpointError) -> LanguageTask {
     let names = config[Self.architectures]
     guard names.exists, let first = try names.array().first else {
-      throw names.wrong(
-        "one of \(heads.keys.sorted().joined(separator: ", "))",
-        hint: "Say --task \(tasks.map(\.rawValue).joined(separator: ", ")).")
+      throw CheckpointError(
+        .missingValue(names.path, near: []), at: .init(file: config.file),
+        hint: "Say what the head is for with \(.task): \(taskNames).")
     }
     let name = try first.string()
     guard let task = heads[name] else {
       throw CheckpointError(
         .unknownName(what: first.path, found: name, known: heads.keys.sorted()),
         at: .init(file: config.file),
-        hint: "Say --task \(tasks.map(\.rawValue).joined(separator: ", ")), or give the folder of "
-          + "a model with such a head.")
+        hint: "Say another with \(.task): \(taskNames).")
     }
     return task
   }
@@ -52,6 +55,8 @@ extension ModelFamily {
   /// Tasks that it has heads for.
   package var tasks: [LanguageTask] { LanguageTask.allCases.filter(heads.values.contains) }
 
+  private var taskNames: String { tasks.map(\.rawValue).joined(separator: ", ") }
+
   /// The configuration, naming the class that has the head of a task.
   package func config(_ config: JSONValue, for task: LanguageTask) throws(CheckpointError)
     -> JSONValue
@@ -59,8 +64,8 @@ extension ModelFamily {
     guard let name = heads.first(where: { $0.value == task })?.key else {
       let known = tasks.map(\.rawValue)
       throw CheckpointError(
-        .unexpectedValue(
-          "--task", found: task.rawValue,
+        .unexpectedSetting(
+          .task, found: task.rawValue,
           expected: known.isEmpty
             ? "nothing: \(type) has one head" : known.joined(separator: " or ")),
         at: .init(file: config.file))

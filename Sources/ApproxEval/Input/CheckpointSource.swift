@@ -49,6 +49,7 @@ package struct CheckpointSource: Sendable {
   ) throws(CheckpointError) {
     let program = try Self.program(path, model: model, adapter: adapter, files)
     if let program {
+      if let task { throw Self.needless(task, path) }
       try self.init(
         program, path: path, state: model == nil ? nil : TensorArchive.open(path, files: files),
         loss: loss)
@@ -57,7 +58,7 @@ package struct CheckpointSource: Sendable {
     try self.init(described: path, adapter: adapter, task: task, files: files)
     if let loss, loss != self.loss {
       throw CheckpointError(
-        .unexpectedValue("--loss", found: loss, expected: "the checkpoint's own, \(self.loss)"),
+        .unexpectedSetting(.loss, found: loss, expected: "the checkpoint's own, \(self.loss)"),
         at: .init(file: path), hint: "Leave it out: the checkpoint has its loss.")
     }
   }
@@ -70,18 +71,13 @@ package struct CheckpointSource: Sendable {
         folder: ModelDirectory.open(path, files: files), adapter: adapter, task: task, files: files)
       return
     }
-    if let task {
-      throw CheckpointError(
-        .unexpectedValue(
-          "--task", found: task.rawValue, expected: "nothing: the checkpoint has its head"),
-        at: .init(file: path))
-    }
+    if let task { throw Self.needless(task, path) }
     let file = try CheckpointFile.open(path, files: files)
     if adapter != nil {
       throw CheckpointError(
         .otherFormat(
           found: "a self-contained checkpoint", expected: "a Hugging Face folder under an adapter"),
-        at: .init(file: path), hint: "Leave out --adapter, or give the folder of the base model.")
+        at: .init(file: path), hint: "Leave out \(.adapter), or give the folder of the base model.")
     }
     try self.init(file: file, path: path, bytes: files.open(path).bytes.count)
   }
@@ -106,6 +102,13 @@ package struct CheckpointSource: Sendable {
     description = .file(file)
   }
 
+  private static func needless(_ task: LanguageTask, _ path: String) -> CheckpointError {
+    CheckpointError(
+      .unexpectedSetting(
+        .task, found: task.rawValue, expected: "nothing: the checkpoint has its head"),
+      at: .init(file: path), hint: "Leave it out: only folders of Hugging Face can have another head.")
+  }
+
   /// The network that `path`, or else `model`, is.
   private static func program(
     _ path: String, model: String?, adapter: String?, _ files: InputFiles
@@ -118,13 +121,13 @@ package struct CheckpointSource: Sendable {
         .otherFormat(
           found: "no archive by torch.export.save",
           expected: "a network whose state_dicts are given"),
-        at: .init(file: model), hint: "Leave out --model, or name a .pt2 file.")
+        at: .init(file: model), hint: "Leave out \(.model), or name a .pt2 file.")
     }
     if isProgram, adapter != nil {
       throw CheckpointError(
         .otherFormat(
           found: "a network by torch.export", expected: "a Hugging Face folder under an adapter"),
-        at: .init(file: file), hint: "Leave out --adapter: export the network with its adapter.")
+        at: .init(file: file), hint: "Leave out \(.adapter): export the network with its adapter.")
     }
     return isProgram ? try ExportedProgram.open(file, files: files) : nil
   }
@@ -317,7 +320,7 @@ package struct CheckpointSource: Sendable {
       throw CheckpointError(
         .otherFormat(
           found: "a network by torch.export", expected: "a model that a description can tell"),
-        at: .init(file: program.path), hint: "Score the archive itself, with --data.")
+        at: .init(file: program.path), hint: "Score the archive itself, with \(.data).")
     case .folder(let type, let config, let adapter):
       var members = ["type": JSONContent.string(type), "config": try config.content()]
       if let adapter { members["adapter"] = try adapter.content() }
