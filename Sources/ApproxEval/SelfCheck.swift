@@ -153,7 +153,8 @@ private struct SelfCheck<S: EngineScalar> {
     let makers = Dictionary(
       uniqueKeysWithValues: program.graph.nodes.map { ($0.output.index, $0) })
     for node in program.graph.nodes {
-      guard let detach = node.operation as? Detach else { continue }
+      guard let detach = node.operation as? Detach, program.isActive[node.inputs[0].index]
+      else { continue }
       guard let row = detach.index, let table = makers[node.inputs[0].index],
         table.operation is Embedding
       else { return false }
