@@ -14,6 +14,8 @@ struct LowRankAdapter: Sendable {
   let bias: Bias
   /// Whether B has a bias of its own.
   let hasBiases: Bool
+  /// Rows of the embedding that train, if any do.
+  let trainedTokens: TrainedTokenList?
   let modulesToSave: [String]
   /// Far more than any model has kinds of modules.
   private static let maximumNames = 256
@@ -58,6 +60,9 @@ struct LowRankAdapter: Sendable {
     }
     self.bias = bias
     hasBiases = try config["lora_bias"].bool(default: false)
+    trainedTokens =
+      config["trainable_token_indices"].exists
+      ? try TrainedTokenList(config["trainable_token_indices"]) : nil
     modulesToSave =
       config["modules_to_save"].exists ? try config["modules_to_save"].strings() : []
     if modulesToSave.count > Self.maximumNames {
@@ -192,7 +197,8 @@ struct LowRankAdapter: Sendable {
       "layers_pattern", "layers_to_transform", "loftq_config", "lora_alpha", "lora_bias",
       "lora_dropout", "megatron_core", "modules_to_save", "peft_type", "peft_version",
       "qalora_group_size", "r",
-      "rank_pattern", "revision", "runtime_config", "target_modules", "task_type", "use_rslora",
+      "rank_pattern", "revision", "runtime_config", "target_modules", "task_type",
+      "trainable_token_indices", "use_rslora",
     ]
     for key in try config.keys() where !known.contains(key) {
       try requireUnset(config[key])
@@ -206,6 +212,32 @@ struct LowRankAdapter: Sendable {
         hint: "Save the adapter converted to plain LoRA (PEFT: path_initial_model_for_weight_"
           + "conversion) and try again.")
     }
+  }
+}
+
+/// Tokens whose rows of the embedding train (`trainable_token_indices`): a list, or an object with the
+/// lists of modules.
+struct TrainedTokenList: Sendable {
+  let indices: [Int]
+  /// Where they stand in the configuration.
+  let place: JSONValue
+
+  init?(_ place: JSONValue) throws(CheckpointError) {
+    self.place = place
+    switch try place.content() {
+    case .object(let members):
+      guard members.count <= 1 else { throw place.wrong("one module, the embedding") }
+      guard let name = members.keys.first else { return nil }
+      indices = try place[name].integers()
+    default: indices = try place.integers()
+    }
+    if indices.isEmpty { return nil }
+  }
+
+  /// Of the modules that have them; none where the list is that of the embedding.
+  func names() throws(CheckpointError) -> [String] {
+    if case .object = try place.content() { return try place.keys() }
+    return []
   }
 }
 

@@ -21,6 +21,7 @@ struct LanguageBuilder {
   let firstPosition: Int
   private let prompt: PromptTuning?
   private var rule = SequenceRule()
+  private var trained: TrainedTokens?
 
   var config: JSONValue { b.config }
 
@@ -143,6 +144,8 @@ struct LanguageBuilder {
   ) throws(CheckpointError) -> ValueID {
     let table = try table(module, columns)
     var x = try b.apply(Embedding(), to: [ids], parameters: [table], name: module)
+    trained = try trainedTokens(module, columns: columns)
+    if let trained { x = try replace(x, by: trained, module) }
     if leavesOut, let padding {
       x = try b.apply(Detach(index: padding), to: [x, ids], name: module)
     }
@@ -266,9 +269,20 @@ struct LanguageBuilder {
       }
       tied = try table(embedding, columns)
     }
-    return try b.linear(
+    let changes = b.changedModules
+    let logits = try b.linear(
       x, module, tied: tied, outputs: vocabulary, hasBias: owner != nil, biasOf: owner,
       isHead: true)
+    guard let trained, isTied else { return logits }
+    // PEFT trains the same rows of a tied head.
+    guard tied != nil, owner == nil, b.changedModules == changes else {
+      throw CheckpointError(
+        .unexpectedValue(
+          "trainable_token_indices of the adapter",
+          found: "with a tied \(module) that has a bias or is adapted itself",
+          expected: "a tied head that nothing else changes"), at: .init(file: config.file))
+    }
+    return try replace(logits, of: x, by: trained, module)
   }
 
   /// The model of these logits, `[positions, classes]`.

@@ -19,6 +19,8 @@ struct TransformerBuilder {
   private(set) var unused: [UnusedParameter] = []
   /// Modules that the adapter changes, to notice one that changes nothing.
   private(set) var changedModules = 0
+  /// Whether the rows of tokens that it trains have a place.
+  private var hasTrainedTokens = false
 
   init(
     config: JSONValue, adapter: Adapter?,
@@ -61,6 +63,9 @@ struct TransformerBuilder {
       throw self.error(GraphError(error.problem, node: name))
     }
   }
+
+  /// Tells that rows of tokens which the adapter trains are read.
+  mutating func takesTrainedTokens() { hasTrainedTokens = true }
 
   /// Whether the adapter has a trained copy of a module, or of one that it is part of.
   func saves(_ module: String) -> Bool {
@@ -234,7 +239,11 @@ struct TransformerBuilder {
     output: ValueID, shape: [Int], type: String, unreadTensors: Set<String>,
     sequence: SequenceRule? = nil
   ) throws(CheckpointError) -> Model {
-    if case .lowRank = adapter, changedModules == 0 {
+    if case .lowRank(let adapter)? = adapter, let tokens = adapter.trainedTokens, !hasTrainedTokens
+    {
+      throw tokens.place.wrong("nothing: trained tokens are read for language models alone")
+    }
+    if case .lowRank = adapter, changedModules == 0, !hasTrainedTokens {
       throw CheckpointError(
         .unexpectedValue(
           "target_modules of the adapter", found: "without a match in this model",
