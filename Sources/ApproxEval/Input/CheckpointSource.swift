@@ -28,13 +28,13 @@ package struct CheckpointSource: Sendable {
   package let updates: [StoredUpdate]
   /// Of the file, or of all tensors of a folder.
   package let bytes: Int
-  private let description: Description
+  let description: Description
   /// Whether the tensors are those of a state_dict beside the model.
   let isStateDict: Bool
   /// The output's dimension of classes, where it is given.
-  private let classAxis: Int?
+  let classAxis: Int?
 
-  private enum Description: Sendable {
+  enum Description: Sendable {
     case file(CheckpointFile)
     case folder(type: String, config: JSONValue, adapter: JSONValue?)
     case model(JSONValue)
@@ -49,12 +49,14 @@ package struct CheckpointSource: Sendable {
   ///   - model: A network by torch.export, of which `path` is a state_dict.
   ///   - loss: Its name, for what names none.
   ///   - classAxis: Of the output, for a network by torch.export.
+  ///   - task: What the head of a language model is for, in place of what its configuration says.
   package init(
     path: String, adapter: String? = nil, model: String? = nil, loss: String? = nil,
-    classAxis: Int? = nil, files: InputFiles = InputFiles()
+    classAxis: Int? = nil, task: LanguageTask? = nil, files: InputFiles = InputFiles()
   ) throws(CheckpointError) {
     let program = try Self.program(path, model: model, adapter: adapter, files)
     if let program {
+      if let task { throw Self.needless(task, path) }
       try self.init(
         program, path: path,
         state: model == nil ? nil : StateDict(path, of: program.weights.keys, files), loss: loss,
@@ -62,9 +64,10 @@ package struct CheckpointSource: Sendable {
       return
     }
     if let model {
+      if let task { throw Self.needless(task, path) }
       try self.init(state: path, of: model, adapter: adapter, loss: loss, files: files)
     } else {
-      try self.init(described: path, adapter: adapter, files: files)
+      try self.init(described: path, adapter: adapter, task: task, files: files)
     }
     if classAxis != nil {
       throw CheckpointError(
@@ -80,12 +83,14 @@ package struct CheckpointSource: Sendable {
   }
 
   private init(
-    described path: String, adapter: String?, files: InputFiles
+    described path: String, adapter: String?, task: LanguageTask?, files: InputFiles
   ) throws(CheckpointError) {
     if files.isFolder(path) {
-      try self.init(folder: ModelDirectory.open(path, files: files), adapter: adapter, files: files)
+      try self.init(
+        folder: ModelDirectory.open(path, files: files), adapter: adapter, task: task, files: files)
       return
     }
+    if let task { throw Self.needless(task, path) }
     let file = try CheckpointFile.open(path, files: files)
     if adapter != nil {
       throw CheckpointError(
@@ -133,6 +138,13 @@ package struct CheckpointSource: Sendable {
       classAxis = nil
       description = .file(file)
     }
+  }
+
+  static func needless(_ task: LanguageTask, _ path: String) -> CheckpointError {
+    CheckpointError(
+      .unexpectedSetting(
+        .task, found: task.rawValue, expected: "nothing: the checkpoint has its head"),
+      at: .init(file: path), hint: "Leave it out: only folders of Hugging Face can have another head.")
   }
 
   /// The network that `path`, or else `model`, is.
@@ -192,87 +204,6 @@ package struct CheckpointSource: Sendable {
     self.description = .model(description)
   }
 
-  private init(
-    folder: ModelDirectory, adapter path: String?, files: InputFiles
-  ) throws(CheckpointError) {
-    let type = try folder.config["model_type"].string()
-    var adapter: AdapterDirectory?
-    if let path { adapter = try AdapterDirectory.open(path, files: files) }
-    let unread =
-      if let adapter {
-        try Model.unreadAdapterTensors(modelType: type, adapter: adapter.config)
-      } else { Set<String>() }
-    let adapted = try Self.ownNames(
-      (adapter?.tensors ?? [:]).filter { !unread.contains($0.key) }, modelType: type)
-    let parameters = folder.tensors.merging(adapted) { $1 }
-    let adapterParameters = Set(adapted.keys)
-    self.path = folder.path
-    adapterPath = path
-    (epoch, step) = (nil, nil)
-    let loss = try Model.loss(type: type, config: folder.config)
-    (self.loss, namesLoss) = (loss ?? CheckpointFile.losses[0], loss != nil)
-    lossSettings = LossSettings()
-    trainable = nil
-    self.parameters = parameters
-    self.adapterParameters = adapterParameters
-    batch = [:]
-    updates = []
-    bytes = parameters.values.reduce(0) { $0 + $1.byteCount }
-    (classAxis, isStateDict) = (nil, false)
-    description = .folder(type: type, config: folder.config, adapter: adapter?.config)
-  }
-
-  /// A state_dict of a model that a description or the folder of a Hugging Face model tells of.
-  private init(
-    state path: String, of model: String, adapter: String?, loss: String?, files: InputFiles
-  ) throws(CheckpointError) {
-    if adapter != nil {
-      throw CheckpointError(
-        .otherFormat(found: "a state_dict", expected: "a Hugging Face folder under an adapter"),
-        at: .init(file: path), hint: "Leave out \(.adapter) or \(.model).")
-    }
-    let file = files.isFolder(model) ? model + "/config.json" : model
-    let mapped = try files.open(file)
-    // Behind spaces and line ends.
-    guard mapped.bytes.first(where: { $0 > 32 }) == UInt8(ascii: "{") else {
-      throw CheckpointError(
-        .otherFormat(
-          found: "neither an archive by torch.export.save nor JSON",
-          expected: "a network whose state_dicts are given"),
-        at: .init(file: model),
-        hint: "Name a .pt2 file, the JSON description of a model, or a Hugging Face folder.")
-    }
-    let json = try JSONValue(parsing: mapped.bytes, name: "model", file: file)
-    let type = json["model_type"].exists ? try json["model_type"].string() : nil
-    let known =
-      try? type.map { try Model(type: $0, config: json, adapter: nil, data: nil) } ?? Model(json)
-    let state = try StateDict(path, of: known?.graph.parameters.map(\.name) ?? [], files)
-    self.path = path
-    adapterPath = nil
-    (epoch, step) = (state.epoch, state.step)
-    let own = try type.flatMap { type throws(CheckpointError) in
-      try Model.loss(type: type, config: json)
-    }
-    if let own, let loss, own != loss {
-      throw CheckpointError(
-        .unexpectedSetting(.loss, found: loss, expected: "the model's own, \(own)"),
-        at: .init(file: file), hint: "Leave it out.")
-    }
-    (self.loss, namesLoss) = (own ?? loss ?? CheckpointFile.losses[0], (own ?? loss) != nil)
-    lossSettings = LossSettings()
-    trainable = nil
-    parameters =
-      try type.map { type throws(CheckpointError) in
-        try Self.ownNames(state.tensors, modelType: type)
-      } ?? state.tensors
-    adapterParameters = []
-    batch = [:]
-    updates = []
-    bytes = state.bytes
-    (classAxis, isStateDict) = (nil, true)
-    description = type.map { .folder(type: $0, config: json, adapter: nil) } ?? .model(json)
-  }
-
   /// The loss of a file, by its own word or by the configuration of its Hugging Face model.
   private static func loss(
     of file: CheckpointFile
@@ -311,7 +242,7 @@ package struct CheckpointSource: Sendable {
   ///
   /// - Throws: `sameThing` where two of them are one parameter and hold different numbers: which of
   ///   them counts, no file says.
-  private static func ownNames(
+  static func ownNames(
     _ tensors: [String: StoredTensor], modelType: String
   ) throws(CheckpointError) -> [String: StoredTensor] {
     var result: [String: StoredTensor] = [:]

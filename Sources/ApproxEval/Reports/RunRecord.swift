@@ -74,6 +74,7 @@ public struct RunRecord: Sendable {
       .model: .text(options.model),
       .loss: .text(options.loss),
       .classAxis: .integer(options.classAxis),
+      .task: .text(options.task),
       .adapter: .text(options.adapter),
       .trainable: .texts(options.trainable),
       .methods: .texts(options.methods.map(\.name)),

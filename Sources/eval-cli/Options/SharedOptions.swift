@@ -47,6 +47,14 @@ struct TrainedOptions: ParsableArguments {
   var trainable: [String] = []
 }
 
+/// Heads of language models.
+enum TaskName: String, CaseIterable, ExpressibleByArgument {
+  case sequenceClassification = "sequence-classification"
+  case tokenClassification = "token-classification"
+  case causal = "causal-lm"
+  case masked = "masked-lm"
+}
+
 /// Where samples come from, and which parameters count.
 struct DataOptions: ParsableArguments {
   @Option(
@@ -71,6 +79,9 @@ struct DataOptions: ParsableArguments {
       "Dimension of classes in the output of a .pt2, the samples being 0. (default: by the labels)",
       valueName: "n"))
   var classAxis: Int?
+    help: .init(
+      "Head of a language model, where config.json names none or another.", valueName: "task"))
+  var task: TaskName?
 
   @OptionGroup var trained: TrainedOptions
 
@@ -79,6 +90,7 @@ struct DataOptions: ParsableArguments {
     options.model = model
     options.loss = loss?.rawValue
     options.classAxis = classAxis
+    options.task = task?.rawValue
     options.adapter = trained.adapter
     options.trainable = trained.trainable
   }
