@@ -192,7 +192,9 @@ struct BatchMemory<S: EngineScalar> {
       for k in variants { tensorBlocks.formUnion(addSystems(of: method, draws: k, all: draws)) }
       if let own = own.squares {
         if squares.insert(own).inserted { plan.keep("squared gradients", needs.exactVector) }
-        plan.during([("work space of squared gradients", needs.squares + needs.exactVector)])
+        // Those of F come from rows of their own.
+        let rows = own == .ofFisher ? needs.rows(draws: 1) : 0
+        plan.during([("work space of squared gradients", needs.squares + needs.exactVector + rows)])
       }
       if let solve = own.solve {
         addConjugateGradient(isCombination: isCombination && solve == .solution)
@@ -225,7 +227,7 @@ struct BatchMemory<S: EngineScalar> {
         addSolver(draws: all)
       }
       return []
-    case .tensors: tensors = program.trainable
+    case .tensors, .modules: tensors = program.trainable
     case .exceptions: tensors = KroneckerPlan(layerProgram).exact.map(\.parameter)
     }
     if !method.needs.isSampled { return tensors }
