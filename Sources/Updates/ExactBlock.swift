@@ -107,7 +107,7 @@ extension MethodSizes {
     let largest = groups.map { group in
       let count = program.count(of: group)
       return rows < count
-        ? batch.doubles(4, rows, rows) : batch.singularValues(rows: rows, columns: count)
+        ? batch.doubles(4, rows, rows) : LAPACK.singularValuesMemory(rows: rows, columns: count)
     }.sorted(by: >).prefix(workers).total { $0 }
     let gram = batch.gramOfTensors(groups.flatMap { $0 }, draws: rootColumns)
     return largest + gram.workspace + gram.kernels + batch.weightedSum(inDouble: true)

@@ -5,7 +5,8 @@ import TensorModule
 extension UpdateMethod {
   /// Benzing 2022.
   public static let foof = UpdateMethod(
-    "foof", "`G (A + λ I)⁻¹` for each linear layer, A the mean of `a aᵀ`; every other tensor takes g",
+    "foof",
+    "`G (A + λ I)⁻¹` for each linear layer, A the mean of `a aᵀ`; every other tensor takes g",
     MethodNeeds(isDamped: true, usesWeightStatistics: true), FOOF())
 }
 

@@ -4,8 +4,10 @@ import TensorModule
 extension UpdateMethod {
   /// arXiv 2509.03378.
   public static let klShampoo = UpdateMethod(
-    "kl-shampoo", "`S_a^(-1/2) G S_b^(-1/2)`, `S_a = mean_n G_n S_b⁻¹ G_nᵀ / d_b` and the reverse at "
-      + "their fixed point; other tensors as `adam`", MethodNeeds(usesWeightStatistics: true),
+    "kl-shampoo",
+    "`S_a^(-1/2) G S_b^(-1/2)`, `S_a = mean_n G_n S_b⁻¹ G_nᵀ / d_b` and the reverse at "
+      + "their fixed point; other tensors as `adam`",
+    MethodNeeds(usesWeightStatistics: true),
     MatrixMethod(step: KLShampoo(), isDamped: false))
 }
 
@@ -24,7 +26,7 @@ private struct KLShampoo: MatrixStep {
     switch role {
     case .matrix(let rows, let columns), .head(let rows, let columns):
       .matrix(rows: rows, columns: columns)
-    case .vector, .embedding: 
+    case .vector, .embedding:
       // S is of means, and g the sum.
       .elementwise(.init(power: .half, isDamped: false, samplePower: 0.5))
     }

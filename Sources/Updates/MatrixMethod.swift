@@ -119,7 +119,8 @@ struct MatrixMethod<Step: MatrixStep>: DirectionRule {
   }
 
   private func writeWeights<S: EngineScalar>(
-    _ gradients: BatchGradients<S>, _ weights: [Weight], lambdas: [Double], to parts: [DirectionParts<S>]
+    _ gradients: BatchGradients<S>, _ weights: [Weight], lambdas: [Double],
+    to parts: [DirectionParts<S>]
   ) throws(LinearAlgebraError) {
     let pool = gradients.linearization.pool
     let rows = gradients.perSample.prefix(draws: 1)
@@ -147,7 +148,8 @@ struct MatrixMethod<Step: MatrixStep>: DirectionRule {
   }
 
   private func write<S: EngineScalar>(
-    _ all: GradientMatrices, _ weight: Weight, unit: Double, level: TensorLevel, lambdas: [Double], to parts: [DirectionParts<S>]
+    _ all: GradientMatrices, _ weight: Weight, unit: Double, level: TensorLevel, lambdas: [Double],
+    to parts: [DirectionParts<S>]
   ) throws(LinearAlgebraError) {
     // In units of its own: one tensor's gradients may be 1e-60 of another's.
     let (matrices, own) = all.normalized

@@ -4,13 +4,16 @@ import TensorModule
 extension UpdateMethod {
   /// Jordan 2024.
   public static let muon = UpdateMethod(
-    "muon", "five Newton-Schulz steps on `G / ‖G‖`, times `√max(1, rows / columns)`; vectors, tables and "
-      + "the head as `adam`", MethodNeeds(usesWeightStatistics: true),
+    "muon",
+    "five Newton-Schulz steps on `G / ‖G‖`, times `√max(1, rows / columns)`; vectors, tables and "
+      + "the head as `adam`",
+    MethodNeeds(usesWeightStatistics: true),
     MatrixMethod(step: Muon(isPolar: false), isDamped: false))
 
   public static let muonPolar = UpdateMethod(
     "muon@polar", family: muon.family,
-    "as `muon` with what its steps approximate: `U Vᵀ`, `G = U S Vᵀ`", MethodNeeds(usesWeightStatistics: true),
+    "as `muon` with what its steps approximate: `U Vᵀ`, `G = U S Vᵀ`",
+    MethodNeeds(usesWeightStatistics: true),
     MatrixMethod(step: Muon(isPolar: true), isDamped: false))
 }
 
@@ -24,7 +27,7 @@ private struct Muon: MatrixStep {
   func form(_ role: WeightRole) -> StepForm {
     switch role {
     case .matrix(let rows, let columns): .matrix(rows: rows, columns: columns)
-    case .head, .vector, .embedding: 
+    case .head, .vector, .embedding:
       .elementwise(.init(power: .half, isDamped: false, samplePower: -0.5))
     }
   }

@@ -4,8 +4,11 @@ import TensorModule
 extension UpdateMethod {
   /// Vyas et al. 2024.
   public static let soap = UpdateMethod(
-    "soap", "in the eigenbases of Shampoo's L and R: `G' / (√(Σ G_n'²) + λ)`, and back; other tensors "
-      + "as `adam`", MethodNeeds(isDamped: true, usesWeightStatistics: true), MatrixMethod(step: SOAP(), isDamped: true))
+    "soap",
+    "in the eigenbases of Shampoo's L and R: `G' / (√(Σ G_n'²) + λ)`, and back; other tensors "
+      + "as `adam`",
+    MethodNeeds(isDamped: true, usesWeightStatistics: true),
+    MatrixMethod(step: SOAP(), isDamped: true))
 }
 
 /// Adam in the eigenbases of Shampoo's statistics, those of the single samples of this batch (method.md 7).

@@ -4,13 +4,16 @@ import TensorModule
 extension UpdateMethod {
   /// Gupta et al. 2018.
   public static let shampoo = UpdateMethod(
-    "shampoo", "`L^(-1/4) G R^(-1/4)`, `L = Σ G_n G_nᵀ`, `R = Σ G_nᵀ G_n`, G_n a weight's gradient "
-      + "of sample n as a matrix", MethodNeeds(usesWeightStatistics: true),
+    "shampoo",
+    "`L^(-1/4) G R^(-1/4)`, `L = Σ G_n G_nᵀ`, `R = Σ G_nᵀ G_n`, G_n a weight's gradient "
+      + "of sample n as a matrix",
+    MethodNeeds(usesWeightStatistics: true),
     MatrixMethod(step: Shampoo(power: -0.25), isDamped: false))
 
   /// With the powers that make `L ⊗ R` an approximation of the curvature (Morwani et al. 2024).
   public static let shampooSquared = UpdateMethod(
-    "shampoo@2", family: shampoo.family, "`L^(-1/2) G R^(-1/2)`", MethodNeeds(usesWeightStatistics: true),
+    "shampoo@2", family: shampoo.family, "`L^(-1/2) G R^(-1/2)`",
+    MethodNeeds(usesWeightStatistics: true),
     MatrixMethod(step: Shampoo(power: -0.5), isDamped: false))
 }
 

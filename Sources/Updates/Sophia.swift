@@ -36,9 +36,8 @@ private struct Sophia: DirectionRule {
       row < samples ? 0 : (scale / unit) * (scale / unit) / Double(gradients.draws)
     }
     let squares = gradients.perSample.summedSquares(weights)
-    let rows = gradients.rowErrors[..<samples].reduce(0) { $0 + $1 * $1 }.squareRoot()
     // What the rows leave in an entry of g, in the units of its vector.
-    let level = rows * gradients.gram.unit / g.scale / Double(count).squareRoot()
+    let level = gradients.gradientError * gradients.gram.unit / g.scale / Double(count).squareRoot()
     var ratios = [Double](repeating: 0, count: count)
     for i in 0..<count {
       let size = abs(Double(g.vector[i]))

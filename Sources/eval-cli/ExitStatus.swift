@@ -125,8 +125,7 @@ func message(for error: any Error) -> String? {
   case is CheckFailure: return nil
   case let error as ReferenceFailure: return error.description
   case let error as UsageError: return error.description
-  case let error as CheckpointError: return error.description
-  case let error as EvaluationError: return error.description
+  case let error as any ExplainedError: return error.message.text(.options)
   case let error as TableError: return error.description
   case let error as GnuplotError: return error.description
   default:

@@ -51,25 +51,37 @@ private let vectorFormulas: [String: DenseFormula] = [
   "block-sf": blocks { oracle, range, draws, lambda in
     oracle.sampledBlock(range, draws, lambda: lambda).map { $0 * lambda }
   },
-  "block-ng": entries { $0.tensorRanges.map { Array($0.range) } } block: {
+  "block-ng": entries {
+    $0.tensorRanges.map { Array($0.range) }
+  } block: {
     DenseOracle.blockSolve($0.root, $1, lambda: $3, $0.gradient)
   },
-  "layer-ng": entries { $0.moduleEntries } block: {
+  "layer-ng": entries {
+    $0.moduleEntries
+  } block: {
     DenseOracle.blockSolve($0.root, $1, lambda: $3, $0.gradient)
   },
-  "layer-ef": entries { $0.moduleEntries } block: {
+  "layer-ef": entries {
+    $0.moduleEntries
+  } block: {
     DenseOracle.blockSolve($0.perSampleGradients, $1, lambda: $3, $0.gradient)
   },
-  "layer-ief": entries { $0.moduleEntries } block: { oracle, entries, _, lambda in
+  "layer-ief": entries {
+    $0.moduleEntries
+  } block: { oracle, entries, _, lambda in
     // G^T (K + lambda)^-1 s is (G^T G + lambda)^-1 G^T s.
     DenseOracle.blockSolve(
       oracle.perSampleGradients, entries, lambda: lambda,
       oracle.combine(oracle.perSampleGradients, oracle.squares))
   },
-  "layer-sf": entries { $0.moduleEntries } block: { oracle, entries, draws, lambda in
+  "layer-sf": entries {
+    $0.moduleEntries
+  } block: { oracle, entries, draws, lambda in
     let root = Double(draws.count).squareRoot()
     let rows = oracle.sampledGradients(draws).map { $0.map { $0 / root } }
-    return DenseOracle.blockSolve(rows, entries, lambda: lambda, oracle.gradient).map { $0 * lambda }
+    return DenseOracle.blockSolve(rows, entries, lambda: lambda, oracle.gradient).map {
+      $0 * lambda
+    }
   },
   "diag-ef": diagonal { g, square, _, lambda in g / (square + lambda) },
   "diag-ief": diagonal { g, _, unit, lambda in g / (unit + lambda) },

@@ -15,9 +15,8 @@ let matrixFormulas: [String: DenseFormula] = [
   "evkfac": matrices(dampings: ["0.1", "1e-3", "rel:1e-2"]) {
     $0.eigenvalueCorrected(lambda: $1)
   },
-  "sophia": DenseFormula(draws: [1, 3], inSingle: { _ in 1e-3 }) { oracle, draws, _ in
-    oracle.sophia(draws)
-  },
+  "sophia": DenseFormula(
+    draws: [1, 3], inSingle: { _ in 1e-3 }, direction: { oracle, draws, _ in oracle.sophia(draws) }),
 ]
 
 private func matrices(
@@ -26,9 +25,9 @@ private func matrices(
 ) -> DenseFormula {
   // Eigenvectors that are near to each other and small singular values carry the rounding of the
   // gradients, which is lifted with them: what their own estimates are for.
-  DenseFormula(dampings: dampings, isOwnErrorAllowed: true, inSingle: { _ in 1e-3 }) {
-    oracle, _, lambda in direction(oracle, lambda)
-  }
+  DenseFormula(
+    dampings: dampings, isOwnErrorAllowed: true, inSingle: { _ in 1e-3 },
+    direction: { oracle, _, lambda in direction(oracle, lambda) })
 }
 
 // MARK: - Tensors

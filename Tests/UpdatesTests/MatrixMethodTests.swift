@@ -91,7 +91,8 @@ struct MatrixMethodTests {
     let oracle = DenseOracle(
       Problem(
         Case(
-          "positions", input: [5, 3], linear("a", 3, 4) + #", {"type": "tanh"}, "# + linear("b", 4, 3),
+          "positions", input: [5, 3],
+          linear("a", 3, 4) + #", {"type": "tanh"}, "# + linear("b", 4, 3),
           trainable: ["a.weight"], samples: 1, seed: 8)))
     let (engine, gradients) = try batch(oracle, draws: [], Double.self)
     let polar = engine.direction(try gradients.directions(.muonPolar, [])[0].scaled)

@@ -1,3 +1,4 @@
+import Checkpoints
 import Curvature
 import TensorModule
 import Training
@@ -73,9 +74,7 @@ struct MemoryPlanner {
       }
     }
     guard found.plan.total <= allowed else { throw .memory(shortage(found.plan)) }
-    return MemoryBudget(
-      forward: found.forward, reference: allowed - found.plan.total + referenceBytes(found.plan),
-      doubleProblem: doubleProblem(forward: found.forward))
+    return budget(found)
   }
 
   // MARK: - Forward values
@@ -105,16 +104,18 @@ struct MemoryPlanner {
     }
   }
 
-  private func plan(forward: Int) -> MemoryPlan {
+  private func plan(forward: Int, fallback: ByteCount = 0) -> MemoryPlan {
     switch options.precision {
-    case .float32, .auto: plan(forward: forward, Float.self)
-    case .float64: plan(forward: forward, Double.self)
+    case .float32, .auto: plan(forward: forward, fallback, Float.self)
+    case .float64: plan(forward: forward, fallback, Double.self)
     }
   }
 
-  private func plan<S: EngineScalar>(forward: Int, _: S.Type) -> MemoryPlan {
-    var memory = BatchMemory<S>(
-      checkpoint, samples: samples, options: options, budget: forward)
+  private func plan<S: EngineScalar>(
+    forward: Int, _ fallback: ByteCount, _: S.Type
+  ) -> MemoryPlan {
+    var memory = memory(S.self, forward: forward)
+    memory.fallback = fallback
     switch task {
     case .score(let updates): memory.addScoring(updates: updates.map { $0.bytes(checkpoint) })
     case .reference: memory.addReferenceFile()
@@ -124,16 +125,35 @@ struct MemoryPlanner {
     return memory.plan
   }
 
-  private func doubleProblem(forward: Int) -> Int {
-    if options.precision == .float64 { return 0 }
-    return BatchMemory<Float>(
-      checkpoint, samples: samples, options: options, budget: forward
-    ).doubleProblem.value
+  private func memory<S: EngineScalar>(_: S.Type, forward: Int) -> BatchMemory<S> {
+    BatchMemory(checkpoint, samples: samples, options: options, budget: forward)
   }
 
-  /// What the plan has set aside for an exact reference.
-  private func referenceBytes(_ plan: MemoryPlan) -> Int {
-    plan.step.first { $0.name == "matrix of the reference" }?.bytes ?? 0
+  /// With what conjugate gradients may be followed by, which takes what it finds.
+  func largest() -> MemoryPlan {
+    let found = best()
+    if found.plan.total > allowed { return found.plan }
+    let budget = budget(found)
+    let fallback =
+      options.precision == .float64
+      ? memory(Double.self, forward: found.forward).fallback(within: budget)
+      : memory(Float.self, forward: found.forward).fallback(within: budget)
+    return plan(forward: found.forward, fallback: fallback)
+  }
+
+  /// The plan with so much for forward values, without a reference.
+  func withoutReference(forward: Int) -> MemoryPlan {
+    changed { $0.options.reference = .none }.plan(forward: forward)
+  }
+
+  private func budget(_ found: (plan: MemoryPlan, forward: Int)) -> MemoryBudget {
+    let isDouble = options.precision == .float64
+    let single = memory(Float.self, forward: found.forward)
+    return MemoryBudget(
+      forward: found.forward, reference: found.plan.room(of: allowed),
+      doubleProblem: isDouble ? 0 : single.doubleProblem.value, plan: found.plan,
+      demands: isDouble
+        ? memory(Double.self, forward: found.forward).referenceDemands : single.referenceDemands)
   }
 }
 
@@ -175,50 +195,50 @@ extension MemoryPlanner {
   /// Whether options say how large a batch is.
   private var choosesSamples: Bool { options.batchSize != nil || options.dataFile != nil }
 
-  private func remedies(_ plan: MemoryPlan) -> [String] {
-    var found: [String] = []
+  private func remedies(_ plan: MemoryPlan) -> [SettingText] {
+    var found: [SettingText] = []
     if let count = most(below: samples, { $0.samples = $1 }) {
-      found.append("--batch-size \(count)")
+      found.append("\(.batchSize) \(count)")
     }
     if case .score(let updates) = task {
-      for (option, files) in filesOfUpdates {
+      for (setting, files) in filesOfUpdates {
         let others = updates.filter { !files.contains($0.path) }
         if others.count < updates.count, changed({ $0.task = .score(updates: others) }).fits {
-          found.append("no \(option)")
+          found.append("no \(setting)")
         }
       }
       let draws = options.monteCarloSamples.max() ?? 1
       if let count = most(below: draws, { $0.options.monteCarloSamples = [$1] }) {
-        found.append("--mc-samples \(count)")
+        found.append("\(.mcSamples) \(count)")
       }
       let costly = costlyMethods
-      if !costly.isEmpty { found.append("--methods without \(costly.joined(separator: ", "))") }
+      if !costly.isEmpty { found.append("\(.methods) without \(costly.joined(separator: ", "))") }
       if options.reference != .none, changed({ $0.options.reference = .none }).fits {
-        found.append("--reference none")
+        found.append("\(.reference) none")
       }
       if options.perLayer, changed({ $0.options.perLayer = false }).fits {
-        found.append("no --per-layer")
+        found.append("no \(.perLayer)")
       }
     }
     if options.precision == .float64, changed({ $0.options.precision = .float32 }).fits {
-      found.append("--precision float32")
+      found.append("\(.precision) float32")
     }
     if options.threads > 1, changed({ $0.options.threads = 1 }).fits {
-      found.append("--threads 1")
+      found.append("\(.threads) 1")
     }
     if allowed < options.memory {
       found.append("a higher ulimit -v")
     } else if plan.total <= SystemMemory.available {
-      found.append("--memory \(memoryAmount(plan.total))")
+      found.append("\(.memory) \(memoryAmount(plan.total))")
     }
     return found
   }
 
-  /// The options that bring updates, and what they name.
-  private var filesOfUpdates: [(option: String, files: [String])] {
+  /// The settings that bring updates, and what they name.
+  private var filesOfUpdates: [(setting: Setting, files: [String])] {
     [
-      ("--optimizer-state", [options.optimizerState].compactMap { $0 }),
-      ("--updates", options.updateFiles),
+      (.optimizerState, [options.optimizerState].compactMap { $0 }),
+      (.updates, options.updateFiles),
     ]
   }
 
@@ -247,7 +267,7 @@ extension MemoryPlanner {
   }
 }
 
-/// As `--memory` is written, rounded up: "3.2GB".
+/// As an amount of memory is written, rounded up: "3.2GB".
 func memoryAmount(_ bytes: Int) -> String {
   let units: [(name: String, size: Int)] = [("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1000)]
   let unit = units.first { bytes >= $0.size } ?? units[2]

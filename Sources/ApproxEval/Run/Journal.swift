@@ -6,8 +6,8 @@ import Foundation
 /// most the batch in work is lost.
 ///
 /// The file appears with the first finished batch. It stays when the run has ended, marked as
-/// reported: a run that repeats the command with `--resume` then writes the reports again without
-/// computing, one without `--resume` replaces it. The lock that keeps a second process out ends
+/// reported: a run that resumes it then writes the reports again without computing, another
+/// one replaces it. The lock that keeps a second process out ends
 /// with the process.
 public final class Journal {
   public static let name = "journal.jsonl"

@@ -1,3 +1,5 @@
+import Checkpoints
+
 /// What decides the numbers of a run: a journal is continued only by a run with the same.
 ///
 /// The number of threads is no part of it: results have the same bits for every one. The processor
@@ -10,13 +12,13 @@ struct RunIdentity: Codable, Sendable, Equatable {
     var batches: Int
   }
 
-  static let format = "approx-eval-journal/4"
+  static let format = "approx-eval-journal/5"
 
   /// Of the journal.
   var format = RunIdentity.format
   /// Of the package: another one may compute otherwise.
   var version: String
-  /// Options by name, as text; those without a value are left out.
+  /// Settings by their keys, as text; those without a value are left out.
   var options: [String: String]
   var checkpoints: [Checkpoint]
   var files: [FileRecord]
@@ -27,9 +29,9 @@ struct RunIdentity: Codable, Sendable, Equatable {
   init(_ record: RunRecord, _ plan: RunPlan) {
     version = packageVersion
     var options: [String: String] = [:]
-    for (name, value) in record.optionValues { options[Self.option(name)] = Self.text(value) }
-    options["--seed"] = String(record.options.seed)
-    options["--precision"] = record.options.precision.rawValue
+    for (setting, value) in record.optionValues { options[setting.key] = Self.text(value) }
+    options[Setting.seed.key] = String(record.options.seed)
+    options[Setting.precision.key] = record.options.precision.rawValue
     self.options = options
     checkpoints = plan.checkpoints.map {
       Checkpoint(
@@ -37,11 +39,6 @@ struct RunIdentity: Codable, Sendable, Equatable {
     }
     files = record.files
     (kernels, blas) = (record.machine.kernels, record.machine.blas)
-  }
-
-  /// `cg_gap` is `--cg-gap`.
-  private static func option(_ name: String) -> String {
-    "--" + String(name.map { $0 == "_" ? "-" : $0 })
   }
 
   private static func text(_ value: ReportJSON) -> String? {
@@ -61,9 +58,9 @@ struct RunIdentity: Codable, Sendable, Equatable {
 
 extension RunIdentity {
   /// One thing that is not as in a journal, as a clause.
-  func differences(from journal: RunIdentity) -> [String] {
-    var differences: [String] = []
-    func compare(_ what: String, _ now: String?, _ before: String?) {
+  func differences(from journal: RunIdentity) -> [SettingText] {
+    var differences: [SettingText] = []
+    func compare(_ what: SettingText, _ now: String?, _ before: String?) {
       if now == before { return }
       differences.append(
         "\(what) is \(now ?? "not given") now, \(before ?? "not given") in the journal")
@@ -72,7 +69,7 @@ extension RunIdentity {
     compare("the set of kernels for this processor", kernels, journal.kernels)
     compare("the BLAS on this processor", blas, journal.blas)
     for name in Set(options.keys).union(journal.options.keys).sorted() {
-      compare(name, options[name], journal.options[name])
+      compare("\(Setting(key: name))", options[name], journal.options[name])
     }
     let (paths, oldPaths) = (checkpoints.map(\.path), journal.checkpoints.map(\.path))
     if paths != oldPaths {
@@ -88,11 +85,11 @@ extension RunIdentity {
   }
 
   /// Of files with the same path; others follow from options and checkpoints.
-  private func fileDifferences(from journal: RunIdentity) -> [String] {
+  private func fileDifferences(from journal: RunIdentity) -> [SettingText] {
     var before: [String: FileRecord] = [:]
     for file in journal.files { before[file.path] = file }
     let now = Set(files.map(\.path))
-    let changed: [String] = files.compactMap { file in
+    let changed: [SettingText] = files.compactMap { file in
       guard let old = before[file.path] else { return "\(file.path) was no input then" }
       if file == old { return nil }
       return "\(file.path) has changed: \(file.contentText) now, \(old.contentText) in the journal"

@@ -11,6 +11,7 @@ public struct RunOutputs {
   public private(set) var record: RunRecord?
   private let folder: String?
   private let scores: String?
+  private let names: SettingNames
   private let system: any FileSystem
 
   /// - Parameters:
@@ -18,13 +19,16 @@ public struct RunOutputs {
   ///   - folder: For the journal and all tables; `nil` without.
   ///   - scores: A CSV file for the scores alone; `nil` without.
   ///   - resume: Go on from the journal in the folder.
+  ///   - names: How the reports' notes spell settings.
   public init(
     _ plan: RunPlan, record: RunRecord?, folder: String? = nil, scores: String? = nil,
-    resume: Bool = false, system: any FileSystem = POSIXFileSystem()
+    resume: Bool = false, names: SettingNames = .plain,
+    system: any FileSystem = POSIXFileSystem()
   ) throws(EvaluationError) {
     self.plan = plan
     self.folder = folder
     self.scores = scores
+    self.names = names
     self.system = system
     var journal: Journal?
     if let folder, let record {
@@ -48,7 +52,7 @@ public struct RunOutputs {
   public mutating func writeReports() throws(EvaluationError) -> Report {
     let end = system.now
     record?.end = end
-    let report = plan.report(results)
+    let report = plan.report(results, names: names)
     var files = OutputFiles(system: system)
     if let folder, let record { report.add(to: &files, folder: folder, record: record) }
     if let scores { files.add(scores, report.scores.csv) }

@@ -41,13 +41,16 @@ public struct RunPlan: Sendable, Equatable {
   }
 
   /// Results in the order of the run, by checkpoint; those without a result are left out.
-  public func report(_ results: [BatchResult]) -> Report {
+  ///
+  /// - Parameter names: How the report's notes spell settings.
+  public func report(_ results: [BatchResult], names: SettingNames = .plain) -> Report {
     var rest = results[...]
     var entries: [Report.Entry] = []
     for checkpoint in checkpoints {
       let own = rest.prefix(checkpoint.batches.count)
       rest = rest.dropFirst(own.count)
-      if !own.isEmpty { entries.append(Report.Entry(checkpoint.description, Array(own))) }
+      if own.isEmpty { continue }
+      entries.append(Report.Entry(checkpoint.description, Array(own), names: names))
     }
     return Report(entries)
   }
@@ -62,11 +65,10 @@ extension Evaluation {
   public func plan(checkpoints: [String]) throws(EvaluationError) -> RunPlan {
     if checkpoints.count > 1 {
       if let file = options.optimizerState {
-        throw .sharedUpdate(
-          option: "--optimizer-state", file: file, checkpoints: checkpoints.count)
+        throw .sharedUpdate(.optimizerState, file: file, checkpoints: checkpoints.count)
       }
       if let file = options.updateFiles.first {
-        throw .sharedUpdate(option: "--updates", file: file, checkpoints: checkpoints.count)
+        throw .sharedUpdate(.updates, file: file, checkpoints: checkpoints.count)
       }
     }
     var planned: [RunPlan.Checkpoint] = []

@@ -30,7 +30,7 @@ public struct ModelDirectory: Sendable {
     config = try folder.json(
       "config.json",
       hint: isAdapter
-        ? "This folder holds an adapter; give it as --adapter, and its base model here."
+        ? "This folder holds an adapter; give it as \(.adapter), and its base model here."
         : "A model's folder holds config.json and model.safetensors, as save_pretrained() writes.")
     _ = try config.keys()
     guard let name = folder.first(Self.weightFiles) else {

@@ -1,0 +1,330 @@
+import Checkpoints
+import Curvature
+import GraphModule
+import Models
+import TensorModule
+
+/// A checkpoint whose tensors have been checked against its model: everything but numbers.
+package struct LoadedCheckpoint: Sendable {
+  package let source: CheckpointSource
+  /// Everything that was opened for it.
+  package let files: InputFiles
+  /// The samples that batches are drawn from, if there are any.
+  package let data: DataFile?
+  package let model: Model
+  package let program: Program
+  /// Where `program` applies some linear layers to other rows than their own, one that does not.
+  package let layerProgram: Program?
+  package let loss: Loss
+  /// Of a sequential model, whose layers get their names by hand.
+  private let equalWeights: [EqualWeights]
+  /// Whether the adapter decides what trains, and no patterns.
+  private let areAdapted: Bool
+  /// Of the checkpoint and of its data.
+  package let lossSettings: LossSettings
+
+  /// - Parameter options: Its adapter, data file and trainable patterns count here.
+  /// - Parameter files: Those of the run; of this checkpoint alone they become a part.
+  /// - Throws: `CheckpointError`, or `EvaluationError` where the options do not fit the file.
+  package init(
+    path: String, options: EvaluationOptions, files: InputFiles? = nil
+  ) throws {
+    let part = (files ?? InputFiles(memory: options.memory)).part()
+    try self.init(
+      source: CheckpointSource(
+        path: path, adapter: options.adapter, model: options.model, loss: options.loss,
+        files: part),
+      options: options, files: part)
+  }
+
+  /// The same for what is open already, by these files.
+  init(source: CheckpointSource, options: EvaluationOptions, files: InputFiles) throws {
+    self.files = files
+    if let file = options.dataFile {
+      data = try DataFile.open(file, files: files)
+    } else {
+      data = try source.batchData()
+    }
+    let model = try source.model(data)
+    self.source = source
+    self.model = model
+    loss = Loss(rawValue: source.loss)!
+    lossSettings =
+      try data.map { data throws(CheckpointError) in
+        try source.lossSettings.merged(with: data.lossSettings)
+      } ?? source.lossSettings
+    let patterns =
+      options.trainable.isEmpty ? source.trainable : options.trainable.map(Glob.init)
+    areAdapted = patterns == nil
+    let globs = patterns.map(GlobList.init)
+    let isTrainable = { (spec: ParameterSpec) in
+      if let globs { return globs.matches(spec.name) }
+      guard let adapted = model.adapted else { return true }
+      return adapted.contains(spec.name)
+        || model.adaptedIfStored.contains(spec.name)
+          && source.adapterParameters.contains(spec.name)
+    }
+    program = Program(graph: model.graph, isTrainable: isTrainable)
+    layerProgram = program.isLayerwise ? nil : program.layerwise
+    equalWeights =
+      model.type == "sequential" ? try EqualWeights.all(in: program, source) : []
+    try checkTensors()
+    _ = try weighting()
+    try checkLossName()
+    try checkLabelType()
+    try checkTrainable(patterns ?? [], areOptions: !options.trainable.isEmpty)
+  }
+
+  package var path: String { source.path }
+
+  package var description: CheckpointDescription {
+    CheckpointDescription(
+      path: path, epoch: source.epoch, step: source.step, model: model.type, loss: source.loss,
+      lossSettings: lossWords,
+      trainableParameters: program.parameterCount + unused.reduce(0) { $0 + $1.count },
+      allParameters: (program.graph.parameters.map(\.count) + unused.map(\.count)).reduce(0, +),
+      positions: program.graph.positions, classes: program.graph.classes,
+      parameters: ParameterRole.all(in: layerProgram ?? program)
+        + unused.map {
+          ParameterRole(name: $0.name, count: $0.count, status: .unused, kroneckerBlock: nil)
+        }, equalWeights: equalWeights, hasWeightedLoss: !weightingWords.isEmpty,
+      data: data.map {
+        DataDescription(samples: $0.count, carriesDraws: $0.sampledLabels != nil)
+      })
+  }
+
+  private var lossWords: [String] {
+    weightingWords + (lossSettings.reduction?.value == "mean" ? ["scored as a sum"] : [])
+  }
+
+  private var weightingWords: [String] {
+    var words: [String] = []
+    if let smoothing = lossSettings.labelSmoothing?.value, smoothing > 0 {
+      words.append("label smoothing \(shortened(smoothing))")
+    }
+    if lossSettings.classWeights != nil { words.append("weights of classes") }
+    if lossSettings.positiveWeights != nil { words.append("weights of positives") }
+    if data?.weights != nil { words.append("weights of samples") }
+    if hasSoftLabels { words.append("soft labels") }
+    return words
+  }
+
+  /// Whether labels of cross-entropy are probabilities of all classes.
+  package var hasSoftLabels: Bool {
+    loss == .crossEntropy && data?.labels.dtype.isFloatingPoint == true
+  }
+
+  /// What PEFT trains and no computation reads; patterns that name what trains do not name it.
+  private var unused: [UnusedParameter] { areAdapted ? model.unused : [] }
+
+  /// What is to be read of the data of this checkpoint.
+  package func reader() throws(CheckpointError) -> BatchReader? {
+    guard let data else { return nil }
+    return try BatchReader(
+      data, graph: program.graph, loss: loss, weighting: weighting(), sequence: model.sequence)
+  }
+
+  /// What is to be done to the loss of every batch.
+  ///
+  /// - Throws: `CheckpointError` where it does not fit the loss or the number of classes.
+  private func weighting() throws(CheckpointError) -> LossWeighting {
+    let classes = program.graph.classes
+    var weighting = LossWeighting.none
+    if let entry = lossSettings.labelSmoothing, entry.value > 0 {
+      try require(.crossEntropy, entry)
+      weighting.smoothing = entry.value
+    }
+    for (entry, path) in [
+      (lossSettings.classWeights, \LossWeighting.classes),
+      (lossSettings.positiveWeights, \LossWeighting.positives),
+    ] {
+      guard let entry else { continue }
+      guard entry.value.count == classes else {
+        throw CheckpointError(
+          .unexpectedValue(
+            entry.name, found: "\(entry.value.count) numbers",
+            expected: "\(classes), one for each logit"),
+          at: entry.location)
+      }
+      weighting[keyPath: path] = entry.value
+    }
+    if let entry = lossSettings.positiveWeights { try require(.binaryCrossEntropy, entry) }
+    return weighting
+  }
+
+  private func require<Value>(
+    _ needed: Loss, _ entry: LossSettings.Entry<Value>
+  ) throws(CheckpointError) {
+    if loss == needed { return }
+    throw CheckpointError(
+      .unexpectedValue(
+        entry.name, found: "with the loss \(loss.rawValue)",
+        expected: "with \(needed.rawValue) only"), at: entry.location)
+  }
+
+  private func checkLossName() throws(CheckpointError) {
+    guard let data, let loss = data.loss, loss != source.loss else { return }
+    throw CheckpointError(
+      .unexpectedValue(
+        "__metadata__.loss", found: loss, expected: "that of the checkpoint, \(source.loss)"),
+      at: .init(file: data.path))
+  }
+
+  /// Where no file names the loss, Transformers takes labels of numbers for several labels at once,
+  /// torch for soft labels of one.
+  private func checkLabelType() throws(CheckpointError) {
+    guard let labels = data?.labels, !source.namesLoss, labels.dtype.isFloatingPoint else {
+      return
+    }
+    throw CheckpointError(
+      .wrongDType(found: labels.dtype, expected: [.i64, .i32]), at: labels.location,
+      hint: "cross_entropy reads class numbers, or soft labels where config.json says "
+        + "\"problem_type\": \"single_label_classification\"; "
+        + "\"multi_label_classification\" is bce.")
+  }
+
+  /// Every parameter is there with its shape and a floating-point type, and nothing else is.
+  private func checkTensors() throws(CheckpointError) {
+    for spec in program.graph.parameters {
+      let tensor = try source.parameter(spec.name)
+      try tensor.requireShape(spec.shape)
+      try tensor.requireFloatingPoint()
+    }
+    let known = Set(program.graph.parameters.map(\.name)).union(model.unreadTensors)
+    for (name, tensor) in source.parameters.sorted(by: { $0.key < $1.key })
+    where !known.contains(name) {
+      throw CheckpointError(
+        .unexpectedTensor(near: nearMisses(name, among: known)), at: tensor.location,
+        hint: "The model has no parameter of this name: remove the tensor or add its layer.")
+    }
+  }
+
+  private func checkTrainable(_ patterns: [Glob], areOptions: Bool) throws {
+    let names = program.graph.parameters.map(\.name)
+    let known = Set(names)
+    for glob in patterns
+    where glob.isName
+      ? !known.contains(glob.pattern) : !names.contains(where: glob.matches)
+    {
+      if areOptions {
+        throw EvaluationError.noSuchParameter(
+          pattern: glob.pattern, near: nearMisses(glob.pattern, among: names), checkpoint: path)
+      }
+      throw CheckpointError(
+        .unknownName(what: "trainable pattern", found: glob.pattern, known: names),
+        at: .init(file: path), hint: "It matches no parameter.")
+    }
+    if program.parameterCount == 0 {
+      if areOptions {
+        throw EvaluationError.nothingTrainable(
+          patterns: patterns.map(\.pattern), checkpoint: path)
+      }
+      throw CheckpointError(
+        .unexpectedValue(
+          "trainable", found: "\(patterns.map(\.pattern))", expected: "at least one parameter"),
+        at: .init(file: path), hint: "Stored statistics of batch_norm2d are never trained.")
+    }
+  }
+
+  /// The parameters in the engine's precision and order.
+  ///
+  /// - Parameters:
+  ///   - areRead: Whether nobody will write to them: then trainable ones stay in the file's memory
+  ///     too.
+  ///   - pool: The threads that look at all numbers.
+  /// - Throws: `CheckpointError` naming the tensor and entry that is not finite.
+  package func parameters<S: EngineScalar>(
+    _: S.Type, areRead: Bool = false, pool: WorkerPool = WorkerPool(threads: 1)
+  ) throws(CheckpointError) -> ParameterStore<S> {
+    var vectors: [Vector<S>] = []
+    for (spec, offset) in zip(program.graph.parameters, program.offsets) {
+      let tensor = try source.parameter(spec.name)
+      vectors.append(
+        try tensor.finiteVector(
+          of: S.self, spec, isRead: areRead || offset == nil, pool: pool))
+    }
+    let store = ParameterStore(vectors)
+    try requireVariances(store)
+    return store
+  }
+}
+
+extension StoredTensor {
+  func requireFloatingPoint() throws(CheckpointError) {
+    if dtype.isFloatingPoint { return }
+    throw CheckpointError(
+      .wrongDType(found: dtype, expected: DType.allCases.filter(\.isFloatingPoint)),
+      at: location)
+  }
+
+  /// The tensor in the engine's precision and the storage order of a parameter. One that nobody
+  /// writes stays in the file's memory where it can.
+  func finiteVector<S: EngineScalar>(
+    of: S.Type, _ spec: ParameterSpec, isRead: Bool = false,
+    pool: WorkerPool = WorkerPool(threads: 1)
+  ) throws(CheckpointError) -> Vector<S> {
+    let stored = try storedVector(of: S.self, isRead: isRead)
+    try requireFinite(UnsafePointer(stored.pointer), count: count, pool: pool)
+    return inOrder(stored, spec)
+  }
+
+  /// The tensor in the order of the file.
+  func finiteVector<S: EngineScalar>(of: S.Type) throws(CheckpointError) -> Vector<S> {
+    let values = try vector(of: S.self)
+    try requireFinite(UnsafePointer(values.pointer), count: count)
+    return values
+  }
+
+  func requireFinite<S: EngineScalar>(
+    _ values: UnsafePointer<S>, count: Int, pool: WorkerPool = WorkerPool(threads: 1)
+  ) throws(CheckpointError) {
+    let largest = pool.largest(count) { _, range in
+      Kernels.largest(values + range.lowerBound, count: range.count)
+    }
+    try requireFinite(values, count: count, largest: largest)
+  }
+
+  /// The same, to be read only, with the largest magnitude and the sum of squares.
+  func measuredVector<S: EngineScalar>(
+    of: S.Type, _ spec: ParameterSpec, pool: WorkerPool
+  ) throws(CheckpointError) -> (vector: Vector<S>, largest: Double, square: Double) {
+    let stored = try storedVector(of: S.self, isRead: true)
+    let values = UnsafePointer(stored.pointer)
+    let squares = Vector<Double>(count: WorkerPool.rangeCount(count))
+    // While a part is in cache: numbers that come from a file are looked at once.
+    let largest = pool.largest(count) { number, range in
+      let part = values + range.lowerBound
+      squares.pointer[number] = Kernels.dot(part, part, count: range.count)
+      return Kernels.largest(part, count: range.count)
+    }
+    try requireFinite(values, count: count, largest: largest)
+    return (inOrder(stored, spec), largest, squares.array.reduce(0, +))
+  }
+
+  private func storedVector<S: EngineScalar>(
+    of: S.Type, isRead: Bool
+  ) throws(CheckpointError) -> Vector<S> {
+    if isRead, let mapped = try inPlace(as: S.self) { return mapped }
+    return try vector(of: S.self)
+  }
+
+  private func inOrder<S: EngineScalar>(_ stored: Vector<S>, _ spec: ParameterSpec) -> Vector<S> {
+    if spec.storage == .plain { return stored }
+    let ordered = Vector<S>(count: stored.count)
+    spec.reorder(stored.pointer, into: ordered.pointer)
+    return ordered
+  }
+
+  private func requireFinite<S: EngineScalar>(
+    _ values: UnsafePointer<S>, count: Int, largest: Double
+  ) throws(CheckpointError) {
+    if largest.isFinite { return }
+    let index = Kernels.firstNonFinite(values, count: count)!
+    throw CheckpointError(
+      .unexpectedValue("entry \(index)", found: "\(values[index])", expected: "a finite number"),
+      at: location,
+      hint: (S.self == Double.self
+        ? "" : "Numbers beyond the range of float32 need \(.precision) float64; ")
+        + "NaN means that the run had diverged.")
+  }
+}

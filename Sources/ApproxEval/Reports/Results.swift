@@ -1,0 +1,273 @@
+import Checkpoints
+import Metrics
+
+/// One method at one damping on one batch; the columns of scores.csv.
+public struct Score: Sendable, Equatable, Codable {
+  public var method: String
+  /// What the method's name has in common with its kin's: `ng` of `ng@5`.
+  public var family: String
+  public var role: RowRole
+  /// As given, `nil` where the method has none.
+  public var damping: String?
+  public var lambda: Double?
+  /// `sqrt(d^T F d) / |d^T g|` (Eqn 15), in nats^(-1/2); NaN where `defect` says why. Ratios to a
+  /// gamma that is NaN are `nil`.
+  public var gamma: Double
+  public var gammaRelativeToSGD: Double?
+  public var gammaRelativeToReference: Double?
+  /// `(gamma(reference) / gamma)^2`
+  public var efficiency: Double?
+  /// `(gamma_bound / gamma)^2`: the efficiency is at least this, by the certificate. NaN without
+  /// gamma.
+  public var efficiencyLow: Double
+  public var fisherQuadratic: Double
+  public var gradientDot: Double
+  public var updateNorm: Double
+  public var cosineGradient: Double
+  public var cosineReference: Double?
+  public var seconds: Double
+  /// An estimate of the relative error that arithmetic has left in gamma; `nil` without gamma.
+  public var gammaError: Double?
+  /// Why there is no gamma.
+  public var defect: Indicator.Defect?
+  /// Draws per sample that the direction is made of, `nil` where the method draws none.
+  public var monteCarloSamples: Int?
+  /// `d^T F d / |d|^2`, the curvature along d; `nil` without d.
+  public var sharpness: Double?
+  /// The share of `d^T F d` within layers, `sum_b d_b^T F_bb d_b` over the blocks of `LayerScore`: what is
+  /// left to 1 lies across them, and may be negative. `nil` unless there are scores of layers.
+  public var withinLayers: Double?
+
+  /// Whether gamma may be off by more than a thousandth.
+  public var isMarked: Bool { gammaError.map { !($0 <= GammaErrorEstimate.limit) } ?? false }
+}
+
+/// One direction restricted to one parameter tensor, or to the tensors of one module; the columns
+/// of layers.csv. All else of the direction is zero.
+public struct LayerScore: Sendable, Equatable, Codable {
+  public enum Kind: String, Sendable, Equatable, Codable {
+    /// One parameter tensor.
+    case tensor
+    /// The tensors whose names differ in the last part only, as weight and bias of a layer.
+    case block
+  }
+
+  public var method: String
+  public var family: String
+  public var role: RowRole
+  public var damping: String?
+  public var monteCarloSamples: Int?
+  /// The name of the tensor, or what its names begin with.
+  public var layer: String
+  public var kind: Kind
+  /// Trainable parameters in it.
+  public var parameters: Int
+  public var status: ParameterRole.Status
+  /// As of `Score`; NaN where the restricted direction is zero or changes no output.
+  public var gamma: Double
+  /// Relative to the gamma of the gradient restricted in the same way.
+  public var gammaRelativeToSGD: Double?
+  /// `(gamma(reference) / gamma)^2`: the share of what the natural gradient of ALL parameters could
+  /// gain that a step in this layer alone gains.
+  public var efficiency: Double?
+  public var fisherQuadratic: Double
+  /// Adds up to that of the whole direction over all tensors, and over all blocks.
+  public var gradientDot: Double
+  public var updateNorm: Double
+  /// As of `Score`, with the error of the whole direction; `nil` without gamma.
+  public var gammaError: Double?
+  /// As of `Score`, of the restricted direction.
+  public var sharpness: Double?
+  /// `d_b^T F d_b / d^T F d`: added up over the blocks it is the share within layers.
+  public var fisherShare: Double?
+}
+
+/// What a parameter of the model is to a run.
+public struct ParameterRole: Sendable, Equatable {
+  public enum Status: String, Sendable, Equatable, Codable {
+    case trained
+    /// Trained, and used in several places of the model.
+    case tied
+    /// Of a block: some of its tensors train.
+    case partlyFrozen = "partly-frozen"
+    case frozen
+    /// Stored statistics, never trained.
+    case statistic
+    /// Trained by PEFT, and read by no computation: its gradient is zero.
+    case unused
+  }
+
+  public var name: String
+  public var count: Int
+  public var status: Status
+  /// What the K-FAC family does with it: `kronecker`, or why its block is exact; `nil` if it does not
+  /// train.
+  public var kroneckerBlock: String?
+}
+
+/// What a reference is worth.
+public enum ReferenceStatus: String, Sendable, CaseIterable, Codable {
+  /// Within the tolerance, or as close to the least gamma as was asked for, which the certificate proves.
+  case converged
+  /// A direct solution, exact to rounding.
+  case exact
+  /// The gradient is zero: no direction is distinguished.
+  case zeroGradient = "zero-gradient"
+  case notConverged = "not-converged"
+}
+
+/// How the reference of a batch was reached.
+public struct ReferenceRecord: Sendable, Equatable, Codable {
+  public var kind: ReferenceMethod
+  public var gamma: Double
+  /// `nil` for the dense solvers.
+  public var iterations: Int?
+  /// `|g - F x| / |g|`, recomputed from the solution.
+  public var residual: Double
+  /// One word: why the solver stopped.
+  public var stop: String
+  /// A sentence: what that means.
+  public var explanation: SettingText
+  public var status: ReferenceStatus
+  /// An estimate, no bound, of the least gamma that any direction has, from the steps of the solver
+  /// (`LanczosSteps`) or the residual; `nil` where there is none.
+  public var leastGammaEstimate: Double?
+  /// Why `auto` has picked this solver; `nil` where the options name it.
+  public var choice: String?
+  /// What would help on this problem where it did not converge, as far as anything would.
+  public var advice: SettingText?
+  /// The scored row whose direction is the reference, as its gamma is lower than what the solver has
+  /// reached.
+  public var replacement: String?
+
+  /// Whether it is the natural gradient up to rounding or tolerance; also where that is zero.
+  public var isConverged: Bool { status != .notConverged }
+}
+
+/// How much gamma of a reference can be above the least that any direction has, as a share of it.
+public struct ReferenceExcess: Sendable, Equatable {
+  /// By the certificate: proved, whatever the solver did. Wide where the least gamma lies above
+  /// gamma_bound, as where there are more logits than parameters.
+  public var bound: Double?
+  /// By the solver's own account (`LanczosSteps`); no bound.
+  public var estimate: Double?
+
+  init(_ record: ReferenceRecord, bound: Double) {
+    func excess(over least: Double) -> Double? {
+      let value = record.gamma / least - 1
+      // Rounding may put gamma below its bound.
+      return value.isFinite ? max(value, 0) : nil
+    }
+    self.bound = excess(over: bound)
+    estimate = record.leastGammaEstimate.flatMap { excess(over: $0) }
+  }
+}
+
+/// One iterate of the reference solve; the columns of cg.csv.
+public struct TraceRow: Sendable, Equatable, Codable {
+  public var iteration: Int
+  public var relativeResidual: Double
+  public var gamma: Double
+  public var seconds: Double
+}
+
+/// One batch of one checkpoint; the columns of batches.csv, with its scores.
+public struct BatchResult: Sendable, Codable {
+  public var checkpoint: String
+  public var epoch: Int?
+  public var step: Int?
+  public var batch: Int
+  /// `float32` or `float64`: the arithmetic that all numbers of the batch come from.
+  public var precision: Arithmetic
+  /// Whether the batch was done in single precision before, and again because a gamma would have been
+  /// marked or missing.
+  public var isRepeated = false
+  /// Whether some direction is missing for want of range in single precision.
+  public var overflowsInSingle = false
+  public var samples: Int
+  /// Samples whose forward values did not fit into memory and were recomputed in every pass.
+  public var recomputedSamples: Int
+  /// L, summed over samples.
+  public var loss: Double
+  /// L over the number of scored positions, each times its weight.
+  public var meanLoss: Double
+  public var gradientNorm: Double
+  /// `max_n |g_n| / min_n |g_n|`
+  public var gradientNormRatio: Double
+  /// `max_n |u_n| / min_n |u_n|`
+  public var logitGradientNormRatio: Double
+  /// No direction has a smaller gamma.
+  public var gammaBound: Double
+  /// How far the drawn labels are the true ones; `nil` where none are drawn, or no label is a class.
+  public var sampledLabels: SampledLabelCount?
+  /// `nil` unless asked for.
+  public var duplicates: DuplicateCount?
+  public var reference: ReferenceRecord?
+  public var trace: [TraceRow]
+  public var scores: [Score]
+  /// Empty unless asked for.
+  public var layers: [LayerScore] = []
+  /// Where the time went.
+  public var costs: [PhaseCost] = []
+  public var seconds: Double
+
+  /// Whether some gamma may be off by more than a thousandth.
+  public var hasMark: Bool { scores.contains { $0.isMarked } }
+
+  /// How far the reference can be from the natural gradient.
+  public var referenceExcess: ReferenceExcess? {
+    reference.map { ReferenceExcess($0, bound: gammaBound) }
+  }
+}
+
+/// Monte-Carlo labels of a batch beside the true ones.
+public struct SampledLabelCount: Sendable, Equatable, Codable {
+  /// Labels that are another class than the true one.
+  public var changed: Int
+  /// Labels of all draws and scored positions (for the binary loss, outputs).
+  public var all: Int
+}
+
+/// What leaving out duplicates has taken out of the solves of a batch.
+public struct DuplicateCount: Sendable, Equatable, Codable {
+  /// Of the samples.
+  public var samples: Int
+  /// Of the gradients of drawn labels.
+  public var sampled: Int
+  /// Gradients of drawn labels.
+  public var draws: Int
+}
+
+/// What was scored: the line above the table.
+public struct CheckpointDescription: Sendable, Equatable {
+  public var path: String
+  public var epoch: Int?
+  public var step: Int?
+  public var model: String
+  public var loss: String
+  /// What else is done to it, in words: `label smoothing 0.1`.
+  public var lossSettings: [String] = []
+  /// P
+  public var trainableParameters: Int
+  public var allParameters: Int
+  /// O and C
+  public var positions: Int
+  public var classes: Int
+  /// In the order of the model.
+  public var parameters: [ParameterRole] = []
+  /// What is to be known of the user's directions that are scored.
+  public var notes: [String] = []
+  /// What may be one layer that is used several times.
+  public var equalWeights: [EqualWeights] = []
+  /// Whether labels are weighed, smoothed or soft: then drawn ones count otherwise than true ones.
+  public var hasWeightedLoss = false
+  /// What batches come from; `nil` without data.
+  public var data: DataDescription?
+}
+
+/// The data that batches come from.
+public struct DataDescription: Sendable, Equatable {
+  public var samples: Int
+  /// Whether Monte-Carlo labels are in the file: then every batch has the same ones.
+  public var carriesDraws: Bool
+}

@@ -1,0 +1,329 @@
+import GraphModule
+import TensorModule
+
+/// What passes over one batch and what is kept of it take, in bytes, from shapes alone: nothing is
+/// allocated. The engine allocates by the same rules (`Linearization`, `PerSampleGradients`,
+/// `GramLanes`).
+package struct BatchNeeds<S: EngineScalar>: Sendable {
+  package let program: Program
+  package let batch: BatchPlan
+  package let samples: Int
+
+  /// - Parameters:
+  ///   - threads: Workers in a pass.
+  ///   - budget: Bytes that forward values may take, as for a linearization.
+  package init(_ program: Program, samples: Int, threads: Int, budget: Int) {
+    self.program = program
+    self.samples = samples
+    batch = BatchPlan(
+      program, samples: samples, threads: threads, budget: budget,
+      bytesPerSample: ForwardStore<S>.bytesPerSample(program))
+  }
+
+  package var logitCount: Int { program.graph.outputShape.reduce(1, *) }
+
+  /// Whether directions are combinations of per-sample gradients that are not formed.
+  package var usesCombinations: Bool {
+    batch.gradients.prefersCombinations(samples: samples, keptSamples: batch.keptSamples)
+  }
+
+  /// A vector of so many scalars.
+  package func scalars(_ count: Int...) -> ByteCount {
+    ByteCount(vector: count.reduce(1) { $0 * ByteCount($1) }, of: S.self)
+  }
+
+  package func doubles(_ count: Int...) -> ByteCount {
+    ByteCount(vector: count.reduce(1) { $0 * ByteCount($1) }, of: Double.self)
+  }
+
+  /// A vector of length P.
+  package var vector: ByteCount { scalars(program.parameterCount) }
+  package var exactVector: ByteCount { doubles(program.parameterCount) }
+
+  // MARK: - Passes
+
+  /// What the forward pass leaves behind, logits included, and what it computes in.
+  package var forward: ByteCount {
+    let largest = batch.schedule.largestChunk
+    let shared = SharedValues<S>.counts(program, samples: largest)
+    let spare =
+      batch.keptSamples < samples ? ForwardStore<S>.bytes(program, samples: largest) : 0
+    let own = scalars(largest, program.bufferCounts.forward) + scalars(shared.perExecutor) + spare
+    return ForwardStore<S>.bytes(program, samples: batch.keptSamples)
+      + scalars(samples, logitCount) + scalars(shared.once) + batch.workers * own
+  }
+
+  /// Memory of all workers for the tangents of so many directions in one pass.
+  package func tangents(_ directions: Int) -> ByteCount {
+    arena(directions, program.bufferCounts.tangents)
+  }
+
+  /// The same for cotangents.
+  package func cotangents(_ directions: Int) -> ByteCount {
+    arena(directions, program.bufferCounts.cotangents)
+  }
+
+  private func arena(_ directions: Int, _ count: Int) -> ByteCount {
+    batch.workers * scalars(batch.schedule.largestChunk, directions, count)
+  }
+
+  /// What operations of all workers compute in, with so many directions.
+  package func scratch(_ directions: Int) -> ByteCount {
+    let largest = program.graph.nodes.reduce(0) {
+      max(
+        $0,
+        $1.operation.scratch(
+          samples: batch.schedule.largestChunk, directions: max(directions, 1)))
+    }
+    return batch.workers * scalars(largest)
+  }
+
+  /// All of that for passes of so many.
+  package func arenas(tangents: Int, cotangents: Int) -> ByteCount {
+    self.tangents(tangents) + self.cotangents(cotangents) + scratch(max(tangents, cotangents))
+  }
+
+  /// As of the linearization: directions in one pass.
+  package var directionsPerPass: Int {
+    Linearization<S>.directionsPerPass(
+      tangents: program.bufferCounts.tangents, largestChunk: batch.schedule.largestChunk)
+  }
+
+  /// What products `J^T w` of one direction gather in.
+  package var accumulators: ByteCount {
+    batch.schedule.lanes.count * scalars(batch.gradients.accumulatedCount) + outputs(draws: 1)
+  }
+
+  // MARK: - Per-sample gradients
+
+  /// Cotangents of the outputs of all layers that factor.
+  private func outputs(draws: Int) -> ByteCount {
+    factored.total { scalars(draws, samples, $0.factors.positions, $0.factors.outputs) }
+  }
+
+  private var factored: [(factors: Factorization, hasBias: Bool)] {
+    batch.gradients.routes.compactMap { route in
+      guard case .factored(let factors, _, let bias)? = route else { return nil }
+      return (factors, bias != nil)
+    }
+  }
+
+  /// The rows of so many gradients per sample.
+  package func rows(draws: Int) -> ByteCount {
+    let explicit = program.trainable.filter {
+      batch.gradients.accumulatorOffsets[$0.index] != nil
+    }
+    return outputs(draws: draws)
+      + explicit.total { scalars(draws, samples, program.graph.parameters[$0.index].count) }
+  }
+
+  /// Inputs of convolutions that factor, unfolded.
+  package var unfolded: ByteCount {
+    factored.total {
+      $0.factors.rows == .unfolded ? scalars(samples, $0.factors.positions, $0.factors.inputs) : 0
+    }
+  }
+
+  /// While a weighted sum is formed: cotangents weighed, and in double the inputs too.
+  package func weightedSum(inDouble: Bool) -> ByteCount {
+    if !inDouble || S.self == Double.self { return outputs(draws: 1) }
+    return exactVector
+      + factored.total { layer in
+        let rows = layer.factors.positions
+        return doubles(samples, rows, layer.factors.outputs)
+          + (layer.factors.rows == .oneHot ? 0 : doubles(samples, rows, layer.factors.inputs))
+      }
+  }
+
+  /// While squares are summed: those of inputs and cotangents of layers with one row per sample.
+  package var squares: ByteCount {
+    factored.total {
+      $0.factors.positions == 1
+        ? doubles(samples, $0.factors.inputs + $0.factors.outputs)
+        : scalars(samples, $0.factors.outputs)
+    }
+  }
+
+  /// While `J d` of so many combinations is taken: the blocks of d of the layers that do not answer with
+  /// their kernels.
+  package func formedBlocks(_ directions: Int) -> ByteCount {
+    let answered = factored.reduce(0) { sum, layer in
+      layer.factors.prefersRowKernel(samples: samples)
+        ? sum + layer.factors.inputs * layer.factors.outputs
+          + (layer.hasBias ? layer.factors.outputs : 0) : sum
+    }
+    return scalars(directions, program.parameterCount - answered)
+  }
+
+  // MARK: - Gram matrices
+
+  /// One Gram matrix of R gradients per sample.
+  package struct Gram: Sendable {
+    /// Of the products that it keeps.
+    package var matrix: ByteCount
+    /// What it is formed in.
+    package var workspace: ByteCount
+    /// Kernels of layer inputs, which stay with the linearization.
+    package var kernels: ByteCount
+  }
+
+  /// A tensor or a layer whose gradients have rows of their own.
+  private enum Entry {
+    case explicit(columns: Int)
+    case factored(Factorization, hasBias: Bool)
+  }
+
+  /// - Parameters:
+  ///   - isDiagonal: Whether norms alone are needed.
+  package func gram(draws: Int, isDiagonal: Bool = false) -> Gram {
+    let explicit = program.trainable.compactMap { parameter -> Entry? in
+      guard batch.gradients.accumulatorOffsets[parameter.index] != nil else { return nil }
+      return .explicit(columns: program.graph.parameters[parameter.index].count)
+    }
+    return gram(
+      factored.map { .factored($0.factors, hasBias: $0.hasBias) } + explicit, draws: draws,
+      isDiagonal: isDiagonal)
+  }
+
+  /// The largest Gram matrix of one of these tensors alone, and the kernels of all of them.
+  package func gramOfTensors(_ tensors: [ParameterID], draws: Int) -> Gram {
+    var largest = Gram(matrix: 0, workspace: 0, kernels: 0)
+    for parameter in tensors {
+      let own = gram([entry(of: parameter)], draws: draws, isDiagonal: false)
+      largest.matrix = max(largest.matrix, own.matrix)
+      largest.workspace = max(largest.workspace, own.workspace)
+      largest.kernels += own.kernels
+    }
+    return largest
+  }
+
+  /// How the gradients of a weight are kept.
+  package enum WeightForm: Sendable {
+    /// As rows of the layer at so many positions.
+    case products(positions: Int)
+    case explicit
+  }
+
+  package func weightForm(of parameter: ParameterID) -> WeightForm {
+    for case .factored(let factors, let weight, _)? in batch.gradients.routes
+    where weight == parameter && factors.rows != .oneHot {
+      return .products(positions: factors.positions)
+    }
+    return .explicit
+  }
+
+  private func entry(of parameter: ParameterID) -> Entry {
+    for case .factored(let factors, let weight, let bias)? in batch.gradients.routes {
+      if weight == parameter { return .factored(factors, hasBias: false) }
+      if bias == parameter { return .explicit(columns: factors.outputs) }
+    }
+    return .explicit(columns: program.graph.parameters[parameter.index].count)
+  }
+
+  private func gram(_ entries: [Entry], draws: Int, isDiagonal: Bool) -> Gram {
+    let count = draws * samples
+    let blocks = GramBlocks(rows: count, split: count, isDiagonal: isDiagonal)
+    let square = isDiagonal ? doubles(count) : doubles(count, count)
+    var lanes = LaneNeeds<S>()
+    var kernels: ByteCount = 0
+    var sums: ByteCount = 0
+    for entry in entries {
+      switch entry {
+      case .explicit(let columns):
+        lanes.add(blocks, GramTiling(rows: count, columns: columns))
+      case .factored(let factors, let hasBias):
+        let rows = samples * factors.positions
+        let isPair = factors.prefersPairs(samples: samples, draws: draws, isDiagonal: isDiagonal)
+        if isPair || usesCombinations && factors.prefersRowKernel(samples: samples) {
+          kernels += doubles(rows + 1, rows)
+          if factors.rows != .oneHot { lanes.addWhole(rows: rows, columns: factors.inputs) }
+        }
+        if isPair {
+          lanes.addWhole(rows: draws * rows, columns: factors.outputs)
+          continue
+        }
+        let tiling =
+          factors.rows == .oneHot
+          ? GramTiling(table: factors, used: min(rows, factors.inputs), rows: count)
+          : GramTiling(outerProducts: factors, rows: count)
+        lanes.add(blocks, tiling, hasScratch: true)
+        if hasBias {
+          lanes.add(blocks, GramTiling(rows: count, columns: factors.outputs))
+          sums = max(sums, scalars(count, factors.outputs))
+        }
+      }
+    }
+    return Gram(
+      matrix: square, workspace: square + doubles(count) + lanes.total + sums, kernels: kernels)
+  }
+}
+
+/// What the lanes of a Gram matrix grow to (`GramLanes`).
+private struct LaneNeeds<S: EngineScalar> {
+  /// Per lane: bytes of its doubles, and of its scratch.
+  private var lanes: [(parts: ByteCount, scratch: ByteCount)] = []
+
+  var total: ByteCount { lanes.total { $0.parts + $0.scratch } }
+
+  mutating func addWhole(rows: Int, columns: Int) {
+    add(GramBlocks(rows: rows, split: rows), GramTiling(rows: rows, columns: columns))
+  }
+
+  mutating func add(_ blocks: GramBlocks, _ tiling: GramTiling, hasScratch: Bool = false) {
+    let parts = ByteCount(
+      vector: blocks.laneParts(width: tiling.width).total { $0 }, of: Double.self)
+    let scratch = ByteCount(
+      vector: hasScratch ? ByteCount(blocks.rows) * ByteCount(tiling.width) : 0, of: S.self)
+    let count = tiling.lanes(rows: blocks.rows)
+    while lanes.count < count { lanes.append((0, 0)) }
+    for i in 0..<count {
+      lanes[i] = (max(lanes[i].parts, parts), max(lanes[i].scratch, scratch))
+    }
+  }
+}
+
+// MARK: - K-FAC
+
+extension BatchNeeds {
+  /// What the linear layers of K-FAC take while their factors are formed.
+  ///
+  /// - Parameters:
+  ///   - program: That of the layers (`Linearization.layerProgram`).
+  ///   - draws: Rows per sample, those of the true labels included.
+  ///   - factorDraws: Of these, the ones that make the factor of the outputs.
+  ///   - workers: Layers at the same time.
+  package func kronecker(
+    _ layerProgram: Program, draws: Int, factorDraws: Int, workers: Int
+  ) -> ByteCount {
+    let plan = KroneckerPlan(layerProgram)
+    let blocks = plan.layers.map { layer in
+      block(
+        rows: samples * layer.linear.positions,
+        inputs: layer.linear.inputs + (layer.bias == nil ? 0 : 1), outputs: layer.linear.outputs,
+        draws: factorDraws)
+    }
+    let together = blocks.sorted(by: >).prefix(workers).total { $0 }
+    // Rows that are collected for it, as many as `forEachLayer` collects together.
+    let rows = plan.layers.map {
+      scalars(
+        samples, $0.linear.positions, draws * $0.linear.outputs + $0.linear.inputs)
+    }
+    let collected = max(rows.max() ?? 0, min(rows.total { $0 }, ByteCount(LayerGroup.bytes)))
+    if program.isLayerwise { return together + collected }
+    let own = BatchNeeds(
+      layerProgram, samples: samples, threads: batch.workers, budget: 0)
+    return together + collected + own.forward + own.arenas(tangents: 0, cotangents: draws)
+  }
+
+  /// One layer: both spectra with their work space, the gradient, and one solution.
+  private func block(rows: Int, inputs: Int, outputs: Int, draws: Int) -> ByteCount {
+    spectrum(rows: rows, columns: inputs) + spectrum(rows: draws * rows, columns: outputs)
+      + doubles(8, outputs, inputs)
+  }
+
+  private func spectrum(rows: Int, columns: Int) -> ByteCount {
+    rows < columns
+      ? LAPACK.singularValuesMemory(rows: rows, columns: columns)
+      : doubles(4, columns, columns) + doubles(512, columns)
+  }
+}
