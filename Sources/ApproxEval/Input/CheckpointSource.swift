@@ -42,18 +42,20 @@ package struct CheckpointSource: Sendable {
   /// - Parameters:
   ///   - model: A network by torch.export, of which `path` is a state_dict.
   ///   - loss: Its name, for what names none.
+  ///   - task: What the head of a language model is for, in place of what its configuration says.
   package init(
     path: String, adapter: String? = nil, model: String? = nil, loss: String? = nil,
-    files: InputFiles = InputFiles()
+    task: LanguageTask? = nil, files: InputFiles = InputFiles()
   ) throws(CheckpointError) {
     let program = try Self.program(path, model: model, adapter: adapter, files)
     if let program {
+      if let task { throw Self.needless(task, path) }
       try self.init(
         program, path: path, state: model == nil ? nil : TensorArchive.open(path, files: files),
         loss: loss)
       return
     }
-    try self.init(described: path, adapter: adapter, files: files)
+    try self.init(described: path, adapter: adapter, task: task, files: files)
     if let loss, loss != self.loss {
       throw CheckpointError(
         .unexpectedSetting(.loss, found: loss, expected: "the checkpoint's own, \(self.loss)"),
@@ -62,12 +64,14 @@ package struct CheckpointSource: Sendable {
   }
 
   private init(
-    described path: String, adapter: String?, files: InputFiles
+    described path: String, adapter: String?, task: LanguageTask?, files: InputFiles
   ) throws(CheckpointError) {
     if files.isFolder(path) {
-      try self.init(folder: ModelDirectory.open(path, files: files), adapter: adapter, files: files)
+      try self.init(
+        folder: ModelDirectory.open(path, files: files), adapter: adapter, task: task, files: files)
       return
     }
+    if let task { throw Self.needless(task, path) }
     let file = try CheckpointFile.open(path, files: files)
     if adapter != nil {
       throw CheckpointError(
@@ -96,6 +100,13 @@ package struct CheckpointSource: Sendable {
     updates = StoredUpdate.all(in: file)
     self.bytes = bytes
     description = .file(file)
+  }
+
+  private static func needless(_ task: LanguageTask, _ path: String) -> CheckpointError {
+    CheckpointError(
+      .unexpectedSetting(
+        .task, found: task.rawValue, expected: "nothing: the checkpoint has its head"),
+      at: .init(file: path), hint: "Leave it out: only folders of Hugging Face can have another head.")
   }
 
   /// The network that `path`, or else `model`, is.
@@ -189,23 +200,28 @@ package struct CheckpointSource: Sendable {
   }
 
   private init(
-    folder: ModelDirectory, adapter path: String?, files: InputFiles
+    folder: ModelDirectory, adapter path: String?, task: LanguageTask?, files: InputFiles
   ) throws(CheckpointError) {
     let type = try folder.config["model_type"].string()
+    let family = try ModelFamily.required(type, folder.config)
     var adapter: AdapterDirectory?
     if let path { adapter = try AdapterDirectory.open(path, files: files) }
+    var config = folder.config
+    if let task = task ?? adapter.flatMap({ family.task(ofAdapter: $0.config) }) {
+      config = try family.config(config, for: task)
+    }
     let unread =
       if let adapter {
         try Model.unreadAdapterTensors(modelType: type, adapter: adapter.config)
       } else { Set<String>() }
     let adapted = try Self.ownNames(
       (adapter?.tensors ?? [:]).filter { !unread.contains($0.key) }, modelType: type)
-    let parameters = folder.tensors.merging(adapted) { $1 }
+    let parameters = family.named(folder.tensors).merging(adapted) { $1 }
     let adapterParameters = Set(adapted.keys)
     self.path = folder.path
     adapterPath = path
     (epoch, step) = (nil, nil)
-    let loss = try Model.loss(type: type, config: folder.config)
+    let loss = try Model.loss(type: type, config: config)
     (self.loss, namesLoss) = (loss ?? CheckpointFile.losses[0], loss != nil)
     lossSettings = LossSettings()
     trainable = nil
@@ -214,7 +230,7 @@ package struct CheckpointSource: Sendable {
     batch = [:]
     updates = []
     bytes = parameters.values.reduce(0) { $0 + $1.byteCount }
-    description = .folder(type: type, config: folder.config, adapter: adapter?.config)
+    description = .folder(type: type, config: config, adapter: adapter?.config)
   }
 
   /// The loss of a file, by its own word or by the configuration of its Hugging Face model.

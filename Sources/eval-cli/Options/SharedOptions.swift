@@ -47,6 +47,14 @@ struct TrainedOptions: ParsableArguments {
   var trainable: [String] = []
 }
 
+/// Heads of language models.
+enum TaskName: String, CaseIterable, ExpressibleByArgument {
+  case sequenceClassification = "sequence-classification"
+  case tokenClassification = "token-classification"
+  case causal = "causal-lm"
+  case masked = "masked-lm"
+}
+
 /// Where samples come from, and which parameters count.
 struct DataOptions: ParsableArguments {
   @Option(
@@ -65,12 +73,18 @@ struct DataOptions: ParsableArguments {
   @Option(help: .init("Loss, where no file names one. (default: cross_entropy)"))
   var loss: LossName?
 
+  @Option(
+    help: .init(
+      "Head of a language model, where config.json names none or another.", valueName: "task"))
+  var task: TaskName?
+
   @OptionGroup var trained: TrainedOptions
 
   func apply(to options: inout EvaluationOptions) {
     options.dataFile = file
     options.model = model
     options.loss = loss?.rawValue
+    options.task = task?.rawValue
     options.adapter = trained.adapter
     options.trainable = trained.trainable
   }
