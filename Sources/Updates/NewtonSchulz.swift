@@ -2,24 +2,29 @@ import TensorModule
 
 /// Newton-Schulz iterations towards the orthogonal factor of a matrix (Bernstein and Newhouse 2024;
 /// Jordan 2024): `X <- a X + (b A + c A^2) X` with `A = X X^T` and X divided by its norm at first.
-struct NewtonSchulz {
-  typealias Coefficients = (a: Double, b: Double, c: Double)
+package struct NewtonSchulz {
+  package typealias Coefficients = (a: Double, b: Double, c: Double)
 
   /// How the norm is kept from zero.
-  enum NormFloor {
+  package enum NormFloor {
     case largest(Double)
     case added(Double)
   }
 
   /// Jordan's: steepest at zero, so that few steps lift small singular values.
-  static let original: Coefficients = (3.4445, -4.7750, 2.0315)
+  package static let original: Coefficients = (3.4445, -4.7750, 2.0315)
 
   /// One for each iteration.
-  let coefficients: [Coefficients]
-  let normFloor: NormFloor
+  package let coefficients: [Coefficients]
+  package let normFloor: NormFloor
+
+  package init(coefficients: [Coefficients], normFloor: NormFloor) {
+    self.coefficients = coefficients
+    self.normFloor = normFloor
+  }
 
   /// `x` `[rows, columns]`, in place.
-  func orthogonalize(_ x: UnsafeMutablePointer<Double>, rows: Int, columns: Int) {
+  package func orthogonalize(_ x: UnsafeMutablePointer<Double>, rows: Int, columns: Int) {
     let count = rows * columns
     if count == 0 { return }
     let norm = Kernels.dot(UnsafePointer(x), UnsafePointer(x), count: count).squareRoot()
