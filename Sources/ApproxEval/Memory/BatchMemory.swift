@@ -154,6 +154,9 @@ struct BatchMemory<S: EngineScalar> {
 
   /// The last pass.
   private mutating func addScores(of directions: Int) {
+    // They go with what the methods share.
+    plan.release("squared gradients")
+    plan.release("factors of blocks")
     plan.begin(.jvp)
     let perPass = needs.directionsPerPass
     let together = min(directions, perPass)

@@ -99,6 +99,9 @@ public struct MemoryPlan: Sendable, Equatable {
     if lastingNames.insert(name).inserted { keep(name, bytes, expected: expected) }
   }
 
+  /// What is given back before the batch ends.
+  mutating func release(_ name: String) { present.removeAll { $0.name == name } }
+
   /// Room for something that takes what it finds, and at least so much: it stays until the end of the
   /// batch.
   mutating func reserve(_ name: String, _ bytes: ByteCount) {
