@@ -174,16 +174,19 @@ import Testing
         "run/a.bin, batch 4: ef at damping 0: gamma may be off by 100 % or more, by rounding.",
       ])
     #expect(report.batchesInDouble == 1 && report.batchesRepeated == 1)
-    // Of every row, before the reason why there is no gamma.
+    // Of every row, before the reason why there is no gamma. After them come the measures of curvature.
     #expect(
-      report.scores.columns.suffix(6)
+      report.scores.columns.suffix(3)
+        == ["sharpness", "fisher_within_layers", "fisher_across_layers"])
+    #expect(
+      report.scores.columns.dropLast(3).suffix(6)
         == ["gamma_error", "precision", "no_gamma", "family", "role", "marked"])
     #expect(
-      report.scores.rows[0].suffix(6) == [
+      report.scores.rows[0].dropLast(3).suffix(6) == [
         .number(.infinity), .text("float64"), .empty, .text("ef"), .text("method"), .flag(true),
       ])
     #expect(
-      report.scores.rows[1].suffix(6) == [
+      report.scores.rows[1].dropLast(3).suffix(6) == [
         .number(1e-3), .text("float64"), .empty, .text("ief"), .text("method"), .flag(false),
       ])
     #expect(report.batches.columns.last == "reference_converged")

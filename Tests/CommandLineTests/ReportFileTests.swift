@@ -10,7 +10,7 @@ extension CommandLineTests {
       checkpoint,epoch,step,batch,samples,method,damping,lambda,gamma,gamma_rel_sgd,\
       gamma_rel_reference,efficiency,efficiency_low,fisher_quadratic,gradient_dot,update_norm,\
       cosine_gradient,cosine_reference,seconds,mc_samples,gamma_error,precision,no_gamma,\
-      family,role,marked
+      family,role,marked,sharpness,fisher_within_layers,fisher_across_layers
       """,
       "batches": """
       checkpoint,epoch,step,batch,samples,loss,gradient_norm,gradient_norm_ratio,\
@@ -65,7 +65,7 @@ extension CommandLineTests {
         text.components(separatedBy: "\r\n").first == """
           checkpoint,epoch,step,batch,method,damping,mc_samples,layer,kind,parameters,status,gamma,\
           gamma_rel_sgd,efficiency,fisher_quadratic,gradient_dot,update_norm,family,role,\
-          gamma_error
+          gamma_error,sharpness,fisher_share
           """)
       let record = try String(contentsOfFile: folder.path("report/run.json"), encoding: .utf8)
       #expect(record.contains(#""kfac_block": "embedding""#))

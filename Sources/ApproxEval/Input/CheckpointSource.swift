@@ -28,13 +28,19 @@ package struct CheckpointSource: Sendable {
   package let updates: [StoredUpdate]
   /// Of the file, or of all tensors of a folder.
   package let bytes: Int
-  private let description: Description
+  let description: Description
+  /// Whether the tensors are those of a state_dict beside the model.
+  let isStateDict: Bool
+  /// The output's dimension of classes, where it is given.
+  let classAxis: Int?
 
-  private enum Description: Sendable {
+  enum Description: Sendable {
     case file(CheckpointFile)
     case folder(type: String, config: JSONValue, adapter: JSONValue?)
     case model(JSONValue)
     case program(ExportedProgram)
+    /// A network by torch.export in a checkpoint.bin.
+    case packed(ExportedProgram, JSONValue)
   }
 
   /// Opens what is at `path`; a folder is a Hugging Face model.
@@ -42,21 +48,34 @@ package struct CheckpointSource: Sendable {
   /// - Parameters:
   ///   - model: A network by torch.export, of which `path` is a state_dict.
   ///   - loss: Its name, for what names none.
+  ///   - classAxis: Of the output, for a network by torch.export.
   ///   - task: What the head of a language model is for, in place of what its configuration says.
   package init(
     path: String, adapter: String? = nil, model: String? = nil, loss: String? = nil,
-    task: LanguageTask? = nil, files: InputFiles = InputFiles()
+    classAxis: Int? = nil, task: LanguageTask? = nil, files: InputFiles = InputFiles()
   ) throws(CheckpointError) {
     let program = try Self.program(path, model: model, adapter: adapter, files)
     if let program {
       if let task { throw Self.needless(task, path) }
       try self.init(
-        program, path: path, state: model == nil ? nil : TensorArchive.open(path, files: files),
-        loss: loss)
+        program, path: path,
+        state: model == nil ? nil : StateDict(path, of: program.weights.keys, files), loss: loss,
+        classAxis: classAxis)
       return
     }
-    try self.init(described: path, adapter: adapter, task: task, files: files)
-    if let loss, loss != self.loss {
+    if let model {
+      if let task { throw Self.needless(task, path) }
+      try self.init(state: path, of: model, adapter: adapter, loss: loss, files: files)
+    } else {
+      try self.init(described: path, adapter: adapter, task: task, files: files)
+    }
+    if classAxis != nil {
+      throw CheckpointError(
+        .unexpectedSetting(
+          .classAxis, found: "\(classAxis!)", expected: "nothing: the model has its classes last"),
+        at: .init(file: path), hint: "It is for networks by torch.export.")
+    }
+    if model == nil, let loss, loss != self.loss {
       throw CheckpointError(
         .unexpectedSetting(.loss, found: loss, expected: "the checkpoint's own, \(self.loss)"),
         at: .init(file: path), hint: "Leave it out: the checkpoint has its loss.")
@@ -99,10 +118,29 @@ package struct CheckpointSource: Sendable {
     batch = file.batch
     updates = StoredUpdate.all(in: file)
     self.bytes = bytes
-    description = .file(file)
+    isStateDict = false
+    if (try? file.model["type"].string()) == Model.exported {
+      let model = file.model
+      try model.requireKeys(in: ["type", "tied", "class_axis"])
+      guard let document = file.program else {
+        throw CheckpointError(
+          .missingTensor("model.pt2", near: []), at: .init(file: path),
+          hint: "It holds the graph of a network by torch.export; pack writes it.")
+      }
+      let tied =
+        model["tied"].exists
+        ? try model["tied"].array().map { names throws(CheckpointError) in try names.strings() }
+        : []
+      classAxis = model["class_axis"].exists ? try model["class_axis"].integer() : nil
+      description = .packed(
+        try ExportedProgram(document: document, tensors: file.parameters, tied: tied), model)
+    } else {
+      classAxis = nil
+      description = .file(file)
+    }
   }
 
-  private static func needless(_ task: LanguageTask, _ path: String) -> CheckpointError {
+  static func needless(_ task: LanguageTask, _ path: String) -> CheckpointError {
     CheckpointError(
       .unexpectedSetting(
         .task, found: task.rawValue, expected: "nothing: the checkpoint has its head"),
@@ -117,13 +155,6 @@ package struct CheckpointSource: Sendable {
     let file = model ?? path
     var isProgram = false
     if !files.isFolder(file) { isProgram = try ExportedProgram.isProgram(files.open(file)) }
-    if let model, !isProgram {
-      throw CheckpointError(
-        .otherFormat(
-          found: "no archive by torch.export.save",
-          expected: "a network whose state_dicts are given"),
-        at: .init(file: model), hint: "Leave out \(.model), or name a .pt2 file.")
-    }
     if isProgram, adapter != nil {
       throw CheckpointError(
         .otherFormat(
@@ -133,51 +164,24 @@ package struct CheckpointSource: Sendable {
     return isProgram ? try ExportedProgram.open(file, files: files) : nil
   }
 
-  /// Of `run/epoch-12.pt`, 12.
-  private static func epoch(inName path: String) -> Int? {
-    let name = path.split(separator: "/").last ?? ""
-    return name.firstMatch(of: /epoch[-_=]?([0-9]+)/).flatMap { Int($0.output.1) }
-  }
-
-  /// A state_dict by the names of the network: it may lie in a dictionary, as training scripts save it
-  /// beside other things, and have the names that wrappers of the network give.
-  private static func state(
-    _ tensors: [String: StoredTensor], of names: some Collection<String>
-  ) -> [String: StoredTensor] {
-    if names.contains(where: { tensors[$0] != nil }) { return tensors }
-    let wrappers: Set<Substring> = [
-      "model", "module", "_orig_mod", "state_dict", "model_state_dict", "network", "net",
-    ]
-    for name in names.sorted() {
-      let found = tensors.keys.filter { $0.hasSuffix("." + name) }.map { $0.dropLast(name.count) }
-      let prefixes = found.filter { prefix in
-        prefix.split(separator: ".").allSatisfy(wrappers.contains)
-      }
-      guard let prefix = prefixes.min(by: { ($0.count, $0) < ($1.count, $1) }) else { continue }
-      return Dictionary(
-        uniqueKeysWithValues: tensors.filter { $0.key.hasPrefix(prefix) }
-          .map { (String($0.key.dropFirst(prefix.count)), $0.value) })
-    }
-    return tensors
-  }
-
   /// - Parameter state: A state_dict in place of the weights of the archive.
   private init(
-    _ program: ExportedProgram, path: String, state: TensorArchive?, loss: String?
-  ) throws(CheckpointError) {
+    _ program: ExportedProgram, path: String, state: StateDict?, loss: String?, classAxis: Int?
+  ) {
     self.path = path
     adapterPath = nil
-    epoch = state?.metadata["epoch"].flatMap { Int($0) } ?? Self.epoch(inName: path)
-    step = state?.metadata["step"].flatMap(Int.init)
+    (epoch, step) = (state?.epoch, state?.step)
+    isStateDict = state != nil
     (self.loss, namesLoss) = (loss ?? CheckpointFile.losses[0], loss != nil)
     lossSettings = LossSettings()
     trainable = nil
     let own = program.weights.mapValues(\.tensor)
-    parameters = state.map { Self.state($0.tensors, of: own.keys) } ?? own
+    parameters = state?.tensors ?? own
     adapterParameters = []
     batch = [:]
     updates = []
     bytes = parameters.values.reduce(0) { $0 + $1.byteCount }
+    self.classAxis = classAxis
     description = .program(program)
   }
 
@@ -197,41 +201,8 @@ package struct CheckpointSource: Sendable {
     batch = [:]
     updates = []
     bytes = parameters.values.reduce(0) { $0 + $1.byteCount }
+    (classAxis, isStateDict) = (nil, false)
     self.description = .model(description)
-  }
-
-  private init(
-    folder: ModelDirectory, adapter path: String?, task: LanguageTask?, files: InputFiles
-  ) throws(CheckpointError) {
-    let type = try folder.config["model_type"].string()
-    let family = try ModelFamily.required(type, folder.config)
-    var adapter: AdapterDirectory?
-    if let path { adapter = try AdapterDirectory.open(path, files: files) }
-    var config = folder.config
-    if let task = task ?? adapter.flatMap({ family.task(ofAdapter: $0.config) }) {
-      config = try family.config(config, for: task)
-    }
-    let unread =
-      if let adapter {
-        try Model.unreadAdapterTensors(modelType: type, adapter: adapter.config)
-      } else { Set<String>() }
-    let adapted = try Self.ownNames(
-      (adapter?.tensors ?? [:]).filter { !unread.contains($0.key) }, modelType: type)
-    let parameters = family.named(folder.tensors).merging(adapted) { $1 }
-    let adapterParameters = Set(adapted.keys)
-    self.path = folder.path
-    adapterPath = path
-    (epoch, step) = (nil, nil)
-    let loss = try Model.loss(type: type, config: config)
-    (self.loss, namesLoss) = (loss ?? CheckpointFile.losses[0], loss != nil)
-    lossSettings = LossSettings()
-    trainable = nil
-    self.parameters = parameters
-    self.adapterParameters = adapterParameters
-    batch = [:]
-    updates = []
-    bytes = parameters.values.reduce(0) { $0 + $1.byteCount }
-    description = .folder(type: type, config: config, adapter: adapter?.config)
   }
 
   /// The loss of a file, by its own word or by the configuration of its Hugging Face model.
@@ -272,7 +243,7 @@ package struct CheckpointSource: Sendable {
   ///
   /// - Throws: `sameThing` where two of them are one parameter and hold different numbers: which of
   ///   them counts, no file says.
-  private static func ownNames(
+  static func ownNames(
     _ tensors: [String: StoredTensor], modelType: String
   ) throws(CheckpointError) -> [String: StoredTensor] {
     var result: [String: StoredTensor] = [:]
@@ -302,11 +273,13 @@ package struct CheckpointSource: Sendable {
     switch description {
     case .file(let file): try Model(file.model, data: data)
     case .model(let description): try Model(description, data: data)
-    case .program(let program):
+    case .program(let program), .packed(let program, _):
       try Model(
         program, weights: parameters, data: data,
-        areClasses: loss == CheckpointFile.losses[0]
-          && data?.labels.dtype.isFloatingPoint == false)
+        reading: OutputReading(
+          labels: data.map { Array($0.labels.shape.dropFirst()) },
+          areClasses: loss == CheckpointFile.losses[0]
+            && data?.labels.dtype.isFloatingPoint == false, classAxis: classAxis))
     case .folder(let type, let config, let adapter):
       try Model(type: type, config: config, adapter: adapter, data: data)
     }
@@ -317,16 +290,31 @@ package struct CheckpointSource: Sendable {
     switch description {
     case .file(let file): return try file.model.content()
     case .model(let description): return try description.content()
+    case .packed(_, let description): return try description.content()
     case .program(let program):
-      throw CheckpointError(
-        .otherFormat(
-          found: "a network by torch.export", expected: "a model that a description can tell"),
-        at: .init(file: program.path), hint: "Score the archive itself, with \(.data).")
+      let tied = program.tiedWeights.map { JSONContent.array($0.map { .string($0) }) }
+      var members = ["type": JSONContent.string(Model.exported)]
+      if !tied.isEmpty { members["tied"] = .array(tied) }
+      if let classAxis { members["class_axis"] = .integer(classAxis) }
+      return .object(members)
     case .folder(let type, let config, let adapter):
       var members = ["type": JSONContent.string(type), "config": try config.content()]
       if let adapter { members["adapter"] = try adapter.content() }
       return .object(members)
     }
+  }
+
+  /// The network by torch.export, if it is one.
+  var program: ExportedProgram? {
+    switch description {
+    case .program(let program), .packed(let program, _): program
+    case .file, .folder, .model: nil
+    }
+  }
+
+  /// A tensor that shapes the graph of such a network.
+  func constant(_ name: String) -> StoredTensor? {
+    parameters[name] ?? program?.weights[name]?.tensor ?? program?.constants[name]?.tensor
   }
 
   /// The parameter of this name.
@@ -341,6 +329,9 @@ package struct CheckpointSource: Sendable {
   }
 
   private var batchPrefix: String {
-    if case .file = description { "params." } else { "" }
+    switch description {
+    case .file, .packed: "params."
+    case .folder, .model, .program: ""
+    }
   }
 }

@@ -56,7 +56,7 @@ extension Report {
         "gamma_rel_sgd", "gamma_rel_reference", "efficiency", "efficiency_low",
         "fisher_quadratic", "gradient_dot", "update_norm", "cosine_gradient", "cosine_reference",
         "seconds", "mc_samples", "gamma_error", "precision", "no_gamma", "family", "role",
-        "marked",
+        "marked", "sharpness", "fisher_within_layers", "fisher_across_layers",
       ])
     for result in entries.flatMap(\.results) {
       for score in result.scores {
@@ -73,6 +73,8 @@ extension Report {
           .number(score.seconds), .integer(score.monteCarloSamples), .number(score.gammaError),
           .text(result.precision.rawValue), .text(score.defect?.rawValue),
           .text(score.family), .text(score.role.rawValue), .flag(score.isMarked),
+          .number(score.sharpness), .number(score.withinLayers),
+          .number(score.withinLayers.map { 1 - $0 }),
         ])
       }
     }

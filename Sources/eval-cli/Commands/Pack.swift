@@ -16,7 +16,8 @@ struct Pack: ParsableCommand {
       """)
 
   @Argument(
-    help: "A Hugging Face model folder, or a checkpoint.bin.", completion: .file())
+    help: "A Hugging Face model folder, a network by torch.export, or a checkpoint.bin.",
+    completion: .file())
   var checkpoint: String
 
   @Option(
@@ -24,13 +25,7 @@ struct Pack: ParsableCommand {
     completion: .file())
   var output: String
 
-  @OptionGroup var trained: TrainedOptions
-
-  @Option(
-    help: .init(
-      "Take the batch from this .npz or safetensors file. (default: the checkpoint's own)",
-      valueName: "file"), completion: .file())
-  var data: String?
+  @OptionGroup(title: "Data") var data: DataOptions
 
   @Option(
     parsing: .unconditional,
@@ -44,9 +39,7 @@ struct Pack: ParsableCommand {
 
   func run() throws {
     var options = EvaluationOptions()
-    options.adapter = trained.adapter
-    options.trainable = trained.trainable
-    options.dataFile = data
+    data.apply(to: &options)
     if let batchSize {
       options.batchSize = try OptionValues.positive(batchSize, "--batch-size")
     }

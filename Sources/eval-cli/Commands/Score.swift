@@ -21,7 +21,7 @@ struct Score: ParsableCommand {
         eval-cli score run/epoch-*.bin --data train.npz --output results/ --resume
 
       Update methods (G are the gradients g_n of the samples as rows, g their sum, u_n the gradient \
-      at the logits, F the Fisher matrix, λ the damping):
+      at the logits, F the Fisher matrix, λ the damping; in brackets what it costs beside the gradient):
       \(OptionValues.methodSummaries)
       """)
 
