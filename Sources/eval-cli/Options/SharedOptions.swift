@@ -79,6 +79,8 @@ struct DataOptions: ParsableArguments {
       "Dimension of classes in the output of a .pt2, the samples being 0. (default: by the labels)",
       valueName: "n"))
   var classAxis: Int?
+
+  @Option(
     help: .init(
       "Head of a language model, where config.json names none or another.", valueName: "task"))
   var task: TaskName?
