@@ -144,7 +144,8 @@ package struct CheckpointSource: Sendable {
     CheckpointError(
       .unexpectedSetting(
         .task, found: task.rawValue, expected: "nothing: the checkpoint has its head"),
-      at: .init(file: path), hint: "Leave it out: only folders of Hugging Face can have another head.")
+      at: .init(file: path),
+      hint: "Leave it out: only folders of Hugging Face can have another head.")
   }
 
   /// The network that `path`, or else `model`, is.
