@@ -131,7 +131,11 @@ struct GammaErrorTests {
   @Test func wellConditionedRowsAreNotMarked() throws {
     let problem = Problem(Case("mlp", input: [3], mlp, samples: 4, seed: 9))
     let file = try checkpoint(problem, draws: problem.drawnLabels(1, seed: 2))
-    let methods = UpdateMethod.named.filter { ![.ng, .gn].contains($0) }
+    // No damping is part of Shampoo's powers: four samples leave their matrices singular but for rounding.
+    let undamped = ["shampoo", "shampoo@2", "kl-shampoo"]
+    let methods = UpdateMethod.named.filter {
+      ![.ng, .gn].contains($0) && !undamped.contains($0.name)
+    }
     let single = try estimated(file.path, options(methods, [Damping("rel:1")!]), Float.self)
     for score in single.scores {
       let error = try #require(score.gammaError)
