@@ -5,10 +5,12 @@ import Models
 /// adapter on it, a network by torch.export with its own weights or a state_dict, or a description
 /// with parameters made in memory. Everything is named tensors and a description; no number is read.
 package struct CheckpointSource: Sendable {
-  /// As it was given.
+  /// Of the model's weights, as it was given.
   package let path: String
   /// The folder of the adapter, if there is one.
   package let adapterPath: String?
+  /// What the weights or the adapter are parameters of, where that lies elsewhere.
+  package let base: String?
   package let epoch: Int?
   package let step: Int?
   /// The name of the loss.
@@ -37,28 +39,59 @@ package struct CheckpointSource: Sendable {
     case program(ExportedProgram)
   }
 
-  /// Opens what is at `path`; a folder is a Hugging Face model.
+  /// Opens what is at `path`: a checkpoint that carries its model, or parameters of `model`.
   ///
   /// - Parameters:
-  ///   - model: A network by torch.export, of which `path` is a state_dict.
+  ///   - adapter: A PEFT adapter on a Hugging Face folder at `path`.
+  ///   - model: A network by torch.export, of which `path` is a state_dict, or a Hugging Face folder,
+  ///     of which it is an adapter or the weights.
   ///   - loss: Its name, for what names none.
   package init(
     path: String, adapter: String? = nil, model: String? = nil, loss: String? = nil,
     files: InputFiles = InputFiles()
   ) throws(CheckpointError) {
-    let program = try Self.program(path, model: model, adapter: adapter, files)
-    if let program {
-      try self.init(
-        program, path: path, state: model == nil ? nil : TensorArchive.open(path, files: files),
-        loss: loss)
+    if let model {
+      try self.init(path: path, of: model, adapter: adapter, loss: loss, files)
+    } else if let program = try Self.program(path, files) {
+      try Self.requireNoAdapter(adapter, path)
+      try self.init(program, path: path, state: nil, loss: loss, files)
       return
+    } else {
+      try self.init(described: path, adapter: adapter, files: files)
     }
-    try self.init(described: path, adapter: adapter, files: files)
+    if case .program = description { return }
     if let loss, loss != self.loss {
       throw CheckpointError(
         .unexpectedValue("--loss", found: loss, expected: "the checkpoint's own, \(self.loss)"),
         at: .init(file: path), hint: "Leave it out: the checkpoint has its loss.")
     }
+  }
+
+  /// What is at `path` in place of the parameters of a model, or on them.
+  private init(
+    path: String, of model: String, adapter: String?, loss: String?, _ files: InputFiles
+  ) throws(CheckpointError) {
+    if files.isFolder(model) {
+      let folder = try ModelDirectory.open(model, files: files)
+      if adapter == nil && AdapterDirectory.isAdapter(path, files: files) {
+        try self.init(folder: folder, adapter: path, files: files)
+      } else {
+        let state = try StateDict(path, files: files)
+        try self.init(folder: folder, adapter: adapter, state: state, files: files)
+      }
+      return
+    }
+    guard let program = try Self.program(model, files) else {
+      throw CheckpointError(
+        .otherFormat(
+          found: "no archive by torch.export.save and no folder",
+          expected: "a model whose checkpoints are given"),
+        at: .init(file: model),
+        hint: "Leave out --model, or name a .pt2 file or the folder of a Hugging Face model.")
+    }
+    try Self.requireNoAdapter(adapter, model)
+    let state = try StateDict(path, files: files)
+    try self.init(program, path: path, state: state, loss: loss, files)
   }
 
   private init(
@@ -75,18 +108,21 @@ package struct CheckpointSource: Sendable {
           found: "a self-contained checkpoint", expected: "a Hugging Face folder under an adapter"),
         at: .init(file: path), hint: "Leave out --adapter, or give the folder of the base model.")
     }
-    try self.init(file: file, path: path, bytes: files.open(path).bytes.count)
+    try self.init(file: file, path: path, files: files)
   }
 
-  private init(file: CheckpointFile, path: String, bytes: Int) throws(CheckpointError) {
+  private init(
+    file: CheckpointFile, path: String, files: InputFiles
+  ) throws(CheckpointError) {
     if let graph = file.onnx, (try? file.model["type"].string()) != "onnx" {
       throw CheckpointError(
         .unexpectedTensor(near: []), at: graph.location,
         hint: "The metadata describe another model than this graph: leave one of the two out.")
     }
     self.path = path
-    adapterPath = nil
-    (epoch, step) = (file.epoch, file.step)
+    (adapterPath, base) = (nil, nil)
+    let place = try TrainingPlace(path: path, epoch: file.epoch, step: file.step, files: files)
+    (epoch, step) = (place.epoch, place.step)
     (loss, namesLoss) = try CheckpointSource.loss(of: file)
     lossSettings = file.lossSettings
     trainable = file.archive.metadata["trainable"] == nil ? nil : file.trainable
@@ -94,74 +130,43 @@ package struct CheckpointSource: Sendable {
     adapterParameters = []
     batch = file.batch
     updates = StoredUpdate.all(in: file)
-    self.bytes = bytes
+    bytes = try files.open(path).bytes.count
     description = .file(file)
   }
 
-  /// The network that `path`, or else `model`, is.
+  /// The network by torch.export that is at the path, if one is.
   private static func program(
-    _ path: String, model: String?, adapter: String?, _ files: InputFiles
+    _ path: String, _ files: InputFiles
   ) throws(CheckpointError) -> ExportedProgram? {
-    let file = model ?? path
-    var isProgram = false
-    if !files.isFolder(file) { isProgram = try ExportedProgram.isProgram(files.open(file)) }
-    if let model, !isProgram {
-      throw CheckpointError(
-        .otherFormat(
-          found: "no archive by torch.export.save",
-          expected: "a network whose state_dicts are given"),
-        at: .init(file: model), hint: "Leave out --model, or name a .pt2 file.")
-    }
-    if isProgram, adapter != nil {
-      throw CheckpointError(
-        .otherFormat(
-          found: "a network by torch.export", expected: "a Hugging Face folder under an adapter"),
-        at: .init(file: file), hint: "Leave out --adapter: export the network with its adapter.")
-    }
-    return isProgram ? try ExportedProgram.open(file, files: files) : nil
+    if files.isFolder(path) { return nil }
+    if try !ExportedProgram.isProgram(files.open(path)) { return nil }
+    return try ExportedProgram.open(path, files: files)
   }
 
-  /// Of `run/epoch-12.pt`, 12.
-  private static func epoch(inName path: String) -> Int? {
-    let name = path.split(separator: "/").last ?? ""
-    return name.firstMatch(of: /epoch[-_=]?([0-9]+)/).flatMap { Int($0.output.1) }
+  private static func requireNoAdapter(
+    _ adapter: String?, _ program: String
+  ) throws(CheckpointError) {
+    if adapter == nil { return }
+    throw CheckpointError(
+      .otherFormat(
+        found: "a network by torch.export", expected: "a Hugging Face folder under an adapter"),
+      at: .init(file: program), hint: "Leave out --adapter: export the network with its adapter.")
   }
 
-  /// A state_dict by the names of the network: it may lie in a dictionary, as training scripts save it
-  /// beside other things, and have the names that wrappers of the network give.
-  private static func state(
-    _ tensors: [String: StoredTensor], of names: some Collection<String>
-  ) -> [String: StoredTensor] {
-    if names.contains(where: { tensors[$0] != nil }) { return tensors }
-    let wrappers: Set<Substring> = [
-      "model", "module", "_orig_mod", "state_dict", "model_state_dict", "network", "net",
-    ]
-    for name in names.sorted() {
-      let found = tensors.keys.filter { $0.hasSuffix("." + name) }.map { $0.dropLast(name.count) }
-      let prefixes = found.filter { prefix in
-        prefix.split(separator: ".").allSatisfy(wrappers.contains)
-      }
-      guard let prefix = prefixes.min(by: { ($0.count, $0) < ($1.count, $1) }) else { continue }
-      return Dictionary(
-        uniqueKeysWithValues: tensors.filter { $0.key.hasPrefix(prefix) }
-          .map { (String($0.key.dropFirst(prefix.count)), $0.value) })
-    }
-    return tensors
-  }
-
-  /// - Parameter state: A state_dict in place of the weights of the archive.
+  /// - Parameter state: In place of the weights of the archive.
   private init(
-    _ program: ExportedProgram, path: String, state: TensorArchive?, loss: String?
+    _ program: ExportedProgram, path: String, state: StateDict?, loss: String?, _ files: InputFiles
   ) throws(CheckpointError) {
     self.path = path
     adapterPath = nil
-    epoch = state?.metadata["epoch"].flatMap { Int($0) } ?? Self.epoch(inName: path)
-    step = state?.metadata["step"].flatMap(Int.init)
+    base = state == nil ? nil : program.path
+    let place = try TrainingPlace(path: path, files: files)
+    (epoch, step) = (state?.epoch ?? place.epoch, state?.step ?? place.step)
     (self.loss, namesLoss) = (loss ?? CheckpointFile.losses[0], loss != nil)
     lossSettings = LossSettings()
     trainable = nil
     let own = program.weights.mapValues(\.tensor)
-    parameters = state.map { Self.state($0.tensors, of: own.keys) } ?? own
+    parameters = state.map { $0.tensors(named: own.keys) } ?? own
     adapterParameters = []
     batch = [:]
     updates = []
@@ -176,7 +181,7 @@ package struct CheckpointSource: Sendable {
     path: String, description: JSONValue, loss: String, parameters: [String: StoredTensor]
   ) {
     self.path = path
-    adapterPath = nil
+    (adapterPath, base) = (nil, nil)
     (epoch, step, self.loss) = (0, 0, loss)
     (namesLoss, lossSettings) = (true, LossSettings())
     trainable = nil
@@ -188,8 +193,9 @@ package struct CheckpointSource: Sendable {
     self.description = .model(description)
   }
 
+  /// - Parameter state: In place of the weights of the folder.
   private init(
-    folder: ModelDirectory, adapter path: String?, files: InputFiles
+    folder: ModelDirectory, adapter path: String?, state: StateDict? = nil, files: InputFiles
   ) throws(CheckpointError) {
     let type = try folder.config["model_type"].string()
     var adapter: AdapterDirectory?
@@ -200,11 +206,15 @@ package struct CheckpointSource: Sendable {
       } else { Set<String>() }
     let adapted = try Self.ownNames(
       (adapter?.tensors ?? [:]).filter { !unread.contains($0.key) }, modelType: type)
-    let parameters = folder.tensors.merging(adapted) { $1 }
+    let weights = state.map { $0.tensors(named: folder.tensors.keys) } ?? folder.tensors
+    let parameters = weights.merging(adapted) { $1 }
     let adapterParameters = Set(adapted.keys)
-    self.path = folder.path
+    self.path = state?.path ?? folder.path
     adapterPath = path
-    (epoch, step) = (nil, nil)
+    base = state == nil && path == nil ? nil : folder.path
+    let place = try TrainingPlace(
+      path: path ?? self.path, epoch: state?.epoch, step: state?.step, files: files)
+    (epoch, step) = (place.epoch, place.step)
     let loss = try Model.loss(type: type, config: folder.config)
     (self.loss, namesLoss) = (loss ?? CheckpointFile.losses[0], loss != nil)
     lossSettings = LossSettings()
@@ -322,6 +332,9 @@ package struct CheckpointSource: Sendable {
     let file = adapterPath.map { name.contains("lora_") ? $0 : path } ?? path
     throw CheckpointError(.missingTensor(prefix + name, near: near), at: .init(file: file))
   }
+
+  /// What was scored: the adapter where there is one.
+  package var name: String { adapterPath ?? path }
 
   private var batchPrefix: String {
     if case .file = description { "params." } else { "" }

@@ -19,6 +19,7 @@ public enum EvaluationError: Error, Sendable {
   case unknownUpdate(name: String, known: [String], files: [String])
   /// One file of an option for several checkpoints.
   case sharedUpdate(option: String, file: String, checkpoints: Int)
+  case series(SeriesError)
   /// Two updates of one name, and the files that they are in.
   case duplicateUpdate(name: String, first: String, second: String)
   case notEnoughDraws(requested: Int, stored: Int, file: String)
@@ -71,7 +72,11 @@ extension EvaluationError: CustomStringConvertible {
     case .sharedUpdate(let option, let file, let checkpoints):
       errorText(
         "one file for \(checkpoints) checkpoints", at: "\(option) \(file)",
-        ["It belongs to one of them: score each checkpoint with its own."])
+        [
+          "It belongs to one of them. Give one for each checkpoint, in their order, or a pattern "
+            + "with {epoch}, {step}, {name} or {checkpoint}."
+        ])
+    case .series(let error): error.description
     case .duplicateUpdate(let name, let first, let second):
       errorText(
         "two updates have the name \(name)",
@@ -137,6 +142,8 @@ func evaluating<Result>(
     throw .linearAlgebra(error)
   } catch let error as JournalError {
     throw .journal(error)
+  } catch let error as SeriesError {
+    throw .series(error)
   } catch {
     preconditionFailure("unforeseen error \(error)")
   }

@@ -166,6 +166,8 @@ public struct BatchResult: Sendable, Codable {
   public var checkpoint: String
   public var epoch: Int?
   public var step: Int?
+  /// The training run that the checkpoint is of.
+  public var run: String?
   public var batch: Int
   /// `float32` or `float64`: the arithmetic that all numbers of the batch come from.
   public var precision: Arithmetic
@@ -231,8 +233,12 @@ public struct DuplicateCount: Sendable, Equatable, Codable {
 /// What was scored: the line above the table.
 public struct CheckpointDescription: Sendable, Equatable {
   public var path: String
+  /// What it is an adapter or a state_dict of, where that lies elsewhere.
+  public var base: String?
   public var epoch: Int?
   public var step: Int?
+  /// The training run that it is of: its folder, or the name that was given.
+  public var run: String?
   public var model: String
   public var loss: String
   /// What else is done to it, in words: `label smoothing 0.1`.

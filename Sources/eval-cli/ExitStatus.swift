@@ -66,7 +66,8 @@ extension ExitStatus {
     case .journal(let error): self.init(error)
     case .memory(let shortage): self = shortage.isChoice ? .usage : .badData
     case .batch(let failure): self.init(BatchFailure.kind(of: failure.cause))
-    case .batchTooLarge, .unknownUpdate, .sharedUpdate, .duplicateUpdate, .notEnoughDraws,
+    case .batchTooLarge, .unknownUpdate, .sharedUpdate, .series, .duplicateUpdate,
+      .notEnoughDraws,
       .noSuchParameter, .nothingTrainable, .noSplit:
       self = .usage
     case .missingBatch: self = .missingInput

@@ -40,7 +40,8 @@ extension Report.Entry {
     parts.append("imbalance " + (imbalance.isNaN ? "none" : shortened(imbalance, digits: 3)))
     if let epoch = description.epoch { parts.append("epoch \(epoch)") }
     if description.epoch == nil, let step = description.step { parts.append("step \(step)") }
-    return printable(description.path) + "\n" + wrapped(parts: parts) + "\n"
+    let base = description.base.map { " on " + printable($0) } ?? ""
+    return printable(description.path) + base + "\n" + wrapped(parts: parts) + "\n"
   }
 
   private func mean(_ value: (BatchResult) -> Double) -> Double {

@@ -35,6 +35,7 @@ public struct RunOutputs {
     results = journal?.finished ?? []
     self.record = record
     self.record?.plannedBatches = plan.count
+    self.record?.inputs = plan.checkpoints.map(\.input)
     self.record?.resumedBatches = results.count
   }
 

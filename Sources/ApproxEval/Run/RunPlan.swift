@@ -4,10 +4,15 @@ import Checkpoints
 public struct RunPlan: Sendable, Equatable {
   /// A checkpoint and the numbers of its batches.
   public struct Checkpoint: Sendable, Equatable {
+    public var input: CheckpointInput
     public var description: CheckpointDescription
     public var batches: Range<Int>
 
-    public init(description: CheckpointDescription, batches: Range<Int>) {
+    /// - Parameter input: `nil`: what the description is of, with nothing else.
+    public init(
+      _ input: CheckpointInput? = nil, description: CheckpointDescription, batches: Range<Int>
+    ) {
+      self.input = input ?? CheckpointInput(path: description.path)
       self.description = description
       self.batches = batches
     }
@@ -69,15 +74,25 @@ extension Evaluation {
         throw .sharedUpdate(option: "--updates", file: file, checkpoints: checkpoints.count)
       }
     }
+    return try plan(checkpoints.map { CheckpointInput(path: $0) })
+  }
+
+  /// The same for checkpoints with files of their own.
+  public func plan(_ inputs: [CheckpointInput]) throws(EvaluationError) -> RunPlan {
     var planned: [RunPlan.Checkpoint] = []
-    for path in checkpoints {
-      let first = options.firstBatch
+    for input in inputs {
+      let (own, first) = (of(input), options.firstBatch)
       planned.append(
         RunPlan.Checkpoint(
-          description: try describe(checkpoint: path),
-          batches: first..<first + (try batchCount(checkpoint: path))))
+          input, description: try own.describe(checkpoint: input.path),
+          batches: first..<first + (try own.batchCount(checkpoint: input.path))))
     }
     return RunPlan(planned)
+  }
+
+  /// That of one checkpoint, with the same files and threads.
+  public func of(_ input: CheckpointInput) -> Evaluation {
+    Evaluation(options.of(input), files: files, pool: pool)
   }
 
   /// Scores every batch of a plan beyond the first `finished`. Results do not depend on where a
@@ -93,8 +108,8 @@ extension Evaluation {
       let batches = checkpoint.batches.dropFirst(rest)
       rest = max(rest - checkpoint.batches.count, 0)
       if batches.isEmpty { continue }
-      try score(
-        checkpoint: checkpoint.description.path, batches: batches, observing: observe)
+      try of(checkpoint.input).score(
+        checkpoint: checkpoint.input.path, batches: batches, observing: observe)
     }
   }
 }

@@ -16,7 +16,8 @@ struct Pack: ParsableCommand {
       """)
 
   @Argument(
-    help: "A Hugging Face model folder, or a checkpoint.bin.", completion: .file())
+    help: "A Hugging Face model folder, a checkpoint.bin, or parameters of --model.",
+    completion: .file())
   var checkpoint: String
 
   @Option(
@@ -24,7 +25,11 @@ struct Pack: ParsableCommand {
     completion: .file())
   var output: String
 
-  @OptionGroup var trained: TrainedOptions
+  @OptionGroup var base: ModelOption
+
+  @OptionGroup var adapter: AdapterOption
+
+  @OptionGroup var trainable: TrainableOption
 
   @Option(
     help: .init(
@@ -44,8 +49,9 @@ struct Pack: ParsableCommand {
 
   func run() throws {
     var options = EvaluationOptions()
-    options.adapter = trained.adapter
-    options.trainable = trained.trainable
+    options.model = base.model
+    try adapter.apply(to: &options)
+    options.trainable = trainable.trainable
     options.dataFile = data
     if let batchSize {
       options.batchSize = try OptionValues.positive(batchSize, "--batch-size")

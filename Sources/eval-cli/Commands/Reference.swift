@@ -26,6 +26,8 @@ struct Reference: ParsableCommand {
 
   @OptionGroup(title: "Samples and parameters") var data: DataOptions
 
+  @OptionGroup(title: "Samples and parameters") var adapter: AdapterOption
+
   @OptionGroup(title: "Samples and parameters") var batch: BatchOptions
 
   @OptionGroup(title: "Solver") var reference: DirectionOptions
@@ -42,6 +44,7 @@ struct Reference: ParsableCommand {
   func run() throws {
     var options = EvaluationOptions()
     data.apply(to: &options)
+    try adapter.apply(to: &options)
     try batch.apply(to: &options)
     options.reference = reference.reference.method
     try solver.apply(to: &options)

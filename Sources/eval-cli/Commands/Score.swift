@@ -19,16 +19,23 @@ struct Score: ParsableCommand {
         eval-cli score checkpoint.bin
         eval-cli score run/epoch-*.bin --data train.npz --output results/
         eval-cli score run/epoch-*.bin --data train.npz --output results/ --resume
+        eval-cli score --model t5-base/ run/checkpoint-*/ --data sst2.npz --optimizer-state auto
 
       Update methods (G are the gradients g_n of the samples as rows, g their sum, u_n the gradient \
       at the logits, F the Fisher matrix, λ the damping):
       \(OptionValues.methodSummaries)
       """)
 
-  @Argument(help: "Checkpoints, scored in this order.", completion: .file())
+  @Argument(
+    help: """
+      Checkpoints, scored in this order: files and folders that carry their model, or parameters \
+      of --model.
+      """, completion: .file())
   var checkpoints: [String]
 
   @OptionGroup(title: "Samples and parameters") var data: DataOptions
+
+  @OptionGroup(title: "Samples and parameters") var adapters: AdapterOptions
 
   @OptionGroup(title: "Samples and parameters") var batch: BatchOptions
 
@@ -57,7 +64,8 @@ struct Score: ParsableCommand {
     try destination.requireWritable()
     let evaluation = Evaluation(options)
     // Whatever the headers of all files tell comes before the first computation.
-    let plan = try evaluation.plan(checkpoints: checkpoints)
+    let plan = try evaluation.plan(
+      evaluation.inputs(checkpoints: checkpoints, adapters: adapters.adapter, files: updateFiles.series))
     let needsRecord = destination.output != nil || destination.format == .json
     let record =
       try needsRecord
@@ -89,9 +97,11 @@ struct Score: ParsableCommand {
   private func evaluationOptions() throws(UsageError) -> EvaluationOptions {
     var options = EvaluationOptions()
     data.apply(to: &options)
+    try adapters.check(options)
     try batch.apply(to: &options)
     try batches.apply(to: &options)
     try destination.check()
+    options.run = destination.run
     try updates.apply(to: &options)
     try updateFiles.apply(to: &options)
     try reference.apply(to: &options)
@@ -112,7 +122,7 @@ struct Score: ParsableCommand {
       let batches = checkpoint.batches.dropFirst(rest).count
       rest = max(rest - checkpoint.batches.count, 0)
       if batches == 0 { continue }
-      let needs = try evaluation.resources(checkpoint: checkpoint.description.path)
+      let needs = try evaluation.of(checkpoint.input).resources(checkpoint: checkpoint.input.path)
       work[needs.precision, default: 0] += needs.batchOperations * Double(batches)
       memory = max(memory, needs.memory.total)
     }

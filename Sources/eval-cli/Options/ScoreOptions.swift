@@ -37,25 +37,25 @@ struct UpdateOptions: ParsableArguments {
       checkpoint carries are scored by default, or as update:<name>. (default: sgd,ef,ief,sf)
       """, valueName: "list"),
     completion: .custom { _, _, typed in OptionValues.completedMethods(typed) })
-  var methods: String?
+  var methods: [String] = []
 
   @Option(
-    parsing: .unconditional,
+    parsing: .unconditionalSingleValue,
     help: .init(
       """
       Dampings, separated by commas: lambda itself, or rel:x for x times the largest squared \
-      per-sample gradient norm.
+      per-sample gradient norm. (default: rel:1e-7)
       """, valueName: "list"))
-  var damping = "rel:1e-7"
+  var damping: [String] = []
 
   @Option(
-    parsing: .unconditional,
+    parsing: .unconditionalSingleValue,
     help: .init(
       """
       Monte-Carlo labels per sample for \(OptionValues.sampledMethodNames): a number, or several \
       separated by commas, each scored. (default: what the file carries, or 1)
       """, valueName: "list"))
-  var mcSamples: String?
+  var mcSamples: [String] = []
 
   @Flag(help: "Score every direction in each tensor and each module alone as well (layers.csv).")
   var perLayer = false
@@ -70,12 +70,16 @@ struct UpdateOptions: ParsableArguments {
   var dropDuplicates: Double?
 
   func apply(to options: inout EvaluationOptions) throws(UsageError) {
-    if let methods {
-      options.methods = try OptionValues.methods(methods)
+    if !methods.isEmpty {
+      options.methods = try OptionValues.methods(OptionValues.joined(methods))
       options.scoresStoredUpdates = false
     }
-    options.dampings = try OptionValues.dampings(damping)
-    if let mcSamples { options.monteCarloSamples = try OptionValues.draws(mcSamples) }
+    if !damping.isEmpty {
+      options.dampings = try OptionValues.dampings(OptionValues.joined(damping))
+    }
+    if !mcSamples.isEmpty {
+      options.monteCarloSamples = try OptionValues.draws(OptionValues.joined(mcSamples))
+    }
     options.perLayer = perLayer
     if let dropDuplicates { options.dropDuplicates = try OptionValues.cosine(dropDuplicates) }
   }
@@ -117,6 +121,12 @@ struct DestinationOptions: ParsableArguments {
   @Option(
     help: .init("Write the report into this folder.", valueName: "dir"), completion: .directory)
   var output: String?
+
+  @Option(
+    help: .init(
+      "Name of the training run, for tables and figures. (default: the folder of each checkpoint)",
+      valueName: "name"))
+  var run: String?
 
   @Option(help: .init("Write the scores to this CSV file.", valueName: "file"))
   var csv: String?
