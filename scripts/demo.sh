@@ -9,7 +9,7 @@ trap 'rm -f "$scores"' EXIT
 
 options=(--damping 1e-7 --reference dense)
 echo "$ .build/release/eval-cli score fixtures/digits/epoch-*.bin ${options[*]}"
-.build/release/eval-cli score fixtures/digits/epoch-*.bin "${options[@]}" --csv "$scores"
+.build/release/eval-cli score fixtures/digits/epoch-*.bin "${options[@]}" --csv "$scores" --force
 
 printf '\ngamma/gamma_SGD (below 1: better than plain gradient descent)\n\n'
 awk -F, '

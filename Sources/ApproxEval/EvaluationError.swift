@@ -20,6 +20,7 @@ public enum EvaluationError: Error, Sendable {
   /// One file of an option for several checkpoints.
   case sharedUpdate(option: String, file: String, checkpoints: Int)
   case series(SeriesError)
+  case merge(MergeError)
   /// Two updates of one name, and the files that they are in.
   case duplicateUpdate(name: String, first: String, second: String)
   case notEnoughDraws(requested: Int, stored: Int, file: String)
@@ -77,6 +78,7 @@ extension EvaluationError: CustomStringConvertible {
             + "with {epoch}, {step}, {name} or {checkpoint}."
         ])
     case .series(let error): error.description
+    case .merge(let error): error.description
     case .duplicateUpdate(let name, let first, let second):
       errorText(
         "two updates have the name \(name)",
@@ -142,6 +144,8 @@ func evaluating<Result>(
     throw .linearAlgebra(error)
   } catch let error as JournalError {
     throw .journal(error)
+  } catch let error as MergeError {
+    throw .merge(error)
   } catch let error as SeriesError {
     throw .series(error)
   } catch {

@@ -73,7 +73,7 @@ public struct LayerScore: Sendable, Equatable, Codable {
 }
 
 /// What a parameter of the model is to a run.
-public struct ParameterRole: Sendable, Equatable {
+public struct ParameterRole: Sendable, Equatable, Codable {
   public enum Status: String, Sendable, Equatable, Codable {
     case trained
     /// Trained, and used in several places of the model.
@@ -231,7 +231,7 @@ public struct DuplicateCount: Sendable, Equatable, Codable {
 }
 
 /// What was scored: the line above the table.
-public struct CheckpointDescription: Sendable, Equatable {
+public struct CheckpointDescription: Sendable, Equatable, Codable {
   public var path: String
   /// What it is an adapter or a state_dict of, where that lies elsewhere.
   public var base: String?
@@ -262,7 +262,7 @@ public struct CheckpointDescription: Sendable, Equatable {
 }
 
 /// The data that batches come from.
-public struct DataDescription: Sendable, Equatable {
+public struct DataDescription: Sendable, Equatable, Codable {
   public var samples: Int
   /// Whether Monte-Carlo labels are in the file: then every batch has the same ones.
   public var carriesDraws: Bool

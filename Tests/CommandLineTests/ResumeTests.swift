@@ -226,7 +226,7 @@ extension CommandLineTests {
         result.error == """
           error: an unfinished run has 2 of 6 batches in this folder
             at \(journal.path)
-            Go on with it by --resume, or remove the file to begin anew.
+            Go on with it by --resume, or give up what it has by --force.
 
           """)
       #expect(try Data(contentsOf: journal) == cut)
@@ -328,7 +328,7 @@ extension CommandLineTests {
       try expectSnapshot(failed.error, "strict")
       let rows = try csvRows(folder.path("r/summary.csv"))
       #expect(rows.allSatisfy { $0["batches_reference_not_converged"] == "2" })
-      let converged = try Command.run(base + ["--reference", "dense"])
+      let converged = try Command.run(base + ["--reference", "dense", "--force"])
       #expect(converged.status == 0, "\(converged.error)")
       #expect(
         try csvRows(folder.path("r/summary.csv")).allSatisfy {

@@ -117,9 +117,9 @@ package struct RunSimulation: Sendable {
     let record = try RunRecord(
       command: ["simulation"], options: Self.options, files: evaluation.files, start: start)
     var outputs = try RunOutputs(
-      plan, record: record, folder: Self.folder, resume: resume, system: system)
+      plan, record: record, folder: Self.folder, resume ? .resume : .new, system: system)
     do throws(EvaluationError) {
-      try evaluation.score(plan, after: outputs.results.count) { result throws(EvaluationError) in
+      try evaluation.score(plan, skipping: outputs.finished) { result throws(EvaluationError) in
         try outputs.add(result)
         done(outputs.results.count)
       }

@@ -35,6 +35,13 @@ public struct Report: Sendable {
 
   /// All tables, in the order in which they are written.
   public var tables: [ReportTable] { [scores, batches, cg, summary] + (hasLayers ? [layers] : []) }
+
+  /// Names of all files that a report may have; the record, which vouches for the others, first.
+  static let fileNames =
+    ["run.json"] + ["scores", "batches", "cg", "summary", "layers"].map { $0 + ".csv" }
+
+  /// Of those that this one does not have.
+  var absentFileNames: [String] { hasLayers ? [] : ["layers.csv"] }
 }
 
 // MARK: - One row per observation

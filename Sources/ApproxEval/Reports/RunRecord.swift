@@ -20,6 +20,12 @@ public struct RunRecord: Sendable {
   public var resumedBatches = 0
   /// The checkpoints with the files of each.
   public var inputs: [CheckpointInput] = []
+  /// The part of the run that this one is.
+  public var shard: Shard?
+  /// Checkpoints that could not be scored, or not to their end.
+  public var failures: [CheckpointFailure] = []
+  /// Folders of the shards that the results come from.
+  public var merged: [String] = []
   public var machine: Machine
 
   /// Reads all files of the run once, for their sums.
@@ -48,13 +54,18 @@ public struct RunRecord: Sendable {
       "start": .text(Self.time(start.date)),
       "end": .text(Self.time(end.date)),
       "seconds": .number(end.seconds(since: start)),
-      "complete": .bool(report.batchCount == plannedBatches ?? report.batchCount),
+      "complete": .bool(
+        failures.isEmpty && report.batchCount == plannedBatches ?? report.batchCount),
       "batches_planned": .integer(plannedBatches ?? report.batchCount),
       "batches_finished": .integer(report.batchCount),
       "batches_resumed": .integer(resumedBatches),
       "batches_in_double": .integer(report.batchesInDouble),
       "batches_repeated_in_double": .integer(report.batchesRepeated),
       "references_not_converged": .integer(report.referencesNotConverged),
+      "shard": .text(shard?.text),
+      "merged": .texts(merged),
+      "failures": .list(failures.map(\.json)),
+      "tables": .texts(report.tables.map(\.name)),
       "options": optionsJSON,
       "checkpoints": .list(report.entries.map(json)),
       "files": .list(files.map(\.json)),
@@ -87,6 +98,7 @@ public struct RunRecord: Sendable {
       "cg_preconditioner": .text(options.cgPreconditioner.rawValue),
       "batch_size": .integer(options.batchSize),
       "batches": .integer(options.batches),
+      "run": .text(options.run),
       "first_batch": .integer(options.firstBatch),
       "memory": .integer(options.memory),
       "updates": .texts(options.updateFiles),
@@ -137,6 +149,14 @@ extension ReportJSON {
   /// A number where every reader of JSON keeps all of its digits.
   init(seed: UInt64) {
     self = seed < 1 << 53 ? .integer(Int(seed)) : .text(String(seed))
+  }
+}
+
+extension CheckpointFailure {
+  var json: ReportJSON {
+    .members([
+      "checkpoint": .text(checkpoint), "batch": .integer(batch), "error": .text(error.description),
+    ])
   }
 }
 

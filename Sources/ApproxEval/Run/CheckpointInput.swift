@@ -2,7 +2,7 @@ import Checkpoints
 import Foundation
 
 /// One checkpoint of a run with what belongs to it alone.
-public struct CheckpointInput: Sendable, Equatable {
+public struct CheckpointInput: Sendable, Equatable, Codable {
   /// A file or a folder.
   public var path: String
   /// Folder of a PEFT adapter on the model at `path`.
@@ -137,7 +137,8 @@ extension Evaluation {
   }
 
   /// The file that a pattern means at a checkpoint.
-  private func file(_ pattern: String, _ input: CheckpointInput, _ option: String) throws -> String {
+  private func file(_ pattern: String, _ input: CheckpointInput, _ option: String) throws -> String
+  {
     let place =
       SeriesPattern(pattern).asksForPlace
       ? try CheckpointSource(

@@ -37,8 +37,10 @@ extension SeriesError: CustomStringConvertible {
     case .noState(let folder):
       errorText(
         "there is no state of an optimiser beside the weights", at: folder,
-        ["--optimizer-state auto reads optimizer.pt, as Transformers' Trainer writes it. "
-          + "Name the file if it lies elsewhere."])
+        [
+          "--optimizer-state auto reads optimizer.pt, as Transformers' Trainer writes it. "
+            + "Name the file if it lies elsewhere."
+        ])
     }
   }
 }

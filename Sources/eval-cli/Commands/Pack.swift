@@ -25,6 +25,8 @@ struct Pack: ParsableCommand {
     completion: .file())
   var output: String
 
+  @OptionGroup var replacing: ForceOption
+
   @OptionGroup var base: ModelOption
 
   @OptionGroup var adapter: AdapterOption
@@ -57,7 +59,7 @@ struct Pack: ParsableCommand {
       options.batchSize = try OptionValues.positive(batchSize, "--batch-size")
     }
     options.seed = seed
-    try OutputFiles.requireWritable(file: output)
+    try OutputFiles.requireNew(file: output, force: replacing.force)
     let packed = try PackedCheckpoint(checkpoint: checkpoint, options: options)
     try OutputFiles.makeParent(of: output)
     try packed.write(to: output)

@@ -1,5 +1,6 @@
 import ApproxEval
 import ArgumentParser
+import Foundation
 
 /// How many batches.
 struct BatchCountOptions: ParsableArguments {
@@ -136,10 +137,16 @@ struct DestinationOptions: ParsableArguments {
 
   @Flag(
     help: """
-      Go on from the journal in --output, with the same options and inputs as before; without \
-      a journal, begin.
+      Go on from the journal in --output, or begin. The run may have grown by checkpoints or \
+      batches, whose results are added, or by methods or dampings, for which its batches are \
+      scored again; files may lie elsewhere, as long as they hold the same.
       """)
   var resume = false
+
+  @Flag(help: "Replace results of another run, and files that are not ours.")
+  var force = false
+
+  var opening: Journal.Opening { force ? .replace : resume ? .resume : .new }
 
   func check() throws(UsageError) {
     if resume && output == nil {
@@ -147,11 +154,35 @@ struct DestinationOptions: ParsableArguments {
         "there is no folder whose journal could be resumed", at: "--resume",
         "Give the folder of the interrupted run as --output.")
     }
+    if resume && force {
+      throw UsageError(
+        "what is resumed is not replaced", at: "--resume, --force", "Leave out one of the two.")
+    }
   }
 
   /// Before anything is computed.
   func requireWritable() throws {
     if let output { try OutputFiles.requireWritable(folder: output) }
-    if let csv { try OutputFiles.requireWritable(file: csv) }
+    if let csv { try OutputFiles.requireNew(file: csv, force: force) }
+  }
+}
+
+/// Which part of a run is scored, and what becomes of the rest when a checkpoint fails.
+struct ShareOptions: ParsableArguments {
+  @Option(
+    help: .init(
+      """
+      Score part i of n, as i/n; auto: the part of this task of a job array (Slurm, PBS, LSF), \
+      auto/n: that of n parts. Each into a folder of its own; eval-cli merge makes one of them.
+      """, valueName: "part"))
+  var shard: String?
+
+  @Flag(
+    help: "Go on with the other checkpoints where one fails; the failures are told at the end.")
+  var keepGoing = false
+
+  func part() throws(UsageError) -> Shard? {
+    guard let shard else { return nil }
+    return try JobArray(ProcessInfo.processInfo.environment).shard(shard)
   }
 }

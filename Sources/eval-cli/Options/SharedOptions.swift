@@ -256,3 +256,9 @@ struct LogOptions: ParsableArguments {
     }
   }
 }
+
+/// For commands that write one file.
+struct ForceOption: ParsableArguments {
+  @Flag(help: "Replace a file that is there.")
+  var force = false
+}
