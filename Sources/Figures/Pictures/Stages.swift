@@ -22,13 +22,9 @@ package struct Stages: Sendable {
     var checkpoints: [Place] = []
     for place in places where known.insert(place.checkpoint).inserted { checkpoints.append(place) }
     func distinct(_ values: [Double?]) -> [Double]? {
-      struct Position: Hashable {
-        var run: String
-        var value: Double
-      }
       let all = values.compactMap { $0 }.filter(\.isFinite)
       guard all.count == values.count else { return nil }
-      let positions = Set(zip(checkpoints, all).map { Position(run: $0.run, value: $1) })
+      let positions = Set(zip(checkpoints, all).map { RunPosition(run: $0.run, value: $1) })
       return positions.count == all.count ? all : nil
     }
     let names = Self.names(checkpoints.map(\.checkpoint))
@@ -81,6 +77,11 @@ package struct Stages: Sendable {
     let names = Set(last).count == paths.count ? last : paths
     return names.map { singleLine($0, limit: 24) }
   }
+}
+
+private struct RunPosition: Hashable {
+  var run: String
+  var value: Double
 }
 
 /// What the training runs of some results are called where there are several.
