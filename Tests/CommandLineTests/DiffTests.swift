@@ -68,7 +68,8 @@ extension CommandLineTests {
       #expect(rows[0].contains("nan") && rows[1].contains("50") && rows[2].contains("0.2"))
       #expect(
         result.output.hasSuffix(
-          "3 of 12 rows moved by more than 0.1 % and their errors; the largest change is inf %.\n"))
+          "3 of 12 rows moved by more than 0.1 % and their errors; the largest change is\n  inf %.\n"
+        ))
       let wide = try Self.diff(folder, ["--tolerance", "0.01"])
       #expect(wide.output.contains("2 of 12 rows moved"))
     }
