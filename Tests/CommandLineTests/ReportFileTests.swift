@@ -197,7 +197,7 @@ extension CommandLineTests {
       let base = ["score", Fixture.path("golden/mlp_tanh.bin"), "--output", folder.path("r")]
       #expect(try Command.run(base).status == 0)
       #expect(try !csvRows(folder.path("r/cg.csv")).isEmpty)
-      #expect(try Command.run(base + ["--reference", "none"]).status == 0)
+      #expect(try Command.run(base + ["--reference", "none", "--force"]).status == 0)
       #expect(try csvRows(folder.path("r/cg.csv")).isEmpty, "no trace of the earlier run is left")
     }
   }

@@ -161,7 +161,10 @@ extension CommandLineTests {
     // MARK: Lists
 
     @Test func listsCollect() throws {
-      let checkpoint = [Fixture.path("digits/epoch-10.bin"), "--batch-size", "16"]
+      let checkpoint = [
+        Fixture.path("digits/epoch-10.bin"), "--data", Fixture.path("digits/digits.safetensors"),
+        "--batch-size", "16", "--batches", "1",
+      ]
       let together = try Self.rows(
         checkpoint + [
           "--reference", "none", "--methods", "sgd,sf", "--damping", "1,1e-3", "--mc-samples",

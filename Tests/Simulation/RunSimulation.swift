@@ -332,8 +332,9 @@ extension RunSimulation {
     journalLines(disk).count { $0["batch"] != nil }
   }
 
+  /// Of the run as it went on last: what was not scored yet may have changed before.
   private static func journalFiles(_ disk: SimulatedDisk) -> Any? {
-    (journalLines(disk).first?["run"] as? [String: Any])?["files"]
+    journalLines(disk).compactMap { $0["run"] as? [String: Any] }.last?["files"]
   }
 
   private static func withoutSeconds(_ table: String) -> String {

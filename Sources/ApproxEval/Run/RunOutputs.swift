@@ -55,7 +55,11 @@ public struct RunOutputs {
       journal = try Journal(
         folder: folder, identity: identity ?? RunIdentity(record, plan), opening, system: system)
       if !hadJournal && opening != .replace {
-        let files = Report.fileNames.filter { system.exists(joined(folder, $0)) }
+        // A link that is replaced loses nothing.
+        let files = Report.fileNames.filter { name in
+          let found = try? system.found(joined(folder, name), followingLinks: false)
+          return found?.kind == .file
+        }
         if !files.isEmpty { throw .journal(.occupied(folder: folder, files: files)) }
       }
     }
