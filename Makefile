@@ -65,7 +65,8 @@ sanitize: setup ## Tests under AddressSanitizer, UndefinedBehaviorSanitizer (C) 
 fuzz: setup ## Feed every reader inputs made up for SECONDS each (60); TARGET=npz feeds one
 	@scripts/fuzz.sh $(or $(SECONDS),60) $(TARGET)
 
-lint: setup ## Check the format (swift format lint --strict)
+lint: setup ## Check the format (swift format lint --strict) and the architecture
+	@scripts/check-architecture.sh
 	swift format lint --strict --parallel --recursive Package.swift Sources Tests Fuzzing Benchmarks/Package.swift Benchmarks/Sources Benchmarks/Benchmarks
 
 # `swift run` has no --static-swift-stdlib: built first, run after.

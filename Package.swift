@@ -41,17 +41,21 @@ let package = Package(
     .target(name: "HessianFree", dependencies: ["TensorModule"], exclude: ["README.md"]),
     // Losses, linearizations, Fisher products, Gram matrices.
     .target(
-      name: "Curvature", dependencies: ["GraphModule", "HessianFree", "CKernels"],
+      name: "Curvature", dependencies: ["GraphModule", "HessianFree", "TensorModule"],
       exclude: ["README.md"]),
     // Update methods: what direction an optimiser would take.
-    .target(name: "Updates", dependencies: ["Curvature"], exclude: ["README.md"]),
+    .target(
+      name: "Updates", dependencies: ["Curvature", "GraphModule", "HessianFree", "TensorModule"],
+      exclude: ["README.md"]),
     // Optimisers: from the direction of a mini-batch to a step.
-    .target(name: "Training", dependencies: ["Curvature", "Updates"], exclude: ["README.md"]),
+    .target(
+      name: "Training", dependencies: ["Curvature", "GraphModule", "TensorModule", "Updates"],
+      exclude: ["README.md"]),
     // The indicator and statistics: plain numbers in, numbers out.
     .target(name: "Metrics", dependencies: [], exclude: ["README.md"]),
     // Bytes to named tensors.
     .target(
-      name: "Checkpoints", dependencies: ["TensorModule", "CFiles", "CKernels", "CLibZip"],
+      name: "Checkpoints", dependencies: ["CFiles", "CLibZip", "TensorModule"],
       exclude: ["README.md", "ExportedProgram/README.md"]),
     // Named tensors to graphs.
     .target(
@@ -61,7 +65,8 @@ let package = Package(
     .target(
       name: "ApproxEval",
       dependencies: [
-        "Curvature", "Updates", "Training", "Metrics", "Models", "Checkpoints",
+        "Checkpoints", "Curvature", "GraphModule", "HessianFree", "Metrics", "Models",
+        "TensorModule", "Training", "Updates",
         .product(name: "Crypto", package: "swift-crypto"),
       ], exclude: ["README.md"]),
     // Tables of a run to figures: gnuplot scripts, an HTML page.
@@ -75,20 +80,34 @@ let package = Package(
       ], exclude: ["README.md"]),
     // Tests mirror the targets.
     .testTarget(name: "TensorModuleTests", dependencies: ["TensorModule", "CKernels"]),
-    .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints"]),
-    .testTarget(name: "HessianFreeTests", dependencies: ["HessianFree"]),
+    .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "TensorModule"]),
+    .testTarget(name: "HessianFreeTests", dependencies: ["HessianFree", "TensorModule"]),
     .testTarget(name: "MetricsTests", dependencies: ["Metrics"]),
     // The dense oracle, the case list, comparisons.
     .target(
-      name: "TestSupport", dependencies: ["Checkpoints", "Curvature", "Models", "TensorModule"],
+      name: "TestSupport",
+      dependencies: ["Checkpoints", "Curvature", "GraphModule", "Models", "TensorModule"],
       path: "Tests/TestSupport"),
     .testTarget(
-      name: "GraphModuleTests", dependencies: ["Curvature", "GraphModule", "TestSupport"]),
-    .testTarget(name: "CurvatureTests", dependencies: ["Curvature", "TestSupport"]),
-    .testTarget(name: "UpdatesTests", dependencies: ["Updates", "HessianFree", "TestSupport"]),
+      name: "GraphModuleTests",
+      dependencies: ["Curvature", "GraphModule", "TensorModule", "TestSupport"]),
     .testTarget(
-      name: "TrainingTests", dependencies: ["Training", "ApproxEval", "TestSupport"]),
-    .testTarget(name: "ModelsTests", dependencies: ["Models", "TestSupport"]),
+      name: "CurvatureTests",
+      dependencies: ["Curvature", "GraphModule", "HessianFree", "TensorModule", "TestSupport"]),
+    .testTarget(
+      name: "UpdatesTests",
+      dependencies: ["Curvature", "HessianFree", "TensorModule", "TestSupport", "Updates"]),
+    .testTarget(
+      name: "TrainingTests",
+      dependencies: [
+        "ApproxEval", "Checkpoints", "Curvature", "GraphModule", "Models", "TensorModule",
+        "TestSupport", "Training", "Updates",
+      ]),
+    .testTarget(
+      name: "ModelsTests",
+      dependencies: [
+        "Checkpoints", "Curvature", "GraphModule", "Models", "TensorModule", "TestSupport",
+      ]),
     // Whole runs on a simulated disk: some in the tests, any number by `make simulate`.
     .target(
       name: "Simulation", dependencies: ["ApproxEval", "Checkpoints", "TestSupport"],
@@ -97,7 +116,8 @@ let package = Package(
     .testTarget(
       name: "ApproxEvalTests",
       dependencies: [
-        "ApproxEval", "Simulation", "TestSupport",
+        "ApproxEval", "Checkpoints", "Curvature", "GraphModule", "HessianFree", "Models",
+        "Simulation", "TensorModule", "TestSupport", "Training", "Updates",
         .product(name: "Crypto", package: "swift-crypto"),
       ]),
     .testTarget(
@@ -106,8 +126,8 @@ let package = Package(
     .testTarget(
       name: "CommandLineTests",
       dependencies: [
-        "eval-cli", "ApproxEval", "Checkpoints", "Figures", "HessianFree", "TestSupport",
-        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        "eval-cli", "ApproxEval", "Checkpoints", "Figures", "HessianFree", "TensorModule",
+        "TestSupport", .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], exclude: ["Snapshots"]),
   ]
 )

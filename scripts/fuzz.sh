@@ -45,7 +45,7 @@ for reader in $("$program" readers); do
   printf 'fuzz: %s, %s s: ' "$reader" "$seconds"
   status=0
   # The program itself looks at the 5 s of its processor; the timeout ends what has no end.
-  nice -n 19 "$program" "$reader" -max_total_time="$seconds" "${limit[@]}" \
+  nice -n ${NICE:-19} "$program" "$reader" -max_total_time="$seconds" "${limit[@]}" \
     -dict="Fuzzing/dictionaries/${reader%%-*}.dict" -timeout=100 -report_slow_units=100 -rss_limit_mb=2048 \
     -malloc_limit_mb=512 -max_len=8192 -print_final_stats=1 \
     -artifact_prefix="$work/findings/$reader-" "${corpora[@]}" >"$log" 2>&1 || status=$?

@@ -17,8 +17,8 @@ public enum EvaluationError: Error, Sendable {
   case batchTooLarge(requested: Int, available: Int, file: String)
   /// `files` are where updates were looked for.
   case unknownUpdate(name: String, known: [String], files: [String])
-  /// One file of an option for several checkpoints.
-  case sharedUpdate(option: String, file: String, checkpoints: Int)
+  /// One file of updates for several checkpoints.
+  case sharedUpdate(Setting, file: String, checkpoints: Int)
   case series(SeriesError)
   case merge(MergeError)
   /// Two updates of one name, and the files that they are in.
@@ -38,92 +38,95 @@ public enum EvaluationError: Error, Sendable {
   case diverged(step: Int, reason: String, lastEpoch: Int, folder: String)
 }
 
-extension EvaluationError: CustomStringConvertible {
-  public var description: String {
+extension EvaluationError: ExplainedError {
+  public var message: ErrorMessage {
     switch self {
-    case .checkpoint(let error): error.description
-    case .memory(let shortage): shortage.description
-    case .batch(let failure): failure.description
-    case .solve(let error): BatchFailure.text(error, at: nil, reference: nil)
+    case .checkpoint(let error): error.message
+    case .memory(let shortage): shortage.message
+    case .batch(let failure): failure.message
+    case .solve(let error): BatchFailure.message(error, at: nil, reference: nil)
     case .linearAlgebra(let error):
-      BatchFailure.text(.linearAlgebra(error), at: nil, reference: nil)
-    case .journal(let error): error.description
+      BatchFailure.message(.linearAlgebra(error), at: nil, reference: nil)
+    case .journal(let error): error.message
     case .nonFiniteLogits(let checkpoint, let sample, let value, let isDouble):
-      errorText(
-        "the logits of sample \(sample) contain \(value)", at: checkpoint,
+      ErrorMessage(
+        "the logits of sample \(sample) contain \(value)", at: SettingText(checkpoint),
         [
           "The network overflows on this input: check the weights"
-            + (isDouble ? "." : ", or use --precision float64.")
+            + (isDouble ? "." : ", or use \(.precision) float64.")
         ])
     case .missingBatch(let checkpoint):
-      errorText(
-        "the checkpoint carries no batch", at: checkpoint,
-        ["Give a file with inputs and labels as --data, or save batch.inputs and batch.labels."])
+      ErrorMessage(
+        "the checkpoint carries no batch", at: SettingText(checkpoint),
+        ["Give a file with inputs and labels as \(.data), or save batch.inputs and batch.labels."])
     case .batchTooLarge(let requested, let available, let file):
-      errorText(
-        "a batch of \(requested) samples was asked for, and there are \(available)", at: file,
-        ["Give --batch-size \(available) or less."])
+      ErrorMessage(
+        "a batch of \(requested) samples was asked for, and there are \(available)",
+        at: SettingText(file),
+        ["Give \(.batchSize) \(available) or less."])
     case .unknownUpdate(let name, let known, let files):
-      errorText(
-        "there is no update \(name)", at: files.joined(separator: ", "),
+      ErrorMessage(
+        "there is no update \(name)", at: SettingText(files.joined(separator: ", ")),
         [
           "Known are: \(known.isEmpty ? "none" : known.joined(separator: ", ")). "
-            + "Updates come from tensors updates.<name>.<parameter> or from --updates FILE."
+            + "Updates come from tensors updates.<name>.<parameter> or from \(.updates) FILE."
         ])
-    case .sharedUpdate(let option, let file, let checkpoints):
-      errorText(
-        "one file for \(checkpoints) checkpoints", at: "\(option) \(file)",
+    case .sharedUpdate(let setting, let file, let checkpoints):
+      ErrorMessage(
+        "one file for \(checkpoints) checkpoints", at: "\(setting) \(file)",
         [
           "It belongs to one of them. Give one for each checkpoint, in their order, or a pattern "
             + "with {epoch}, {step}, {name} or {checkpoint}."
         ])
-    case .series(let error): error.description
-    case .merge(let error): error.description
+    case .series(let error): error.message
+    case .merge(let error): error.message
     case .duplicateUpdate(let name, let first, let second):
-      errorText(
+      ErrorMessage(
         "two updates have the name \(name)",
-        at: first + (first == second ? "" : " and " + second),
+        at: SettingText(first + (first == second ? "" : " and " + second)),
         ["A file with one direction gives it its own name: rename the file or the update."])
     case .notEnoughDraws(let requested, let stored, let file):
-      errorText(
+      ErrorMessage(
         "\(requested) Monte-Carlo labels per sample were asked for, and the file carries \(stored)",
-        at: "\(file), tensor sampled_labels", ["Leave out --mc-samples or the tensor."])
+        at: "\(file), tensor sampled_labels", ["Leave out \(.mcSamples) or the tensor."])
     case .noSuchParameter(let pattern, let near, let checkpoint):
-      errorText(
-        "--trainable \(pattern) matches no parameter", at: checkpoint,
+      ErrorMessage(
+        "\(.trainable) \(pattern) matches no parameter", at: SettingText(checkpoint),
         [
           near.isEmpty
             ? "eval-cli inspect lists the parameters."
             : "Did you mean \(near.joined(separator: " or "))?"
         ])
     case .nothingTrainable(let patterns, let checkpoint):
-      errorText(
-        "--trainable \(patterns.joined(separator: " ")) leaves nothing to train", at: checkpoint,
+      ErrorMessage(
+        "\(.trainable) \(patterns.joined(separator: " ")) leaves nothing to train",
+        at: SettingText(checkpoint),
         [
           "Stored statistics of batch_norm2d are never trained; eval-cli inspect says which these "
             + "are."
         ])
     case .noSplit(let share, let samples, let file):
-      errorText(
+      ErrorMessage(
         "a share of \(share) of \(samples) samples leaves nothing to train on or nothing to watch",
-        at: file, ["Give --hold-out another share, or a file as --validation."])
+        at: SettingText(file), ["Give \(.holdOut) another share, or a file as \(.validation)."])
     case .startOverflows(let reason, let checkpoint):
-      errorText(
-        "before the first step \(reason)", at: checkpoint,
+      ErrorMessage(
+        "before the first step \(reason)", at: SettingText(checkpoint),
         [
-          "The network overflows on these samples: check weights and data, or use --precision "
+          "The network overflows on these samples: check weights and data, or use \(.precision) "
             + "float64."
         ])
     case .diverged(let step, let reason, let lastEpoch, let folder):
-      errorText(
-        "training diverged at step \(step): \(reason)", at: folder,
+      ErrorMessage(
+        "training diverged at step \(step): \(reason)", at: SettingText(folder),
         [
           "Checkpoints up to epoch \(lastEpoch) are kept, steps.csv has the steps up to there. Try "
-            + "a smaller --learning-rate; for ef, ief and sf also a larger --damping or --normalize."
+            + "a smaller \(.learningRate); for ef, ief and sf also a larger \(.damping) or \(.normalize)."
         ])
     case .noReferenceGradient(let checkpoint):
-      errorText(
-        "the gradient of this batch is zero: no direction is distinguished", at: checkpoint)
+      ErrorMessage(
+        "the gradient of this batch is zero: no direction is distinguished",
+        at: SettingText(checkpoint))
     }
   }
 }

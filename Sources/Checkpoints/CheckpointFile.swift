@@ -40,10 +40,11 @@ public struct CheckpointFile: Sendable {
 
   public init(_ archive: TensorArchive) throws(CheckpointError) {
     self.archive = archive
-    if let (found, hint) = Self.otherFormat(archive.format) {
+    if let advice = archive.format.advice {
       throw CheckpointError(
-        .otherFormat(found: found, expected: "a checkpoint in safetensors format"),
-        at: .init(file: archive.path), hint: hint)
+        .otherFormat(
+          found: archive.format.title, expected: "a checkpoint in safetensors format"),
+        at: .init(file: archive.path), hint: advice)
     }
     let metadata = Metadata(values: archive.metadata, file: archive.path)
     try metadata.checkKeys()
@@ -92,17 +93,6 @@ public struct CheckpointFile: Sendable {
 }
 
 extension CheckpointFile {
-  private static func otherFormat(
-    _ format: TensorArchive.Format
-  ) -> (found: String, hint: String)? {
-    switch format {
-    case .safetensors: nil
-    case .npz: ("an npz file", "An npz file can be given as --data.")
-    case .torch:
-      ("a PyTorch file", "It holds tensors but no model; save both as README.md describes.")
-    }
-  }
-
   public var path: String { archive.path }
 
   /// Whether a parameter of this name is trainable by the file's own patterns.

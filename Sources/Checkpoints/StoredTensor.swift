@@ -1,4 +1,3 @@
-import CKernels
 import Foundation
 import TensorModule
 
@@ -99,29 +98,29 @@ extension StoredTensor {
     precondition(
       elements.lowerBound >= 0 && elements.upperBound <= count,
       "StoredTensor: elements \(elements) of \(count)")
-    let source = try conversion()
+    let format = try realFormat()
     if elements.isEmpty { return }
     try withBytes { bytes throws(CheckpointError) in
-      ck_convert(
-        source, bytes.baseAddress! + elements.lowerBound * dtype.byteCount, S.kernelType,
-        destination, elements.count)
+      Kernels.convert(
+        format, bytes.baseAddress! + elements.lowerBound * dtype.byteCount, destination,
+        count: elements.count)
     }
   }
 
   /// All numbers in the given precision.
   public func vector<S: EngineScalar>(of: S.Type) throws(CheckpointError) -> Vector<S> {
-    _ = try conversion()  // refuses before anything is allocated
+    _ = try realFormat()  // refuses before anything is allocated
     let vector = Vector<S>(count: count)
     try read(into: vector.pointer)
     return vector
   }
 
-  private func conversion() throws(CheckpointError) -> ck_source {
+  private func realFormat() throws(CheckpointError) -> Kernels.StoredFormat {
     switch dtype {
-    case .f64: return CK_SOURCE_F64
-    case .f32: return CK_SOURCE_F32
-    case .f16: return CK_SOURCE_F16
-    case .bf16: return CK_SOURCE_BF16
+    case .f64: return .float64
+    case .f32: return .float32
+    case .f16: return .float16
+    case .bf16: return .bfloat16
     case .i64, .i32, .i16, .i8, .u8, .bool:
       throw CheckpointError(
         .wrongDType(found: dtype, expected: DType.allCases.filter(\.isFloatingPoint)),

@@ -201,12 +201,32 @@ public enum Kernels {
 
   // MARK: Conversion
 
+  /// How a file stores real numbers; little-endian.
+  public enum StoredFormat: Sendable {
+    case float64, float32, float16, bfloat16
+
+    fileprivate var source: ck_source {
+      switch self {
+      case .float64: CK_SOURCE_F64
+      case .float32: CK_SOURCE_F32
+      case .float16: CK_SOURCE_F16
+      case .bfloat16: CK_SOURCE_BF16
+      }
+    }
+  }
+
+  /// `y = x` for numbers at any alignment.
+  public static func convert<S: EngineScalar>(
+    _ format: StoredFormat, _ x: UnsafeRawPointer, _ y: Out<S>, count: Int
+  ) {
+    ck_convert(format.source, x, S.kernelType, y, count)
+  }
+
   public static func toDouble<S: EngineScalar>(_ x: In<S>, _ y: Out<Double>, count: Int) {
-    let source: ck_source = S.self == Float.self ? CK_SOURCE_F32 : CK_SOURCE_F64
-    ck_convert(source, x, CK_F64, y, count)
+    convert(S.self == Float.self ? .float32 : .float64, x, y, count: count)
   }
 
   public static func fromDouble<S: EngineScalar>(_ x: In<Double>, _ y: Out<S>, count: Int) {
-    ck_convert(CK_SOURCE_F64, x, S.kernelType, y, count)
+    convert(.float64, x, y, count: count)
   }
 }

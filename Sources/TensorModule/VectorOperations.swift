@@ -3,7 +3,7 @@ import CKernels
 /// Vector operations on a `WorkerPool`, for vectors of up to `count` elements.
 ///
 /// Every operation is split into blocks of `blockSize` elements whatever the number of threads,
-/// and the partial sums of the blocks are added in the order of the blocks. A result therefore
+/// and the partial sums of the blocks are added by a fixed tree. A result therefore
 /// has the same bits for every number of threads. Sums are taken in double.
 ///
 /// The partial sums live in memory that is allocated once, so no operation allocates. For the
@@ -164,12 +164,6 @@ public final class VectorOperations<Scalar: EngineScalar> {
     return nil
   }
 
-  /// `x . y` of short vectors, by the calling thread.
-  public static func dot(_ x: Vector<Scalar>, _ y: Vector<Scalar>) -> Double {
-    precondition(x.count == y.count, "VectorOperations: \(x.count) and \(y.count) elements")
-    return ck_dot(Scalar.kernelType, x.pointer, y.pointer, x.count)
-  }
-
   // MARK: - Element-wise
 
   /// `y = a x + b y`. With `b = 0`, `y` is not read.
@@ -228,9 +222,7 @@ public final class VectorOperations<Scalar: EngineScalar> {
   }
 
   private func total(blocks: Int, stride: Int, offset: Int) -> Double {
-    var sum = 0.0
-    for block in 0..<blocks { sum += partials[stride * block + offset] }
-    return sum
+    SummationTree.sum(blocks) { partials[stride * $0 + offset] }
   }
 }
 

@@ -220,7 +220,10 @@ package final class BatchGradients<S: EngineScalar> {
       precondition(
         trueRows.allSatisfy { weights[$0] == common }, "norm: mixed weights beside sampled rows")
       square += gram.scaledQuadratic(weights, sampledRows)
-      for row in sampledRows { square += 2 * common * weights[row] * gram.scaledDotSum(row) }
+      let mixed = linearization.schedule.sum(rows: sampledRows) {
+        weights[$0] * gram.scaledDotSum($0)
+      }
+      square += 2 * common * mixed
     }
     return max(square, 0).squareRoot()
   }
@@ -230,9 +233,9 @@ package final class BatchGradients<S: EngineScalar> {
   ///
   /// - Parameter shares: What else each row is multiplied by.
   package func size(of weights: [Double], shares: [Double]? = nil) -> Double {
-    let square = weights.indices.reduce(0.0) { sum, row in
+    let square = linearization.schedule.sum(rows: weights.indices) { row in
       let own = weights[row] * (shares?[row] ?? 1)
-      return sum + own * own * gram.scaled(row, row)
+      return own * own * gram.scaled(row, row)
     }
     return square.squareRoot()
   }
@@ -293,13 +296,16 @@ package final class BatchGradients<S: EngineScalar> {
     }
   }
 
+  /// The same of g, the sum of the rows of true labels.
+  package var gradientError: Double {
+    let rows = rowErrors
+    return linearization.schedule.sum { rows[$0] * rows[$0] }.squareRoot()
+  }
+
   /// The direction of plain gradient descent.
   package var gradientDirection: Direction<S> {
-    let rows = rowErrors[..<samples]
     let norm = norm(of: trueRows(1))
-    return Direction(
-      form: gradientForm,
-      relativeError: norm > 0 ? rows.reduce(0) { $0 + $1 * $1 }.squareRoot() / norm : 0)
+    return Direction(form: gradientForm, relativeError: norm > 0 ? gradientError / norm : 0)
   }
 
   /// Per sample how much its logits move with the parameters, `|J_n^T u| / |u|` for the labels at

@@ -39,6 +39,7 @@ struct SampledBlock<S: EngineScalar> {
     let sampled = draws * samples
     let root = Double(draws).squareRoot()
     let leftOut = gradients.sampledLeftOut
+    let schedule = rows.linearization.schedule
     let precision = Double(S.ulpOfOne)
     merged = gradients.merged
     let alignment = Rounding.alignment(count)
@@ -51,8 +52,8 @@ struct SampledBlock<S: EngineScalar> {
       errors = zip(gradients.errors.relative, norms).map { alignment * $0 * $1 }
       var target = [Double](repeating: 0, count: sampled)
       for i in 0..<sampled {
-        for n in 0..<samples { target[i] += gram.scaled(samples + i, n) }
-        target[i] /= root
+        let row = samples + i
+        target[i] = schedule.sum { gram.scaled(row, $0) } / root
       }
       let (first, divisor) = (samples, Double(draws))
       let solver = try DampedGramSolver(
@@ -64,9 +65,10 @@ struct SampledBlock<S: EngineScalar> {
     // In units of the largest scale: squares of 1e-160 are no numbers.
     let unit = powerOfTwo(near: rows.scales[samples...].max() ?? 0)
     self.unit = unit
-    errors = zip(gradients.errors.relative, norms).map {
+    let errors = zip(gradients.errors.relative, norms).map {
       alignment * $0 * $1 * (gram.unit / unit)
     }
+    self.errors = errors
     let matrix = rows.matrix(samples..<rows.count, dividedBy: unit * root)
     for row in leftOut {
       Kernels.zero(matrix.pointer + row * count, count: count)
@@ -75,7 +77,7 @@ struct SampledBlock<S: EngineScalar> {
     let g = rows.weightedSum(ones + [Double](repeating: 0, count: sampled), of: parameter)
     gradientExponent = g.unit.exponent
     let gradientError =
-      errors[..<samples].reduce(0) { $0 + $1 * $1 }.squareRoot() * (unit / g.unit)
+      schedule.sum { errors[$0] * errors[$0] }.squareRoot() * (unit / g.unit)
     system = .entries(
       try SampledSpectrum(
         columns: count, matrix, gradient: g.values.array, precision: precision,
@@ -160,7 +162,9 @@ struct SampledBlock<S: EngineScalar> {
       count: sum.values.count
     ).squareRoot()
     func size(_ weights: [Double]) -> Double {
-      let square = zip(weights, errors).reduce(0) { $0 + ($1.0 * $1.1) * ($1.0 * $1.1) }
+      let square = rows.linearization.schedule.sum(rows: weights.indices) {
+        (weights[$0] * errors[$0]) * (weights[$0] * errors[$0])
+      }
       return square.squareRoot() * (unit / sum.unit)
     }
     return (sum.values, sum.unit, norm, size(merged(weights)), size(weights))

@@ -45,8 +45,9 @@ private struct SampledFisher: DirectionRule {
         weights = ones.map { _ in 0 } + solver.solve(solution, lambda: 0).map { $0 / root }
         (form, norm) = gradients.direction(of: weights)
       }
-      let moved = zip(gradients.merged(weights), errors).reduce(0) {
-        $0 + ($1.0 * $1.1) * ($1.0 * $1.1)
+      let merged = gradients.merged(weights)
+      let moved = gradients.linearization.schedule.sum(rows: merged.indices) {
+        (merged[$0] * errors[$0]) * (merged[$0] * errors[$0])
       }
       let first = moved.squareRoot() * solver.share(lambda: lambda.scaled)
       let second = solver.amplified(
@@ -87,7 +88,7 @@ private struct SampledFisher: DirectionRule {
     let spectrum = try SampledSpectrum(
       columns: parameters, matrix, gradient: g, precision: Double(S.ulpOfOne),
       rowErrors: errors[samples...].map { $0 / root },
-      gradientError: errors[..<samples].reduce(0) { $0 + $1 * $1 }.squareRoot(),
+      gradientError: gradients.gradientError,
       noise: gradients.noise(of: (0..<samples + rows).map { $0 < samples ? 1 : 0 }))
     return dampings.map { damping in
       let (value, lambda) = gradients.sampledLambda(damping)

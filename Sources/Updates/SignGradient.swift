@@ -16,8 +16,7 @@ private struct SignGradient: DirectionRule {
     let g = gradients.gradient
     let count = g.vector.count
     // What the rows leave in an entry of g, in the units of its vector.
-    let rows = gradients.rowErrors[..<gradients.samples].reduce(0) { $0 + $1 * $1 }.squareRoot()
-    let level = rows * gradients.gram.unit / g.scale / Double(count).squareRoot()
+    let level = gradients.gradientError * gradients.gram.unit / g.scale / Double(count).squareRoot()
     let signs = Vector<S>(count: count)
     var (present, doubtful) = (0, 0)
     for i in 0..<count {

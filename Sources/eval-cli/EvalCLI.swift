@@ -37,7 +37,7 @@ enum Main {
     signal(SIGXFSZ, SIG_IGN)
     POSIXFileSystem.endProcessOnLostFiles(
       prefix: (Console.errorIsTerminal ? Console.erasing : "") + "error: ",
-      status: ExitStatus.inputOutput.rawValue)
+      status: ExitStatus.inputOutput.rawValue, names: .options)
     do {
       try RepeatedOptions.check(Array(CommandLine.arguments.dropFirst()))
       var command = try EvalCLI.parseAsRoot()
@@ -57,7 +57,7 @@ enum Main {
       try Console.print(text.isEmpty ? "" : text + "\n")
       return .done
     } catch {
-      Console.log("error: " + error.description)
+      Console.log("error: " + error.message.text(.options))
       return ExitStatus(error)
     }
   }

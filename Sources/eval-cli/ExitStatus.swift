@@ -134,7 +134,7 @@ struct FailedCheckpoints: Error, CustomStringConvertible {
     return "\(count) checkpoint\(count == 1 ? "" : "s") could not be scored to the end\n"
       + failures.map { failure in
         let place = failure.checkpoint + (failure.batch.map { ", batch \($0)" } ?? "")
-        return "\(place): \(failure.error.description)"
+        return "\(place): \(failure.error.message.text(.options))"
       }.joined(separator: "\n")
   }
 }
@@ -146,8 +146,7 @@ func message(for error: any Error) -> String? {
   case let error as ReferenceFailure: return error.description
   case let error as FailedCheckpoints: return error.description
   case let error as UsageError: return error.description
-  case let error as CheckpointError: return error.description
-  case let error as EvaluationError: return error.description
+  case let error as any ExplainedError: return error.message.text(.options)
   case let error as TableError: return error.description
   case let error as GnuplotError: return error.description
   default:

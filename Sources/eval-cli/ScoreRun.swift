@@ -31,7 +31,7 @@ final class ScoreRun: Sendable {
     self.log = log
     let outputs = try RunOutputs(
       plan, record: record, folder: destination.output, scores: destination.csv,
-      destination.opening)
+      destination.opening, names: .options)
     finished = outputs.finished
     if let journal = outputs.journal, !log.quiet { Self.announce(journal, plan, destination) }
     state = Mutex(
@@ -157,7 +157,7 @@ final class ScoreRun: Sendable {
 
 extension EvaluationError {
   /// The same with other advice, if there is any and it is the file that could not be written.
-  fileprivate func with(hint: String?) -> EvaluationError {
+  fileprivate func with(hint: SettingText?) -> EvaluationError {
     guard case .checkpoint(var error) = self, error.category == .cannotWrite else { return self }
     error.hint = hint ?? error.hint
     return .checkpoint(error)

@@ -46,7 +46,7 @@ struct BatchSpreadTests {
 
     options.methods = [.sgd, .ef]
     let same = try files.entry(options)
-    #expect(same.spreadNote?.hasSuffix("they are one batch, and --batches 1 says as much.") == true)
+    #expect(same.spreadNote?.hasSuffix("they are one batch, and batches 1 says as much.") == true)
   }
 
   /// Without a number of batches there is one where there is no other.
@@ -72,7 +72,7 @@ struct BatchSpreadTests {
     options.batches = 2
     let entry = try files.entry(options)
     #expect(entry.summaries.allSatisfy { $0.gamma.standardDeviation == nil })
-    #expect(entry.spreadNote?.hasSuffix("--batches 1 says as much.") == true)
+    #expect(entry.spreadNote?.hasSuffix("batches 1 says as much.") == true)
   }
 
   // MARK: - Overlap

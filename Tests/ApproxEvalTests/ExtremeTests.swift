@@ -71,7 +71,7 @@ struct ExtremeTests {
     // LSQR starts from w: it says that it cannot.
     options.reference = .lsqr
     let record = try #require(try Evaluation(options).score(checkpoint: file.path)[0].reference)
-    #expect(!record.isConverged && record.explanation.contains("--reference cg"))
+    #expect(!record.isConverged && record.explanation.description.contains("reference cg"))
   }
 
   /// Wrong by 1e3: p(y) is below the range of double, the loss and the gradient are not.
@@ -321,10 +321,10 @@ struct Regression_UnitsOfTheCertificate {
     let record = try #require(result.reference)
     #expect(record.stop == "certificate")
     // The solver's own gamma, from its recurrence in single precision.
-    let words = record.explanation.split(separator: " ")
+    let words = record.explanation.description.split(separator: " ")
     let gamma = try #require(Double(words[2]))
     #expect(mismatch(gamma, record.gamma, tolerance: 1e-6) == nil)
-    #expect(record.explanation.contains("of \(result.gammaBound),"))
+    #expect(record.explanation.description.contains("of \(result.gammaBound),"))
   }
 }
 

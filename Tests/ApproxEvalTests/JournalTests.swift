@@ -61,7 +61,7 @@ import Testing
   /// An option that is added must say whether it changes numbers.
   @Test func theIdentityHasEveryOptionThatChangesNumbers() throws {
     let record = try Self.record(EvaluationOptions(), [])
-    let recorded = Set(record.optionValues.map(\.0)).union([
+    let recorded = Set(record.optionValues.map(\.0.key)).union([
       "seed", "precision", "threads", "direction_names",
     ])
     #expect(Mirror(reflecting: EvaluationOptions()).children.count == recorded.count)
@@ -83,12 +83,12 @@ import Testing
     var now = RunIdentity(
       try Self.record(other, ["a.bin"]), plan.part(Shard(1, of: 2)))
     #expect(
-      now.carried([], from: before).differences == [
-        "--shard is 1/2 now, not given in the journal",
-        "--damping is 1,rel:1e-3 now, rel:1e-7 in the journal",
-        "--drop-duplicates is 0.5 now, not given in the journal",
-        "--precision is float64 now, auto in the journal",
-        "--seed is 18446744073709551615 now, 1337 in the journal",
+      now.carried([], from: before).differences.map(\.description) == [
+        "shard is 1/2 now, not given in the journal",
+        "damping is 1,rel:1e-3 now, rel:1e-7 in the journal",
+        "drop duplicates is 0.5 now, not given in the journal",
+        "precision is float64 now, auto in the journal",
+        "seed is 18446744073709551615 now, 1337 in the journal",
       ])
 
     now = before
@@ -96,7 +96,7 @@ import Testing
     now.files = [Self.file("a.bin", "cc"), Self.file("new.npz", "dd")]
     now.checkpoints[0].content = "other"
     #expect(
-      now.carried(results, from: before).differences == [
+      now.carried(results, from: before).differences.map(\.description) == [
         "the version of eval-cli is 9 now, \(packageVersion) in the journal",
         "a.bin has changed: 5 bytes with SHA-256 cc… now, 5 bytes with SHA-256 aa… in the journal",
         "new.npz was no input then",
@@ -104,12 +104,12 @@ import Testing
     now.version = before.version
     now.checkpoints[0].path = "run/b.bin"
     #expect(
-      now.carried(results, from: before).differences == [
+      now.carried(results, from: before).differences.map(\.description) == [
         "run/a.bin is in the journal, and no checkpoint of this run"
       ])
     #expect(
       RunIdentity(try Self.record(options, ["a.bin"]), Self.plan(batches: 2))
-        .carried(results, from: before).differences == [
+        .carried(results, from: before).differences.map(\.description) == [
           "batch 2 of run/a.bin is in the journal, and no batch of this run"
         ])
     #expect(now.carried([], from: before).differences == [], "nothing would be lost")
@@ -196,8 +196,8 @@ import Testing
       folder.error(resume: false, options) == """
         the results of another run are in this folder, 3 batches
           at \(folder.file)
-          --cg-gap is 0.5 now, 0.001 in the journal
-          Give another folder as --output, or replace them by --force.
+          cg gap is 0.5 now, 0.001 in the journal
+          Give another folder as output, or replace them by force.
         """)
     #expect(try folder.bytes == before)
     #expect(try folder.journal(resume: false).finished.isEmpty)
@@ -320,7 +320,7 @@ import Testing
       error == """
         an unfinished run has 2 of 3 batches in this folder
           at \(folder.file)
-          Go on with it by --resume, or give up what it has by --force.
+          Go on with it by resume, or give up what it has by force.
         """)
     #expect(try folder.bytes == before)
   }
@@ -346,8 +346,8 @@ import Testing
       folder.error(resume: true, options) == """
         the journal is of another run, which this one cannot resume
           at \(folder.file)
-          --cg-tolerance is 0.001 now, 1e-06 in the journal
-          Repeat the options and inputs of that run, or give another folder as --output.
+          cg tolerance is 0.001 now, 1e-06 in the journal
+          Repeat the options and inputs of that run, or give another folder as output.
         """)
     #expect(try folder.bytes == before)
   }
@@ -372,7 +372,7 @@ import Testing
       try error { $0[1][$0[1].startIndex + 100] ^= 1 } == """
         the journal is damaged: the line does not have its checksum
           at FILE, line 2, byte \(second)
-          Restore the file, or cut it before this byte to keep the batches above and --resume.
+          Restore the file, or cut it before this byte to keep the batches above and resume.
         """)
     #expect(
       try error { $0[1] = Data("{}".utf8) }.hasPrefix(
@@ -393,7 +393,7 @@ import Testing
       try error { $0[0] = Data("checkpoint,batch".utf8) } == """
         this is not a journal of eval-cli
           at FILE
-          Move the file away, or give another folder as --output.
+          Move the file away, or give another folder as output.
         """)
   }
 
@@ -549,7 +549,7 @@ import Testing
     now.kernels = "x"
     now.blas = "y"
     #expect(
-      now.carried([], from: before).differences == [
+      now.carried([], from: before).differences.map(\.description) == [
         "the set of kernels for this processor is x now, \(before.kernels) in the journal",
         "the BLAS on this processor is y now, \(before.blas) in the journal",
       ])
@@ -564,7 +564,7 @@ import Testing
       folder.error(resume: true) == """
         another run is writing into this folder
           at \(folder.file)
-          Wait until it ends, or give another folder as --output.
+          Wait until it ends, or give another folder as output.
         """)
     withExtendedLifetime(journal) {}
   }
@@ -700,6 +700,8 @@ private struct MadeUp {
     return texts[Int(next() % UInt64(texts.count))]
   }
 
+  private mutating func settingText() -> SettingText { "\(text())\(.memory)\(text())" }
+
   mutating func result(batch: Int, traceRows: Int = 20) -> BatchResult {
     var result = BatchResult(
       checkpoint: "run/a.bin", epoch: next() % 2 == 0 ? nil : Int.max, step: nil, batch: batch,
@@ -710,8 +712,9 @@ private struct MadeUp {
       reference: nil, trace: [], scores: [], seconds: number())
     result.reference = ReferenceRecord(
       kind: .cg, gamma: number(), iterations: next() % 2 == 0 ? nil : 3, residual: number(),
-      stop: text(), explanation: text(),
-      status: ReferenceStatus.allCases[Int(next() % 4)], advice: next() % 2 == 0 ? nil : text(),
+      stop: text(), explanation: settingText(),
+      status: ReferenceStatus.allCases[Int(next() % 4)],
+      advice: next() % 2 == 0 ? nil : settingText(),
       replacement: next() % 2 == 0 ? nil : text())
     for index in 0..<traceRows {
       result.trace.append(

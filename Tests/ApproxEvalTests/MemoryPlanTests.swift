@@ -60,14 +60,16 @@ func leastMemory(_ options: EvaluationOptions, checkpoint: String) throws -> Int
     #expect(found.largest?.name.contains("Gram") == true)
     // Every remedy is one.
     let draws = try #require(
-      found.remedies.first { $0.hasPrefix("--mc-samples ") }.flatMap { Int($0.dropFirst(13)) })
+      found.remedies.map(\.description).first { $0.hasPrefix("mc samples ") }
+        .flatMap { Int($0.dropFirst(11)) })
     options.monteCarloSamples = [draws]
     #expect(try shortage(options) == nil)
     options.monteCarloSamples = [draws + 1]
     #expect(try shortage(options) != nil)
     options.monteCarloSamples = [200]
     let size = try #require(
-      found.remedies.first { $0.hasPrefix("--batch-size ") }.flatMap { Int($0.dropFirst(13)) })
+      found.remedies.map(\.description).first { $0.hasPrefix("batch size ") }
+        .flatMap { Int($0.dropFirst(11)) })
     options.batchSize = size
     #expect(try shortage(options) == nil)
   }
@@ -102,8 +104,8 @@ func leastMemory(_ options: EvaluationOptions, checkpoint: String) throws -> Int
   }
 
   /// What is too large only with a state is too large by choice, and leaving it out is a way.
-  @Test(arguments: ["--optimizer-state", "--updates"])
-  func updatesAreAChoice(_ option: String) throws {
+  @Test(arguments: [Setting.optimizerState, .updates])
+  func updatesAreAChoice(_ setting: Setting) throws {
     let checkpoint = fixture("data/optimizer/checkpoint.bin")
     var options = options([.sgd])
     options.precision = .float32
@@ -122,13 +124,13 @@ func leastMemory(_ options: EvaluationOptions, checkpoint: String) throws -> Int
         }
       }
     }
-    if option == "--updates" {
+    if setting == .updates {
       options.updateFiles = [file.path]
     } else {
       options.optimizerState = fixture("data/optimizer/shampoo.pt")
     }
     let found = try #require(try ApproxEvalTests.shortage(options, checkpoint: checkpoint))
-    #expect(found.isChoice && found.remedies.contains("no \(option)"), "\(found)")
+    #expect(found.isChoice && found.remedies.contains("no \(setting)"), "\(found)")
     options.memory = 1000
     #expect(try ApproxEvalTests.shortage(options, checkpoint: checkpoint)?.isChoice == false)
   }

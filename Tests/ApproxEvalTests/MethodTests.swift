@@ -325,7 +325,7 @@ struct MethodTests {
       error.description == """
         there is no update v1.3
           at \(own)
-          Known are: v1.2. Updates come from tensors updates.<name>.<parameter> or from --updates FILE.
+          Known are: v1.2. Updates come from tensors updates.<name>.<parameter> or from updates FILE.
         """)
   }
 

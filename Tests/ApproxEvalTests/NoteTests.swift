@@ -157,7 +157,7 @@ struct NoteTests {
     #expect(
       Self.unwrapped(fitted.text).contains(
         "None of 20 sampled labels differs from the true ones: sf is ef here. Other draws give other "
-          + "directions; --mc-samples takes more of them."), "\(fitted.text)")
+          + "directions; mc samples takes more of them."), "\(fitted.text)")
     let table = fitted.batches
     let cells = Dictionary(uniqueKeysWithValues: zip(table.columns, table.rows[0]))
     #expect(cells["sampled_labels"] == .integer(20))
@@ -208,14 +208,14 @@ struct NoteTests {
       report.entries[0].results[0].duplicates == DuplicateCount(samples: 2, sampled: 1, draws: 5))
     #expect(
       Self.unwrapped(report.text).contains(
-        "--drop-duplicates leaves 2 of 5 samples out of the solves of ef, and 1 of 5 sampled "
+        "drop duplicates leaves 2 of 5 samples out of the solves of ef, and 1 of 5 sampled "
           + "gradients out of those of sf. All samples count for adam."), "\(report.text)")
     let table = report.batches
     let cells = Dictionary(uniqueKeysWithValues: zip(table.columns, table.rows[0]))
     #expect(cells["duplicates"] == .integer(2) && cells["sampled_duplicates"] == .integer(1))
   }
 
-  /// It was said to overflow: "use --precision float64".
+  /// It was said to overflow: "use precision float64".
   @Test(arguments: [Precision.float32, .float64])
   func aNegativeVarianceIsNamed(_ precision: Precision) throws {
     let file = try TemporaryCheckpoint(

@@ -212,7 +212,7 @@ struct OptimizerStateTests {
       error.description == """
         the optimiser's state is one for 4 parameters, expected 6
           at \(path), param_groups
-          It belongs to another model, or to a part of it: --trainable leaves parameters out.
+          It belongs to another model, or to a part of it: trainable leaves parameters out.
         """)
     let similar = try LoadedCheckpoint(
       path: fixture("golden/mse_mlp.bin"), options: EvaluationOptions())
@@ -222,7 +222,7 @@ struct OptimizerStateTests {
         state.0 is that of a parameter of shape [4, 3], expected [7, 5], that of a.weight
           at \(path), param_groups
           The optimiser belongs to another model, or had its parameters in another order: give their \
-        names in its order as --parameter-order FILE.
+        names in its order as parameter order FILE.
         """)
   }
 
@@ -254,7 +254,7 @@ struct OptimizerStateTests {
       state.0 is missing
         at FILE
         It belongs to 0.weight, which the optimiser has never stepped: it was frozen, or the file was \
-      saved before the first step. --trainable leaves it out.
+      saved before the first step. trainable leaves it out.
       """
     ),
     (
@@ -481,7 +481,7 @@ struct OptimizerStateTests {
           the order of 4 parameters in 2 groups is open to several readings, expected one that names \
           or shapes decide
             at x
-            Give the parameters' names in the optimiser's order, one a line, as --parameter-order FILE; \
+            Give the parameters' names in the optimiser's order, one a line, as parameter order FILE; \
           or make the optimiser with model.named_parameters().
           """)
     }
@@ -570,7 +570,7 @@ struct OptimizerStateTests {
       #expect(
         error.description == """
           one file for 2 checkpoints
-            at \(isState ? "--optimizer-state" : "--updates") \(path)
+            at \(isState ? "optimizer state" : "updates") \(path)
             It belongs to one of them. Give one for each checkpoint, in their order, or a \
           pattern with {epoch}, {step}, {name} or {checkpoint}.
           """)

@@ -80,7 +80,7 @@ import Testing
         _ = try CheckpointSource(
           path: fixture(path), model: fixture("golden/exported/resnet/model.pt2"))
       }
-      #expect(error.hint == "Leave out --model.")
+      #expect(error.hint?.description == "Leave out model.")
     }
   }
 }

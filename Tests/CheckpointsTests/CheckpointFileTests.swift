@@ -219,7 +219,7 @@ private func checkpoint(
       message(for: path) { _ = try CheckpointFile.open(path) } == """
         this is an npz file, expected a checkpoint in safetensors format
           at FILE
-          An npz file can be given as --data.
+          An npz file can be given as data.
         """)
   }
 

@@ -274,7 +274,7 @@ extension ExportedProgramHostileTests {
       message(for: file.path) { _ = try ExportedProgram(file, memory: 1000) } == """
         its numbers take \(size) bytes outside the file, and 1000 of the memory allowed are left
           at FILE, tensor counter/models/model.json
-          Allow more with --memory, or save it as safetensors, which is read where it lies.
+          Allow more with memory, or save it as safetensors, which is read where it lies.
         """)
   }
 

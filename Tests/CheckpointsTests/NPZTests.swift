@@ -351,7 +351,7 @@ import Testing
       message(for: file.path) { _ = try tensor.integers() } == """
         its numbers take 8 bytes outside the file, and 7 of the memory allowed are left
           at FILE, tensor a.npy
-          Allow more with --memory, or save it as safetensors, which is read where it lies.
+          Allow more with memory, or save it as safetensors, which is read where it lies.
         """)
     let allowed = try TensorArchive.open(file.path, files: InputFiles(memory: needed)).tensor("a")
     #expect(try allowed.integers().reduce(0, +) == 28)

@@ -391,7 +391,7 @@ enum Pickle {
       message(for: file.path) { _ = try tensor.vector(of: Float.self) } == """
         its numbers take 16 bytes outside the file, and 15 of the memory allowed are left
           at FILE, tensor x
-          Allow more with --memory, or save it as safetensors, which is read where it lies.
+          Allow more with memory, or save it as safetensors, which is read where it lies.
         """)
     #expect(
       try TensorArchive.open(file.path, files: InputFiles(memory: 16)).tensor("x").vector(

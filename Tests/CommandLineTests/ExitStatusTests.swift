@@ -41,7 +41,7 @@ import Testing
     (EvaluationError.missingBatch(checkpoint: "x"), 66),
     (EvaluationError.batchTooLarge(requested: 2, available: 1, file: "x"), 64),
     (EvaluationError.unknownUpdate(name: "x", known: [], files: ["y"]), 64),
-    (EvaluationError.sharedUpdate(option: "--updates", file: "x", checkpoints: 2), 64),
+    (EvaluationError.sharedUpdate(.updates, file: "x", checkpoints: 2), 64),
     (EvaluationError.series(.noState(folder: "x")), 64),
     (EvaluationError.merge(.noShard(folder: "x")), 64),
     (EvaluationError.merge(.missing(shards: [1], of: 2, unfinished: [])), 66),
@@ -95,4 +95,29 @@ private func shortage(isChoice: Bool) -> MemoryShortage {
   MemoryShortage(
     subject: "a batch", path: "x", needed: 2, allowed: 1, isLimitOfProcess: false, largest: nil,
     remedies: [], isChoice: isChoice)
+}
+
+/// What messages of the libraries call settings, the command has as options.
+@Suite struct SettingNameTests {
+  static let settings: [Setting] = [
+    .adapter, .batchSize, .batches, .cgDamping, .cgGap, .cgIterations, .cgPreconditioner,
+    .cgTolerance, .damping, .data, .dropDuplicates, .firstBatch, .holdOut, .learningRate, .loss,
+    .mcSamples, .memory, .methods, .model, .normalize, .optimizerState, .output, .parameterOrder,
+    .perLayer, .precision, .reference, .resume, .seed, .threads, .trainable, .updates, .validation,
+  ]
+
+  @Test func everySettingIsAnOption() throws {
+    let help = EvalCLI.helpMessage(for: Score.self) + EvalCLI.helpMessage(for: Train.self)
+    for setting in Self.settings {
+      let option = SettingNames.options(setting)
+      // A flag has its inversion behind a slash.
+      #expect(help.contains(" \(option) ") || help.contains(" \(option)/"), "\(option)")
+    }
+  }
+
+  @Test func errorsAreSpelledByTheCommand() {
+    let error = EvaluationError.batchTooLarge(requested: 9, available: 4, file: "x")
+    #expect(error.description.hasSuffix("Give batch size 4 or less."))
+    #expect(message(for: error)?.hasSuffix("Give --batch-size 4 or less.") == true)
+  }
 }

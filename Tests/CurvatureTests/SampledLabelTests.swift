@@ -158,7 +158,8 @@ struct SampledLabelTests {
     let size = output.positions * output.classes
     var u = [Double](repeating: .nan, count: size)
     let units = [Double](repeating: 1, count: output.samples)
-    output.write(gradient, chunk: .init(first: sample, count: 1), units: units, to: &u)
+    output.write(
+      gradient, chunk: .init(number: sample, first: sample, count: 1), units: units, to: &u)
     return u
   }
 }

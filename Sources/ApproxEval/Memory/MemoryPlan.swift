@@ -1,7 +1,7 @@
 import TensorModule
 
 /// What a computation will allocate, buffer by buffer, from shapes and options alone: made before any
-/// number is read, and refused where it is more than `--memory` allows.
+/// number is read, and refused where it is more than the options allow.
 public struct MemoryPlan: Sendable, Equatable {
   public struct Buffer: Sendable, Equatable {
     public var name: String
@@ -49,7 +49,7 @@ public struct MemoryPlan: Sendable, Equatable {
   }
 }
 
-/// What of `--memory` the parts of a computation may take that can do with less.
+/// What of the memory allowed the parts of a computation may take that can do with less.
 struct MemoryBudget: Equatable {
   /// Bytes of forward values.
   var forward: Int

@@ -1,3 +1,4 @@
+import Checkpoints
 import Curvature
 import TensorModule
 import Training
@@ -175,50 +176,50 @@ extension MemoryPlanner {
   /// Whether options say how large a batch is.
   private var choosesSamples: Bool { options.batchSize != nil || options.dataFile != nil }
 
-  private func remedies(_ plan: MemoryPlan) -> [String] {
-    var found: [String] = []
+  private func remedies(_ plan: MemoryPlan) -> [SettingText] {
+    var found: [SettingText] = []
     if let count = most(below: samples, { $0.samples = $1 }) {
-      found.append("--batch-size \(count)")
+      found.append("\(.batchSize) \(count)")
     }
     if case .score(let updates) = task {
-      for (option, files) in filesOfUpdates {
+      for (setting, files) in filesOfUpdates {
         let others = updates.filter { !files.contains($0.path) }
         if others.count < updates.count, changed({ $0.task = .score(updates: others) }).fits {
-          found.append("no \(option)")
+          found.append("no \(setting)")
         }
       }
       let draws = options.monteCarloSamples.max() ?? 1
       if let count = most(below: draws, { $0.options.monteCarloSamples = [$1] }) {
-        found.append("--mc-samples \(count)")
+        found.append("\(.mcSamples) \(count)")
       }
       let costly = costlyMethods
-      if !costly.isEmpty { found.append("--methods without \(costly.joined(separator: ", "))") }
+      if !costly.isEmpty { found.append("\(.methods) without \(costly.joined(separator: ", "))") }
       if options.reference != .none, changed({ $0.options.reference = .none }).fits {
-        found.append("--reference none")
+        found.append("\(.reference) none")
       }
       if options.perLayer, changed({ $0.options.perLayer = false }).fits {
-        found.append("no --per-layer")
+        found.append("no \(.perLayer)")
       }
     }
     if options.precision == .float64, changed({ $0.options.precision = .float32 }).fits {
-      found.append("--precision float32")
+      found.append("\(.precision) float32")
     }
     if options.threads > 1, changed({ $0.options.threads = 1 }).fits {
-      found.append("--threads 1")
+      found.append("\(.threads) 1")
     }
     if allowed < options.memory {
       found.append("a higher ulimit -v")
     } else if plan.total <= SystemMemory.available {
-      found.append("--memory \(memoryAmount(plan.total))")
+      found.append("\(.memory) \(memoryAmount(plan.total))")
     }
     return found
   }
 
-  /// The options that bring updates, and what they name.
-  private var filesOfUpdates: [(option: String, files: [String])] {
+  /// The settings that bring updates, and what they name.
+  private var filesOfUpdates: [(setting: Setting, files: [String])] {
     [
-      ("--optimizer-state", [options.optimizerState].compactMap { $0 }),
-      ("--updates", options.updateFiles),
+      (.optimizerState, [options.optimizerState].compactMap { $0 }),
+      (.updates, options.updateFiles),
     ]
   }
 
@@ -247,7 +248,7 @@ extension MemoryPlanner {
   }
 }
 
-/// As `--memory` is written, rounded up: "3.2GB".
+/// As an amount of memory is written, rounded up: "3.2GB".
 func memoryAmount(_ bytes: Int) -> String {
   let units: [(name: String, size: Int)] = [("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1000)]
   let unit = units.first { bytes >= $0.size } ?? units[2]

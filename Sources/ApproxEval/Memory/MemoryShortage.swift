@@ -11,14 +11,14 @@ public struct MemoryShortage: Error, Sendable, Equatable {
   /// Whether it is less than the options allow, by the limits of the process.
   public var isLimitOfProcess: Bool
   public var largest: MemoryPlan.Buffer?
-  /// What would fit, as one writes it: "--batch-size 1200".
-  public var remedies: [String]
+  /// What would fit, as one writes it: "\(.batchSize) 1200".
+  public var remedies: [SettingText]
   /// Whether a choice of options makes the difference, and not the model or the batch of the file.
   public var isChoice: Bool
 
   public init(
     subject: String, path: String, needed: Int, allowed: Int, isLimitOfProcess: Bool,
-    largest: MemoryPlan.Buffer?, remedies: [String], isChoice: Bool
+    largest: MemoryPlan.Buffer?, remedies: [SettingText], isChoice: Bool
   ) {
     self.subject = subject
     self.path = path
@@ -31,17 +31,17 @@ public struct MemoryShortage: Error, Sendable, Equatable {
   }
 }
 
-extension MemoryShortage: CustomStringConvertible {
-  public var description: String {
+extension MemoryShortage: ExplainedError {
+  public var message: ErrorMessage {
     let most = largest.map {
       ", of which the largest buffer, \($0.name), takes \(bytes($0.bytes, digits: 3))"
     }
-    let limit =
+    let limit: SettingText =
       isLimitOfProcess
-      ? " by the system or the limits of the process (ulimit -v, -d)" : " (--memory)"
-    return errorText(
+      ? " by the system or the limits of the process (ulimit -v, -d)" : " (\(.memory))"
+    return ErrorMessage(
       "\(subject) needs \(bytes(needed, digits: 3))\(most ?? ""), and "
-        + "\(bytes(allowed, digits: 3)) are allowed\(limit)", at: path,
+        + "\(bytes(allowed, digits: 3)) are allowed\(limit)", at: SettingText(path),
       [
         remedies.isEmpty
           ? "Use fewer samples or a smaller model."

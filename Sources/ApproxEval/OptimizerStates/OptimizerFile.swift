@@ -44,7 +44,7 @@ struct OptimizerFile: Sendable {
     guard archive.format == .torch else {
       throw CheckpointError(
         .otherFormat(
-          found: archive.format == .npz ? "an npz file" : "a safetensors file",
+          found: archive.format.title,
           expected: "a PyTorch file"),
         at: .init(file: path), hint: "Save it with torch.save(optimizer.state_dict(), ...).")
     }

@@ -127,7 +127,7 @@ package struct OptimizerState: UpdateSource {
           .missingValue("the parameter \(name)", near: []),
           at: .init(file: path, place: "\(file.prefix)param_groups"),
           hint: "The optimiser has no place for it. Every trainable parameter needs one; "
-            + "--trainable leaves parameters out.")
+            + "\(.trainable) leaves parameters out.")
       }
     }
     return (members, order.rule)
@@ -144,7 +144,7 @@ package struct OptimizerState: UpdateSource {
         throw CheckpointError(
           .missingValue(state.place, near: []), at: .init(file: path),
           hint: "It belongs to \(member.spec.name), which the optimiser has never stepped: it was "
-            + "frozen, or the file was saved before the first step. --trainable leaves it out.")
+            + "frozen, or the file was saved before the first step. \(.trainable) leaves it out.")
       }
       if let shape = kind.shape(state), shape != member.spec.shape {
         throw CheckpointError(

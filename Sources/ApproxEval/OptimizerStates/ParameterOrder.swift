@@ -162,7 +162,7 @@ struct ParameterOrder {
             "state.\(place.key)", found: "that of a parameter of shape \(place.shape!)",
             expected: "\(spec.shape), that of \(spec.name)"), at: location,
           hint: "The optimiser belongs to another model, or had its parameters in another order: "
-            + "give their names in its order as --parameter-order FILE.")
+            + "give their names in its order as \(.parameterOrder) FILE.")
       }
       (rule, specs) = (.model, candidates)
       return
@@ -192,8 +192,8 @@ struct ParameterOrder {
     CheckpointError(
       .unexpectedValue(what, found: found, expected: "one that names or shapes decide"),
       at: location,
-      hint: "Give the parameters' names in the optimiser's order, one a line, as --parameter-order "
-        + "FILE; or make the optimiser with model.named_parameters().")
+      hint: "Give the parameters' names in the optimiser's order, one a line, as "
+        + "\(.parameterOrder) FILE; or make the optimiser with model.named_parameters().")
   }
 
   /// All parameters, or those that train: as many as the optimiser has.
@@ -213,7 +213,7 @@ struct ParameterOrder {
         expected: trainable.count == all.count
           ? "\(all.count)" : "\(trainable.count) (the trainable ones) or \(all.count) (all)"),
       at: location,
-      hint: "It belongs to another model, or to a part of it: --trainable leaves parameters out.")
+      hint: "It belongs to another model, or to a part of it: \(.trainable) leaves parameters out.")
   }
 
   /// What Trainer lets decay: everything but biases and the parameters of normalisations.

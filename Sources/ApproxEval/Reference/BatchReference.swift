@@ -1,3 +1,4 @@
+import Checkpoints
 import Curvature
 import HessianFree
 import TensorModule
@@ -158,11 +159,12 @@ final class BatchReference<S: EngineScalar> {
     var record = solution.record
     let (row, direction) = (found.identity.label, found.direction)
     record.explanation =
-      "\(row) has a gamma of \(shortened(gamma)), "
-      + (record.gamma.isNaN
-        ? "and the solver has found no direction"
-        : "below the \(shortened(record.gamma)) that the solver had reached")
-      + ": its direction is the reference. " + record.explanation
+      SettingText(
+        "\(row) has a gamma of \(shortened(gamma)), "
+          + (record.gamma.isNaN
+            ? "and the solver has found no direction"
+            : "below the \(shortened(record.gamma)) that the solver had reached")
+          + ": its direction is the reference. ") + record.explanation
     let isProved =
       options.cgDamping == 0
       && gamma <= (1 + options.cgGap) * problem.output.gammaBound

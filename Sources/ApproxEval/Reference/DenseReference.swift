@@ -1,3 +1,4 @@
+import Checkpoints
 import Curvature
 import HessianFree
 import TensorModule
@@ -71,9 +72,10 @@ package struct DenseReference {
       kind: .dense, gamma: halves.unscaled.gamma, iterations: nil, residual: residual,
       stop: "dense",
       explanation:
-        "Singular value decomposition of B [\(rows), \(exact.count)] in double precision: rank "
-        + "\(solution.rank)."
-        + (hasTarget ? "" : " Solved from g, as a label has next to no probability."),
+        "Singular value decomposition of B [\(rows), \(exact.count)] in double precision: "
+        + "rank \(solution.rank)."
+        + (hasTarget
+          ? SettingText("") : " Solved from g, as a label has next to no probability."),
       // Where it cannot be solved from w, what F has lost of g shows as a residual. At 1, or NaN,
       // nothing of g was in reach: H has underflowed on labels that the model rules out.
       status: problem.operations.norm(problem.gradient()) == 0

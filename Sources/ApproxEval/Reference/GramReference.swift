@@ -1,3 +1,4 @@
+import Checkpoints
 import Curvature
 import HessianFree
 import Metrics
@@ -228,7 +229,7 @@ package struct GramReference<S: EngineScalar> {
       kind: .gram, gamma: gammaOfX, iterations: nil, residual: residual,
       stop: isCertified ? "certificate" : isShortest ? "length" : "gram",
       explanation: "\(form) of B B^T [\(count), \(count)] in double precision, B in "
-        + "\(S.self == Double.self ? "double" : "single").",
+        + (S.self == Double.self ? "double." : "single."),
       status: problem.norm(gradient) == 0
         ? .zeroGradient
         : isSolved && !isShortest ? .exact : isCertified || isShortest ? .converged : .notConverged)

@@ -1,3 +1,4 @@
+import Checkpoints
 import Curvature
 import TensorModule
 import Updates
@@ -62,14 +63,14 @@ extension ReferenceSolution {
       }
     }
 
-    var explanation: String {
+    var explanation: SettingText {
       switch self {
       case .certainty:
         "The model is so sure of every sample that the probabilities of all other classes are below "
           + "1e-308."
       case .missedLabel:
         "The model gives a label a probability below 1e-308, and this solver starts from its "
-          + "inverse; --reference cg does not."
+          + "inverse; \(.reference) cg does not."
       case .overflow:
         "The damping, or products with F, are beyond the range of double: use a smaller damping, "
           + "or look for extreme weights or inputs."

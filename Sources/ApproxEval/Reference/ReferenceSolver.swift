@@ -1,3 +1,4 @@
+import Checkpoints
 import Curvature
 import HessianFree
 import Metrics
@@ -153,7 +154,7 @@ package struct ReferenceSolver<S: EngineScalar> {
       kind: kind, gamma: observer.units.unscaled(gamma), iterations: result.iterations,
       residual: result.residual,
       stop: isZero ? ReferenceStatus.zeroGradient.rawValue : result.stop.label,
-      explanation: result.stop.description,
+      explanation: SettingText(result.stop.description),
       status: isZero ? .zeroGradient : result.stop.isConverged ? .converged : .notConverged,
       leastGammaEstimate: least.map { $0 * observer.units.gamma })
     return ReferenceSolution(form: form, record: record, trace: observer.trace)

@@ -33,10 +33,10 @@ extension Report.Entry {
         ", and by these alone \(listed(drawn)) \(isOne ? "differs" : "differ") from \(listed(twins))"
     }
     if description.data?.carriesDraws == true { return text + "." }
-    return text + ". Other draws give other directions; --mc-samples takes more of them."
+    return text + ". Other draws give other directions; \(names(.mcSamples)) takes more of them."
   }
 
-  /// How many samples `--drop-duplicates` has left out, and of which methods.
+  /// How many samples were left out as duplicates, and of which methods.
   var duplicatesNote: String? {
     let counts = results.compactMap(\.duplicates)
     guard !counts.isEmpty else { return nil }
@@ -63,8 +63,8 @@ extension Report.Entry {
       return !needs.leavesOutDuplicates && !needs.hasKroneckerProducts
     }
     let ignoring = others.isEmpty ? "" : " All samples count for \(listed(others))."
-    if parts.isEmpty { return "--drop-duplicates leaves nothing out here." + ignoring }
-    return "--drop-duplicates leaves \(parts.joined(separator: ", and "))." + ignoring
+    if parts.isEmpty { return "\(names(.dropDuplicates)) leaves nothing out here." + ignoring }
+    return "\(names(.dropDuplicates)) leaves \(parts.joined(separator: ", and "))." + ignoring
   }
 }
 

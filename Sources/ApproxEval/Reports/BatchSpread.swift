@@ -29,7 +29,7 @@ extension Report.Entry {
         "Each of the \(grouped(results.count)) batches has all \(grouped(data.samples)) samples "
         + "of the data: they are one batch, and "
         + (drawn.isEmpty
-          ? "--batches 1 says as much."
+          ? "\(names(.batches)) 1 says as much."
           : "what spread there is comes from the drawn labels of \(listed(drawn)).")
     }
     // Two batches that are drawn independently share size / samples of themselves on average, and a

@@ -121,7 +121,7 @@ extension OutputFiles {
       throw failure(path, error)
     }
     throw CheckpointError(
-      .exists, at: .init(file: path), hint: "Give another name, or replace it by --force.")
+      .exists, at: .init(file: path), hint: "Give another name, or replace it by \(.force).")
   }
 
   /// Makes the folder of a file that is about to be written.

@@ -1,13 +1,20 @@
+import Checkpoints
+
 /// The results of a run as the tables of formats.md, "Reports".
 public struct Report: Sendable {
   /// One checkpoint with its batches, in the order of the run.
   public struct Entry: Sendable {
     public var description: CheckpointDescription
     public var results: [BatchResult]
+    /// How notes spell settings.
+    public var names: SettingNames
 
-    public init(_ description: CheckpointDescription, _ results: [BatchResult]) {
+    public init(
+      _ description: CheckpointDescription, _ results: [BatchResult], names: SettingNames = .plain
+    ) {
       self.description = description
       self.results = results
+      self.names = names
     }
   }
 

@@ -2,7 +2,7 @@ import Checkpoints
 import Foundation
 import Metrics
 
-/// The version of the package, in reports and `--version`.
+/// The version of the package, in reports and of the command.
 public let packageVersion = "0.1.0"
 
 /// run.json: what it takes to trace a number back.
@@ -76,37 +76,38 @@ public struct RunRecord: Sendable {
 
   var seed: ReportJSON { ReportJSON(seed: options.seed) }
 
-  private var optionsJSON: ReportJSON { .members(optionValues) }
+  private var optionsJSON: ReportJSON {
+    .object(optionValues.map { .init(key: $0.key.key, value: $0.value) })
+  }
 
-  /// Each option that may change numbers by the name that the command gives it, with `_` for `-`,
-  /// but for the seed and the precision.
-  var optionValues: KeyValuePairs<String, ReportJSON> {
+  /// Each setting that may change numbers, but for the seed and the precision.
+  var optionValues: KeyValuePairs<Setting, ReportJSON> {
     [
-      "data": .text(options.dataFile),
-      "model": .text(options.model),
-      "loss": .text(options.loss),
-      "adapter": .text(options.adapter),
-      "trainable": .texts(options.trainable),
-      "methods": .texts(options.methods.map(\.name)),
-      "damping": .texts(options.dampings.map(\.text)),
-      "mc_samples": .list(options.monteCarloSamples.map { .integer($0) }),
-      "reference": .text(options.reference.name),
-      "cg_iterations": .integer(options.cgIterations),
-      "cg_tolerance": .number(options.cgTolerance),
-      "cg_gap": .number(options.cgGap),
-      "cg_damping": .number(options.cgDamping),
-      "cg_preconditioner": .text(options.cgPreconditioner.rawValue),
-      "batch_size": .integer(options.batchSize),
-      "batches": .integer(options.batches),
-      "run": .text(options.run),
-      "first_batch": .integer(options.firstBatch),
-      "memory": .integer(options.memory),
-      "updates": .texts(options.updateFiles),
-      "stored_updates": .bool(options.scoresStoredUpdates),
-      "optimizer_state": .text(options.optimizerState),
-      "parameter_order": .text(options.parameterOrder),
-      "per_layer": .bool(options.perLayer),
-      "drop_duplicates": .number(options.dropDuplicates),
+      .data: .text(options.dataFile),
+      .model: .text(options.model),
+      .loss: .text(options.loss),
+      .adapter: .text(options.adapter),
+      .trainable: .texts(options.trainable),
+      .methods: .texts(options.methods.map(\.name)),
+      .damping: .texts(options.dampings.map(\.text)),
+      .mcSamples: .list(options.monteCarloSamples.map { .integer($0) }),
+      .reference: .text(options.reference.name),
+      .cgIterations: .integer(options.cgIterations),
+      .cgTolerance: .number(options.cgTolerance),
+      .cgGap: .number(options.cgGap),
+      .cgDamping: .number(options.cgDamping),
+      .cgPreconditioner: .text(options.cgPreconditioner.rawValue),
+      .batchSize: .integer(options.batchSize),
+      .batches: .integer(options.batches),
+      .run: .text(options.run),
+      .firstBatch: .integer(options.firstBatch),
+      .memory: .integer(options.memory),
+      .updates: .texts(options.updateFiles),
+      .storedUpdates: .bool(options.scoresStoredUpdates),
+      .optimizerState: .text(options.optimizerState),
+      .parameterOrder: .text(options.parameterOrder),
+      .perLayer: .bool(options.perLayer),
+      .dropDuplicates: .number(options.dropDuplicates),
     ]
   }
 
@@ -206,7 +207,8 @@ extension Report {
         notes.append(place + "reference by \(reference.kind.name): \(choice).")
       }
       if let reference = result.reference, !reference.isConverged {
-        notes.append(place + "the reference did not converge. " + reference.account)
+        notes.append(
+          place + "the reference did not converge. " + reference.account.spelled(by: entry.names))
       } else if let reference = result.reference, let row = reference.replacement {
         notes.append(place + "\(row) has the lower gamma and is the reference.")
       }

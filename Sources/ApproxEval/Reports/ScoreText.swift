@@ -62,7 +62,8 @@ extension Report.Entry {
     if first.iterations == nil && references.count == 1 {
       return wrapped(
         "Reference: \(first.solver), residual \(shortened(first.residual, digits: 2)). "
-          + (first.isConverged && first.replacement == nil ? first.explanation : first.outcome)
+          + (first.isConverged && first.replacement == nil
+            ? first.explanation.spelled(by: names) : first.outcome)
           + excessText + choiceText)
     }
     var solvers: [String] = []
@@ -153,7 +154,7 @@ extension Report.Entry {
         wrapped(
           "The reference did not converge\(several): efficiency is relative to what it reached; "
             + "the share of the exact optimum lies between the number in brackets and it. "
-            + first.account))
+            + first.account.spelled(by: names)))
     }
     let replaced = references.filter { $0.replacement != nil && $0.isConverged }
     if let row = replaced.first?.replacement {
@@ -230,8 +231,8 @@ extension ReferenceRecord {
   public var outcome: String { words.prefix(1).uppercased() + words.dropFirst() + "." }
 
   /// What became of it: for those who read on, how, and what would help.
-  public var account: String {
-    if isConverged && iterations != nil { return outcome }
+  public var account: SettingText {
+    if isConverged && iterations != nil { return SettingText(outcome) }
     return [explanation, advice].compactMap { $0 }.joined(separator: " ")
   }
 

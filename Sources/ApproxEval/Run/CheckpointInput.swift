@@ -69,8 +69,8 @@ extension Evaluation {
       inputs = adapters.map { CheckpointInput(path: base, adapter: $0) }
     }
     return try evaluating {
-      let states = try each(series.optimizerStates, inputs, "--optimizer-state")
-      let updates = try eachOfSeveral(series.updates, inputs, "--updates")
+      let states = try each(series.optimizerStates, inputs, .optimizerState)
+      let updates = try eachOfSeveral(series.updates, inputs, .updates)
       for index in inputs.indices {
         inputs[index].optimizerState = states.isEmpty ? nil : states[index]
         inputs[index].updateFiles = updates.map { $0.files[index] }
@@ -83,17 +83,17 @@ extension Evaluation {
 
   /// One file for each checkpoint; none if none is given.
   private func each(
-    _ given: [String], _ inputs: [CheckpointInput], _ option: String
+    _ given: [String], _ inputs: [CheckpointInput], _ setting: Setting
   ) throws -> [String] {
     guard let first = given.first else { return [] }
     if given.count == 1 {
       if first == SeriesFiles.automatic { return try inputs.map(ownState) }
-      if SeriesPattern(first).hasPlaces { return try inputs.map { try file(first, $0, option) } }
+      if SeriesPattern(first).hasPlaces { return try inputs.map { try file(first, $0, setting) } }
       if inputs.count > 1 {
-        throw EvaluationError.sharedUpdate(option: option, file: first, checkpoints: inputs.count)
+        throw EvaluationError.sharedUpdate(setting, file: first, checkpoints: inputs.count)
       }
     }
-    try requireCount(given, inputs, option)
+    try requireCount(given, inputs, setting)
     return given
   }
 
@@ -107,7 +107,7 @@ extension Evaluation {
   /// Patterns, each of which has a file for each checkpoint, and files; a single checkpoint takes all
   /// of these.
   private func eachOfSeveral(
-    _ given: [String], _ inputs: [CheckpointInput], _ option: String
+    _ given: [String], _ inputs: [CheckpointInput], _ setting: Setting
   ) throws -> [Row] {
     var rows: [Row] = []
     var plain: [String] = []
@@ -115,7 +115,7 @@ extension Evaluation {
       let pattern = SeriesPattern(path)
       if pattern.hasPlaces {
         rows.append(
-          Row(files: try inputs.map { try file(path, $0, option) }, name: pattern.commonName))
+          Row(files: try inputs.map { try file(path, $0, setting) }, name: pattern.commonName))
       } else {
         plain.append(path)
       }
@@ -123,21 +123,22 @@ extension Evaluation {
     if inputs.count == 1 { return plain.map { Row(files: [$0]) } + rows }
     guard let first = plain.first else { return rows }
     if plain.count == 1 {
-      throw EvaluationError.sharedUpdate(option: option, file: first, checkpoints: inputs.count)
+      throw EvaluationError.sharedUpdate(setting, file: first, checkpoints: inputs.count)
     }
-    try requireCount(plain, inputs, option)
+    try requireCount(plain, inputs, setting)
     return [Row(files: plain, name: SeriesPattern.commonName(of: plain))] + rows
   }
 
   private func requireCount(
-    _ given: [String], _ inputs: [CheckpointInput], _ option: String
+    _ given: [String], _ inputs: [CheckpointInput], _ setting: Setting
   ) throws(EvaluationError) {
     if given.count == inputs.count { return }
-    throw .series(.count(option, given.count, checkpoints: inputs.count))
+    throw .series(.count(setting, given.count, checkpoints: inputs.count))
   }
 
   /// The file that a pattern means at a checkpoint.
-  private func file(_ pattern: String, _ input: CheckpointInput, _ option: String) throws -> String
+  private func file(_ pattern: String, _ input: CheckpointInput, _ setting: Setting) throws
+    -> String
   {
     let place =
       SeriesPattern(pattern).asksForPlace
@@ -147,7 +148,7 @@ extension Evaluation {
     let candidates = try SeriesPattern(pattern).paths(
       checkpoint: input.name, epoch: place?.epoch, step: place?.step
     ) { missing in
-      EvaluationError.series(.untold(option, pattern, missing, checkpoint: input.name))
+      EvaluationError.series(.untold(setting, pattern, missing, checkpoint: input.name))
     }
     // As the checkpoint's own name spells a number, or plainly.
     return candidates.first { (try? files.kind(of: $0)) ?? nil != nil } ?? candidates[0]

@@ -7,9 +7,9 @@ import Foundation
 /// line on it follows, and what stays valid of the batches above counts on.
 ///
 /// The file appears with the first finished batch. It stays when the run has ended, marked as
-/// reported: a run that repeats the command with `--resume` then writes the reports again without
-/// computing, one without `--resume` replaces it where it is the same run. The lock that keeps a
-/// second process out ends with the process.
+/// reported: a run that resumes it then writes the reports again without computing, one that does not
+/// replaces it where it is the same run. The lock that keeps a second process out ends with the
+/// process.
 public final class Journal {
   public static let name = "journal.jsonl"
 

@@ -5,11 +5,11 @@ public enum JournalError: Error, Sendable, Equatable {
   /// An unfinished run would be overwritten.
   case unfinished(file: String, finished: Int, planned: Int)
   /// A finished run would be overwritten by one that is not the same; each difference is a clause.
-  case finished(file: String, batches: Int, [String])
+  case finished(file: String, batches: Int, [SettingText])
   /// Tables that no journal tells of would be overwritten.
   case occupied(folder: String, files: [String])
   /// The journal is of another run; each difference is a clause.
-  case differs(file: String, [String])
+  case differs(file: String, [SettingText])
   /// A line, counted from 1 and beginning at this byte, is not as it was written.
   case damaged(file: String, line: Int, byte: Int, Defect)
   /// Something else has the journal's name.
@@ -33,46 +33,47 @@ public enum JournalError: Error, Sendable, Equatable {
   }
 }
 
-extension JournalError: CustomStringConvertible {
-  public var description: String {
+extension JournalError: ExplainedError {
+  public var message: ErrorMessage {
     switch self {
     case .unfinished(let file, let finished, let planned):
-      errorText(
-        "an unfinished run has \(finished) of \(planned) batches in this folder", at: file,
-        ["Go on with it by --resume, or give up what it has by --force."])
+      ErrorMessage(
+        "an unfinished run has \(finished) of \(planned) batches in this folder",
+        at: SettingText(file),
+        ["Go on with it by \(.resume), or give up what it has by \(.force)."])
     case .finished(let file, let batches, let differences):
-      errorText(
+      ErrorMessage(
         "the results of another run are in this folder, \(batches) "
-          + "batch\(batches == 1 ? "" : "es")", at: file,
-        differences + ["Give another folder as --output, or replace them by --force."])
+          + "batch\(batches == 1 ? "" : "es")", at: SettingText(file),
+        differences + ["Give another folder as \(.output), or replace them by \(.force)."])
     case .occupied(let folder, let files):
-      errorText(
-        "there are tables in this folder that no journal tells of", at: folder,
+      ErrorMessage(
+        "there are tables in this folder that no journal tells of", at: SettingText(folder),
         [
           "They are \(files.joined(separator: ", ")).",
-          "Give another folder as --output, or replace them by --force.",
+          "Give another folder as \(.output), or replace them by \(.force).",
         ])
     case .differs(let file, let differences):
-      errorText(
-        "the journal is of another run, which this one cannot resume", at: file,
+      ErrorMessage(
+        "the journal is of another run, which this one cannot resume", at: SettingText(file),
         differences
-          + ["Repeat the options and inputs of that run, or give another folder as --output."])
+          + ["Repeat the options and inputs of that run, or give another folder as \(.output)."])
     case .damaged(let file, let line, let byte, let defect):
-      errorText(
+      ErrorMessage(
         "the journal is damaged: \(defect)", at: "\(file), line \(line), byte \(byte)",
-        ["Restore the file, or cut it before this byte to keep the batches above and --resume."])
+        ["Restore the file, or cut it before this byte to keep the batches above and \(.resume)."])
     case .foreign(let file):
-      errorText(
-        "this is not a journal of eval-cli", at: file,
-        ["Move the file away, or give another folder as --output."])
+      ErrorMessage(
+        "this is not a journal of eval-cli", at: SettingText(file),
+        ["Move the file away, or give another folder as \(.output)."])
     case .inUse(let file):
-      errorText(
-        "another run is writing into this folder", at: file,
-        ["Wait until it ends, or give another folder as --output."])
+      ErrorMessage(
+        "another run is writing into this folder", at: SettingText(file),
+        ["Wait until it ends, or give another folder as \(.output)."])
     case .removed(let file):
-      errorText(
+      ErrorMessage(
         "the journal, or its folder, was removed or replaced while the run was writing it",
-        at: file,
+        at: SettingText(file),
         ["What was in it is gone. Run again, and leave the folder alone until the run has ended."])
     }
   }

@@ -6,7 +6,7 @@ public enum MergeError: Error, Sendable, Equatable {
   /// A run in one piece.
   case noShard(folder: String)
   /// Of another run, or shared out otherwise; each difference is a clause.
-  case differs(folder: String, from: String, [String])
+  case differs(folder: String, from: String, [SettingText])
   case repeated(shard: String, folders: [String])
   /// `shards` are the numbers of those that are not there or not finished.
   case missing(shards: [Int], of: Int, unfinished: [Unfinished])
@@ -34,31 +34,33 @@ public enum MergeError: Error, Sendable, Equatable {
   }
 }
 
-extension MergeError: CustomStringConvertible {
-  public var description: String {
+extension MergeError: ExplainedError {
+  public var message: ErrorMessage {
     switch self {
     case .noJournal(let folder):
-      errorText(
-        "there is no journal of a run with a finished batch", at: folder,
-        ["Name the folders that score --shard has been given as --output."])
+      ErrorMessage(
+        "there is no journal of a run with a finished batch", at: SettingText(folder),
+        ["Name the folders that shards of the run have been given as \(.output)."])
     case .noShard(let folder):
-      errorText(
-        "this is a run in one piece, and no shard", at: folder,
+      ErrorMessage(
+        "this is a run in one piece, and no shard", at: SettingText(folder),
         ["Its tables are whole: there is nothing to merge it with."])
     case .differs(let folder, let other, let differences):
-      errorText(
-        "this is a shard of another run than \(other)", at: folder,
+      ErrorMessage(
+        "this is a shard of another run than \(other)", at: SettingText(folder),
         differences + ["Shards of one run have the same options and inputs."])
     case .repeated(let shard, let folders):
-      errorText(
-        "shard \(shard) is there twice", at: folders.joined(separator: " and "),
+      ErrorMessage(
+        "shard \(shard) is there twice", at: SettingText(folders.joined(separator: " and ")),
         ["Name one of them."])
     case .missing(let shards, let count, let unfinished):
-      errorText(
+      ErrorMessage(
         "\(shards.count) of \(count) shards are missing or have not ended",
         at: "--array=\(Self.list(shards))",
-        unfinished.map { "\($0.folder) has \($0.finished) of \($0.planned) batches" } + [
-          "Run them, those that have begun with --resume, and with --shard auto/\(count) in the "
+        unfinished.map { part -> SettingText in
+          "\(part.folder) has \(part.finished) of \(part.planned) batches"
+        } + [
+          "Run them, those that have begun with \(.resume), and with \(.shard) auto/\(count) in the "
             + "array."
         ])
     }

@@ -9,17 +9,19 @@ extension RunIdentity {
     /// Batches that have to be scored again, as more is asked of each.
     var outdated = 0
     /// Why nothing can be carried, clause by clause.
-    var differences: [String] = []
+    var differences: [SettingText] = []
   }
 
   /// Options that say where things lie, or how far a run goes: contents and plans tell what counts.
-  static let places: Set<String> = [
-    "--data", "--model", "--adapter", "--updates", "--optimizer-state", "--parameter-order",
-    "--batches", "--first-batch", "--run",
-  ]
+  static let places = keys([
+    .data, .model, .adapter, .updates, .optimizerState, .parameterOrder, .batches, .firstBatch,
+    .run,
+  ])
 
   /// Lists of which a run may ask for more.
-  private static let lists: Set<String> = ["--methods", "--damping", "--mc-samples"]
+  private static let lists = keys([.methods, .damping, .mcSamples])
+
+  private static func keys(_ settings: [Setting]) -> Set<String> { Set(settings.map(\.key)) }
 
   func carried(_ results: [BatchResult], from journal: RunIdentity) -> Carried {
     var carried = Carried()
@@ -32,7 +34,7 @@ extension RunIdentity {
       if mayGrow(name, now, before, results) {
         asksForMore = true
       } else {
-        differences.append(Self.difference(name, now, before))
+        differences.append(Self.difference("\(Setting(key: name))", now, before))
       }
     }
     let moved = places(results, from: journal)
@@ -47,17 +49,20 @@ extension RunIdentity {
     return carried
   }
 
-  private static func difference(_ what: String, _ now: String?, _ before: String?) -> String {
+  private static func difference(
+    _ what: SettingText, _ now: String?, _ before: String?
+  ) -> SettingText {
     "\(what) is \(now ?? "not given") now, \(before ?? "not given") in the journal"
   }
 
-  private func engineDifferences(from journal: RunIdentity) -> [String] {
-    [
+  private func engineDifferences(from journal: RunIdentity) -> [SettingText] {
+    let parts: [(SettingText, String?, String?)] = [
       ("the version of eval-cli", version, journal.version),
       ("the set of kernels for this processor", kernels, journal.kernels),
       ("the BLAS on this processor", blas, journal.blas),
-      ("--shard", shard?.text, journal.shard?.text),
-    ].filter { $0.1 != $0.2 }.map { Self.difference($0.0, $0.1, $0.2) }
+      ("\(.shard)", shard?.text, journal.shard?.text),
+    ]
+    return parts.filter { $0.1 != $0.2 }.map { Self.difference($0.0, $0.1, $0.2) }
   }
 
   /// Whether an option asks for all that it asked for, and more.
@@ -65,14 +70,14 @@ extension RunIdentity {
     _ name: String, _ now: String?, _ before: String?, _ results: [BatchResult]
   ) -> Bool {
     switch name {
-    case "--per-layer": return now == "true"
-    case "--stored-updates":
+    case Setting.perLayer.key: return now == "true"
+    case Setting.storedUpdates.key:
       // Directions that checkpoints carry were scored unasked, if there were any.
       return now == "true" || !results.contains { $0.scores.contains { $0.family == "update" } }
     case _ where Self.lists.contains(name):
       let (now, before) = (Self.items(now), Self.items(before))
       // Without a number of draws it is the file's, or one.
-      return before.isSubset(of: now) && (name != "--mc-samples" || !before.isEmpty)
+      return before.isSubset(of: now) && (name != Setting.mcSamples.key || !before.isEmpty)
     default: return false
     }
   }
@@ -84,7 +89,7 @@ extension RunIdentity {
   /// Results under the names of this run, and those that it would lose.
   private func places(
     _ results: [BatchResult], from journal: RunIdentity
-  ) -> (results: [BatchResult], differences: [String]) {
+  ) -> (results: [BatchResult], differences: [SettingText]) {
     let (steps, before) = (steps, journal.steps)
     var byContent: [String: [Int]] = [:]
     for (index, checkpoint) in checkpoints.enumerated() {
@@ -119,7 +124,7 @@ extension RunIdentity {
   }
 
   /// Why a checkpoint of the journal has no place here.
-  private func loss(of index: Int, _ batches: [Int], _ journal: RunIdentity) -> [String] {
+  private func loss(of index: Int, _ batches: [Int], _ journal: RunIdentity) -> [SettingText] {
     let old = journal.checkpoints[index]
     if checkpoints.contains(where: { $0.content == old.content }) {
       return ["batch \(batches[0]) of \(old.path) is in the journal, and no batch of this run"]
@@ -132,11 +137,11 @@ extension RunIdentity {
   }
 
   /// Of files with the same path.
-  private func fileDifferences(from journal: RunIdentity) -> [String] {
+  private func fileDifferences(from journal: RunIdentity) -> [SettingText] {
     var before: [String: FileRecord] = [:]
     for file in journal.files { before[file.path] = file }
     let now = Set(files.map(\.path))
-    let changed: [String] = files.compactMap { file in
+    let changed: [SettingText] = files.compactMap { file in
       guard let old = before[file.path] else { return "\(file.path) was no input then" }
       if file == old { return nil }
       return "\(file.path) has changed: \(file.contentText) now, \(old.contentText) in the journal"

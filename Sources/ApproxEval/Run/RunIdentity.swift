@@ -1,3 +1,5 @@
+import Checkpoints
+
 /// What decides the numbers of a run: a journal is continued only by a run with the same.
 ///
 /// The number of threads is no part of it: results have the same bits for every one. The processor
@@ -17,13 +19,13 @@ struct RunIdentity: Codable, Sendable, Equatable {
     var range: Range<Int> { firstBatch..<firstBatch + batches }
   }
 
-  static let format = "approx-eval-journal/5"
+  static let format = "approx-eval-journal/6"
 
   /// Of the journal.
   var format = RunIdentity.format
   /// Of the package: another one may compute otherwise.
   var version: String
-  /// Options by name, as text; those without a value are left out.
+  /// Settings by their keys, as text; those without a value are left out.
   var options: [String: String]
   var checkpoints: [Checkpoint]
   /// Which part of the batches is scored; `nil`: all.
@@ -36,9 +38,9 @@ struct RunIdentity: Codable, Sendable, Equatable {
   init(_ record: RunRecord, _ plan: RunPlan) {
     version = packageVersion
     var options: [String: String] = [:]
-    for (name, value) in record.optionValues { options[Self.option(name)] = Self.text(value) }
-    options["--seed"] = String(record.options.seed)
-    options["--precision"] = record.options.precision.rawValue
+    for (setting, value) in record.optionValues { options[setting.key] = Self.text(value) }
+    options[Setting.seed.key] = String(record.options.seed)
+    options[Setting.precision.key] = record.options.precision.rawValue
     self.options = options
     shard = plan.shard
     files = record.files
@@ -56,11 +58,6 @@ struct RunIdentity: Codable, Sendable, Equatable {
   }
 
   var steps: RunSteps { RunSteps(checkpoints.map { ($0.path, $0.range) }, shard: shard) }
-
-  /// `cg_gap` is `--cg-gap`.
-  private static func option(_ name: String) -> String {
-    "--" + String(name.map { $0 == "_" ? "-" : $0 })
-  }
 
   private static func text(_ value: ReportJSON) -> String? {
     switch value {

@@ -81,8 +81,10 @@ public struct RunMerge {
   /// - Parameters:
   ///   - command: With the name of the program, for the record.
   ///   - start: When the merge began.
+  ///   - names: How the reports' notes spell settings.
   public func write(
-    to folder: String, _ opening: Journal.Opening = .new, command: [String], start: Moment
+    to folder: String, _ opening: Journal.Opening = .new, command: [String], start: Moment,
+    names: SettingNames = .plain
   ) throws(EvaluationError) -> Report {
     let plan = RunPlan(
       identity.checkpoints.map {
@@ -99,7 +101,7 @@ public struct RunMerge {
     record.files = identity.files
     record.merged = folders
     var outputs = try RunOutputs(
-      plan, record: record, folder: folder, opening, identity: identity)
+      plan, record: record, folder: folder, opening, identity: identity, names: names)
     for result in results { try outputs.add(result) }
     return try outputs.writeReports()
   }
@@ -107,10 +109,10 @@ public struct RunMerge {
 
 extension RunIdentity {
   /// What is otherwise than in another shard of what should be the same run.
-  func differences(toShard other: RunIdentity) -> [String] {
+  func differences(toShard other: RunIdentity) -> [SettingText] {
     var (own, first) = (self, other)
-    var differences: [String] = []
-    func compare(_ what: String, _ a: String?, _ b: String?) {
+    var differences: [SettingText] = []
+    func compare(_ what: SettingText, _ a: String?, _ b: String?) {
       if a == b { return }
       differences.append("\(what) is \(a ?? "not given") here, \(b ?? "not given") there")
     }
@@ -120,7 +122,7 @@ extension RunIdentity {
     compare("the BLAS on the processor", blas, other.blas)
     for name in Set(options.keys).union(other.options.keys).sorted()
     where !Self.places.contains(name) {
-      compare(name, options[name], other.options[name])
+      compare("\(Setting(key: name))", options[name], other.options[name])
     }
     (own.shard, first.shard) = (nil, nil)
     if own.steps != first.steps {
@@ -144,27 +146,27 @@ extension EvaluationOptions {
     func number(_ name: String) -> Double? { texts[name].flatMap { Double($0) } }
     func integer(_ name: String) -> Int? { texts[name].flatMap { Int($0) } }
     (dataFile, model, loss, run) = (
-      texts["--data"], texts["--model"], texts["--loss"], texts["--run"]
+      texts["data"], texts["model"], texts["loss"], texts["run"]
     )
-    (adapter, parameterOrder) = (texts["--adapter"], texts["--parameter-order"])
-    trainable = list("--trainable")
-    methods = list("--methods").compactMap { UpdateMethod(name: $0) }
-    dampings = list("--damping").compactMap { Damping($0) }
-    monteCarloSamples = list("--mc-samples").compactMap { Int($0) }
-    reference = ReferenceMethod.all.first { $0.name == texts["--reference"] } ?? reference
-    cgIterations = integer("--cg-iterations") ?? cgIterations
-    cgTolerance = number("--cg-tolerance") ?? cgTolerance
-    cgGap = number("--cg-gap") ?? cgGap
-    cgDamping = number("--cg-damping") ?? cgDamping
+    (adapter, parameterOrder) = (texts["adapter"], texts["parameter_order"])
+    trainable = list("trainable")
+    methods = list("methods").compactMap { UpdateMethod(name: $0) }
+    dampings = list("damping").compactMap { Damping($0) }
+    monteCarloSamples = list("mc_samples").compactMap { Int($0) }
+    reference = ReferenceMethod.all.first { $0.name == texts["reference"] } ?? reference
+    cgIterations = integer("cg_iterations") ?? cgIterations
+    cgTolerance = number("cg_tolerance") ?? cgTolerance
+    cgGap = number("cg_gap") ?? cgGap
+    cgDamping = number("cg_damping") ?? cgDamping
     cgPreconditioner =
-      texts["--cg-preconditioner"].flatMap { PreconditionerKind(rawValue: $0) } ?? .none
-    (batchSize, batches) = (integer("--batch-size"), integer("--batches"))
-    firstBatch = integer("--first-batch") ?? 0
-    memory = integer("--memory") ?? memory
-    scoresStoredUpdates = texts["--stored-updates"] == "true"
-    perLayer = texts["--per-layer"] == "true"
-    dropDuplicates = number("--drop-duplicates")
-    seed = texts["--seed"].flatMap { UInt64($0) } ?? seed
-    precision = texts["--precision"].flatMap { Precision(rawValue: $0) } ?? precision
+      texts["cg_preconditioner"].flatMap { PreconditionerKind(rawValue: $0) } ?? .none
+    (batchSize, batches) = (integer("batch_size"), integer("batches"))
+    firstBatch = integer("first_batch") ?? 0
+    memory = integer("memory") ?? memory
+    scoresStoredUpdates = texts["stored_updates"] == "true"
+    perLayer = texts["per_layer"] == "true"
+    dropDuplicates = number("drop_duplicates")
+    seed = texts["seed"].flatMap { UInt64($0) } ?? seed
+    precision = texts["precision"].flatMap { Precision(rawValue: $0) } ?? precision
   }
 }

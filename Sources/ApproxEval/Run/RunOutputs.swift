@@ -11,6 +11,7 @@ public struct RunOutputs {
   private var scored: [Int: BatchResult]
   private let folder: String?
   private let scores: String?
+  private let names: SettingNames
   private let system: any FileSystem
   /// Whether tables of an earlier run may lie in the folder.
   private var mayHaveTables: Bool
@@ -29,25 +30,28 @@ public struct RunOutputs {
   ///   - folder: For the journal and all tables; `nil` without.
   ///   - scores: A CSV file for the scores alone; `nil` without.
   ///   - opening: What to do with the journal in the folder, and with its tables.
+  ///   - names: How the reports' notes spell settings.
   /// - Throws: Also where there is something that is not this run's to replace.
   public init(
     _ plan: RunPlan, record: RunRecord?, folder: String? = nil, scores: String? = nil,
-    _ opening: Journal.Opening = .new, system: any FileSystem = POSIXFileSystem()
+    _ opening: Journal.Opening = .new, names: SettingNames = .plain,
+    system: any FileSystem = POSIXFileSystem()
   ) throws(EvaluationError) {
     try self.init(
-      plan, record: record, folder: folder, scores: scores, opening, identity: nil,
+      plan, record: record, folder: folder, scores: scores, opening, identity: nil, names: names,
       system: system)
   }
 
   /// - Parameter identity: `nil`: that of the record and the plan.
   init(
     _ plan: RunPlan, record: RunRecord?, folder: String?, scores: String? = nil,
-    _ opening: Journal.Opening, identity: RunIdentity?,
+    _ opening: Journal.Opening, identity: RunIdentity?, names: SettingNames,
     system: any FileSystem = POSIXFileSystem()
   ) throws(EvaluationError) {
     self.plan = plan
     self.folder = folder
     self.scores = scores
+    self.names = names
     self.system = system
     var journal: Journal?
     if let folder, let record {
@@ -97,7 +101,7 @@ public struct RunOutputs {
   public mutating func writeReports() throws(EvaluationError) -> Report {
     let end = system.now
     record?.end = end
-    let report = plan.report(results)
+    let report = plan.report(results, names: names)
     var files = OutputFiles(system: system)
     if let folder, let record { report.add(to: &files, folder: folder, record: record) }
     if let scores { files.add(scores, report.scores.csv) }

@@ -61,7 +61,9 @@ public struct RunPlan: Sendable, Equatable {
   func firstNumber(ofCheckpoint index: Int) -> Int { steps.firsts[index] }
 
   /// Results in the order of the run, by checkpoint; those without a result are left out.
-  public func report(_ results: [BatchResult]) -> Report {
+  ///
+  /// - Parameter names: How the report's notes spell settings.
+  public func report(_ results: [BatchResult], names: SettingNames = .plain) -> Report {
     let placed = steps.placed(results).sorted { $0.key < $1.key }
     var rest = placed[...]
     var entries: [Report.Entry] = []
@@ -69,9 +71,8 @@ public struct RunPlan: Sendable, Equatable {
       let end = steps.numbers(ofCheckpoint: index).upperBound
       let own = rest.prefix { $0.key < end }
       rest = rest.dropFirst(own.count)
-      if !own.isEmpty {
-        entries.append(Report.Entry(checkpoint.description, own.map(\.value)))
-      }
+      if own.isEmpty { continue }
+      entries.append(Report.Entry(checkpoint.description, own.map(\.value), names: names))
     }
     return Report(entries)
   }
@@ -86,11 +87,10 @@ extension Evaluation {
   public func plan(checkpoints: [String]) throws(EvaluationError) -> RunPlan {
     if checkpoints.count > 1 {
       if let file = options.optimizerState {
-        throw .sharedUpdate(
-          option: "--optimizer-state", file: file, checkpoints: checkpoints.count)
+        throw .sharedUpdate(.optimizerState, file: file, checkpoints: checkpoints.count)
       }
       if let file = options.updateFiles.first {
-        throw .sharedUpdate(option: "--updates", file: file, checkpoints: checkpoints.count)
+        throw .sharedUpdate(.updates, file: file, checkpoints: checkpoints.count)
       }
     }
     return try plan(checkpoints.map { CheckpointInput(path: $0) })

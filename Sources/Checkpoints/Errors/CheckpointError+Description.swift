@@ -2,11 +2,11 @@ import Foundation
 
 /// What, where, how to fix: the problem on the first line, then `  at FILE, PLACE, tensor NAME, byte N`,
 /// then advice where there is any. The word `error:` is left to whoever prints it.
-extension CheckpointError: CustomStringConvertible {
-  public var description: String {
+extension CheckpointError: ExplainedError {
+  public var message: ErrorMessage {
     let place = location.description
-    return errorText(
-      sentence, at: place.isEmpty ? nil : place, [hint ?? advice].compactMap { $0 })
+    return ErrorMessage(
+      sentence, at: place.isEmpty ? nil : SettingText(place), [hint ?? advice].compactMap { $0 })
   }
 }
 
@@ -26,7 +26,7 @@ extension CheckpointError.Location: CustomStringConvertible {
 // MARK: - What
 
 extension CheckpointError {
-  private var sentence: String {
+  private var sentence: SettingText {
     switch problem {
     case .fileMissing: "no such file"
     case .isDirectory: "this is a directory, expected a file"
@@ -75,7 +75,7 @@ extension CheckpointError {
     case .missingStorage(let member): "the archive has no member \(printable(member, limit: 120))"
     case .viewOutOfBounds(let offset, let shape, let strides, let elements):
       "shape \(shape) with strides \(strides) from offset \(offset) is not inside a storage of "
-        + count(elements, "element")
+        + "\(count(elements, "element"))"
     case .invalidProgram(let reason): "the network is not valid: \(printable(reason, limit: 400))"
     case .unsupportedProgram(let reason):
       "the network is not supported: \(printable(reason, limit: 1 << 16))"
@@ -92,6 +92,8 @@ extension CheckpointError {
     case .missingValue(let path, _): "\(path) is missing"
     case .unexpectedValue(let path, let found, let expected):
       "\(path) is \(found), expected \(expected)"
+    case .unexpectedSetting(let setting, let found, let expected):
+      "\(setting) is \(found), expected \(expected)"
     case .unknownKey(let path, _): "unknown key \(path)"
     case .unknownName(let what, let found, _): "unknown \(what) \(quoted(found))"
     }
@@ -124,7 +126,7 @@ extension CheckpointError {
 // MARK: - How to fix
 
 extension CheckpointError {
-  private var advice: String? {
+  private var advice: SettingText? {
     switch problem {
     case .fileMissing: "Check the path; a relative one is taken from the current directory."
     case .isDirectory: "Name a file inside it."
@@ -134,7 +136,7 @@ extension CheckpointError {
     case .linkedOutput: "Name the file itself."
     case .changed: "Take a copy that nobody writes to, or wait until its writer has ended."
     case .lost:
-      "What was finished before is kept. Take a copy that nobody writes to, and --resume if its "
+      "What was finished before is kept. Take a copy that nobody writes to, and \(.resume) if its "
         + "content is as it was."
     case .truncated, .outOfBounds: "The file was probably cut short; copy or save it again."
     case .headerTooLarge, .invalidZip, .invalidJSON(_, _, nil):
@@ -152,7 +154,7 @@ extension CheckpointError {
       "Save tensors and numbers alone: torch.save(model.state_dict(), path)."
     case .encrypted: "Save it without a password."
     case .tooLargeToUnpack:
-      "Allow more with --memory, or save it as safetensors, which is read where it lies."
+      "Allow more with \(.memory), or save it as safetensors, which is read where it lies."
     case .implausibleSize: "Deflate cannot do that: the file is damaged or a zip bomb."
     case .missingTensor(_, let near), .unexpectedTensor(let near), .missingValue(_, let near),
       .unknownKey(_, let near):
@@ -164,7 +166,7 @@ extension CheckpointError {
     }
   }
 
-  private func didYouMean(_ names: [String]) -> String? {
+  private func didYouMean(_ names: [String]) -> SettingText? {
     names.isEmpty ? nil : "Did you mean \(list(names))?"
   }
 }
@@ -179,7 +181,7 @@ private func count(_ number: Int, _ noun: String) -> String {
 
 /// `a`, `a or b`, `a, b or c`; of more names than a line has room for, the first ones and how many
 /// are left.
-private func list(_ names: [String]) -> String {
+func list(_ names: [String]) -> String {
   var (room, shown) = (400, 0)
   for name in names {
     room -= name.count + 2

@@ -4,12 +4,16 @@ public struct CheckpointError: Error, Equatable, Sendable {
   public var problem: Problem
   public var location: Location
   /// Advice for this very case, in place of the general advice for the problem.
-  public var hint: String?
+  public var hint: SettingText?
 
-  public init(_ problem: Problem, at location: Location, hint: String? = nil) {
+  public init(_ problem: Problem, at location: Location, hint: SettingText? = nil) {
     self.problem = problem
     self.location = location
     self.hint = hint
+  }
+
+  public init(_ problem: Problem, at location: Location, hint: String?) {
+    self.init(problem, at: location, hint: hint.map { SettingText($0) })
   }
 
   /// Where it is; every part that is known.
@@ -110,6 +114,8 @@ public struct CheckpointError: Error, Equatable, Sendable {
     case sampleCountMismatch(found: Int, expected: Int, reference: String)
     case missingValue(String, near: [String])
     case unexpectedValue(String, found: String, expected: String)
+    /// A setting that does not go with the file.
+    case unexpectedSetting(Setting, found: String, expected: String)
     case unknownKey(String, near: [String])
     /// A name outside a known list: `what` says of what, e.g. "loss".
     case unknownName(what: String, found: String, known: [String])

@@ -1,5 +1,6 @@
 import CFiles
 import Foundation
+import Synchronization
 
 /// The file system of the machine.
 public struct POSIXFileSystem: FileSystem {
@@ -8,9 +9,16 @@ public struct POSIXFileSystem: FileSystem {
   /// From here on, where a mapped file can no longer be read (it was cut short, or its disk fails),
   /// the process ends: with `prefix` and an error that names the file on standard error, and this
   /// status. Without that the system ends it by SIGBUS, without a word.
-  public static func endProcessOnLostFiles(prefix: String, status: Int32) {
+  ///
+  /// - Parameter names: How the error spells settings.
+  public static func endProcessOnLostFiles(
+    prefix: String, status: Int32, names: SettingNames = .plain
+  ) {
+    settingNames.withLock { $0 = names }
     cf_end_on_lost_bytes(prefix, status)
   }
+
+  private static let settingNames = Mutex(SettingNames.plain)
 
   private func check(_ result: Int32) throws(SystemError) {
     if result < 0 { throw SystemError(errno) }
@@ -162,7 +170,9 @@ extension POSIXFileSystem {
     if count == 0 { return FileMap(bytes: UnsafeRawBufferPointer(start: nil, count: 0)) }
     let address = mmap(nil, count, PROT_READ, MAP_PRIVATE, descriptor, 0)
     guard let address, address != MAP_FAILED else { throw SystemError(errno) }
-    let message = CheckpointError(.lost, at: .init(file: path)).description + "\n"
+    let message =
+      CheckpointError(.lost, at: .init(file: path)).message.text(
+        Self.settingNames.withLock { $0 }) + "\n"
     return FileMap(
       bytes: UnsafeRawBufferPointer(start: address, count: count),
       token: cf_guard(address, count, message))

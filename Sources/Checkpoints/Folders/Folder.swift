@@ -46,7 +46,7 @@ struct Folder {
   /// - Parameters:
   ///   - name: Of the file, with `.json`; without it, it begins the paths of the document.
   ///   - hint: What to do if the file is missing, in place of the general advice.
-  func json(_ name: String, hint: String? = nil) throws(CheckpointError) -> JSONValue {
+  func json(_ name: String, hint: SettingText? = nil) throws(CheckpointError) -> JSONValue {
     let file: MappedFile
     do throws(CheckpointError) {
       file = try open(name)

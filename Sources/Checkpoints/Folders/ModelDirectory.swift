@@ -30,7 +30,7 @@ public struct ModelDirectory: Sendable {
     config = try folder.json(
       "config.json",
       hint: isAdapter
-        ? "This folder holds an adapter: give the folder of its base model as --model."
+        ? "This folder holds an adapter: give the folder of its base model as \(.model)."
         : "A model's folder holds config.json and model.safetensors, as save_pretrained() writes.")
     _ = try config.keys()
     tensors = try Self.weights(folder)

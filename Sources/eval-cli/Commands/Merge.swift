@@ -31,7 +31,8 @@ struct Merge: ParsableCommand {
     try OutputFiles.requireWritable(folder: output)
     let merge = try RunMerge(folders: folders)
     let report = try merge.write(
-      to: output, force ? .replace : .new, command: CommandLine.arguments, start: start)
+      to: output, force ? .replace : .new, command: CommandLine.arguments, start: start,
+      names: .options)
     try Console.print(
       "written: \(printable(output)) (\(grouped(report.batchCount)) batches of "
         + "\(folders.count) shard\(folders.count == 1 ? "" : "s"))\n")

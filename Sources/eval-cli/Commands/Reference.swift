@@ -86,7 +86,7 @@ struct Reference: ParsableCommand {
     return """
       \(printable(direction.description.path))
       \(wrapped(parts: parts))
-      \(wrapped(record.account))
+      \(wrapped(record.account.spelled(by: .options)))
       \(choice ?? "")\
       written: \(printable(output))\(trace.map { " and " + printable($0) } ?? "")
 

@@ -166,6 +166,6 @@ extension KnownOptimizer {
     CheckpointError(
       .unexpectedValue("the shape of \(p.spec.name)", found: "\(p.shape)", expected: expected),
       at: .init(file: p.group.archive.path, place: p.state.place),
-      hint: "Muon steps matrices; give the parameters of its groups as --trainable.")
+      hint: "Muon steps matrices; give the parameters of its groups as \(.trainable).")
   }
 }

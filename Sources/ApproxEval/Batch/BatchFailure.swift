@@ -1,3 +1,4 @@
+import Checkpoints
 import HessianFree
 import TensorModule
 
@@ -41,41 +42,40 @@ public struct BatchFailure: Error, Sendable {
   }
 }
 
-extension BatchFailure: CustomStringConvertible {
-  public var description: String {
-    Self.text(cause, at: "\(checkpoint), batch \(batch)", reference: reference)
+extension BatchFailure: ExplainedError {
+  public var message: ErrorMessage {
+    Self.message(cause, at: "\(checkpoint), batch \(batch)", reference: reference)
   }
 
-  /// What, where, how to fix.
-  static func text(_ cause: SolveError, at place: String?, reference: ReferenceMethod?) -> String {
-    var lines = [sentence(cause, reference)]
-    if let place { lines.append("  at \(place)") }
+  static func message(
+    _ cause: SolveError, at place: SettingText?, reference: ReferenceMethod?
+  ) -> ErrorMessage {
+    ErrorMessage(sentence(cause, reference), at: place, [advice(cause)].compactMap { $0 })
+  }
+
+  private static func advice(_ cause: SolveError) -> SettingText? {
     switch kind(of: cause) {
     case .tooLarge:
-      lines.append(
-        "  Use fewer samples (--batch-size), fewer draws (--mc-samples) or --reference cg, or allow "
-          + "more (--memory).")
+      "Use fewer samples (\(.batchSize)), fewer draws (\(.mcSamples)) or \(.reference) cg, or allow "
+        + "more (\(.memory))."
     case .exhausted:
-      lines.append(
-        "  Use fewer samples (--batch-size), or a smaller --memory, which then says what fits.")
+      "Use fewer samples (\(.batchSize)), or a smaller \(.memory), which then says what fits."
     case .numbers:
-      lines.append(
-        "  Look for extreme weights or inputs; --precision float64 or a larger --damping may do.")
-    case .mistake: break
+      "Look for extreme weights or inputs; \(.precision) float64 or a larger \(.damping) may do."
+    case .mistake: nil
     }
-    return lines.joined(separator: "\n")
   }
 
-  private static func sentence(_ cause: SolveError, _ reference: ReferenceMethod?) -> String {
+  private static func sentence(_ cause: SolveError, _ reference: ReferenceMethod?) -> SettingText {
     switch cause {
     case .memory(let required, let budget):
-      "\(reference.map { "--reference \($0.name)" } ?? "a dense solve") needs "
-        + "\(bytes(required)), and \(bytes(budget)) are allowed"
+      (reference.map { "\(.reference) \($0.name)" } ?? "a dense solve")
+        + " needs \(bytes(required)), and \(bytes(budget)) are allowed"
     case .linearAlgebra(.nonFinite(let offset)):
       "a matrix of products of gradients holds NaN or infinity, first at entry \(offset)"
     case .linearAlgebra(.tooLarge): "a matrix has more rows or columns than LAPACK can count"
     case .linearAlgebra(.outOfMemory): "the system has no memory left for a factorisation"
-    default: cause.description
+    default: SettingText(cause.description)
     }
   }
 }

@@ -5,6 +5,8 @@ import GraphModule
 package struct Schedule: Sendable {
   /// A run of samples that one executor handles at once.
   package struct Chunk: Sendable {
+    /// Its place among the chunks.
+    package let number: Int
     package let first: Int
     package let count: Int
   }
@@ -26,7 +28,7 @@ package struct Schedule: Sendable {
   ) {
     self.samples = samples
     if sharesProducts {
-      chunks = [Chunk(first: 0, count: samples)]
+      chunks = [Chunk(number: 0, first: 0, count: samples)]
       lanes = [0..<1]
       return
     }
@@ -37,8 +39,8 @@ package struct Schedule: Sendable {
     let rows = weightCount > 1 << 24 ? 512 : 256
     let wanted = samples * max(rowsPerSample, 1) / rows
     let count = min(samples, wanted <= 2 ? 2 : (wanted + 3) / 4 * 4)
-    chunks = Schedule.split(samples, into: count).map {
-      Chunk(first: $0.lowerBound, count: $0.count)
+    chunks = Schedule.split(samples, into: count).enumerated().map {
+      Chunk(number: $0, first: $1.lowerBound, count: $1.count)
     }
     // Lanes only cost memory and the time to add them up: fewer where they are long.
     let affordable = max(2, (1 << 26) / max(accumulatorCount, 1))

@@ -1,4 +1,3 @@
-import CKernels
 import TensorModule
 
 // Products with H, and with the root A of `H = A A^T` that the dense reference is built on
@@ -16,29 +15,30 @@ extension OutputState {
       switch (loss, metric) {
       case (.crossEntropy, .fisher):
         weights.withUnsafeBufferPointer { weights in
-          ck_cross_entropy_hessian(
-            T.kernelType, probabilities.pointer + first * classes, q, rows, classes,
-            weights.isEmpty ? nil : weights.baseAddress! + first, scale, out, product)
+          Kernels.crossEntropyHessian(
+            probabilities.pointer + first * classes,
+            weights: weights.isEmpty ? nil : weights.baseAddress! + first, q, rows: rows,
+            classes: classes, scale: scale, quadratics: out, product)
         }
       case (.crossEntropy, .identity):
         for row in 0..<rows {
           let weight =
             labels[first + row] < 0 ? 0 : weights.isEmpty ? 1 : weights[first + row]
-          ck_diagonal_hessian(
-            T.kernelType, nil, q + row * classes, 1, classes, scale * weight, out + row,
-            product.map { $0 + row * classes })
+          Kernels.diagonalHessian(
+            nil, q + row * classes, rows: 1, classes: classes, scale: scale * weight,
+            quadratics: out + row, product.map { $0 + row * classes })
           out[row] *= weight
         }
       case (.binaryCrossEntropy, .identity), (.squaredError, _):
         weights.withUnsafeBufferPointer { weights in
-          ck_diagonal_hessian(
-            T.kernelType, weights.isEmpty ? nil : weights.baseAddress! + first * classes, q, rows,
-            classes, scale, out, product)
+          Kernels.diagonalHessian(
+            weights.isEmpty ? nil : weights.baseAddress! + first * classes, q, rows: rows,
+            classes: classes, scale: scale, quadratics: out, product)
         }
       case (.binaryCrossEntropy, .fisher):
-        ck_diagonal_hessian(
-          T.kernelType, hessianDiagonal.pointer + first * classes, q, rows, classes, scale, out,
-          product)
+        Kernels.diagonalHessian(
+          hessianDiagonal.pointer + first * classes, q, rows: rows, classes: classes,
+          scale: scale, quadratics: out, product)
       }
       return quadratics.reduce(0, +)
     }

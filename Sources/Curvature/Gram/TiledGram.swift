@@ -89,7 +89,7 @@ extension Linearization {
     fill: (_ tile: Int, _ width: inout Int, _ lane: GramLanes<S>.Lane) -> Void
   ) -> UnsafePointer<Double> {
     let (rows, split) = (blocks.rows, blocks.split)
-    // Fixed lanes, added in order: the same bits for every number of threads.
+    // Fixed lanes, added by a fixed tree: the same bits for every number of threads.
     let ranges = Schedule.split(
       tiles, into: max(1, min(tiles, GramLanes<S>.count(rows: rows, columns: tiles * width))))
     let lanes = memory.lanes(ranges.count)
@@ -128,11 +128,9 @@ extension Linearization {
     let whole = lanes[0].partial
     if lanes.count == 1 { return UnsafePointer(whole) }
     pool.forEachRange(blocks.sumCount) { _, range in
-      let target = whole + range.lowerBound
-      for lane in lanes.dropFirst() {
-        Kernels.add(
-          lane.partial + range.lowerBound, target, target, count: range.count)
-      }
+      SummationTree.add(
+        lanes.map { UnsafePointer($0.partial + range.lowerBound) }, count: range.count,
+        to: whole + range.lowerBound)
     }
     return UnsafePointer(whole)
   }

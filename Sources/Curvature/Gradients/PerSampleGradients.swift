@@ -1,4 +1,3 @@
-import CKernels
 import GraphModule
 import TensorModule
 
@@ -231,7 +230,7 @@ package final class PerSampleGradients<S: EngineScalar> {
       }
     }
     Kernels.toDouble(vector.pointer, row, count: vector.count)
-    ck_axpby(CK_F64, 0, row, scales[index], row, vector.count)
+    Kernels.axpby(0, row, scales[index], row, count: vector.count)
   }
 }
 

@@ -12,7 +12,7 @@ package struct FisherOperator<S: EngineScalar>: LinearOperator {
   package let output: OutputState<S>
   package let metric: OutputMetric
   package let unit: Double
-  private let quadratics: Vector<Double>
+  private let quadratics: SampleSums
 
   package init(
     _ linearization: Linearization<S>, _ output: OutputState<S>, metric: OutputMetric = .fisher,
@@ -22,7 +22,7 @@ package struct FisherOperator<S: EngineScalar>: LinearOperator {
     self.output = output
     self.metric = metric
     self.unit = unit
-    quadratics = Vector(count: linearization.samples)
+    quadratics = SampleSums(linearization.schedule)
   }
 
   package var dimension: Int { linearization.parameterCount }
@@ -33,10 +33,9 @@ package struct FisherOperator<S: EngineScalar>: LinearOperator {
     _ v: Vector<S>, into product: Vector<S>
   ) throws(SolveError) -> Double {
     linearization.jvpThenVJP(v, into: product) { chunk, q, hq in
-      // Chunks are disjoint, so each has the entry of its first sample to itself.
-      quadratics[chunk.first] = output.multiply(
+      quadratics[chunk][0] = output.multiply(
         metric, chunk: chunk, q, into: hq, scale: 1 / unit)
     }
-    return linearization.schedule.chunks.reduce(0) { $0 + quadratics[$1.first] } / unit
+    return quadratics.total() / unit
   }
 }

@@ -1,4 +1,3 @@
-import CKernels
 import TensorModule
 
 #if canImport(Glibc)
@@ -16,6 +15,8 @@ package final class OutputState<S: EngineScalar>: Sendable {
   package let samples: Int
   package let positions: Int
   package let classes: Int
+  /// The order of sums over samples.
+  package let schedule: Schedule
   /// l_n
   package let sampleLosses: [Double]
   /// Per sample `|w_n|^2`: `gamma >= 1 / sqrt(sum)` for every direction (method.md 2).
@@ -52,6 +53,7 @@ package final class OutputState<S: EngineScalar>: Sendable {
     samples = linearization.samples
     positions = graph.positions
     classes = graph.classes
+    schedule = linearization.schedule
     let point = OutputPoint(loss, labels, weighting, linearization)
     (probabilities, hessianDiagonal) = (point.probabilities, point.hessianDiagonal)
     (weights, roots) = (point.weights, point.roots)
@@ -97,12 +99,15 @@ package final class OutputState<S: EngineScalar>: Sendable {
   // MARK: - Sums over the batch
 
   /// L
-  package var totalLoss: Double { sampleLosses.reduce(0, +) }
+  package var totalLoss: Double { schedule.sum { sampleLosses[$0] } }
   /// `1 / |w|`: no direction has a smaller gamma.
   package var gammaBound: Double {
+    let square = schedule.sum { certificates[$0] }
     // The squares of w, which is u without weights, may leave the range of numbers.
-    if loss == .squaredError { return 1 / euclideanNorm(roots.isEmpty ? gradientNorms : roots) }
-    return 1 / certificates.reduce(0, +).squareRoot()
+    if loss == .squaredError {
+      return 1 / euclideanNorm(roots.isEmpty ? gradientNorms : roots, square: square)
+    }
+    return 1 / square.squareRoot()
   }
 
   /// Whether a label is given a probability so small, of some 1e-16 or less, that w dwarfs what the
@@ -145,7 +150,8 @@ package final class OutputState<S: EngineScalar>: Sendable {
 
   private func sampledGradient(_ drawn: [Int64]) -> LogitGradient {
     var rest = [Double](repeating: 0, count: drawn.count)
-    ck_cross_entropy_rest(probabilities.pointer, drawn, drawn.count, classes, &rest)
+    Kernels.crossEntropyRest(
+      probabilities.pointer, labels: drawn, rows: drawn.count, classes: classes, &rest)
     return .softmax(labels: drawn, rest: rest, weights: weights.map { $0.squareRoot() })
   }
 
@@ -211,9 +217,9 @@ package final class OutputState<S: EngineScalar>: Sendable {
       switch gradient {
       case .softmax(let labels, let rest, let weights):
         withPointers(labels, rest, weights, from: row) { labels, rest, weights in
-          ck_cross_entropy_gradient(
-            T.kernelType, probabilities.pointer + row * classes, rest, labels, positions, classes,
-            weights, scale, target, nil)
+          Kernels.crossEntropyGradient(
+            probabilities.pointer + row * classes, rest: rest, labels: labels, weights: weights,
+            rows: positions, classes: classes, scale: scale, target)
         }
       case .centred(let u), .elementwise(let u):
         for j in 0..<positions * classes { target[j] = T(u[row * classes + j] * scale) }
@@ -258,9 +264,9 @@ package final class OutputState<S: EngineScalar>: Sendable {
       return (0..<samples).map { n in
         let row = n * positions
         withPointers(labels, rest, weights, from: row) { labels, rest, weights in
-          ck_cross_entropy_gradient(
-            CK_F64, probabilities.pointer + row * classes, rest, labels, positions, classes,
-            weights, 1, scratch.pointer, &squares)
+          Kernels.crossEntropyGradient(
+            probabilities.pointer + row * classes, rest: rest, labels: labels, weights: weights,
+            rows: positions, classes: classes, scale: 1, scratch.pointer, squares: &squares)
         }
         let u = UnsafeBufferPointer(start: scratch.pointer, count: scratch.count)
         return euclideanNorm(u, square: squares.reduce(0, +))
@@ -301,19 +307,19 @@ package final class OutputState<S: EngineScalar>: Sendable {
       switch gradient {
       case .softmax(let labels, let rest, let weights):
         withPointers(labels, rest, weights, from: first) { labels, _, weights in
-          ck_cross_entropy_gradient_dot(
-            S.kernelType, probabilities.pointer + first * classes, labels, q, rows, classes,
-            weights, dots.baseAddress!)
+          Kernels.crossEntropyGradientDot(
+            probabilities.pointer + first * classes, labels: labels, weights: weights, q,
+            rows: rows, classes: classes, dots.baseAddress!)
         }
       case .centred(let u):
         u.withUnsafeBufferPointer { u in
-          ck_centred_gradient_dot(
-            S.kernelType, u.baseAddress! + first * classes, q, rows, classes, dots.baseAddress!)
+          Kernels.centredGradientDot(
+            u.baseAddress! + first * classes, q, rows: rows, classes: classes, dots.baseAddress!)
         }
       case .elementwise(let u):
         u.withUnsafeBufferPointer { u in
-          ck_diagonal_gradient_dot(
-            S.kernelType, u.baseAddress! + first * classes, q, rows, classes, dots.baseAddress!)
+          Kernels.diagonalGradientDot(
+            u.baseAddress! + first * classes, q, rows: rows, classes: classes, dots.baseAddress!)
         }
       }
       return body(dots)

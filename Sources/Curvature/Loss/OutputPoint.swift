@@ -1,4 +1,3 @@
-import CKernels
 import TensorModule
 
 #if canImport(Glibc)
@@ -65,16 +64,20 @@ struct OutputPoint<S: EngineScalar> {
       weights = known.indices.map { weighting.weight(ofRow: $0, label: known[$0]) }
       for row in known.indices where weights[row] == 0 { labels[row] = -100 }
     }
-    positionWeight =
-      weights.isEmpty ? Double(labels.count { $0 >= 0 }) : weights.reduce(0, +)
+    let positions = linearization.program.graph.positions
+    positionWeight = linearization.schedule.sum { n in
+      let rows = n * positions..<(n + 1) * positions
+      return weights.isEmpty
+        ? Double(labels[rows].count { $0 >= 0 }) : weights[rows].reduce(0, +)
+    }
     let probabilities = Vector<Double>(count: labels.count * classes)
     let scored = labels
     let rest = scoreRows(linearization) { rows, numbers in
       scored.withUnsafeBufferPointer { labels in
-        ck_cross_entropy(
-          S.kernelType, rows.logits, labels.baseAddress! + rows.first, rows.count, classes,
-          probabilities.pointer + rows.first * classes, numbers.losses, numbers.others,
-          numbers.certificates)
+        Kernels.crossEntropy(
+          rows.logits, labels: labels.baseAddress! + rows.first, rows: rows.count,
+          classes: classes, probabilities: probabilities.pointer + rows.first * classes,
+          losses: numbers.losses, rest: numbers.others, certificates: numbers.certificates)
       }
     }
     for (row, weight) in weights.enumerated() {
@@ -92,21 +95,25 @@ struct OutputPoint<S: EngineScalar> {
     let classes = graph.classes
     var u = [Double](repeating: 0, count: losses.count * classes)
     labels = [Int64](repeating: -100, count: losses.count)
+    var shares = losses
     for row in labels.indices {
       let (masses, label, share) = weighting.masses(ofRow: row, of: classes, known)
       if let label, masses.contains(where: { $0 > 0 }) {
         labels[row] = label
-        positionWeight += share
+        shares[row] = share
         u.replaceSubrange(row * classes..<(row + 1) * classes, with: masses)
       }
+    }
+    positionWeight = linearization.schedule.sum { n in
+      shares[n * graph.positions..<(n + 1) * graph.positions].reduce(0, +)
     }
     let probabilities = Vector<Double>(count: u.count)
     weights = u.withUnsafeMutableBufferPointer { u in
       scoreRows(linearization) { rows, numbers in
-        ck_cross_entropy_of_masses(
-          S.kernelType, rows.logits, rows.count, classes,
-          probabilities.pointer + rows.first * classes, u.baseAddress! + rows.first * classes,
-          numbers.others, numbers.losses, numbers.certificates)
+        Kernels.crossEntropyOfMasses(
+          rows.logits, masses: u.baseAddress! + rows.first * classes, rows: rows.count,
+          classes: classes, probabilities: probabilities.pointer + rows.first * classes,
+          weights: numbers.others, losses: numbers.losses, certificates: numbers.certificates)
       }
     }
     self.probabilities = probabilities
@@ -169,6 +176,7 @@ struct OutputPoint<S: EngineScalar> {
       roots = weights
     }
     var u = [Double](repeating: 0, count: targets.count)
+    let positionWeights = SampleSums(linearization.schedule)
     for chunk in linearization.schedule.chunks {
       let logits = linearization.logits(chunk)
       let first = chunk.first * graph.positions * classes
@@ -185,7 +193,7 @@ struct OutputPoint<S: EngineScalar> {
         u[i] = element.gradient
         losses[i / classes] += element.loss
         certificates[i / classes] += element.root * element.root
-        positionWeight += weight / Double(classes)
+        positionWeights[chunk][0] += weight / Double(classes)
         if isBinary { probabilities.pointer[i] = sigmoid(z) }
         if isBinary || isWeighted {
           hessianDiagonal.pointer[i] = element.hessian
@@ -194,7 +202,7 @@ struct OutputPoint<S: EngineScalar> {
         if isWeighted { weights[i] = element.mass }
       }
     }
-    if !isWeighted { positionWeight = Double(losses.count) }
+    positionWeight = isWeighted ? positionWeights.total() : Double(losses.count)
     gradient = .elementwise(u)
   }
 }

@@ -104,6 +104,21 @@ package final class Linearization<S: EngineScalar> {
     UnsafePointer(logitValues.pointer + chunk.first * logitCount)
   }
 
+  /// `x . y` of vectors `[N, O C]` in logit space.
+  package func dot(_ x: Vector<Double>, _ y: Vector<Double>) -> Double {
+    precondition(
+      x.count == samples * logitCount && y.count == x.count,
+      "Linearization: \(x.count) and \(y.count) logits")
+    let sums = SampleSums(schedule)
+    for chunk in schedule.chunks {
+      let first = chunk.first * logitCount
+      sums[chunk][0] = Kernels.dot(
+        UnsafePointer(x.pointer + first), UnsafePointer(y.pointer + first),
+        count: chunk.count * logitCount)
+    }
+    return sums.total()
+  }
+
   /// J v for several directions at once; `body` gets each chunk's tangents `[R, n, O C]`.
   package func jvp(
     _ directions: [Vector<S>], _ body: (_ chunk: Chunk, _ tangents: Scalars) -> Void

@@ -1,3 +1,4 @@
+import Checkpoints
 import Metrics
 
 /// One method at one damping on one batch; the columns of scores.csv.
@@ -117,7 +118,7 @@ public struct ReferenceRecord: Sendable, Equatable, Codable {
   /// One word: why the solver stopped.
   public var stop: String
   /// A sentence: what that means.
-  public var explanation: String
+  public var explanation: SettingText
   public var status: ReferenceStatus
   /// An estimate, no bound, of the least gamma that any direction has, from the steps of the solver
   /// (`LanczosSteps`) or the residual; `nil` where there is none.
@@ -125,7 +126,7 @@ public struct ReferenceRecord: Sendable, Equatable, Codable {
   /// Why `auto` has picked this solver; `nil` where the options name it.
   public var choice: String?
   /// What would help on this problem where it did not converge, as far as anything would.
-  public var advice: String?
+  public var advice: SettingText?
   /// The scored row whose direction is the reference, as its gamma is lower than what the solver has
   /// reached.
   public var replacement: String?
@@ -220,7 +221,7 @@ public struct SampledLabelCount: Sendable, Equatable, Codable {
   public var all: Int
 }
 
-/// What `--drop-duplicates` has left out of the solves of a batch.
+/// What leaving out duplicates has taken out of the solves of a batch.
 public struct DuplicateCount: Sendable, Equatable, Codable {
   /// Of the samples.
   public var samples: Int

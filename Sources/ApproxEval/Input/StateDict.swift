@@ -34,8 +34,8 @@ struct StateDict: Sendable {
 
   private static func ownModel(_ found: String, _ path: String) -> CheckpointError {
     CheckpointError(
-      .otherFormat(found: found, expected: "parameters of the network in --model"),
-      at: .init(file: path), hint: "Leave out --model.")
+      .otherFormat(found: found, expected: "parameters of another network"),
+      at: .init(file: path), hint: "Leave out \(.model).")
   }
 
   /// By the names of the network: a state_dict may lie in a dictionary, as training scripts save it

@@ -60,14 +60,14 @@ package final class LogitFisherOperator<S: EngineScalar>: LinearOperator {
   package func apply(
     _ v: Vector<Double>, into product: Vector<Double>
   ) throws(SolveError) -> Double {
-    var quadratic = 0.0
+    let quadratics = SampleSums(linearization.schedule)
     for chunk in linearization.schedule.chunks {
       let first = chunk.first * linearization.logitCount
-      quadratic += output.multiply(
+      quadratics[chunk][0] = output.multiply(
         metric, chunk: chunk, UnsafePointer(v.pointer + half + first),
         into: product.pointer + first, scale: 1 / unit)
     }
-    return quadratic / unit
+    return quadratics.total() / unit
   }
 
   /// `q = J J^T y`

@@ -46,7 +46,7 @@ final class GradientAccumulators<S: EngineScalar> {
     }
   }
 
-  /// Sums the lanes in order and multiplies the collected rows, one direction per result.
+  /// Sums the lanes, in the order of `SampleSums`, and multiplies the collected rows, one direction per result.
   func assemble(into results: [Vector<S>], linearization: Linearization<S>) {
     for (r, result) in results.enumerated() {
       var tasks: [() -> Void] = []
@@ -70,10 +70,9 @@ final class GradientAccumulators<S: EngineScalar> {
         for begin in stride(from: 0, to: count, by: block) {
           tasks.append { [self] in
             let length = min(block, count - begin)
-            for (index, lane) in lanes.enumerated() {
-              let part = lane.pointer + r * plan.accumulatedCount + start + begin
-              Kernels.copy(part, target + begin, count: length, accumulate: index > 0)
-            }
+            let first = r * plan.accumulatedCount + start + begin
+            SummationTree.add(
+              lanes.map { UnsafePointer($0.pointer + first) }, count: length, to: target + begin)
           }
         }
       }

@@ -57,7 +57,7 @@ extension BatchProblem {
   ) -> [Halves] {
     let count = directions.count
     let size = linearization.logitCount
-    let sums = Vector<Double>(count: 2 * count * linearization.samples)
+    let sums = SampleSums(linearization.schedule, width: 2 * count)
     // Per direction and sample u . q, |H q|^2 and u . H q, H over `unit`.
     let parts = Vector<Double>(count: 3 * count * linearization.samples)
     let kept = keepsTangents ? directions.map { _ in tangentStore() } : []
@@ -67,10 +67,9 @@ extension BatchProblem {
         if keepsTangents {
           Kernels.toDouble(q, kept[r].pointer + chunk.first * size, count: chunk.count * size)
         }
-        // Each chunk writes to the row of its first sample.
         self.writeHalves(
           chunk, overwriting: tangents + r * chunk.count * size,
-          to: sums.pointer + 2 * (chunk.first * count + r),
+          to: sums[chunk] + 2 * r,
           parts: parts.pointer + 3 * (r * self.linearization.samples + chunk.first))
       }
     }
@@ -95,11 +94,7 @@ extension BatchProblem {
     if let basis { basis.jvp(weights, score) } else { linearization.jvp(pointers, score) }
     withExtendedLifetime(directions) {}
     return directions.indices.map { r in
-      var (quadratic, dot) = (0.0, 0.0)
-      for chunk in linearization.schedule.chunks {
-        quadratic += sums[2 * (chunk.first * count + r)]
-        dot += sums[2 * (chunk.first * count + r) + 1]
-      }
+      let (quadratic, dot) = (sums.total(2 * r), sums.total(2 * r + 1))
       let scale = scales[r]
       let sensitivity = sensitivity(
         UnsafePointer(parts.pointer + 3 * r * linearization.samples), quadratic: quadratic,

@@ -328,7 +328,7 @@ extension StoredTensor {
       .unexpectedValue("entry \(index)", found: "\(values[index])", expected: "a finite number"),
       at: location,
       hint: (S.self == Double.self
-        ? "" : "Numbers beyond the range of float32 need --precision float64; ")
+        ? "" : "Numbers beyond the range of float32 need \(.precision) float64; ")
         + "NaN means that the run had diverged.")
   }
 }

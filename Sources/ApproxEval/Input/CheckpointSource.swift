@@ -62,7 +62,7 @@ package struct CheckpointSource: Sendable {
     if case .program = description { return }
     if let loss, loss != self.loss {
       throw CheckpointError(
-        .unexpectedValue("--loss", found: loss, expected: "the checkpoint's own, \(self.loss)"),
+        .unexpectedSetting(.loss, found: loss, expected: "the checkpoint's own, \(self.loss)"),
         at: .init(file: path), hint: "Leave it out: the checkpoint has its loss.")
     }
   }
@@ -87,7 +87,7 @@ package struct CheckpointSource: Sendable {
           found: "no archive by torch.export.save and no folder",
           expected: "a model whose checkpoints are given"),
         at: .init(file: model),
-        hint: "Leave out --model, or name a .pt2 file or the folder of a Hugging Face model.")
+        hint: "Leave out \(.model), or name a .pt2 file or the folder of a Hugging Face model.")
     }
     try Self.requireNoAdapter(adapter, model)
     let state = try StateDict(path, files: files)
@@ -106,7 +106,7 @@ package struct CheckpointSource: Sendable {
       throw CheckpointError(
         .otherFormat(
           found: "a self-contained checkpoint", expected: "a Hugging Face folder under an adapter"),
-        at: .init(file: path), hint: "Leave out --adapter, or give the folder of the base model.")
+        at: .init(file: path), hint: "Leave out \(.adapter), or give the folder of the base model.")
     }
     try self.init(file: file, path: path, files: files)
   }
@@ -150,7 +150,7 @@ package struct CheckpointSource: Sendable {
     throw CheckpointError(
       .otherFormat(
         found: "a network by torch.export", expected: "a Hugging Face folder under an adapter"),
-      at: .init(file: program), hint: "Leave out --adapter: export the network with its adapter.")
+      at: .init(file: program), hint: "Leave out \(.adapter): export the network with its adapter.")
   }
 
   /// - Parameter state: In place of the weights of the archive.
@@ -314,7 +314,7 @@ package struct CheckpointSource: Sendable {
       throw CheckpointError(
         .otherFormat(
           found: "a network by torch.export", expected: "a model that a description can tell"),
-        at: .init(file: program.path), hint: "Score the archive itself, with --data.")
+        at: .init(file: program.path), hint: "Score the archive itself, with \(.data).")
     case .folder(let type, let config, let adapter):
       var members = ["type": JSONContent.string(type), "config": try config.content()]
       if let adapter { members["adapter"] = try adapter.content() }

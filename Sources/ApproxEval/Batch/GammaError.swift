@@ -25,13 +25,14 @@ package struct GammaErrorEstimate {
   private let largestLogits: [Double]
   /// `sum_n tr H_n |J_n|^2`: no unit direction has a larger `d^T F d`, as far as they tell.
   private let largestQuadratic: Double
+  private let schedule: Schedule
 
   init<S: EngineScalar>(_ gradients: BatchGradients<S>) {
     jacobianNorms = gradients.jacobianNorms
     largestLogits = gradients.output.largestLogits
-    largestQuadratic = zip(gradients.output.hessianTraces, jacobianNorms).reduce(0) {
-      $0 + $1.0 * $1.1 * $1.1
-    }
+    schedule = gradients.linearization.schedule
+    let (traces, norms) = (gradients.output.hessianTraces, jacobianNorms)
+    largestQuadratic = schedule.sum { traces[$0] * norms[$0] * norms[$0] }
   }
 
   /// - Parameters:
@@ -41,12 +42,13 @@ package struct GammaErrorEstimate {
   func error(
     _ sensitivity: GammaSensitivity, norm: Double, relativeError: Double, unitRoundoff: Double
   ) -> Double {
-    var (tangents, logits) = (0.0, 0.0)
-    for n in jacobianNorms.indices {
-      let own = sensitivity.tangents[n] * jacobianNorms[n] * norm
-      tangents += own * own
-      let moved = sensitivity.logits[n] * largestLogits[n]
-      logits += moved * moved
+    let tangents = schedule.sum {
+      let own = sensitivity.tangents[$0] * jacobianNorms[$0] * norm
+      return own * own
+    }
+    let logits = schedule.sum {
+      let moved = sensitivity.logits[$0] * largestLogits[$0]
+      return moved * moved
     }
     let first =
       tangents.squareRoot() * (Rounding.pass * unitRoundoff + relativeError)

@@ -210,15 +210,14 @@ struct LayerScorer<S: EngineScalar> {
   private func halves(_ directions: [Vector<S>], _ counts: [Int]) -> [[Halves]] {
     let linearization = problem.linearization
     let width = counts.reduce(0) { $0 + 1 + $1 }
-    let sums = Vector<Double>(count: 2 * width * linearization.samples)
+    let sums = SampleSums(linearization.schedule, width: 2 * width)
     let parts = Vector<Double>(count: 3 * width * linearization.samples)
     linearization.jvp(directions) { chunk, tangents in
       let size = chunk.count * linearization.logitCount
       var column = 0
       func append(_ q: UnsafeMutablePointer<S>) {
-        // Each chunk writes to the rows of its first sample.
         problem.writeHalves(
-          chunk, overwriting: q, to: sums.pointer + 2 * (chunk.first * width + column),
+          chunk, overwriting: q, to: sums[chunk] + 2 * column,
           parts: parts.pointer + 3 * (column * linearization.samples + chunk.first))
         column += 1
       }
@@ -239,12 +238,7 @@ struct LayerScorer<S: EngineScalar> {
     return counts.map { count in
       (0..<1 + count).map { _ in
         defer { column += 1 }
-        var (quadratic, dot) = (0.0, 0.0)
-        for chunk in linearization.schedule.chunks {
-          let row = 2 * (chunk.first * width + column)
-          quadratic += sums[row]
-          dot += sums[row + 1]
-        }
+        let (quadratic, dot) = (sums.total(2 * column), sums.total(2 * column + 1))
         return Halves(
           fisherQuadratic: quadratic, gradientDot: dot,
           sensitivity: problem.sensitivity(

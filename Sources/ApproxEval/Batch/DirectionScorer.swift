@@ -150,10 +150,10 @@ struct DirectionScorer<S: EngineScalar> {
     switch (direction, reference.form) {
     case (.combination(let d), _):
       guard let q = tangentOfReference else { return nil }
-      dot = VectorOperations<Double>.dot(d.cotangent, q)
+      dot = problem.linearization.dot(d.cotangent, q)
     case (_, .combination(let x)):
       guard let q = halves.tangent else { return nil }
-      dot = VectorOperations<Double>.dot(x.cotangent, q)
+      dot = problem.linearization.dot(x.cotangent, q)
     case (let d, let x): dot = problem.dot(d, x) ?? .nan
     }
     let norms = norm / direction.scale * (normOfReference / reference.form.scale)

@@ -20,10 +20,12 @@ package struct GramMatrix: Sendable {
   package let split: Int
   /// Per row its product with the sum of the first block's rows, over `unit^2`.
   private let dotSums: [Double]
+  /// The order of sums over rows.
+  private let schedule: Schedule
 
   fileprivate init(
     count: Int, unit: Double, scaled: Vector<Double>, products: GramProducts, split: Int,
-    dotSums: [Double]
+    dotSums: [Double], schedule: Schedule
   ) {
     self.count = count
     self.unit = unit
@@ -31,6 +33,7 @@ package struct GramMatrix: Sendable {
     self.products = products
     self.split = split
     self.dotSums = dotSums
+    self.schedule = schedule
   }
 
   /// K itself, which may underflow.
@@ -62,13 +65,14 @@ package struct GramMatrix: Sendable {
       precondition(
         rows == 0..<split && weights.allSatisfy { $0 == common }, "GramMatrix: only norms are known"
       )
-      return common * common * dotSums[rows].reduce(0, +)
+      return common * common * schedule.sum(rows: rows) { dotSums[$0] }
     }
     var product = [Double](repeating: 0, count: rows.count)
     BLAS.multiply(
       rows: rows.count, columns: rows.count, scaled.pointer + rows.lowerBound * (count + 1),
       stride: count, weights, into: &product)
-    return zip(weights, product).reduce(0) { $0 + $1.0 * $1.1 }
+    let first = rows.lowerBound
+    return schedule.sum(rows: rows) { weights[$0 - first] * product[$0 - first] }
   }
 
   /// The matrix of the first rows, in the same unit; at least the first block, unless it has all
@@ -91,7 +95,7 @@ package struct GramMatrix: Sendable {
     }
     return GramMatrix(
       count: rows, unit: unit, scaled: part, products: products, split: split,
-      dotSums: Array(dotSums.prefix(rows)))
+      dotSums: Array(dotSums.prefix(rows)), schedule: schedule)
   }
 
   /// `|g_row|_2`
@@ -130,7 +134,8 @@ extension PerSampleGradients {
     let dots = total + blocks.firstDot
     return GramMatrix(
       count: count, unit: unit, scaled: scaled, products: products, split: split,
-      dotSums: (0..<count).map { dots[$0] * factors[$0] / unit })
+      dotSums: (0..<count).map { dots[$0] * factors[$0] / unit },
+      schedule: linearization.schedule)
   }
 
   /// `f_i f_j K_ij`, both triangles, from the lower one.
