@@ -1,6 +1,8 @@
 // What of an earlier run stays valid in another: each batch depends on seed, number, options and content
 // alone, so that a run may grow by checkpoints and batches, and lie elsewhere.
 
+import Checkpoints
+
 extension RunIdentity {
   /// Results of an earlier run as those of this one.
   struct Carried {
