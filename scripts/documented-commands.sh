@@ -24,7 +24,7 @@ untried '.build/release/eval-cli score fixtures/digits/epoch-*.bin --damping 1e-
 instead '.build/release/eval-cli score checkpoint.bin' \
   '.build/release/eval-cli score fixtures/golden/mlp_tanh.bin'
 instead '.build/release/eval-cli score run/epoch-*.bin --data train.npz --batches 100 --output results/' \
-  '.build/release/eval-cli score fixtures/digits/epoch-*.bin --data fixtures/digits/digits.safetensors --batches 2 --output results/'
+  '.build/release/eval-cli score fixtures/digits/epoch-*.bin --data fixtures/digits/digits.safetensors --batches 2 --output long/ && rm -r long'
 instead 'eval-cli score run/epoch-*.bin --data train.npz --damping 1e-7,1e-5,1e-3,1e-1 --output results/' \
   'eval-cli score fixtures/digits/epoch-*.bin --data fixtures/digits/digits.safetensors --damping 1e-7,1e-5,1e-3,1e-1 --batches 2 --output results/'
 digits='fixtures/digits/epoch-0[01].bin --data fixtures/digits/digits.safetensors --batch-size 16'

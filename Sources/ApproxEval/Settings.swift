@@ -38,4 +38,5 @@ extension Setting {
   public static let trainable = Setting("trainable")
   public static let updates = Setting("updates")
   public static let validation = Setting("validation")
+  public static let verbose = Setting("verbose")
 }

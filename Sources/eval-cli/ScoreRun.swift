@@ -88,7 +88,9 @@ final class ScoreRun: Sendable {
   /// - Returns: In how many batches the reference did not converge, and which checkpoints failed.
   func finish() throws -> (notConverged: Int, failures: [CheckpointFailure]) {
     try state.withLock { state in
-      (try write(&state).referencesNotConverged, state.failures)
+      let report = try write(&state)
+      if !log.quiet { announceFiles(report) }
+      return (report.referencesNotConverged, state.failures)
     }
   }
 
@@ -147,11 +149,35 @@ final class ScoreRun: Sendable {
         })
     }
     switch destination.format {
-    case .table: try Console.print(report.text)
+    case .table: try printTables(report)
     case .csv: try Console.write(document: report.scores.csv)
     case .json: try Console.write(document: report.json(state.outputs.record!).document)
     }
     return report
+  }
+
+  /// Rows that a screen has room for below the rest of a table.
+  private static let layerLines = 24
+
+  private func printTables(_ report: Report) throws {
+    try Console.print(
+      report.checkpointsText(layerLines: log.verbose ? .max : Self.layerLines))
+    let closing = report.closingText(
+      TextStyle(width: Console.outputWidth, hasColors: Console.outputHasColors))
+    // It shows names as `Console.print` does, and colours are more than text.
+    if !closing.isEmpty { try Console.write(document: "\n" + closing) }
+  }
+
+  /// Where the results are, and what to do with them.
+  private func announceFiles(_ report: Report) {
+    if let folder = destination.output {
+      let names = ["run.json"] + report.tables.map { $0.name + ".csv" }
+      Console.log(
+        wrapped(
+          "written: \(folder) (\(names.joined(separator: ", "))); eval-cli report makes a page of it"
+        ))
+    }
+    if let csv = destination.csv { Console.log("written: \(printable(csv))") }
   }
 }
 

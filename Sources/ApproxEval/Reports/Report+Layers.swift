@@ -34,7 +34,9 @@ extension Report {
 
 extension Report.Entry {
   /// gamma/gamma_SGD of every block and method, means over the batches; `nil` without.
-  var layerText: String? {
+  ///
+  /// - Parameter lines: Whole blocks are shown as far as they fit, one at the least.
+  func layerText(lines: Int) -> String? {
     struct Key: Hashable {
       var layer: String
       var label: String
@@ -55,7 +57,8 @@ extension Report.Entry {
       ("block", .left), ("parameters", .right), ("status", .left), ("method", .left),
       ("gamma/gamma_SGD", .right),
     ])
-    for block in blocks {
+    let shown = blocks.prefix(max(lines / max(labels.count, 1), 1))
+    for block in shown {
       for label in labels {
         let known = (ratios[Key(layer: block.layer, label: label)] ?? []).compactMap { $0 }
         let isFirst = label == labels[0]
@@ -66,8 +69,12 @@ extension Report.Entry {
         ])
       }
     }
+    let rest = blocks.count - shown.count
     return "Each direction restricted to one block, against the gradient restricted to it:\n\n"
       + table.text
+      + (rest > 0
+        ? wrapped("... and \(grouped(rest)) blocks more: \(names(.verbose)), or layers.csv.") + "\n"
+        : "")
   }
 
   /// Which tensors methods with Kronecker products have none for; `nil` if it has them all, or was

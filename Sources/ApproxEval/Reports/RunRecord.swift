@@ -234,9 +234,10 @@ extension Report {
 
 extension Report.Entry {
   /// What a reader must know of the checkpoint, and of labels and samples of all batches.
-  var notes: [String] {
-    description.allNotes + [sampledLabelsNote, duplicatesNote].compactMap { $0 }
-  }
+  var notes: [String] { description.allNotes + batchNotes }
+
+  /// The part of them that is of labels and samples.
+  var batchNotes: [String] { [sampledLabelsNote, duplicatesNote].compactMap { $0 } }
 
   /// Why the gradients of these batches are zero, as a clause.
   func reason(ofZeroGradient flat: [BatchResult]) -> String {
