@@ -170,14 +170,17 @@ extension ResourceEstimate {
             "operand_bytes": .number($0.work.bytes),
           ])
         }),
-      "memory": .list(
-        memory.buffers.map {
-          .members(["name": .text($0.name), "bytes": .integer($0.bytes)])
-        }),
+      "memory": buffers(memory.buffers),
       "total_bytes": .integer(memory.total),
+      "expected_memory": buffers(memoryWithoutReference.expectedBuffers),
+      "expected_bytes": .integer(memoryWithoutReference.expected),
       "recomputed_samples": .integer(recomputedSamples),
     ])
   }
+}
+
+private func buffers(_ buffers: [MemoryPlan.Buffer]) -> ReportJSON {
+  .list(buffers.map { .members(["name": .text($0.name), "bytes": .integer($0.bytes)]) })
 }
 
 extension Inspection.Tensor {

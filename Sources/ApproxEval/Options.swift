@@ -69,6 +69,8 @@ public struct EvaluationOptions: Sendable {
   public var run: String?
   /// The name of the loss, where no file names one; `nil`: cross_entropy.
   public var loss: String?
+  /// What the head of a language model is for, where its configuration does not say it or says another.
+  public var task: String?
   /// Folder of a PEFT adapter on a Hugging Face model.
   public var adapter: String?
   /// Patterns over parameter names, in place of the checkpoint's own.

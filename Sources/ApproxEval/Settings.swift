@@ -34,6 +34,7 @@ extension Setting {
   public static let seed = Setting("seed")
   public static let shard = Setting("shard")
   public static let storedUpdates = Setting("stored updates")
+  public static let task = Setting("task")
   public static let threads = Setting("threads")
   public static let trainable = Setting("trainable")
   public static let updates = Setting("updates")

@@ -42,8 +42,7 @@ package final class ForwardStore<S: EngineScalar>: Sendable {
     self.samples = samples
     let graph = program.graph
     values = graph.sizes.enumerated().map { value, size in
-      let isLogits = value == graph.output.index && value >= graph.inputs.count
-      return program.isStored(value) || isLogits ? Vector(count: samples * size) : nil
+      Self.isStored(value, program) ? Vector(count: samples * size) : nil
     }
     saved = program.needs.map { $0.saved > 0 ? Vector(count: samples * $0.saved) : nil }
     savedDoubles = program.needs.map {
@@ -58,6 +57,22 @@ extension ForwardStore {
     let logits = program.graph.outputShape.reduce(1, *)
     return (kept.scalars + logits) * MemoryLayout<S>.stride
       + kept.doubles * MemoryLayout<Double>.stride
+  }
+
+  /// What the store of so many samples takes.
+  package static func bytes(_ program: Program, samples: Int) -> ByteCount {
+    func vector<T>(_ size: Int, _: T.Type) -> ByteCount {
+      ByteCount(vector: ByteCount(samples) * ByteCount(size), of: T.self)
+    }
+    return program.graph.sizes.indices.filter { isStored($0, program) }.total {
+      vector(program.graph.sizes[$0], S.self)
+    }
+      + program.needs.total { vector($0.saved, S.self) + vector($0.savedDoubles, Double.self) }
+  }
+
+  private static func isStored(_ value: Int, _ program: Program) -> Bool {
+    program.isStored(value)
+      || value == program.graph.output.index && value >= program.graph.inputs.count
   }
 }
 

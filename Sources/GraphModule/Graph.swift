@@ -37,12 +37,18 @@ package struct ParameterSpec: Sendable {
 
   package var count: Int { shape.reduce(1, *) }
 
+  /// As operations see it: rows of a weight are outputs.
+  package var shapeOfUse: [Int] { storage == .transposed ? shape.reversed() : shape }
+
   package enum Storage: Sendable, Equatable {
     /// As in the file.
     case plain
     /// Files have convolution weights as `[out, in, kh, kw]`; here they are `[out, kh, kw, in]`,
     /// the order in which a row of a channels-last image is unfolded.
     case channelsLast
+    /// Files have the weight of a linear layer as `[in, out]` (GPT-2's Conv1D); here it is
+    /// `[out, in]`.
+    case transposed
   }
 }
 
@@ -177,7 +183,7 @@ package struct GraphBuilder {
   ) throws(GraphError) -> ValueID {
     var operation = operation
     let operands = Operands(
-      inputs: inputs.map(type), parameters: parameters.map { self.parameters[$0.index].shape })
+      inputs: inputs.map(type), parameters: parameters.map { self.parameters[$0.index].shapeOfUse })
     let (type, total) = try atNode(name) { () throws(GraphError) -> (ValueType, Int) in
       var type = try operation.bind(operands)
       type.isShared = operands.inputs.allSatisfy(\.isShared)

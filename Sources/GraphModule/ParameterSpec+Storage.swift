@@ -16,6 +16,9 @@ extension ParameterSpec {
           source + start, rows: toFile ? window : inputs, columns: toFile ? inputs : window,
           into: destination + start)
       }
+    case .transposed:
+      BLAS.transpose(
+        source, rows: shape[toFile ? 1 : 0], columns: shape[toFile ? 0 : 1], into: destination)
     }
   }
 }

@@ -22,9 +22,7 @@ public struct DenseLeastSquares: Equatable, Sendable {
 
   /// Bytes for B, the copy that the decomposition destroys, its factors and its work space.
   public static func requiredMemory(rows: Int, columns: Int) -> Int {
-    let (m, p, k) = (Double(rows), Double(columns), Double(min(rows, columns)))
-    let bytes = 8 * (2 * m * p + (m + p) * k + 4 * k * k)
-    return bytes < 9e18 ? Int(bytes) : Int.max
+    LAPACK.singularValuesMemory(rows: rows, columns: columns).value
   }
 
   /// Minimum-norm solution of `min |B x - w|`.

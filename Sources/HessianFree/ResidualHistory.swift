@@ -11,7 +11,7 @@ import TensorModule
 /// the rounding unit is enough (Simon 1984), so the sums may be taken in `Scalar`.
 final class ResidualHistory<Scalar: EngineScalar> {
   private let operations: VectorOperations<Scalar>
-  /// Directions per piece of memory: enough for tall products, little enough to waste nothing.
+  /// Directions per piece of memory.
   private let slab: Int
   /// `[slab, P]` each, row-major.
   private var slabs: [Vector<Scalar>] = []
@@ -22,7 +22,7 @@ final class ResidualHistory<Scalar: EngineScalar> {
 
   init(operations: VectorOperations<Scalar>) {
     self.operations = operations
-    slab = max(1, min(32, (1 << 22) / max(operations.count, 1)))
+    slab = SolveLimits.slab(of: operations.count)
   }
 
   /// Of the entries of a vector that meet those of another.

@@ -1,3 +1,5 @@
+import TensorModule
+
 /// When an iterative solve ends by itself, and what it may keep: the settings of every solver here.
 public struct SolveLimits: Equatable, Sendable {
   /// Stop when `|r| <= relativeTolerance |b|`, r the residual of the (normal) equations.
@@ -33,5 +35,19 @@ public struct SolveLimits: Equatable, Sendable {
   public func keptVectors(of bytes: Int, beside others: Int = 0) -> Int {
     let room = max(historyBytes - others, 0) / max(bytes, 1)
     return room >= min(maxIterations, 100) ? min(room, maxIterations + 1) : 0
+  }
+
+  /// Vectors of so many elements in one piece of memory: enough for tall products, little enough to waste
+  /// nothing.
+  static func slab(of count: Int) -> Int { max(1, min(32, (1 << 22) / max(count, 1))) }
+
+  /// What the vectors of so many elements take that are kept after so many iterations.
+  public func keptBytes<Scalar>(
+    of count: Int, _: Scalar.Type, after iterations: Int
+  ) -> ByteCount {
+    let bytes = ByteCount(ByteCount(count), of: Scalar.self)
+    let slab = Self.slab(of: count)
+    let kept = min(keptVectors(of: bytes.value), max(iterations, 0))
+    return (kept + slab - 1) / slab * ByteCount(vector: slab * ByteCount(count), of: Scalar.self)
   }
 }

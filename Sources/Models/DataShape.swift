@@ -22,6 +22,14 @@ package struct DataShape: Sendable, Equatable {
   /// - Throws: `CheckpointError` if the arrays are not `[N, T]` and `[N]` or `[N, O]`, or if no
   ///   position is scored.
   package init(_ data: DataFile) throws(CheckpointError) {
+    inputLength = try Self.inputLength(data)
+    scoredColumns = try Self.scoredColumns(
+      data, hint: "The decoder reads the labels as tokens: soft labels are not taken for it.")
+    labelLength = data.labels.shape.count == 2 ? data.labels.shape[1] : 1
+  }
+
+  /// T of `input_ids`, `[N, T]`.
+  static func inputLength(_ data: DataFile) throws(CheckpointError) -> Int {
     guard let tokens = try data.inputs(["input_ids"])["input_ids"] else {
       preconditionFailure("DataShape: inputs() finds what was asked for, or throws")
     }
@@ -30,11 +38,19 @@ package struct DataShape: Sendable, Equatable {
         .shapeMismatch(found: tokens.shape, expected: [data.count, 1]), at: tokens.location,
         hint: "input_ids are [samples, tokens].")
     }
-    inputLength = tokens.shape[1]
+    return tokens.shape[1]
+  }
+
+  /// Columns of the labels in which some sample is scored, ascending.
+  ///
+  /// - Parameter hint: What to say where labels are no classes.
+  static func scoredColumns(
+    _ data: DataFile, hint: String
+  ) throws(CheckpointError) -> [Int] {
     if data.labels.dtype.isFloatingPoint {
       throw CheckpointError(
         .wrongDType(found: data.labels.dtype, expected: [.i64, .i32]), at: data.labels.location,
-        hint: "The decoder reads the labels as tokens: soft labels are not taken for it.")
+        hint: hint)
     }
     guard data.labels.shape.count <= 2, data.labels.shape.last != 0 else {
       throw CheckpointError(
@@ -42,7 +58,6 @@ package struct DataShape: Sendable, Equatable {
         at: data.labels.location, hint: "Labels are [samples] or [samples, positions].")
     }
     let length = data.labels.shape.count == 2 ? data.labels.shape[1] : 1
-    labelLength = length
     var scored = Set<Int>()
     // In pieces: as wide integers, all labels may be eight times as large as the file.
     let piece = 1 << 16
@@ -58,6 +73,6 @@ package struct DataShape: Sendable, Equatable {
         .unexpectedValue("labels", found: "only -100", expected: "at least one scored position"),
         at: data.labels.location)
     }
-    scoredColumns = scored.sorted()
+    return scored.sorted()
   }
 }

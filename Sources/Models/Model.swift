@@ -15,7 +15,7 @@ package struct Model: Sendable {
   package let adaptedIfStored: Set<String>
   /// What PEFT counts among the trainable parameters though no computation reads it.
   package let unused: [UnusedParameter]
-  /// How a sequence-to-sequence model reads labels and masks; `nil` for others.
+  /// How a model of tokens reads labels and masks; `nil` for others.
   package let sequence: SequenceRule?
 
   private static let sequential = "sequential"
@@ -47,11 +47,7 @@ package struct Model: Sendable {
   ) throws(CheckpointError) {
     var peft: Adapter?
     if let adapter { peft = try Adapter(adapter) }
-    guard let family = ModelFamily.named(type) else {
-      throw CheckpointError(
-        .unknownName(what: "model_type", found: type, known: ModelFamily.all.map(\.type)),
-        at: .init(file: config.file))
-    }
+    let family = try ModelFamily.required(type, config)
     self = try family.build(config, peft, data)
   }
 
@@ -119,30 +115,4 @@ package struct Model: Sendable {
 package struct UnusedParameter: Sendable, Equatable {
   package let name: String
   package let count: Int
-}
-
-/// How a sequence-to-sequence model reads its data: which label columns are scored positions of
-/// the graph, how labels become the decoder's input (shifted right, -100 replaced), and how many
-/// virtual tokens the mask does not know of.
-package struct SequenceRule: Sendable, Equatable {
-  /// Columns of the labels, one for each position of the graph.
-  package let labelColumns: [Int]
-  /// Columns that the labels have.
-  package let labelLength: Int
-  /// The input that is made from the labels where the data have none.
-  package let decoderInput: String
-  package let decoderStart: Int
-  package let padding: Int
-  /// Positions that are not scored, put in front of the labels.
-  package let labelPrefix: Int
-  /// The input that says which tokens count; all do where the data have none.
-  package let mask: String
-  /// Visible tokens put in front of the mask.
-  package let maskPrefix: Int
-
-  /// The decoder's input for one sample's labels.
-  package func decoderTokens(_ labels: [Int64]) -> [Int32] {
-    let all = [Int64](repeating: -100, count: labelPrefix) + labels
-    return [Int32(decoderStart)] + all.dropLast().map { $0 == -100 ? Int32(padding) : Int32($0) }
-  }
 }

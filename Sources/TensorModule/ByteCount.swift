@@ -12,6 +12,11 @@ public struct ByteCount: Comparable, Hashable, Sendable, ExpressibleByIntegerLit
     self = count * ByteCount(MemoryLayout<T>.stride)
   }
 
+  /// What a vector of so many scalars takes.
+  public init<T>(vector count: ByteCount, of _: T.Type) {
+    self = ZeroedMemory.taken(by: ByteCount(count, of: T.self))
+  }
+
   public static func + (a: ByteCount, b: ByteCount) -> ByteCount {
     let (sum, overflow) = a.value.addingReportingOverflow(b.value)
     return ByteCount(overflow ? .max : sum)

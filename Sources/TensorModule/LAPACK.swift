@@ -127,6 +127,15 @@ public enum LAPACK {
   }
 }
 
+extension LAPACK {
+  /// Bytes that `singularValues` takes: the matrix, the copy that its decomposition destroys, the factors
+  /// and the work space.
+  public static func singularValuesMemory(rows: Int, columns: Int) -> ByteCount {
+    let (m, n, k) = (ByteCount(rows), ByteCount(columns), ByteCount(min(rows, columns)))
+    return ByteCount(2 * m * n + (m + n) * k + 4 * k * k, of: Double.self)
+  }
+}
+
 // MARK: - Cholesky
 
 /// `A = L L^T` of a symmetric positive definite matrix (dpotrf).

@@ -13,11 +13,16 @@ final class ZeroedMemory {
   let pointer: UnsafeMutableRawPointer
   /// The mapping that holds a large block.
   private let mapping: UnsafeMutableRawBufferPointer?
+  private let bytes: Int
 
+  /// From here on blocks come from the system as they are.
+  private static let large = 1 << 20
   private static let hugePage = 1 << 21
 
   init(bytes: Int) {
-    if bytes >= 1 << 20 {
+    self.bytes = Self.taken(by: ByteCount(bytes)).value
+    MemoryMeter.add(self.bytes)
+    if bytes >= Self.large {
       guard let mapping = Self.map(bytes) else { MemoryExhaustion.end(bytes) }
       self.mapping = mapping
       pointer = mapping.baseAddress!.alignedUp(toMultipleOf: Self.hugePage)
@@ -35,6 +40,14 @@ final class ZeroedMemory {
     pointer.initializeMemory(as: UInt8.self, repeating: 0, count: bytes)
   }
 
+  /// What the system gives for a block that is written from end to end.
+  static func taken(by bytes: ByteCount) -> ByteCount {
+    #if os(Linux)
+      if bytes.value >= large { return max(bytes, ByteCount(hugePage)) }
+    #endif
+    return bytes
+  }
+
   private static func map(_ bytes: Int) -> UnsafeMutableRawBufferPointer? {
     // Room to begin at a huge page; what is never touched takes no memory.
     let (length, overflow) = max(bytes, hugePage).addingReportingOverflow(hugePage)
@@ -47,6 +60,7 @@ final class ZeroedMemory {
   }
 
   deinit {
+    MemoryMeter.subtract(bytes)
     if let mapping {
       munmap(mapping.baseAddress!, mapping.count)
     } else {

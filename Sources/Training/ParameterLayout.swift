@@ -41,8 +41,10 @@ extension ParameterLayout {
       columns = shape[shape.count - 1]
       // `[out, kh, kw, in]` for `[out, in, kh, kw]`
       interleaved = spec.storage == .channelsLast ? shape[1] : 1
-      columnStride = interleaved
-      rowStride = columns * interleaved
+      // `[out, in]` for `[in, out]`
+      let isTransposed = spec.storage == .transposed
+      columnStride = isTransposed ? rows : interleaved
+      rowStride = isTransposed ? 1 : columns * interleaved
     }
 
     /// Row-major, as in files.

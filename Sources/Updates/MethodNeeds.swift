@@ -1,3 +1,6 @@
+import Curvature
+import GraphModule
+
 /// What a method takes beside the gradient. Plans of memory, predictions, checks and reports read it:
 /// none of them knows a method by its name.
 public struct MethodNeeds: Sendable, Equatable {
@@ -9,6 +12,17 @@ public struct MethodNeeds: Sendable, Equatable {
     case tensors
     /// One for each tensor that has no Kronecker product.
     case exceptions
+
+    /// Tensors that have a matrix of their own.
+    ///
+    /// - Parameter program: With every linear layer applied to its own rows.
+    package func tensors(of program: Program) -> [ParameterID] {
+      switch self {
+      case .whole: []
+      case .tensors: program.trainable
+      case .exceptions: KroneckerPlan(program).exact.map(\.parameter)
+      }
+    }
   }
 
   /// Squares that are summed over the samples, entry by entry.
@@ -39,6 +53,8 @@ public struct MethodNeeds: Sendable, Equatable {
   /// Whether the direction is a weighted sum of gradients at the logits taken back through the
   /// network, which then need not be formed.
   public var isWeightedSum = false
+  /// Whether it reads the entries of the gradient.
+  public var readsGradient: Bool { update == nil && !isWeightedSum }
   /// The direction among the user's that it is.
   public var update: String?
 

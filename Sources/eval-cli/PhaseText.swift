@@ -7,6 +7,7 @@ enum PhaseText {
     var table = TextTable([
       ("phase", .left), ("seconds", .right), ("operations", .right), ("predicted", .right),
       ("per second", .right), ("operands", .right), ("predicted", .right),
+      ("memory", .right), ("planned", .right),
     ])
     for cost in costs {
       table.append([
@@ -15,6 +16,8 @@ enum PhaseText {
         operations(cost.measured.operations / cost.seconds),
         bytes(cost.measured.bytes, digits: 3),
         cost.predicted.map { bytes($0.bytes, digits: 3) } ?? "",
+        cost.memory.map { bytes($0.measured, digits: 3) } ?? "",
+        cost.memory.map { bytes($0.planned, digits: 3) } ?? "",
       ])
     }
     return table.text

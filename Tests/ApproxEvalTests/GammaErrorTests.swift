@@ -287,6 +287,39 @@ struct GammaErrorTests {
     #expect((result.scores[0].defect == .overflow) == !isRepeated)
   }
 
+  /// What a precision holds between batches is made once where both have room for theirs; results are the
+  /// same.
+  @Test func bothPrecisionsStayWhereThereIsRoom() throws {
+    var options = EvaluationOptions()
+    (options.batchSize, options.batches) = (100, 2)
+    let path = fixture("digits/epoch-40.bin")
+    let checkpoint = try LoadedCheckpoint(path: path, options: options)
+    func scored(_ options: EvaluationOptions) throws -> (scoring: BatchScoring, gammas: [Double]) {
+      let evaluation = Evaluation(options)
+      let scoring = try BatchScoring(evaluation, checkpoint, evaluation.source(checkpoint))
+      let first = try scoring.score(0)
+      let spaces = (scoring.single?.workspace, scoring.double?.workspace)
+      let gammas = try (first.scores + scoring.score(1).scores).map(\.gamma)
+      if let single = spaces.0 {
+        #expect(scoring.single?.workspace === single && scoring.double?.workspace === spaces.1)
+      }
+      return (scoring, gammas)
+    }
+    let rich = try scored(options)
+    #expect(rich.scoring.single != nil && rich.scoring.double != nil)
+    var exact = options.inPrecision(Double.self)
+    exact.threads = max(exact.threads, 4)
+    options.memory =
+      MemoryPlanner(checkpoint, samples: 100, options: exact, .score(updates: [])).best().plan.total
+    let poor = try scored(options)
+    #expect(poor.scoring.single == nil && poor.scoring.double != nil)
+    #expect(rich.gammas.count == poor.gammas.count)
+    // The reference's is the last: it has fewer ways to be found.
+    for (a, b) in zip(rich.gammas.dropLast(), poor.gammas) where a != b {
+      #expect(abs(a / b - 1) < 1e-3)
+    }
+  }
+
   // MARK: - Files
 
   private func checkpoint(

@@ -19,11 +19,11 @@ struct HuggingFaceTests {
   /// Every kind of block and adapter once.
   private static let few = [
     "vit_full", "vit_patterns", "vit_version_5", "t5_full", "t5_v1_1_full", "t5_distant",
-    "t5_prompt_causal",
+    "t5_prompt_causal", "bert_classes", "gpt2_full", "mistral_window", "llama_longrope",
   ]
 
   @Test func allCasesAreThere() {
-    #expect(HuggingFaceTests.cases.count == 48)
+    #expect(HuggingFaceTests.cases.count == 69)
     #expect(Set(HuggingFaceTests.few).isSubset(of: HuggingFaceTests.cases))
   }
 
@@ -52,7 +52,7 @@ struct HuggingFaceTests {
   /// them.
   @Test(arguments: [
     "vit_full", "vit_version_5", "vit_adapted_biases_of_base_layer", "t5_full",
-    "t5_prompt_causal",
+    "t5_prompt_causal", "bert_classes", "gpt2_prompt", "llama_longrope",
   ])
   func checkpointFilesAreReadLikeFolders(_ name: String) throws {
     var options = try options(name, .float64)

@@ -48,6 +48,23 @@ func leastMemory(_ options: EvaluationOptions, checkpoint: String) throws -> Int
     #expect((3 * ByteCount(4) + 2).value == 14)
   }
 
+  @Test func theWorstMomentIsOneOfTheOrder() {
+    var plan = MemoryPlan()
+    plan.keepForAllBatches("a", 10)
+    plan.during([("b", 5)])
+    plan.keep("c", 2)
+    #expect(plan.total == 15 && plan.bytes(of: "b") == 5 && plan.bytes(of: "c") == 0)
+    plan.grow("c", to: 4)
+    plan.keepForAllBatches("a", 10)
+    #expect(plan.total == 15 && plan.lasting == 10)
+    // What takes what it finds finds what is never taken beside it from then on.
+    plan.reserve("d", 1)
+    #expect(plan.room(of: 100) == 86)
+    plan.during([("e", 30)])
+    #expect(plan.total == 45 && plan.room(of: 100) == 56)
+    #expect(plan.largest == .init(name: "e", bytes: 30))
+  }
+
   /// `[N, N]` in double: 6400 x 8 x 160^2 would be 1.3 GB for 50 draws.
   @Test func manyDrawsAreRefusedBeforeAnythingIsRead() throws {
     var options = options([.sf])

@@ -39,7 +39,7 @@ struct TransformerErrorTests {
     ("rank_pattern", #"{"q": 0}"#), ("rank_pattern", #"{"(": 1}"#),
     ("rank_pattern", #"{"a)(b": 1}"#), ("rank_pattern", #"{"q": 4611686018427387904}"#),
     ("alpha_pattern", #"{"q": "x"}"#), ("target_modules", "[]"), ("target_modules", "\"[\""),
-    ("layers_pattern", "\"(\""), ("use_dora", "true"), ("lora_bias", "true"),
+    ("layers_pattern", "\"(\""), ("use_dora", "true"), ("use_qalora", "true"),
     ("init_lora_weights", "\"pissa\""),
   ])
   func settingsOfLoRA(_ key: String, value: String) {

@@ -18,7 +18,7 @@ struct BatchEvaluation<S: EngineScalar> {
   /// Of the solves of all batches.
   let workspace: ReferenceWorkspace<S>
   /// With the forward pass, where that was measured.
-  var phases = PhaseClock()
+  var phases: PhaseClock
 
   struct Outcome {
     let result: BatchResult
@@ -32,7 +32,8 @@ struct BatchEvaluation<S: EngineScalar> {
     let start = clock.now
     var phases = phases
     // First: what is wrong with a file is told before anything long.
-    let updates = try phases.measure(.directions) { try userDirections() }
+    let updates =
+      updates.isEmpty ? [:] : try phases.measure(.directions) { try userDirections() }
     let gradients = phases.measure(.gram) { makeGradients() }
     let referenceStart = clock.now
     let solver = try makeSolver()

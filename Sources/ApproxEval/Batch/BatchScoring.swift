@@ -20,12 +20,6 @@ final class BatchScoring {
   /// precision would cost more than it spares.
   static let smallReference = 3e8
 
-  /// One at a time: each has the memory to itself.
-  private enum Scorer {
-    case single(BatchScorer<Float>)
-    case double(BatchScorer<Double>)
-  }
-
   let source: BatchSource
   private let evaluation: Evaluation
   private let checkpoint: LoadedCheckpoint
@@ -35,7 +29,11 @@ final class BatchScoring {
   /// `nil` where no batch is done in this precision: it is not asked for, or does not fit.
   private let singleBudget: MemoryBudget?
   private let doubleBudget: MemoryBudget?
-  private var scorer: Scorer?
+  /// Both stay from one batch to the next where there is room for what they hold then, or else one at a
+  /// time.
+  private(set) var single: BatchScorer<Float>?
+  private(set) var double: BatchScorer<Double>?
+  private let keepsBoth: Bool
 
   /// - Parameters:
   ///   - smallBatch: Batches of fewer operations are done in double at once.
@@ -74,6 +72,11 @@ final class BatchScoring {
         isDouble && !startsInSingle
         ? nil : try evaluation.budget(checkpoint, source, task, Float.self)
     }
+    keepsBoth =
+      if let singleBudget, let doubleBudget {
+        singleBudget.leavesRoom(for: doubleBudget.plan.lasting)
+          && doubleBudget.leavesRoom(for: singleBudget.plan.lasting)
+      } else { false }
   }
 
   func score(_ batch: Int) throws -> BatchResult {
@@ -148,18 +151,18 @@ final class BatchScoring {
   }
 
   private func inSingle(_ budget: MemoryBudget) throws -> BatchScorer<Float> {
-    if case .single(let scorer)? = scorer { return scorer }
-    scorer = nil
+    if let single { return single }
+    if !keepsBoth { double = nil }
     let made = try BatchScorer<Float>(evaluation, checkpoint, source, budget)
-    scorer = .single(made)
+    single = made
     return made
   }
 
   private func inDouble(_ budget: MemoryBudget) throws -> BatchScorer<Double> {
-    if case .double(let scorer)? = scorer { return scorer }
-    scorer = nil
+    if let double { return double }
+    if !keepsBoth { single = nil }
     let made = try BatchScorer<Double>(evaluation, checkpoint, source, budget)
-    scorer = .double(made)
+    double = made
     return made
   }
 }
@@ -226,7 +229,7 @@ struct BatchScorer<S: EngineScalar> {
   ) throws -> R {
     let samples = source.samples(batch)
     let read = try source.reader.read(samples, S.self)
-    var phases = PhaseClock()
+    var phases = PhaseClock(plan: budget.plan)
     let problem = try phases.measure(.forward) {
       try BatchProblem(
         checkpoint, parameters: parameters, batch: read, pool: pool, budget: budget.forward)

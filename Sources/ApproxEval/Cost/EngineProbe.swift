@@ -192,7 +192,7 @@ private final class TypedProbe<S: EngineScalar>: ProbeEngine {
           checkpoint, parameters: checkpoint.parameters(Double.self),
           batch: source.reader.read(source.samples(0), Double.self), pool: pool,
           budget: budget.forward)
-      }, updates: [:], workspace: workspace)
+      }, updates: [:], workspace: workspace, phases: PhaseClock(plan: budget.plan))
   }
 
   /// The logit gradient of every sample.

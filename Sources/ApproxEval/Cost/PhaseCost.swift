@@ -21,21 +21,32 @@ public struct PhaseCost: Sendable, Equatable, Codable {
   public var measured: Work
   /// As shapes and options predict it; `nil` where it depends on more.
   public var predicted: Work?
+  public var memory: Memory?
+
+  /// Bytes of the vectors that there are at the worst moment: a file's own pages are not among them.
+  public struct Memory: Sendable, Equatable, Codable {
+    public var measured: Int
+    /// As the plan has them.
+    public var planned: Int
+  }
 }
 
 /// Measures the phases of one batch, in the order in which they begin.
 struct PhaseClock {
+  let plan: MemoryPlan
   private(set) var costs: [PhaseCost] = []
 
   mutating func measure<R>(_ phase: PhaseCost.Phase, _ body: () throws -> R) rethrows -> R {
     let (before, clock) = (ProductMeter.read(), ContinuousClock())
     let start = clock.now
+    MemoryMeter.restart()
     let result = try body()
     let work = ProductMeter.read() - before
-    costs.append(
-      PhaseCost(
-        phase: phase, seconds: (clock.now - start).seconds,
-        measured: Work(operations: Double(work.operations), bytes: Double(work.bytes))))
+    let cost = PhaseCost(
+      phase: phase, seconds: (clock.now - start).seconds,
+      measured: Work(operations: Double(work.operations), bytes: Double(work.bytes)),
+      memory: plan.peaks[phase].map { .init(measured: MemoryMeter.peak, planned: $0) })
+    costs.append(cost)
     return result
   }
 

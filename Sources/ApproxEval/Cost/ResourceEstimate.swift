@@ -25,8 +25,10 @@ public struct ResourceEstimate: Sendable, Equatable {
   /// The same of the whole batch if conjugate gradients use all their iterations; a dense
   /// reference is not counted.
   public var batchOperations: Double
-  /// What the evaluation will allocate.
+  /// What the evaluation may allocate.
   public var memory: MemoryPlan
+  /// The same without a reference, which takes as much as it needs iterations.
+  public var memoryWithoutReference: MemoryPlan
   /// Samples whose forward values do not fit into the memory that may be used, and are computed
   /// again in every product.
   public var recomputedSamples: Int
@@ -55,7 +57,8 @@ public struct ResourceEstimate: Sendable, Equatable {
     let needs = ProductNeeds(
       BatchNeeds<S>(
         program, samples: samples, threads: options.threads, budget: planned.forward))
-    memory = planned.plan
+    memory = planner.largest()
+    memoryWithoutReference = planner.withoutReference(forward: planned.forward)
     self.samples = samples
     precision = S.self == Double.self ? .float64 : .float32
     forwardOperations = program.operationCount

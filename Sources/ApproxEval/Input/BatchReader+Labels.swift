@@ -8,7 +8,7 @@ import TensorModule
 extension BatchReader {
   /// Columns that class labels have, and weights may have.
   private var columns: [Int] {
-    sequence.map { [$0.labelLength] } ?? Array(graph.outputShape.dropLast())
+    sequence?.labels.map { [$0.count] } ?? Array(graph.outputShape.dropLast())
   }
 
   /// - Parameter areTrue: Draws of cross-entropy are always classes, its labels may be soft.
@@ -64,11 +64,7 @@ extension BatchReader {
       var classes: [Int64] = []
       for sample in samples {
         let row = try classLabels(tensor, sample, draw: draw)
-        if let sequence {
-          classes += sequence.labelColumns.map { row[$0] }
-        } else {
-          classes += row
-        }
+        classes += sequence?.labels?.scored.map { row[$0] } ?? row
       }
       return .classes(classes)
     }
@@ -132,7 +128,7 @@ extension BatchReader {
       if size == 1 {
         result += [Double](repeating: row[0], count: graph.positions)
       } else {
-        result += sequence?.labelColumns.map { row[$0] } ?? row
+        result += sequence?.labels?.scored.map { row[$0] } ?? row
       }
     }
     return result
@@ -142,7 +138,7 @@ extension BatchReader {
   func classLabels(
     _ tensor: StoredTensor, _ sample: Int, draw: Int
   ) throws(CheckpointError) -> [Int64] {
-    let columns = sequence?.labelLength ?? graph.positions
+    let columns = sequence?.labels?.count ?? graph.positions
     let row = try tensor.integers(range(draw * data.count + sample, columns))
     for value in row where value != -100 && !(0..<Int64(graph.classes)).contains(value) {
       throw labelError(

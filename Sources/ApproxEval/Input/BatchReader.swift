@@ -33,11 +33,11 @@ package struct BatchReader: Sendable {
         at: data.labels.location)
     }
     // What a sequence rule makes need not be in the file.
-    let made = [sequence?.decoderInput, sequence?.mask]
+    let made = [sequence?.decoder?.input, sequence?.mask, sequence?.positions?.input]
     let stored = graph.inputs.map(\.name).filter { name in
       !made.contains(name) || data.others[name] != nil
     }
-    if sequence != nil, let mask = data.others["decoder_attention_mask"] {
+    if sequence?.decoder != nil, let mask = data.others["decoder_attention_mask"] {
       throw CheckpointError(
         .unexpectedTensor(near: []), at: mask.location,
         hint: "A decoder's positions see all before them: leave out positions by the label -100.")
@@ -67,10 +67,8 @@ package struct BatchReader: Sendable {
   ) throws(CheckpointError) -> Batch<S> {
     var values: [BatchInputs<S>.Values] = []
     for spec in graph.inputs {
-      if let sequence, spec.name == sequence.decoderInput, inputs[spec.name] == nil {
-        values.append(try readDecoderInput(sequence, samples))
-      } else if let sequence, spec.name == sequence.mask {
-        values.append(try readMask(spec, sequence, samples))
+      if let value = try made(spec, samples, S.self) {
+        values.append(value)
       } else if let tensor = inputs[spec.name] {
         values.append(try read(spec, tensor, samples))
       } else {
@@ -225,33 +223,7 @@ package struct BatchReader: Sendable {
     return .real(vector)
   }
 
-  private func readDecoderInput<S: EngineScalar>(
-    _ rule: SequenceRule, _ samples: [Int]
-  ) throws(CheckpointError) -> BatchInputs<S>.Values {
-    var tokens: [Int32] = []
-    for sample in samples {
-      tokens += rule.decoderTokens(try classLabels(data.labels, sample, draw: 0))
-    }
-    return .index(IndexVector(tokens))
-  }
-
-  private func readMask<S: EngineScalar>(
-    _ spec: InputSpec, _ rule: SequenceRule, _ samples: [Int]
-  ) throws(CheckpointError) -> BatchInputs<S>.Values {
-    let length = spec.shape[0] - rule.maskPrefix
-    var mask: [Int32] = []
-    for sample in samples {
-      mask += [Int32](repeating: 1, count: rule.maskPrefix)
-      if let tensor = inputs[spec.name] {
-        mask += try indices(tensor, sample, size: length, bound: 2, what: "a mask of 0 and 1")
-      } else {
-        mask += [Int32](repeating: 1, count: length)
-      }
-    }
-    return .index(IndexVector(mask))
-  }
-
-  private func indices(
+  func indices(
     _ tensor: StoredTensor, _ sample: Int, size: Int, bound: Int, what: String
   ) throws(CheckpointError) -> [Int32] {
     let values = try tensor.integers(range(sample, size))

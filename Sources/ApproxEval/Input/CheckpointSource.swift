@@ -46,18 +46,20 @@ package struct CheckpointSource: Sendable {
   ///   - model: A network by torch.export, of which `path` is a state_dict, or a Hugging Face folder,
   ///     of which it is an adapter or the weights.
   ///   - loss: Its name, for what names none.
+  ///   - task: What the head of a language model is for, in place of what its configuration says.
   package init(
     path: String, adapter: String? = nil, model: String? = nil, loss: String? = nil,
-    files: InputFiles = InputFiles()
+    task: LanguageTask? = nil, files: InputFiles = InputFiles()
   ) throws(CheckpointError) {
     if let model {
-      try self.init(path: path, of: model, adapter: adapter, loss: loss, files)
+      try self.init(path: path, of: model, adapter: adapter, loss: loss, task: task, files)
     } else if let program = try Self.program(path, files) {
       try Self.requireNoAdapter(adapter, path)
+      if let task { throw Self.needless(task, path) }
       try self.init(program, path: path, state: nil, loss: loss, files)
       return
     } else {
-      try self.init(described: path, adapter: adapter, files: files)
+      try self.init(described: path, adapter: adapter, task: task, files: files)
     }
     if case .program = description { return }
     if let loss, loss != self.loss {
@@ -69,15 +71,17 @@ package struct CheckpointSource: Sendable {
 
   /// What is at `path` in place of the parameters of a model, or on them.
   private init(
-    path: String, of model: String, adapter: String?, loss: String?, _ files: InputFiles
+    path: String, of model: String, adapter: String?, loss: String?, task: LanguageTask?,
+    _ files: InputFiles
   ) throws(CheckpointError) {
     if files.isFolder(model) {
       let folder = try ModelDirectory.open(model, files: files)
       if adapter == nil && AdapterDirectory.isAdapter(path, files: files) {
-        try self.init(folder: folder, adapter: path, files: files)
+        try self.init(folder: folder, adapter: path, task: task, files: files)
       } else {
         let state = try StateDict(path, files: files)
-        try self.init(folder: folder, adapter: adapter, state: state, files: files)
+        try self.init(
+          folder: folder, adapter: adapter, state: state, task: task, files: files)
       }
       return
     }
@@ -90,17 +94,20 @@ package struct CheckpointSource: Sendable {
         hint: "Leave out \(.model), or name a .pt2 file or the folder of a Hugging Face model.")
     }
     try Self.requireNoAdapter(adapter, model)
+    if let task { throw Self.needless(task, model) }
     let state = try StateDict(path, files: files)
     try self.init(program, path: path, state: state, loss: loss, files)
   }
 
   private init(
-    described path: String, adapter: String?, files: InputFiles
+    described path: String, adapter: String?, task: LanguageTask?, files: InputFiles
   ) throws(CheckpointError) {
     if files.isFolder(path) {
-      try self.init(folder: ModelDirectory.open(path, files: files), adapter: adapter, files: files)
+      try self.init(
+        folder: ModelDirectory.open(path, files: files), adapter: adapter, task: task, files: files)
       return
     }
+    if let task { throw Self.needless(task, path) }
     let file = try CheckpointFile.open(path, files: files)
     if adapter != nil {
       throw CheckpointError(
@@ -132,6 +139,14 @@ package struct CheckpointSource: Sendable {
     updates = StoredUpdate.all(in: file)
     bytes = try files.open(path).bytes.count
     description = .file(file)
+  }
+
+  private static func needless(_ task: LanguageTask, _ path: String) -> CheckpointError {
+    CheckpointError(
+      .unexpectedSetting(
+        .task, found: task.rawValue, expected: "nothing: the checkpoint has its head"),
+      at: .init(file: path),
+      hint: "Leave it out: only folders of Hugging Face can have another head.")
   }
 
   /// The network by torch.export that is at the path, if one is.
@@ -195,11 +210,17 @@ package struct CheckpointSource: Sendable {
 
   /// - Parameter state: In place of the weights of the folder.
   private init(
-    folder: ModelDirectory, adapter path: String?, state: StateDict? = nil, files: InputFiles
+    folder: ModelDirectory, adapter path: String?, state: StateDict? = nil, task: LanguageTask?,
+    files: InputFiles
   ) throws(CheckpointError) {
     let type = try folder.config["model_type"].string()
+    let family = try ModelFamily.required(type, folder.config)
     var adapter: AdapterDirectory?
     if let path { adapter = try AdapterDirectory.open(path, files: files) }
+    var config = folder.config
+    if let task = task ?? adapter.flatMap({ family.task(ofAdapter: $0.config) }) {
+      config = try family.config(config, for: task)
+    }
     let unread =
       if let adapter {
         try Model.unreadAdapterTensors(modelType: type, adapter: adapter.config)
@@ -207,7 +228,7 @@ package struct CheckpointSource: Sendable {
     let adapted = try Self.ownNames(
       (adapter?.tensors ?? [:]).filter { !unread.contains($0.key) }, modelType: type)
     let weights = state.map { $0.tensors(named: folder.tensors.keys) } ?? folder.tensors
-    let parameters = weights.merging(adapted) { $1 }
+    let parameters = family.named(weights).merging(adapted) { $1 }
     let adapterParameters = Set(adapted.keys)
     self.path = state?.path ?? folder.path
     adapterPath = path
@@ -215,7 +236,7 @@ package struct CheckpointSource: Sendable {
     let place = try TrainingPlace(
       path: path ?? self.path, epoch: state?.epoch, step: state?.step, files: files)
     (epoch, step) = (place.epoch, place.step)
-    let loss = try Model.loss(type: type, config: folder.config)
+    let loss = try Model.loss(type: type, config: config)
     (self.loss, namesLoss) = (loss ?? CheckpointFile.losses[0], loss != nil)
     lossSettings = LossSettings()
     trainable = nil
@@ -224,7 +245,7 @@ package struct CheckpointSource: Sendable {
     batch = [:]
     updates = []
     bytes = parameters.values.reduce(0) { $0 + $1.byteCount }
-    description = .folder(type: type, config: folder.config, adapter: adapter?.config)
+    description = .folder(type: type, config: config, adapter: adapter?.config)
   }
 
   /// The loss of a file, by its own word or by the configuration of its Hugging Face model.

@@ -35,7 +35,7 @@ package struct LoadedCheckpoint: Sendable {
     try self.init(
       source: CheckpointSource(
         path: path, adapter: options.adapter, model: options.model, loss: options.loss,
-        files: part),
+        task: options.task.flatMap(LanguageTask.init(rawValue:)), files: part),
       options: options, files: part)
   }
 

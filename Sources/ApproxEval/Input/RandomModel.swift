@@ -67,7 +67,7 @@ public struct RandomModel {
 
   /// Reads a config.json, or that of a folder; makes no number yet.
   ///
-  /// - Parameter task: `nil`: SEQ_2_SEQ_LM for T5, nothing for ViT.
+  /// - Parameter task: `nil`: SEQ_2_SEQ_LM for T5, CAUSAL_LM for decoders, nothing for others.
   public init(
     config path: String, adapter: Adapter? = nil, task: Task? = nil,
     seed: UInt64 = EvaluationOptions().seed, threads: Int = EvaluationOptions().threads
@@ -170,7 +170,7 @@ extension RandomModel {
   private static func configuration(
     _ adapter: Adapter, task: Task?, _ family: ModelFamily, _ config: JSONValue
   ) throws(CheckpointError) -> JSONContent {
-    let task = task ?? (family.takesPrompt ? .sequenceToSequence : nil)
+    let task = task ?? family.adapterTask.flatMap(Task.init(rawValue:))
     var members: [String: JSONContent] = [
       "auto_mapping": .null, "base_model_name_or_path": .null, "inference_mode": .bool(true),
       "revision": .null, "task_type": task.map { .string($0.rawValue) } ?? .null,
@@ -192,13 +192,24 @@ extension RandomModel {
         "peft_type": .string("PROMPT_TUNING"), "num_virtual_tokens": .integer(tokens),
         "prompt_tuning_init": .string("RANDOM"), "prompt_tuning_init_text": .null,
         "num_transformer_submodules": .integer(task == .causalLM ? 1 : 2),
-        "num_layers": .integer(try config["num_layers"].integer(default: 6)),
-        "num_attention_heads": .integer(try config["num_heads"].integer(default: 8)),
-        "token_dim": .integer(try config["d_model"].integer(default: 512)),
+        "num_layers": .integer(
+          try Self.first(["num_layers", "num_hidden_layers", "n_layer"], config, default: 6)),
+        "num_attention_heads": .integer(
+          try Self.first(["num_heads", "num_attention_heads", "n_head"], config, default: 8)),
+        "token_dim": .integer(
+          try Self.first(["d_model", "hidden_size", "n_embd"], config, default: 512)),
         "tokenizer_name_or_path": .null,
       ]) { $1 }
     }
     return .object(members)
+  }
+
+  /// The first of these settings that is there.
+  private static func first(
+    _ names: [String], _ config: JSONValue, default standard: Int
+  ) throws(CheckpointError) -> Int {
+    for name in names where config[name].exists { return try config[name].integer() }
+    return standard
   }
 
   /// The names under which PEFT saves what an adapter trains. A bias of a layer that LoRA changes

@@ -9,7 +9,6 @@ extension BatchMemory {
     addProblem()
     addGradients(draws: 1, isDiagonal: true)
     addReference()
-    keepArenas(tangents: 1, cotangents: 1)
     plan.during([("tensors to write", 2 * needs.vector)])
   }
 
@@ -17,6 +16,7 @@ extension BatchMemory {
   mutating func addSelfCheck() {
     addProblem()
     plan.keep("the batch in double", doubleProblem)
+    addProduct()
     // The parameters moved along a direction, and the forward pass there.
     plan.during([
       ("moved parameters", 2 * needs.exactVector + needs.vector),
@@ -29,7 +29,6 @@ extension BatchMemory {
       ("Gram matrix", gram.matrix + gram.workspace), ("directions", 5 * needs.vector),
     ])
     addConjugateGradient(isCombination: false)
-    keepArenas(tangents: 1, cotangents: 1)
   }
 
   /// Steps of training, and measuring in between.
@@ -57,9 +56,10 @@ extension BatchMemory {
       addGradients(draws: 1 + draws, isDiagonal: false)
       plan.keep("sampled labels", drawn(draws))
       addTensorBlocks(Set(addSystems(of: method, draws: draws, all: draws)))
-      keepArenas(tangents: 1, cotangents: 1 + draws)
+      addProduct()
     } else {
-      keepArenas(tangents: 0, cotangents: 1)
+      addPass(cotangents: 1)
+      plan.grow("sums of gradients", to: needs.accumulators)
       plan.during([("directions", needs.vector)])
     }
   }

@@ -6,28 +6,35 @@ import TensorModule
 // What solves for the natural gradient.
 extension BatchMemory {
   mutating func addConjugateGradient(isCombination: Bool) {
-    let vector = isCombination ? needs.doubles(2, samples, logits) : needs.vector
-    keepForAllBatches(
-      isCombination ? "pairs of conjugate gradients" : "vectors of conjugate gradients",
-      6 * vector + history(vector))
+    if isCombination {
+      // With right-hand side and solution.
+      let count = (2 * ByteCount(samples) * ByteCount(logits)).value
+      addIterations("pairs of conjugate gradients", 6, of: count, Double.self)
+    } else {
+      let isPreconditioned = options.cgPreconditioner != .none
+      addIterations(
+        "vectors of conjugate gradients", isPreconditioned ? 5 : 4, of: program.parameterCount,
+        S.self, keepsResiduals: !isPreconditioned)
+    }
+    addProduct()
     plan.during(
       [
         ("rows of conjugate gradients", isCombination ? 2 * needs.rows(draws: 1) : 0),
-        ("work space of conjugate gradients", vector),
+        ("parts of a direction", isCombination ? needs.formedBlocks(1) : 0),
+        ("solution", isCombination ? 0 : needs.vector),
       ] + preconditioner)
   }
 
-  /// What the first solve makes and all others use again (`ReferenceWorkspace`).
-  private mutating func keepForAllBatches(_ name: String, _ bytes: ByteCount) {
-    if plan.bytes(of: name) == 0 { plan.keep(name, bytes) }
-  }
-
-  /// Residuals that a solve keeps.
-  private func history(_ vector: ByteCount) -> ByteCount {
+  /// So many vectors, and the residuals of at least one iteration and at most all.
+  private mutating func addIterations<Scalar>(
+    _ name: String, _ vectors: Int, of count: Int, _: Scalar.Type, keepsResiduals: Bool = true
+  ) {
     let limits = SolveLimits(maxIterations: options.cgIterations)
-    let capacity = limits.keptVectors(of: vector.value)
-    // In slabs of up to 32.
-    return ByteCount(capacity + (capacity > 0 ? 32 : 0)) * vector
+    let own = vectors * ByteCount(vector: ByteCount(count), of: Scalar.self)
+    func kept(_ iterations: Int) -> ByteCount {
+      keepsResiduals ? limits.keptBytes(of: count, Scalar.self, after: iterations) : 0
+    }
+    plan.keepForAllBatches(name, own + kept(.max), expected: own + kept(1))
   }
 
   private var preconditioner: [(name: String, bytes: ByteCount)] {
@@ -55,7 +62,6 @@ extension BatchMemory {
 
   /// The reference of the options; `auto` and `dense` take what they find room for beside it.
   mutating func addReference() {
-    let isCombination = needs.usesCombinations && options.cgPreconditioner == .none
     let wanted = options.reference.needs
     if wanted.isEmpty { return }
     if wanted.contains(.conjugateGradients) { addConjugateGradient(isCombination: isCombination) }
@@ -64,24 +70,61 @@ extension BatchMemory {
       wanted.contains(.gramMatrix) ? gramReference : nil,
       wanted.contains(.factorMatrix) ? denseReference : nil,
     ]
-    plan.during([("matrix of the reference", matrices.compactMap { $0 }.min() ?? 0)])
+    plan.reserve(
+      "matrix of the reference", max(fallback, matrices.compactMap { $0 }.min() ?? 0))
     plan.keep("directions", isCombination ? needs.rows(draws: 1) : needs.vector)
     plan.during([("work space of a direction", 3 * needs.vector)])
   }
 
   private mutating func addLSQR() {
+    let limits = SolveLimits(maxIterations: options.cgIterations)
     let rows = needs.doubles(samples, logits)
-    keepForAllBatches(
-      "vectors of LSQR",
-      4 * (needs.vector + rows) + history(rows) + history(needs.vector))
+    func history(_ iterations: Int) -> ByteCount {
+      limits.keptBytes(of: samples * logits, Double.self, after: iterations)
+        + limits.keptBytes(of: program.parameterCount, S.self, after: iterations)
+    }
+    plan.keepForAllBatches(
+      "vectors of LSQR", 4 * (needs.vector + rows) + history(.max),
+      expected: 4 * (needs.vector + rows) + history(1))
+    addProduct()
     plan.during([("work space of LSQR", 2 * needs.vector + 4 * rows)])
   }
 
+  /// Columns of the root of H of full rank, per position.
+  private var rank: Int {
+    checkpoint.loss == .crossEntropy ? program.graph.classes - 1 : program.graph.classes
+  }
+
   private var gramReference: ByteCount {
-    let positions = program.graph.positions
-    let rank =
-      checkpoint.loss == .crossEntropy ? program.graph.classes - 1 : program.graph.classes
-    return ByteCount(GramNeeds(needs, draws: positions * rank).total)
+    ByteCount(GramNeeds(needs, draws: program.graph.positions * rank).total)
+  }
+
+  /// The same with a second one in double.
+  private var doubleGramReference: ByteCount {
+    let exact = BatchMemory<Double>(
+      checkpoint, samples: samples, options: options, budget: budget)
+    return gramReference + doubleProblem + exact.gramReference
+  }
+
+  /// What exact references may take.
+  var referenceDemands: [Int] {
+    [gramReference, doubleGramReference, denseReference].map(\.value)
+  }
+
+  /// What conjugate gradients may be followed by takes at the most, of what is left for it.
+  func fallback(within budget: MemoryBudget) -> ByteCount {
+    let costs = ReferenceChoice.Costs(
+      program, samples: samples, rank: rank, options: options, budget: budget, S.self)
+    let choice = ReferenceChoice(options, memory: budget.reference, costs)
+    let demands = choice.fallbacks.flatMap { fallback in
+      switch fallback {
+      case .bracket: [gramReference]
+      case .exact(let method):
+        method.needs.contains(.factorMatrix)
+          ? [denseReference] : [gramReference, doubleGramReference]
+      }
+    }
+    return demands.filter { $0.value <= budget.reference }.max() ?? 0
   }
 
   private var denseReference: ByteCount {
@@ -96,7 +139,7 @@ extension BatchMemory {
     var exact = BatchMemory<Double>(
       checkpoint, samples: samples, options: options, budget: budget)
     exact.addProblem()
-    exact.keepArenas(tangents: 1, cotangents: 1)
+    exact.addProduct()
     return ByteCount(exact.plan.total) + exact.needs.rows(draws: 1)
   }
 }

@@ -13,6 +13,8 @@ struct BatchMemory<S: EngineScalar> {
   let samples: Int
   let needs: BatchNeeds<S>
   let budget: Int
+  /// What an exact reference takes that conjugate gradients are followed by.
+  var fallback: ByteCount = 0
   var plan = MemoryPlan()
 
   var program: Program { checkpoint.program }
@@ -33,21 +35,22 @@ struct BatchMemory<S: EngineScalar> {
 
   /// Parameters as `LoadedCheckpoint.parameters` has them.
   mutating func addParameters(areRead: Bool = true) {
-    var bytes: ByteCount = 0
+    var (files, bytes): (ByteCount, ByteCount) = (0, 0)
     for (spec, offset) in zip(program.graph.parameters, program.offsets) {
       guard let tensor = try? checkpoint.source.parameter(spec.name) else { continue }
-      bytes += tensor.residentBytes
+      files += tensor.residentBytes
       let stored = tensor.dtype == .f32 ? 4 : tensor.dtype == .f64 ? 8 : 0
       let isInPlace =
         stored == MemoryLayout<S>.stride && spec.storage == .plain && (areRead || offset == nil)
       if !isInPlace { bytes += needs.scalars(spec.count) }
     }
-    plan.keep("parameters", bytes)
+    plan.keepForAllBatches(MemoryPlan.files, files)
+    plan.keepForAllBatches("parameters", bytes)
   }
 
   /// Inputs, labels and what is known of the outputs.
   mutating func addBatch() {
-    var bytes: ByteCount = 0
+    var (files, bytes): (ByteCount, ByteCount) = (0, 0)
     for spec in program.graph.inputs {
       let count = spec.shape.reduce(1, *)
       // Whole numbers are gathered before they are moved.
@@ -55,10 +58,10 @@ struct BatchMemory<S: EngineScalar> {
     }
     if let data = checkpoint.data {
       for tensor in [data.labels] + [data.weights].compactMap({ $0 }) + data.others.values {
-        bytes += tensor.residentBytes(runs: samples, of: tensor.byteCount / max(data.count, 1))
+        files += tensor.residentBytes(runs: samples, of: tensor.byteCount / max(data.count, 1))
       }
       if let sampled = data.sampledLabels {
-        bytes += sampled.residentBytes(
+        files += sampled.residentBytes(
           runs: samples * (sampled.shape.first ?? 0), of: sampled.byteCount / max(data.count, 1))
       }
     }
@@ -67,6 +70,7 @@ struct BatchMemory<S: EngineScalar> {
     for weights in [settings.classWeights, settings.positiveWeights] {
       bytes += needs.doubles(weights?.value.count ?? 0)
     }
+    plan.keep(MemoryPlan.files, files)
     plan.keep("batch", bytes + labels(samples))
     plan.keep("sampled labels", drawn(draws))
     plan.keep("output distribution", distribution(samples))
@@ -112,47 +116,72 @@ struct BatchMemory<S: EngineScalar> {
   mutating func addProblem() {
     addParameters()
     addBatch()
+    plan.begin(.forward)
     plan.keep("forward values", needs.forward)
+    addPass(tangents: 0, cotangents: 0)
   }
 
-  mutating func keepArenas(tangents: Int, cotangents: Int) {
-    plan.keep(
-      "tangents and cotangents",
-      needs.arenas(tangents: tangents, cotangents: cotangents) + needs.accumulators)
+  /// What passes of so many directions compute in: it stays for the next one.
+  mutating func addPass(tangents: Int = 0, cotangents: Int = 0) {
+    plan.grow("work space of operations", to: needs.scratch(max(tangents, cotangents)))
+    plan.grow("tangents", to: needs.tangents(tangents))
+    plan.grow("cotangents", to: needs.cotangents(cotangents))
+  }
+
+  /// One product with F, or with J^T.
+  mutating func addProduct() {
+    addPass(tangents: 1, cotangents: 1)
+    plan.grow("sums of gradients", to: needs.accumulators)
   }
 
   // MARK: - Scoring
 
-  /// All that `BatchEvaluation` takes.
+  /// All that `BatchEvaluation` takes, in the order in which it does.
   ///
   /// - Parameter updates: Bytes that each update takes on the way to its direction.
   mutating func addScoring(updates: [ByteCount]) {
     addProblem()
     let draws = sampledDraws.max() ?? 0
-    let isSolved = options.needsGramMatrix
-    addGradients(draws: 1 + draws, isDiagonal: !isSolved)
+    plan.keepForAllBatches("updates", updates.total { $0 + needs.vector })
+    plan.begin(.gram)
     plan.keep("sampled labels", drawn(draws))
-    for update in updates { plan.keep("updates", update + needs.vector) }
-    let directions = addMethods(draws: draws)
-    plan.keep("directions", directions.bytes)
+    addGradients(draws: 1 + draws, isDiagonal: !options.needsGramMatrix)
+    plan.begin(.reference)
     addReference()
+    plan.begin(.directions)
+    addScores(of: addMethods(draws: draws))
+  }
+
+  /// The last pass.
+  private mutating func addScores(of directions: Int) {
+    // They go with what the methods share.
+    plan.release("squared gradients")
+    plan.release("factors of blocks")
+    plan.begin(.jvp)
     let perPass = needs.directionsPerPass
-    var tangents = min(directions.count, perPass)
-    if options.perLayer {
-      let width = min(perPass, max(1, LayerScorer<S>.copyBytes / max(needs.vector.value, 1)))
-      let tensors = min(program.trainable.count, max(width, LayerScorer<S>.widestBlock(program)))
-      tangents = max(tangents, tensors)
-      plan.during([
-        ("directions restricted to tensors", ByteCount(tensors) * needs.vector),
-        ("directions", needs.vector),
-      ])
+    let together = min(directions, perPass)
+    // Where the reference is a combination, tangents of all directions are kept for products with it.
+    let isKept = isCombination && !options.reference.needs.isEmpty
+    plan.keep(
+      "tangents of directions",
+      needs.doubles(isKept ? 1 + directions : 0, samples, logits)
+        + needs.doubles(directions, samples, 5))
+    addPass(tangents: max(together, 1))
+    if needs.usesCombinations {
+      plan.during([("parts of directions", needs.formedBlocks(together))])
     }
-    keepArenas(tangents: max(tangents, 1), cotangents: 1 + draws)
+    if !options.perLayer { return }
+    let width = min(perPass, max(1, LayerScorer<S>.copyBytes / max(needs.vector.value, 1)))
+    let tensors = min(program.trainable.count, max(width, LayerScorer<S>.widestBlock(program)))
+    addPass(tangents: tensors)
     plan.during([
-      // With what each sample adds to gamma, and how gamma answers to it.
-      ("tangents of directions", needs.doubles(min(directions.count, perPass), samples, logits + 5))
+      ("directions restricted to tensors", ByteCount(tensors) * needs.vector),
+      ("directions", needs.vector),
     ])
   }
+
+  /// Whether directions of solvers are combinations, which no preconditioner knows.
+  var isCombination: Bool { needs.usesCombinations && options.cgPreconditioner == .none }
 
   /// Draws of the methods that draw.
   private var sampledDraws: [Int] {
@@ -165,31 +194,44 @@ struct BatchMemory<S: EngineScalar> {
   mutating func addGradients(draws: Int, isDiagonal: Bool) {
     let gram = needs.gram(draws: draws, isDiagonal: isDiagonal)
     plan.keep("per-sample gradients", needs.rows(draws: draws) + needs.unfolded)
+    addPass(cotangents: draws)
     plan.keep("kernels of layer inputs", gram.kernels)
     plan.keep(isDiagonal ? "gradient norms" : "Gram matrix", gram.matrix)
     plan.during([("work space of the Gram matrix", gram.workspace)])
     plan.keep("directions", needs.usesCombinations ? needs.doubles(samples, logits) : needs.vector)
-    plan.during([("work space of a direction", needs.weightedSum(inDouble: false) + needs.vector)])
+    addSum()
   }
 
-  /// - Returns: How many directions there are, and what they take.
-  private mutating func addMethods(draws: Int) -> (count: Int, bytes: ByteCount) {
+  /// While a weighted sum of gradients is formed: in double where they cancel.
+  private mutating func addSum() {
+    let name = "work space of a direction"
+    if !needs.usesCombinations { plan.during([(name, needs.weightedSum(inDouble: false))]) }
+    plan.during([(name, needs.weightedSum(inDouble: true) + needs.vector)], isExpected: false)
+  }
+
+  /// - Returns: How many directions there are.
+  private mutating func addMethods(draws: Int) -> Int {
     let dampings = options.dampings.count
-    let combined = needs.usesCombinations
     // Weights of all rows, and the cotangent.
     let combination = needs.doubles(samples, logits) + needs.doubles(1 + draws, samples)
-    var (count, bytes): (Int, ByteCount) = (1, 0)
+    var count = 1
     var tensorBlocks = Set<ParameterID>()
     var squares = Set<MethodNeeds.Squares>()
-    for method in options.methods {
+    if needs.usesCombinations,
+      options.perLayer || options.methods.contains(where: \.needs.readsGradient)
+    {
+      plan.keep("gradient", needs.vector)
+    }
+    for method in options.methods where method != .baseline {
       let own = method.needs
       let variants = own.isSampled ? sampledDraws : [0]
+      for k in variants { tensorBlocks.formUnion(addSystems(of: method, draws: k, all: draws)) }
       let number = variants.count * (own.isDamped ? dampings : 1)
       count += number
-      let isCombination =
-        combined && own.isWeightedSum && options.cgPreconditioner == .none
-      bytes += ByteCount(number) * (isCombination ? combination : needs.vector)
-      for k in variants { tensorBlocks.formUnion(addSystems(of: method, draws: k, all: draws)) }
+      let isCombined = own.solve == nil ? needs.usesCombinations : isCombination
+      plan.keep(
+        "directions",
+        ByteCount(number) * (isCombined && own.isWeightedSum ? combination : needs.vector))
       if let own = own.squares {
         if squares.insert(own).inserted { plan.keep("squared gradients", needs.exactVector) }
         plan.during([("work space of squared gradients", needs.squares + needs.exactVector)])
@@ -197,9 +239,10 @@ struct BatchMemory<S: EngineScalar> {
       if let solve = own.solve {
         addConjugateGradient(isCombination: isCombination && solve == .solution)
       }
+      if own.isWeightedSum { addSum() }
     }
     addTensorBlocks(tensorBlocks)
-    return (count, bytes)
+    return count
   }
 
   /// What a method has of its own, and the systems that it solves.
@@ -215,20 +258,16 @@ struct BatchMemory<S: EngineScalar> {
     let sizes = MethodSizes(
       batch: needs, layerProgram: layerProgram, draws: draws, workers: options.threads)
     if let workspace = method.workspace(sizes) { plan.during([workspace]) }
-    let tensors: [ParameterID]
-    switch method.needs.gram {
-    case nil: return []
-    case .whole:
-      if method.needs.isSampled {
+    let own = method.needs
+    if own.gram == .whole {
+      if own.isSampled {
         addSampledFisher(draws: draws, of: all)
       } else {
         addSolver(draws: all)
       }
-      return []
-    case .tensors: tensors = program.trainable
-    case .exceptions: tensors = KroneckerPlan(layerProgram).exact.map(\.parameter)
     }
-    if !method.needs.isSampled { return tensors }
+    let tensors = own.gram?.tensors(of: layerProgram) ?? []
+    if !own.isSampled { return tensors }
     addSampledBlocks(tensors, draws: draws)
     return []
   }
@@ -237,9 +276,11 @@ struct BatchMemory<S: EngineScalar> {
   private mutating func addSolver(draws: Int) {
     let name = "factors of the Gram matrix"
     let (own, sampled) = (needs.doubles(samples, samples), square(draws * samples))
-    if plan.bytes(of: name) == 0 { plan.keep(name, 2 * (own + sampled)) }
-    plan.during([("work space of its factorisation", 2 * (own + sampled))])
-    plan.during([("work space of a direction", needs.weightedSum(inDouble: true) + needs.vector)])
+    if !plan.holds(name) { plan.keep(name, 2 * (own + sampled)) }
+    // One damping is solved for by a Cholesky factorisation, where that keeps enough digits.
+    plan.during(
+      [("work space of its factorisation", 2 * (own + sampled))],
+      isExpected: options.dampings.count > 1)
   }
 
   private func square(_ count: Int) -> ByteCount { needs.doubles(count, count) }
@@ -252,7 +293,7 @@ struct BatchMemory<S: EngineScalar> {
       plan.during([
         (
           "work space of the singular values",
-          needs.singularValues(rows: rows, columns: program.parameterCount)
+          LAPACK.singularValuesMemory(rows: rows, columns: program.parameterCount)
         )
       ])
     } else if isPart {
@@ -284,7 +325,7 @@ struct BatchMemory<S: EngineScalar> {
     let decomposed = tensors.map { program.graph.parameters[$0.index].count }.filter {
       $0 <= rows
     }.max()
-    let singular = decomposed.map { needs.singularValues(rows: rows, columns: $0) } ?? 0
+    let singular = decomposed.map { LAPACK.singularValuesMemory(rows: rows, columns: $0) } ?? 0
     plan.during([
       (
         "Gram matrix of a block", max(gram.matrix + max(gram.workspace, 4 * square(rows)), singular)

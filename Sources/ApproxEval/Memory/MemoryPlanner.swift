@@ -74,9 +74,7 @@ struct MemoryPlanner {
       }
     }
     guard found.plan.total <= allowed else { throw .memory(shortage(found.plan)) }
-    return MemoryBudget(
-      forward: found.forward, reference: allowed - found.plan.total + referenceBytes(found.plan),
-      doubleProblem: doubleProblem(forward: found.forward))
+    return budget(found)
   }
 
   // MARK: - Forward values
@@ -106,16 +104,18 @@ struct MemoryPlanner {
     }
   }
 
-  private func plan(forward: Int) -> MemoryPlan {
+  private func plan(forward: Int, fallback: ByteCount = 0) -> MemoryPlan {
     switch options.precision {
-    case .float32, .auto: plan(forward: forward, Float.self)
-    case .float64: plan(forward: forward, Double.self)
+    case .float32, .auto: plan(forward: forward, fallback, Float.self)
+    case .float64: plan(forward: forward, fallback, Double.self)
     }
   }
 
-  private func plan<S: EngineScalar>(forward: Int, _: S.Type) -> MemoryPlan {
-    var memory = BatchMemory<S>(
-      checkpoint, samples: samples, options: options, budget: forward)
+  private func plan<S: EngineScalar>(
+    forward: Int, _ fallback: ByteCount, _: S.Type
+  ) -> MemoryPlan {
+    var memory = memory(S.self, forward: forward)
+    memory.fallback = fallback
     switch task {
     case .score(let updates): memory.addScoring(updates: updates.map { $0.bytes(checkpoint) })
     case .reference: memory.addReferenceFile()
@@ -125,16 +125,35 @@ struct MemoryPlanner {
     return memory.plan
   }
 
-  private func doubleProblem(forward: Int) -> Int {
-    if options.precision == .float64 { return 0 }
-    return BatchMemory<Float>(
-      checkpoint, samples: samples, options: options, budget: forward
-    ).doubleProblem.value
+  private func memory<S: EngineScalar>(_: S.Type, forward: Int) -> BatchMemory<S> {
+    BatchMemory(checkpoint, samples: samples, options: options, budget: forward)
   }
 
-  /// What the plan has set aside for an exact reference.
-  private func referenceBytes(_ plan: MemoryPlan) -> Int {
-    plan.step.first { $0.name == "matrix of the reference" }?.bytes ?? 0
+  /// With what conjugate gradients may be followed by, which takes what it finds.
+  func largest() -> MemoryPlan {
+    let found = best()
+    if found.plan.total > allowed { return found.plan }
+    let budget = budget(found)
+    let fallback =
+      options.precision == .float64
+      ? memory(Double.self, forward: found.forward).fallback(within: budget)
+      : memory(Float.self, forward: found.forward).fallback(within: budget)
+    return plan(forward: found.forward, fallback: fallback)
+  }
+
+  /// The plan with so much for forward values, without a reference.
+  func withoutReference(forward: Int) -> MemoryPlan {
+    changed { $0.options.reference = .none }.plan(forward: forward)
+  }
+
+  private func budget(_ found: (plan: MemoryPlan, forward: Int)) -> MemoryBudget {
+    let isDouble = options.precision == .float64
+    let single = memory(Float.self, forward: found.forward)
+    return MemoryBudget(
+      forward: found.forward, reference: found.plan.room(of: allowed),
+      doubleProblem: isDouble ? 0 : single.doubleProblem.value, plan: found.plan,
+      demands: isDouble
+        ? memory(Double.self, forward: found.forward).referenceDemands : single.referenceDemands)
   }
 }
 

@@ -1,5 +1,6 @@
 import Checkpoints
 import Foundation
+import Models
 
 /// One checkpoint of a run with what belongs to it alone.
 public struct CheckpointInput: Sendable, Equatable, Codable {
@@ -144,7 +145,7 @@ extension Evaluation {
       SeriesPattern(pattern).asksForPlace
       ? try CheckpointSource(
         path: input.path, adapter: input.adapter, model: options.model, loss: options.loss,
-        files: files.part()) : nil
+        task: options.task.flatMap(LanguageTask.init(rawValue:)), files: files.part()) : nil
     let candidates = try SeriesPattern(pattern).paths(
       checkpoint: input.name, epoch: place?.epoch, step: place?.step
     ) { missing in

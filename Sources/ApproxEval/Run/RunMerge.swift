@@ -148,6 +148,7 @@ extension EvaluationOptions {
     (dataFile, model, loss, run) = (
       texts["data"], texts["model"], texts["loss"], texts["run"]
     )
+    task = texts["task"]
     (adapter, parameterOrder) = (texts["adapter"], texts["parameter_order"])
     trainable = list("trainable")
     methods = list("methods").compactMap { UpdateMethod(name: $0) }

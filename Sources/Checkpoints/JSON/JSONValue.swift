@@ -115,6 +115,11 @@ extension JSONValue {
       lookup: isInside ? .found(elements[index]) : .missing(path: below, key: "", members: [:]))
   }
 
+  /// Whether anything is here, be it null.
+  package var isWritten: Bool {
+    if case .found = lookup { true } else { false }
+  }
+
   /// Whether something other than null is here.
   public var exists: Bool {
     if case .found(let content) = lookup { content != .null } else { false }

@@ -298,6 +298,16 @@ package func powerOfTwo(near value: Double) -> Double {
   return Double(sign: .plus, exponent: value.exponent, significand: 1)
 }
 
+/// `|x|_2` of numbers whose squares may leave the range of double.
+///
+/// - Parameter square: The sum of squares, if it is known; used where it has all of its digits.
+func euclideanNorm(_ x: some Collection<Double>, square: Double? = nil) -> Double {
+  let square = square ?? x.reduce(0) { $0 + $1 * $1 }
+  if square > 1e-280 && square.isFinite { return square.squareRoot() }
+  let unit = powerOfTwo(near: x.reduce(0) { max($0, abs($1)) })
+  return unit * x.reduce(0) { $0 + ($1 / unit) * ($1 / unit) }.squareRoot()
+}
+
 extension Double {
   /// The number times a power of two, which itself may be beyond the range of double.
   package func timesPowerOfTwo(_ exponent: Int) -> Double {

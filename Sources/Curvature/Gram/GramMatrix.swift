@@ -248,13 +248,10 @@ extension PerSampleGradients {
     _ blocks: GramBlocks, _ lanes: GramLanes<S>, to total: Vector<Double>
   ) {
     let (inCount, outCount, positions) = (factors.inputs, factors.outputs, factors.positions)
-    let block = GramTiles.outputs(factors, rows: count)
-    let tiles = (outCount + block - 1) / block
-    let sum = linearization.symmetricSum(
-      blocks, lanes, tiles: tiles, width: block * inCount
-    ) { tile, width, lane in
-      let begin = tile * block
-      let length = min(block, outCount - begin)
+    let tiling = GramTiling(outerProducts: factors, rows: count)
+    let sum = linearization.symmetricSum(blocks, lanes, tiling) { tile, width, lane in
+      let begin = tile * tiling.block
+      let length = min(tiling.block, outCount - begin)
       width = length * inCount
       let scratch = lane.scratch(count * width)
       for i in 0..<count {
@@ -278,13 +275,10 @@ extension PerSampleGradients {
     var used: [Int32: [Int]] = [:]
     for t in 0..<samples * positions { used[indices[t], default: []].append(t) }
     let lists = used.sorted { $0.key < $1.key }.map(\.value)
-    let block = max(1, min(lists.count, GramTiles.scalars / max(count * columns, 1)))
-    let tiles = (lists.count + block - 1) / block
-    let sum = linearization.symmetricSum(
-      blocks, lanes, tiles: tiles, width: block * columns
-    ) { tile, width, lane in
-      let first = tile * block
-      let length = min(block, lists.count - first)
+    let tiling = GramTiling(table: factors, used: lists.count, rows: count)
+    let sum = linearization.symmetricSum(blocks, lanes, tiling) { tile, width, lane in
+      let first = tile * tiling.block
+      let length = min(tiling.block, lists.count - first)
       width = length * columns
       let scratch = lane.scratch(count * width)
       Kernels.zero(scratch, count: count * width)

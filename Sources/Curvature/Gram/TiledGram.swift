@@ -25,6 +25,13 @@ struct GramBlocks {
   /// Scalars of a sum: the products, `[rows, rows]` or their diagonal, and one more row of products
   /// with the sum of the first rows.
   var sumCount: Int { firstDot + rows }
+
+  /// Doubles of a lane: a sum, a tile of so many columns, and the sum and the products of its rows, each
+  /// from a cache line on.
+  func laneParts(width: Int) -> [ByteCount] {
+    let (n, m) = (ByteCount(rows), ByteCount(width))
+    return [(isDiagonal ? n : n * n) + n, n * m, m, n].map { ByteCount(($0 + 7).value / 8) * 8 }
+  }
   /// Where that row begins.
   var firstDot: Int { isDiagonal ? rows : rows * rows }
 
@@ -32,15 +39,52 @@ struct GramBlocks {
   func place(_ row: Int, _ column: Int) -> Int { isDiagonal ? row : row * rows + column }
 }
 
-/// How wide the tiles are whose products are summed.
-enum GramTiles {
+/// How the columns of a product are cut into tiles, whose products are summed: what the engine computes
+/// in, and what plans of memory count.
+struct GramTiling {
+  /// Columns of a tile at the most.
+  let width: Int
+  /// What a tile has of the rows of a weight, the rows of a table, or columns.
+  let block: Int
+  let tiles: Int
+
   /// Scalars of one tile: half a megabyte of doubles, so that it stays in the second-level cache.
   static var scalars: Int { 1 << 16 }
 
-  /// Rows of a weight whose gradients of all samples are formed at once. Products with fewer than 16
+  private init(_ count: Int, of columns: Int, together block: Int) {
+    self.block = block
+    width = block * columns
+    tiles = (count + block - 1) / max(block, 1)
+  }
+
+  /// Of a matrix `[rows, columns]`.
+  init(rows: Int, columns: Int) {
+    self.init(columns, of: 1, together: max(1, min(columns, Self.scalars / max(rows, 1))))
+  }
+
+  /// Of `rows` gradients of a weight, formed some rows of the weight at once. Products with fewer than 16
   /// run far below the rate of larger ones.
-  static func outputs(_ factors: Factorization, rows: Int) -> Int {
-    min(factors.outputs, max(16, scalars / max(rows * factors.inputs, 1)))
+  init(outerProducts factors: Factorization, rows: Int) {
+    self.init(
+      factors.outputs, of: factors.inputs,
+      together: min(factors.outputs, max(16, Self.scalars / max(rows * factors.inputs, 1))))
+  }
+
+  /// Of `rows` gradients of a table of which so many rows are read.
+  init(table factors: Factorization, used: Int, rows: Int) {
+    self.init(
+      used, of: factors.outputs,
+      together: max(1, min(used, Self.scalars / max(rows * factors.outputs, 1))))
+  }
+
+  /// Sums that are formed side by side: fewer where there is little to do, since each has to be cleared
+  /// and added. Their memory is 128 MB at the most.
+  func lanes(rows: Int) -> Int {
+    let square = Double(rows) * Double(rows)
+    let operations = square * Double(tiles * width)
+    let most = max(1, Int(min(8, Double(1 << 24) / max(square, 1))))
+    let wanted = operations < 0x1p27 ? 2 : operations < 0x1p28 ? 4 : 8
+    return max(1, min(tiles, wanted, most))
   }
 }
 
@@ -60,11 +104,10 @@ extension Linearization {
     ofRows x: UnsafePointer<S>, columns: Int, _ blocks: GramBlocks, _ lanes: GramLanes<S>
   ) -> UnsafePointer<Double> {
     let rows = blocks.rows
-    let block = max(1, min(columns, GramTiles.scalars / max(rows, 1)))
-    let tiles = (columns + block - 1) / block
-    return symmetricSum(blocks, lanes, tiles: tiles, width: block) { tile, width, lane in
-      let begin = tile * block
-      width = min(block, columns - begin)
+    let tiling = GramTiling(rows: rows, columns: columns)
+    return symmetricSum(blocks, lanes, tiling) { tile, width, lane in
+      let begin = tile * tiling.block
+      width = min(tiling.block, columns - begin)
       for i in 0..<rows {
         Kernels.toDouble(
           x + i * columns + begin, lane.tile + i * width, count: width)
@@ -85,21 +128,20 @@ extension Linearization {
   /// - Returns: The lower triangle and the products with the sum as `GramBlocks` places them, in the
   ///   memory of the lanes: until they are used again.
   func symmetricSum(
-    _ blocks: GramBlocks, _ memory: GramLanes<S>, tiles: Int, width: Int,
+    _ blocks: GramBlocks, _ memory: GramLanes<S>, _ tiling: GramTiling,
     fill: (_ tile: Int, _ width: inout Int, _ lane: GramLanes<S>.Lane) -> Void
   ) -> UnsafePointer<Double> {
     let (rows, split) = (blocks.rows, blocks.split)
     // Fixed lanes, added by a fixed tree: the same bits for every number of threads.
-    let ranges = Schedule.split(
-      tiles, into: max(1, min(tiles, GramLanes<S>.count(rows: rows, columns: tiles * width))))
+    let ranges = Schedule.split(tiling.tiles, into: tiling.lanes(rows: rows))
     let lanes = memory.lanes(ranges.count)
     pool.run(ranges.count) { number, _ in
       let lane = lanes[number]
-      lane.reserve(blocks, width: width)
+      lane.reserve(blocks, width: tiling.width)
       let (tile, out) = (lane.tile, lane.partial)
       Kernels.zero(out, count: blocks.sumCount)
       for place in ranges[number] {
-        var actual = width
+        var actual = tiling.width
         fill(place, &actual, lane)
         if blocks.isDiagonal {
           for i in 0..<rows {
@@ -160,9 +202,7 @@ final class GramLanes<S: EngineScalar> {
 
     /// Room for sums of this size, with whatever was left in it.
     func reserve(_ blocks: GramBlocks, width: Int) {
-      let rows = blocks.rows
-      // Each begins on a cache line.
-      let sizes = [blocks.sumCount, rows * width, width, rows].map { ($0 + 7) / 8 * 8 }
+      let sizes = blocks.laneParts(width: width).map(\.value)
       grow(&memory, sizes.reduce(0, +))
       partial = memory.pointer
       tile = partial + sizes[0]
@@ -184,19 +224,6 @@ final class GramLanes<S: EngineScalar> {
   }
 
   private var lanes: [Lane] = []
-
-  /// Lanes for a product of this size: fewer where there is little to do, since the sum of each has to be
-  /// cleared and added.
-  static func count(rows: Int, columns: Int) -> Int {
-    let operations = Double(rows) * Double(rows) * Double(columns)
-    return min(most(rows: rows), operations < 0x1p27 ? 2 : operations < 0x1p28 ? 4 : 8)
-  }
-
-  /// Lanes at the most: their sums may take 128 MB.
-  static func most(rows: Int) -> Int {
-    let affordable = Double(1 << 24) / max(Double(rows) * Double(rows), 1)
-    return max(1, Int(min(8, affordable)))
-  }
 
   func lanes(_ count: Int) -> [Lane] {
     while lanes.count < count { lanes.append(Lane()) }

@@ -342,13 +342,3 @@ private func withPointers(
     }
   }
 }
-
-/// `|x|_2` of numbers whose squares may leave the range of double.
-///
-/// - Parameter square: The sum of squares, if it is known; used where it has all of its digits.
-func euclideanNorm(_ x: some Collection<Double>, square: Double? = nil) -> Double {
-  let square = square ?? x.reduce(0) { $0 + $1 * $1 }
-  if square > 1e-280 && square.isFinite { return square.squareRoot() }
-  let unit = powerOfTwo(near: x.reduce(0) { max($0, abs($1)) })
-  return unit * x.reduce(0) { $0 + ($1 / unit) * ($1 / unit) }.squareRoot()
-}

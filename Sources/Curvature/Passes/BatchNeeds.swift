@@ -8,7 +8,6 @@ package struct BatchNeeds<S: EngineScalar>: Sendable {
   package let program: Program
   package let batch: BatchPlan
   package let samples: Int
-  private let bytesPerSample: Int
 
   /// - Parameters:
   ///   - threads: Workers in a pass.
@@ -16,9 +15,9 @@ package struct BatchNeeds<S: EngineScalar>: Sendable {
   package init(_ program: Program, samples: Int, threads: Int, budget: Int) {
     self.program = program
     self.samples = samples
-    bytesPerSample = max(ForwardStore<S>.bytesPerSample(program), 1)
     batch = BatchPlan(
-      program, samples: samples, threads: threads, budget: budget, bytesPerSample: bytesPerSample)
+      program, samples: samples, threads: threads, budget: budget,
+      bytesPerSample: ForwardStore<S>.bytesPerSample(program))
   }
 
   package var logitCount: Int { program.graph.outputShape.reduce(1, *) }
@@ -28,12 +27,13 @@ package struct BatchNeeds<S: EngineScalar>: Sendable {
     batch.gradients.prefersCombinations(samples: samples, keptSamples: batch.keptSamples)
   }
 
+  /// A vector of so many scalars.
   package func scalars(_ count: Int...) -> ByteCount {
-    ByteCount(count.reduce(1) { $0 * ByteCount($1) }, of: S.self)
+    ByteCount(vector: count.reduce(1) { $0 * ByteCount($1) }, of: S.self)
   }
 
   package func doubles(_ count: Int...) -> ByteCount {
-    ByteCount(count.reduce(1) { $0 * ByteCount($1) }, of: Double.self)
+    ByteCount(vector: count.reduce(1) { $0 * ByteCount($1) }, of: Double.self)
   }
 
   /// A vector of length P.
@@ -44,29 +44,43 @@ package struct BatchNeeds<S: EngineScalar>: Sendable {
 
   /// What the forward pass leaves behind, logits included, and what it computes in.
   package var forward: ByteCount {
-    let shared = SharedValues<S>.counts(program, samples: batch.schedule.largestChunk)
-    return ByteCount(batch.storedSamples) * ByteCount(bytesPerSample) + scalars(samples, logitCount)
-      + scalars(batch.workers, batch.schedule.largestChunk, program.bufferCounts.forward)
-      + scalars(shared.once) + scalars(batch.workers, shared.perExecutor)
+    let largest = batch.schedule.largestChunk
+    let shared = SharedValues<S>.counts(program, samples: largest)
+    let spare =
+      batch.keptSamples < samples ? ForwardStore<S>.bytes(program, samples: largest) : 0
+    let own = scalars(largest, program.bufferCounts.forward) + scalars(shared.perExecutor) + spare
+    return ForwardStore<S>.bytes(program, samples: batch.keptSamples)
+      + scalars(samples, logitCount) + scalars(shared.once) + batch.workers * own
   }
 
-  /// The forward values of all samples, kept.
-  package var allForward: ByteCount { ByteCount(samples) * ByteCount(bytesPerSample) }
+  /// Memory of all workers for the tangents of so many directions in one pass.
+  package func tangents(_ directions: Int) -> ByteCount {
+    arena(directions, program.bufferCounts.tangents)
+  }
 
-  /// Memory of all workers for so many directions in one pass.
-  package func arenas(tangents: Int, cotangents: Int) -> ByteCount {
-    let largest = batch.schedule.largestChunk
-    let scratch = program.graph.nodes.reduce(0) {
+  /// The same for cotangents.
+  package func cotangents(_ directions: Int) -> ByteCount {
+    arena(directions, program.bufferCounts.cotangents)
+  }
+
+  private func arena(_ directions: Int, _ count: Int) -> ByteCount {
+    batch.workers * scalars(batch.schedule.largestChunk, directions, count)
+  }
+
+  /// What operations of all workers compute in, with so many directions.
+  package func scratch(_ directions: Int) -> ByteCount {
+    let largest = program.graph.nodes.reduce(0) {
       max(
         $0,
-        $1.operation.scratch(samples: largest, directions: max(tangents, cotangents, 1)))
+        $1.operation.scratch(
+          samples: batch.schedule.largestChunk, directions: max(directions, 1)))
     }
-    let rows = ByteCount(batch.workers) * ByteCount(largest)
-    let pass =
-      rows
-      * (ByteCount(tangents) * ByteCount(program.bufferCounts.tangents)
-        + ByteCount(cotangents) * ByteCount(program.bufferCounts.cotangents))
-    return ByteCount(pass + ByteCount(batch.workers) * ByteCount(scratch), of: S.self)
+    return batch.workers * scalars(largest)
+  }
+
+  /// All of that for passes of so many.
+  package func arenas(tangents: Int, cotangents: Int) -> ByteCount {
+    self.tangents(tangents) + self.cotangents(cotangents) + scratch(max(tangents, cotangents))
   }
 
   /// As of the linearization: directions in one pass.
@@ -77,15 +91,14 @@ package struct BatchNeeds<S: EngineScalar>: Sendable {
 
   /// What products `J^T w` of one direction gather in.
   package var accumulators: ByteCount {
-    scalars(batch.schedule.lanes.count, batch.gradients.accumulatedCount)
-      + scalars(samples, factoredOutputs)
+    batch.schedule.lanes.count * scalars(batch.gradients.accumulatedCount) + outputs(draws: 1)
   }
 
   // MARK: - Per-sample gradients
 
-  /// Per sample and draw, of all layers that factor.
-  private var factoredOutputs: Int {
-    factored.reduce(0) { $0 + $1.factors.positions * $1.factors.outputs }
+  /// Cotangents of the outputs of all layers that factor.
+  private func outputs(draws: Int) -> ByteCount {
+    factored.total { scalars(draws, samples, $0.factors.positions, $0.factors.outputs) }
   }
 
   private var factored: [(factors: Factorization, hasBias: Bool)] {
@@ -97,8 +110,11 @@ package struct BatchNeeds<S: EngineScalar>: Sendable {
 
   /// The rows of so many gradients per sample.
   package func rows(draws: Int) -> ByteCount {
-    scalars(draws, samples, factoredOutputs)
-      + scalars(draws, samples, batch.gradients.accumulatedCount)
+    let explicit = program.trainable.filter {
+      batch.gradients.accumulatorOffsets[$0.index] != nil
+    }
+    return outputs(draws: draws)
+      + explicit.total { scalars(draws, samples, program.graph.parameters[$0.index].count) }
   }
 
   /// Inputs of convolutions that factor, unfolded.
@@ -110,11 +126,13 @@ package struct BatchNeeds<S: EngineScalar>: Sendable {
 
   /// While a weighted sum is formed: cotangents weighed, and in double the inputs too.
   package func weightedSum(inDouble: Bool) -> ByteCount {
-    if !inDouble || S.self == Double.self { return scalars(samples, factoredOutputs) }
-    let inputs = factored.reduce(0) { sum, layer in
-      sum + layer.factors.positions * (layer.factors.outputs + layer.factors.inputs)
-    }
-    return exactVector + doubles(samples, inputs)
+    if !inDouble || S.self == Double.self { return outputs(draws: 1) }
+    return exactVector
+      + factored.total { layer in
+        let rows = layer.factors.positions
+        return doubles(samples, rows, layer.factors.outputs)
+          + (layer.factors.rows == .oneHot ? 0 : doubles(samples, rows, layer.factors.inputs))
+      }
   }
 
   /// While squares are summed: those of inputs and cotangents of layers with one row per sample.
@@ -124,6 +142,17 @@ package struct BatchNeeds<S: EngineScalar>: Sendable {
         ? doubles(samples, $0.factors.inputs + $0.factors.outputs)
         : scalars(samples, $0.factors.outputs)
     }
+  }
+
+  /// While `J d` of so many combinations is taken: the blocks of d of the layers that do not answer with
+  /// their kernels.
+  package func formedBlocks(_ directions: Int) -> ByteCount {
+    let answered = factored.reduce(0) { sum, layer in
+      layer.factors.prefersRowKernel(samples: samples)
+        ? sum + layer.factors.inputs * layer.factors.outputs
+          + (layer.hasBias ? layer.factors.outputs : 0) : sum
+    }
+    return scalars(directions, program.parameterCount - answered)
   }
 
   // MARK: - Gram matrices
@@ -178,64 +207,62 @@ package struct BatchNeeds<S: EngineScalar>: Sendable {
 
   private func gram(_ entries: [Entry], draws: Int, isDiagonal: Bool) -> Gram {
     let count = draws * samples
+    let blocks = GramBlocks(rows: count, split: count, isDiagonal: isDiagonal)
     let square = isDiagonal ? doubles(count) : doubles(count, count)
-    let sum = isDiagonal ? doubles(2, count) : doubles(count + 1, count)
     var lanes = LaneNeeds<S>()
     var kernels: ByteCount = 0
     var sums: ByteCount = 0
     for entry in entries {
       switch entry {
-      case .explicit(let columns): lanes.add(rows: count, columns: columns, isDiagonal)
+      case .explicit(let columns):
+        lanes.add(blocks, GramTiling(rows: count, columns: columns))
       case .factored(let factors, let hasBias):
-        let (rows, inputs) = (samples * factors.positions, factors.inputs)
+        let rows = samples * factors.positions
         let isPair = factors.prefersPairs(samples: samples, draws: draws, isDiagonal: isDiagonal)
         if isPair || usesCombinations && factors.prefersRowKernel(samples: samples) {
           kernels += doubles(rows + 1, rows)
-          if factors.rows != .oneHot { lanes.add(rows: rows, columns: inputs, false) }
+          if factors.rows != .oneHot { lanes.addWhole(rows: rows, columns: factors.inputs) }
         }
         if isPair {
-          lanes.add(rows: draws * rows, columns: factors.outputs, false)
-        } else {
-          let width =
-            factors.rows == .oneHot
-            ? min(rows, inputs, max(1, GramTiles.scalars / max(count * factors.outputs, 1)))
-              * factors.outputs
-            : GramTiles.outputs(factors, rows: count) * inputs
-          let columns =
-            factors.rows == .oneHot ? min(rows, inputs) * factors.outputs : factors.outputs * inputs
-          lanes.add(rows: count, columns: columns, width: width, isDiagonal, hasScratch: true)
-          if hasBias {
-            lanes.add(rows: count, columns: factors.outputs, isDiagonal)
-            sums = max(sums, scalars(count, factors.outputs))
-          }
+          lanes.addWhole(rows: draws * rows, columns: factors.outputs)
+          continue
+        }
+        let tiling =
+          factors.rows == .oneHot
+          ? GramTiling(table: factors, used: min(rows, factors.inputs), rows: count)
+          : GramTiling(outerProducts: factors, rows: count)
+        lanes.add(blocks, tiling, hasScratch: true)
+        if hasBias {
+          lanes.add(blocks, GramTiling(rows: count, columns: factors.outputs))
+          sums = max(sums, scalars(count, factors.outputs))
         }
       }
     }
-    return Gram(matrix: square, workspace: sum + lanes.total + sums, kernels: kernels)
+    return Gram(
+      matrix: square, workspace: square + doubles(count) + lanes.total + sums, kernels: kernels)
   }
 }
 
 /// What the lanes of a Gram matrix grow to (`GramLanes`).
 private struct LaneNeeds<S: EngineScalar> {
   /// Per lane: bytes of its doubles, and of its scratch.
-  private var lanes: [(sums: ByteCount, scratch: ByteCount)] = []
+  private var lanes: [(parts: ByteCount, scratch: ByteCount)] = []
 
-  var total: ByteCount { lanes.total { $0.sums + $0.scratch } }
+  var total: ByteCount { lanes.total { $0.parts + $0.scratch } }
 
-  mutating func add(
-    rows: Int, columns: Int, width: Int? = nil, _ isDiagonal: Bool, hasScratch: Bool = false
-  ) {
-    let width = width ?? max(1, min(columns, GramTiles.scalars / max(rows, 1)))
-    let tiles = (columns + width - 1) / max(width, 1)
-    let count = max(1, min(tiles, GramLanes<S>.count(rows: rows, columns: tiles * width)))
-    let (n, m) = (ByteCount(rows), ByteCount(width))
-    let sum = (isDiagonal ? n : n * n) + n + n * m + m + n
-    let need = (
-      sums: ByteCount(sum, of: Double.self), scratch: hasScratch ? ByteCount(n * m, of: S.self) : 0
-    )
+  mutating func addWhole(rows: Int, columns: Int) {
+    add(GramBlocks(rows: rows, split: rows), GramTiling(rows: rows, columns: columns))
+  }
+
+  mutating func add(_ blocks: GramBlocks, _ tiling: GramTiling, hasScratch: Bool = false) {
+    let parts = ByteCount(
+      vector: blocks.laneParts(width: tiling.width).total { $0 }, of: Double.self)
+    let scratch = ByteCount(
+      vector: hasScratch ? ByteCount(blocks.rows) * ByteCount(tiling.width) : 0, of: S.self)
+    let count = tiling.lanes(rows: blocks.rows)
     while lanes.count < count { lanes.append((0, 0)) }
     for i in 0..<count {
-      lanes[i] = (max(lanes[i].sums, need.sums), max(lanes[i].scratch, need.scratch))
+      lanes[i] = (max(lanes[i].parts, parts), max(lanes[i].scratch, scratch))
     }
   }
 }
@@ -281,13 +308,7 @@ extension BatchNeeds {
 
   private func spectrum(rows: Int, columns: Int) -> ByteCount {
     rows < columns
-      ? singularValues(rows: rows, columns: columns)
+      ? LAPACK.singularValuesMemory(rows: rows, columns: columns)
       : doubles(4, columns, columns) + doubles(512, columns)
-  }
-
-  /// A matrix, the copy that its decomposition destroys, factors and work space.
-  package func singularValues(rows: Int, columns: Int) -> ByteCount {
-    let k = min(rows, columns)
-    return doubles(2, rows, columns) + doubles(rows, k) + doubles(k, columns) + doubles(5, k, k)
   }
 }

@@ -12,6 +12,10 @@ struct LowRankAdapter: Sendable {
   }
 
   let bias: Bias
+  /// Whether B has a bias of its own.
+  let hasBiases: Bool
+  /// Rows of the embedding that train, if any do.
+  let trainedTokens: TrainedTokenList?
   let modulesToSave: [String]
   /// Far more than any model has kinds of modules.
   private static let maximumNames = 256
@@ -55,6 +59,10 @@ struct LowRankAdapter: Sendable {
       throw config["bias"].wrong("\"none\", \"all\" or \"lora_only\"")
     }
     self.bias = bias
+    hasBiases = try config["lora_bias"].bool(default: false)
+    trainedTokens =
+      config["trainable_token_indices"].exists
+      ? try TrainedTokenList(config["trainable_token_indices"]) : nil
     modulesToSave =
       config["modules_to_save"].exists ? try config["modules_to_save"].strings() : []
     if modulesToSave.count > Self.maximumNames {
@@ -186,9 +194,11 @@ struct LowRankAdapter: Sendable {
     let known: Set<String> = [
       "alpha_pattern", "auto_mapping", "base_model_name_or_path", "bias", "corda_config",
       "eva_config", "exclude_modules", "fan_in_fan_out", "inference_mode", "init_lora_weights",
-      "layers_pattern", "layers_to_transform", "loftq_config", "lora_alpha", "lora_dropout",
-      "megatron_core", "modules_to_save", "peft_type", "peft_version", "qalora_group_size", "r",
-      "rank_pattern", "revision", "runtime_config", "target_modules", "task_type", "use_rslora",
+      "layers_pattern", "layers_to_transform", "loftq_config", "lora_alpha", "lora_bias",
+      "lora_dropout", "megatron_core", "modules_to_save", "peft_type", "peft_version",
+      "qalora_group_size", "r",
+      "rank_pattern", "revision", "runtime_config", "target_modules", "task_type",
+      "trainable_token_indices", "use_rslora",
     ]
     for key in try config.keys() where !known.contains(key) {
       try requireUnset(config[key])
@@ -202,6 +212,32 @@ struct LowRankAdapter: Sendable {
         hint: "Save the adapter converted to plain LoRA (PEFT: path_initial_model_for_weight_"
           + "conversion) and try again.")
     }
+  }
+}
+
+/// Tokens whose rows of the embedding train (`trainable_token_indices`): a list, or an object with the
+/// lists of modules.
+struct TrainedTokenList: Sendable {
+  let indices: [Int]
+  /// Where they stand in the configuration.
+  let place: JSONValue
+
+  init?(_ place: JSONValue) throws(CheckpointError) {
+    self.place = place
+    switch try place.content() {
+    case .object(let members):
+      guard members.count <= 1 else { throw place.wrong("one module, the embedding") }
+      guard let name = members.keys.first else { return nil }
+      indices = try place[name].integers()
+    default: indices = try place.integers()
+    }
+    if indices.isEmpty { return nil }
+  }
+
+  /// Of the modules that have them; none where the list is that of the embedding.
+  func names() throws(CheckpointError) -> [String] {
+    if case .object = try place.content() { return try place.keys() }
+    return []
   }
 }
 

@@ -16,11 +16,22 @@ package struct ModelFamily: Sendable {
   /// The loss that Transformers computes, by the name that a checkpoint has for it; `nil` where it goes
   /// by the type of the labels.
   let loss: @Sendable (_ config: JSONValue) throws(CheckpointError) -> String?
+  /// Classes of Transformers that `architectures` may name, and what their heads are for; none where a
+  /// family has one head.
+  var heads: [String: LanguageTask] = [:]
   /// Losses that `loss_type` may name because they are what `loss` says.
   var lossTypes: [String] = []
   /// The name in the model's state_dict of a tensor of an adapter file (without PEFT's prefix).
   /// `nil` for what no computation reads.
   let parameterName: @Sendable (String) -> String?
+  /// Names of a module in other versions of Transformers, for adapters.
+  var otherNames: @Sendable (_ module: String) -> [String] = { _ in [] }
+  /// What the names of a model without a head lack in front; `nil` where nothing does.
+  var prefix: String?
+  /// The model's own name of a tensor of its folder, which older or newer versions name otherwise.
+  var storedName: @Sendable (String) -> String = { $0 }
+  /// Whether the head is the table of the embedding where the configuration says nothing.
+  var tiesHead = true
   /// Tensors of an adapter's file that no computation reads.
   var unreadTensors: @Sendable (LowRankAdapter) -> Set<String> = { _ in [] }
   /// Parts of names in the order in which PyTorch's modules have them; several where versions of
@@ -32,10 +43,30 @@ package struct ModelFamily: Sendable {
   package let adapterTargets: [String]
   /// Whether tokens can be put in front of its input, for which PEFT wants a task.
   package let takesPrompt: Bool
+  /// What PEFT calls the task of an adapter on it, where nothing is said.
+  package var adapterTask: String? {
+    if !takesPrompt { return nil }
+    return heads.isEmpty ? "SEQ_2_SEQ_LM" : "CAUSAL_LM"
+  }
 
-  package static let all = [vit, t5]
+  package static let all = [
+    vit, t5, bert, roberta, distilbert, gpt2, gptNeoX, opt, llama, mistral, qwen2, qwen3, gemma2,
+    gemma3,
+  ]
 
   package static func named(_ type: String) -> ModelFamily? { all.first { $0.type == type } }
+
+  /// The family of a configuration.
+  ///
+  /// - Throws: An error that says which there are.
+  package static func required(
+    _ type: String, _ config: JSONValue
+  ) throws(CheckpointError) -> ModelFamily {
+    if let family = named(type) { return family }
+    throw CheckpointError(
+      .unknownName(what: "model_type", found: type, known: all.map(\.type)),
+      at: .init(file: config.file))
+  }
 }
 
 extension ModelFamily {
@@ -53,6 +84,16 @@ extension ModelFamily {
   /// A setting whose type has been checked, or does not matter here.
   static func number(_ value: JSONValue, _ standard: Double) -> Double {
     (try? value.double()) ?? standard
+  }
+
+  /// A folder's tensors by the model's names: a model that was saved without a head lacks the prefix.
+  package func named<Tensor>(_ tensors: [String: Tensor]) -> [String: Tensor] {
+    var renamed = Dictionary(
+      tensors.map { (storedName($0.key), $0.value) }, uniquingKeysWith: { first, _ in first })
+    if let prefix, !renamed.keys.contains(where: { $0.hasPrefix(prefix + ".") }) {
+      renamed = Dictionary(uniqueKeysWithValues: renamed.map { (prefix + "." + $0.key, $0.value) })
+    }
+    return renamed
   }
 
   /// The name of a tensor of an adapter's file without the wrappers of PEFT; `nil` for what a saved

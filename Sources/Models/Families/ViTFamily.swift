@@ -8,18 +8,7 @@ extension ModelFamily {
     build: { config, adapter, _ throws(CheckpointError) in
       try ViTBuilder.build(config, adapter: adapter)
     },
-    loss: { config throws(CheckpointError) in
-      let problem = config["problem_type"]
-      guard problem.exists else { return try ViTBuilder.classCount(config) == 1 ? "mse" : nil }
-      switch try problem.string() {
-      case "single_label_classification": return "cross_entropy"
-      case "multi_label_classification": return "bce"
-      case "regression": return "mse"
-      default:
-        throw problem.wrong(
-          "\"single_label_classification\", \"multi_label_classification\" or \"regression\"")
-      }
-    },
+    loss: { config throws(CheckpointError) in try classificationLoss(config) },
     lossTypes: ["ForImageClassification", "ForSequenceClassification"],
     parameterName: { unwrapped($0).map(ViTBuilder.nameInVersion4) },
     nameOrders: [["intermediate", "output"] + norms, norms + ["intermediate", "output"]].map {

@@ -62,21 +62,23 @@ struct T5Builder {
     if case .promptTuning(let tuning)? = b.adapter { prompt = tuning }
     let padding = prompt.map { $0.padsLabels ? $0.virtualTokens : 0 } ?? 0
     let promptTokens = prompt?.virtualTokens ?? 0
+    let maskInput = "attention_mask"
+    let decoder = SequenceRule.Decoder(
+      input: "decoder_input_ids",
+      start: try config["decoder_start_token_id"].token(in: vocabulary),
+      padding: try config["pad_token_id"].token(in: vocabulary), labelPrefix: padding)
     let rule = SequenceRule(
-      labelColumns: data.scoredColumns, labelLength: data.labelLength,
-      decoderInput: "decoder_input_ids",
-      decoderStart: try config["decoder_start_token_id"].token(in: vocabulary),
-      padding: try config["pad_token_id"].token(in: vocabulary), labelPrefix: padding,
-      mask: "attention_mask", maskPrefix: promptTokens)
+      labels: .init(scored: data.scoredColumns, count: data.labelLength), decoder: decoder,
+      mask: maskInput, maskPrefix: promptTokens)
 
     // Every input before the first node.
     let tokens = try b.input(
       "input_ids", shape: [data.inputLength], kind: .index(bound: vocabulary))
     let mask = try b.input(
-      rule.mask, shape: [promptTokens + data.inputLength], kind: .index(bound: 2))
+      maskInput, shape: [promptTokens + data.inputLength], kind: .index(bound: 2))
     let decoderLength = padding + data.labelLength
     let decoderTokens = try b.input(
-      rule.decoderInput, shape: [decoderLength], kind: .index(bound: vocabulary))
+      decoder.input, shape: [decoderLength], kind: .index(bound: vocabulary))
 
     // A trained copy of an embedding or of the head is its own: ties end where the adapter has one.
     let (encoderEmbedding, decoderEmbedding) = ("encoder.embed_tokens", "decoder.embed_tokens")

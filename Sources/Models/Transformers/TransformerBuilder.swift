@@ -19,6 +19,8 @@ struct TransformerBuilder {
   private(set) var unused: [UnusedParameter] = []
   /// Modules that the adapter changes, to notice one that changes nothing.
   private(set) var changedModules = 0
+  /// Whether the rows of tokens that it trains have a place.
+  private var hasTrainedTokens = false
 
   init(
     config: JSONValue, adapter: Adapter?,
@@ -61,6 +63,9 @@ struct TransformerBuilder {
       throw self.error(GraphError(error.problem, node: name))
     }
   }
+
+  /// Tells that rows of tokens which the adapter trains are read.
+  mutating func takesTrainedTokens() { hasTrainedTokens = true }
 
   /// Whether the adapter has a trained copy of a module, or of one that it is part of.
   func saves(_ module: String) -> Bool {
@@ -144,34 +149,44 @@ struct TransformerBuilder {
 
   /// A linear layer over tokens, with its low-rank change if the adapter has one for it.
   ///
-  /// - Parameter tied: A weight `[outputs, columns]` of another module in place of its own: the
-  ///   change is the layer's alone.
+  /// - Parameters:
+  ///   - tied: A weight `[outputs, columns]` of another module in place of its own: the change is the
+  ///     layer's alone.
+  ///   - owner: The module that has the bias, where it is another one.
+  ///   - storage: Transposed where files have the weight as `[columns, outputs]`.
   mutating func linear(
     _ x: ValueID, _ module: String, tied: ParameterID? = nil, outputs: Int, hasBias: Bool,
-    isHead: Bool = false
+    biasOf owner: String? = nil, isHead: Bool = false, storage: ParameterSpec.Storage = .plain
   ) throws(CheckpointError) -> ValueID {
     let columns = shape(x).last!
+    let stored = storage == .transposed ? [columns, outputs] : [outputs, columns]
     let weight =
-      if let tied { tied } else { try parameter(module, "weight", shape: [outputs, columns]) }
+      if let tied { tied } else {
+        try parameter(module, "weight", shape: stored, storage: storage)
+      }
     var parameters = [weight]
-    if hasBias { parameters.append(try parameter(module, "bias", shape: [outputs])) }
+    if hasBias { parameters.append(try parameter(owner ?? module, "bias", shape: [outputs])) }
     let result = try apply(Linear(), to: [x], parameters: parameters, name: module)
     guard
       let change = try lowRankChange(
         of: module, inputs: columns, outputs: outputs, hasBias: hasBias, isHead: isHead)
     else { return result }
     let hidden = try apply(Linear(), to: [x], parameters: [change.down], name: module + ".lora_A")
-    let up = try apply(Linear(), to: [hidden], parameters: [change.up], name: module + ".lora_B")
+    let up = try apply(
+      Linear(), to: [hidden], parameters: [change.up] + (change.bias.map { [$0] } ?? []),
+      name: module + ".lora_B")
     let scaled = try apply(Scale(factor: change.scale), to: [up], name: module + ".lora_B")
     return try apply(Sum(), to: [result, scaled], name: module + ".lora_B")
   }
 
-  /// `scale B A` that the adapter adds to the weight of a module: A [rank, in], B [out, rank].
+  /// `scale B A` that the adapter adds to the weight of a module: A [rank, in], B [out, rank]; and
+  /// `scale b` to its bias, if it has a b [out].
   struct LowRankChange {
     let rank: Int
     let scale: Double
     let down: ParameterID
     let up: ParameterID
+    let bias: ParameterID?
   }
 
   /// What the adapter changes of a linear layer whose own parameters have been declared; `nil` if
@@ -186,7 +201,9 @@ struct TransformerBuilder {
     if hasBias && adapter.bias == .adapted { adapted.insert(module + ".bias") }
     let down = try adapterParameter(module + ".lora_A.weight", shape: [change.rank, inputs])
     let up = try adapterParameter(module + ".lora_B.weight", shape: [outputs, change.rank])
-    return LowRankChange(rank: change.rank, scale: change.scale, down: down, up: up)
+    let bias =
+      adapter.hasBiases ? try adapterParameter(module + ".lora_B.bias", shape: [outputs]) : nil
+    return LowRankChange(rank: change.rank, scale: change.scale, down: down, up: up, bias: bias)
   }
 
   /// Layer norm, or RMS norm without `centered`.
@@ -222,7 +239,11 @@ struct TransformerBuilder {
     output: ValueID, shape: [Int], type: String, unreadTensors: Set<String>,
     sequence: SequenceRule? = nil
   ) throws(CheckpointError) -> Model {
-    if case .lowRank = adapter, changedModules == 0 {
+    if case .lowRank(let adapter)? = adapter, let tokens = adapter.trainedTokens, !hasTrainedTokens
+    {
+      throw tokens.place.wrong("nothing: trained tokens are read for language models alone")
+    }
+    if case .lowRank = adapter, changedModules == 0, !hasTrainedTokens {
       throw CheckpointError(
         .unexpectedValue(
           "target_modules of the adapter", found: "without a match in this model",
@@ -247,7 +268,7 @@ extension JSONValue {
 
   /// A number of layers: the largest published models have some hundred, and every layer takes work
   /// before a weight is looked for.
-  func layerCount(default standard: Int) throws(CheckpointError) -> Int {
+  func layerCount(default standard: Int? = nil) throws(CheckpointError) -> Int {
     let value = try size(default: standard)
     guard value <= 1000 else { throw wrong("at most 1000 layers") }
     return value

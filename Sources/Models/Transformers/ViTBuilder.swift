@@ -34,7 +34,7 @@ enum ViTBuilder {
     }
     x = try b.norm(x, "vit.layernorm", epsilon: epsilon, centered: true)
     x = try b.apply(Take([0]), to: [x], name: "vit.class_token")
-    let classes = try classCount(config)
+    let classes = try ModelFamily.classCount(config)
     let logits = try b.linear(x, "classifier", outputs: classes, hasBias: true)
     return try b.finish(
       output: logits, shape: [classes], type: "vit",
@@ -133,11 +133,6 @@ enum ViTBuilder {
       break
     }
     return "\(layersInVersion4)\(parts[0]).\(rest)"
-  }
-
-  static func classCount(_ config: JSONValue) throws(CheckpointError) -> Int {
-    if config["id2label"].exists { return max(1, try config["id2label"].keys().count) }
-    return try config["num_labels"].size(default: 2)
   }
 
   private static func pair(

@@ -10,7 +10,8 @@ extension RandomModel.Task: ExpressibleByArgument {}
 struct Init: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "init",
-    abstract: "Makes a model with random weights: a ViT or T5 folder, or a sequential checkpoint.",
+    abstract:
+      "Makes a model with random weights: a Hugging Face folder, or a sequential checkpoint.",
     discussion: """
       For runs of full size without a download: the folders are as Transformers and PEFT save \
       them, and so are the scales of the numbers, in float32. One departure: LoRA's B starts with \
@@ -22,6 +23,7 @@ struct Init: ParsableCommand {
         eval-cli init net.json -o net.bin
         eval-cli init vit-base.json -o vit/ --lora --lora-bias lora_only
         eval-cli init t5-base.json -o t5/ --prompt 20 --task CAUSAL_LM
+        eval-cli init gpt2.json -o gpt2/ --lora --lora-targets c_attn
       """)
 
   @Argument(
@@ -178,10 +180,11 @@ struct AdapterChoice: ParsableArguments {
   func check(_ model: RandomModel) throws(UsageError) {
     if !model.takesPrompt {
       if prompt != nil {
-        throw UsageError("prompt tuning needs a T5, this is a \(model.type)", at: "--prompt")
+        throw UsageError(
+          "prompt tuning needs a T5 or a decoder, this is a \(model.type)", at: "--prompt")
       }
       if task != nil {
-        throw UsageError("a task needs a T5, this is a \(model.type)", at: "--task")
+        throw UsageError("a task needs a T5 or a decoder, this is a \(model.type)", at: "--task")
       }
     }
     for target in targets ?? []

@@ -133,14 +133,18 @@ struct Inspect: ParsableCommand {
       "estimate for a batch of \(grouped(needs.samples)): forward pass "
         + operations(Double(needs.forwardOperations)) + " a sample",
       "Fisher-vector product \(operations(needs.productOperations))",
-      "at most \(bytes(needs.memory.total, digits: 3)) of memory for sgd, ef, ief and sf",
+      "\(bytes(needs.memoryWithoutReference.expected, digits: 3)) of memory for sgd, ef, ief and sf, "
+        + "at most \(bytes(needs.memory.total, digits: 3)) with the reference",
     ]
     if needs.recomputedSamples > 0 {
       heading.append(
         "forward values of \(grouped(needs.recomputedSamples)) samples computed again each time")
     }
     return wrapped(parts: heading) + "\n"
-      + wrapped(parts: needs.memory.buffers.map { "\($0.name) \(bytes($0.bytes, digits: 3))" })
+      + wrapped(
+        parts: needs.memoryWithoutReference.expectedBuffers.map {
+          "\($0.name) \(bytes($0.bytes, digits: 3))"
+        })
       + "\n\n"
       + PhaseText.prediction(needs.phases)
   }

@@ -91,6 +91,14 @@ struct ModelOption: ParsableArguments {
   var model: String?
 }
 
+/// Heads of language models.
+enum TaskName: String, CaseIterable, ExpressibleByArgument {
+  case sequenceClassification = "sequence-classification"
+  case tokenClassification = "token-classification"
+  case causal = "causal-lm"
+  case masked = "masked-lm"
+}
+
 /// Where samples come from, and which parameters count.
 struct DataOptions: ParsableArguments {
   @Option(
@@ -105,12 +113,18 @@ struct DataOptions: ParsableArguments {
   @Option(help: .init("Loss, where no file names one. (default: cross_entropy)"))
   var loss: LossName?
 
+  @Option(
+    help: .init(
+      "Head of a language model, where config.json names none or another.", valueName: "task"))
+  var task: TaskName?
+
   @OptionGroup var trainable: TrainableOption
 
   func apply(to options: inout EvaluationOptions) {
     options.dataFile = file
     options.model = base.model
     options.loss = loss?.rawValue
+    options.task = task?.rawValue
     options.trainable = trainable.trainable
   }
 }

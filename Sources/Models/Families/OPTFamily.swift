@@ -1,0 +1,140 @@
+import Checkpoints
+import GraphModule
+import TensorModule
+
+extension ModelFamily {
+  /// OPT (Zhang et al. 2022).
+  static let opt: ModelFamily = ModelFamily(
+    type: "opt",
+    build: { config, adapter, data throws(CheckpointError) in
+      var builder = try OPTBuilder(config, adapter, data)
+      return try builder.build()
+    },
+    loss: { config throws(CheckpointError) in try opt.languageLoss(config) },
+    heads: [
+      "OPTForCausalLM": .causal, "OPTForSequenceClassification": .sequenceClassification,
+    ], lossTypes: languageLosses, parameterName: unwrapped, prefix: "model",
+    nameOrders: [
+      [
+        "model", "lm_head", "score", "decoder", "embed_tokens", "embed_positions", "project_out",
+        "project_in", "self_attn", "self_attn_layer_norm", "fc1", "fc2", "final_layer_norm",
+        "layers", "k_proj", "v_proj", "q_proj", "out_proj",
+      ]
+    ],
+    initialization: { start($0, config: $1) }, adapterTargets: ["q_proj", "v_proj"],
+    takesPrompt: true)
+}
+
+/// Learned positions of the tokens that the mask shows, norms before or behind each branch, and for one
+/// size an embedding that is narrower than the model.
+private struct OPTBuilder {
+  /// Rows of the table of positions that no token has; the first of them, but one, padding reads.
+  private static let offset = 2
+  private static let prefix = "model.decoder"
+
+  private var language: LanguageBuilder
+  private let columns: Int
+  private let embedded: Int
+  private let inner: Int
+  private let heads: Int
+  private let function: ElementFunction
+  private let hasBias: Bool
+  private let hasAffineNorms: Bool
+  private let isNormedBefore: Bool
+
+  init(
+    _ config: JSONValue, _ adapter: Adapter?, _ data: DataFile?
+  ) throws(CheckpointError) {
+    try config.requireSettings([
+      "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "ffn_dim",
+      "max_position_embeddings", "do_layer_norm_before", "_remove_final_layer_norm",
+      "word_embed_proj_dim", "activation_function", "enable_bias", "layer_norm_elementwise_affine",
+      "tie_word_embeddings", "pad_token_id",
+    ])
+    columns = try config["hidden_size"].size()
+    embedded = try config["word_embed_proj_dim"].size(default: columns)
+    inner = try config["ffn_dim"].size()
+    heads = try config["num_attention_heads"].size()
+    guard columns % heads == 0 else {
+      throw config["num_attention_heads"].wrong("a divisor of hidden_size")
+    }
+    function = try config["activation_function"].activation()
+    hasBias = try config["enable_bias"].bool(default: true)
+    hasAffineNorms = try config["layer_norm_elementwise_affine"].bool(default: true)
+    isNormedBefore = try config["do_layer_norm_before"].bool()
+    language = try LanguageBuilder(
+      .opt, config, adapter, data, limit: config["max_position_embeddings"],
+      numbering: .ofMask(offset: Self.offset), padding: 1)
+  }
+
+  mutating func build() throws(CheckpointError) -> Model {
+    let config = language.config
+    let embedding = Self.prefix + ".embed_tokens"
+    var x = try language.embed(embedding, columns: embedded)
+    if embedded != columns {
+      x = try language.b.linear(
+        x, Self.prefix + ".project_in", outputs: columns, hasBias: false)
+    }
+    x = try language.addPositions(
+      x, Self.prefix + ".embed_positions",
+      rows: config["max_position_embeddings"].size() + Self.offset)
+    let layers = try config["num_hidden_layers"].layerCount()
+    for layer in 0..<layers { x = try block(x, "\(Self.prefix).layers.\(layer)") }
+    if isNormedBefore, try !config["_remove_final_layer_norm"].bool(default: false) {
+      x = try norm(x, Self.prefix + ".final_layer_norm")
+    }
+    if embedded != columns {
+      x = try language.b.linear(
+        x, Self.prefix + ".project_out", outputs: embedded, hasBias: false)
+    }
+    let logits: ValueID
+    if language.task == .sequenceClassification {
+      logits = try language.classify(
+        language.lastToken(x, "score.token"), "score", hasBias: false)
+    } else {
+      logits = try language.tokenLogits(
+        language.scored(x, "lm_head.scored"), "lm_head", embedding: embedding)
+    }
+    return try language.finish(logits, unread: ["lm_head.weight"])
+  }
+
+  private mutating func block(_ x: ValueID, _ name: String) throws(CheckpointError) -> ValueID {
+    let (first, second) = (name + ".self_attn_layer_norm", name + ".final_layer_norm")
+    let mixed = try attention(isNormedBefore ? norm(x, first) : x, name + ".self_attn")
+    var attended = try language.b.apply(Sum(), to: [x, mixed], name: name + ".self_attn")
+    if !isNormedBefore { attended = try norm(attended, first) }
+    let hidden = try language.b.linear(
+      isNormedBefore ? norm(attended, second) : attended, name + ".fc1", outputs: inner,
+      hasBias: hasBias)
+    let active = try language.b.apply(
+      Activation(function), to: [hidden], name: name + ".activation_fn")
+    let fed = try language.b.linear(active, name + ".fc2", outputs: columns, hasBias: hasBias)
+    let result = try language.b.apply(Sum(), to: [attended, fed], name: name)
+    return isNormedBefore ? result : try norm(result, second)
+  }
+
+  private mutating func attention(
+    _ x: ValueID, _ name: String
+  ) throws(CheckpointError) -> ValueID {
+    let width = columns / heads
+    var parts: [ValueID] = []
+    for part in ["q", "k", "v"] {
+      let own = try language.b.linear(
+        x, "\(name).\(part)_proj", outputs: columns, hasBias: hasBias)
+      parts.append(try language.b.reshape(own, to: [language.length, heads, width]))
+    }
+    let mixed = try language.b.attention(
+      SelfAttention(name, heads: heads, width: width), parts[0], parts[1], parts[2],
+      mask: language.mask)
+    return try language.b.linear(mixed, name + ".out_proj", outputs: columns, hasBias: hasBias)
+  }
+
+  /// PyTorch's own epsilon.
+  private mutating func norm(_ x: ValueID, _ module: String) throws(CheckpointError) -> ValueID {
+    if hasAffineNorms {
+      return try language.b.norm(x, module, epsilon: 1e-5, centered: true)
+    }
+    return try language.b.apply(
+      Normalization(.rows(dimensions: 1), epsilon: 1e-5), to: [x], name: module)
+  }
+}

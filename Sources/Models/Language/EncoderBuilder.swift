@@ -1,0 +1,136 @@
+import Checkpoints
+import GraphModule
+import TensorModule
+
+/// BERT and RoBERTa: learned positions, types of tokens, norms behind each branch, every token sees all.
+struct EncoderBuilder {
+  private var language: LanguageBuilder
+  private let isRoBERTa: Bool
+  private let columns: Int
+  private let inner: Int
+  private let heads: Int
+  private let epsilon: Double
+  private let function: ElementFunction
+
+  private var prefix: String { language.family.type }
+
+  /// Old checkpoints, and the first ones of BERT, have TensorFlow's names for the weights of norms.
+  @Sendable static func normInPyTorch(_ name: String) -> String {
+    for (old, new) in [("gamma", "weight"), ("beta", "bias")]
+    where name.hasSuffix(".LayerNorm." + old) {
+      return name.dropLast(old.count) + new
+    }
+    return name
+  }
+
+  init(
+    _ family: ModelFamily, _ config: JSONValue, _ adapter: Adapter?, _ data: DataFile?,
+    numbering: LanguageBuilder.Numbering, padding: Int
+  ) throws(CheckpointError) {
+    try config.requireSettings([
+      "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
+      "hidden_act", "max_position_embeddings", "type_vocab_size", "layer_norm_eps",
+      "position_embedding_type", "tie_word_embeddings", "pad_token_id",
+    ])
+    try config["position_embedding_type"].requireValue("absolute")
+    columns = try config["hidden_size"].size()
+    inner = try config["intermediate_size"].size()
+    heads = try config["num_attention_heads"].size()
+    guard columns % heads == 0 else {
+      throw config["num_attention_heads"].wrong("a divisor of hidden_size")
+    }
+    epsilon = try config["layer_norm_eps"].positive()
+    function = try config["hidden_act"].activation()
+    isRoBERTa = family.type == "roberta"
+    language = try LanguageBuilder(
+      family, config, adapter, data, limit: config["max_position_embeddings"],
+      numbering: numbering, padding: padding, types: config["type_vocab_size"].size())
+  }
+
+  mutating func build() throws(CheckpointError) -> Model {
+    let (config, embeddings) = (language.config, prefix + ".embeddings")
+    var x = try language.embed(embeddings + ".word_embeddings", columns: columns)
+    x = try language.addTypes(
+      x, embeddings + ".token_type_embeddings", rows: config["type_vocab_size"].size())
+    x = try language.addPositions(
+      x, embeddings + ".position_embeddings", rows: config["max_position_embeddings"].size(),
+      leavesOut: isRoBERTa)
+    x = try norm(x, embeddings + ".LayerNorm")
+    for layer in 0..<(try config["num_hidden_layers"].layerCount()) {
+      x = try block(x, "\(prefix).encoder.layer.\(layer)")
+    }
+    let logits: ValueID
+    switch language.task {
+    case .sequenceClassification: logits = try sequenceHead(x)
+    case .tokenClassification, .causal:
+      logits = try language.classify(
+        language.scored(x, "classifier.scored"), "classifier", hasBias: true)
+    case .masked: logits = try tokenHead(x)
+    }
+    return try language.finish(
+      logits,
+      unread: Set([
+        embeddings + ".position_ids", embeddings + ".token_type_ids",
+        prefix + ".pooler.dense.weight", prefix + ".pooler.dense.bias",
+        // Tied, and the head of next sentences.
+        "cls.predictions.decoder.weight", "cls.predictions.decoder.bias",
+        "cls.seq_relationship.weight", "cls.seq_relationship.bias", "lm_head.decoder.weight",
+        "lm_head.decoder.bias",
+      ]))
+  }
+
+  private mutating func block(_ x: ValueID, _ name: String) throws(CheckpointError) -> ValueID {
+    let attention = name + ".attention"
+    let width = columns / heads
+    var parts: [ValueID] = []
+    for part in ["query", "key", "value"] {
+      let own = try language.b.linear(
+        x, "\(attention).self.\(part)", outputs: columns, hasBias: true)
+      parts.append(try language.b.reshape(own, to: [language.length, heads, width]))
+    }
+    let mixed = try language.b.attention(
+      SelfAttention(attention + ".self", heads: heads, width: width, isCausal: false), parts[0],
+      parts[1], parts[2], mask: language.mask)
+    let attended = try output(mixed, after: x, attention + ".output")
+    let hidden = try language.b.linear(
+      attended, name + ".intermediate.dense", outputs: inner, hasBias: true)
+    let active = try language.b.apply(
+      Activation(function), to: [hidden], name: name + ".intermediate")
+    return try output(active, after: attended, name + ".output")
+  }
+
+  /// A projection, the sum with what the branch began with, and the norm.
+  private mutating func output(
+    _ x: ValueID, after residual: ValueID, _ name: String
+  ) throws(CheckpointError) -> ValueID {
+    let dense = try language.b.linear(x, name + ".dense", outputs: columns, hasBias: true)
+    return try norm(
+      language.b.apply(Sum(), to: [dense, residual], name: name), name + ".LayerNorm")
+  }
+
+  /// The first token stands for the sequence.
+  private mutating func sequenceHead(_ x: ValueID) throws(CheckpointError) -> ValueID {
+    let module = isRoBERTa ? "classifier.dense" : prefix + ".pooler.dense"
+    let first = try language.b.select(x, [0], name: module + ".token")
+    let dense = try language.b.linear(first, module, outputs: columns, hasBias: true)
+    let pooled = try language.b.apply(Activation(.tanh), to: [dense], name: module + ".tanh")
+    return try language.classify(
+      pooled, isRoBERTa ? "classifier.out_proj" : "classifier", hasBias: true)
+  }
+
+  private mutating func tokenHead(_ x: ValueID) throws(CheckpointError) -> ValueID {
+    let head = isRoBERTa ? "lm_head" : "cls.predictions"
+    let transform = isRoBERTa ? head : head + ".transform"
+    let dense = try language.b.linear(
+      language.scored(x, head + ".scored"), transform + ".dense", outputs: columns, hasBias: true)
+    let active = try language.b.apply(
+      Activation(isRoBERTa ? .gelu : function), to: [dense], name: transform + ".act")
+    let normed = try norm(active, transform + (isRoBERTa ? ".layer_norm" : ".LayerNorm"))
+    return try language.tokenLogits(
+      normed, head + ".decoder", embedding: prefix + ".embeddings.word_embeddings", biasOf: head)
+  }
+
+  private mutating func norm(_ x: ValueID, _ module: String) throws(CheckpointError) -> ValueID {
+    try language.b.norm(x, module, epsilon: epsilon, centered: true)
+  }
+}

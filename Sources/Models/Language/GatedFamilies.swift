@@ -1,0 +1,106 @@
+import Checkpoints
+import GraphModule
+
+extension ModelFamily {
+  /// A family of gated decoders.
+  ///
+  /// - Parameters:
+  ///   - classes: What Transformers calls the classes of its heads begins with this.
+  ///   - reads: Settings beside those that all such families read.
+  ///   - options: What a configuration makes of it.
+  static func gated(
+    _ type: String, classes: String, isGemma: Bool = false, reads: Set<String>,
+    options:
+      @escaping @Sendable (_ config: JSONValue, _ layers: Int) throws(CheckpointError) ->
+      GatedDecoder.Options
+  ) -> ModelFamily {
+    ModelFamily(
+      type: type,
+      build: { config, adapter, data throws(CheckpointError) in
+        try config.requireSettings(GatedDecoder.settings.union(reads))
+        guard let family = named(type) else { preconditionFailure("\(type) is no family") }
+        let layers = try config["num_hidden_layers"].layerCount()
+        return try GatedDecoder.build(
+          family, config, adapter, data, options(config, layers))
+      },
+      loss: { config throws(CheckpointError) in try named(type)?.languageLoss(config) },
+      heads: [
+        classes + "ForCausalLM": .causal,
+        classes + "ForSequenceClassification": .sequenceClassification,
+        classes + "ForTokenClassification": .tokenClassification,
+      ], lossTypes: languageLosses, parameterName: unwrapped, prefix: "model", tiesHead: isGemma,
+      nameOrders: [
+        [
+          "model", "lm_head", "score", "embed_tokens", "layers", "norm", "self_attn", "mlp",
+          "input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm",
+          "post_feedforward_layernorm", "q_proj", "k_proj", "v_proj", "o_proj", "q_norm", "k_norm",
+          "gate_proj", "up_proj", "down_proj",
+        ]
+      ],
+      initialization: { spec, config in
+        isNorm(spec)
+          ? .constant(isGemma ? 0 : 1)
+          : .normal(deviation: number(config["initializer_range"], 0.02))
+      }, adapterTargets: ["q_proj", "v_proj"],
+      // Versions of Transformers differ in whether Gemma scales virtual tokens.
+      takesPrompt: !isGemma)
+  }
+
+  /// Names of losses that are those of the heads.
+  static let languageLosses = [
+    "ForCausalLM", "ForCausalLMLoss", "ForMaskedLM", "ForMaskedLMLoss", "ForTokenClassification",
+    "ForSequenceClassification", "ForSequenceClassificationLoss",
+  ]
+
+  /// Whether a parameter is that of a norm, by the name of its module.
+  static func isNorm(_ spec: ParameterSpec) -> Bool {
+    let module = spec.name.split(separator: ".").dropLast().last?.lowercased() ?? ""
+    return module.contains("norm") || module.hasPrefix("ln_")
+  }
+
+  /// Weights, and tables, of `initializer_range`; norms begin with 1.
+  @Sendable static func start(_ spec: ParameterSpec, config: JSONValue) -> Initialization {
+    let range = config["initializer_range"].exists ? "initializer_range" : "init_std"
+    return isNorm(spec) ? .constant(1) : .normal(deviation: number(config[range], 0.02))
+  }
+}
+
+/// Which layers look at a window alone.
+struct LayerTypes {
+  /// By layer: `full_attention` or `sliding_attention`.
+  let names: [String]
+
+  static let (full, sliding) = ("full_attention", "sliding_attention")
+
+  /// - Parameter isSliding: Where the configuration lists no types.
+  init(
+    _ config: JSONValue, layers: Int, isSliding: (Int) -> Bool
+  ) throws(CheckpointError) {
+    let list = config["layer_types"]
+    guard list.exists else {
+      names = (0..<layers).map { isSliding($0) ? Self.sliding : Self.full }
+      return
+    }
+    names = try list.strings()
+    guard names.count == layers else { throw list.wrong("\(layers) types, one for each layer") }
+    for (place, name) in names.enumerated() where ![Self.full, Self.sliding].contains(name) {
+      throw list[place].wrong("\"\(Self.full)\" or \"\(Self.sliding)\"")
+    }
+  }
+
+  /// Per layer, how many tokens a token sees.
+  ///
+  /// - Parameter setting: That says how many in a window.
+  func windows(_ setting: JSONValue) throws(CheckpointError) -> [Int?] {
+    guard names.contains(Self.sliding) else { return names.map { _ in nil } }
+    let window = try setting.size()
+    return names.map { $0 == Self.sliding ? window : nil }
+  }
+}
+
+extension JSONValue {
+  /// - Throws: An error where a file says nothing of a setting that versions of Transformers fill in.
+  func requireWritten() throws(CheckpointError) {
+    if !isWritten { _ = try content() }
+  }
+}
