@@ -47,9 +47,9 @@ import Testing
         gamma/gamma_SGD: [best], ! worse than plain gradient descent; of several
           dampings the best
 
-        epoch        ef      ief       ng       sf
-            0    0.500   [0.250]   0.125
-           40   71.725!                    [0.900]
+        epoch        ef     ief      ng      sf
+            0    0.500  [0.250]  0.125
+           40   71.725!                 [0.900]
 
         """)
     #expect(report.text.hasSuffix(report.closingText()))
@@ -77,7 +77,7 @@ import Testing
 
   /// Notes that hold for several checkpoints stand once.
   @Test func lastingNotesStandOnce() {
-    var entries = [0, 1, 2].map { Self.entry("\($0).bin", epoch: $0, Self.rows) }
+    var entries = ["0", "1", "2"].map { Self.entry($0 + ".bin", epoch: Int($0), Self.rows) }
     for index in entries.indices { entries[index].description.notes = ["the same everywhere"] }
     entries[2].description.notes.append("of the last alone")
     let text = Report(entries).checkpointsText()
