@@ -141,14 +141,6 @@ package struct CheckpointSource: Sendable {
     description = .file(file)
   }
 
-  private static func needless(_ task: LanguageTask, _ path: String) -> CheckpointError {
-    CheckpointError(
-      .unexpectedSetting(
-        .task, found: task.rawValue, expected: "nothing: the checkpoint has its head"),
-      at: .init(file: path),
-      hint: "Leave it out: only folders of Hugging Face can have another head.")
-  }
-
   /// The network by torch.export that is at the path, if one is.
   private static func program(
     _ path: String, _ files: InputFiles
@@ -156,16 +148,6 @@ package struct CheckpointSource: Sendable {
     if files.isFolder(path) { return nil }
     if try !ExportedProgram.isProgram(files.open(path)) { return nil }
     return try ExportedProgram.open(path, files: files)
-  }
-
-  private static func requireNoAdapter(
-    _ adapter: String?, _ program: String
-  ) throws(CheckpointError) {
-    if adapter == nil { return }
-    throw CheckpointError(
-      .otherFormat(
-        found: "a network by torch.export", expected: "a Hugging Face folder under an adapter"),
-      at: .init(file: program), hint: "Leave out \(.adapter): export the network with its adapter.")
   }
 
   /// - Parameter state: In place of the weights of the archive.

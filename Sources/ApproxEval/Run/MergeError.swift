@@ -56,7 +56,7 @@ extension MergeError: ExplainedError {
     case .missing(let shards, let count, let unfinished):
       ErrorMessage(
         "\(shards.count) of \(count) shards are missing or have not ended",
-        at: "--array=\(Self.list(shards))",
+        at: "array=\(Self.list(shards))",
         unfinished.map { part -> SettingText in
           "\(part.folder) has \(part.finished) of \(part.planned) batches"
         } + [

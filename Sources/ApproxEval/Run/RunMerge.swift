@@ -11,7 +11,7 @@ public struct RunMerge {
   /// Batches of all shards.
   public var count: Int { results.count }
 
-  /// - Parameter folders: What `score --shard` has written, in any order.
+  /// - Parameter folders: Results of the shards, in any order.
   /// - Throws: `EvaluationError`: a `MergeError`, or what is wrong with a journal.
   public init(folders: [String]) throws(EvaluationError) {
     (identity, results) = try evaluating { try Self.read(folders) }
