@@ -60,7 +60,7 @@ let package = Package(
     // Named tensors to graphs.
     .target(
       name: "Models", dependencies: ["GraphModule", "Checkpoints", "TensorModule"],
-      exclude: ["README.md", "ExportedProgram/README.md"]),
+      exclude: ["README.md", "ExportedProgram/README.md", "Tensors/README.md"]),
     // Algorithm 4 over checkpoints and batches; reports.
     .target(
       name: "ApproxEval",

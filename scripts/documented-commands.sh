@@ -67,8 +67,16 @@ instead 'eval-cli score t5-base/ --adapter run/epoch-11 --data sst2.safetensors 
 network=fixtures/golden/exported/mlp_core_aten
 instead 'eval-cli score --model net.pt2 run/epoch-*.pt --data train.npz' \
   "eval-cli score --model $network/model.pt2 $network/weights.pt --data $network/data.npz"
-instead 'eval-cli inspect net.pt2 --data train.npz' \
+instead 'eval-cli inspect net.pt2 --data train.npz --against logits.npz' \
+  "eval-cli inspect $network/model.pt2 --data $network/data.npz --against $network/logits.npz"
+instead 'eval-cli score tagger.pt2 --data tagged.npz --batch-size 20 --batches 2' \
+  "eval-cli score $network/model.pt2 --data $network/data.npz --batch-size 4 --batches 2"
+instead 'eval-cli inspect lora.pt2 --data lora.npz' \
   "eval-cli inspect $network/model.pt2 --data $network/data.npz"
+instead 'eval-cli score lora.pt2 --data lora.npz --batch-size 32 --batches 2' \
+  "eval-cli score $network/model.pt2 --data $network/data.npz --batch-size 4 --batches 2"
+instead 'eval-cli score --model net.pt2 before.pt --data batch.npz --batch-size 64 --batches 1 --updates step.safetensors' \
+  "eval-cli score --model $network/model.pt2 $network/weights.pt --data $network/data.npz --batch-size 4 --batches 1"
 instead 'DATA=mine.npz MODEL=net.json scripts/study.sh mine/' \
   'cp fixtures/digits/digits.safetensors mine.npz && cp fixtures/configs/digits-mlp.json net.json &&
    DATA=mine.npz MODEL=net.json EPOCHS=1 BATCHES=1 scripts/study.sh mine/'

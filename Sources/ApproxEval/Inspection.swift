@@ -1,5 +1,6 @@
 import Checkpoints
 import Foundation
+import GraphModule
 
 /// What is in a checkpoint, as far as its headers and its model tell; no number is read.
 public struct Inspection: Sendable, Equatable {
@@ -22,8 +23,12 @@ public struct Inspection: Sendable, Equatable {
   /// One step of the model's program.
   public struct Layer: Sendable, Equatable {
     public var name: String
+    /// What it computes: `linear`, `attention`, `low rank update`.
+    public var operation: String
     /// Scalars of its output for one sample.
     public var outputs: Int
+    /// The shape of these, as the engine has them: images with their channels last.
+    public var shape: [Int]
     /// Names of the parameters that it reads.
     public var parameters: [String]
   }
@@ -46,6 +51,8 @@ public struct Inspection: Sendable, Equatable {
   public var updates: [Update]
   /// What a batch will take, `nil` without samples.
   public var resources: ResourceEstimate?
+  /// How far logits are from saved ones, where that was asked for.
+  public var logits: LogitComparison?
 
   /// - Parameter options: Its adapter, data file, trainable patterns, files of updates, batch size,
   ///   precision, memory and number of threads count here.
@@ -66,7 +73,8 @@ public struct Inspection: Sendable, Equatable {
     let specs = program.graph.parameters
     layers = program.graph.nodes.map { node in
       Layer(
-        name: node.name, outputs: node.size,
+        name: node.name, operation: Self.words(of: node.operation), outputs: node.size,
+        shape: node.type.shape,
         parameters: node.parameters.map { specs[$0.index].name })
     }
     var parameters: [Parameter] = []
@@ -90,6 +98,16 @@ public struct Inspection: Sendable, Equatable {
     resources = try Self.batchSize(checkpoint, options).map {
       ResourceEstimate(checkpoint, samples: $0, options: options, updates: wanted)
     }
+  }
+
+  /// `low rank update` of an operation `LowRankUpdate`.
+  private static func words(of operation: any GraphModule.Operation) -> String {
+    var words = ""
+    for character in String(describing: Swift.type(of: operation)) {
+      if character.isUppercase, !words.isEmpty { words += " " }
+      words += character.lowercased()
+    }
+    return words
   }
 
   /// Samples of a batch that `score` would take, `nil` if there are none.
@@ -137,7 +155,8 @@ extension Inspection {
       "layers": .list(
         layers.map {
           .members([
-            "name": .text($0.name), "outputs": .integer($0.outputs),
+            "name": .text($0.name), "operation": .text($0.operation),
+            "outputs": .integer($0.outputs), "shape": .list($0.shape.map { .integer($0) }),
             "parameters": .texts($0.parameters),
           ])
         }),
@@ -152,6 +171,12 @@ extension Inspection {
       "updates": .list(
         updates.map { .members(["name": .text($0.name), "tensors": .integer($0.tensors)]) }),
       "notes": .texts(description.allNotes),
+      "logits": logits.map {
+        .members([
+          "samples": .integer($0.samples), "largest_difference": .number($0.largestDifference),
+          "largest_logit": .number($0.largestLogit), "worst_sample": .integer($0.worstSample),
+        ])
+      } ?? .text(nil),
       "resources": resources.map(\.json) ?? .text(nil),
     ])
   }

@@ -69,6 +69,9 @@ public struct EvaluationOptions: Sendable {
   public var run: String?
   /// The name of the loss, where no file names one; `nil`: cross_entropy.
   public var loss: String?
+  /// The output's dimension of classes as PyTorch counts it, for such a network; `nil`: the one that the
+  /// labels leave over.
+  public var classAxis: Int?
   /// What the head of a language model is for, where its configuration does not say it or says another.
   public var task: String?
   /// Folder of a PEFT adapter on a Hugging Face model.

@@ -91,14 +91,14 @@ extension Evaluation {
 }
 
 /// The checks, on one linearized batch.
-private struct SelfCheck<S: EngineScalar> {
+struct SelfCheck<S: EngineScalar> {
   let problem: BatchProblem<S>
   let seed: UInt64
 
-  private var linearization: Linearization<S> { problem.linearization }
+  var linearization: Linearization<S> { problem.linearization }
   /// What a well-conditioned relative error may reach: sums over many terms in the engine's
   /// precision, whose errors grow like a random walk.
-  private var rounding: Double { 1e4 * Double(S.ulpOfOne) }
+  var rounding: Double { 1e4 * Double(S.ulpOfOne) }
 
   /// J v against central differences of the logits, in double, sample by sample.
   func finiteDifferences(
@@ -286,66 +286,6 @@ private struct SelfCheck<S: EngineScalar> {
     return SelfCheckItem(
       "gamma of CG never rises", measured: worst(rises), limit: rounding,
       "largest relative rise of gamma over \(trace.count) iterations of Algorithm 5")
-  }
-
-  // MARK: - Pieces
-
-  /// The largest error; NaN, which no comparison finds, if there is one. 0 of none.
-  private func worst(_ errors: [Double]) -> Double {
-    errors.contains(where: \.isNaN) ? .nan : errors.max() ?? 0
-  }
-
-  private func relative(_ a: Double, _ b: Double, _ size: Double) -> Double {
-    size > 0 ? abs(a - b) / size : abs(a - b)
-  }
-
-  private func random(_ count: Int, stream sample: Int) -> Vector<S> {
-    var generator = CounterRandom(seed: seed, batch: 0, sample: sample, stream: .vectors)
-    let vector = Vector<S>(count: count)
-    for i in 0..<count { vector.pointer[i] = S(generator.normal()) }
-    return vector
-  }
-
-  /// J v of all samples, `[N, O C]`.
-  private func jvp(_ v: Vector<S>) -> [Double] {
-    let size = linearization.logitCount
-    let result = Vector<Double>(count: linearization.samples * size)
-    linearization.jvp([v]) { chunk, tangents in
-      Kernels.toDouble(tangents, result.pointer + chunk.first * size, count: chunk.count * size)
-    }
-    return result.array
-  }
-
-  private func vjp(_ w: Vector<S>) -> Vector<S> {
-    let size = linearization.logitCount
-    let result = Vector<S>(count: linearization.parameterCount)
-    linearization.vjp(into: [result]) { chunk, cotangents in
-      Kernels.copy(w.pointer + chunk.first * size, cotangents, count: chunk.count * size)
-    }
-    return result
-  }
-
-  /// g_n by a backward pass of its own; the sum over all samples for `nil`.
-  private func gradient(ofSample sample: Int?) -> Vector<S> {
-    let result = Vector<S>(count: linearization.parameterCount)
-    let ones = [Double](repeating: 1, count: linearization.samples)
-    let size = linearization.logitCount
-    linearization.vjp(into: [result]) { chunk, out in
-      ones.withUnsafeBufferPointer {
-        problem.output.write(
-          problem.output.gradient, chunk: chunk, units: $0.baseAddress!, to: out)
-      }
-      for n in 0..<chunk.count where sample != nil && chunk.first + n != sample {
-        Kernels.zero(out + n * size, count: size)
-      }
-    }
-    return result
-  }
-
-  private func fisher(_ v: Vector<S>) throws -> (Vector<S>, Double) {
-    let product = Vector<S>(count: v.count)
-    let quadratic = try FisherOperator(linearization, problem.output).apply(v, into: product)
-    return (product, quadratic)
   }
 }
 

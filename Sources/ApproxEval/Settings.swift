@@ -7,6 +7,7 @@ extension Setting {
   public static let batches = Setting("batches")
   public static let cgDamping = Setting("cg damping")
   public static let cgGap = Setting("cg gap")
+  public static let classAxis = Setting("class axis")
   public static let cgIterations = Setting("cg iterations")
   public static let cgPreconditioner = Setting("cg preconditioner")
   public static let cgTolerance = Setting("cg tolerance")

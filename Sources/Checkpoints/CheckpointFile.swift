@@ -29,6 +29,8 @@ public struct CheckpointFile: Sendable {
   public let updates: [String: [String: StoredTensor]]
   /// The tensor `model.onnx`.
   public let onnx: StoredTensor?
+  /// The tensor `model.pt2`: the document of a network by torch.export.
+  public let program: StoredTensor?
 
   /// - Throws: `CheckpointError`: of the file's format, of its metadata, or naming the tensor
   ///   that has no place in a checkpoint.
@@ -64,7 +66,7 @@ public struct CheckpointFile: Sendable {
     var batch: [String: StoredTensor] = [:]
     var updates: [String: [String: StoredTensor]] = [:]
     var directions: [StoredTensor] = []
-    var onnx: StoredTensor?
+    var (onnx, program): (StoredTensor?, StoredTensor?)
     var lossSettings = try LossSettings(metadata: archive.metadata, file: archive.path)
     for (_, tensor) in archive.tensors.sorted(by: { $0.key < $1.key }) {
       switch try Place(tensor) {
@@ -74,6 +76,7 @@ public struct CheckpointFile: Sendable {
       case .loss(let key):
         lossSettings = try lossSettings.merged(with: LossSettings(key, tensor))
       case .onnx: onnx = tensor
+      case .program: program = tensor
       }
     }
     let names = ParameterNames(parameters.keys)
@@ -87,7 +90,8 @@ public struct CheckpointFile: Sendable {
       }
       updates[own.update, default: [:]][own.parameter] = tensor
     }
-    (self.parameters, self.batch, self.updates, self.onnx) = (parameters, batch, updates, onnx)
+    (self.parameters, self.batch, self.updates) = (parameters, batch, updates)
+    (self.onnx, self.program) = (onnx, program)
     self.lossSettings = lossSettings
   }
 }
@@ -127,6 +131,7 @@ extension CheckpointFile {
     /// A setting of the loss, with the batch or on its own.
     case loss(String)
     case onnx
+    case program
 
     init(_ tensor: StoredTensor) throws(CheckpointError) {
       let parts = tensor.name.split(
@@ -139,19 +144,20 @@ extension CheckpointFile {
         self = .loss(key)
       case "batch" where LossSettings.tensorNames.contains(rest): self = .loss(rest)
       case "batch" where !rest.isEmpty: self = .batch(rest)
-      case "model" where rest == "onnx":
+      case "model" where rest == "onnx" || rest == "pt2":
         if tensor.dtype != .u8 {
           throw CheckpointError(
             .wrongDType(found: tensor.dtype, expected: [.u8]), at: tensor.location)
         }
-        self = .onnx
+        self = rest == "onnx" ? .onnx : .program
       case "updates": self = .update
       default:
         let near = nearMisses(parts[0], among: ["params", "batch", "updates"])
         throw CheckpointError(
           .unexpectedTensor(near: near.map { $0 + "." + rest }), at: tensor.location,
           hint: near.isEmpty
-            ? "Names begin with params., batch. or updates.<update>., or are model.onnx." : nil)
+            ? "Names begin with params., batch. or updates.<update>., or are model.onnx or model.pt2."
+            : nil)
       }
     }
   }

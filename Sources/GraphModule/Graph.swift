@@ -135,6 +135,9 @@ package struct GraphBuilder {
 
   package func type(_ value: ValueID) -> ValueType { types[value.index].reshaped(value.shape) }
 
+  /// Whether the batch brings the value.
+  package func isInput(_ value: ValueID) -> Bool { value.index < inputs.count }
+
   /// The same numbers in another shape, in row-major order: no work.
   package func reshape(_ value: ValueID, to shape: [Int]) throws(GraphError) -> ValueID {
     let type = types[value.index]

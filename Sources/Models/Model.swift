@@ -17,7 +17,16 @@ package struct Model: Sendable {
   package let unused: [UnusedParameter]
   /// How a model of tokens reads labels and masks; `nil` for others.
   package let sequence: SequenceRule?
+  /// Tensors that shape the graph and are no parameters of it: masks, indices.
+  package private(set) var constants: Set<String> = []
+  /// The axis of one sample's output that runs over the classes, which the graph has last; `nil`: the
+  /// last one.
+  package private(set) var classAxis: Int?
+  /// What is to be known of how the model was read.
+  package private(set) var notes: [String] = []
 
+  /// What descriptions and reports call a network by torch.export.
+  package static let exported = "torch.export"
   private static let sequential = "sequential"
   package static let types = [sequential] + ModelFamily.all.map(\.type)
 
@@ -55,14 +64,13 @@ package struct Model: Sendable {
   ///
   /// - Parameters:
   ///   - weights: Its tensors by their names in the state_dict.
-  ///   - data: What binds sizes other than the number of samples, and with whose labels the output
-  ///     goes.
-  ///   - areClasses: Whether the labels are numbers of classes.
+  ///   - data: What binds sizes other than the number of samples.
   /// - Throws: `CheckpointError` naming the node at fault and its line of Python.
   package init(
-    _ program: ExportedProgram, weights: [String: StoredTensor], data: DataFile?, areClasses: Bool
+    _ program: ExportedProgram, weights: [String: StoredTensor], data: DataFile?,
+    reading: OutputReading
   ) throws(CheckpointError) {
-    self = try ProgramImporter.model(program, weights, data, areClasses)
+    self = try ProgramImporter.model(program, weights, data, reading)
   }
 
   /// Names of adapter tensors, without PEFT's prefix, that no computation reads under this
@@ -99,7 +107,8 @@ package struct Model: Sendable {
   init(
     graph: Graph, type: String, unreadTensors: Set<String>, adapted: Set<String>? = nil,
     adaptedIfStored: Set<String> = [], unused: [UnusedParameter] = [],
-    sequence: SequenceRule? = nil
+    sequence: SequenceRule? = nil, constants: Set<String> = [], classAxis: Int? = nil,
+    notes: [String] = []
   ) {
     self.graph = graph
     self.type = type
@@ -108,6 +117,24 @@ package struct Model: Sendable {
     self.adaptedIfStored = adaptedIfStored
     self.unused = unused
     self.sequence = sequence
+    (self.constants, self.classAxis, self.notes) = (constants, classAxis, notes)
+  }
+}
+
+/// How the output of a network is read.
+package struct OutputReading: Sendable {
+  /// The shape of one sample's labels, if there are any.
+  package var labels: [Int]?
+  /// Whether they are numbers of classes.
+  package var areClasses: Bool
+  /// The dimension of the classes as PyTorch counts it, with the samples as 0, negative from the end;
+  /// `nil`: the one that the labels leave over.
+  package var classAxis: Int?
+
+  package init(labels: [Int]?, areClasses: Bool, classAxis: Int? = nil) {
+    self.labels = labels
+    self.areClasses = areClasses
+    self.classAxis = classAxis
   }
 }
 

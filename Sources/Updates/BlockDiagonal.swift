@@ -4,24 +4,39 @@ import TensorModule
 extension UpdateMethod {
   public static let blockEF = UpdateMethod(
     "block-ef", "as `ef`, for each parameter tensor alone, with a Gram matrix of its own",
-    EmpiricalBlocks.needs, EmpiricalBlocks(target: .ones))
+    EmpiricalBlocks.needs(.tensors), EmpiricalBlocks(target: .ones, partition: .tensors))
 
   public static let blockIEF = UpdateMethod(
-    "block-ief", "as `ief`, for each parameter tensor alone", EmpiricalBlocks.needs,
-    EmpiricalBlocks(target: .squares))
+    "block-ief", "as `ief`, for each parameter tensor alone", EmpiricalBlocks.needs(.tensors),
+    EmpiricalBlocks(target: .squares, partition: .tensors))
 
   public static let blockSF = UpdateMethod(
     "block-sf", "as `sf`, for each parameter tensor alone",
-    MethodNeeds(isDamped: true, trueLabelMethod: "block-ef", gram: .tensors), SampledBlocks())
+    SampledBlocks.needs(.tensors, trueLabelMethod: "block-ef"), SampledBlocks(partition: .tensors))
+
+  public static let layerEF = UpdateMethod(
+    "layer-ef", "as `ef`, for each layer alone, weight and bias together",
+    EmpiricalBlocks.needs(.modules), EmpiricalBlocks(target: .ones, partition: .modules))
+
+  public static let layerIEF = UpdateMethod(
+    "layer-ief", "as `ief`, for each layer alone", EmpiricalBlocks.needs(.modules),
+    EmpiricalBlocks(target: .squares, partition: .modules))
+
+  public static let layerSF = UpdateMethod(
+    "layer-sf", "as `sf`, for each layer alone",
+    SampledBlocks.needs(.modules, trueLabelMethod: "layer-ef"), SampledBlocks(partition: .modules))
 }
 
-/// EF and iEF with one Gram matrix per parameter tensor (method.md 3): what is left of the matrix
-/// when all that couples two tensors is set to zero. lambda is the same for all of them, that of the
-/// method without blocks.
+/// EF and iEF with one Gram matrix per block (method.md 3): what is left of the matrix when all that
+/// couples two blocks is set to zero. lambda is the same for all of them, that of the method without
+/// blocks.
 private struct EmpiricalBlocks: DirectionRule {
-  static let needs = MethodNeeds(isDamped: true, gram: .tensors)
+  static func needs(_ partition: BlockPartition) -> MethodNeeds {
+    MethodNeeds(isDamped: true, gram: partition.needs)
+  }
 
   let target: EmpiricalTarget
+  let partition: BlockPartition
 
   func directions<S: EngineScalar>(
     _ context: DirectionContext<S>, dampings: [Damping]
@@ -29,9 +44,10 @@ private struct EmpiricalBlocks: DirectionRule {
     let (blocks, gradients) = (context.blocks, context.gradients)
     let target = target.values(gradients)
     let lambdas = dampings.map { gradients.lambda($0) }
-    let parts = DampedParts<S>(gradients.linearization.program, dampings, lambdas)
-    for parameter in gradients.linearization.program.trainable {
-      let block = try blocks.block(parameter)
+    let program = gradients.linearization.program
+    let parts = DampedParts<S>(program, dampings, lambdas)
+    for group in partition.groups(program) {
+      let block = try blocks.block(group)
       for (lambda, parts) in parts.all {
         block.write(target: target, lambda: lambda, batchUnit: gradients.gram.unit, to: parts)
       }
@@ -40,11 +56,17 @@ private struct EmpiricalBlocks: DirectionRule {
   }
 }
 
-/// `lambda (Ghat_t^T Ghat_t + lambda I)^-1 g_t`, as for SF: the factor is common to all tensors.
+/// `lambda (Ghat_b^T Ghat_b + lambda I)^-1 g_b`, as for SF: the factor is common to all blocks.
 ///
-/// Without damping it is the limit in direction: what the tensors' parts of g have outside of the
+/// Without damping it is the limit in direction: what the blocks' parts of g have outside of the
 /// span of their rows, or the solution where that is nothing but rounding in all of them.
 private struct SampledBlocks: DirectionRule {
+  static func needs(_ partition: BlockPartition, trueLabelMethod: String) -> MethodNeeds {
+    MethodNeeds(isDamped: true, trueLabelMethod: trueLabelMethod, gram: partition.needs)
+  }
+
+  let partition: BlockPartition
+
   func directions<S: EngineScalar>(
     _ context: DirectionContext<S>, dampings: [Damping]
   ) throws -> [Direction<S>] {
@@ -56,8 +78,8 @@ private struct SampledBlocks: DirectionRule {
     if lambdas.contains(where: { $0.scaled == 0 }) {
       areSpanned = try spanGradients(gradients)
     }
-    for parameter in program.trainable {
-      let system = try SampledBlock(gradients, parameter)
+    for group in partition.groups(program) {
+      let system = try SampledBlock(gradients, group)
       for (lambda, parts) in parts.all {
         let form: SampledForm = lambda == 0 && areSpanned ? .solution : .timesLambda
         system.write(form, lambda: lambda, batchUnit: gradients.gram.unit, to: parts)
@@ -66,12 +88,12 @@ private struct SampledBlocks: DirectionRule {
     return parts.finished()
   }
 
-  /// Whether no tensor's part of g has more than rounding outside of the span of its rows.
+  /// Whether no block's part of g has more than rounding outside of the span of its rows.
   private func spanGradients<S: EngineScalar>(
     _ gradients: BatchGradients<S>
   ) throws(LinearAlgebraError) -> Bool {
-    for parameter in gradients.linearization.program.trainable {
-      if try !SampledBlock(gradients, parameter).spansGradient { return false }
+    for group in partition.groups(gradients.linearization.program) {
+      if try !SampledBlock(gradients, group).spansGradient { return false }
     }
     return true
   }

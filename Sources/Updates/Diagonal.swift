@@ -10,14 +10,18 @@ extension UpdateMethod {
     "diag-ief", "`g / (Σ g_n² / s_n + λ)`, element by element", Diagonal.needs(.ofUnitGradients),
     Diagonal(squares: .ofUnitGradients, isRoot: false))
 
+  public static let diagonalNG = UpdateMethod(
+    "diag-ng", "`g / (diag F + λ)`, element by element, the exact diagonal for up to 64 outputs",
+    Diagonal.needs(.ofFisher), Diagonal(squares: .ofFisher, isRoot: false))
+
   public static let adam = UpdateMethod(
     "adam", "`g / (√(Σ g_n²) + λ)`, element by element", Diagonal.needs(.ofGradients),
     Diagonal(squares: .ofGradients, isRoot: true))
 }
 
-/// The gradient divided element by element (method.md 3): by the diagonal of `G^T G` plus lambda
-/// (`diag-ef`), by that of `G^T diag(s)^-1 G` plus lambda with `s_n = |u_n|_2^2` (`diag-ief`), or
-/// by the square root of the first plus lambda (`adam`).
+/// The gradient divided element by element (method.md 3, 7): by the diagonal of `G^T G` plus lambda
+/// (`diag-ef`), by that of `G^T diag(s)^-1 G` plus lambda with `s_n = |u_n|_2^2` (`diag-ief`), by that of
+/// F plus lambda (`diag-ng`), or by the square root of the first plus lambda (`adam`).
 ///
 /// The diagonals are sums over samples, as g is. An entry in which no sample has a gradient stays
 /// zero.
@@ -89,7 +93,10 @@ package struct SummedSquares<S: EngineScalar> {
   /// What the rows of the squares are multiplied by at the most in g.
   fileprivate let largestUnit: Double
 
-  init(_ gradients: BatchGradients<S>, _ kind: MethodNeeds.Squares) {
+  init(
+    _ gradients: BatchGradients<S>, _ kind: MethodNeeds.Squares,
+    _ draw: (_ draws: Int) -> [LogitGradient]
+  ) {
     let perSample = gradients.perSample.prefix(draws: 1)
     switch kind {
     case .ofGradients:
@@ -102,6 +109,11 @@ package struct SummedSquares<S: EngineScalar> {
       unit = 1
       largestUnit = gradients.output.gradientNorms.max() ?? 0
       values = perSample.summedSquares([Double](repeating: 1, count: perSample.count))
+    case .ofFisher:
+      let curvature = gradients.output.curvatureUnit(.fisher) ?? 1
+      unit = curvature.squareRoot()
+      largestUnit = unit
+      values = gradients.linearization.fisherDiagonal(gradients.output, unit: curvature, draw)
     }
   }
 }

@@ -6,18 +6,27 @@ package final class DirectionContext<S: EngineScalar> {
   /// With as many draws as the method is to have.
   package let gradients: BatchGradients<S>
   package private(set) lazy var blocks = TensorBlocks(gradients)
+  package private(set) lazy var fisherRows = FisherRows(
+    gradients.linearization, gradients.output)
   private var squares: [MethodNeeds.Squares: SummedSquares<S>] = [:]
   private let source: (any DirectionSource<S>)?
+  private let draw: (_ draws: Int) -> [LogitGradient]
 
-  /// - Parameter source: Not needed by methods that neither solve nor read.
-  package init(_ gradients: BatchGradients<S>, source: (any DirectionSource<S>)? = nil) {
+  /// - Parameters:
+  ///   - source: Not needed by methods that neither solve nor read.
+  ///   - draw: Draws labels for whoever estimates what it cannot sum.
+  package init(
+    _ gradients: BatchGradients<S>, source: (any DirectionSource<S>)? = nil,
+    draw: ((_ draws: Int) -> [LogitGradient])? = nil
+  ) {
     self.gradients = gradients
     self.source = source
+    self.draw = draw ?? { gradients.output.sampledGradients(draws: $0, seed: 0, batch: 0) }
   }
 
   package func summedSquares(_ kind: MethodNeeds.Squares) -> SummedSquares<S> {
     if let known = squares[kind] { return known }
-    let made = SummedSquares(gradients, kind)
+    let made = SummedSquares(gradients, kind, draw)
     squares[kind] = made
     return made
   }

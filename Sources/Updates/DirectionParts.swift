@@ -55,6 +55,15 @@ final class DirectionParts<S: EngineScalar> {
     exponents[parameter.index] = exponent + max(own, -1022)
   }
 
+  /// The parts of several tensors, one after the other in `values`.
+  func set(_ group: [ParameterID], _ values: UnsafePointer<Double>, exponent: Int) {
+    var values = values
+    for parameter in group {
+      set(parameter, values, exponent: exponent)
+      values += program.graph.parameters[parameter.index].count
+    }
+  }
+
   /// The same as a share of the norm of the part, `[count]`.
   func setError(
     _ parameter: ParameterID, relative error: Double, of values: UnsafePointer<Double>, count: Int,
@@ -106,8 +115,10 @@ struct DampedParts<S: EngineScalar> {
   /// With lambda in units of the square of the Gram matrix's.
   let all: [(lambda: Double, parts: DirectionParts<S>)]
   private let dampings: [(damping: Damping, lambda: Double)]
+  private let parameterCount: Int
 
   init(_ program: Program, _ dampings: [Damping], _ lambdas: [BatchGradients<S>.Lambda]) {
+    parameterCount = program.parameterCount
     all = lambdas.map { ($0.scaled, DirectionParts(program)) }
     self.dampings = zip(dampings, lambdas).map { ($0, $1.value) }
   }
@@ -117,6 +128,13 @@ struct DampedParts<S: EngineScalar> {
       let (scaled, error) = one.parts.finished()
       return Direction(
         damping: damping.damping, lambda: damping.lambda, scaled: scaled, relativeError: error)
+    }
+  }
+
+  /// In place of directions that cannot be formed in any precision.
+  func beyondNumbers() -> [Direction<S>] {
+    dampings.map {
+      .beyondNumbers(damping: $0.damping, count: parameterCount, isOfEngine: false)
     }
   }
 }

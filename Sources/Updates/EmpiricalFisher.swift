@@ -37,9 +37,6 @@ struct EmpiricalFisher: DirectionRule {
     }
     let unit = gradients.gram.unit
     let rowErrors = Array(gradients.rowErrors[..<gradients.samples])
-    let targetErrors = zip(target.values, gradients.errors.squares).map {
-      target.isExact ? 0 : $0 * $1
-    }
     return lambdas.indices.map { i in
       // Powers of two which need not be numbers where their product is one.
       let (value, lambda) = lambdas[i]
@@ -51,7 +48,7 @@ struct EmpiricalFisher: DirectionRule {
         of: coefficients[i], exponent: target.exponent - exponent)
       let error = solver.error(
         of: coefficients[i], target.values.map { $0 * excess }, lambda: lambda, norm: norm,
-        rowErrors: rowErrors, targetErrors: targetErrors.map { $0 * excess })
+        rowErrors: rowErrors, targetErrors: target.errors.map { $0 * excess })
       return Direction(
         damping: dampings[i], lambda: value, form: form, relativeError: error / norm)
     }

@@ -7,38 +7,72 @@ extension UpdateMethod {
     "kfac",
     "K-FAC from sampled labels: a Kronecker product for each linear layer, the block of `block-sf` "
       + "for every other tensor",
-    KFAC.needs(trueLabelMethod: "ekfac"), KFAC(target: nil))
+    KFAC.needs(trueLabelMethod: "ekfac"), KFAC(labels: .sampled))
+
+  public static let kfacExact = UpdateMethod(
+    "kfac@exact", family: kfac.family,
+    "K-FAC with the expectation over the model's labels in place of draws, and blocks of `block-ng`",
+    KFAC.needs(usesFisherRows: true), KFAC(labels: .expected))
+
+  public static let kfacReduce = UpdateMethod(
+    "kfac@reduce", family: kfac.family,
+    "`kfac` with the positions of a sample reduced to one row before the factors are formed",
+    KFAC.needs(trueLabelMethod: "ekfac@reduce"), KFAC(labels: .sampled, reducesPositions: true))
+
+  public static let kfacExactReduce = UpdateMethod(
+    "kfac@exact@reduce", family: kfac.family, "`kfac@exact` with positions reduced",
+    KFAC.needs(usesFisherRows: true), KFAC(labels: .expected, reducesPositions: true))
 
   public static let ekfac = UpdateMethod(
     "ekfac", "K-FAC from the true labels, with blocks of `block-ef`", KFAC.needs(),
-    KFAC(target: .ones))
+    KFAC(labels: .given(.ones)))
+
+  public static let ekfacReduce = UpdateMethod(
+    "ekfac@reduce", family: ekfac.family, "`ekfac` with positions reduced", KFAC.needs(),
+    KFAC(labels: .given(.ones), reducesPositions: true))
 
   public static let iekfac = UpdateMethod(
     "iekfac",
     "K-FAC from the true labels, sample n's part divided by `‖u_n‖`, with blocks of `block-ief`",
-    KFAC.needs(), KFAC(target: .squares))
+    KFAC.needs(), KFAC(labels: .given(.squares)))
+
+  public static let iekfacReduce = UpdateMethod(
+    "iekfac@reduce", family: iekfac.family, "`iekfac` with positions reduced", KFAC.needs(),
+    KFAC(labels: .given(.squares), reducesPositions: true))
 }
 
-/// The K-FAC family (Appendix D.2.2, method.md 3): a Kronecker product for every linear layer
+/// The K-FAC family (Appendix D.2.2, method.md 3 and 7): a Kronecker product for every linear layer
 /// (`KroneckerBlock`), an exact block for every other tensor (`KroneckerPlan`).
 ///
 /// `kfac` has B from sampled labels, summed over k draws and divided by k, and exact blocks of SF;
-/// `ekfac` has B from the true labels and blocks of EF; `iekfac` divides sample n's rows of B by
-/// `|u_n|` and has blocks of iEF. The gradient is always that of the true labels. A weight that is
-/// used in several places has an exact block. lambda is one number for all layers, in the units of
-/// the Gram matrix of the family's labels.
+/// `kfac@exact` the expectation over labels, from the rows of the root of H, and blocks of F; `ekfac` has
+/// B from the true labels and blocks of EF; `iekfac` divides sample n's rows of B by `|u_n|` and has
+/// blocks of iEF. The gradient is always that of the true labels. A weight that is used in several
+/// places has an exact block. lambda is one number for all layers, in the units of the Gram matrix of the
+/// family's labels.
 private struct KFAC: DirectionRule {
-  static func needs(trueLabelMethod: String? = nil) -> MethodNeeds {
-    MethodNeeds(
-      isDamped: true, trueLabelMethod: trueLabelMethod, gram: .exceptions,
-      hasKroneckerProducts: true)
+  enum Labels {
+    case sampled
+    /// All that the model may draw, by their probabilities.
+    case expected
+    /// The true ones: the target of the exact blocks, by which also the rows of B are weighted.
+    case given(EmpiricalTarget)
   }
 
-  /// Of the exact blocks of true labels, by which also the rows of B are weighted; `nil`: from sampled
-  /// labels.
-  let target: EmpiricalTarget?
+  static func needs(
+    trueLabelMethod: String? = nil, usesFisherRows: Bool = false
+  ) -> MethodNeeds {
+    MethodNeeds(
+      isDamped: true, trueLabelMethod: trueLabelMethod,
+      gram: usesFisherRows ? nil : .exceptions, hasKroneckerProducts: true,
+      usesFisherRows: usesFisherRows)
+  }
 
-  private var isSampled: Bool { target == nil }
+  let labels: Labels
+  var reducesPositions = false
+
+  private var isSampled: Bool { if case .sampled = labels { true } else { false } }
+  private var isExpected: Bool { if case .expected = labels { true } else { false } }
 
   func directions<S: EngineScalar>(
     _ context: DirectionContext<S>, dampings: [Damping]
@@ -49,47 +83,67 @@ private struct KFAC: DirectionRule {
       isSampled ? gradients.sampledLambda($0) : gradients.lambda($0)
     }
     let parts = DampedParts<S>(gradients.linearization.program, dampings, lambdas)
-    try layers(gradients, plan, parts)
+    if isExpected {
+      if gradients.output.rootColumns == 0 { return parts.finished() }
+      guard let target = context.fisherTarget else { return parts.beyondNumbers() }
+      try layers(context, plan, parts)
+      try context.writeExactBlocks(plan.exact.map { [$0.parameter] }, target, to: parts)
+      return parts.finished()
+    }
+    try layers(context, plan, parts)
     for (parameter, _) in plan.exact { try exactBlock(context.blocks, parameter, parts) }
     return parts.finished()
   }
 
   func workspace<S: EngineScalar>(_ sizes: MethodSizes<S>) -> MethodWorkspace? {
-    (
+    let columns = sizes.rootColumns
+    let factors = sizes.batch.kronecker(
+      sizes.layerProgram, draws: isExpected ? columns : 1 + sizes.draws,
+      factorDraws: isExpected ? columns : max(sizes.draws, 1), workers: sizes.workers)
+    if !isExpected { return ("Kronecker factors", factors) }
+    let exact = KroneckerPlan(sizes.layerProgram).exact.map { [$0.parameter] }
+    return (
       "Kronecker factors",
-      sizes.batch.kronecker(
-        sizes.layerProgram, draws: 1 + sizes.draws, factorDraws: max(sizes.draws, 1),
-        workers: sizes.workers)
+      sizes.fisherRows + factors + (exact.isEmpty ? 0 : sizes.exactBlocks(exact))
     )
   }
 
   // MARK: - Linear layers
 
+  /// The rows that factors and g are made of.
+  private struct Rows<S: EngineScalar> {
+    let source: PerSampleGradients<S>
+    let cotangents: (Schedule.Chunk, UnsafeMutablePointer<S>) -> Void
+    let factor: KroneckerBlock.OutputFactor
+    /// Both divided by powers of two.
+    let factorUnit: Double
+    let gradient: RowWeights
+    let gradientUnit: Double
+    /// Relative, of a row.
+    let error: Double
+  }
+
   private func layers<S: EngineScalar>(
-    _ gradients: BatchGradients<S>, _ plan: KroneckerPlan, _ parts: DampedParts<S>
+    _ context: DirectionContext<S>, _ plan: KroneckerPlan, _ parts: DampedParts<S>
   ) throws(LinearAlgebraError) {
-    let factor = outputFactor(gradients)
-    let scales = Array(gradients.perSample.scales[..<gradients.samples])
-    let gradientUnit = powerOfTwo(near: scales.max() ?? 0)
-    let weights = scales.map { $0 / gradientUnit }
+    let gradients = context.gradients
+    let rows = isExpected ? expectedRows(context) : rows(gradients)
     let own = parts.all.map {
-      rescaled(lambda: $0.lambda, from: gradients.gram.unit, to: factor.unit)
+      rescaled(lambda: $0.lambda, from: gradients.gram.unit, to: rows.factorUnit)
     }
-    let exponent = gradientUnit.exponent - 2 * factor.unit.exponent
-    // Relative: the same rows are in the Gram matrix and in the layer's factors.
-    let error = gradients.errors.relative.max() ?? 0
+    let exponent = rows.gradientUnit.exponent - 2 * rows.factorUnit.exponent
     // Layers run at the same time.
     let outcomes = TaskResults<Result<Void, LinearAlgebraError>>(count: plan.layers.count)
-    let rowSource = isSampled ? gradients.perSample : gradients.perSample.prefix(draws: 1)
-    rowSource.forEachLayer(
-      plan, { gradients.writeCotangents(draws: rowSource.draws, $0, to: $1) },
-      { index, rows in
+    rows.source.forEachLayer(
+      plan, rows.cotangents,
+      { index, layer in
         let outcome = Result { () throws(LinearAlgebraError) in
-          let block = try KroneckerBlock(rows, factor.rows, gradientWeights: weights)
-          let share = error * Rounding.alignment(block.outputs * block.inputs)
+          let block = try KroneckerBlock(layer, rows.factor, gradientWeights: rows.gradient)
+          // Relative: the same rows are in the Gram matrix and in the layer's factors.
+          let share = rows.error * Rounding.alignment(block.outputs * block.inputs)
           for (lambda, (_, parts)) in zip(own, parts.all) {
             let solution = block.solution(lambda: lambda)
-            write(solution, plan.layers[index], block, exponent: exponent, to: parts)
+            parts.set(plan.layers[index], solution, exponent: exponent)
             parts.setError(
               plan.layers[index].weight,
               relative: block.relativeError(lambda: lambda, rows: share), of: solution.pointer,
@@ -101,48 +155,61 @@ private struct KFAC: DirectionRule {
     for outcome in outcomes.all { try outcome.get() }
   }
 
-  /// The rows of B, divided by a power of two.
-  private func outputFactor<S: EngineScalar>(
-    _ gradients: BatchGradients<S>
-  ) -> (rows: KroneckerBlock.OutputFactor, unit: Double) {
-    let samples = gradients.samples
+  /// Of true and sampled labels.
+  private func rows<S: EngineScalar>(_ gradients: BatchGradients<S>) -> Rows<S> {
     let scales = gradients.perSample.scales
-    if target == .squares {
+    let (samples, own) = (gradients.samples, scales[..<gradients.samples])
+    let unit = powerOfTwo(near: own.max() ?? 0)
+    let source = isSampled ? gradients.perSample : gradients.perSample.prefix(draws: 1)
+    let factor: KroneckerBlock.OutputFactor
+    var factorUnit = 1.0
+    if case .given(.squares) = labels {
       // What is stored is already divided by |u_n|.
-      let ones = [Double](repeating: 1, count: samples)
-      return (.init(draws: 0..<1, weights: [0: ones], spansGradient: true), 1)
+      factor = .init(
+        draws: 0..<1, weights: [0: [Double](repeating: 1, count: samples)], spansGradient: true,
+        reducesPositions: reducesPositions)
+    } else {
+      let draws = isSampled ? 1..<1 + gradients.draws : 0..<1
+      let drawn = draws.lowerBound * samples..<draws.upperBound * samples
+      factorUnit = powerOfTwo(near: scales[drawn].max() ?? 0)
+      let root = Double(draws.count).squareRoot()
+      var weights: RowWeights = [:]
+      for draw in draws {
+        weights[draw] = scales[draw * samples..<(draw + 1) * samples].map {
+          $0 / factorUnit / root
+        }
+      }
+      factor = .init(
+        draws: draws, weights: weights, spansGradient: !isSampled,
+        reducesPositions: reducesPositions)
     }
-    let draws = isSampled ? 1..<1 + gradients.draws : 0..<1
-    let unit = powerOfTwo(
-      near: scales[draws.lowerBound * samples..<draws.upperBound * samples].max() ?? 0)
-    let root = Double(draws.count).squareRoot()
-    var weights: [Int: [Double]] = [:]
-    for draw in draws {
-      weights[draw] = scales[draw * samples..<(draw + 1) * samples].map { $0 / unit / root }
-    }
-    return (.init(draws: draws, weights: weights, spansGradient: !isSampled), unit)
+    return Rows(
+      source: source, cotangents: { gradients.writeCotangents(draws: source.draws, $0, to: $1) },
+      factor: factor, factorUnit: factorUnit, gradient: [0: own.map { $0 / unit }],
+      gradientUnit: unit, error: gradients.errors.relative.max() ?? 0)
   }
 
-  /// Splits `[out, in + 1]` into weight and bias.
-  private func write<S: EngineScalar>(
-    _ solution: Vector<Double>, _ layer: KroneckerPlan.Layer, _ block: KroneckerBlock,
-    exponent: Int,
-    to parts: DirectionParts<S>
-  ) {
-    guard let bias = layer.bias else {
-      parts.set(layer.weight, solution.pointer, exponent: exponent)
-      return
+  /// Rows of B = A^T J: `sum b b^T` is the expectation, and g is the sum of the rows times w.
+  private func expectedRows<S: EngineScalar>(_ context: DirectionContext<S>) -> Rows<S> {
+    let (fisher, samples) = (context.fisherRows, context.gradients.samples)
+    let scales = fisher.perSample.scales
+    let unit = powerOfTwo(near: scales.max() ?? 0)
+    let products = zip(scales, fisher.weights).map(*)
+    let gradientUnit = powerOfTwo(near: products.reduce(0) { max($0, abs($1)) })
+    func weights(_ values: [Double], _ unit: Double) -> RowWeights {
+      var weights: RowWeights = [:]
+      for draw in 0..<fisher.perSample.draws {
+        weights[draw] = values[draw * samples..<(draw + 1) * samples].map { $0 / unit }
+      }
+      return weights
     }
-    let (outputs, columns) = (block.outputs, block.inputs)
-    let weight = Vector<Double>(count: outputs * (columns - 1))
-    let ones = Vector<Double>(count: outputs)
-    for o in 0..<outputs {
-      let row = solution.pointer + o * columns
-      Kernels.copy(row, weight.pointer + o * (columns - 1), count: columns - 1)
-      ones.pointer[o] = row[columns - 1]
-    }
-    parts.set(layer.weight, weight.pointer, exponent: exponent)
-    parts.set(bias, ones.pointer, exponent: exponent)
+    return Rows(
+      source: fisher.perSample, cotangents: fisher.writeCotangents,
+      factor: .init(
+        draws: 0..<fisher.perSample.draws, weights: weights(scales, unit), spansGradient: true,
+        reducesPositions: reducesPositions),
+      factorUnit: unit, gradient: weights(products, gradientUnit), gradientUnit: gradientUnit,
+      error: RowErrors.ofDraws(context.gradients.output).max() ?? 0)
   }
 
   // MARK: - Other tensors
@@ -152,17 +219,18 @@ private struct KFAC: DirectionRule {
   ) throws(LinearAlgebraError) {
     let gradients = blocks.gradients
     let unit = gradients.gram.unit
-    guard let target = target?.values(gradients) else {
+    guard case .given(let target) = labels else {
       // Beside Kronecker products the factor lambda counts.
-      let block = try SampledBlock(gradients, parameter)
+      let block = try SampledBlock(gradients, [parameter])
       for (lambda, parts) in parts.all {
         block.write(.solution, lambda: lambda, batchUnit: unit, to: parts)
       }
       return
     }
-    let block = try blocks.block(parameter)
+    let block = try blocks.block([parameter])
+    let values = target.values(gradients)
     for (lambda, parts) in parts.all {
-      block.write(target: target, lambda: lambda, batchUnit: unit, to: parts)
+      block.write(target: values, lambda: lambda, batchUnit: unit, to: parts)
     }
   }
 }
@@ -177,5 +245,24 @@ extension BatchGradients {
       let units = Array(perSample.scales[d * samples..<(d + 1) * samples])
       output.write(gradient, chunk: chunk, units: units, to: out + d * size)
     }
+  }
+}
+
+extension DirectionParts {
+  /// The part of one layer, `[out, in + 1]`, split into weight and bias.
+  func set(_ layer: KroneckerPlan.Layer, _ solution: Vector<Double>, exponent: Int) {
+    guard let bias = layer.bias else {
+      return set(layer.weight, solution.pointer, exponent: exponent)
+    }
+    let (outputs, inputs) = (layer.linear.outputs, layer.linear.inputs)
+    let weight = Vector<Double>(count: outputs * inputs)
+    let ones = Vector<Double>(count: outputs)
+    for o in 0..<outputs {
+      let row = solution.pointer + o * (inputs + 1)
+      Kernels.copy(row, weight.pointer + o * inputs, count: inputs)
+      ones.pointer[o] = row[inputs]
+    }
+    set(layer.weight, weight.pointer, exponent: exponent)
+    set(bias, ones.pointer, exponent: exponent)
   }
 }

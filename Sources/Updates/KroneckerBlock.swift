@@ -11,17 +11,20 @@ import TensorModule
 ///     A x B,  A = 1/(N T) sum_i a_i a_i^T,  B = sum_i b_i b_i^T:
 ///
 /// A is a mean and B a sum, so that lambda means what it means for EF, whose matrix is the sum
-/// `sum_n g_n g_n^T` (both have the same trace where all |a_i| are equal). In the eigenvectors of
-/// A and B every coordinate of g is divided by `alpha beta + lambda`. What g has outside of the
-/// eigenvectors at hand has an eigenvalue of zero and is divided by lambda.
+/// `sum_n g_n g_n^T` (both have the same trace where all |a_i| are equal). With positions reduced before
+/// (Eschenhagen et al. 2023) there is one row for each sample: the mean of its a and the sum of its b.
+///
+/// In the eigenvectors of A and B every coordinate of g is divided by `alpha beta + lambda`. What g has
+/// outside of the eigenvectors at hand has an eigenvalue of zero and is divided by lambda.
 struct KroneckerBlock {
   /// Rows of B: of which draws, and what each sample of a draw is multiplied by.
   struct OutputFactor {
     let draws: Range<Int>
-    /// Per draw of the rows, `[N]`.
-    let weights: [Int: [Double]]
+    let weights: RowWeights
     /// Whether g is made of the same rows: then it lies in the range of B.
     let spansGradient: Bool
+    /// Whether the positions of a sample are reduced to one row.
+    var reducesPositions = false
   }
 
   /// `[out, in + 1]` of every vector and matrix of the layer.
@@ -31,25 +34,29 @@ struct KroneckerBlock {
   private let outputFactor: RowSpectrum
   /// Eigenvalues of A.
   private let alphas: [Double]
-  private let spansGradient: Bool
+  /// Whether g lies in the range of A, and in that of B.
+  private let spans: (inputs: Bool, outputs: Bool)
   /// `V_B^T g V_A`, `[k_B, k_A]`
   private let coordinates: Vector<Double>
-  /// What of g lies outside of the eigenvectors of B, `[out, in + 1]`; `nil` where nothing does.
+  /// What of g lies outside of the eigenvectors of A and B, `[out, in + 1]`; `nil` where nothing does.
   private let outside: Vector<Double>?
   /// N T
   private let rowCount: Int
   /// The norms of the rows that g is the sum of, added in squares.
   private let gradientSize: Double
 
-  /// - Parameters:
-  ///   - gradientWeights: What the rows of the true labels are multiplied by in g, per sample.
+  /// - Parameter gradientWeights: What rows are multiplied by in g.
   init<S: EngineScalar>(
-    _ rows: LayerRows<S>, _ factor: OutputFactor, gradientWeights: [Double]
+    _ all: LayerRows<S>, _ factor: OutputFactor, gradientWeights: RowWeights
   ) throws(LinearAlgebraError) {
-    let (count, outputs, inputs) = (rows.count, rows.outputColumns, rows.inputColumns)
+    let (outputs, inputs) = (all.outputColumns, all.inputColumns)
     self.outputs = outputs
     self.inputs = inputs
-    spansGradient = factor.spansGradient
+    let rows = factor.reducesPositions ? all.reduced : all
+    let isReduced = rows.count < all.count
+    spans = (!isReduced, !isReduced && factor.spansGradient)
+    let count = rows.count
+    rowCount = count
     inputFactor = try RowSpectrum(rows: count, columns: inputs) { rows.writeInputs($0, to: $1) }
     alphas = inputFactor.values.map { $0 / Double(count) }
     outputFactor = try RowSpectrum(rows: factor.draws.count * count, columns: outputs) {
@@ -66,8 +73,7 @@ struct KroneckerBlock {
       }
     }
 
-    rowCount = count
-    let (g, size) = KroneckerBlock.gradient(rows, weights: gradientWeights)
+    let (g, size) = all.gradient(gradientWeights)
     gradientSize = size
     let (kA, kB) = (alphas.count, outputFactor.values.count)
     let half = Vector<Double>(count: kB * inputs)
@@ -78,9 +84,17 @@ struct KroneckerBlock {
     BLAS.gemm(
       transposeB: true, m: kB, n: kA, k: inputs, half.pointer, lda: inputs,
       inputFactor.basis.pointer, ldb: inputs, coordinates.pointer, ldc: kA)
-    if factor.spansGradient || outputFactor.isComplete {
+    let isInside =
+      (spans.inputs || inputFactor.isComplete) && (spans.outputs || outputFactor.isComplete)
+    if isInside {
       outside = nil
     } else {
+      // Along A only what is not known to be inside.
+      if !spans.inputs {
+        BLAS.gemm(
+          m: kB, n: inputs, k: kA, coordinates.pointer, lda: kA, inputFactor.basis.pointer,
+          ldb: inputs, half.pointer, ldc: inputs)
+      }
       BLAS.gemm(
         transposeA: true, m: outputs, n: inputs, k: kB, alpha: -1, outputFactor.basis.pointer,
         lda: outputs, half.pointer, ldb: inputs, beta: 1, g.pointer, ldc: inputs)
@@ -88,48 +102,28 @@ struct KroneckerBlock {
     }
   }
 
-  /// `sum_i b_i a_i^T`, `[out, in + 1]`, in double from the very rows of the factors: in the single
-  /// precision of the engine g would leave their range by more than lambda.
-  private static func gradient<S: EngineScalar>(
-    _ rows: LayerRows<S>, weights: [Double]
-  ) -> (g: Vector<Double>, size: Double) {
-    let (outputs, inputs) = (rows.outputColumns, rows.inputColumns)
-    var square = 0.0
-    let g = Vector<Double>(count: outputs * inputs)
-    let a = Vector<Double>(count: RowSpectrum.tileRows * inputs)
-    let b = Vector<Double>(count: RowSpectrum.tileRows * outputs)
-    RowSpectrum.forEachTile(rows.count) { range in
-      rows.writeInputs(range, to: a.pointer)
-      rows.writeCotangents(draw: 0, range, weights: weights, to: b.pointer)
-      BLAS.gemm(
-        transposeA: true, m: outputs, n: inputs, k: range.count, b.pointer, lda: outputs,
-        a.pointer, ldb: inputs, beta: 1, g.pointer, ldc: inputs)
-      for row in 0..<range.count {
-        let (a, b) = (
-          UnsafePointer(a.pointer + row * inputs), UnsafePointer(b.pointer + row * outputs)
-        )
-        square += Kernels.dot(a, a, count: inputs) * Kernels.dot(b, b, count: outputs)
+  /// Calls `body` with the place and the reciprocal of every eigenvalue that is not zero.
+  ///
+  /// Eigenvalues at the level of rounding count as zero where g, being made of the rows of the factor,
+  /// has no part there, and without damping.
+  private func forEachInverse(
+    _ lambda: Double, _ body: (_ place: Int, _ value: Double, _ inverse: Double) -> Void
+  ) {
+    for (i, beta) in outputFactor.values.enumerated() {
+      if beta <= outputFactor.level && (spans.outputs || lambda == 0) { continue }
+      for (j, alpha) in alphas.enumerated() {
+        if inputFactor.values[j] <= inputFactor.level && (spans.inputs || lambda == 0) { continue }
+        body(i * alphas.count + j, alpha * beta, 1 / (alpha * beta + lambda))
       }
     }
-    return (g, square.squareRoot())
   }
 
-  /// `(A x B + lambda I)^-1 g`, `[out, in + 1]`.
-  ///
-  /// Eigenvalues at the level of rounding count as zero; g has no part there where it is made of
-  /// the rows of the factor. Without damping the solution is that of least norm.
+  /// `(A x B + lambda I)^-1 g`, `[out, in + 1]`; without damping the solution of least norm.
   func solution(lambda: Double) -> Vector<Double> {
     let (kA, kB) = (alphas.count, outputFactor.values.count)
-    let weighted = coordinates.copy()
-    for (i, beta) in outputFactor.values.enumerated() {
-      let isNull = beta <= outputFactor.level && (spansGradient || lambda == 0)
-      for (j, alpha) in alphas.enumerated() {
-        if isNull || inputFactor.values[j] <= inputFactor.level {
-          weighted.pointer[i * kA + j] = 0
-        } else {
-          weighted.pointer[i * kA + j] /= alpha * beta + lambda
-        }
-      }
+    let weighted = Vector<Double>(count: kB * kA)
+    forEachInverse(lambda) { place, _, inverse in
+      weighted.pointer[place] = coordinates[place] * inverse
     }
     let half = Vector<Double>(count: kB * inputs)
     BLAS.gemm(
@@ -154,28 +148,23 @@ struct KroneckerBlock {
   /// - Parameter rows: Relative error of a row.
   func relativeError(lambda: Double, rows error: Double) -> Double {
     let (kA, kB) = (alphas.count, outputFactor.values.count)
-    let betas = outputFactor.values
     var (norm, inverses, gain) = (0.0, 0.0, 0.0)
-    for (i, beta) in betas.enumerated() {
-      let isNull = beta <= outputFactor.level && (spansGradient || lambda == 0)
-      for (j, alpha) in alphas.enumerated() {
-        if isNull || inputFactor.values[j] <= inputFactor.level { continue }
-        let inverse = 1 / (alpha * beta + lambda)
-        norm += coordinates[i * kA + j] * coordinates[i * kA + j] * inverse * inverse
-        inverses += inverse * inverse
-        gain += alpha * beta * inverse * inverse
-      }
+    forEachInverse(lambda) { place, value, inverse in
+      norm += coordinates[place] * coordinates[place] * inverse * inverse
+      inverses += inverse * inverse
+      gain += value * inverse * inverse
     }
     if let outside, lambda > 0 {
       let values = UnsafePointer(outside.pointer)
       norm += Kernels.dot(values, values, count: outside.count) / (lambda * lambda)
-      inverses += Double((outputs - kB) * kA) / (lambda * lambda)
+      let others = spans.inputs ? (outputs - kB) * kA : outputs * inputs - kB * kA
+      inverses += Double(others) / (lambda * lambda)
     }
     if norm == 0 { return 0 }
     // Spread over all coordinates alike.
     let own = error * gradientSize
     let first = own * own * inverses / Double(outputs * inputs) / norm
-    let trace = alphas.reduce(0, +) * betas.reduce(0, +)
+    let trace = alphas.reduce(0, +) * outputFactor.values.reduce(0, +)
     let second = error * error * trace / Double(rowCount) * gain
     return (first + second).squareRoot()
   }

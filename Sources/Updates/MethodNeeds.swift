@@ -10,6 +10,8 @@ public struct MethodNeeds: Sendable, Equatable {
     case whole
     /// One for each parameter tensor.
     case tensors
+    /// One for each module.
+    case modules
     /// One for each tensor that has no Kronecker product.
     case exceptions
 
@@ -19,7 +21,7 @@ public struct MethodNeeds: Sendable, Equatable {
     package func tensors(of program: Program) -> [ParameterID] {
       switch self {
       case .whole: []
-      case .tensors: program.trainable
+      case .tensors, .modules: program.trainable
       case .exceptions: KroneckerPlan(program).exact.map(\.parameter)
       }
     }
@@ -30,6 +32,8 @@ public struct MethodNeeds: Sendable, Equatable {
     case ofGradients
     /// Of g_n divided by `|u_n|`.
     case ofUnitGradients
+    /// Of the rows of B, `F = B^T B`: the diagonal of F.
+    case ofFisher
   }
 
   /// What an iterative solver is asked for.
@@ -48,7 +52,11 @@ public struct MethodNeeds: Sendable, Equatable {
   public var gram: GramMatrices?
   /// Whether linear layers have Kronecker products.
   public var hasKroneckerProducts = false
+  /// Whether the statistics of weights are decomposed otherwise.
+  public var usesWeightStatistics = false
   public var squares: Squares?
+  /// Whether gradients for each column of the root of H go into it: as many as the model has outputs.
+  public var usesFisherRows = false
   public var solve: Solve?
   /// Whether the direction is a weighted sum of gradients at the logits taken back through the
   /// network, which then need not be formed.
@@ -60,7 +68,37 @@ public struct MethodNeeds: Sendable, Equatable {
 
   /// Whether samples that count as duplicates are left out of it; of methods with Kronecker products,
   /// out of exact blocks alone.
-  public var leavesOutDuplicates: Bool { gram == .whole || gram == .tensors }
+  public var leavesOutDuplicates: Bool { gram == .whole || gram == .tensors || gram == .modules }
+
+  private var decomposesLayers: Bool { hasKroneckerProducts || usesWeightStatistics }
+
+  /// What it costs beside the gradient, in a few words.
+  public var cost: String {
+    switch solve {
+    case .solution: return "a solve with products of the whole curvature"
+    case .iterate: return "so many products of the curvature"
+    case nil: break
+    }
+    var parts: [String] = []
+    if isSampled { parts.append("gradients of sampled labels") }
+    if usesFisherRows { parts.append("a backward pass for each output") }
+    if squares == .ofFisher {
+      parts.append("a backward pass for each output, up to 64, and sums of squares")
+    } else if squares != nil {
+      parts.append("sums of squares")
+    }
+    if decomposesLayers { parts.append("eigenvectors of two factors for each layer") }
+    switch gram {
+    case .whole: parts.append("one Gram matrix")
+    case .tensors: parts.append("a Gram matrix for each tensor")
+    case .modules: parts.append("a Gram matrix for each layer")
+    case .exceptions, nil: break
+    }
+    if usesFisherRows && !hasKroneckerProducts {
+      parts.append("a Gram matrix of them for each block")
+    }
+    return parts.isEmpty ? "nothing" : parts.joined(separator: ", ")
+  }
 
   /// The solver's iterations, where they are counted.
   public var iterations: Int? {

@@ -26,12 +26,19 @@ package struct RowErrors: Sendable {
     }
     let passes = Rounding.pass
     let own = logits.map { unit * (passes + Rounding.logits * $0) }
-    // Squared errors of drawn labels are the draws themselves; of all others each is one class.
-    let drawn = output.largestLogits.map {
-      output.loss == .squaredError ? unit * passes : unit * (passes + Rounding.logits * $0)
-    }
+    let drawn = RowErrors.ofDraws(output)
     relative = own + (0..<draws).flatMap { _ in drawn }
     squares = logits.map { 2 * unit * (1 + Rounding.logits * $0) }
+  }
+
+  /// Of gradients of drawn labels and of columns of the root of H, `[N]`. Squared errors of drawn labels
+  /// are the draws themselves; of all others each is one class.
+  static func ofDraws<S: EngineScalar>(_ output: OutputState<S>) -> [Double] {
+    let unit = S.unitRoundoff
+    return output.largestLogits.map {
+      output.loss == .squaredError
+        ? unit * Rounding.pass : unit * (Rounding.pass + Rounding.logits * $0)
+    }
   }
 }
 

@@ -2,11 +2,11 @@ import Curvature
 import GraphModule
 import TensorModule
 
-/// SF of one parameter tensor: `(Ghat_t^T Ghat_t + lambda I)^-1 g_t`, Ghat the gradients of k
+/// SF of one block of parameters: `(Ghat_b^T Ghat_b + lambda I)^-1 g_b`, Ghat the gradients of k
 /// sampled labels per sample divided by sqrt(k).
 ///
 /// With fewer rows than entries through the Woodbury identity, as `SampledFisher`; with more, as
-/// biases have them, through the singular values of Ghat_t, where nothing cancels. All sums are in
+/// biases have them, through the singular values of Ghat_b, where nothing cancels. All sums are in
 /// double.
 struct SampledBlock<S: EngineScalar> {
   private enum System {
@@ -15,7 +15,7 @@ struct SampledBlock<S: EngineScalar> {
     case entries(SampledSpectrum)
   }
 
-  private let parameter: ParameterID
+  private let group: [ParameterID]
   private let rows: PerSampleGradients<S>
   private let samples: Int
   private let draws: Int
@@ -30,12 +30,12 @@ struct SampledBlock<S: EngineScalar> {
   private let merged: ([Double]) -> [Double]
 
   init(
-    _ gradients: BatchGradients<S>, _ parameter: ParameterID
+    _ gradients: BatchGradients<S>, _ group: [ParameterID]
   ) throws(LinearAlgebraError) {
-    self.parameter = parameter
-    rows = gradients.perSample.restricted(to: parameter)
+    self.group = group
+    rows = gradients.perSample.restricted(to: group)
     (samples, draws) = (gradients.samples, gradients.draws)
-    let count = gradients.linearization.program.graph.parameters[parameter.index].count
+    let count = gradients.linearization.program.count(of: group)
     let sampled = draws * samples
     let root = Double(draws).squareRoot()
     let leftOut = gradients.sampledLeftOut
@@ -69,12 +69,12 @@ struct SampledBlock<S: EngineScalar> {
       alignment * $0 * $1 * (gram.unit / unit)
     }
     self.errors = errors
-    let matrix = rows.matrix(samples..<rows.count, dividedBy: unit * root)
+    let matrix = rows.matrix(samples..<rows.count, dividedBy: unit * root, of: group)
     for row in leftOut {
       Kernels.zero(matrix.pointer + row * count, count: count)
     }
     let ones = [Double](repeating: 1, count: samples)
-    let g = rows.weightedSum(ones + [Double](repeating: 0, count: sampled), of: parameter)
+    let g = rows.weightedSum(ones + [Double](repeating: 0, count: sampled), of: group)
     gradientExponent = g.unit.exponent
     let gradientError =
       schedule.sum { errors[$0] * errors[$0] }.squareRoot() * (unit / g.unit)
@@ -85,7 +85,7 @@ struct SampledBlock<S: EngineScalar> {
         gradientError: gradientError, noise: 4 * gradientError / alignment))
   }
 
-  /// Whether g_t has nothing but rounding outside of the span of the sampled rows.
+  /// Whether g_b has nothing but rounding outside of the span of the sampled rows.
   var spansGradient: Bool {
     switch system {
     case .entries(let spectrum): return spectrum.spansGradient
@@ -107,8 +107,8 @@ struct SampledBlock<S: EngineScalar> {
     case .entries(let spectrum):
       let (part, error) = spectrum.solve(form, lambda: own)
       let exponent = gradientExponent - (form == .solution ? 2 * unit.exponent : 0)
-      parts.set(parameter, part, exponent: exponent)
-      parts.setError(parameter, relative: error, of: part, count: part.count, exponent: exponent)
+      parts.set(group, part, exponent: exponent)
+      parts.setError(group[0], relative: error, of: part, count: part.count, exponent: exponent)
     }
   }
 
@@ -134,7 +134,7 @@ struct SampledBlock<S: EngineScalar> {
     }
     let sum = sum(solution, weight: weight, factor: factor)
     exponent += sum.unit.exponent
-    parts.set(parameter, sum.values.pointer, exponent: exponent)
+    parts.set(group, sum.values.pointer, exponent: exponent)
     let first = sum.size * solver.share(lambda: lambda)
     // Both in the units of the sum; those of the solution are `unit`.
     let share = sum.norm * (sum.unit / unit)
@@ -144,7 +144,7 @@ struct SampledBlock<S: EngineScalar> {
           euclidean($0 / root * share, $1 * factor)
         }, lambda: lambda) * (unit / sum.unit)
     parts.setError(
-      parameter, (first * first + second * second).squareRoot(), exponent: exponent)
+      group[0], (first * first + second * second).squareRoot(), exponent: exponent)
   }
 
   /// `factor (weight g - Ghat^T solution)` in units of `unit`, its norm, how far it may be from exact
@@ -156,7 +156,7 @@ struct SampledBlock<S: EngineScalar> {
     let weights =
       [Double](repeating: weight * factor, count: samples)
       + solution.map { -$0 * factor / root }
-    let sum = rows.weightedSum(weights, of: parameter)
+    let sum = rows.weightedSum(weights, of: group)
     let norm = Kernels.dot(
       UnsafePointer(sum.values.pointer), UnsafePointer(sum.values.pointer),
       count: sum.values.count

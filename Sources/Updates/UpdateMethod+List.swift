@@ -8,15 +8,35 @@ extension UpdateMethod {
     .ng,
     .gn,
     .kfac,
+    .kfacExact,
+    .kfacReduce,
+    .kfacExactReduce,
     .ekfac,
+    .ekfacReduce,
     .iekfac,
+    .iekfacReduce,
+    .eigenvalueKFAC,
+    .foof,
     .blockEF,
     .blockIEF,
     .blockSF,
+    .blockNG,
+    .layerEF,
+    .layerIEF,
+    .layerSF,
+    .layerNG,
     .diagonalEF,
     .diagonalIEF,
+    .diagonalNG,
     .adam,
+    .shampoo,
+    .shampooSquared,
+    .soap,
+    .klShampoo,
+    .muon,
+    .muonPolar,
     .sign,
+    .sophia,
   ]
 
   /// The one that all others are relative to.
@@ -27,4 +47,25 @@ extension UpdateMethod {
     .truncated,
     .update,
   ]
+
+  /// Lists that have a name, in place of their methods' names.
+  public static let sets: [MethodSet] = [
+    MethodSet(
+      name: "paper", summary: "what the paper compares",
+      methods: [.sgd, .ef, .ief, .sf, .kfac, .ekfac, .iekfac]),
+    MethodSet(
+      name: "matrix",
+      summary: "optimisers that look at weights as matrices, with K-FAC and the layerwise oracle",
+      methods: [
+        .muon, .soap, .shampoo, .klShampoo, .kfac, .foof, .layerNG,
+      ]),
+    MethodSet(name: "all", summary: "every method that has a name of its own", methods: named),
+  ]
+}
+
+/// Methods under one name.
+public struct MethodSet: Sendable {
+  public let name: String
+  public let summary: String
+  public let methods: [UpdateMethod]
 }

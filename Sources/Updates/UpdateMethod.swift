@@ -52,6 +52,10 @@ public struct UpdateMethod: Sendable, Hashable {
   }
 }
 
+extension UpdateMethod: CustomStringConvertible {
+  public var description: String { name }
+}
+
 /// Methods whose names have a part of one's own.
 public struct MethodFamily: Sendable {
   /// How names are built: `ng@<iterations>`.

@@ -12,7 +12,8 @@ import Updates
 @Suite(.serialized)
 struct GoldenTests {
   static let small = [
-    "cnn_small", "mlp_tanh", "mlp_trained", "mse_mlp", "tokens_ignore", "toy_least_squares",
+    "cnn_small", "layers_1d", "layers_2d", "layers_3d", "layers_functions", "layers_recurrent",
+    "layers_tokens", "mlp_tanh", "mlp_trained", "mse_mlp", "tokens_ignore", "toy_least_squares",
     "toy_logistic",
   ].map { "golden/" + $0 }
   static let digits = ["00", "01", "03", "10", "20", "40"].map { "digits/epoch-" + $0 }

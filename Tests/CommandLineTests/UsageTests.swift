@@ -15,7 +15,7 @@ extension CommandLineTests {
       Case(name: "no-checkpoint", arguments: ["score"]),
       Case(name: "unknown-option", arguments: ["score", "x.bin", "--treads", "2"]),
       Case(name: "unknown-method", arguments: ["score", "x.bin", "--methods", "sgd,iefs"]),
-      Case(name: "unlike-any-method", arguments: ["score", "x.bin", "--methods", "shampoo"]),
+      Case(name: "unlike-any-method", arguments: ["score", "x.bin", "--methods", "quasi-newton"]),
       Case(name: "empty-method", arguments: ["score", "x.bin", "--methods", "sgd,,ef"]),
       Case(name: "negative-damping", arguments: ["score", "x.bin", "--damping", "-1e-3"]),
       Case(name: "no-damping", arguments: ["score", "x.bin", "--damping", "rel:"]),

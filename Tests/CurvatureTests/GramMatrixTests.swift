@@ -18,6 +18,41 @@ struct GramMatrixTests {
     try check(test, draws: draws, Float.self, tolerance: 5e-5)
   }
 
+  /// Draws whose cotangents are those of an earlier one, or the opposite, have its rows to the last bit,
+  /// and every other its own; wherever in products of matrices they are computed.
+  @Test(arguments: cases)
+  func parallelDrawsHaveOneRow(_ test: Case) throws {
+    let oracle = DenseOracle(Problem(test))
+    let engine = try EngineProblem(oracle.problem, Float.self)
+    let linearization = engine.linearize(threads: 2)
+    var random = SeededGenerator(seed: test.seed &+ 500)
+    let (samples, size) = (oracle.samples, oracle.problem.logitCount)
+    let first = random.normals(samples * size)
+    let other = random.normals(samples * size)
+    // The opposite; then the same, or another one for every second sample.
+    let mixed = first.indices.map { $0 / size % 2 == 0 ? first[$0] : other[$0] }
+    let cotangents = [first, first.map { -$0 }, mixed]
+    let ones = [Double](repeating: 1, count: 3 * samples)
+    let gradients = linearization.perSampleGradients(draws: 3, scales: ones) { chunk, out in
+      linearization.writeChunk(cotangents, chunk, out)
+    }
+    func row(_ index: Int) -> [Double] {
+      var row = [Double](repeating: .nan, count: oracle.parameterCount)
+      gradients.row(index, into: &row)
+      return engine.unscrambled(row)
+    }
+    for n in 0..<samples {
+      #expect(row(samples + n) == row(n).map { -$0 }, "sample \(n)")
+      if n % 2 == 0 {
+        #expect(row(2 * samples + n) == row(n), "sample \(n)")
+      } else {
+        // As in the test of all rows.
+        let own = oracle.vjp(n, Array(other[n * size..<(n + 1) * size]))
+        #expect(mismatch(row(2 * samples + n), own, tolerance: 5e-5) == nil, "sample \(n)")
+      }
+    }
+  }
+
   /// Cotangents are arbitrary, with scales over many orders of magnitude that single precision
   /// could not hold.
   private func check<S: EngineScalar>(

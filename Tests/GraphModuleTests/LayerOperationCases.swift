@@ -17,6 +17,20 @@ let layerOperationCases: [OperationCase] = [
     "padded, with strides", image: (3, 4, 2), kernel: (3, 2), outputs: 2,
     Convolution(stride: (2, 1), padding: (1, 1)), hasBias: true, stride: (2, 1), padding: (1, 1)),
   convolution("of one pixel", image: (2, 2, 3), kernel: (1, 1), outputs: 2, Convolution()),
+  OperationCase(
+    "linear, by a kernel of three dimensions", Linear(), [.real([2, 4])],
+    parameters: [[3, 1, 2, 2], [3]]
+  ) { x, _, p in
+    (0..<6).map { i in
+      (0..<4).reduce(p[1][i % 3]) { $0 + p[0][i % 3 * 4 + $1] * x[0][i / 3 * 4 + $1] }
+    }
+  },
+  transposedConvolution("plain", TransposedConvolution(), groups: 1, hasBias: false),
+  transposedConvolution(
+    "with every option",
+    TransposedConvolution(
+      stride: (2, 3), padding: (1, 0), outputPadding: (1, 2), dilation: (2, 1), groups: 2),
+    groups: 2, hasBias: true),
   pool("maximum", MaxPool(.init(kernel: (2, 2), stride: (1, 2)))) { values in
     values.max { $0.value < $1.value }!
   },
@@ -93,6 +107,41 @@ private func convolution(
       }
     }
     return result
+  }
+}
+
+/// Of an image of 3 by 2 pixels and four channels, with a kernel of 2 by 3 and two outputs a group.
+private func transposedConvolution(
+  _ name: String, _ operation: TransposedConvolution, groups: Int, hasBias: Bool
+) -> OperationCase {
+  let (height, width, channels, kernel, own) = (3, 2, 4, (2, 3), 2)
+  let outputs = own * groups
+  func length(_ size: Int, _ kernel: Int, _ at: KeyPath<WindowOptions.Pair, Int>) -> Int {
+    (size - 1) * operation.stride[keyPath: at] - 2 * operation.padding[keyPath: at]
+      + operation.dilation[keyPath: at] * (kernel - 1) + operation.outputPadding[keyPath: at] + 1
+  }
+  let result = (length(height, kernel.0, \.height), length(width, kernel.1, \.width))
+  return OperationCase(
+    "transposed convolution, " + name, operation, [.real([height, width, channels])],
+    parameters: [[channels, own, kernel.0, kernel.1]] + (hasBias ? [[outputs]] : [])
+  ) { x, _, p in
+    var y = (0..<result.0 * result.1 * outputs).map { hasBias ? p[1][$0 % outputs] : Dual(0) }
+    for (row, column) in (0..<height * width).map({ ($0 / width, $0 % width) }) {
+      for (a, b) in (0..<kernel.0 * kernel.1).map({ ($0 / kernel.1, $0 % kernel.1) }) {
+        let top =
+          row * operation.stride.height - operation.padding.height + a * operation.dilation.height
+        let left =
+          column * operation.stride.width - operation.padding.width + b * operation.dilation.width
+        guard (0..<result.0).contains(top), (0..<result.1).contains(left) else { continue }
+        for (c, o) in (0..<channels * own).map({ ($0 / own, $0 % own) }) {
+          let place = (top * result.1 + left) * outputs + c / (channels / groups) * own + o
+          // As the engine stores it: the outputs last.
+          let weight = p[0][((c * kernel.0 + a) * kernel.1 + b) * own + o]
+          y[place] = y[place] + weight * x[0][(row * width + column) * channels + c]
+        }
+      }
+    }
+    return y
   }
 }
 

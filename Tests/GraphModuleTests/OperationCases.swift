@@ -148,6 +148,12 @@ private let viewCases: [OperationCase] = [
   OperationCase("gather", Gather(axis: 1), [.real([2, 4]), .index([2, 3], bound: 4)]) {
     x, whole, _ in (0..<6).map { i in x[0][i / 3 * 4 + whole[0][i]] }
   },
+  OperationCase("scatter", Scatter(axis: 1, size: 4), [.real([2, 3]), .index([2, 3], bound: 4)]) {
+    x, whole, _ in
+    var y = [Dual](repeating: Dual(0), count: 8)
+    for i in 0..<6 { y[i / 3 * 4 + whole[0][i]] = y[i / 3 * 4 + whole[0][i]] + x[0][i] }
+    return y
+  },
   OperationCase("lookup", Lookup(), [.real([4, 2]), .index([3], bound: 4)]) { x, whole, _ in
     Array(whole[0].map { rows(x[0], 2)[$0] }.joined())
   },

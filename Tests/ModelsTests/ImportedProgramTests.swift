@@ -10,7 +10,8 @@ struct ImportedProgramTests {
   private func model(_ name: String) throws -> Model {
     let program = try ExportedProgram.open(fixture("data/exported/\(name).pt2"))
     return try Model(
-      program, weights: program.weights.mapValues(\.tensor), data: nil, areClasses: false)
+      program, weights: program.weights.mapValues(\.tensor), data: nil,
+      reading: OutputReading(labels: nil, areClasses: false))
   }
 
   private func refusal(_ name: String) -> String {
@@ -59,25 +60,22 @@ struct ImportedProgramTests {
     ] { #expect(text.contains(part), "\(text)") }
   }
 
-  @Test func whatChangesMemoryThatOthersReadIsRefused() {
-    let text = refusal("in_place")
-    #expect(text.contains("works in place on memory that"), "\(text)")
-  }
-
   /// Heads are views of tokens in the order that the pass over graphs looks for, and a causal mask is
   /// one of distances.
   @Test func attentionIsOneOperation() throws {
     let archive = try ExportedProgram.open(fixture("golden/exported/nanogpt_tied/model.pt2"))
     let model = try Model(
-      archive, weights: archive.weights.mapValues(\.tensor), data: nil, areClasses: false)
+      archive, weights: archive.weights.mapValues(\.tensor), data: nil,
+      reading: OutputReading(labels: nil, areClasses: false))
     let program = Program(graph: model.graph) { _ in true }
     #expect(program.graph.nodes.count { $0.operation is Attention } == 1)
     #expect(!program.graph.nodes.contains { $0.operation is MatrixProduct })
   }
 
-  @Test func graphsInsideAreRefused() {
-    let text = refusal("buffers")
-    #expect(text.contains("higher_order.wrap_with_set_grad_enabled"), "\(text)")
+  /// What a part under `torch.no_grad()` gives has no derivative.
+  @Test func partsWithoutGradientsAreDetached() throws {
+    let model = try model("buffers")
+    #expect(model.graph.nodes.contains { $0.operation is Detach })
   }
 
   /// Inputs by their places in the arguments, with a number and a flag that are part of the graph.

@@ -52,6 +52,48 @@ extension DenseOracle {
       rows, weights: rows.map { _ in 1 / Double(draws.count) }, range, lambda: lambda, gradient)
   }
 
+  /// `(sum_r x_r x_r^T + lambda I)^-1 b` over some entries.
+  package static func blockSolve(
+    _ rows: [[Double]], _ entries: [Int], lambda: Double, _ target: [Double]
+  ) -> [Double] {
+    let own = rows.map { row in entries.map { row[$0] } }
+    return blockSolve(
+      own, weights: own.map { _ in 1 }, 0..<entries.count, lambda: lambda,
+      entries.map { target[$0] })
+  }
+
+  /// The entries of each module: of the tensors whose names differ in what follows the last dot.
+  package var moduleEntries: [[Int]] {
+    var names: [String] = []
+    var entries: [String: [Int]] = [:]
+    for (name, range) in tensorRanges {
+      let module = name.split(separator: ".").dropLast().joined(separator: ".")
+      if entries[module] == nil { names.append(module) }
+      entries[module, default: []] += range
+    }
+    return names.map { entries[$0]! }
+  }
+
+  /// Columns of A with `H_n = A A^T`, at every output of every sample, `[O C][N][O C]`: as gradients of
+  /// so many labels.
+  package var hessianRoots: [[[Double]]] {
+    let (size, classes) = (problem.logitCount, problem.classes)
+    return (0..<size).map { k in
+      (0..<samples).map { n in
+        var column = [Double](repeating: 0, count: size)
+        guard problem.loss == "cross_entropy" else {
+          column[k] = hessian(n)[k][k].squareRoot()
+          return column
+        }
+        let (first, c) = (k / classes * classes, k % classes)
+        let p = DenseOracle.softmax(Array(logits[n][first..<first + classes]))
+        let size = (problem.mass(n, position: k / classes) * p[c]).squareRoot()
+        for a in 0..<classes { column[first + a] = size * ((a == c ? 1 : 0) - p[a]) }
+        return column
+      }
+    }
+  }
+
   /// `sum_n w_n g_n^2`, element by element.
   package func summedSquares(_ weights: [Double]) -> [Double] {
     var sum = [Double](repeating: 0, count: parameterCount)
@@ -92,23 +134,34 @@ extension DenseOracle {
   /// - Parameters:
   ///   - factorGradients: Per draw and sample, the logit gradient that makes b, `[k][N][O C]`.
   ///   - weights: Per draw and sample, what `b b^T` is multiplied by.
+  ///   - reducesPositions: Whether A is of the means of a over positions, and B of the sums of b.
   /// - Returns: `[out][in + 1]`
   package func kroneckerSolve(
-    _ rows: LayerRows, factorGradients: [[[Double]]], weights: [[Double]], lambda: Double
+    _ rows: LayerRows, factorGradients: [[[Double]]], weights: [[Double]], lambda: Double,
+    reducesPositions: Bool = false
   ) -> [[Double]] {
     let inputs = rows.inputs[0][0].count
     let outputs = rows.jacobian[0][0].count
-    let count = Double(samples * rows.inputs[0].count)
+    let positions = Double(rows.inputs[0].count)
+    let count = Double(samples) * (reducesPositions ? 1 : positions)
     var a = [[Double]](repeating: [Double](repeating: 0, count: inputs), count: inputs)
     var b = [[Double]](repeating: [Double](repeating: 0, count: outputs), count: outputs)
     var g = [[Double]](repeating: [Double](repeating: 0, count: inputs), count: outputs)
     for n in 0..<samples {
       for (x, jacobian) in zip(rows.inputs[n], rows.jacobian[n]) {
         let own = jacobian.map { dot($0, logitGradients[n]) }
-        for i in 0..<inputs {
-          for j in 0..<inputs { a[i][j] += x[i] * x[j] / count }
-          for o in 0..<outputs { g[o][i] += own[o] * x[i] }
+        for i in 0..<inputs { for o in 0..<outputs { g[o][i] += own[o] * x[i] } }
+      }
+      var factors = Array(zip(rows.inputs[n], rows.jacobian[n]))
+      if reducesPositions {
+        let mean = (0..<inputs).map { i in rows.inputs[n].reduce(0) { $0 + $1[i] } / positions }
+        let sum = (0..<outputs).map { o in
+          (0..<problem.logitCount).map { k in rows.jacobian[n].reduce(0) { $0 + $1[o][k] } }
         }
+        factors = [(mean, sum)]
+      }
+      for (x, jacobian) in factors {
+        for i in 0..<inputs { for j in 0..<inputs { a[i][j] += x[i] * x[j] / count } }
         for (draw, weight) in zip(factorGradients, weights) {
           let y = jacobian.map { dot($0, draw[n]) }
           for o in 0..<outputs {

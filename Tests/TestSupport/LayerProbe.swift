@@ -79,20 +79,30 @@ extension OracleModel {
 
   /// Linear layers and convolutions in one group whose parameters no other layer uses.
   package var linearLayers: [String] {
-    var names: [String] = []
-    var linear: [String] = []
+    let all = namedLayers
+    return all.filter { layer in
+      let isLinear =
+        layer.type == "linear"
+        || layer.type == "conv2d" && OracleModel.int(layer.options, "groups", 1) == 1
+      return isLinear && all.count { $0.name == layer.name } == 1
+    }.map(\.name)
+  }
+
+  /// Linear layers and convolutions.
+  package var matrixLayers: [String] {
+    namedLayers.filter { ["linear", "conv2d"].contains($0.type) }.map(\.name)
+  }
+
+  private var namedLayers: [(name: String, type: String, options: Options)] {
+    var found: [(name: String, type: String, options: Options)] = []
     func visit(_ layers: [Options]) {
       for layer in layers {
         for branch in ["layers", "shortcut"] { visit(layer[branch] as? [Options] ?? []) }
         guard let name = layer["name"] as? String else { continue }
-        names.append(name)
-        let type = layer["type"] as! String
-        if type == "linear" || type == "conv2d" && OracleModel.int(layer, "groups", 1) == 1 {
-          linear.append(name)
-        }
+        found.append((name, layer["type"] as! String, layer))
       }
     }
     visit(layers)
-    return linear.filter { name in names.count { $0 == name } == 1 }
+    return found
   }
 }

@@ -17,10 +17,10 @@ package struct OracleModel {
     package let isBuffer: Bool
     package var count: Int { shape.reduce(1, *) }
   }
-  typealias Options = [String: Any]
+  package typealias Options = [String: Any]
 
   package let inputShape: [Int]
-  let layers: [Options]
+  package let layers: [Options]
   /// What watches a layer while the model runs.
   var probe: LayerProbe?
   /// In the order of their first use.

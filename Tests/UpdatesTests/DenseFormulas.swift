@@ -10,16 +10,21 @@ struct DenseFormula {
   var isUpToScale = false
   /// Whether the direction's own estimate of its error is below the tolerance.
   var knowsItsError = false
+  /// Whether its own estimate may be what the tolerance is.
+  var isOwnErrorAllowed = false
   /// Condition numbers of some N over the least relative damping, 1e6, times 1e-16.
   var inDouble: Tolerance = { _ in 1e-9 }
   /// Rows with errors of 1e-6, multiplied by the condition number.
   var inSingle: Tolerance = { min(1, 1e-5 * max(1, 1 / $0)) }
-  let direction:
+  var direction:
     @Sendable (_ oracle: DenseOracle, _ draws: [OracleLabels], _ lambda: Double) -> [Double]
 }
 
 /// One for each method of the list.
-let denseFormulas: [String: DenseFormula] = [
+let denseFormulas = vectorFormulas.merging(matrixFormulas) { first, _ in first }
+
+/// Those of methods that look at gradients as vectors.
+private let vectorFormulas: [String: DenseFormula] = [
   "sgd": DenseFormula(inSingle: { _ in 3e-6 }, direction: { oracle, _, _ in oracle.gradient }),
   "ef": gram { oracle, _, lambda in oracle.weightedGradients(oracle.ones, lambda: lambda) },
   "ief": gram { oracle, _, lambda in oracle.weightedGradients(oracle.squares, lambda: lambda) },
@@ -30,16 +35,59 @@ let denseFormulas: [String: DenseFormula] = [
   "ng": solve { $0.curvatureSolve(lambda: $1) },
   "gn": solve { $0.curvatureSolve(identity: true, lambda: $1) },
   "ng@2": solve { $0.conjugateGradient(iterations: 2, lambda: $1) },
-  "kfac": kronecker(target: nil),
-  "ekfac": kronecker { $0.ones },
-  "iekfac": kronecker { $0.squares },
+  "kfac": kronecker(.sampled),
+  "kfac@reduce": kronecker(.sampled, reducesPositions: true),
+  "kfac@exact": kronecker(.expected),
+  "kfac@exact@reduce": kronecker(.expected, reducesPositions: true),
+  "ekfac": kronecker(.given { $0.ones }),
+  "ekfac@reduce": kronecker(.given { $0.ones }, reducesPositions: true),
+  "iekfac": kronecker(.given { $0.squares }),
+  "iekfac@reduce": kronecker(.given { $0.squares }, reducesPositions: true),
+  "foof": DenseFormula(dampings: ["0.1", "1e-3"]) { oracle, _, lambda in
+    oracle.inputPreconditioned(lambda: lambda)
+  },
   "block-ef": blocks { $0.empiricalBlock($1, target: $0.ones, lambda: $3) },
   "block-ief": blocks { $0.empiricalBlock($1, target: $0.squares, lambda: $3) },
   "block-sf": blocks { oracle, range, draws, lambda in
     oracle.sampledBlock(range, draws, lambda: lambda).map { $0 * lambda }
   },
+  "block-ng": entries {
+    $0.tensorRanges.map { Array($0.range) }
+  } block: {
+    DenseOracle.blockSolve($0.root, $1, lambda: $3, $0.gradient)
+  },
+  "layer-ng": entries {
+    $0.moduleEntries
+  } block: {
+    DenseOracle.blockSolve($0.root, $1, lambda: $3, $0.gradient)
+  },
+  "layer-ef": entries {
+    $0.moduleEntries
+  } block: {
+    DenseOracle.blockSolve($0.perSampleGradients, $1, lambda: $3, $0.gradient)
+  },
+  "layer-ief": entries {
+    $0.moduleEntries
+  } block: { oracle, entries, _, lambda in
+    // G^T (K + lambda)^-1 s is (G^T G + lambda)^-1 G^T s.
+    DenseOracle.blockSolve(
+      oracle.perSampleGradients, entries, lambda: lambda,
+      oracle.combine(oracle.perSampleGradients, oracle.squares))
+  },
+  "layer-sf": entries {
+    $0.moduleEntries
+  } block: { oracle, entries, draws, lambda in
+    let root = Double(draws.count).squareRoot()
+    let rows = oracle.sampledGradients(draws).map { $0.map { $0 / root } }
+    return DenseOracle.blockSolve(rows, entries, lambda: lambda, oracle.gradient).map {
+      $0 * lambda
+    }
+  },
   "diag-ef": diagonal { g, square, _, lambda in g / (square + lambda) },
   "diag-ief": diagonal { g, _, unit, lambda in g / (unit + lambda) },
+  "diag-ng": diagonal { oracle, p, lambda in
+    oracle.gradient[p] / (oracle.root.reduce(0) { $0 + $1[p] * $1[p] } + lambda)
+  },
   "adam": diagonal { g, square, _, lambda in g / (square.squareRoot() + lambda) },
   "sign": DenseFormula { oracle, _, _ in
     // Entries of some norms cancel to rounding.
@@ -76,9 +124,33 @@ private func blocks(
   }
 }
 
-private func kronecker(target: (@Sendable (DenseOracle) -> [Double])?) -> DenseFormula {
+/// Blocks of any entries.
+private func entries(
+  _ blocks: @escaping @Sendable (DenseOracle) -> [[Int]],
+  block: @escaping @Sendable (DenseOracle, [Int], [OracleLabels], Double) -> [Double]
+) -> DenseFormula {
   DenseFormula { oracle, draws, lambda in
-    oracle.kroneckerFactored(target?(oracle), draws, lambda: lambda)
+    var result = [Double](repeating: 0, count: oracle.parameterCount)
+    for entries in blocks(oracle) {
+      for (p, value) in zip(entries, block(oracle, entries, draws, lambda)) { result[p] = value }
+    }
+    return result
+  }
+}
+
+/// Which labels make the factor of a layer's outputs, and the exact blocks.
+enum KroneckerLabels: Sendable {
+  case sampled
+  case expected
+  /// With the target of the exact blocks, whose reciprocals weight the rows.
+  case given(@Sendable (DenseOracle) -> [Double])
+}
+
+private func kronecker(
+  _ labels: KroneckerLabels, reducesPositions: Bool = false
+) -> DenseFormula {
+  DenseFormula { oracle, draws, lambda in
+    oracle.kroneckerFactored(labels, draws, lambda: lambda, reducesPositions: reducesPositions)
   }
 }
 
@@ -102,6 +174,16 @@ private func diagonal(
         entry(oracle.gradient[$0], squares[$0], units[$0], lambda)
       }
     })
+}
+
+private func diagonal(
+  _ entry: @escaping @Sendable (_ oracle: DenseOracle, _ p: Int, _ lambda: Double) -> Double
+) -> DenseFormula {
+  var formula = diagonal { g, _, _, _ in g }
+  formula.direction = { oracle, _, lambda in
+    oracle.gradient.indices.map { entry(oracle, $0, lambda) }
+  }
+  return formula
 }
 
 // MARK: - By definition
@@ -136,20 +218,22 @@ extension DenseOracle {
   }
 
   /// The K-FAC family.
-  ///
-  /// - Parameter target: Of the exact blocks; its reciprocals weight the rows of B. `nil`: from draws.
   func kroneckerFactored(
-    _ target: [Double]?, _ draws: [OracleLabels], lambda: Double
+    _ labels: KroneckerLabels, _ draws: [OracleLabels], lambda: Double, reducesPositions: Bool
   ) -> [Double] {
     var result = [Double](repeating: 0, count: parameterCount)
     let ranges = Dictionary(uniqueKeysWithValues: tensorRanges.map { ($0.name, $0.range) })
     var done: Set<String> = []
     let factorGradients: [[[Double]]]
     let weights: [[Double]]
-    if let target {
+    switch labels {
+    case .given(let target):
       factorGradients = [logitGradients]
-      weights = [target.map { $0 > 0 ? 1 / $0 : 0 }]
-    } else {
+      weights = [target(self).map { $0 > 0 ? 1 / $0 : 0 }]
+    case .expected:
+      factorGradients = hessianRoots
+      weights = factorGradients.map { _ in ones }
+    case .sampled:
       factorGradients = draws.map { labels in
         (0..<samples).map {
           DenseOracle.sampledLogitGradient(problem, logits[$0], labels, sample: $0)
@@ -162,19 +246,64 @@ extension DenseOracle {
     for name in problem.model.linearLayers {
       guard let weight = ranges[name + ".weight"] else { continue }
       let solution = kroneckerSolve(
-        layerRows(name), factorGradients: factorGradients, weights: weights, lambda: lambda)
-      let inputs = weight.count / solution.count
-      for (o, row) in solution.enumerated() {
-        for i in 0..<inputs { result[weight.lowerBound + o * inputs + i] = row[i] }
-        if let bias = ranges[name + ".bias"] { result[bias.lowerBound + o] = row[inputs] }
-      }
+        layerRows(name), factorGradients: factorGradients, weights: weights, lambda: lambda,
+        reducesPositions: reducesPositions)
+      write(solution, layer: name, weight, to: &result)
       done.formUnion([name + ".weight", name + ".bias"])
     }
     for (name, range) in tensorRanges where !done.contains(name) {
-      let block =
-        target.map { empiricalBlock(range, target: $0, lambda: lambda) }
-        ?? sampledBlock(range, draws, lambda: lambda)
+      let block: [Double]
+      switch labels {
+      case .given(let target): block = empiricalBlock(range, target: target(self), lambda: lambda)
+      case .expected: block = DenseOracle.blockSolve(root, Array(range), lambda: lambda, gradient)
+      case .sampled: block = sampledBlock(range, draws, lambda: lambda)
+      }
       for (i, value) in zip(range, block) { result[i] = value }
+    }
+    return result
+  }
+
+  /// `[out][in + 1]` of a layer to its weight and bias.
+  func write(
+    _ solution: [[Double]], layer name: String, _ weight: Range<Int>, to result: inout [Double]
+  ) {
+    let bias = tensorRanges.first { $0.name == name + ".bias" }?.range
+    let inputs = weight.count / solution.count
+    for (o, row) in solution.enumerated() {
+      for i in 0..<inputs { result[weight.lowerBound + o * inputs + i] = row[i] }
+      if let bias { result[bias.lowerBound + o] = row[inputs] }
+    }
+  }
+
+  /// FOOF: `G (A + lambda I)^-1` of linear layers, g elsewhere.
+  func inputPreconditioned(lambda: Double) -> [Double] {
+    var result = gradient
+    for name in problem.model.linearLayers {
+      guard let weight = tensorRanges.first(where: { $0.name == name + ".weight" })?.range else {
+        continue
+      }
+      let rows = layerRows(name)
+      let a = rows.inputs.flatMap { $0 }
+      let width = a[0].count
+      var matrix = [[Double]](repeating: [Double](repeating: 0, count: width), count: width)
+      for row in a {
+        for i in 0..<width { for j in 0..<width { matrix[i][j] += row[i] * row[j] } }
+      }
+      for i in 0..<width {
+        for j in 0..<width { matrix[i][j] /= Double(a.count) }
+        matrix[i][i] += lambda
+      }
+      let solution = (0..<rows.jacobian[0][0].count).map { o -> [Double] in
+        var g = [Double](repeating: 0, count: width)
+        for n in 0..<samples {
+          for (x, jacobian) in zip(rows.inputs[n], rows.jacobian[n]) {
+            let b = dot(jacobian[o], logitGradients[n])
+            for i in 0..<width { g[i] += b * x[i] }
+          }
+        }
+        return DenseOracle.solve(matrix, g)
+      }
+      write(solution, layer: name, weight, to: &result)
     }
     return result
   }

@@ -10,12 +10,12 @@ struct DocumentationTests {
     let path = fixture("../" + document)
     let text = try String(contentsOfFile: path, encoding: .utf8)
     let rows =
-      UpdateMethod.named.map { ($0.name, $0.summary) }
-      + UpdateMethod.families.map { ($0.pattern, $0.summary) }
+      UpdateMethod.named.map { ($0.name, $0.summary, $0.needs.cost) }
+      + UpdateMethod.families.map { ($0.pattern, $0.summary, "") }
     let table =
-      "| name | direction |\n| --- | --- |\n"
-      + rows.map { "| `\($0)` | \($1) |\n" }.joined()
-    let start = try #require(text.range(of: "| name | direction |\n"), "\(document) has no table")
+      "| name | direction | takes, beside the gradient |\n| --- | --- | --- |\n"
+      + rows.map { "| `\($0)` | \($1) | \($2) |\n" }.joined()
+    let start = try #require(text.range(of: "| name | direction |"), "\(document) has no table")
     let end = text.range(of: "\n\n", range: start.lowerBound..<text.endIndex)
     let found = text[start.lowerBound..<(end?.lowerBound ?? text.endIndex)] + "\n"
     if ProcessInfo.processInfo.environment["RECORD_SNAPSHOTS"] == "1" {

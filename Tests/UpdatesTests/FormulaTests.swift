@@ -47,7 +47,14 @@ struct FormulaTests {
         let used = direction.lambda ?? 0
         #expect((direction.lambda == nil) == (lambda == nil))
         #expect(mismatch(used, lambda ?? 0, tolerance: 1e-4) == nil)
-        let tolerance = formula[keyPath: tolerance](lambda.map { $0 / largest } ?? 1)
+        var tolerance = formula[keyPath: tolerance](lambda.map { $0 / largest } ?? 1)
+        if formula.isOwnErrorAllowed {
+          // The largest entry may be off by as much as all together, and decompositions round some ten
+          // times as much as gradients in double. There estimates stay small.
+          let isDouble = S.self == Double.self
+          if isDouble { #expect(direction.relativeError < 1e-5) }
+          tolerance = max(tolerance, (isDouble ? 100 : 10) * direction.relativeError)
+        }
         let (own, expected) = (
           engine.direction(direction.scaled), formula.direction(oracle, labels, used)
         )

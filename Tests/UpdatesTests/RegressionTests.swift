@@ -131,3 +131,25 @@ struct Regression_ZeroGradientInTheGramMatrix {
         tolerance: tolerance) == nil)
   }
 }
+
+/// With one logit all labels of a sample pull along one line. Where a product of matrices rounds rows by
+/// their place (OpenBLAS on processors without AVX-512), draws and true labels had rows that differed by
+/// that, and what SF with a tiny damping left of g was mostly the difference: gamma was right, since no
+/// logit sees it, and the direction was not.
+struct Regression_ParallelDrawsRoundedApart {
+  @Test(arguments: [5, 7, 11, 14])
+  func tinyDampingLeavesNoRounding(_ samples: Int) throws {
+    let layers = linear("a", 5, 13) + #",{"type": "tanh"},"# + linear("b", 13, 1)
+    let oracle = DenseOracle(
+      Problem(Case("one logit", input: [5], layers, loss: "bce", samples: samples, seed: 9)))
+    let labels = oracle.problem.drawnLabels(1, seed: 12)
+    let (engine, gradients) = try batch(oracle, draws: labels, Float.self)
+    let direction = try gradients.directions(.sf, [Damping("1e-9")!])[0]
+    // Of the rest of 1e-9 that is left of g, double precision knows seven digits; gradients of single
+    // precision move it by their rounding times the condition number of K, which is below 1e4.
+    #expect(
+      mismatchUpToScale(
+        engine.direction(direction.scaled), oracle.sampledFisher(labels, lambda: 1e-9),
+        tolerance: 1e-2) == nil)
+  }
+}

@@ -165,8 +165,8 @@ struct BatchEvaluation<S: EngineScalar> {
   ) throws -> [FoundDirection<S>] {
     let counts = gradients.draws > 0 ? drawCounts : []
     let directions = MethodDirections(
-      options: options, problem: problem, gradients: gradients, draws: counts, solver: solver,
-      updates: updates)
+      options: options, problem: problem, batch: batch, gradients: gradients, draws: counts,
+      solver: solver, updates: updates)
     let methods = options.methods.filter { $0 != .baseline }
     let ordered =
       methods.filter { $0.needs.iterations == nil } + methods.filter { $0.needs.iterations != nil }

@@ -95,7 +95,12 @@ struct DirectionScorer<S: EngineScalar> {
     let direction = found.direction
     if direction.overflowsInEngine { overflowsInEngine = true }
     let norm = problem.norm(direction.form)
-    layers?.score(found, norm: norm, unitRoundoff: unitRoundoff)
+    let quadratic = halves.unscaled.fisherQuadratic
+    let within = layers?.score(
+      found, norm: norm, fisherQuadratic: quadratic, unitRoundoff: unitRoundoff)
+    // Of numbers whose squares may leave their range.
+    let length = norm / direction.form.scale
+    let sharpness = direction.overflows || !(length > 0) ? nil : number(quadratic / length / length)
     rows.append(
       Score(
         method: found.method.name, family: found.method.family, role: found.role,
@@ -117,7 +122,8 @@ struct DirectionScorer<S: EngineScalar> {
           : errors.error(
             halves.sensitivity, norm: norm / direction.form.scale,
             relativeError: direction.relativeError, unitRoundoff: unitRoundoff),
-        defect: defect(gamma, direction, halves), monteCarloSamples: found.draws))
+        defect: defect(gamma, direction, halves), monteCarloSamples: found.draws,
+        sharpness: sharpness, withinLayers: within.flatMap(number)))
   }
 
   /// Why there is no gamma, of several reasons the one that explains all rows.

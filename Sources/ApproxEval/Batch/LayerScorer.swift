@@ -13,9 +13,9 @@ struct LayerScorer<S: EngineScalar> {
   /// Tensors that stand together in reports.
   private struct Block {
     let name: String
-    var tensors: [Tensor]
+    let tensors: [Tensor]
     /// Whether some parameters of the module are frozen.
-    var isPartlyFrozen: Bool
+    let isPartlyFrozen: Bool
   }
 
   private struct Tensor {
@@ -66,32 +66,33 @@ struct LayerScorer<S: EngineScalar> {
     let frozen = Set(
       program.graph.parameters.enumerated().filter { index, spec in
         program.offsets[index] == nil && !spec.isBuffer
-      }.map { ParameterRole.module(of: $0.element.name) })
-    var blocks: [Block] = []
-    var places: [String: Int] = [:]
-    for parameter in program.trainable {
-      let spec = program.graph.parameters[parameter.index]
-      let module = ParameterRole.module(of: spec.name)
-      let place = places[module] ?? blocks.count
-      if place == blocks.count {
-        places[module] = place
-        blocks.append(
-          Block(name: module, tensors: [], isPartlyFrozen: frozen.contains(module)))
-      }
-      blocks[place].tensors.append(
-        Tensor(
-          parameter: parameter, name: spec.name, offset: program.offsets[parameter.index]!,
-          count: spec.count, isTied: program.useCounts[parameter.index] > 1))
+      }.map { $0.element.module })
+    return program.modules.map { module in
+      Block(
+        name: module.name,
+        tensors: module.parameters.map { parameter in
+          let spec = program.graph.parameters[parameter.index]
+          return Tensor(
+            parameter: parameter, name: spec.name, offset: program.offsets[parameter.index]!,
+            count: spec.count, isTied: program.useCounts[parameter.index] > 1)
+        }, isPartlyFrozen: frozen.contains(module.name))
     }
-    return blocks
   }
 
   /// - Parameters:
   ///   - norm: Of the whole direction, all of whose error may lie in one layer.
+  ///   - fisherQuadratic: Of the whole direction without its scale.
   ///   - unitRoundoff: Of the arithmetic that gamma comes from.
-  mutating func score(_ found: FoundDirection<S>, norm whole: Double, unitRoundoff: Double) {
+  /// - Returns: The share of `d^T F d` within blocks.
+  mutating func score(
+    _ found: FoundDirection<S>, norm whole: Double, fisherQuadratic: Double, unitRoundoff: Double
+  ) -> Double {
     let direction = found.direction
     let vector = direction.scaled
+    // In the units of this vector.
+    let ratio = direction.form.scale / vector.scale
+    let all = fisherQuadratic * ratio * ratio
+    var within = 0.0
     let halves = restrictedHalves(vector)
     for (place, block) in blocks.enumerated() {
       let norms = block.tensors.map { norm(vector, $0) }
@@ -117,8 +118,11 @@ struct LayerScorer<S: EngineScalar> {
             efficiency: share.flatMap { $0.isNaN ? nil : $0 },
             fisherQuadratic: halves.fisherQuadratic * vector.scale * vector.scale,
             gradientDot: halves.gradientDot * vector.scale, updateNorm: norm,
-            gammaError: gamma.isNaN ? nil : error))
+            gammaError: gamma.isNaN ? nil : error,
+            sharpness: sharpness(halves, norm / vector.scale),
+            fisherShare: all > 0 ? halves.fisherQuadratic / all : nil))
       }
+      within += halves[place][0].fisherQuadratic
       score(
         halves[place][0], layer: block.name, kind: .block,
         parameters: block.tensors.reduce(0) { $0 + $1.count },
@@ -132,6 +136,11 @@ struct LayerScorer<S: EngineScalar> {
           sgd: gammasOfGradient[place][1 + index])
       }
     }
+    return within / all
+  }
+
+  private func sharpness(_ halves: Halves, _ norm: Double) -> Double? {
+    norm > 0 ? halves.fisherQuadratic / norm / norm : nil
   }
 
   /// In the order of the methods, the reference last.

@@ -33,16 +33,21 @@ struct MethodDirections<S: EngineScalar> {
   ///     direction.
   ///   - updates: By name.
   init(
-    options: EvaluationOptions, problem: BatchProblem<S>, gradients: BatchGradients<S>,
-    draws: [Int], solver: BatchReference<S>, updates: [String: DirectionForm<S>]
+    options: EvaluationOptions, problem: BatchProblem<S>, batch: Int,
+    gradients: BatchGradients<S>, draws: [Int], solver: BatchReference<S>,
+    updates: [String: DirectionForm<S>]
   ) {
     self.options = options
     self.gradients = gradients
+    let draw = { (count: Int) in
+      problem.output.sampledGradients(draws: count, seed: options.seed, batch: batch)
+    }
     source = SolvedDirections(
       options: options, problem: problem, gradients: gradients, solver: solver, updates: updates)
-    var contexts = [gradients.draws: DirectionContext(gradients, source: source)]
+    var contexts = [gradients.draws: DirectionContext(gradients, source: source, draw: draw)]
     for count in draws where contexts[count] == nil {
-      contexts[count] = DirectionContext(BatchGradients(gradients, draws: count), source: source)
+      contexts[count] = DirectionContext(
+        BatchGradients(gradients, draws: count), source: source, draw: draw)
     }
     self.contexts = contexts
   }

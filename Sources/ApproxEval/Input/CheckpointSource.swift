@@ -5,7 +5,7 @@ import Models
 /// adapter on it, a network by torch.export with its own weights or a state_dict, or a description
 /// with parameters made in memory. Everything is named tensors and a description; no number is read.
 package struct CheckpointSource: Sendable {
-  /// Of the model's weights, as it was given.
+  /// As it was given.
   package let path: String
   /// The folder of the adapter, if there is one.
   package let adapterPath: String?
@@ -30,73 +30,63 @@ package struct CheckpointSource: Sendable {
   package let updates: [StoredUpdate]
   /// Of the file, or of all tensors of a folder.
   package let bytes: Int
-  private let description: Description
+  let description: Description
+  /// Whether the tensors are those of a state_dict beside the model.
+  let isStateDict: Bool
+  /// The output's dimension of classes, where it is given.
+  let classAxis: Int?
 
-  private enum Description: Sendable {
+  enum Description: Sendable {
     case file(CheckpointFile)
     case folder(type: String, config: JSONValue, adapter: JSONValue?)
     case model(JSONValue)
     case program(ExportedProgram)
+    /// A network by torch.export in a checkpoint.bin.
+    case packed(ExportedProgram, JSONValue)
   }
 
   /// Opens what is at `path`: a checkpoint that carries its model, or parameters of `model`.
   ///
   /// - Parameters:
   ///   - adapter: A PEFT adapter on a Hugging Face folder at `path`.
-  ///   - model: A network by torch.export, of which `path` is a state_dict, or a Hugging Face folder,
-  ///     of which it is an adapter or the weights.
+  ///   - model: A network by torch.export or a description, of which `path` is a state_dict, or a
+  ///     Hugging Face folder, of which it is an adapter or the weights.
   ///   - loss: Its name, for what names none.
+  ///   - classAxis: Of the output, for a network by torch.export.
   ///   - task: What the head of a language model is for, in place of what its configuration says.
   package init(
     path: String, adapter: String? = nil, model: String? = nil, loss: String? = nil,
-    task: LanguageTask? = nil, files: InputFiles = InputFiles()
+    classAxis: Int? = nil, task: LanguageTask? = nil, files: InputFiles = InputFiles()
   ) throws(CheckpointError) {
-    if let model {
-      try self.init(path: path, of: model, adapter: adapter, loss: loss, task: task, files)
-    } else if let program = try Self.program(path, files) {
-      try Self.requireNoAdapter(adapter, path)
+    let program = try Self.program(path, model: model, adapter: adapter, files)
+    if let program {
       if let task { throw Self.needless(task, path) }
-      try self.init(program, path: path, state: nil, loss: loss, files)
+      try self.init(
+        program, path: path,
+        state: model == nil ? nil : StateDict(path, of: program.weights.keys, files), loss: loss,
+        classAxis: classAxis, files)
       return
+    }
+    let isAdapter = adapter == nil && AdapterDirectory.isAdapter(path, files: files)
+    if let model, isAdapter, files.isFolder(model) {
+      try self.init(described: model, adapter: path, task: task, files: files)
+    } else if let model {
+      if let task { throw Self.needless(task, path) }
+      try self.init(state: path, of: model, adapter: adapter, loss: loss, files: files)
     } else {
       try self.init(described: path, adapter: adapter, task: task, files: files)
     }
-    if case .program = description { return }
-    if let loss, loss != self.loss {
+    if classAxis != nil {
+      throw CheckpointError(
+        .unexpectedSetting(
+          .classAxis, found: "\(classAxis!)", expected: "nothing: the model has its classes last"),
+        at: .init(file: path), hint: "It is for networks by torch.export.")
+    }
+    if !isStateDict, let loss, loss != self.loss {
       throw CheckpointError(
         .unexpectedSetting(.loss, found: loss, expected: "the checkpoint's own, \(self.loss)"),
         at: .init(file: path), hint: "Leave it out: the checkpoint has its loss.")
     }
-  }
-
-  /// What is at `path` in place of the parameters of a model, or on them.
-  private init(
-    path: String, of model: String, adapter: String?, loss: String?, task: LanguageTask?,
-    _ files: InputFiles
-  ) throws(CheckpointError) {
-    if files.isFolder(model) {
-      let folder = try ModelDirectory.open(model, files: files)
-      if adapter == nil && AdapterDirectory.isAdapter(path, files: files) {
-        try self.init(folder: folder, adapter: path, task: task, files: files)
-      } else {
-        let state = try StateDict(path, files: files)
-        try self.init(
-          folder: folder, adapter: adapter, state: state, task: task, files: files)
-      }
-      return
-    }
-    guard let program = try Self.program(model, files) else {
-      throw CheckpointError(
-        .otherFormat(
-          found: "no archive by torch.export.save and no folder",
-          expected: "a model whose checkpoints are given"),
-        at: .init(file: model),
-        hint: "Leave out \(.model), or name a .pt2 file or the folder of a Hugging Face model.")
-    }
-    try Self.requireNoAdapter(adapter, model)
-    if let task { throw Self.needless(task, model) }
-    let state = try StateDict(path, files: files)
-    try self.init(program, path: path, state: state, loss: loss, files)
   }
 
   private init(
@@ -138,36 +128,74 @@ package struct CheckpointSource: Sendable {
     batch = file.batch
     updates = StoredUpdate.all(in: file)
     bytes = try files.open(path).bytes.count
-    description = .file(file)
+    isStateDict = false
+    if (try? file.model["type"].string()) == Model.exported {
+      let model = file.model
+      try model.requireKeys(in: ["type", "tied", "class_axis"])
+      guard let document = file.program else {
+        throw CheckpointError(
+          .missingTensor("model.pt2", near: []), at: .init(file: path),
+          hint: "It holds the graph of a network by torch.export; pack writes it.")
+      }
+      let tied =
+        model["tied"].exists
+        ? try model["tied"].array().map { names throws(CheckpointError) in try names.strings() }
+        : []
+      classAxis = model["class_axis"].exists ? try model["class_axis"].integer() : nil
+      description = .packed(
+        try ExportedProgram(document: document, tensors: file.parameters, tied: tied), model)
+    } else {
+      classAxis = nil
+      description = .file(file)
+    }
   }
 
-  /// The network by torch.export that is at the path, if one is.
+  static func needless(_ task: LanguageTask, _ path: String) -> CheckpointError {
+    CheckpointError(
+      .unexpectedSetting(
+        .task, found: task.rawValue, expected: "nothing: the checkpoint has its head"),
+      at: .init(file: path),
+      hint: "Leave it out: only folders of Hugging Face can have another head.")
+  }
+
+  /// The network that `path`, or else `model`, is.
   private static func program(
-    _ path: String, _ files: InputFiles
+    _ path: String, model: String?, adapter: String?, _ files: InputFiles
   ) throws(CheckpointError) -> ExportedProgram? {
-    if files.isFolder(path) { return nil }
-    if try !ExportedProgram.isProgram(files.open(path)) { return nil }
-    return try ExportedProgram.open(path, files: files)
+    let file = model ?? path
+    var isProgram = false
+    if !files.isFolder(file) { isProgram = try ExportedProgram.isProgram(files.open(file)) }
+    if isProgram, adapter != nil {
+      throw CheckpointError(
+        .otherFormat(
+          found: "a network by torch.export", expected: "a Hugging Face folder under an adapter"),
+        at: .init(file: file), hint: "Leave out \(.adapter): export the network with its adapter.")
+    }
+    return isProgram ? try ExportedProgram.open(file, files: files) : nil
   }
 
-  /// - Parameter state: In place of the weights of the archive.
+  /// - Parameter state: A state_dict in place of the weights of the archive.
   private init(
-    _ program: ExportedProgram, path: String, state: StateDict?, loss: String?, _ files: InputFiles
+    _ program: ExportedProgram, path: String, state: StateDict?, loss: String?, classAxis: Int?,
+    _ files: InputFiles
   ) throws(CheckpointError) {
     self.path = path
     adapterPath = nil
     base = state == nil ? nil : program.path
-    let place = try TrainingPlace(path: path, files: files)
-    (epoch, step) = (state?.epoch ?? place.epoch, state?.step ?? place.step)
+    let place = try TrainingPlace(
+      path: path, epoch: state?.epoch, step: state?.step, files: files)
+    (epoch, step) = (place.epoch, place.step)
+    isStateDict = state != nil
     (self.loss, namesLoss) = (loss ?? CheckpointFile.losses[0], loss != nil)
     lossSettings = LossSettings()
     trainable = nil
     let own = program.weights.mapValues(\.tensor)
-    parameters = state.map { $0.tensors(named: own.keys) } ?? own
+    parameters = state?.tensors ?? own
     adapterParameters = []
     batch = [:]
     updates = []
     bytes = parameters.values.reduce(0) { $0 + $1.byteCount }
+    self.classAxis = classAxis
     description = .program(program)
   }
 
@@ -187,47 +215,8 @@ package struct CheckpointSource: Sendable {
     batch = [:]
     updates = []
     bytes = parameters.values.reduce(0) { $0 + $1.byteCount }
+    (classAxis, isStateDict) = (nil, false)
     self.description = .model(description)
-  }
-
-  /// - Parameter state: In place of the weights of the folder.
-  private init(
-    folder: ModelDirectory, adapter path: String?, state: StateDict? = nil, task: LanguageTask?,
-    files: InputFiles
-  ) throws(CheckpointError) {
-    let type = try folder.config["model_type"].string()
-    let family = try ModelFamily.required(type, folder.config)
-    var adapter: AdapterDirectory?
-    if let path { adapter = try AdapterDirectory.open(path, files: files) }
-    var config = folder.config
-    if let task = task ?? adapter.flatMap({ family.task(ofAdapter: $0.config) }) {
-      config = try family.config(config, for: task)
-    }
-    let unread =
-      if let adapter {
-        try Model.unreadAdapterTensors(modelType: type, adapter: adapter.config)
-      } else { Set<String>() }
-    let adapted = try Self.ownNames(
-      (adapter?.tensors ?? [:]).filter { !unread.contains($0.key) }, modelType: type)
-    let weights = state.map { $0.tensors(named: folder.tensors.keys) } ?? folder.tensors
-    let parameters = family.named(weights).merging(adapted) { $1 }
-    let adapterParameters = Set(adapted.keys)
-    self.path = state?.path ?? folder.path
-    adapterPath = path
-    base = state == nil && path == nil ? nil : folder.path
-    let place = try TrainingPlace(
-      path: path ?? self.path, epoch: state?.epoch, step: state?.step, files: files)
-    (epoch, step) = (place.epoch, place.step)
-    let loss = try Model.loss(type: type, config: config)
-    (self.loss, namesLoss) = (loss ?? CheckpointFile.losses[0], loss != nil)
-    lossSettings = LossSettings()
-    trainable = nil
-    self.parameters = parameters
-    self.adapterParameters = adapterParameters
-    batch = [:]
-    updates = []
-    bytes = parameters.values.reduce(0) { $0 + $1.byteCount }
-    description = .folder(type: type, config: config, adapter: adapter?.config)
   }
 
   /// The loss of a file, by its own word or by the configuration of its Hugging Face model.
@@ -268,7 +257,7 @@ package struct CheckpointSource: Sendable {
   ///
   /// - Throws: `sameThing` where two of them are one parameter and hold different numbers: which of
   ///   them counts, no file says.
-  private static func ownNames(
+  static func ownNames(
     _ tensors: [String: StoredTensor], modelType: String
   ) throws(CheckpointError) -> [String: StoredTensor] {
     var result: [String: StoredTensor] = [:]
@@ -298,11 +287,13 @@ package struct CheckpointSource: Sendable {
     switch description {
     case .file(let file): try Model(file.model, data: data)
     case .model(let description): try Model(description, data: data)
-    case .program(let program):
+    case .program(let program), .packed(let program, _):
       try Model(
         program, weights: parameters, data: data,
-        areClasses: loss == CheckpointFile.losses[0]
-          && data?.labels.dtype.isFloatingPoint == false)
+        reading: OutputReading(
+          labels: data.map { Array($0.labels.shape.dropFirst()) },
+          areClasses: loss == CheckpointFile.losses[0]
+            && data?.labels.dtype.isFloatingPoint == false, classAxis: classAxis))
     case .folder(let type, let config, let adapter):
       try Model(type: type, config: config, adapter: adapter, data: data)
     }
@@ -313,16 +304,31 @@ package struct CheckpointSource: Sendable {
     switch description {
     case .file(let file): return try file.model.content()
     case .model(let description): return try description.content()
+    case .packed(_, let description): return try description.content()
     case .program(let program):
-      throw CheckpointError(
-        .otherFormat(
-          found: "a network by torch.export", expected: "a model that a description can tell"),
-        at: .init(file: program.path), hint: "Score the archive itself, with \(.data).")
+      let tied = program.tiedWeights.map { JSONContent.array($0.map { .string($0) }) }
+      var members = ["type": JSONContent.string(Model.exported)]
+      if !tied.isEmpty { members["tied"] = .array(tied) }
+      if let classAxis { members["class_axis"] = .integer(classAxis) }
+      return .object(members)
     case .folder(let type, let config, let adapter):
       var members = ["type": JSONContent.string(type), "config": try config.content()]
       if let adapter { members["adapter"] = try adapter.content() }
       return .object(members)
     }
+  }
+
+  /// The network by torch.export, if it is one.
+  var program: ExportedProgram? {
+    switch description {
+    case .program(let program), .packed(let program, _): program
+    case .file, .folder, .model: nil
+    }
+  }
+
+  /// A tensor that shapes the graph of such a network.
+  func constant(_ name: String) -> StoredTensor? {
+    parameters[name] ?? program?.weights[name]?.tensor ?? program?.constants[name]?.tensor
   }
 
   /// The parameter of this name.
@@ -340,6 +346,9 @@ package struct CheckpointSource: Sendable {
   package var name: String { adapterPath ?? path }
 
   private var batchPrefix: String {
-    if case .file = description { "params." } else { "" }
+    switch description {
+    case .file, .packed: "params."
+    case .folder, .model, .program: ""
+    }
   }
 }

@@ -35,7 +35,8 @@ package struct LoadedCheckpoint: Sendable {
     try self.init(
       source: CheckpointSource(
         path: path, adapter: options.adapter, model: options.model, loss: options.loss,
-        task: options.task.flatMap(LanguageTask.init(rawValue:)), files: part),
+        classAxis: options.classAxis, task: options.task.flatMap(LanguageTask.init(rawValue:)),
+        files: part),
       options: options, files: part)
   }
 
@@ -91,7 +92,7 @@ package struct LoadedCheckpoint: Sendable {
       parameters: ParameterRole.all(in: layerProgram ?? program)
         + unused.map {
           ParameterRole(name: $0.name, count: $0.count, status: .unused, kroneckerBlock: nil)
-        }, equalWeights: equalWeights, hasWeightedLoss: !weightingWords.isEmpty,
+        }, notes: model.notes, equalWeights: equalWeights, hasWeightedLoss: !weightingWords.isEmpty,
       data: data.map {
         DataDescription(samples: $0.count, carriesDraws: $0.sampledLabels != nil)
       })
@@ -189,6 +190,10 @@ package struct LoadedCheckpoint: Sendable {
 
   /// Every parameter is there with its shape and a floating-point type, and nothing else is.
   private func checkTensors() throws(CheckpointError) {
+    if source.isStateDict {
+      try StateDict.check(
+        source.parameters, program.graph.parameters, others: model.unreadTensors, path: path)
+    }
     for spec in program.graph.parameters {
       let tensor = try source.parameter(spec.name)
       try tensor.requireShape(spec.shape)

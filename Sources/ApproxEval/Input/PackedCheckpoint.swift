@@ -37,6 +37,7 @@ public struct PackedCheckpoint {
     for spec in checkpoint.program.graph.parameters {
       writer.add("params." + spec.name, try source.parameter(spec.name))
     }
+    Self.addProgram(checkpoint, to: &writer)
     if let reader = try checkpoint.reader() {
       let data = reader.data
       let chosen = try Self.samples(data, options)
@@ -106,7 +107,8 @@ public struct PackedCheckpoint {
     guard let adapted = checkpoint.model.adapted else { return nil }
     let program = checkpoint.program
     let names = program.trainable.map { program.graph.parameters[$0.index].name }
-    return Set(names) == adapted ? nil : names
+    // An archive by torch.export says it of every weight, which a tensor does not.
+    return checkpoint.source.program == nil && Set(names) == adapted ? nil : names
   }
 
   /// The drawn samples, `nil` for all of them in their order.
@@ -119,6 +121,15 @@ public struct PackedCheckpoint {
     }
     if size == data.count { return nil }
     return sampleWithoutReplacement(count: size, from: data.count, seed: options.seed, batch: 0)
+  }
+
+  /// The graph of a network by torch.export, and the tensors that shape it.
+  static func addProgram(_ checkpoint: LoadedCheckpoint, to writer: inout SafetensorsWriter) {
+    guard let program = checkpoint.source.program else { return }
+    writer.add("model.pt2", program.document)
+    for name in checkpoint.model.constants.sorted() {
+      if let tensor = checkpoint.source.constant(name) { writer.add("params." + name, tensor) }
+    }
   }
 
   static func add(

@@ -26,12 +26,4 @@ extension ParameterRole {
         kroneckerBlock: blocks[ParameterID(index: index)])
     }
   }
-
-  /// What its name begins with, up to the last dot: the module that it belongs to.
-  var module: String { ParameterRole.module(of: name) }
-
-  static func module(of name: String) -> String {
-    guard let dot = name.lastIndex(of: ".") else { return name }
-    return String(name[..<dot])
-  }
 }

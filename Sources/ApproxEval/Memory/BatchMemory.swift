@@ -234,7 +234,9 @@ struct BatchMemory<S: EngineScalar> {
         ByteCount(number) * (isCombined && own.isWeightedSum ? combination : needs.vector))
       if let own = own.squares {
         if squares.insert(own).inserted { plan.keep("squared gradients", needs.exactVector) }
-        plan.during([("work space of squared gradients", needs.squares + needs.exactVector)])
+        // Those of F come from rows of their own.
+        let rows = own == .ofFisher ? needs.rows(draws: 1) : 0
+        plan.during([("work space of squared gradients", needs.squares + needs.exactVector + rows)])
       }
       if let solve = own.solve {
         addConjugateGradient(isCombination: isCombination && solve == .solution)

@@ -10,10 +10,7 @@ final class Preconditioning<S: EngineScalar> {
   private let batch: Int
   private var diagonal: Vector<Double>?
 
-  /// Up to so many cotangents per sample the diagonal of F is exact, at a backward pass and a product
-  /// of squares each.
-  private static var exactLimit: Int { 64 }
-  /// Otherwise from so many sampled labels, as many as `sf` has.
+  /// Sampled labels of `sf`.
   static var draws: Int { 4 }
 
   init(_ kind: PreconditionerKind, seed: UInt64, batch: Int) {
@@ -61,34 +58,8 @@ final class Preconditioning<S: EngineScalar> {
 
   /// The diagonal of `F / unit`.
   private func diagonal(_ problem: BatchProblem<S>, unit: Double) -> Vector<Double> {
-    let (linearization, output) = (problem.linearization, problem.output)
-    let total = Vector<Double>(count: linearization.parameterCount)
-    let operations = VectorOperations<Double>(pool: linearization.pool, count: total.count)
-    let root = unit.squareRoot()
-    if output.positions * output.rootRank <= Self.exactLimit {
-      // Class by class: the rows of one class at a time are all that is kept.
-      for position in 0..<output.positions {
-        for column in 0..<output.rootRank {
-          let rows = linearization.perSampleGradients(
-            draws: 1, scales: output.rootSizes(column, position: position)
-          ) { chunk, cotangents in
-            output.writeFullRankColumn(column, position: position, chunk: chunk, to: cotangents)
-          }
-          operations.axpby(1, rows.summedSquares(unit: root), 1, total)
-        }
-      }
-      return total
+    problem.linearization.fisherDiagonal(problem.output, unit: unit) {
+      problem.output.sampledGradients(draws: $0, seed: seed, batch: batch)
     }
-    for sampled in output.sampledGradients(draws: Self.draws, seed: seed, batch: batch) {
-      let norms = output.norms(sampled).map { $0 >= .leastNormalMagnitude ? $0 : 1 }
-      let rows = linearization.perSampleGradients(draws: 1, scales: norms) { chunk, cotangents in
-        norms.withUnsafeBufferPointer {
-          output.write(sampled, chunk: chunk, units: $0.baseAddress!, to: cotangents)
-        }
-      }
-      let weight = 1 / Double(Self.draws)
-      operations.axpby(weight, rows.summedSquares(unit: root), 1, total)
-    }
-    return total
   }
 }

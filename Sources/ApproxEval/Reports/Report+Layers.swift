@@ -9,7 +9,8 @@ extension Report {
       columns: [
         "checkpoint", "epoch", "step", "batch", "method", "damping", "mc_samples", "layer", "kind",
         "parameters", "status", "gamma", "gamma_rel_sgd", "efficiency", "fisher_quadratic",
-        "gradient_dot", "update_norm", "family", "role", "gamma_error", "run",
+        "gradient_dot", "update_norm", "family", "role", "gamma_error",
+        "sharpness", "fisher_share", "run",
       ])
     for result in entries.flatMap(\.results) {
       for score in result.layers {
@@ -21,6 +22,7 @@ extension Report {
           .number(score.gammaRelativeToSGD), .number(score.efficiency),
           .number(score.fisherQuadratic), .number(score.gradientDot), .number(score.updateNorm),
           .text(score.family), .text(score.role.rawValue), .number(score.gammaError),
+          .number(score.sharpness), .number(score.fisherShare),
           .text(result.run),
         ])
       }

@@ -63,7 +63,7 @@ extension Report {
         "gamma_rel_sgd", "gamma_rel_reference", "efficiency", "efficiency_low",
         "fisher_quadratic", "gradient_dot", "update_norm", "cosine_gradient", "cosine_reference",
         "seconds", "mc_samples", "gamma_error", "precision", "no_gamma", "family", "role",
-        "marked", "run",
+        "marked", "sharpness", "fisher_within_layers", "fisher_across_layers", "run",
       ])
     for result in entries.flatMap(\.results) {
       for score in result.scores {
@@ -80,6 +80,8 @@ extension Report {
           .number(score.seconds), .integer(score.monteCarloSamples), .number(score.gammaError),
           .text(result.precision.rawValue), .text(score.defect?.rawValue),
           .text(score.family), .text(score.role.rawValue), .flag(score.isMarked),
+          .number(score.sharpness), .number(score.withinLayers),
+          .number(score.withinLayers.map { 1 - $0 }),
           .text(result.run),
         ])
       }

@@ -32,6 +32,11 @@ public struct Score: Sendable, Equatable, Codable {
   public var defect: Indicator.Defect?
   /// Draws per sample that the direction is made of, `nil` where the method draws none.
   public var monteCarloSamples: Int?
+  /// `d^T F d / |d|^2`, the curvature along d; `nil` without d.
+  public var sharpness: Double?
+  /// The share of `d^T F d` within layers, `sum_b d_b^T F_bb d_b` over the blocks of `LayerScore`: what is
+  /// left to 1 lies across them, and may be negative. `nil` unless there are scores of layers.
+  public var withinLayers: Double?
 
   /// Whether gamma may be off by more than a thousandth.
   public var isMarked: Bool { gammaError.map { !($0 <= GammaErrorEstimate.limit) } ?? false }
@@ -71,6 +76,10 @@ public struct LayerScore: Sendable, Equatable, Codable {
   public var updateNorm: Double
   /// As of `Score`, with the error of the whole direction; `nil` without gamma.
   public var gammaError: Double?
+  /// As of `Score`, of the restricted direction.
+  public var sharpness: Double?
+  /// `d_b^T F d_b / d^T F d`: added up over the blocks it is the share within layers.
+  public var fisherShare: Double?
 }
 
 /// What a parameter of the model is to a run.

@@ -86,6 +86,7 @@ public struct RunRecord: Sendable {
       .data: .text(options.dataFile),
       .model: .text(options.model),
       .loss: .text(options.loss),
+      .classAxis: .integer(options.classAxis),
       .task: .text(options.task),
       .adapter: .text(options.adapter),
       .trainable: .texts(options.trainable),

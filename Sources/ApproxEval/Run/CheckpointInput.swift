@@ -145,7 +145,8 @@ extension Evaluation {
       SeriesPattern(pattern).asksForPlace
       ? try CheckpointSource(
         path: input.path, adapter: input.adapter, model: options.model, loss: options.loss,
-        task: options.task.flatMap(LanguageTask.init(rawValue:)), files: files.part()) : nil
+        classAxis: options.classAxis, task: options.task.flatMap(LanguageTask.init(rawValue:)),
+        files: files.part()) : nil
     let candidates = try SeriesPattern(pattern).paths(
       checkpoint: input.name, epoch: place?.epoch, step: place?.step
     ) { missing in

@@ -149,6 +149,7 @@ extension EvaluationOptions {
       texts["data"], texts["model"], texts["loss"], texts["run"]
     )
     task = texts["task"]
+    classAxis = integer("class_axis")
     (adapter, parameterOrder) = (texts["adapter"], texts["parameter_order"])
     trainable = list("trainable")
     methods = list("methods").compactMap { UpdateMethod(name: $0) }

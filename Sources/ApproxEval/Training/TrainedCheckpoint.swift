@@ -26,6 +26,7 @@ struct TrainedCheckpoint<S: EngineScalar> {
         writer.add(name, shape: spec.shape, ordered)
       }
     }
+    PackedCheckpoint.addProgram(checkpoint, to: &writer)
     if !carried.isEmpty { PackedCheckpoint.add(reader, carried, to: &writer) }
     try writer.write(to: path)
   }

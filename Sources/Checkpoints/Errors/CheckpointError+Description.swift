@@ -85,6 +85,8 @@ extension CheckpointError {
       "dtype is \(found.rawValue), expected \(list(expected.map(\.rawValue)))"
     case .shapeMismatch(let found, let expected): "shape is \(found), expected \(expected)"
     case .missingTensor(let name, _): "there is no tensor \(name)"
+    case .otherStateDict(let missing, let unexpected, let misshapen):
+      SettingText(Self.sentences(missing, unexpected, misshapen))
     case .missingFiles(let names, let what): "there is no \(what): no \(list(names))"
     case .unexpectedTensor: "this tensor has no meaning here"
     case .sampleCountMismatch(let found, let expected, let reference):
@@ -97,6 +99,28 @@ extension CheckpointError {
     case .unknownKey(let path, _): "unknown key \(path)"
     case .unknownName(let what, let found, _): "unknown \(what) \(quoted(found))"
     }
+  }
+
+  /// As `load_state_dict` says it, a few of each.
+  private static func sentences(
+    _ missing: [String], _ unexpected: [String], _ misshapen: [Misshapen]
+  ) -> String {
+    func some(_ texts: [String]) -> String {
+      texts.prefix(8).joined(separator: ", ")
+        + (texts.count > 8 ? " and \(texts.count - 8) more" : "")
+    }
+    var parts: [String] = []
+    if !missing.isEmpty { parts.append("missing keys: " + some(missing.map { quoted($0) })) }
+    if !unexpected.isEmpty {
+      parts.append("unexpected keys: " + some(unexpected.map { quoted($0) }))
+    }
+    if !misshapen.isEmpty {
+      parts.append(
+        "size mismatch: "
+          + some(misshapen.map { "\(quoted($0.name)) \($0.found), the network has \($0.expected)" })
+      )
+    }
+    return "the state_dict does not fit the network; " + parts.joined(separator: "; ")
   }
 
   private func sentence(_ change: Change) -> String {

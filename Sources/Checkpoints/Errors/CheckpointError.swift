@@ -107,6 +107,8 @@ public struct CheckpointError: Error, Equatable, Sendable {
     case wrongDType(found: DType, expected: [DType])
     case shapeMismatch(found: [Int], expected: [Int])
     case missingTensor(String, near: [String])
+    /// Names and shapes in which a state_dict is not that of a network.
+    case otherStateDict(missing: [String], unexpected: [String], misshapen: [Misshapen])
     /// A folder without the weights or settings that were looked for under these names.
     case missingFiles([String], what: String)
     /// A tensor whose name says nothing to the reader.
@@ -119,6 +121,19 @@ public struct CheckpointError: Error, Equatable, Sendable {
     case unknownKey(String, near: [String])
     /// A name outside a known list: `what` says of what, e.g. "loss".
     case unknownName(what: String, found: String, known: [String])
+  }
+
+  /// A tensor of another shape than its network has.
+  public struct Misshapen: Equatable, Sendable {
+    public var name: String
+    public var found: [Int]
+    public var expected: [Int]
+
+    public init(name: String, found: [Int], expected: [Int]) {
+      self.name = name
+      self.found = found
+      self.expected = expected
+    }
   }
 
   /// What has become of a file since it was opened.

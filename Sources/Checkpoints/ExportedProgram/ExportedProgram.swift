@@ -11,7 +11,7 @@ package struct ExportedProgram: Sendable {
   /// The path as it was given.
   package let path: String
   package let versions: Versions
-  package let graph: Graph
+  package var graph: Graph
   package let signature: Signature
   /// The ranges of symbols by their names, and of expressions like `2*s77` that an export was told of.
   package let symbols: [String: SymbolRange]
@@ -25,7 +25,10 @@ package struct ExportedProgram: Sendable {
   package let userInputs: [UserInput]
   /// The user's outputs in the order of the graph.
   package let userOutputs: [UserOutput]
-  private let archive: ProgramArchive
+  /// Where example inputs are; `nil` where the document lies in a file of another kind.
+  private let archive: ProgramArchive?
+  /// `model.json`, the graph and its signature.
+  package let document: StoredTensor
 
   package struct Versions: Equatable, Sendable {
     /// Of the schema.
@@ -61,17 +64,46 @@ package struct ExportedProgram: Sendable {
   /// - Parameter memory: Bytes that numbers may take which cannot be read where they lie.
   /// - Throws: `CheckpointError` naming the node, the weight or the place in a document at fault.
   package init(_ file: MappedFile, memory: Int = .max) throws(CheckpointError) {
-    path = file.path
-    archive = try ProgramArchive(file, UnpackingBudget(memory))
-    let document = try archive.json("models/\(archive.model).json")
-    versions = try Versions(document, archive: archive.version)
+    let archive = try ProgramArchive(file, UnpackingBudget(memory))
+    let name = "models/\(archive.model).json"
+    try self.init(
+      archive.document(name), name, archive: archive,
+      weights: { _ throws(CheckpointError) in
+        (try archive.weights(.weights), try archive.weights(.constants))
+      })
+  }
+
+  /// A network whose document and tensors lie in a file of another kind.
+  ///
+  /// - Parameters:
+  ///   - tensors: By their names in the `state_dict`; those that the graph does not read may be missing.
+  ///   - tied: Names of one tensor each, of which the first is there.
+  package init(
+    document: StoredTensor, tensors: [String: StoredTensor], tied: [[String]]
+  ) throws(CheckpointError) {
+    try self.init(
+      document, document.name, archive: nil,
+      weights: { signature throws(CheckpointError) in
+        (Weight.all(signature, tensors, tied), [:])
+      })
+  }
+
+  private init(
+    _ document: StoredTensor, _ name: String, archive: ProgramArchive?,
+    weights: (Signature) throws(CheckpointError) -> ([String: Weight], [String: Weight])
+  ) throws(CheckpointError) {
+    path = document.file
+    (self.archive, self.document) = (archive, document)
+    let json = try document.withBytes { bytes throws(CheckpointError) in
+      try JSONValue(parsing: bytes, name: name, file: document.file)
+    }
+    versions = try Versions(json, archive: archive?.version ?? "packed")
     let expressions = SymbolicExpressions()
-    let module = document["graph_module"]
+    let module = json["graph_module"]
     graph = try Graph(module["graph"], expressions)
     signature = try Signature(module["signature"], expressions)
-    symbols = try SymbolRange.read(document["range_constraints"])
-    weights = try archive.weights(.weights)
-    constants = try archive.weights(.constants)
+    symbols = try SymbolRange.read(json["range_constraints"])
+    (self.weights, constants) = try weights(signature)
     let call = try CallSignature(module)
     userInputs = try call.inputs(signature.inputs, graph, path)
     userOutputs = try call.outputs(signature.outputs, path)
@@ -114,7 +146,7 @@ extension ExportedProgram {
   ///
   /// - Throws: What the file of examples has wrong: it is read only now.
   package func sampleInputs() throws(CheckpointError) -> [StoredTensor?] {
-    guard let samples = try archive.sampleInputs() else { return [] }
+    guard let samples = try archive?.sampleInputs() else { return [] }
     return userInputs.map { samples.tensors[$0.argumentPath] }
   }
 }
@@ -140,6 +172,7 @@ extension ExportedProgram {
             "the signature has an input \(quoted(value)) that the graph has not there"),
           at: location)
       }
+      if archive == nil, let name = input.weight?.name, weights[name] == nil { continue }
       guard let weight = try weight(of: input), let declared = graph.tensors[value] else {
         continue
       }

@@ -127,17 +127,24 @@ extension ProgramArchive {
     return try archive.bytes(of: member)
   }
 
-  /// A document; paths in it begin with the name of the member.
-  func json(_ name: String) throws(CheckpointError) -> JSONValue {
+  /// The bytes of a document.
+  func document(_ name: String) throws(CheckpointError) -> StoredTensor {
     let member = try member(name)
     if member.size > Self.maximumDocument {
       throw CheckpointError(
         .headerTooLarge(bytes: UInt64(member.size), limit: Self.maximumDocument),
         at: .init(file: file.path, tensor: member.name))
     }
-    let owner = try bytes(member)
-    defer { withExtendedLifetime(owner) {} }
-    return try JSONValue(parsing: owner.load(), name: name, file: file.path)
+    return StoredTensor(
+      name: member.name, dtype: .u8, shape: [member.size], file: file.path,
+      owner: try bytes(member))
+  }
+
+  /// A document; paths in it begin with the name of the member.
+  func json(_ name: String) throws(CheckpointError) -> JSONValue {
+    try document(name).withBytes { bytes throws(CheckpointError) in
+      try JSONValue(parsing: bytes, name: name, file: file.path)
+    }
   }
 
   /// A file by torch.save in a member.

@@ -24,6 +24,31 @@ extension ExportedProgram {
   }
 }
 
+extension ExportedProgram.Weight {
+  /// Tensors of a file of another kind, by the names of a signature.
+  ///
+  /// - Parameter tied: Names of one tensor each, of which the first is there.
+  static func all(
+    _ signature: ExportedProgram.Signature, _ tensors: [String: StoredTensor], _ tied: [[String]]
+  ) -> [String: ExportedProgram.Weight] {
+    var first: [String: String] = [:]
+    for group in tied { for name in group { first[name] = group.first } }
+    var result: [String: ExportedProgram.Weight] = [:]
+    for input in signature.inputs {
+      guard let name = input.weight?.name, let tensor = tensors[first[name] ?? name] else {
+        continue
+      }
+      let isParameter = if case .parameter = input { true } else { false }
+      result[name] = ExportedProgram.Weight(
+        name: name, tensor: tensor, isParameter: isParameter, requiresGradient: isParameter,
+        view: View(
+          storage: first[name] ?? name, offset: 0, shape: tensor.shape,
+          strides: rowMajorStrides(tensor.shape)))
+    }
+    return result
+  }
+}
+
 extension ProgramArchive {
   /// Which tensors of a program: those of its `state_dict`, or others.
   enum Payload {

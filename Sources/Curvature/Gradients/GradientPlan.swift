@@ -69,6 +69,8 @@ package struct GradientPlan: Sendable {
     }
     // Those of a value that is computed once are not kept for every sample.
     if program.isConstant[node.inputs[0].index] { return nil }
+    // Indices that are computed lie with the forward values, chunk by chunk.
+    if factors.rows == .oneHot, node.inputs[0].index >= program.graph.inputs.count { return nil }
     // Rows that outweigh the weight are better multiplied where they are. Unfolded ones would
     // have to be kept as well, and explicit per-sample gradients save a product for every sum of
     // them: these may take up to ten times the memory of the output's rows.

@@ -4,12 +4,14 @@ import TensorModule
 /// The rows of one linear layer over a batch: its inputs `a`, `[N T, in]`, and the gradients `b`
 /// w.r.t. its outputs for every draw, `[R, N T, out]`. Read in double, a few rows at a time.
 ///
-/// Row `n T + t` is position t of sample n. Cotangents are stored divided by `scales[d N + n]`.
+/// Row `n T + t` is position t of sample n. Cotangents are stored divided by `scales[d N + n]`. Reduced,
+/// there is one row for each sample: the mean of its inputs and the sum of its cotangents.
 package struct LayerRows<S: EngineScalar> {
   package let layer: KroneckerPlan.Layer
-  /// N T
-  package let count: Int
+  /// N T; N where they are reduced.
+  package private(set) var count: Int
   package let draws: Int
+  private var isReduced = false
   private let inputs: UnsafePointer<S>
   private let cotangents: Vector<S>
   /// Who holds the inputs.
@@ -31,15 +33,22 @@ package struct LayerRows<S: EngineScalar> {
   package var inputColumns: Int { layer.linear.inputs + (layer.bias == nil ? 0 : 1) }
   package var outputColumns: Int { layer.linear.outputs }
 
+  /// The same rows, the positions of each sample reduced to one.
+  package var reduced: LayerRows {
+    if isReduced || layer.linear.positions == 1 { return self }
+    var other = self
+    other.isReduced = true
+    other.count /= layer.linear.positions
+    return other
+  }
+
   /// Writes rows of `a`, `[range, in + 1]`: the last column is 1 where a bias trains.
   package func writeInputs(_ range: Range<Int>, to out: UnsafeMutablePointer<Double>) {
     let (columns, width) = (layer.linear.inputs, inputColumns)
+    let scale = layer.linear.scale / Double(isReduced ? layer.linear.positions : 1)
     for (place, row) in range.enumerated() {
       let target = out + place * width
-      Kernels.toDouble(inputs + row * columns, target, count: columns)
-      if layer.linear.scale != 1 {
-        Kernels.axpby(0, target, layer.linear.scale, target, count: columns)
-      }
+      write(inputs, row: row, columns: columns, scale: scale, to: target)
       if width > columns { target[columns] = 1 }
     }
     withExtendedLifetime(owner) {}
@@ -49,12 +58,29 @@ package struct LayerRows<S: EngineScalar> {
   package func writeCotangents(
     draw: Int, _ range: Range<Int>, weights: [Double], to out: UnsafeMutablePointer<Double>
   ) {
-    let (columns, positions) = (outputColumns, layer.linear.positions)
+    let columns = outputColumns
     for (place, row) in range.enumerated() {
-      let target = out + place * columns
-      Kernels.toDouble(
-        cotangents.pointer + (draw * count + row) * columns, target, count: columns)
-      Kernels.axpby(0, target, weights[row / positions], target, count: columns)
+      write(
+        cotangents.pointer, row: draw * count + row, columns: columns,
+        scale: weights[isReduced ? row : row / layer.linear.positions], to: out + place * columns)
+    }
+  }
+
+  /// One row, or the sum of a sample's.
+  private func write(
+    _ rows: UnsafePointer<S>, row: Int, columns: Int, scale: Double,
+    to target: UnsafeMutablePointer<Double>
+  ) {
+    guard isReduced else {
+      Kernels.toDouble(rows + row * columns, target, count: columns)
+      return Kernels.axpby(0, target, scale, target, count: columns)
+    }
+    Kernels.zero(target, count: columns)
+    withUnsafeTemporaryAllocation(of: Double.self, capacity: columns) { own in
+      for t in row * layer.linear.positions..<(row + 1) * layer.linear.positions {
+        Kernels.toDouble(rows + t * columns, own.baseAddress!, count: columns)
+        Kernels.axpby(scale, own.baseAddress!, 1, target, count: columns)
+      }
     }
   }
 }

@@ -1,7 +1,7 @@
 import GraphModule
 import TensorModule
 
-// Views of per-sample gradients that share their rows: the first draws, or one parameter tensor.
+// Views of per-sample gradients that share their rows: the first draws, or some parameter tensors.
 
 extension PerSampleGradients {
   /// The rows of the first R draws.
@@ -11,70 +11,98 @@ extension PerSampleGradients {
 
   /// The gradients w.r.t. one trainable tensor.
   package func restricted(to parameter: ParameterID) -> PerSampleGradients {
-    for entry in entries {
-      switch entry {
-      case .explicit(parameter, _):
-        return PerSampleGradients(self, draws: draws, entries: [entry])
-      case .factored(let node, let factors, parameter, _, let rows):
-        return PerSampleGradients(
-          self, draws: draws,
-          entries: [
-            .factored(node: node, factors: factors, weight: parameter, bias: nil, rows: rows)
-          ])
-      case .factored(_, let factors, _, parameter, let rows):
-        let sums = factors.positions == 1 ? rows : positionSums(factors, rows: rows)
-        return PerSampleGradients(
-          self, draws: draws, entries: [.explicit(parameter: parameter, rows: sums)])
-      case .explicit, .factored: continue
-      }
-    }
-    preconditionFailure("restricted: parameter \(parameter.index) is not trainable")
+    restricted(to: [parameter])
   }
 
-  /// `sum_rows coefficient[row] g_row` of one tensor, multiplied and added in double, whatever
-  /// precision the rows have.
+  /// The gradients w.r.t. some trainable tensors.
+  package func restricted(to group: [ParameterID]) -> PerSampleGradients {
+    let wanted = Set(group)
+    var found = 0
+    let own = entries.compactMap { entry -> Entry? in
+      switch entry {
+      case .explicit(let parameter, _):
+        guard wanted.contains(parameter) else { return nil }
+        found += 1
+        return entry
+      case .factored(let node, let factors, let weight, let bias, let rows):
+        let bias = bias.flatMap { wanted.contains($0) ? $0 : nil }
+        if bias != nil { found += 1 }
+        if wanted.contains(weight) {
+          found += 1
+          return .factored(node: node, factors: factors, weight: weight, bias: bias, rows: rows)
+        }
+        guard let bias else { return nil }
+        let sums = factors.positions == 1 ? rows : positionSums(factors, rows: rows)
+        return .explicit(parameter: bias, rows: sums)
+      }
+    }
+    precondition(
+      found == wanted.count, "restricted: of \(wanted.count) parameters \(found) are trainable")
+    return PerSampleGradients(self, draws: draws, entries: own)
+  }
+
+  /// `sum_rows coefficient[row] g_row` of some tensors, one after the other, multiplied and added in
+  /// double, whatever precision the rows have.
   ///
-  /// - Precondition: These are the gradients of this tensor alone (`restricted`).
+  /// - Precondition: These are the gradients of these tensors alone (`restricted`).
   /// - Returns: The sum divided by a power of two, and the power.
   package func weightedSum(
-    _ coefficients: [Double], of parameter: ParameterID
+    _ coefficients: [Double], of group: [ParameterID]
   ) -> (values: Vector<Double>, unit: Double) {
     precondition(
       coefficients.count == count, "weightedSum: \(coefficients.count) coefficients, \(count) rows")
     let scaled = zip(coefficients, scales).map(*)
     let unit = powerOfTwo(near: scaled.reduce(0) { max($0, abs($1)) })
-    let parameters = linearization.program.graph.parameters
-    let values = Vector<Double>(count: parameters[parameter.index].count)
-    var offsets = [Int?](repeating: nil, count: parameters.count)
-    offsets[parameter.index] = 0
+    let (offsets, end) = places(of: group)
+    let values = Vector<Double>(count: end)
     accumulate(scaled.map { $0 / unit }, into: values, offsets: offsets)
     return (values, unit)
+  }
+
+  /// Where each tensor of a group begins, and where the last one ends.
+  private func places(of group: [ParameterID]) -> (offsets: [Int?], end: Int) {
+    let parameters = linearization.program.graph.parameters
+    var offsets = [Int?](repeating: nil, count: parameters.count)
+    var end = 0
+    for parameter in group {
+      offsets[parameter.index] = end
+      end += parameters[parameter.index].count
+    }
+    return (offsets, end)
   }
 }
 
 extension PerSampleGradients {
-  /// The rows of one tensor written out, `[range, count]` in double, divided by `unit`.
+  /// The rows of some tensors written out, one tensor after the other, `[range, count]` in double,
+  /// divided by `unit`.
   ///
-  /// - Precondition: These are the gradients of this tensor alone (`restricted`).
-  package func matrix(_ range: Range<Int>, dividedBy unit: Double) -> Vector<Double> {
-    precondition(entries.count == 1, "matrix: \(entries.count) tensors")
-    let size: Int
-    let write: (_ row: Int, UnsafeMutablePointer<Double>) -> Void
-    switch entries[0] {
-    case .explicit(let parameter, let rows):
-      size = linearization.program.graph.parameters[parameter.index].count
-      write = { Kernels.toDouble(rows.pointer + $0 * size, $1, count: size) }
-    case .factored(let node, let factors, let weight, _, let rows):
-      size = linearization.program.graph.parameters[weight.index].count
-      // Before the workers: rows that are unfolded are kept by whoever asks first.
-      let inputs = linearization.inputRows(node: node, factors)
-      write = { [self] in writeOuterProducts($0, factors, inputs, rows, to: $1) }
+  /// - Precondition: These are the gradients of these tensors alone (`restricted`).
+  package func matrix(
+    _ range: Range<Int>, dividedBy unit: Double, of group: [ParameterID]
+  ) -> Vector<Double> {
+    let (offsets, size) = places(of: group)
+    let parameters = linearization.program.graph.parameters
+    var writes: [(_ row: Int, UnsafeMutablePointer<Double>) -> Void] = []
+    for entry in entries {
+      switch entry {
+      case .explicit(let parameter, let rows):
+        let (place, count) = (offsets[parameter.index]!, parameters[parameter.index].count)
+        writes.append { Kernels.toDouble(rows.pointer + $0 * count, $1 + place, count: count) }
+      case .factored(let node, let factors, let weight, let bias, let rows):
+        // Before the workers: rows that are unfolded are kept by whoever asks first.
+        let inputs = linearization.inputRows(node: node, factors)
+        let (place, biasPlace) = (offsets[weight.index]!, bias.flatMap { offsets[$0.index] })
+        writes.append { [self] row, out in
+          writeOuterProducts(
+            row, factors, inputs, rows, to: out + place, bias: biasPlace.map { out + $0 })
+        }
+      }
     }
     let result = Vector<Double>(count: range.count * size)
     linearization.pool.run(range.count) { place, _ in
       let target = result.pointer + place * size
       let row = range.lowerBound + place
-      write(row, target)
+      for write in writes { write(row, target) }
       Kernels.axpby(0, target, scales[row] / unit, target, count: size)
     }
     return result
@@ -82,7 +110,7 @@ extension PerSampleGradients {
 
   private func writeOuterProducts(
     _ row: Int, _ factors: Factorization, _ inputs: InputRows<S>, _ rows: Vector<S>,
-    to out: UnsafeMutablePointer<Double>
+    to out: UnsafeMutablePointer<Double>, bias: UnsafeMutablePointer<Double>?
   ) {
     let (positions, sample) = (factors.positions, row % samples)
     let cotangents = Vector<Double>(count: positions * factors.outputs)
@@ -102,7 +130,52 @@ extension PerSampleGradients {
       factors: factors, count: positions, inputs: own,
       cotangents: UnsafePointer(cotangents.pointer))
     withExtendedLifetime((copy, cotangents)) {
-      for task in single.gradientTasks(weight: out, bias: nil) { task() }
+      for task in single.gradientTasks(weight: out, bias: bias) { task() }
     }
+  }
+}
+
+/// The gradients of one weight, sample by sample, in double.
+package enum WeightRows {
+  /// `G_n = sum_t b_nt a_nt^T`, b `[N T, out]` and a `[N T, in]`.
+  case products(
+    positions: Int, outputs: Int, inputs: Int, cotangents: Vector<Double>, inputRows: Vector<Double>
+  )
+  /// `[N, count]`
+  case explicit(Vector<Double>)
+}
+
+extension PerSampleGradients {
+  /// The rows of the first draw of one tensor in the form that they have, divided by `unit`.
+  package func weightRows(of parameter: ParameterID, dividedBy unit: Double) -> WeightRows {
+    let own = restricted(to: parameter)
+    if case .factored(let node, let factors, parameter, _, let rows) = own.entries[0],
+      case .dense(let a) = linearization.inputRows(node: node, factors)
+    {
+      let (count, outputs) = (samples * factors.positions, factors.outputs)
+      let (b, inputs) = (
+        Vector<Double>(count: count * outputs), Vector<Double>(count: count * factors.inputs)
+      )
+      Kernels.toDouble(a, inputs.pointer, count: inputs.count)
+      linearization.pool.run(samples) { n, _ in
+        let size = factors.positions * outputs
+        let target = b.pointer + n * size
+        Kernels.toDouble(rows.pointer + n * size, target, count: size)
+        Kernels.axpby(0, target, scales[n] / unit, target, count: size)
+      }
+      return .products(
+        positions: factors.positions, outputs: outputs, inputs: factors.inputs, cotangents: b,
+        inputRows: inputs)
+    }
+    return .explicit(own.matrix(0..<samples, dividedBy: unit, of: [parameter]))
+  }
+
+  /// `sum_rows (g_row / unit)^2` of some tensors, one after the other, in double.
+  package func summedSquares(unit: Double, of group: [ParameterID]) -> Vector<Double> {
+    let (offsets, end) = places(of: group)
+    let result = Vector<Double>(count: end)
+    restricted(to: group).accumulateSquares(
+      scales.map { ($0 / unit) * ($0 / unit) }, to: result, offsets: offsets)
+    return result
   }
 }

@@ -17,7 +17,12 @@ extension PerSampleGradients {
   package func summedSquares(_ weights: [Double]) -> Vector<Double> {
     precondition(weights.count == count, "summedSquares: \(weights.count) weights, \(count) rows")
     let result = Vector<Double>(count: linearization.parameterCount)
-    let offsets = linearization.program.offsets
+    accumulateSquares(weights, to: result, offsets: linearization.program.offsets)
+    return result
+  }
+
+  /// - Parameter offsets: Where each tensor goes.
+  func accumulateSquares(_ weights: [Double], to result: Vector<Double>, offsets: [Int?]) {
     var tasks: [() -> Void] = []
     for entry in entries {
       switch entry {
@@ -48,7 +53,6 @@ extension PerSampleGradients {
       }
     }
     linearization.pool.run(tasks.count) { task, _ in tasks[task]() }
-    return result
   }
 
   private func squaresOfRows(

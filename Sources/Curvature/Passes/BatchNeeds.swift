@@ -197,6 +197,21 @@ package struct BatchNeeds<S: EngineScalar>: Sendable {
     return largest
   }
 
+  /// How the gradients of a weight are kept.
+  package enum WeightForm: Sendable {
+    /// As rows of the layer at so many positions.
+    case products(positions: Int)
+    case explicit
+  }
+
+  package func weightForm(of parameter: ParameterID) -> WeightForm {
+    for case .factored(let factors, let weight, _)? in batch.gradients.routes
+    where weight == parameter && factors.rows != .oneHot {
+      return .products(positions: factors.positions)
+    }
+    return .explicit
+  }
+
   private func entry(of parameter: ParameterID) -> Entry {
     for case .factored(let factors, let weight, let bias)? in batch.gradients.routes {
       if weight == parameter { return .factored(factors, hasBias: false) }

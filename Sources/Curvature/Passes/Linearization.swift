@@ -175,7 +175,16 @@ package final class Linearization<S: EngineScalar> {
     _ cotangents: (_ chunk: Chunk, _ cotangents: Scalars) -> Void
   ) -> PerSampleGradients<S> {
     let gradients = PerSampleGradients(linearization: self, draws: draws, scales: scales)
-    collect(into: gradients, cotangents)
+    if draws < 2 {
+      collect(into: gradients, cotangents)
+      return gradients
+    }
+    let parallel = ParallelRows<S>(draws: draws, samples: samples)
+    collect(into: gradients) { chunk, scalars in
+      cotangents(chunk, scalars)
+      parallel.find(chunk, scalars, size: logitCount)
+    }
+    gradients.unify(parallel)
     return gradients
   }
 

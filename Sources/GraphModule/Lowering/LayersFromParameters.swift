@@ -22,7 +22,7 @@ struct LayersFromParameters: LoweringPass {
     case is Sum: bias(node, uses) ?? table(node, uses)
     case is Concatenate: token(node, uses)
     case is Lookup:
-      parameter(node.inputs[0], uses).map { (Embedding(), node.inputs[1], [$0]) }
+      embedding(node, uses)
     default: nil
     }
   }
@@ -35,6 +35,14 @@ struct LayersFromParameters: LoweringPass {
       uses.graph.type(node.inputs[1]).shape.count == 2
     else { return nil }
     return (Linear(), node.inputs[0], [weight])
+  }
+
+  /// Rows of a parameter that is a table.
+  private func embedding(_ node: Node, _ uses: GraphUses) -> Found? {
+    guard let table = parameter(node.inputs[0], uses),
+      uses.graph.parameters[table.index].shape.count == 2
+    else { return nil }
+    return (Embedding(), node.inputs[1], [table])
   }
 
   /// A linear layer plus one number for each output.

@@ -39,16 +39,9 @@ package struct Gather: Operation {
     let spare = UnsafeMutableRawPointer(pass.scratch).assumingMemoryBound(to: Int32.self)
     let places = pass.keepsSaved ? pass.savedIndices : spare
     for n in 0..<pass.samples {
-      let (index, own) = (pass.indices(1) + n * count, places + n * count)
-      for i in 0..<count {
-        var (rest, place) = (i, Int(index[i]) * strides[axis])
-        for dimension in shape.indices.reversed() {
-          let (quotient, at) = rest.quotientAndRemainder(dividingBy: shape[dimension])
-          if dimension != axis { place += at * strides[dimension] }
-          rest = quotient
-        }
-        own[i] = Int32(place)
-      }
+      let own = places + n * count
+      pass.writePlaces(
+        of: pass.indices(1) + n * count, axis: axis, shape: shape, strides: strides, to: own)
       Kernels.gather(
         pass.value(0) + n * inputCount, own, pass.output + n * count, count: count)
     }

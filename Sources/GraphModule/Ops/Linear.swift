@@ -17,8 +17,13 @@ package struct Linear: Operation {
   package mutating func bind(_ operands: Operands) throws(GraphError) -> ValueType {
     try operands.require(inputs: 1...1, parameters: 1...2)
     let x = try operands.real(0)
-    let weight = try operands.parameter(Self.weight, rank: 2)
-    (outputs, inputs) = (weight[0], weight[1])
+    // A kernel that is applied to unfolded rows has more dimensions than two.
+    let weight = operands.parameters[Self.weight]
+    guard weight.count >= 2 else {
+      throw GraphError(
+        .other("parameter 0", found: "\(weight)", expected: "2 dimensions"))
+    }
+    (outputs, inputs) = (weight[0], weight[1...].reduce(1, *))
     guard x.shape.last == inputs else {
       throw operands.mismatch(0, "\(inputs) as the last dimension")
     }

@@ -9,28 +9,32 @@ struct ProgramImporter {
   let sizes: ProgramSizes
   /// Tensors of the program by their names, from wherever they are read.
   let weights: [String: StoredTensor]
-  var graph = GraphBuilder()
+  var builder: TensorBuilder
   /// By the names of the program's graph.
-  private var values: [String: ImportedTensor] = [:]
-  private var parameterValues: [ParameterID: ValueID] = [:]
-  /// The node at hand, for messages.
-  private var label = ""
+  var values: [String: ImportedTensor] = [:]
+  private let roles: ProgramRoles
+  /// Tensors that are read as numbers of the graph itself.
+  private(set) var constants: Set<String> = []
+  private(set) var notes: [String] = []
+  /// Of one sample's output; `nil` for the last axis.
+  var classAxis: Int?
 
   static func model(
     _ program: ExportedProgram, _ weights: [String: StoredTensor], _ data: DataFile?,
-    _ areClasses: Bool
+    _ reading: OutputReading
   ) throws(CheckpointError) -> Model {
+    let program = program.withoutRegions
     do {
       var importer = ProgramImporter(
         program, weights: weights, sizes: try ProgramSizes(program, data: data))
-      let graph = try importer.run(
-        labels: data.map { Array($0.labels.shape.dropFirst()) }, areClasses: areClasses)
+      let graph = try importer.run(reading)
       let read = Set(graph.parameters.map(\.name))
       let trained = program.weights.values.filter { $0.isParameter && $0.requiresGradient }
       return Model(
         graph: graph, type: type,
-        unreadTensors: Set(program.weights.keys).subtracting(read),
-        adapted: Set(trained.map(\.name)).intersection(read))
+        unreadTensors: Set(program.weights.keys).union(program.constants.keys).subtracting(read),
+        adapted: Set(trained.map(\.name)).intersection(read), constants: importer.constants,
+        classAxis: importer.classAxis, notes: importer.notes)
     } catch let error as CheckpointError {
       throw error
     } catch let error as ImportFailure {
@@ -41,7 +45,7 @@ struct ProgramImporter {
   }
 
   /// What reports call such a model.
-  static let type = "torch.export"
+  static let type = Model.exported
 
   private static func failure(_ reason: String, _ program: ExportedProgram) -> CheckpointError {
     CheckpointError(.unsupportedProgram(reason), at: .init(file: program.path))
@@ -53,13 +57,16 @@ struct ProgramImporter {
     self.program = program
     self.weights = weights
     self.sizes = sizes
+    let roles = ProgramRoles(program)
+    self.roles = roles
+    builder = TensorBuilder(
+      samples: sizes.samples, isSymbolic: sizes.isSymbolic, read: { roles.isRead($0) })
   }
 
-  mutating func run(labels: [Int]?, areClasses: Bool) throws -> Graph {
-    let roles = ProgramRoles(program)
-    try addInputs(roles)
-    try addWeights(roles)
-    let mutations = ProgramMutations(program.graph)
+  mutating func run(_ reading: OutputReading) throws -> Graph {
+    try addInputs()
+    try addWeights()
+    let mutations = try ProgramMutations(program.graph) { try sizes.isContiguous($0) }
     let live = mutations.live(program.userOutputs.flatMap(\.argument.names))
     let nodes = program.graph.nodes.enumerated().filter {
       live.contains($0.offset) && !ProgramSizes.isSize($0.element)
@@ -67,16 +74,20 @@ struct ProgramImporter {
     let unsupported = nodes.map(\.element).filter { Operators.builder($0.operation) == nil }
     if !unsupported.isEmpty { throw unsupportedOperators(unsupported) }
     for (index, node) in nodes {
-      try add(node)
-      guard Operators.functional(node.operation) != nil else { continue }
-      try change(node, at: index, mutations)
+      try atNode(node) { importer in
+        try importer.add(node)
+        if Operators.functional(node.operation) != nil {
+          try importer.change(node, at: index, mutations)
+        }
+      }
     }
-    return try ProgramOutput(self, values).finish(&self, labels: labels, areClasses: areClasses)
+    if let note = mutations.note(program.signature) { notes.append(note) }
+    return try ProgramOutput(self, values).finish(&self, reading)
   }
 
   // MARK: - Inputs
 
-  private mutating func addInputs(_ roles: ProgramRoles) throws {
+  private mutating func addInputs() throws {
     for input in program.userInputs {
       let name = input.path.joined(separator: ".")
       guard case .tensor(let value) = input.argument, let type = program.graph.tensors[value] else {
@@ -92,7 +103,7 @@ struct ProgramImporter {
       }
       let own = Array(shape.dropFirst())
       let isIndex = kind == .integer && roles.indices.contains(value)
-      let id = try graph.input(
+      let id = try builder.graph.input(
         name, shape: own, kind: isIndex ? .index(bound: Int(Int32.max)) : .real)
       values[value] = ImportedTensor(
         sizes: shape, batch: .init(axis: 0), kind: kind,
@@ -114,10 +125,10 @@ struct ProgramImporter {
 
   // MARK: - Parameters, buffers and constants
 
-  private mutating func addWeights(_ roles: ProgramRoles) throws {
+  private mutating func addWeights() throws {
     for input in program.signature.inputs {
-      guard let value = input.value, let (name, _) = input.weight,
-        let own = try program.weight(of: input), roles.isRead(value)
+      guard let value = input.value, let (name, _) = input.weight, roles.isRead(value),
+        let own = try program.weight(of: input)
       else { continue }
       let tensor = weights[roles.name(of: name)] ?? weights[name] ?? own.tensor
       let kind = try Self.kind(program.graph.tensors[value]!.dtype, value)
@@ -125,12 +136,8 @@ struct ProgramImporter {
       let isParameter = if case .parameter = input { true } else { false }
       if kind == .real, isParameter || roles.statistics.contains(value) {
         let storage = roles.storage(of: name, shape)
-        let id = try graph.parameter(
-          roles.name(of: name), shape: shape, storage: storage, isBuffer: !isParameter)
-        values[value] = ImportedTensor(
-          sizes: shape, batch: nil, kind: .real,
-          storage: .parameter(
-            ImportedParameter(id: id, shape: shape, storage: storage), order: Array(shape.indices)))
+        values[value] = try builder.parameter(
+          roles.name(of: name), shape, storage, isBuffer: !isParameter)
       } else {
         guard tensor.shape == shape else {
           throw CheckpointError(
@@ -139,6 +146,7 @@ struct ProgramImporter {
         let numbers =
           tensor.dtype.isFloatingPoint
           ? try tensor.vector(of: Double.self).array : try tensor.integers().map(Double.init)
+        constants.insert(roles.name(of: name))
         values[value] = ImportedTensor(
           sizes: shape, batch: nil, kind: kind, storage: .constant(numbers))
       }
@@ -148,14 +156,20 @@ struct ProgramImporter {
   // MARK: - Nodes
 
   private mutating func add(_ node: ExportedProgram.Node) throws {
-    label = node.name
     let names = node.outputs.flatMap(\.names)
+    let call = OperatorCall(
+      results: try results(names), arguments: try arguments(of: node), names: names)
+    guard let build = Operators.builder(node.operation) else { return }
+    for (name, result) in zip(names, try build(&builder, call)) { values[name] = result }
+  }
+
+  /// What goes wrong at a node is said with its name.
+  private mutating func atNode(
+    _ node: ExportedProgram.Node, _ body: (inout ProgramImporter) throws -> Void
+  ) throws {
+    builder.label = node.name
     do {
-      let call = OperatorCall(
-        node, results: try results(names), arguments: try arguments(of: node))
-      guard let build = Operators.builder(node.operation) else { return }
-      let results = try build(&self, call)
-      for (name, result) in zip(names, results) { values[name] = result }
+      try body(&self)
     } catch let error as ImportFailure {
       throw failure("\(place(node)): \(error.reason)", hint: Self.advice)
     } catch let error as GraphError {
@@ -165,57 +179,7 @@ struct ProgramImporter {
     }
   }
 
-  /// What a node that works in place does to what else shows the memory.
-  private mutating func change(
-    _ node: ExportedProgram.Node, at index: Int, _ mutations: ProgramMutations
-  ) throws {
-    guard let changed = node.inputs.first?.argument.names.first,
-      let result = node.outputs.first?.names.first
-    else { return }
-    let root = mutations.root(changed)
-    if changed != root, var numbers = values[root]?.constants, let new = values[result]?.constants {
-      var places = values[root]!
-      places.storage = .constant(numbers.indices.map(Double.init))
-      let written = try replayed(mutations.views(to: changed), on: places).constants ?? []
-      for (place, number) in zip(written, new) { numbers[Int(place)] = number }
-      values[root]!.storage = .constant(numbers)
-      for name in mutations.aliases(of: root, before: index) {
-        values[name] = try replayed(mutations.views(to: name), on: values[root]!)
-      }
-      return
-    }
-    if let reader = mutations.reader(ofWhat: node, at: index) {
-      throw failure(
-        "\(place(node)) works in place on memory that \(reader) shares",
-        hint: "Write it without the underscore, or export with run_decompositions().")
-    }
-    // Under its old name too the tensor has the new numbers.
-    values[changed] = values[result]
-  }
-
-  /// A constant through views.
-  private mutating func replayed(
-    _ views: [ExportedProgram.Node], on root: ImportedTensor
-  ) throws -> ImportedTensor {
-    var value = root
-    for node in views {
-      guard let source = node.inputs.first, let build = Operators.builder(node.operation) else {
-        continue
-      }
-      var arguments = try arguments(of: node)
-      arguments[source.name] = .tensor(value)
-      let names = node.outputs.flatMap(\.names)
-      let results = try build(
-        &self, OperatorCall(node, results: results(names), arguments: arguments))
-      guard names.count == 1, let result = results.first, result.constants != nil else {
-        throw ImportFailure("a part of \(names) is changed in place")
-      }
-      value = result
-    }
-    return value
-  }
-
-  private func results(
+  func results(
     _ names: [String]
   ) throws -> [(sizes: [Int], kind: ImportedTensor.Kind)] {
     try names.compactMap { name in
@@ -224,9 +188,9 @@ struct ProgramImporter {
     }
   }
 
-  private static let advice = "Change the network, or export a wrapper that leaves it out."
+  private static let advice: SettingText = "Change the network, or export a wrapper that leaves it out."
 
-  private func arguments(
+  func arguments(
     of node: ExportedProgram.Node
   ) throws -> [String: OperatorCall.Value] {
     var result: [String: OperatorCall.Value] = [:]
@@ -269,37 +233,9 @@ struct ProgramImporter {
     throw ImportFailure("it reads \(name), a result that is not computed here")
   }
 
-  // MARK: - Operations
-
-  mutating func apply(
-    _ operation: some GraphModule.Operation, _ inputs: [ValueID], _ parameters: [ParameterID] = []
-  ) throws -> ValueID {
-    try graph.apply(operation, to: inputs, parameters: parameters, name: label)
-  }
-
-  /// The same numbers in another shape. It changes nothing, and is mutating so that a value that is
-  /// made in its place is made before.
-  mutating func reshaped(_ value: ValueID, to shape: [Int]) throws -> ValueID {
-    try graph.reshape(value, to: shape)
-  }
-
-  /// A parameter as a value; every use of it reads the same one.
-  mutating func parameterValue(_ parameter: ImportedParameter) throws -> ValueID {
-    if let value = parameterValues[parameter.id] { return value }
-    var value = try apply(ParameterValue(), [], [parameter.id])
-    let shape = parameter.shape
-    if parameter.storage == .channelsLast {
-      let window = shape[2...].reduce(1, *)
-      value = try reshaped(value, to: [shape[0], window, shape[1]])
-      value = try reshaped(apply(View(.permute([0, 2, 1])), [value]), to: shape)
-    }
-    parameterValues[parameter.id] = value
-    return value
-  }
-
   // MARK: - Errors
 
-  func failure(_ reason: String, hint: String? = nil) -> CheckpointError {
+  func failure(_ reason: String, hint: SettingText? = nil) -> CheckpointError {
     // The number that stands for the samples says nothing to a reader.
     let reason =
       sizes.isSymbolic ? reason.replacing(String(sizes.samples), with: "N") : reason

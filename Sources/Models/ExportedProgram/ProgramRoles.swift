@@ -40,7 +40,7 @@ struct ProgramRoles {
       if node.operation.hasPrefix("aten.embedding."), let index = node.input("indices") {
         indices.formUnion(index.names)
       }
-      if ["aten.index.Tensor", "aten.gather.default"].contains(node.operation) {
+      if Self.choosing.contains(node.operation) {
         indices.formUnion((node.input("indices") ?? node.input("index"))?.names ?? [])
       }
       if Self.keeping.contains(node.operation), let source = node.inputs.first?.argument.names,
@@ -58,18 +58,23 @@ struct ProgramRoles {
   func name(of weight: String) -> String { names[weight] ?? weight }
 
   func storage(of weight: String, _ shape: [Int]) -> ParameterSpec.Storage {
-    kernels.contains(name(of: weight)) && (3...4).contains(shape.count) ? .channelsLast : .plain
+    kernels.contains(name(of: weight)) && (3...5).contains(shape.count) ? .channelsLast : .plain
   }
 
+  /// Operators by indices, other than of embeddings.
+  private static let choosing: Set<Substring> = [
+    "aten.index.Tensor", "aten.gather.default", "aten.scatter_add.default", "aten.scatter.src",
+  ]
+
   private static func readsKernel(_ node: ExportedProgram.Node) -> Bool {
-    switch node.operation {
-    case "aten.conv1d.default", "aten.conv2d.default", "aten.conv1d.padding",
-      "aten.conv2d.padding":
-      true
-    case "aten.convolution.default": node.input("transposed") != .bool(true)
-    default: false
-    }
+    let name = node.operation.split(separator: ".").dropFirst().first ?? ""
+    return node.operation.hasPrefix("aten.") && kernelReaders.contains(name)
   }
+
+  private static let kernelReaders: Set<Substring> = [
+    "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d",
+    "convolution",
+  ]
 
   /// Operators whose result has the numbers of their first argument, in the same order.
   private static let keeping: Set<Substring> = [

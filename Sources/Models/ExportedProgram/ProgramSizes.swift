@@ -4,14 +4,12 @@ import GraphModule
 /// The values of all sizes of a program: those that the data decide, and a number that stands for the
 /// samples.
 struct ProgramSizes {
-  /// Where the number of samples is a symbol, a prime that no other size is likely to be a multiple of:
-  /// it tells where in a shape the batch is. In a static program the number of the example.
+  /// Where the number of samples is a symbol, `TensorBuilder.nominalSamples`; in a static program the
+  /// number of the example.
   let samples: Int
   private let symbols: [String: Int]
   private let sampleSymbols: Set<String>
   private let graph: ExportedProgram.Graph
-
-  private static let nominalSamples = 1_000_003
 
   /// - Parameter data: What binds the other symbols; without, they are as in the example.
   init(_ program: ExportedProgram, data: DataFile?) throws {
@@ -35,8 +33,8 @@ struct ProgramSizes {
       }
     }
     if !sampleSymbols.isEmpty {
-      samples = Self.nominalSamples
-      for name in sampleSymbols { bound[name] = Self.nominalSamples }
+      samples = TensorBuilder.nominalSamples
+      for name in sampleSymbols { bound[name] = TensorBuilder.nominalSamples }
     }
     let found = try data?.inputs(program.inputNames)
     for input in program.userInputs {
@@ -68,6 +66,20 @@ struct ProgramSizes {
 
   func values(of type: ExportedProgram.TensorType) throws -> [Int] {
     try type.sizes.map { try $0.expression.integer(symbols) }
+  }
+
+  /// Whether the numbers of a tensor lie side by side, row by row.
+  func isContiguous(_ type: ExportedProgram.TensorType) throws -> Bool {
+    let (sizes, strides) = (
+      try values(of: type), try type.strides.map { try $0.expression.integer(symbols) }
+    )
+    guard sizes.count == strides.count else { return false }
+    var expected = 1
+    for (size, stride) in zip(sizes, strides).reversed() where size != 1 {
+      if stride != expected { return false }
+      expected *= size
+    }
+    return true
   }
 
   func integer(

@@ -66,6 +66,9 @@ extension SequentialBuilder {
         "[in_channels = \(inputs), height, width]", found: v.shape,
         fix: v.shape.count == 3 ? ("in_channels", "\(v.shape[0])") : nil)
     }
+    if l.json["padding"].exists, case .string = try l.json["padding"].content() {
+      return try Self.modules[l.type]!(&self, l, v)
+    }
     let kernel = try l.pair("kernel_size", minimum: 1)
     let operation = Convolution(
       stride: try l.pair("stride", default: (1, 1), minimum: 1),
@@ -149,14 +152,25 @@ extension SequentialBuilder {
   }
 
   private mutating func embedding(_ l: LayerContext, _ v: Value) throws(CheckpointError) -> Value {
-    try l.options("num_embeddings", "embedding_dim")
+    try l.options("num_embeddings", "embedding_dim", "padding_idx")
     let (rows, columns) = (try l.size("num_embeddings"), try l.size("embedding_dim"))
     guard v.isIndex else {
       throw l.json["type"].wrong("an embedding only as the first layer: it reads whole numbers")
     }
     let weight = try parameter(l, "weight", shape: [rows, columns])
     graph.limitIndex(v.id, below: rows)
-    return try apply(Embedding(), [weight], l, v)
+    let values = try apply(Embedding(), [weight], l, v)
+    guard l.json["padding_idx"].exists else { return values }
+    let padding = try l.json["padding_idx"].integer()
+    guard (-rows..<rows).contains(padding) else {
+      throw l.json["padding_idx"].wrong("null, or one of \(rows) rows")
+    }
+    // Its row has no gradient.
+    return try checked(l, v) { b throws(GraphError) in
+      let id = try b.graph.apply(
+        Detach(index: padding < 0 ? padding + rows : padding), to: [values.id, v.id], name: l.label)
+      return b.value(id)
+    }
   }
 
   // MARK: - Layers without parameters
@@ -193,7 +207,16 @@ extension SequentialBuilder {
   private mutating func pool(
     _ l: LayerContext, _ v: Value, isMaximum: Bool
   ) throws(CheckpointError) -> Value {
-    try l.options("kernel_size", "stride", "padding")
+    try l.options(
+      ["kernel_size", "stride", "padding", "ceil_mode"]
+        + [isMaximum ? "dilation" : "count_include_pad"])
+    // What the engine's own pools do not do.
+    let roundsUp = try l.json["ceil_mode"].bool(default: false)
+    let countsPadding = try l.json["count_include_pad"].bool(default: true)
+    let dilation = try l.pair("dilation", default: (1, 1), minimum: 1)
+    if roundsUp || !countsPadding || dilation != (1, 1) {
+      return try Self.modules[l.type]!(&self, l, v)
+    }
     let kernel = try l.pair("kernel_size", minimum: 1)
     let options = WindowOptions(
       kernel: kernel, stride: try l.pair("stride", default: kernel, minimum: 1),
@@ -206,9 +229,10 @@ extension SequentialBuilder {
 
   private mutating func globalPool(_ l: LayerContext, _ v: Value) throws(CheckpointError) -> Value {
     try l.options("output_size")
-    let size = try l.pair("output_size", minimum: 1)
-    guard size == (1, 1) else { throw l.json["output_size"].wrong("1, the only size supported") }
     try requireImage(l, v)
+    guard try l.outputSizes("output_size", Array(v.shape.dropFirst())) == [1, 1] else {
+      return try Self.modules[l.type]!(&self, l, v)
+    }
     return try apply(AveragePool(), [], l, v, channelsLast: true)
   }
 
@@ -218,10 +242,15 @@ extension SequentialBuilder {
   }
 
   private mutating func flatten(_ l: LayerContext, _ v: Value) throws(CheckpointError) -> Value {
-    try l.options()
+    try l.options("start_dim", "end_dim")
+    let first = try l.dimension("start_dim", v.shape, default: 1)
+    let last = try l.dimension("end_dim", v.shape, default: -1)
+    guard first <= last else { throw l.json["end_dim"].wrong("a dimension behind start_dim") }
+    var shape = v.shape
+    shape.replaceSubrange(first - 1..<last, with: [shape[first - 1..<last].reduce(1, *)])
     return try checked(l, v) { b throws(GraphError) in
       let rows = try b.plain(v, name: l.label)
-      return b.value(try b.graph.reshape(rows.id, to: [v.count]))
+      return b.value(try b.graph.reshape(rows.id, to: shape))
     }
   }
 

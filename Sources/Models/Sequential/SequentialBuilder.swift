@@ -65,7 +65,7 @@ struct SequentialBuilder {
     for layer in layers {
       switch try layer["type"].string() {
       case "embedding": return try layer["num_embeddings"].integer()
-      case "dropout", "flatten": continue
+      case "dropout", "flatten", "identity": continue
       case "residual": return try embeddingRows(layer["layers"].array())
       default: return nil
       }
@@ -77,12 +77,12 @@ struct SequentialBuilder {
     let type = try layer["type"].string()
     // What is near in name would be another network.
     guard !Self.otherModules.contains(type) else {
-      let known = Self.layers.keys.sorted().joined(separator: ", ")
-      throw layer["type"].wrong("one of the supported layers: \(known)")
+      throw layer["type"].wrong(
+        "one of the supported layers: \(Self.layerNames.joined(separator: ", "))")
     }
-    guard let build = Self.layers[type] else {
+    guard let build = Self.layers[type] ?? Self.modules[type] else {
       throw CheckpointError(
-        .unknownName(what: "layer type", found: type, known: Self.layers.keys.sorted()),
+        .unknownName(what: "layer type", found: type, known: Self.layerNames),
         at: .init(file: layer.file, place: layer.path + ".type"))
     }
     layerCount += 1
@@ -90,21 +90,22 @@ struct SequentialBuilder {
       throw layer["type"].wrong("no more layers: there are \(Self.mostLayers) before it")
     }
     let context = LayerContext(json: layer, type: type)
-    if value.isIndex && !["embedding", "dropout", "flatten", "residual"].contains(type) {
+    if value.isIndex && !["embedding", "dropout", "flatten", "identity", "residual"].contains(type)
+    {
       throw layer["type"].wrong("an embedding, the only layer that reads whole numbers")
     }
     return try build(&self, context, value)
   }
+
+  private static let layerNames = Set(layers.keys).union(modules.keys).sorted()
 
   /// More than any network that is trained has; each takes work and memory whatever its size.
   private static let mostLayers = 10_000
 
   /// Modules of PyTorch that there is no layer for, under names like those of layers that there are.
   private static let otherModules: Set<String> = [
-    "adaptive_avg_pool1d", "adaptive_max_pool2d", "avg_pool1d", "batch_norm1d", "batch_norm3d",
-    "bilinear", "celu", "conv1d", "conv3d", "dropout1d", "dropout2d", "elu", "embedding_bag", "glu",
-    "hardsigmoid", "hardswish", "hardtanh", "instance_norm2d", "log_sigmoid", "max_pool1d", "mish",
-    "prelu", "relu6", "rms_norm", "rrelu", "selu", "softmax", "softsign", "tanhshrink", "unflatten",
+    "bilinear", "embedding_bag", "lp_pool1d", "lp_pool2d", "fractional_max_pool2d", "max_unpool2d",
+    "lazy_linear", "lazy_conv2d", "sync_batch_norm", "gru_cell", "lstm_cell", "rnn_cell",
   ]
 
   /// What builds each layer type.
@@ -202,24 +203,42 @@ struct LayerContext {
     "relu": ["inplace": .any],
     "leaky_relu": ["inplace": .any],
     "silu": ["inplace": .any],
-    "dropout": ["inplace": .any],
-    "conv2d": ["padding_mode": .only(.string("zeros"), "\"zeros\"")],
-    "batch_norm2d": ["momentum": .any, "track_running_stats": .only(.bool(true), "true")],
-    // A row of padding_idx has no gradient.
+    "dropout": ["inplace": .any], "dropout1d": ["inplace": .any], "dropout2d": ["inplace": .any],
+    "dropout3d": ["inplace": .any], "alpha_dropout": ["inplace": .any],
+    "feature_alpha_dropout": ["inplace": .any],
+    "elu": ["inplace": .any], "celu": ["inplace": .any], "selu": ["inplace": .any],
+    "hardsigmoid": ["inplace": .any], "hardswish": ["inplace": .any], "hardtanh": ["inplace": .any],
+    "mish": ["inplace": .any], "relu6": ["inplace": .any], "rrelu": ["inplace": .any],
+    "threshold": ["inplace": .any],
+    // What its parameters begin with.
+    "prelu": ["init": .any],
+    "conv1d": zeros, "conv2d": zeros, "conv3d": zeros, "conv_transpose1d": zeros,
+    "conv_transpose2d": zeros, "conv_transpose3d": zeros,
+    "batch_norm1d": statistics, "batch_norm3d": statistics,
+    "instance_norm1d": noStatistics, "instance_norm2d": noStatistics,
+    "instance_norm3d": noStatistics,
+    "max_pool1d": places, "max_pool3d": places, "adaptive_max_pool1d": places,
+    "adaptive_max_pool2d": places, "adaptive_max_pool3d": places,
+    "avg_pool3d": ["divisor_override": .only(.null, "null")],
+    "upsample": ["recompute_scale_factor": .only(.null, "null")],
+    "batch_norm2d": statistics,
     "embedding": [
-      "padding_idx": .only(.null, "null"), "max_norm": .only(.null, "null"), "norm_type": .any,
+      "max_norm": .only(.null, "null"), "norm_type": .any,
       "scale_grad_by_freq": .only(.bool(false), "false"), "sparse": .any,
     ],
-    "max_pool2d": [
-      "dilation": .only(.integer(1), "1"), "return_indices": .only(.bool(false), "false"),
-      "ceil_mode": .only(.bool(false), "false"),
-    ],
-    "avg_pool2d": [
-      "ceil_mode": .only(.bool(false), "false"),
-      "count_include_pad": .only(.bool(true), "true"), "divisor_override": .only(.null, "null"),
-    ],
-    "flatten": ["start_dim": .only(.integer(1), "1"), "end_dim": .only(.integer(-1), "-1")],
+    "max_pool2d": places, "avg_pool2d": ["divisor_override": .only(.null, "null")],
   ]
+
+  private static let zeros: [String: Fixed] = [
+    "padding_mode": .only(.string("zeros"), "\"zeros\"")
+  ]
+  private static let statistics: [String: Fixed] = [
+    "momentum": .any, "track_running_stats": .only(.bool(true), "true"),
+  ]
+  private static let noStatistics: [String: Fixed] = [
+    "momentum": .any, "track_running_stats": .only(.bool(false), "false"),
+  ]
+  private static let places: [String: Fixed] = ["return_indices": .only(.bool(false), "false")]
 
   /// A positive integer.
   func size(_ key: String) throws(CheckpointError) -> Int {

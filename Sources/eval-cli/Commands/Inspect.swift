@@ -10,7 +10,7 @@ struct Inspect: ParsableCommand {
     discussion: """
       Model, loss, layers, every parameter with shape, element type and whether it is trainable, \
       the batch and the directions that the file carries, and an estimate of what one product with \
-      the Fisher matrix of a batch takes. Reads no numbers.
+      the Fisher matrix of a batch takes. Reads no numbers, unless --against asks for logits.
 
       Example: eval-cli inspect checkpoint.bin --json
       """)
@@ -29,6 +29,12 @@ struct Inspect: ParsableCommand {
     help: .init(
       "Samples per batch, for the estimate. (default: as in score)", valueName: "n"))
   var batchSize: Int?
+
+  @Option(
+    help: .init(
+      "Compare logits with those that the network itself has given for the first samples.",
+      valueName: "file"), completion: .file())
+  var against: String?
 
   @OptionGroup(title: "Computation") var engine: EngineOptions
 
@@ -50,7 +56,11 @@ struct Inspect: ParsableCommand {
     let input = try Evaluation(options).inputs(
       checkpoints: [checkpoint], adapters: [options.adapter].compactMap { $0 },
       files: updateFiles.series)[0]
-    let inspection = try Inspection(checkpoint: checkpoint, options: options.of(input))
+    var inspection = try Inspection(checkpoint: checkpoint, options: options.of(input))
+    if let against {
+      inspection.logits = try Evaluation(options.of(input)).compareLogits(
+        checkpoint: checkpoint, against: against)
+    }
     if json {
       try Console.write(document: inspection.json.document)
     } else {
@@ -62,7 +72,7 @@ struct Inspect: ParsableCommand {
     [
       printable(it.description.path) + "\n" + wrapped(parts: heading(it)) + "\n" + batch(it),
       layers(it),
-      parameters(it), updates(it), notes(it), resources(it),
+      parameters(it), updates(it), notes(it), logits(it), resources(it),
     ].compactMap { $0 }.joined(separator: "\n")
   }
 
@@ -91,10 +101,12 @@ struct Inspect: ParsableCommand {
   }
 
   private static func layers(_ it: Inspection) -> String {
-    var table = TextTable([("layer", .left), ("outputs", .right), ("parameters", .left)])
+    var table = TextTable([
+      ("layer", .left), ("operation", .left), ("output", .left), ("parameters", .left),
+    ])
     for layer in it.layers {
       table.append([
-        layer.name, grouped(layer.outputs), layer.parameters.joined(separator: ", "),
+        layer.name, layer.operation, "\(layer.shape)", layer.parameters.joined(separator: ", "),
       ])
     }
     return table.text
@@ -125,6 +137,14 @@ struct Inspect: ParsableCommand {
   private static func notes(_ it: Inspection) -> String? {
     let notes = it.description.allNotes
     return notes.isEmpty ? nil : notes.map { wrapped($0) + "\n" }.joined()
+  }
+
+  private static func logits(_ it: Inspection) -> String? {
+    guard let logits = it.logits else { return nil }
+    return wrapped(
+      "logits of \(grouped(logits.samples)) sample\(logits.samples == 1 ? "" : "s"): largest "
+        + "difference \(shortened(logits.relativeDifference, digits: 2)) of the largest logit, "
+        + "\(shortened(logits.largestLogit, digits: 3)), in sample \(logits.worstSample)") + "\n"
   }
 
   private static func resources(_ it: Inspection) -> String? {

@@ -16,7 +16,10 @@ struct Pack: ParsableCommand {
       """)
 
   @Argument(
-    help: "A Hugging Face model folder, a checkpoint.bin, or parameters of --model.",
+    help: """
+      A Hugging Face model folder, a network by torch.export, a checkpoint.bin, or parameters of \
+      --model.
+      """,
     completion: .file())
   var checkpoint: String
 
@@ -27,17 +30,9 @@ struct Pack: ParsableCommand {
 
   @OptionGroup var replacing: ForceOption
 
-  @OptionGroup var base: ModelOption
+  @OptionGroup(title: "Data") var data: DataOptions
 
-  @OptionGroup var adapter: AdapterOption
-
-  @OptionGroup var trainable: TrainableOption
-
-  @Option(
-    help: .init(
-      "Take the batch from this .npz or safetensors file. (default: the checkpoint's own)",
-      valueName: "file"), completion: .file())
-  var data: String?
+  @OptionGroup(title: "Data") var adapter: AdapterOption
 
   @Option(
     parsing: .unconditional,
@@ -51,10 +46,8 @@ struct Pack: ParsableCommand {
 
   func run() throws {
     var options = EvaluationOptions()
-    options.model = base.model
+    data.apply(to: &options)
     try adapter.apply(to: &options)
-    options.trainable = trainable.trainable
-    options.dataFile = data
     if let batchSize {
       options.batchSize = try OptionValues.positive(batchSize, "--batch-size")
     }

@@ -22,7 +22,7 @@ struct Score: ParsableCommand {
         eval-cli score --model t5-base/ run/checkpoint-*/ --data sst2.npz --optimizer-state auto
 
       Update methods (G are the gradients g_n of the samples as rows, g their sum, u_n the gradient \
-      at the logits, F the Fisher matrix, λ the damping):
+      at the logits, F the Fisher matrix, λ the damping; in brackets what it costs beside the gradient):
       \(OptionValues.methodSummaries)
       """)
 

@@ -5,12 +5,16 @@ import Updates
 
 /// From the text of an option to its value.
 enum OptionValues {
-  /// `sgd,ef,update:mine`; what is repeated counts once.
+  /// `sgd,ef,update:mine`, `matrix,ief`; what is repeated counts once.
   static func methods(_ list: String) throws(UsageError) -> [UpdateMethod] {
     var methods: [UpdateMethod] = []
     for name in items(list) {
+      if let set = UpdateMethod.sets.first(where: { $0.name == name }) {
+        methods += set.methods.filter { !methods.contains($0) }
+        continue
+      }
       guard let method = UpdateMethod(name: name) else {
-        let known = UpdateMethod.named.map(\.name)
+        let known = UpdateMethod.named.map(\.name) + UpdateMethod.sets.map(\.name)
         let near = nearMisses(name, among: known)
         throw UsageError(
           "unknown method \"\(name)\"", at: "--methods",
@@ -101,10 +105,15 @@ enum OptionValues {
     return value
   }
 
-  /// `sgd, ef, ..., ng@<iterations> or update:<name>`
+  /// `sgd, ef, ..., ng@<iterations> or update:<name>`, and the sets.
   static func methodNames(_ conjunction: String) -> String {
-    listed(
-      UpdateMethod.named.map(\.name) + UpdateMethod.families.map(\.pattern), conjunction)
+    let methods = UpdateMethod.named.map(\.name) + UpdateMethod.families.map(\.pattern)
+    return listed(methods + UpdateMethod.sets.map(\.name), conjunction)
+  }
+
+  /// `paper, matrix or all`
+  static func methodSets(_ conjunction: String) -> String {
+    listed(UpdateMethod.sets.map(\.name), conjunction)
   }
 
   /// Those that draw labels.
@@ -116,11 +125,18 @@ enum OptionValues {
     names.dropLast().joined(separator: ", ") + " \(conjunction) " + names.last!
   }
 
-  /// A line on each method.
+  /// A line on each method, with what it costs beside the gradient, and on each set.
   static var methodSummaries: String {
-    let named = UpdateMethod.named.map { ($0.name, $0.summary) }
+    let named = UpdateMethod.named.map { ($0.name, $0.summary + " [\($0.needs.cost)]") }
     let families = UpdateMethod.families.map { ($0.pattern, $0.summary) }
-    return (named + families).map { name, summary in
+    let sets = UpdateMethod.sets.map { set in
+      let names = set.methods.map(\.name).joined(separator: ", ")
+      return (
+        "set \(set.name)",
+        set.summary + (set.methods.count == UpdateMethod.named.count ? "" : ": \(names)")
+      )
+    }
+    return (named + families + sets).map { name, summary in
       wrapped("\(name): " + summary.filter { $0 != "`" })
     }.joined(separator: "\n")
   }
@@ -128,7 +144,7 @@ enum OptionValues {
   /// What a list of methods may go on with: `sgd,ie` with `sgd,ief`, and more.
   static func completedMethods(_ list: String) -> [String] {
     let known = list.lastIndex(of: ",").map { list[...$0] } ?? ""
-    return UpdateMethod.named.map { known + $0.name }
+    return (UpdateMethod.named.map(\.name) + UpdateMethod.sets.map(\.name)).map { known + $0 }
   }
 
   /// `svg,png`; what is repeated counts once.

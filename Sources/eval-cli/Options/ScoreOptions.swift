@@ -34,8 +34,9 @@ struct UpdateOptions: ParsableArguments {
   @Option(
     help: .init(
       """
-      Update methods: \(OptionValues.methodNames("or")), separated by commas. Directions that the \
-      checkpoint carries are scored by default, or as update:<name>. (default: sgd,ef,ief,sf)
+      Update methods, separated by commas: names from the list above, update:<name>, or \
+      \(OptionValues.methodSets("or")) for a set of them. Directions that the checkpoint carries are \
+      scored by default. (default: sgd,ef,ief,sf)
       """, valueName: "list"),
     completion: .custom { _, _, typed in OptionValues.completedMethods(typed) })
   var methods: [String] = []

@@ -114,6 +114,13 @@ struct DataOptions: ParsableArguments {
   var loss: LossName?
 
   @Option(
+    parsing: .unconditional,
+    help: .init(
+      "Dimension of classes in the output of a .pt2, the samples being 0. (default: by the labels)",
+      valueName: "n"))
+  var classAxis: Int?
+
+  @Option(
     help: .init(
       "Head of a language model, where config.json names none or another.", valueName: "task"))
   var task: TaskName?
@@ -124,6 +131,7 @@ struct DataOptions: ParsableArguments {
     options.dataFile = file
     options.model = base.model
     options.loss = loss?.rawValue
+    options.classAxis = classAxis
     options.task = task?.rawValue
     options.trainable = trainable.trainable
   }

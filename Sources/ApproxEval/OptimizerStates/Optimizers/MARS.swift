@@ -1,6 +1,7 @@
 import Checkpoints
 import Foundation
 import TensorModule
+import Updates
 
 extension KnownOptimizer {
   /// pytorch_optimizer's MARS (Yuan et al. 2024): a gradient corrected by its difference from the

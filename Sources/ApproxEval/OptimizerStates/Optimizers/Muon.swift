@@ -1,6 +1,7 @@
 import Checkpoints
 import Foundation
 import TensorModule
+import Updates
 
 extension KnownOptimizer {
   /// `torch.optim.Muon`.

@@ -1,0 +1,104 @@
+import Curvature
+import GraphModule
+import TensorModule
+
+extension UpdateMethod {
+  public static let blockNG = UpdateMethod(
+    "block-ng", "`(F_tt + λ I)⁻¹ g_t` with the exact Fisher block of each parameter tensor",
+    ExactBlocks.needs, ExactBlocks(partition: .tensors))
+
+  /// The layerwise oracle (arXiv 2510.09378).
+  public static let layerNG = UpdateMethod(
+    "layer-ng",
+    "`(F_bb + λ I)⁻¹ g_b` with the exact Fisher block of each layer, weight and bias together: what a "
+      + "layerwise method can reach at best",
+    ExactBlocks.needs, ExactBlocks(partition: .modules))
+}
+
+/// The natural gradient of every block by itself: `(F_bb + lambda I)^-1 g_b`, which is
+/// `B_b^T (B_b B_b^T + lambda I)^-1 w` as `F_bb = B_b^T B_b` and `g_b = B_b^T w`. lambda is that of EF.
+///
+/// Restricted to its block it has the least gamma of all directions (without damping); over all blocks
+/// together that is no theorem, as F couples them.
+private struct ExactBlocks: DirectionRule {
+  static let needs = MethodNeeds(isDamped: true, usesFisherRows: true)
+
+  let partition: BlockPartition
+
+  func directions<S: EngineScalar>(
+    _ context: DirectionContext<S>, dampings: [Damping]
+  ) throws -> [Direction<S>] {
+    let gradients = context.gradients
+    let program = gradients.linearization.program
+    let lambdas = dampings.map { gradients.lambda($0) }
+    let parts = DampedParts<S>(program, dampings, lambdas)
+    // Cross-entropy of a single logit is constant.
+    if gradients.output.rootColumns == 0 { return parts.finished() }
+    guard let target = context.fisherTarget else { return parts.beyondNumbers() }
+    try context.writeExactBlocks(partition.groups(program), target, to: parts)
+    return parts.finished()
+  }
+
+  func workspace<S: EngineScalar>(_ sizes: MethodSizes<S>) -> MethodWorkspace? {
+    (
+      "blocks of the Fisher matrix",
+      sizes.fisherRows + sizes.exactBlocks(partition.groups(sizes.batch.program))
+    )
+  }
+}
+
+extension DirectionContext {
+  /// w as a right-hand side; `nil` where it is beyond the range of numbers.
+  var fisherTarget: TargetValues? {
+    let rows = fisherRows
+    guard rows.isWhole else { return nil }
+    let (output, samples) = (gradients.output, gradients.samples)
+    let unit = powerOfTwo(near: rows.weights.reduce(0) { max($0, abs($1)) })
+    let values = rows.weights.map { $0 / unit }
+    // An entry that happens to be small moves with the logits as the others of its sample do.
+    var squares = [Double](repeating: 0, count: samples)
+    for (row, value) in values.enumerated() { squares[row % samples] += value * value }
+    let mean = squares.map { ($0 / Double(output.rootColumns)).squareRoot() }
+    return TargetValues(
+      values: values, exponent: unit.exponent,
+      errors: values.indices.map {
+        gradients.errors.squares[$0 % samples] * max(abs(values[$0]), mean[$0 % samples])
+      })
+  }
+
+  /// The parts of blocks, several at the same time.
+  func writeExactBlocks(
+    _ groups: [[ParameterID]], _ target: TargetValues, to parts: DampedParts<S>
+  ) throws(LinearAlgebraError) {
+    let pool = gradients.linearization.pool
+    let errors = fisherRowErrors
+    // Their matrices are formed by all threads, and factorised side by side.
+    for first in stride(from: 0, to: groups.count, by: pool.threads) {
+      let own = Array(groups[first..<min(first + pool.threads, groups.count)])
+      let systems = own.map { ExactBlock.System(fisherRows, $0, target) }
+      let made = TaskResults<Result<ExactBlock<S>, LinearAlgebraError>>(count: own.count)
+      pool.run(own.count) { task, _ in
+        made.set(
+          task,
+          Result { () throws(LinearAlgebraError) in
+            try ExactBlock(
+              systems[task], errors: errors, target,
+              onlyLambda: parts.all.count == 1 ? parts.all[0].lambda : nil,
+              batchUnit: gradients.gram.unit)
+          })
+      }
+      for outcome in made.all {
+        let block = try outcome.get()
+        for (lambda, parts) in parts.all {
+          block.write(target: target, lambda: lambda, batchUnit: gradients.gram.unit, to: parts)
+        }
+      }
+    }
+  }
+
+  /// Of the rows of B, `[O rank N]`.
+  private var fisherRowErrors: [Double] {
+    let own = RowErrors.ofDraws(gradients.output)
+    return (0..<gradients.output.rootColumns).flatMap { _ in own }
+  }
+}

@@ -1,0 +1,319 @@
+import Curvature
+import TensorModule
+
+/// The gradients of one weight, sample by sample, as matrices `G_n` [rows, columns] in double, in the form
+/// that costs less: as products of a few rows of the layer's outputs and inputs, or written out.
+struct GradientMatrices {
+  private enum Form {
+    /// `G_n = B_n^T A_n`: b `[N T, rows]`, a `[N T, columns]`.
+    case products(positions: Int, b: Vector<Double>, a: Vector<Double>)
+    /// `[N, rows, columns]`
+    case explicit(Vector<Double>)
+  }
+
+  enum Side {
+    /// Of the rows, the layer's outputs: `sum_n G_n G_n^T`.
+    case left
+    /// Of the columns, its inputs: `sum_n G_n^T G_n`.
+    case right
+  }
+
+  let samples: Int
+  let rows: Int
+  let columns: Int
+  private let form: Form
+
+  private init(samples: Int, rows: Int, columns: Int, _ form: Form) {
+    (self.samples, self.rows, self.columns, self.form) = (samples, rows, columns, form)
+  }
+
+  /// - Parameter shape: `[rows, columns]`, of a weight whose gradients are written out.
+  init(_ weight: WeightRows, samples: Int, shape: (rows: Int, columns: Int)) {
+    switch weight {
+    case .products(let positions, let outputs, let inputs, let b, let a):
+      self.init(
+        samples: samples, rows: outputs, columns: inputs,
+        .products(positions: positions, b: b, a: a))
+    case .explicit(let values):
+      self.init(samples: samples, rows: shape.rows, columns: shape.columns, .explicit(values))
+    }
+  }
+
+  /// `sum_n G_n`, `[rows, columns]`.
+  var sum: Vector<Double> {
+    let result = Vector<Double>(count: rows * columns)
+    switch form {
+    case .products(let positions, let b, let a):
+      BLAS.gemm(
+        transposeA: true, m: rows, n: columns, k: samples * positions, b.pointer, lda: rows,
+        a.pointer, ldb: columns, result.pointer, ldc: columns)
+    case .explicit(let values):
+      for n in 0..<samples {
+        Kernels.axpby(
+          1, values.pointer + n * result.count, 1, result.pointer, count: result.count)
+      }
+    }
+    return result
+  }
+
+  /// `sum_n G_n * G_n`, entry by entry.
+  var squares: Vector<Double> {
+    let result = Vector<Double>(count: rows * columns)
+    if case .products(1, let b, let a) = form {
+      let (squaredB, squaredA) = (b.copy(), a.copy())
+      Kernels.multiply(b.pointer, b.pointer, squaredB.pointer, count: b.count)
+      Kernels.multiply(a.pointer, a.pointer, squaredA.pointer, count: a.count)
+      BLAS.gemm(
+        transposeA: true, m: rows, n: columns, k: samples, squaredB.pointer, lda: rows,
+        squaredA.pointer, ldb: columns, result.pointer, ldc: columns)
+      return result
+    }
+    let own = Vector<Double>(count: result.count)
+    for n in 0..<samples {
+      write(n, to: own.pointer)
+      Kernels.multiply(own.pointer, own.pointer, own.pointer, count: own.count)
+      Kernels.axpby(1, own.pointer, 1, result.pointer, count: own.count)
+    }
+    return result
+  }
+
+  /// `G_n`
+  private func write(_ n: Int, to out: UnsafeMutablePointer<Double>) {
+    switch form {
+    case .products(let positions, let b, let a):
+      BLAS.gemm(
+        transposeA: true, m: rows, n: columns, k: positions, b.pointer + n * positions * rows,
+        lda: rows, a.pointer + n * positions * columns, ldb: columns, out, ldc: columns)
+    case .explicit(let values):
+      Kernels.copy(values.pointer + n * rows * columns, out, count: rows * columns)
+    }
+  }
+
+  /// `left G_n right^T` for matrices `left` [k, rows] and `right` [l, columns]; `nil` is the identity.
+  func transformed(
+    left: (count: Int, matrix: Vector<Double>)? = nil,
+    right: (count: Int, matrix: Vector<Double>)? = nil
+  ) -> GradientMatrices {
+    let (k, l) = (left?.count ?? rows, right?.count ?? columns)
+    switch form {
+    case .products(let positions, let b, let a):
+      let count = samples * positions
+      return GradientMatrices(
+        samples: samples, rows: k, columns: l,
+        .products(
+          positions: positions,
+          b: left.map { Self.product(b, count, rows, $0) } ?? b,
+          a: right.map { Self.product(a, count, columns, $0) } ?? a))
+    case .explicit(let values):
+      let wide = right.map { Self.product(values, samples * rows, columns, $0) } ?? values
+      guard let left else {
+        return GradientMatrices(samples: samples, rows: k, columns: l, .explicit(wide))
+      }
+      let result = Vector<Double>(count: samples * k * l)
+      for n in 0..<samples {
+        BLAS.gemm(
+          m: k, n: l, k: rows, left.matrix.pointer, lda: rows, wide.pointer + n * rows * l, ldb: l,
+          result.pointer + n * k * l, ldc: l)
+      }
+      return GradientMatrices(samples: samples, rows: k, columns: l, .explicit(result))
+    }
+  }
+
+  /// `X M^T`, X `[count, width]`.
+  private static func product(
+    _ x: Vector<Double>, _ count: Int, _ width: Int, _ m: (count: Int, matrix: Vector<Double>)
+  ) -> Vector<Double> {
+    let result = Vector<Double>(count: count * m.count)
+    BLAS.gemm(
+      transposeB: true, m: count, n: m.count, k: width, x.pointer, lda: width, m.matrix.pointer,
+      ldb: width, result.pointer, ldc: m.count)
+    return result
+  }
+
+  /// `sum_n G_n G_n^T`, `[rows, rows]`, or `sum_n G_n^T G_n`, `[columns, columns]`.
+  func gram(_ side: Side) -> Vector<Double> {
+    let count = side == .left ? rows : columns
+    let result = Vector<Double>(count: count * count)
+    switch form {
+    case .products(let positions, let b, let a):
+      let (own, other) = side == .left ? (b, a) : (a, b)
+      let width = side == .left ? columns : rows
+      // Weights of the own rows, `[T, T]`: products of the other ones.
+      let kernel = Vector<Double>(count: positions * positions)
+      let weighted = Vector<Double>(count: positions * count)
+      for n in 0..<samples {
+        let (x, y) = (
+          own.pointer + n * positions * count, other.pointer + n * positions * width
+        )
+        BLAS.gemm(
+          transposeB: true, m: positions, n: positions, k: width, y, lda: width, y, ldb: width,
+          kernel.pointer, ldc: positions)
+        BLAS.gemm(
+          m: positions, n: count, k: positions, kernel.pointer, lda: positions, x, ldb: count,
+          weighted.pointer, ldc: count)
+        BLAS.gemm(
+          transposeA: true, m: count, n: count, k: positions, x, lda: count, weighted.pointer,
+          ldb: count, beta: 1, result.pointer, ldc: count)
+      }
+    case .explicit(let values):
+      for n in 0..<samples {
+        let own = values.pointer + n * rows * columns
+        BLAS.gemm(
+          transposeA: side == .right, transposeB: side == .left, m: count, n: count,
+          k: side == .left ? columns : rows, own, lda: columns, own, ldb: columns, beta: 1,
+          result.pointer, ldc: count)
+      }
+    }
+    return result
+  }
+
+  /// `sum_n |G_n|_F^2`
+  var squareNorm: Double {
+    if case .products(1, let b, let a) = form {
+      return (0..<samples).reduce(0) { sum, n in
+        let (x, y) = (b.pointer + n * rows, a.pointer + n * columns)
+        return sum + Kernels.dot(x, x, count: rows) * Kernels.dot(y, y, count: columns)
+      }
+    }
+    let small = gram(rows <= columns ? .left : .right)
+    let n = min(rows, columns)
+    return (0..<n).reduce(0) { $0 + small[$1 * (n + 1)] }
+  }
+
+  /// The same divided by a power of two near the largest of them, and that power.
+  var normalized: (matrices: GradientMatrices, unit: Double) {
+    func unit(_ x: Vector<Double>) -> Double {
+      // The reciprocal of a smaller one is no number.
+      max(powerOfTwo(near: Kernels.largest(x.pointer, count: x.count)), .leastNormalMagnitude)
+    }
+    func divided(_ x: Vector<Double>, _ unit: Double) -> Vector<Double> {
+      if unit == 1 { return x }
+      let result = x.copy()
+      Kernels.axpby(0, result.pointer, 1 / unit, result.pointer, count: result.count)
+      return result
+    }
+    switch form {
+    case .products(let positions, let b, let a):
+      let (unitB, unitA) = (unit(b), unit(a))
+      return (
+        GradientMatrices(
+          samples: samples, rows: rows, columns: columns,
+          .products(positions: positions, b: divided(b, unitB), a: divided(a, unitA))),
+        unitB * unitA
+      )
+    case .explicit(let values):
+      let own = unit(values)
+      return (
+        GradientMatrices(
+          samples: samples, rows: rows, columns: columns, .explicit(divided(values, own))), own
+      )
+    }
+  }
+
+  // MARK: - Range
+
+  /// The same matrices in orthonormal bases of what they span, where that is less than everything: with
+  /// fewer rows of all samples than entries in one.
+  func reduced() throws(LinearAlgebraError) -> ReducedMatrices {
+    var (left, right): (RowSpectrum?, RowSpectrum?) = (nil, nil)
+    switch form {
+    case .products(let positions, let b, let a):
+      let count = samples * positions
+      if count < rows {
+        left = try RowSpectrum(rows: count, columns: rows) { [rows] in
+          Kernels.copy(b.pointer + $0.lowerBound * rows, $1, count: $0.count * rows)
+        }
+      }
+      if count < columns {
+        right = try RowSpectrum(rows: count, columns: columns) { [columns] in
+          Kernels.copy(a.pointer + $0.lowerBound * columns, $1, count: $0.count * columns)
+        }
+      }
+    case .explicit(let values):
+      if samples * columns < rows {
+        left = try RowSpectrum(rows: samples * columns, columns: rows) { [rows, columns] in
+          for (place, i) in $0.enumerated() {
+            let source = values.pointer + i / columns * rows * columns + i % columns
+            for r in 0..<rows { $1[place * rows + r] = source[r * columns] }
+          }
+        }
+      }
+      if samples * rows < columns {
+        right = try RowSpectrum(rows: samples * rows, columns: columns) { [columns] in
+          Kernels.copy(values.pointer + $0.lowerBound * columns, $1, count: $0.count * columns)
+        }
+      }
+    }
+    return ReducedMatrices(
+      matrices: transformed(
+        left: left.map { ($0.values.count, $0.basis) },
+        right: right.map { ($0.values.count, $0.basis) }),
+      left: left?.basis, right: right?.basis, rows: rows, columns: columns)
+  }
+
+  /// The same with random errors of these sizes, relative to each row or matrix.
+  ///
+  /// - Parameter errors: `[N]`
+  func perturbed(_ errors: [Double]) -> GradientMatrices {
+    func noisy(_ x: Vector<Double>, width: Int, rowsOfSample: Int) -> Vector<Double> {
+      let result = x.copy()
+      for row in 0..<x.count / max(width, 1) {
+        let values = result.pointer + row * width
+        let norm = Kernels.dot(values, values, count: width).squareRoot()
+        let size = errors[row / rowsOfSample] * norm / Double(width).squareRoot()
+        var generator = CounterRandom(seed: 0, batch: 0, sample: row, stream: .vectors)
+        for i in 0..<width { values[i] += size * generator.normal() }
+      }
+      return result
+    }
+    switch form {
+    case .products(let positions, let b, let a):
+      return GradientMatrices(
+        samples: samples, rows: rows, columns: columns,
+        .products(
+          positions: positions, b: noisy(b, width: rows, rowsOfSample: positions), a: a))
+    case .explicit(let values):
+      return GradientMatrices(
+        samples: samples, rows: rows, columns: columns,
+        .explicit(noisy(values, width: rows * columns, rowsOfSample: 1)))
+    }
+  }
+}
+
+/// Matrices in coordinates, with the way back.
+struct ReducedMatrices {
+  let matrices: GradientMatrices
+  /// `[k, rows]` and `[l, columns]`; `nil` is the identity.
+  fileprivate let left: Vector<Double>?
+  fileprivate let right: Vector<Double>?
+  /// Of the weight.
+  let rows: Int
+  let columns: Int
+
+  /// `left^T x right` for coordinates x `[k, l]`.
+  func expanded(_ x: Vector<Double>) -> Vector<Double> {
+    let (k, l) = (matrices.rows, matrices.columns)
+    var wide = x
+    if let right {
+      wide = Vector(count: k * columns)
+      BLAS.gemm(
+        m: k, n: columns, k: l, x.pointer, lda: l, right.pointer, ldb: columns, wide.pointer,
+        ldc: columns)
+    }
+    guard let left else { return wide }
+    let result = Vector<Double>(count: rows * columns)
+    BLAS.gemm(
+      transposeA: true, m: rows, n: columns, k: k, left.pointer, lda: rows, wide.pointer,
+      ldb: columns, result.pointer, ldc: columns)
+    return result
+  }
+}
+
+/// `A B`, A `[m, k]` and B `[k, n]`.
+func product(
+  _ a: Vector<Double>, _ b: Vector<Double>, _ m: Int, _ k: Int, _ n: Int
+) -> Vector<Double> {
+  let result = Vector<Double>(count: m * n)
+  BLAS.gemm(m: m, n: n, k: k, a.pointer, lda: k, b.pointer, ldb: n, result.pointer, ldc: n)
+  return result
+}

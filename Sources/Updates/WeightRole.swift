@@ -1,0 +1,69 @@
+import GraphModule
+
+/// What a trainable tensor is to optimisers that tell weights apart (method.md 7).
+enum WeightRole: Sendable {
+  /// The weight of a layer, a convolution or an adapter as a matrix: its first axis by all others.
+  case matrix(rows: Int, columns: Int)
+  /// Such a weight whose outputs are the logits.
+  case head(rows: Int, columns: Int)
+  /// One axis: biases, scales of normalisations.
+  case vector(count: Int)
+  /// A table that is looked up, also where it is the head as well, and what else is no layer's weight:
+  /// positions, prompts, class tokens.
+  case embedding
+}
+
+extension Program {
+  /// The role of every trainable tensor, in their order.
+  ///
+  /// - Precondition: Every linear layer is applied to its own rows.
+  var weightRoles: [(parameter: ParameterID, role: WeightRole)] {
+    precondition(isLayerwise, "weightRoles: layers without their rows")
+    let head = headWeight
+    var weights: Set<ParameterID> = []
+    var tables: Set<ParameterID> = []
+    for node in graph.nodes {
+      let operation = node.operation
+      if let factors = operation.factorization, factors.rows == .oneHot {
+        tables.insert(node.parameters[factors.weightSlot])
+      } else if let linear = operation.linearLayer {
+        weights.insert(node.parameters[linear.weightSlot])
+      } else if operation is Convolution {
+        weights.insert(node.parameters[0])
+      }
+    }
+    return trainable.map { parameter in
+      let shape = graph.parameters[parameter.index].shape
+      if shape.filter({ $0 != 1 }).count < 2, !weights.contains(parameter) {
+        return (parameter, .vector(count: shape.reduce(1, *)))
+      }
+      guard weights.contains(parameter), !tables.contains(parameter) else {
+        return (parameter, .embedding)
+      }
+      let rows = shape[0]
+      let columns = shape.dropFirst().reduce(1, *)
+      return (
+        parameter,
+        parameter == head
+          ? .head(rows: rows, columns: columns) : .matrix(rows: rows, columns: columns)
+      )
+    }
+  }
+
+  /// The weight of the linear layer whose outputs are the logits, with nothing but views and adapters
+  /// in between.
+  private var headWeight: ParameterID? {
+    var value = graph.output.index
+    while value >= graph.inputs.count {
+      let node = graph.nodes[value - graph.inputs.count]
+      if let linear = node.operation.linearLayer, linear.rows == .input(0) {
+        return node.parameters[linear.weightSlot]
+      }
+      // An adapter adds to what its first input is.
+      guard node.operation is LowRankUpdate || node.operation is View, let input = node.inputs.first
+      else { return nil }
+      value = input.index
+    }
+    return nil
+  }
+}
