@@ -93,4 +93,12 @@ extension CheckpointSource {
     (classAxis, isStateDict) = (nil, true)
     description = type.map { .folder(type: $0, config: json, adapter: nil) } ?? .model(json)
   }
+
+  static func needless(_ task: LanguageTask, _ path: String) -> CheckpointError {
+    CheckpointError(
+      .unexpectedSetting(
+        .task, found: task.rawValue, expected: "nothing: the checkpoint has its head"),
+      at: .init(file: path),
+      hint: "Leave it out: only folders of Hugging Face can have another head.")
+  }
 }

@@ -150,14 +150,6 @@ package struct CheckpointSource: Sendable {
     }
   }
 
-  static func needless(_ task: LanguageTask, _ path: String) -> CheckpointError {
-    CheckpointError(
-      .unexpectedSetting(
-        .task, found: task.rawValue, expected: "nothing: the checkpoint has its head"),
-      at: .init(file: path),
-      hint: "Leave it out: only folders of Hugging Face can have another head.")
-  }
-
   /// The network that `path`, or else `model`, is.
   private static func program(
     _ path: String, model: String?, adapter: String?, _ files: InputFiles
