@@ -165,12 +165,12 @@ extension Evaluation {
               batch = number + first
               return number + first
             }
-          }
-        ) { result throws(EvaluationError) in
-          isObserved = true
-          try observe(result)
-          isObserved = false
-        }
+          },
+          observing: { result throws(EvaluationError) in
+            isObserved = true
+            try observe(result)
+            isObserved = false
+          })
       } catch {
         guard let failing, !isObserved else { throw error }
         failing(
