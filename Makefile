@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup archives build install demo study test simulate sanitize fuzz lint bench compare scaling checksums
+.PHONY: help setup archives build install dist demo study test simulate sanitize fuzz lint bench compare scaling checksums
 PREFIX ?= /usr/local
 
 # Own code is held to "no warnings"; the flag is the same everywhere so that nothing builds twice.
@@ -37,10 +37,15 @@ archives: setup
 build: archives ## Release build; the command is .build/release/eval-cli
 	swift build $(RELEASE) --product eval-cli
 
-install: ## Install the command, without its symbols, into PREFIX (/usr/local)
+install: ## Install the command, without its symbols, and completions into PREFIX (/usr/local)
 	@test -x .build/release/eval-cli || $(MAKE) --no-print-directory build
 	install -d '$(DESTDIR)$(PREFIX)/bin'
 	install -s -m 755 .build/release/eval-cli '$(DESTDIR)$(PREFIX)/bin/eval-cli'
+	@scripts/completions.sh .build/release/eval-cli '$(DESTDIR)$(PREFIX)/share'
+
+# What install makes, in one folder: bin and share, to be unpacked into any prefix.
+dist: build ## A tarball of the installed command, for machines without Swift
+	@scripts/dist.sh
 
 demo: build ## Score one network at six stages of its training
 	@scripts/demo.sh

@@ -36,7 +36,7 @@ cell() {
 compare() {
   name=$1
   shift
-  "$cli" reference "$@" --reference dense --precision float64 -o "$work/dense.st" > /dev/null
+  "$cli" reference "$@" --reference dense --precision float64 --force -o "$work/dense.st" > /dev/null
   least=$(value "$work/dense.st" gamma)
   printf '| %s |' "$name"
   for solver in "cg none" "lsqr none" "cg jacobi" "cg sf"; do
@@ -44,10 +44,10 @@ compare() {
     preconditioner=${solver#* }
     "$cli" reference "$@" --reference "$kind" --cg-preconditioner "$preconditioner" \
       --precision "$precision" --cg-iterations 3000 --cg-gap 0 --cg-tolerance "$tolerance" \
-      -o "$work/x.st" > /dev/null
+      --force -o "$work/x.st" > /dev/null
     cell "$least" "$work/x.csv" "$(value "$work/x.st" gamma)"
   done
-  "$cli" reference "$@" --reference gram --precision "$precision" -o "$work/x.st" > /dev/null
+  "$cli" reference "$@" --reference gram --precision "$precision" --force -o "$work/x.st" > /dev/null
   awk -v least="$least" -v last="$(value "$work/x.st" gamma)" \
     'BEGIN { e = 100 * (last / least - 1); printf " (%.1g %%) |\n", (e > 0 ? e : 0) }'
 }

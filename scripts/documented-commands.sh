@@ -24,15 +24,44 @@ untried '.build/release/eval-cli score fixtures/digits/epoch-*.bin --damping 1e-
 instead '.build/release/eval-cli score checkpoint.bin' \
   '.build/release/eval-cli score fixtures/golden/mlp_tanh.bin'
 instead '.build/release/eval-cli score run/epoch-*.bin --data train.npz --batches 100 --output results/' \
-  '.build/release/eval-cli score fixtures/digits/epoch-*.bin --data fixtures/digits/digits.safetensors --batches 2 --output results/'
+  '.build/release/eval-cli score fixtures/digits/epoch-*.bin --data fixtures/digits/digits.safetensors --batches 2 --output long/ && rm -r long'
 instead 'eval-cli score run/epoch-*.bin --data train.npz --damping 1e-7,1e-5,1e-3,1e-1 --output results/' \
   'eval-cli score fixtures/digits/epoch-*.bin --data fixtures/digits/digits.safetensors --damping 1e-7,1e-5,1e-3,1e-1 --batches 2 --output results/'
+digits='fixtures/digits/epoch-0[01].bin --data fixtures/digits/digits.safetensors --batch-size 16'
+instead 'eval-cli score run/epoch-*.bin --data train.npz --output results/' \
+  "eval-cli score $digits --batches 1 --output results/"
+instead 'eval-cli score --model t5-base/ run/checkpoint-*/ --data sst2.safetensors --optimizer-state auto' \
+  'mkdir -p run && cp -r fixtures/hf/t5_lora/adapter run/checkpoint-5 &&
+   cp fixtures/data/optimizer/t5_lora.pt run/checkpoint-5/optimizer.pt &&
+   eval-cli score --model fixtures/hf/t5_lora/base run/checkpoint-*/ --data fixtures/hf/t5_lora/data.safetensors --batch-size 4 --batches 1 --optimizer-state auto'
+instead "eval-cli score run/epoch-*.bin --optimizer-state 'run/adam-{epoch}.pt'" \
+  "cp fixtures/data/optimizer/checkpoint.bin epoch-01.bin && cp fixtures/data/optimizer/checkpoint.bin epoch-02.bin &&
+   mkdir -p run && mv epoch-0[12].bin run && cp fixtures/data/optimizer/adam.pt run/adam-01.pt &&
+   cp fixtures/data/optimizer/adam.pt run/adam-2.pt && eval-cli score run/epoch-*.bin --optimizer-state 'run/adam-{epoch}.pt'"
+for part in 1 2; do
+  instead "eval-cli score run/epoch-*.bin --data train.npz --batches 100 --memory 8GB --shard $part/2 --output parts/$part" \
+    "eval-cli score $digits --batches 2 --memory 8GB --shard $part/2 --output parts/$part"
+done
+instead 'eval-cli merge parts/* -o results/' 'eval-cli merge parts/* -o whole/ && rm -r whole'
+instead 'eval-cli report adam/ sgd/ -o both.html' \
+  "eval-cli score $digits --batches 1 --output adam/ && eval-cli score $digits --batches 1 --output sgd/ &&
+   eval-cli report adam/ sgd/ -o both.html && rm both.html"
+instead 'eval-cli plot adam/ sgd/ -o figures/' 'eval-cli plot adam/ sgd/ -o figures/ && rm -r figures'
+instead 'eval-cli diff adam/ sgd/ --tolerance 1e-3' \
+  'eval-cli diff adam/ sgd/ --tolerance 1e-3 && rm -r adam sgd parts run'
+instead 'eval-cli diff expected/ now/ --tolerance 1e-6' \
+  'eval-cli diff expected/ now/ --tolerance 1e-6 && rm -r expected now'
 instead 'gnuplot damping.gp' '(cd results/figures && gnuplot damping.gp)'
 t5='fixtures/hf/t5_lora/base --adapter fixtures/hf/t5_lora/adapter --data fixtures/hf/t5_lora/data.safetensors'
 instead 'eval-cli inspect t5-base/ --adapter run/epoch-11 --data sst2.safetensors --batch-size 160' \
   "eval-cli inspect $t5 --batch-size 4"
 instead 'eval-cli score t5-base/ --adapter run/epoch-11 --data sst2.safetensors --batch-size 160 --batches 10 --output results/' \
   "eval-cli score $t5 --batch-size 4 --batches 1 --output results/"
+instead 'eval-cli score --model t5-base/ run/checkpoint-*/ --data sst2.safetensors --optimizer-state auto --output training/' \
+  'mkdir run && cp -r fixtures/hf/t5_lora/adapter run/checkpoint-5 &&
+   cp fixtures/data/optimizer/t5_lora.pt run/checkpoint-5/optimizer.pt &&
+   eval-cli score --model fixtures/hf/t5_lora/base run/checkpoint-*/ --data fixtures/hf/t5_lora/data.safetensors --batch-size 4 --batches 1 --optimizer-state auto --output training/ &&
+   rm -r run training'
 instead 'eval-cli score t5-base/ --adapter run/epoch-11 --data sst2.safetensors --optimizer-state run/epoch-11/optimizer.pt' \
   'eval-cli score fixtures/data/optimizer/checkpoint.bin --optimizer-state fixtures/data/optimizer/adam.pt'
 network=fixtures/golden/exported/mlp_core_aten

@@ -44,11 +44,7 @@ public struct Evaluation: Sendable {
   /// - Throws: Everything that headers tell: also of updates, batch sizes, Monte-Carlo labels and the
   ///   memory that all of it takes.
   public func batchCount(checkpoint path: String) throws(EvaluationError) -> Int {
-    try evaluating {
-      let checkpoint = try LoadedCheckpoint(path: path, options: options, files: files)
-      for update in try options.updates(of: checkpoint) { try update.check(checkpoint) }
-      return try BatchScoring(self, checkpoint, source(checkpoint)).source.count
-    }
+    try planned(CheckpointInput(path: path)).batches.count
   }
 
   /// What a checkpoint holds, without reading numbers.
@@ -74,21 +70,37 @@ public struct Evaluation: Sendable {
     checkpoint path: String, batches: Range<Int>? = nil,
     observing observe: (BatchResult) throws(EvaluationError) -> Void = { _ in }
   ) throws(EvaluationError) -> [BatchResult] {
+    var results: [BatchResult] = []
+    let first = options.firstBatch
+    try score(checkpoint: path) {
+      batches ?? first..<first + $0
+    } observing: {
+      (result) throws(EvaluationError) in
+      try observe(result)
+      results.append(result)
+    }
+    return results
+  }
+
+  /// The same for any numbers, which are asked for one by one.
+  ///
+  /// - Parameter batches: The numbers where the options ask for so many.
+  func score<Numbers: Sequence<Int>>(
+    checkpoint path: String, batches: (Int) -> Numbers,
+    observing observe: (BatchResult) throws(EvaluationError) -> Void
+  ) throws(EvaluationError) {
     try evaluating {
       let checkpoint = try LoadedCheckpoint(path: path, options: options, files: files)
       defer { checkpoint.files.release() }
       let scoring = try BatchScoring(self, checkpoint, source(checkpoint))
       // Before any work, if it was another's turn until now.
       try checkpoint.files.requireUnchanged()
-      var results: [BatchResult] = []
-      for batch in batches ?? options.firstBatch..<options.firstBatch + scoring.source.count {
+      for batch in batches(scoring.source.count) {
         let result = try scoring.score(batch)
         // What has been read until here is what was opened, or the batch does not count.
         try checkpoint.files.requireUnchanged()
         try observe(result)
-        results.append(result)
       }
-      return results
     }
   }
 

@@ -19,6 +19,8 @@ public enum EvaluationError: Error, Sendable {
   case unknownUpdate(name: String, known: [String], files: [String])
   /// One file of updates for several checkpoints.
   case sharedUpdate(Setting, file: String, checkpoints: Int)
+  case series(SeriesError)
+  case merge(MergeError)
   /// Two updates of one name, and the files that they are in.
   case duplicateUpdate(name: String, first: String, second: String)
   case notEnoughDraws(requested: Int, stored: Int, file: String)
@@ -72,7 +74,12 @@ extension EvaluationError: ExplainedError {
     case .sharedUpdate(let setting, let file, let checkpoints):
       ErrorMessage(
         "one file for \(checkpoints) checkpoints", at: "\(setting) \(file)",
-        ["It belongs to one of them: score each checkpoint with its own."])
+        [
+          "It belongs to one of them. Give one for each checkpoint, in their order, or a pattern "
+            + "with {epoch}, {step}, {name} or {checkpoint}."
+        ])
+    case .series(let error): error.message
+    case .merge(let error): error.message
     case .duplicateUpdate(let name, let first, let second):
       ErrorMessage(
         "two updates have the name \(name)",
@@ -140,6 +147,10 @@ func evaluating<Result>(
     throw .linearAlgebra(error)
   } catch let error as JournalError {
     throw .journal(error)
+  } catch let error as MergeError {
+    throw .merge(error)
+  } catch let error as SeriesError {
+    throw .series(error)
   } catch {
     preconditionFailure("unforeseen error \(error)")
   }

@@ -62,8 +62,11 @@ public struct EvaluationOptions: Sendable {
   public var memory = SystemMemory.available / 2
   /// Batches are drawn from this file instead of the checkpoint's own batch.
   public var dataFile: String?
-  /// An archive by torch.export.save, where checkpoints are state_dicts of its network.
+  /// What checkpoints are parameters of, where they carry no model: an archive by torch.export.save
+  /// with state_dicts, or a Hugging Face folder with adapters or weights.
   public var model: String?
+  /// The name of the training run that checkpoints are of; `nil`: their folder.
+  public var run: String?
   /// The name of the loss, where no file names one; `nil`: cross_entropy.
   public var loss: String?
   /// The output's dimension of classes as PyTorch counts it, for such a network; `nil`: the one that the
@@ -77,6 +80,9 @@ public struct EvaluationOptions: Sendable {
   public var trainable: [String] = []
   /// Files with directions to score.
   public var updateFiles: [String] = []
+  /// Names for the directions of such files that hold one without a name; others have the name of
+  /// their file. By path.
+  public var directionNames: [String: String] = [:]
   /// Whether directions that a checkpoint carries are scored without being named in `methods`.
   public var scoresStoredUpdates = true
   /// The state of a PyTorch optimiser, scored as the step that it takes next on each batch.

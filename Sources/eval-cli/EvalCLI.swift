@@ -15,14 +15,14 @@ struct EvalCLI: ParsableCommand {
 
       Example: eval-cli score checkpoint.bin
 
-      Exit codes: 0 done, 1 a check failed, training diverged, or with --strict a reference did not \
+      Exit codes: 0 done, 1 a check failed, numbers differ, training diverged, or with --strict a reference did not \
       converge, 64 wrong usage, 65 bad input data, 66 an input is missing, 69 gnuplot is missing, \
       70 a bug of ours, 73 an output cannot be written, 74 an I/O error, 130 interrupted.
       """,
     version: packageVersion,
     subcommands: [
       Score.self, Inspect.self, Reference.self, Check.self, Pack.self, Init.self, Train.self,
-      Plot.self, ReportPage.self,
+      Plot.self, ReportPage.self, Merge.self, Diff.self,
     ])
 }
 

@@ -27,6 +27,7 @@ extension ExitStatus {
   init(_ error: any Error) {
     switch error {
     case is CheckFailure, is ReferenceFailure: self = .checkFailed
+    case let error as FailedCheckpoints: self.init(error.first)
     case is UsageError: self = .usage
     case let error as CheckpointError: self.init(error)
     case let error as EvaluationError: self.init(error)
@@ -64,9 +65,12 @@ extension ExitStatus {
     case .checkpoint(let error): self.init(error)
     case .diverged: self = .checkFailed
     case .journal(let error): self.init(error)
+    case .merge(.noJournal), .merge(.missing): self = .missingInput
+    case .merge: self = .usage
     case .memory(let shortage): self = shortage.isChoice ? .usage : .badData
     case .batch(let failure): self.init(BatchFailure.kind(of: failure.cause))
-    case .batchTooLarge, .unknownUpdate, .sharedUpdate, .duplicateUpdate, .notEnoughDraws,
+    case .batchTooLarge, .unknownUpdate, .sharedUpdate, .series, .duplicateUpdate,
+      .notEnoughDraws,
       .noSuchParameter, .nothingTrainable, .noSplit:
       self = .usage
     case .missingBatch: self = .missingInput
@@ -90,7 +94,7 @@ extension ExitStatus {
 
   private init(_ error: JournalError) {
     switch error {
-    case .unfinished, .inUse, .removed: self = .cannotWrite
+    case .unfinished, .finished, .occupied, .inUse, .removed: self = .cannotWrite
     case .differs: self = .usage
     case .damaged, .foreign: self = .badData
     }
@@ -119,11 +123,28 @@ struct ReferenceFailure: Error, Equatable, CustomStringConvertible {
   }
 }
 
+/// Checkpoints that a run with `--keep-going` has left out; it ends as the first of them would have
+/// ended it.
+struct FailedCheckpoints: Error, CustomStringConvertible {
+  var failures: [CheckpointFailure]
+  var first: EvaluationError
+
+  var description: String {
+    let count = failures.count
+    return "\(count) checkpoint\(count == 1 ? "" : "s") could not be scored to the end\n"
+      + failures.map { failure in
+        let place = failure.checkpoint + (failure.batch.map { ", batch \($0)" } ?? "")
+        return "\(place): \(failure.error.message.text(.options))"
+      }.joined(separator: "\n")
+  }
+}
+
 /// What follows `error:`, `nil` if everything has been said.
 func message(for error: any Error) -> String? {
   switch error {
   case is CheckFailure: return nil
   case let error as ReferenceFailure: return error.description
+  case let error as FailedCheckpoints: return error.description
   case let error as UsageError: return error.description
   case let error as any ExplainedError: return error.message.text(.options)
   case let error as TableError: return error.description

@@ -13,9 +13,14 @@ final class Progress {
   /// Between lines where nothing is rewritten.
   private static let interval = Duration.seconds(5)
 
-  /// - Parameter finished: Batches that are done already.
-  init(_ plan: RunPlan, finished: Int, isShown: Bool) {
-    line = ProgressLine(plan: plan, resumed: finished, finished: finished, seconds: 0)
+  /// Numbers of batches that were done before.
+  private let skipped: Set<Int>
+
+  /// - Parameter finished: Numbers of the batches that are done already.
+  init(_ plan: RunPlan, finished: Set<Int>, isShown: Bool) {
+    line = ProgressLine(plan: plan, resumed: finished.count, finished: finished.count, seconds: 0)
+    skipped = finished
+    line.next = plan.numbers.first { !finished.contains($0) }
     self.isShown = isShown
     isTerminal = Console.errorIsTerminal
     start = clock.now
@@ -32,6 +37,9 @@ final class Progress {
   /// One more batch is done.
   func advance() {
     line.finished += 1
+    if let done = line.next {
+      line.next = line.plan.numbers.suffix(from: done + 1).first { !skipped.contains($0) }
+    }
     let (seconds, attoseconds) = (clock.now - start).components
     line.seconds = Double(seconds) + Double(attoseconds) * 1e-18
     if isTerminal {

@@ -10,6 +10,8 @@ struct ProgressLine {
   var finished: Int
   /// Since this run began.
   var seconds: Double
+  /// The number of the batch in work.
+  var next: Int?
 
   /// For a file: `run/epoch-03.bin, batch 12; 345 of 600 batches, 5.1 batches/s, 0:50 left`.
   var text: String {
@@ -39,7 +41,7 @@ struct ProgressLine {
 
   // MARK: - Parts
 
-  private var step: RunPlan.Step? { plan.step(after: finished) }
+  private var step: RunPlan.Step? { next.flatMap { plan.step($0) } }
 
   private func path(_ step: RunPlan.Step) -> String {
     printable(plan.checkpoints[step.checkpoint].description.path)

@@ -11,6 +11,7 @@ final class ScoreRun: Sendable {
   private struct State {
     var outputs: RunOutputs
     var progress: Progress
+    var failures: [CheckpointFailure] = []
     var isEnded = false
   }
 
@@ -18,8 +19,8 @@ final class ScoreRun: Sendable {
   private let destination: DestinationOptions
   private let log: LogOptions
   private let state: Mutex<State>
-  /// Batches that need not be scored again.
-  let resumed: Int
+  /// Numbers of the batches that need not be scored again.
+  let finished: Set<Int>
 
   /// - Parameter record: Where an output needs it.
   init(
@@ -30,14 +31,14 @@ final class ScoreRun: Sendable {
     self.log = log
     let outputs = try RunOutputs(
       plan, record: record, folder: destination.output, scores: destination.csv,
-      resume: destination.resume, names: .options)
-    resumed = outputs.results.count
+      destination.opening, names: .options)
+    finished = outputs.finished
     if let journal = outputs.journal, !log.quiet { Self.announce(journal, plan, destination) }
     state = Mutex(
       State(
         outputs: outputs,
         progress: Progress(
-          plan, finished: outputs.results.count, isShown: !log.quiet && !log.verbose)))
+          plan, finished: outputs.finished, isShown: !log.quiet && !log.verbose)))
   }
 
   private static func announce(
@@ -45,6 +46,10 @@ final class ScoreRun: Sendable {
   ) {
     if journal.isResumed {
       Console.log("resumed: \(journal.finished.count) of \(plan.count) batches are in the journal")
+      if journal.outdated > 0 {
+        Console.log(
+          "\(journal.outdated) batches that are in it are scored again, as more is asked of each")
+      }
     } else if destination.resume {
       Console.log(
         "there is no journal at \(printable(journal.path)): the run begins with its first batch")
@@ -57,7 +62,7 @@ final class ScoreRun: Sendable {
   /// One more batch is done.
   func add(_ result: BatchResult) throws(EvaluationError) {
     try state.withLock { state throws(EvaluationError) in
-      let count = state.outputs.results.count
+      let count = state.outputs.count
       do throws(EvaluationError) {
         try state.outputs.add(result)
       } catch {
@@ -70,11 +75,23 @@ final class ScoreRun: Sendable {
     }
   }
 
+  /// A checkpoint has failed, and the run goes on with others.
+  func add(_ failure: CheckpointFailure) {
+    state.withLock { state in
+      state.outputs.add(failure)
+      state.failures.append(failure)
+    }
+  }
+
   /// Every batch is done.
   ///
-  /// - Returns: In how many batches the reference did not converge.
-  func finish() throws -> Int {
-    try state.withLock { state in try write(&state).referencesNotConverged }
+  /// - Returns: In how many batches the reference did not converge, and which checkpoints failed.
+  func finish() throws -> (notConverged: Int, failures: [CheckpointFailure]) {
+    try state.withLock { state in
+      let report = try write(&state)
+      if !log.quiet { announceFiles(report) }
+      return (report.referencesNotConverged, state.failures)
+    }
   }
 
   /// An error has ended the run: what was finished before is reported, unless it is that nothing
@@ -85,7 +102,7 @@ final class ScoreRun: Sendable {
       guard state.outputs.canReport(after: error) else { return }
       do {
         _ = try write(&state)
-        Console.log("reported: \(Self.share(state.outputs.results, plan)), those before an error")
+        Console.log("reported: \(Self.share(state.outputs.count, plan)), those before an error")
       } catch {
         Console.log("error: " + (message(for: error) ?? ""))
       }
@@ -98,11 +115,11 @@ final class ScoreRun: Sendable {
       // The last word is being said.
       if state.isEnded { return }
       state.progress.finish()
-      let share = Self.share(state.outputs.results, plan)
+      let share = Self.share(state.outputs.count, plan)
       var advice = "with --output such a run can be resumed"
       if state.outputs.journal != nil { advice = "the same command with --resume goes on" }
       do {
-        if !state.outputs.results.isEmpty { _ = try write(&state) }
+        if state.outputs.count > 0 { _ = try write(&state) }
         Console.log("interrupted after \(share); \(advice)")
       } catch {
         Console.log("error: " + (message(for: error) ?? ""))
@@ -111,8 +128,8 @@ final class ScoreRun: Sendable {
     }
   }
 
-  private static func share(_ results: [BatchResult], _ plan: RunPlan) -> String {
-    "\(results.count) of \(plan.count) batch\(plan.count == 1 ? "" : "es")"
+  private static func share(_ count: Int, _ plan: RunPlan) -> String {
+    "\(count) of \(plan.count) batch\(plan.count == 1 ? "" : "es")"
   }
 
   // MARK: - Reports
@@ -132,11 +149,35 @@ final class ScoreRun: Sendable {
         })
     }
     switch destination.format {
-    case .table: try Console.print(report.text)
+    case .table: try printTables(report)
     case .csv: try Console.write(document: report.scores.csv)
     case .json: try Console.write(document: report.json(state.outputs.record!).document)
     }
     return report
+  }
+
+  /// Rows that a screen has room for below the rest of a table.
+  private static let layerLines = 24
+
+  private func printTables(_ report: Report) throws {
+    try Console.print(
+      report.checkpointsText(layerLines: log.verbose ? .max : Self.layerLines))
+    let closing = report.closingText(
+      TextStyle(width: Console.outputWidth, hasColors: Console.outputHasColors))
+    // It shows names as `Console.print` does, and colours are more than text.
+    if !closing.isEmpty { try Console.write(document: "\n" + closing) }
+  }
+
+  /// Where the results are, and what to do with them.
+  private func announceFiles(_ report: Report) {
+    if let folder = destination.output {
+      let names = ["run.json"] + report.tables.map { $0.name + ".csv" }
+      Console.log(
+        wrapped(
+          "written: \(folder) (\(names.joined(separator: ", "))); eval-cli report makes a page of it"
+        ))
+    }
+    if let csv = destination.csv { Console.log("written: \(printable(csv))") }
   }
 }
 

@@ -61,27 +61,30 @@ import Testing
   /// An option that is added must say whether it changes numbers.
   @Test func theIdentityHasEveryOptionThatChangesNumbers() throws {
     let record = try Self.record(EvaluationOptions(), [])
-    let recorded = Set(record.optionValues.map(\.0.key)).union(["seed", "precision", "threads"])
+    let recorded = Set(record.optionValues.map(\.0.key)).union([
+      "seed", "precision", "threads", "direction_names",
+    ])
     #expect(Mirror(reflecting: EvaluationOptions()).children.count == recorded.count)
   }
 
   @Test func differencesAreNamedOneByOne() throws {
     let plan = Self.plan(batches: 3)
-    var options = EvaluationOptions()
-    options.batches = 3
+    let options = EvaluationOptions()
     let before = RunIdentity(try Self.record(options, ["a.bin"]), plan)
-    #expect(before.differences(from: before) == [])
+    let results = Self.results(3)
+    #expect(before.carried(results, from: before).differences == [])
 
-    options.dampings = [.init("1")!, .init("rel:1e-3")!]
-    options.batches = 4
-    options.dropDuplicates = 0.5
-    options.seed = .max
-    options.precision = .float64
-    options.threads += 1
-    var now = RunIdentity(try Self.record(options, ["a.bin"]), Self.plan(batches: 4))
+    var other = options
+    other.dampings = [.init("1")!, .init("rel:1e-3")!]
+    other.dropDuplicates = 0.5
+    other.seed = .max
+    other.precision = .float64
+    other.threads += 1
+    var now = RunIdentity(
+      try Self.record(other, ["a.bin"]), plan.part(Shard(1, of: 2)))
     #expect(
-      now.differences(from: before).map(\.description) == [
-        "batches is 4 now, 3 in the journal",
+      now.carried([], from: before).differences.map(\.description) == [
+        "shard is 1/2 now, not given in the journal",
         "damping is 1,rel:1e-3 now, rel:1e-7 in the journal",
         "drop duplicates is 0.5 now, not given in the journal",
         "precision is float64 now, auto in the journal",
@@ -91,15 +94,140 @@ import Testing
     now = before
     now.version = "9"
     now.files = [Self.file("a.bin", "cc"), Self.file("new.npz", "dd")]
-    now.checkpoints[0].path = "b.bin"
+    now.checkpoints[0].content = "other"
     #expect(
-      now.differences(from: before).map(\.description) == [
+      now.carried(results, from: before).differences.map(\.description) == [
         "the version of eval-cli is 9 now, \(packageVersion) in the journal",
-        "the list of checkpoints is b.bin now, run/a.bin in the journal",
         "a.bin has changed: 5 bytes with SHA-256 cc… now, 5 bytes with SHA-256 aa… in the journal",
         "new.npz was no input then",
       ])
-    #expect(before.differences(from: now).last?.description == "new.npz is no input now")
+    now.version = before.version
+    now.checkpoints[0].path = "run/b.bin"
+    #expect(
+      now.carried(results, from: before).differences.map(\.description) == [
+        "run/a.bin is in the journal, and no checkpoint of this run"
+      ])
+    #expect(
+      RunIdentity(try Self.record(options, ["a.bin"]), Self.plan(batches: 2))
+        .carried(results, from: before).differences.map(\.description) == [
+          "batch 2 of run/a.bin is in the journal, and no batch of this run"
+        ])
+    #expect(now.carried([], from: before).differences == [], "nothing would be lost")
+  }
+
+  // MARK: Runs that grow
+
+  /// By batches and checkpoints, which may have moved: what was finished is the same batch.
+  @Test func resultsAreCarriedByContent() throws {
+    let results = Self.results(3)
+    let before = RunIdentity(
+      try Self.record(EvaluationOptions(), ["a.bin"]), Self.plan(batches: 3))
+    var now = RunIdentity(
+      try Self.record(EvaluationOptions(), ["c.bin"]),
+      Self.plan(batches: 4, paths: ["run/new.bin", "moved/c.bin"]))
+    now.checkpoints[1].content = before.checkpoints[0].content
+    now.checkpoints[1].description.epoch = 8
+    let carried = now.carried(results, from: before)
+    #expect(carried.differences == [] && carried.outdated == 0)
+    #expect(carried.results.map(\.checkpoint) == Array(repeating: "moved/c.bin", count: 3))
+    #expect(carried.results.map(\.epoch) == [8, 8, 8])
+    #expect(carried.results.map(\.batch) == [0, 1, 2])
+    #expect(Set(now.steps.placed(carried.results).keys) == [4, 5, 6])
+  }
+
+  /// Methods, dampings, draws and layers may be more; then each batch is scored again.
+  @Test func moreOfEachBatchIsScoredAgain() throws {
+    let results = Self.results(2)
+    func identity(_ change: (inout EvaluationOptions) -> Void) throws -> RunIdentity {
+      var options = EvaluationOptions()
+      options.monteCarloSamples = [1]
+      options.scoresStoredUpdates = false
+      change(&options)
+      return RunIdentity(try Self.record(options, ["a.bin"]), Self.plan(batches: 3))
+    }
+    let before = try identity { _ in }
+    let growths: [(inout EvaluationOptions) -> Void] = [
+      { $0.methods.insert(.kfac, at: 0) }, { $0.dampings.append(.init("1")!) },
+      { $0.monteCarloSamples = [4, 1] }, { $0.perLayer = true },
+    ]
+    for growth in growths {
+      let now = try identity(growth)
+      let carried = now.carried(results, from: before)
+      #expect(carried.differences == [] && carried.results.isEmpty && carried.outdated == 2)
+      #expect(before.carried(results, from: now).differences.count == 1, "less is refused")
+    }
+  }
+
+  /// Lines of a run that has grown follow those of the run before.
+  @Test func aRunGrowsInItsJournal() throws {
+    let folder = try Folder()
+    try folder.write(Self.results(3), isReported: true)
+    let before = try folder.bytes
+    let longer = Self.plan(batches: 5)
+    do {
+      let journal = try folder.journal(resume: true, plan: longer)
+      #expect(journal.finished.count == 3)
+      try journal.append(Self.results(4)[3])
+    }
+    #expect(try folder.bytes.starts(with: before), "what was there stays")
+    do {
+      let journal = try folder.journal(resume: true, plan: longer)
+      #expect(journal.finished.map(\.batch) == [0, 1, 2, 3])
+      try journal.append(Self.results(5)[4])
+      try journal.markReported()
+    }
+    #expect(try folder.journal(resume: true, plan: longer).finished.count == 5)
+    let contents = try JournalContents(folder.bytes, file: "")
+    #expect(contents.isReported && contents.results.count == 5)
+    let text = String(decoding: try folder.bytes, as: UTF8.self)
+    #expect(text.split(separator: "\n").count == 1 + 3 + 1 + 1 + 1 + 1 + 1)
+    #expect(
+      try #require(folder.error(resume: true)).contains(
+        "batch 3 of run/a.bin is in the journal, and no batch of this run"), "it does not shrink")
+  }
+
+  @Test func aFinishedRunIsReplacedByTheSameAlone() throws {
+    let folder = try Folder()
+    try folder.write(Self.results(3), isReported: true)
+    let before = try folder.bytes
+    var options = EvaluationOptions()
+    options.cgGap = 0.5
+    #expect(
+      folder.error(resume: false, options) == """
+        the results of another run are in this folder, 3 batches
+          at \(folder.file)
+          cg gap is 0.5 now, 0.001 in the journal
+          Give another folder as output, or replace them by force.
+        """)
+    #expect(try folder.bytes == before)
+    #expect(try folder.journal(resume: false).finished.isEmpty)
+    let journal = try Journal(
+      folder: folder.url.path, record: Self.record(options, ["a.bin"]),
+      plan: Self.plan(batches: 3), .replace)
+    try journal.append(Self.results(1)[0])
+    #expect(try JournalContents(folder.bytes, file: "").results.count == 1)
+  }
+
+  // MARK: Shards
+
+  /// Every batch is in one part, parts are contiguous, and their lengths differ by one at most.
+  @Test func partsCoverARun() throws {
+    for total in 0..<40 {
+      for count in 1..<12 {
+        let parts = (1...count).compactMap { Shard($0, of: count)?.part(of: total) }
+        #expect(parts.count == count)
+        #expect(parts.flatMap { Array($0) } == Array(0..<total))
+        #expect(try #require(parts.map(\.count).max()) - (parts.map(\.count).min() ?? 0) <= 1)
+      }
+    }
+    #expect(Shard(0, of: 3) == nil && Shard(4, of: 3) == nil)
+    let plan = Self.plan(batches: 4, paths: ["a", "b"]).part(Shard(2, of: 3))
+    #expect(plan.numbers == 3..<6)
+    #expect(plan.step(2) == nil)
+    #expect(plan.step(3) == .init(checkpoint: 0, batch: 3))
+    #expect(plan.step(4) == .init(checkpoint: 1, batch: 0))
+    #expect(plan.numbers(ofCheckpoint: 0) == 3..<4)
+    #expect(plan.numbers(ofCheckpoint: 1) == 4..<6)
   }
 
   // MARK: Files
@@ -192,7 +320,7 @@ import Testing
       error == """
         an unfinished run has 2 of 3 batches in this folder
           at \(folder.file)
-          Go on with it by resume, or remove the file to begin anew.
+          Go on with it by resume, or give up what it has by force.
         """)
     #expect(try folder.bytes == before)
   }
@@ -250,13 +378,17 @@ import Testing
       try error { $0[1] = Data("{}".utf8) }.hasPrefix(
         "the journal is damaged: the line is not one that a run has written\n"))
     #expect(
-      try error { $0.remove(at: 1) }.hasPrefix(
-        "the journal is damaged: the line is batch 1 of run/a.bin, expected batch 0 of run/a.bin\n"
+      try error { $0[2] = $0[1] }.hasPrefix(
+        "the journal is damaged: the line is batch 0 of run/a.bin, expected batch 1 of run/a.bin\n"
       ))
+    var other = RunIdentity(
+      try Self.record(EvaluationOptions(), ["a.bin"]), Self.plan(batches: 3))
+    other.version = "9"
+    let begun = JournalLine.encoded(.run(other)).dropLast()
     #expect(
-      try error { $0.append($0[0]) }.hasPrefix(
-        "the journal is damaged: the line is the beginning of a run, expected the end of the run\n")
-    )
+      try error { $0.append(begun) }.hasPrefix(
+        "the journal is damaged: the line is the beginning of another run, expected the end of the "
+          + "run\n"))
     #expect(
       try error { $0[0] = Data("checkpoint,batch".utf8) } == """
         this is not a journal of eval-cli
@@ -335,7 +467,7 @@ import Testing
     try folder.write(Self.results(1, traceRows: 0))
     #expect(
       try folder.errorAfterReplacing(line: 0, field: #""batches":9223372036854775807"#)
-        == "the journal is of another run, which this one cannot resume")
+        == nil)
     try folder.write(Self.results(1, traceRows: 0))
     let error = try folder.errorAfterReplacing(line: 1, field: change)
     if change.contains("samples") {
@@ -417,7 +549,7 @@ import Testing
     now.kernels = "x"
     now.blas = "y"
     #expect(
-      now.differences(from: before).map(\.description) == [
+      now.carried([], from: before).differences.map(\.description) == [
         "the set of kernels for this processor is x now, \(before.kernels) in the journal",
         "the BLAS on this processor is y now, \(before.blas) in the journal",
       ])
@@ -439,11 +571,15 @@ import Testing
 
   // MARK: Made-up runs
 
-  private static func plan(batches: Int) -> RunPlan {
-    let description = CheckpointDescription(
-      path: "run/a.bin", epoch: 3, step: nil, model: "sequential", loss: "mse",
-      trainableParameters: 10, allParameters: 12, positions: 1, classes: 2)
-    return RunPlan([.init(description: description, batches: 0..<batches)])
+  private static func plan(batches: Int, paths: [String] = ["run/a.bin"]) -> RunPlan {
+    RunPlan(
+      paths.map { path in
+        RunPlan.Checkpoint(
+          description: CheckpointDescription(
+            path: path, epoch: 3, step: nil, model: "sequential", loss: "mse",
+            trainableParameters: 10, allParameters: 12, positions: 1, classes: 2),
+          batches: 0..<batches)
+      })
   }
 
   private static func file(_ path: String, _ sum: String) -> FileRecord {
@@ -482,11 +618,12 @@ import Testing
     var bytes: Data { get throws { try Data(contentsOf: URL(fileURLWithPath: file)) } }
 
     func journal(
-      resume: Bool, _ options: EvaluationOptions = EvaluationOptions()
+      resume: Bool, _ options: EvaluationOptions = EvaluationOptions(),
+      plan: RunPlan = JournalTests.plan(batches: 3)
     ) throws -> Journal {
       try Journal(
         folder: url.path, record: JournalTests.record(options, ["a.bin"]),
-        plan: JournalTests.plan(batches: 3), resume: resume)
+        plan: plan, resume ? .resume : .new)
     }
 
     func error(resume: Bool, _ options: EvaluationOptions = EvaluationOptions()) -> String? {

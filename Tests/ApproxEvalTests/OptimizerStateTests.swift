@@ -571,7 +571,8 @@ struct OptimizerStateTests {
         error.description == """
           one file for 2 checkpoints
             at \(isState ? "optimizer state" : "updates") \(path)
-            It belongs to one of them: score each checkpoint with its own.
+            It belongs to one of them. Give one for each checkpoint, in their order, or a \
+          pattern with {epoch}, {step}, {name} or {checkpoint}.
           """)
     }
   }

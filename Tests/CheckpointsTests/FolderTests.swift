@@ -104,7 +104,7 @@ import Testing
       message: """
         no such file
           at FILE/config.json
-          This folder holds an adapter; give it as adapter, and its base model here.
+          This folder holds an adapter: give the folder of its base model as model.
         """),
     Case(
       claim: "no weights", files: ["config.json": config],

@@ -235,7 +235,7 @@ extension CommandLineTests {
       ),
       (
         ["data/optimizer/checkpoint"], ["adam", "adam"], 64,
-        "an option that takes one value is given twice"
+        "2 files for 1 checkpoint"
       ),
     ])
     func statesThatDoNotFitAreRefused(

@@ -107,12 +107,15 @@ extension CommandLineTests {
         result.error.hasPrefix("reported: 30 of 60 batches, those before an error\nerror: "))
       #expect(result.error.contains("\(reason)\n  at \(paths[1])\n"))
       #expect(try csvRows(folder.path("r/batches.csv")).count == 30)
-      // With another content there is nothing to go on from.
-      let refused = try Command.run(arguments + [folder.path("r"), "--resume"])
+      // What was not scored may be another by now.
+      try FileManager.default.copyItem(
+        atPath: folder.path("r"), toPath: folder.path("changed"))
+      let changed = try Command.run(arguments + [folder.path("changed"), "--resume"])
+      #expect(changed.status == 0, "\(changed.error)")
+      try before.write(to: URL(fileURLWithPath: paths[1]))
+      let refused = try Command.run(arguments + [folder.path("changed"), "--resume"])
       #expect(refused.status == 64)
       #expect(refused.error.contains("\(paths[1]) has changed: "))
-      // With the old one there is.
-      try before.write(to: URL(fileURLWithPath: paths[1]))
       let resumed = try Command.run(arguments + [folder.path("r"), "--resume"])
       #expect(resumed.status == 0, "\(resumed.error)")
       #expect(try Command.run(arguments + [folder.path("whole")]).status == 0)

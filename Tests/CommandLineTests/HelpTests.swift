@@ -5,6 +5,7 @@ extension CommandLineTests {
   @Suite struct HelpTests {
     @Test(arguments: [
       "", "score", "inspect", "reference", "check", "pack", "init", "train", "plot", "report",
+      "merge", "diff",
     ])
     func helpIsAsRecorded(_ command: String) throws {
       let result = try Command.run((command.isEmpty ? [] : [command]) + ["--help"])

@@ -7,10 +7,10 @@ extension CommandLineTests {
     /// Rows of scores.csv without the name of the checkpoint and the time.
     private func scores(_ arguments: [String], _ folder: TemporaryFolder) throws -> [[String]] {
       let csv = folder.path("scores.csv")
-      let result = try Command.run(["score"] + arguments + ["--csv", csv, "--quiet"])
+      let result = try Command.run(["score"] + arguments + ["--csv", csv, "--quiet", "--force"])
       #expect(result.status == 0, "\(result.error)")
       return try csvRows(csv).map { row in
-        row.filter { $0.key != "checkpoint" && $0.key != "seconds" }.sorted { $0.key < $1.key }
+        row.filter { !["checkpoint", "run", "seconds"].contains($0.key) }.sorted { $0.key < $1.key }
           .map { "\($0.key)=\($0.value)" }
       }
     }
@@ -111,10 +111,11 @@ extension CommandLineTests {
       #expect(result.status == 0, "\(result.error)")
       #expect(result.output.contains("no batch: score needs --data"))
       #expect(try CheckpointFile.open(packed).batch.isEmpty)
-      let sized = try Command.run(["pack"] + model + ["--batch-size", "3", "-o", packed])
+      let sized = try Command.run(
+        ["pack"] + model + ["--batch-size", "3", "--force", "-o", packed])
       #expect(sized.status == 66)
       let tooLarge = try Command.run(
-        ["pack"] + folder("vit_lora") + ["--batch-size", "300", "-o", packed])
+        ["pack"] + folder("vit_lora") + ["--batch-size", "300", "--force", "-o", packed])
       #expect(tooLarge.status == 64)
     }
 

@@ -15,7 +15,8 @@ import Testing
             trainableParameters: 1, allParameters: 1, positions: 1, classes: 1),
           batches: 5..<25)
       })
-    return ProgressLine(plan: plan, resumed: resumed, finished: finished, seconds: seconds)
+    return ProgressLine(
+      plan: plan, resumed: resumed, finished: finished, seconds: seconds, next: finished)
   }
 
   @Test func textSaysWhereTheRunIsAndHowLongItTakes() {

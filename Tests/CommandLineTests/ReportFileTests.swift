@@ -10,14 +10,15 @@ extension CommandLineTests {
       checkpoint,epoch,step,batch,samples,method,damping,lambda,gamma,gamma_rel_sgd,\
       gamma_rel_reference,efficiency,efficiency_low,fisher_quadratic,gradient_dot,update_norm,\
       cosine_gradient,cosine_reference,seconds,mc_samples,gamma_error,precision,no_gamma,\
-      family,role,marked,sharpness,fisher_within_layers,fisher_across_layers
+      family,role,marked,sharpness,fisher_within_layers,fisher_across_layers,run
       """,
       "batches": """
       checkpoint,epoch,step,batch,samples,loss,gradient_norm,gradient_norm_ratio,\
       logit_gradient_norm_ratio,gamma_bound,reference_gamma,reference_iterations,\
       reference_residual,reference_stop,seconds,reference_solver,reference_excess_bound,\
       reference_excess_estimate,precision,mean_loss,reference_status,sampled_labels,\
-      sampled_labels_changed,data_samples,duplicates,sampled_duplicates,reference_converged
+      sampled_labels_changed,data_samples,duplicates,sampled_duplicates,reference_converged,\
+      run
       """,
       "summary": """
       checkpoint,epoch,step,method,damping,mc_samples,batches,gamma_mean,gamma_std,gamma_rel_sgd_mean,\
@@ -26,9 +27,9 @@ extension CommandLineTests {
       gamma_rel_sgd_min,gamma_rel_sgd_median,gamma_rel_sgd_max,gamma_rel_reference_stderr,\
       gamma_rel_reference_min,gamma_rel_reference_median,gamma_rel_reference_max,\
       efficiency_stderr,efficiency_min,efficiency_median,efficiency_max,\
-      batches_reference_not_converged,batches_without_gamma,role
+      batches_reference_not_converged,batches_without_gamma,role,run
       """,
-      "cg": "checkpoint,batch,iteration,relative_residual,gamma,seconds",
+      "cg": "checkpoint,batch,iteration,relative_residual,gamma,seconds,run",
     ]
 
     @Test func columnsAreThoseOfTheFormat() throws {
@@ -65,7 +66,7 @@ extension CommandLineTests {
         text.components(separatedBy: "\r\n").first == """
           checkpoint,epoch,step,batch,method,damping,mc_samples,layer,kind,parameters,status,gamma,\
           gamma_rel_sgd,efficiency,fisher_quadratic,gradient_dot,update_norm,family,role,\
-          gamma_error,sharpness,fisher_share
+          gamma_error,sharpness,fisher_share,run
           """)
       let record = try String(contentsOfFile: folder.path("report/run.json"), encoding: .utf8)
       #expect(record.contains(#""kfac_block": "embedding""#))
@@ -196,7 +197,7 @@ extension CommandLineTests {
       let base = ["score", Fixture.path("golden/mlp_tanh.bin"), "--output", folder.path("r")]
       #expect(try Command.run(base).status == 0)
       #expect(try !csvRows(folder.path("r/cg.csv")).isEmpty)
-      #expect(try Command.run(base + ["--reference", "none"]).status == 0)
+      #expect(try Command.run(base + ["--reference", "none", "--force"]).status == 0)
       #expect(try csvRows(folder.path("r/cg.csv")).isEmpty, "no trace of the earlier run is left")
     }
   }

@@ -72,7 +72,12 @@ extension CommandLineTests {
       // What has ended is only reported again.
       let again = try Self.start(folder, "whole", threads: 2, ["--resume"]).result()
       #expect(again.status == 0)
-      #expect(again.error == "resumed: 6 of 6 batches are in the journal\n")
+      #expect(
+        again.error.split(separator: "\n").map(String.init) == [
+          "resumed: 6 of 6 batches are in the journal", "written: \(folder.path("whole"))",
+          "  (run.json, scores.csv, batches.csv, cg.csv, summary.csv); eval-cli report makes a",
+          "  page of it",
+        ])
       #expect(again.output == (try Self.start(folder, "after-2", ["--resume"]).result().output))
       try Self.expectSameReports(folder, "after-0", "whole")
     }
@@ -226,7 +231,7 @@ extension CommandLineTests {
         result.error == """
           error: an unfinished run has 2 of 6 batches in this folder
             at \(journal.path)
-            Go on with it by --resume, or remove the file to begin anew.
+            Go on with it by --resume, or give up what it has by --force.
 
           """)
       #expect(try Data(contentsOf: journal) == cut)
@@ -328,7 +333,7 @@ extension CommandLineTests {
       try expectSnapshot(failed.error, "strict")
       let rows = try csvRows(folder.path("r/summary.csv"))
       #expect(rows.allSatisfy { $0["batches_reference_not_converged"] == "2" })
-      let converged = try Command.run(base + ["--reference", "dense"])
+      let converged = try Command.run(base + ["--reference", "dense", "--force"])
       #expect(converged.status == 0, "\(converged.error)")
       #expect(
         try csvRows(folder.path("r/summary.csv")).allSatisfy {

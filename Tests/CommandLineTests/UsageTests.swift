@@ -71,9 +71,6 @@ extension CommandLineTests {
       Case(name: "unknown-format", arguments: ["plot", "x", "--format", "svg,jpeg"]),
       Case(name: "repeated-option", arguments: ["score", "x.bin", "--seed", "1", "--seed=2"]),
       Case(
-        name: "repeated-list",
-        arguments: ["score", "x.bin", "--methods", "sgd", "--quiet", "--methods", "ef"]),
-      Case(
         name: "repeated-short-option", arguments: ["reference", "x", "-o", "y", "--output", "z"]),
       Case(name: "order-of-nothing", arguments: ["score", "x.bin", "--parameter-order", "y.txt"]),
       Case(name: "negative-seed", arguments: ["score", "x.bin", "--seed", "-1"]),

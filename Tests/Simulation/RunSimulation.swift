@@ -117,9 +117,9 @@ package struct RunSimulation: Sendable {
     let record = try RunRecord(
       command: ["simulation"], options: Self.options, files: evaluation.files, start: start)
     var outputs = try RunOutputs(
-      plan, record: record, folder: Self.folder, resume: resume, system: system)
+      plan, record: record, folder: Self.folder, resume ? .resume : .new, system: system)
     do throws(EvaluationError) {
-      try evaluation.score(plan, after: outputs.results.count) { result throws(EvaluationError) in
+      try evaluation.score(plan, skipping: outputs.finished) { result throws(EvaluationError) in
         try outputs.add(result)
         done(outputs.results.count)
       }
@@ -332,8 +332,9 @@ extension RunSimulation {
     journalLines(disk).count { $0["batch"] != nil }
   }
 
+  /// Of the run as it went on last: what was not scored yet may have changed before.
   private static func journalFiles(_ disk: SimulatedDisk) -> Any? {
-    (journalLines(disk).first?["run"] as? [String: Any])?["files"]
+    journalLines(disk).compactMap { $0["run"] as? [String: Any] }.last?["files"]
   }
 
   private static func withoutSeconds(_ table: String) -> String {

@@ -55,7 +55,7 @@ struct FinishedRun: Sendable {
     Scratch.makeFolder("journal")
     Scratch.remove("journal/" + Journal.name)
     let journal = try Journal(
-      folder: Scratch.path("journal"), record: record, plan: plan, resume: false)
+      folder: Scratch.path("journal"), record: record, plan: plan)
     for result in shortResults { try journal.append(result) }
     try journal.markReported()
     let file = FileManager.default.contents(atPath: journal.path) ?? Data()

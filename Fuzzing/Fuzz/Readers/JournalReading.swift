@@ -23,8 +23,9 @@ struct JournalReading: Reader {
       precondition(!report.json(run.record).document.isEmpty)
       precondition(report.text.isEmpty == journal.finished.isEmpty)
       precondition(report.tables.allSatisfy { !$0.csv.isEmpty })
-      guard let step = run.plan.step(after: journal.finished.count) else { return }
-      try journal.append(Self.results.get()[step.batch])
+      let done = Set(journal.finished.map(\.batch))
+      guard let batch = run.plan.numbers.first(where: { !done.contains($0) }) else { return }
+      try journal.append(Self.results.get()[batch])
     }
     try resume(run) { journal in
       let expected = min(finished + 1, run.plan.count)
@@ -35,7 +36,7 @@ struct JournalReading: Reader {
   @discardableResult
   private func resume(_ run: FinishedRun, _ body: (Journal) throws -> Void) throws -> Int {
     let journal = try Journal(
-      folder: Scratch.path("journal"), record: run.record, plan: run.plan, resume: true)
+      folder: Scratch.path("journal"), record: run.record, plan: run.plan, .resume)
     try body(journal)
     return journal.finished.count
   }

@@ -65,6 +65,7 @@ struct BatchEvaluation<S: EngineScalar> {
     }
     let result = BatchResult(
       checkpoint: checkpoint.path, epoch: checkpoint.source.epoch, step: checkpoint.source.step,
+      run: checkpoint.run,
       batch: batch, precision: S.self == Double.self ? .float64 : .float32,
       overflowsInSingle: S.self != Double.self && scorer.overflowsInEngine,
       samples: problem.linearization.samples,

@@ -25,7 +25,9 @@ extension CheckpointSource {
     let adapterParameters = Set(adapted.keys)
     self.path = folder.path
     adapterPath = path
-    (epoch, step) = (nil, nil)
+    base = path == nil ? nil : folder.path
+    let place = try TrainingPlace(path: path ?? folder.path, files: files)
+    (epoch, step) = (place.epoch, place.step)
     let loss = try Model.loss(type: type, config: config)
     (self.loss, namesLoss) = (loss ?? CheckpointFile.losses[0], loss != nil)
     lossSettings = LossSettings()
@@ -66,7 +68,9 @@ extension CheckpointSource {
     let state = try StateDict(path, of: known?.graph.parameters.map(\.name) ?? [], files)
     self.path = path
     adapterPath = nil
-    (epoch, step) = (state.epoch, state.step)
+    base = model
+    let place = try TrainingPlace(path: path, epoch: state.epoch, step: state.step, files: files)
+    (epoch, step) = (place.epoch, place.step)
     let own = try type.flatMap { type throws(CheckpointError) in
       try Model.loss(type: type, config: json)
     }
@@ -88,5 +92,13 @@ extension CheckpointSource {
     bytes = state.bytes
     (classAxis, isStateDict) = (nil, true)
     description = type.map { .folder(type: $0, config: json, adapter: nil) } ?? .model(json)
+  }
+
+  static func needless(_ task: LanguageTask, _ path: String) -> CheckpointError {
+    CheckpointError(
+      .unexpectedSetting(
+        .task, found: task.rawValue, expected: "nothing: the checkpoint has its head"),
+      at: .init(file: path),
+      hint: "Leave it out: only folders of Hugging Face can have another head.")
   }
 }

@@ -9,6 +9,8 @@ package struct CheckpointSource: Sendable {
   package let path: String
   /// The folder of the adapter, if there is one.
   package let adapterPath: String?
+  /// What the weights or the adapter are parameters of, where that lies elsewhere.
+  package let base: String?
   package let epoch: Int?
   package let step: Int?
   /// The name of the loss.
@@ -43,10 +45,12 @@ package struct CheckpointSource: Sendable {
     case packed(ExportedProgram, JSONValue)
   }
 
-  /// Opens what is at `path`; a folder is a Hugging Face model.
+  /// Opens what is at `path`: a checkpoint that carries its model, or parameters of `model`.
   ///
   /// - Parameters:
-  ///   - model: A network by torch.export, of which `path` is a state_dict.
+  ///   - adapter: A PEFT adapter on a Hugging Face folder at `path`.
+  ///   - model: A network by torch.export or a description, of which `path` is a state_dict, or a
+  ///     Hugging Face folder, of which it is an adapter or the weights.
   ///   - loss: Its name, for what names none.
   ///   - classAxis: Of the output, for a network by torch.export.
   ///   - task: What the head of a language model is for, in place of what its configuration says.
@@ -60,10 +64,13 @@ package struct CheckpointSource: Sendable {
       try self.init(
         program, path: path,
         state: model == nil ? nil : StateDict(path, of: program.weights.keys, files), loss: loss,
-        classAxis: classAxis)
+        classAxis: classAxis, files)
       return
     }
-    if let model {
+    let isAdapter = adapter == nil && AdapterDirectory.isAdapter(path, files: files)
+    if let model, isAdapter, files.isFolder(model) {
+      try self.init(described: model, adapter: path, task: task, files: files)
+    } else if let model {
       if let task { throw Self.needless(task, path) }
       try self.init(state: path, of: model, adapter: adapter, loss: loss, files: files)
     } else {
@@ -75,7 +82,7 @@ package struct CheckpointSource: Sendable {
           .classAxis, found: "\(classAxis!)", expected: "nothing: the model has its classes last"),
         at: .init(file: path), hint: "It is for networks by torch.export.")
     }
-    if model == nil, let loss, loss != self.loss {
+    if !isStateDict, let loss, loss != self.loss {
       throw CheckpointError(
         .unexpectedSetting(.loss, found: loss, expected: "the checkpoint's own, \(self.loss)"),
         at: .init(file: path), hint: "Leave it out: the checkpoint has its loss.")
@@ -98,18 +105,21 @@ package struct CheckpointSource: Sendable {
           found: "a self-contained checkpoint", expected: "a Hugging Face folder under an adapter"),
         at: .init(file: path), hint: "Leave out \(.adapter), or give the folder of the base model.")
     }
-    try self.init(file: file, path: path, bytes: files.open(path).bytes.count)
+    try self.init(file: file, path: path, files: files)
   }
 
-  private init(file: CheckpointFile, path: String, bytes: Int) throws(CheckpointError) {
+  private init(
+    file: CheckpointFile, path: String, files: InputFiles
+  ) throws(CheckpointError) {
     if let graph = file.onnx, (try? file.model["type"].string()) != "onnx" {
       throw CheckpointError(
         .unexpectedTensor(near: []), at: graph.location,
         hint: "The metadata describe another model than this graph: leave one of the two out.")
     }
     self.path = path
-    adapterPath = nil
-    (epoch, step) = (file.epoch, file.step)
+    (adapterPath, base) = (nil, nil)
+    let place = try TrainingPlace(path: path, epoch: file.epoch, step: file.step, files: files)
+    (epoch, step) = (place.epoch, place.step)
     (loss, namesLoss) = try CheckpointSource.loss(of: file)
     lossSettings = file.lossSettings
     trainable = file.archive.metadata["trainable"] == nil ? nil : file.trainable
@@ -117,7 +127,7 @@ package struct CheckpointSource: Sendable {
     adapterParameters = []
     batch = file.batch
     updates = StoredUpdate.all(in: file)
-    self.bytes = bytes
+    bytes = try files.open(path).bytes.count
     isStateDict = false
     if (try? file.model["type"].string()) == Model.exported {
       let model = file.model
@@ -140,14 +150,6 @@ package struct CheckpointSource: Sendable {
     }
   }
 
-  static func needless(_ task: LanguageTask, _ path: String) -> CheckpointError {
-    CheckpointError(
-      .unexpectedSetting(
-        .task, found: task.rawValue, expected: "nothing: the checkpoint has its head"),
-      at: .init(file: path),
-      hint: "Leave it out: only folders of Hugging Face can have another head.")
-  }
-
   /// The network that `path`, or else `model`, is.
   private static func program(
     _ path: String, model: String?, adapter: String?, _ files: InputFiles
@@ -166,11 +168,15 @@ package struct CheckpointSource: Sendable {
 
   /// - Parameter state: A state_dict in place of the weights of the archive.
   private init(
-    _ program: ExportedProgram, path: String, state: StateDict?, loss: String?, classAxis: Int?
-  ) {
+    _ program: ExportedProgram, path: String, state: StateDict?, loss: String?, classAxis: Int?,
+    _ files: InputFiles
+  ) throws(CheckpointError) {
     self.path = path
     adapterPath = nil
-    (epoch, step) = (state?.epoch, state?.step)
+    base = state == nil ? nil : program.path
+    let place = try TrainingPlace(
+      path: path, epoch: state?.epoch, step: state?.step, files: files)
+    (epoch, step) = (place.epoch, place.step)
     isStateDict = state != nil
     (self.loss, namesLoss) = (loss ?? CheckpointFile.losses[0], loss != nil)
     lossSettings = LossSettings()
@@ -192,7 +198,7 @@ package struct CheckpointSource: Sendable {
     path: String, description: JSONValue, loss: String, parameters: [String: StoredTensor]
   ) {
     self.path = path
-    adapterPath = nil
+    (adapterPath, base) = (nil, nil)
     (epoch, step, self.loss) = (0, 0, loss)
     (namesLoss, lossSettings) = (true, LossSettings())
     trainable = nil
@@ -327,6 +333,9 @@ package struct CheckpointSource: Sendable {
     let file = adapterPath.map { name.contains("lora_") ? $0 : path } ?? path
     throw CheckpointError(.missingTensor(prefix + name, near: near), at: .init(file: file))
   }
+
+  /// What was scored: the adapter where there is one.
+  package var name: String { adapterPath ?? path }
 
   private var batchPrefix: String {
     switch description {

@@ -5,7 +5,7 @@ import GraphModule
 /// Weights of a sequential model that stand in the file under different names with the same numbers.
 /// After any training they are one layer that the network uses several times and that was copied to
 /// be saved; scored as it stands, each copy trains on its own.
-public struct EqualWeights: Sendable, Equatable {
+public struct EqualWeights: Sendable, Equatable, Codable {
   /// In the order of the model.
   public var names: [String]
 

@@ -22,6 +22,8 @@ package struct LoadedCheckpoint: Sendable {
   private let areAdapted: Bool
   /// Of the checkpoint and of its data.
   package let lossSettings: LossSettings
+  /// The name of the run that it belongs to.
+  package let run: String?
 
   /// - Parameter options: Its adapter, data file and trainable patterns count here.
   /// - Parameter files: Those of the run; of this checkpoint alone they become a part.
@@ -33,13 +35,15 @@ package struct LoadedCheckpoint: Sendable {
     try self.init(
       source: CheckpointSource(
         path: path, adapter: options.adapter, model: options.model, loss: options.loss,
-        classAxis: options.classAxis, task: options.task.flatMap(LanguageTask.init(rawValue:)), files: part),
+        classAxis: options.classAxis, task: options.task.flatMap(LanguageTask.init(rawValue:)),
+        files: part),
       options: options, files: part)
   }
 
   /// The same for what is open already, by these files.
   init(source: CheckpointSource, options: EvaluationOptions, files: InputFiles) throws {
     self.files = files
+    run = options.run ?? TrainingPlace.run(of: source.name)
     if let file = options.dataFile {
       data = try DataFile.open(file, files: files)
     } else {
@@ -75,11 +79,12 @@ package struct LoadedCheckpoint: Sendable {
     try checkTrainable(patterns ?? [], areOptions: !options.trainable.isEmpty)
   }
 
-  package var path: String { source.path }
+  package var path: String { source.name }
 
   package var description: CheckpointDescription {
     CheckpointDescription(
-      path: path, epoch: source.epoch, step: source.step, model: model.type, loss: source.loss,
+      path: path, base: source.base, epoch: source.epoch, step: source.step,
+      run: run, model: model.type, loss: source.loss,
       lossSettings: lossWords,
       trainableParameters: program.parameterCount + unused.reduce(0) { $0 + $1.count },
       allParameters: (program.graph.parameters.map(\.count) + unused.map(\.count)).reduce(0, +),

@@ -13,10 +13,21 @@ struct StateDict {
   init(
     _ path: String, of names: some Collection<String>, _ files: InputFiles
   ) throws(CheckpointError) {
-    let archive = try TensorArchive.open(path, files: files)
-    tensors = Self.unwrapped(archive.tensors, of: names)
-    epoch = Self.number(["epoch", "epochs"], archive.metadata) ?? Self.epoch(inName: path)
-    step = Self.number(["step", "global_step", "steps"], archive.metadata)
+    if files.isFolder(path) {
+      tensors = Self.unwrapped(try ModelDirectory.weights(in: path, files: files), of: names)
+      (epoch, step) = (nil, nil)
+    } else {
+      if try ExportedProgram.isProgram(files.open(path)) {
+        throw Self.ownModel("a network by torch.export with its own weights", path)
+      }
+      let archive = try TensorArchive.open(path, files: files)
+      if archive.metadata["format"] == CheckpointFile.format {
+        throw Self.ownModel("a checkpoint that carries its model", path)
+      }
+      tensors = Self.unwrapped(archive.tensors, of: names)
+      epoch = Self.number(["epoch", "epochs"], archive.metadata)
+      step = Self.number(["step", "global_step", "steps"], archive.metadata)
+    }
     bytes = tensors.values.reduce(0) { $0 + $1.byteCount }
   }
 
@@ -24,10 +35,10 @@ struct StateDict {
     keys.lazy.compactMap { metadata[$0].flatMap { Int($0) } }.first
   }
 
-  /// Of `run/epoch-12.pt`, 12.
-  private static func epoch(inName path: String) -> Int? {
-    let name = path.split(separator: "/").last ?? ""
-    return name.firstMatch(of: /epoch[-_=]?([0-9]+)/).flatMap { Int($0.output.1) }
+  private static func ownModel(_ found: String, _ path: String) -> CheckpointError {
+    CheckpointError(
+      .otherFormat(found: found, expected: "parameters of another network"),
+      at: .init(file: path), hint: "Leave out \(.model).")
   }
 
   private static func unwrapped(

@@ -55,28 +55,29 @@ package struct StoredUpdate: UpdateSource {
   }
 
   /// The updates of a file of their own: tensors named `updates.<update>.<parameter>` as in a
-  /// checkpoint, or one direction with tensors named like the parameters, which has the name of the
-  /// file.
+  /// checkpoint, or one direction with tensors named like the parameters.
   ///
-  /// - Parameter parameters: The names of the model's, where a dot in an update's name could be read
-  ///   in several ways.
+  /// - Parameters:
+  ///   - own: The name of one direction; `nil`: that of the file.
+  ///   - parameters: The names of the model's, where a dot in an update's name could be read in
+  ///     several ways.
   package static func all(
-    inFile path: String, parameters: ParameterNames, files: InputFiles
+    inFile path: String, named own: String? = nil, parameters: ParameterNames, files: InputFiles
   ) throws(CheckpointError) -> [StoredUpdate] {
     let archive = try TensorArchive.open(path, files: files)
     var updates: [String: [String: StoredTensor]] = [:]
     var others: [String] = []
     for (name, tensor) in archive.tensors {
       if name.hasPrefix("updates."),
-        let own = UpdateTensorName(name.dropFirst("updates.".count), parameters: parameters)
+        let parts = UpdateTensorName(name.dropFirst("updates.".count), parameters: parameters)
       {
-        updates[own.update, default: [:]][own.parameter] = tensor
+        updates[parts.update, default: [:]][parts.parameter] = tensor
       } else {
         others.append(name)
       }
     }
     if updates.isEmpty {
-      let name = URL(fileURLWithPath: path).deletingPathExtension().lastPathComponent
+      let name = own ?? URL(fileURLWithPath: path).deletingPathExtension().lastPathComponent
       return [StoredUpdate(name: name, tensors: archive.tensors, path: path, prefix: "")]
     }
     if let other = others.min() {

@@ -12,7 +12,8 @@ extension EvaluationOptions {
     let parameters = ParameterNames(checkpoint.program.graph.parameters.map(\.name))
     let files = checkpoint.files
     for path in updateFiles {
-      stored += try StoredUpdate.all(inFile: path, parameters: parameters, files: files)
+      stored += try StoredUpdate.all(
+        inFile: path, named: directionNames[path], parameters: parameters, files: files)
     }
     if let path = optimizerState {
       stored.append(

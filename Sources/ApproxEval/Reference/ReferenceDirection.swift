@@ -28,7 +28,7 @@ public struct ReferenceDirection {
   public var traceTable: ReportTable {
     var table = ReportTable(name: "cg", columns: Report.traceColumns)
     for row in trace {
-      table.append(Report.trace(row, checkpoint: description.path, batch: 0))
+      table.append(Report.trace(row, checkpoint: description.path, batch: 0, run: description.run))
     }
     return table
   }

@@ -29,6 +29,11 @@ public struct FileRecord: Sendable, Equatable, Codable {
     return records
   }
 
+  /// One sum over others.
+  static func sum(_ sums: [String]) -> String {
+    SHA256.hash(data: Array(sums.joined(separator: " ").utf8)).hexadecimal
+  }
+
   /// Of the bytes that whoever holds the file reads.
   package init(_ file: MappedFile) {
     path = file.path

@@ -107,6 +107,23 @@ extension OutputFiles {
     }
   }
 
+  /// The same for a file that must not be there, unless it is to be replaced.
+  ///
+  /// - Throws: `exists` for one that would be lost. Pipes and devices hold nothing that could be.
+  public static func requireNew(
+    file path: String, force: Bool, system: any FileSystem = POSIXFileSystem()
+  ) throws(CheckpointError) {
+    try requireWritable(file: path, system: system)
+    if force { return }
+    do throws(SystemError) {
+      if try system.found(path, followingLinks: false)?.kind != .file { return }
+    } catch {
+      throw failure(path, error)
+    }
+    throw CheckpointError(
+      .exists, at: .init(file: path), hint: "Give another name, or replace it by \(.force).")
+  }
+
   /// Makes the folder of a file that is about to be written.
   public static func makeParent(of path: String) throws(CheckpointError) {
     try makeFolder(folderName(of: path))

@@ -10,7 +10,7 @@ extension Report {
         "checkpoint", "epoch", "step", "batch", "method", "damping", "mc_samples", "layer", "kind",
         "parameters", "status", "gamma", "gamma_rel_sgd", "efficiency", "fisher_quadratic",
         "gradient_dot", "update_norm", "family", "role", "gamma_error",
-        "sharpness", "fisher_share",
+        "sharpness", "fisher_share", "run",
       ])
     for result in entries.flatMap(\.results) {
       for score in result.layers {
@@ -23,6 +23,7 @@ extension Report {
           .number(score.fisherQuadratic), .number(score.gradientDot), .number(score.updateNorm),
           .text(score.family), .text(score.role.rawValue), .number(score.gammaError),
           .number(score.sharpness), .number(score.fisherShare),
+          .text(result.run),
         ])
       }
     }
@@ -35,7 +36,9 @@ extension Report {
 
 extension Report.Entry {
   /// gamma/gamma_SGD of every block and method, means over the batches; `nil` without.
-  var layerText: String? {
+  ///
+  /// - Parameter lines: Whole blocks are shown as far as they fit, one at the least.
+  func layerText(lines: Int) -> String? {
     struct Key: Hashable {
       var layer: String
       var label: String
@@ -56,7 +59,8 @@ extension Report.Entry {
       ("block", .left), ("parameters", .right), ("status", .left), ("method", .left),
       ("gamma/gamma_SGD", .right),
     ])
-    for block in blocks {
+    let shown = blocks.prefix(max(lines / max(labels.count, 1), 1))
+    for block in shown {
       for label in labels {
         let known = (ratios[Key(layer: block.layer, label: label)] ?? []).compactMap { $0 }
         let isFirst = label == labels[0]
@@ -67,8 +71,12 @@ extension Report.Entry {
         ])
       }
     }
+    let rest = blocks.count - shown.count
     return "Each direction restricted to one block, against the gradient restricted to it:\n\n"
       + table.text
+      + (rest > 0
+        ? wrapped("... and \(grouped(rest)) blocks more: \(names(.verbose)), or layers.csv.") + "\n"
+        : "")
   }
 
   /// Which tensors methods with Kronecker products have none for; `nil` if it has them all, or was

@@ -42,6 +42,13 @@ public struct Report: Sendable {
 
   /// All tables, in the order in which they are written.
   public var tables: [ReportTable] { [scores, batches, cg, summary] + (hasLayers ? [layers] : []) }
+
+  /// Names of all files that a report may have; the record, which vouches for the others, first.
+  static let fileNames =
+    ["run.json"] + ["scores", "batches", "cg", "summary", "layers"].map { $0 + ".csv" }
+
+  /// Of those that this one does not have.
+  var absentFileNames: [String] { hasLayers ? [] : ["layers.csv"] }
 }
 
 // MARK: - One row per observation
@@ -56,7 +63,7 @@ extension Report {
         "gamma_rel_sgd", "gamma_rel_reference", "efficiency", "efficiency_low",
         "fisher_quadratic", "gradient_dot", "update_norm", "cosine_gradient", "cosine_reference",
         "seconds", "mc_samples", "gamma_error", "precision", "no_gamma", "family", "role",
-        "marked", "sharpness", "fisher_within_layers", "fisher_across_layers",
+        "marked", "sharpness", "fisher_within_layers", "fisher_across_layers", "run",
       ])
     for result in entries.flatMap(\.results) {
       for score in result.scores {
@@ -75,6 +82,7 @@ extension Report {
           .text(score.family), .text(score.role.rawValue), .flag(score.isMarked),
           .number(score.sharpness), .number(score.withinLayers),
           .number(score.withinLayers.map { 1 - $0 }),
+          .text(result.run),
         ])
       }
     }
@@ -91,7 +99,7 @@ extension Report {
         "reference_iterations", "reference_residual", "reference_stop", "seconds",
         "reference_solver", "reference_excess_bound", "reference_excess_estimate", "precision",
         "mean_loss", "reference_status", "sampled_labels", "sampled_labels_changed",
-        "data_samples", "duplicates", "sampled_duplicates", "reference_converged",
+        "data_samples", "duplicates", "sampled_duplicates", "reference_converged", "run",
       ])
     for (entry, result) in entries.flatMap({ entry in entry.results.map { (entry, $0) } }) {
       let reference = result.reference
@@ -108,7 +116,7 @@ extension Report {
         .text(reference?.status.rawValue), .integer(result.sampledLabels?.all),
         .integer(result.sampledLabels?.changed), .integer(entry.description.data?.samples),
         .integer(result.duplicates?.samples), .integer(result.duplicates?.sampled),
-        .flag(reference?.isConverged),
+        .flag(reference?.isConverged), .text(result.run),
       ])
     }
     return table
@@ -119,20 +127,24 @@ extension Report {
     var table = ReportTable(name: "cg", columns: Self.traceColumns)
     for result in entries.flatMap(\.results) {
       for row in result.trace {
-        table.append(Self.trace(row, checkpoint: result.checkpoint, batch: result.batch))
+        table.append(
+          Self.trace(
+            row, checkpoint: result.checkpoint, batch: result.batch, run: result.run))
       }
     }
     return table
   }
 
   static let traceColumns = [
-    "checkpoint", "batch", "iteration", "relative_residual", "gamma", "seconds",
+    "checkpoint", "batch", "iteration", "relative_residual", "gamma", "seconds", "run",
   ]
 
-  static func trace(_ row: TraceRow, checkpoint: String, batch: Int) -> [ReportCell] {
+  static func trace(
+    _ row: TraceRow, checkpoint: String, batch: Int, run: String?
+  ) -> [ReportCell] {
     [
       .text(checkpoint), .integer(batch), .integer(row.iteration), .number(row.relativeResidual),
-      .number(row.gamma), .number(row.seconds),
+      .number(row.gamma), .number(row.seconds), .text(run),
     ]
   }
 }
@@ -149,7 +161,7 @@ extension Report {
     for measure in measures {
       columns += ["_stderr", "_min", "_median", "_max"].map { measure + $0 }
     }
-    columns += ["batches_reference_not_converged", "batches_without_gamma", "role"]
+    columns += ["batches_reference_not_converged", "batches_without_gamma", "role", "run"]
     var table = ReportTable(name: "summary", columns: columns)
     for entry in entries {
       for group in entry.summaries {
@@ -174,7 +186,7 @@ extension Report {
         }
         row += [
           .integer(group.batchesWithoutReference), .integer(group.batchesWithoutGamma),
-          .text(group.role.rawValue),
+          .text(group.role.rawValue), .text(place.run),
         ]
         table.append(row)
       }

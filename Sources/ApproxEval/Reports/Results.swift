@@ -83,7 +83,7 @@ public struct LayerScore: Sendable, Equatable, Codable {
 }
 
 /// What a parameter of the model is to a run.
-public struct ParameterRole: Sendable, Equatable {
+public struct ParameterRole: Sendable, Equatable, Codable {
   public enum Status: String, Sendable, Equatable, Codable {
     case trained
     /// Trained, and used in several places of the model.
@@ -176,6 +176,8 @@ public struct BatchResult: Sendable, Codable {
   public var checkpoint: String
   public var epoch: Int?
   public var step: Int?
+  /// The training run that the checkpoint is of.
+  public var run: String?
   public var batch: Int
   /// `float32` or `float64`: the arithmetic that all numbers of the batch come from.
   public var precision: Arithmetic
@@ -239,10 +241,14 @@ public struct DuplicateCount: Sendable, Equatable, Codable {
 }
 
 /// What was scored: the line above the table.
-public struct CheckpointDescription: Sendable, Equatable {
+public struct CheckpointDescription: Sendable, Equatable, Codable {
   public var path: String
+  /// What it is an adapter or a state_dict of, where that lies elsewhere.
+  public var base: String?
   public var epoch: Int?
   public var step: Int?
+  /// The training run that it is of: its folder, or the name that was given.
+  public var run: String?
   public var model: String
   public var loss: String
   /// What else is done to it, in words: `label smoothing 0.1`.
@@ -266,7 +272,7 @@ public struct CheckpointDescription: Sendable, Equatable {
 }
 
 /// The data that batches come from.
-public struct DataDescription: Sendable, Equatable {
+public struct DataDescription: Sendable, Equatable, Codable {
   public var samples: Int
   /// Whether Monte-Carlo labels are in the file: then every batch has the same ones.
   public var carriesDraws: Bool

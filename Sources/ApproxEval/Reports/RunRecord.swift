@@ -18,6 +18,14 @@ public struct RunRecord: Sendable {
   public var plannedBatches: Int?
   /// Batches that an earlier run had finished.
   public var resumedBatches = 0
+  /// The checkpoints with the files of each.
+  public var inputs: [CheckpointInput] = []
+  /// The part of the run that this one is.
+  public var shard: Shard?
+  /// Checkpoints that could not be scored, or not to their end.
+  public var failures: [CheckpointFailure] = []
+  /// Folders of the shards that the results come from.
+  public var merged: [String] = []
   public var machine: Machine
 
   /// Reads all files of the run once, for their sums.
@@ -46,13 +54,18 @@ public struct RunRecord: Sendable {
       "start": .text(Self.time(start.date)),
       "end": .text(Self.time(end.date)),
       "seconds": .number(end.seconds(since: start)),
-      "complete": .bool(report.batchCount == plannedBatches ?? report.batchCount),
+      "complete": .bool(
+        failures.isEmpty && report.batchCount == plannedBatches ?? report.batchCount),
       "batches_planned": .integer(plannedBatches ?? report.batchCount),
       "batches_finished": .integer(report.batchCount),
       "batches_resumed": .integer(resumedBatches),
       "batches_in_double": .integer(report.batchesInDouble),
       "batches_repeated_in_double": .integer(report.batchesRepeated),
       "references_not_converged": .integer(report.referencesNotConverged),
+      "shard": .text(shard?.text),
+      "merged": .texts(merged),
+      "failures": .list(failures.map(\.json)),
+      "tables": .texts(report.tables.map(\.name)),
       "options": optionsJSON,
       "checkpoints": .list(report.entries.map(json)),
       "files": .list(files.map(\.json)),
@@ -88,6 +101,7 @@ public struct RunRecord: Sendable {
       .cgPreconditioner: .text(options.cgPreconditioner.rawValue),
       .batchSize: .integer(options.batchSize),
       .batches: .integer(options.batches),
+      .run: .text(options.run),
       .firstBatch: .integer(options.firstBatch),
       .memory: .integer(options.memory),
       .updates: .texts(options.updateFiles),
@@ -102,10 +116,13 @@ public struct RunRecord: Sendable {
   /// Parameters are told where methods or tables go by them.
   private func json(_ entry: Report.Entry) -> ReportJSON {
     let it = entry.description
+    let input = inputs.first { $0.name == it.path }
     let tellsParameters =
       options.perLayer || options.methods.contains(where: \.needs.hasKroneckerProducts)
     return .members([
-      "path": .text(it.path), "model": .text(it.model), "loss": .text(it.loss),
+      "path": .text(it.path), "base": .text(it.base), "run": .text(it.run),
+      "optimizer_state": .text(input?.optimizerState),
+      "updates": .texts(input?.updateFiles ?? []), "model": .text(it.model), "loss": .text(it.loss),
       "loss_settings": .texts(it.lossSettings), "epoch": .integer(it.epoch),
       "step": .integer(it.step),
       "trainable_parameters": .integer(it.trainableParameters),
@@ -135,6 +152,14 @@ extension ReportJSON {
   /// A number where every reader of JSON keeps all of its digits.
   init(seed: UInt64) {
     self = seed < 1 << 53 ? .integer(Int(seed)) : .text(String(seed))
+  }
+}
+
+extension CheckpointFailure {
+  var json: ReportJSON {
+    .members([
+      "checkpoint": .text(checkpoint), "batch": .integer(batch), "error": .text(error.description),
+    ])
   }
 }
 
@@ -211,9 +236,10 @@ extension Report {
 
 extension Report.Entry {
   /// What a reader must know of the checkpoint, and of labels and samples of all batches.
-  var notes: [String] {
-    description.allNotes + [sampledLabelsNote, duplicatesNote].compactMap { $0 }
-  }
+  var notes: [String] { description.allNotes + batchNotes }
+
+  /// The part of them that is of labels and samples.
+  var batchNotes: [String] { [sampledLabelsNote, duplicatesNote].compactMap { $0 } }
 
   /// Why the gradients of these batches are zero, as a clause.
   func reason(ofZeroGradient flat: [BatchResult]) -> String {

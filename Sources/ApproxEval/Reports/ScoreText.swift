@@ -3,10 +3,19 @@ import Foundation
 import Metrics
 
 extension Report {
-  /// What a person sees of a run: its checkpoints, and of all of them in how many batches the
-  /// reference did not converge and what their batches have in common.
+  /// What a person sees of a run.
   public var text: String {
-    var parts = entries.map(\.text)
+    [checkpointsText(), closingText()].filter { !$0.isEmpty }.joined(separator: "\n")
+  }
+
+  /// Its checkpoints, each with its table, and of all of them in how many batches the reference did
+  /// not converge and what their batches have in common. What is the same for several checkpoints, as
+  /// notes on their parameters are, stands once.
+  ///
+  /// - Parameter layerLines: Of the table of each checkpoint's layers, at the most.
+  public func checkpointsText(layerLines: Int = .max) -> String {
+    var said: Set<String> = []
+    var parts = entries.map { $0.text(layerLines: layerLines, said: &said) }
     if referencesNotConverged > 0 && entries.count > 1 {
       parts.append(
         wrapped(
@@ -16,14 +25,27 @@ extension Report {
     parts += spreadNotes.map { wrapped($0) + "\n" }
     return parts.joined(separator: "\n")
   }
+
+  /// Stages by methods; empty for a single checkpoint.
+  public func closingText(_ style: TextStyle = TextStyle()) -> String {
+    ClosingTable(entries)?.text(style) ?? ""
+  }
 }
 
 /// What a person sees of a checkpoint's scores: a line above the table, the table, and below it
 /// how the reference was reached and what limits the numbers. For 80 columns.
 extension Report.Entry {
   public var text: String {
-    ([heading, table.text, referenceText] + remarks
-      + [layerText.map { "\n" + $0 }].compactMap { $0 })
+    var said: Set<String> = []
+    return text(layerLines: .max, said: &said)
+  }
+
+  /// - Parameter said: Notes that stand below an earlier table and hold here as well.
+  func text(layerLines: Int, said: inout Set<String>) -> String {
+    let lasting = lastingNotes.filter { said.insert($0).inserted }
+    return
+      ([heading, table.text, referenceText] + remarks + lasting + batchNotes.map { wrapped($0) }
+      + [layerText(lines: layerLines).map { "\n" + $0 }].compactMap { $0 })
       .joined(separator: "\n") + "\n"
   }
 
@@ -40,7 +62,8 @@ extension Report.Entry {
     parts.append("imbalance " + (imbalance.isNaN ? "none" : shortened(imbalance, digits: 3)))
     if let epoch = description.epoch { parts.append("epoch \(epoch)") }
     if description.epoch == nil, let step = description.step { parts.append("step \(step)") }
-    return printable(description.path) + "\n" + wrapped(parts: parts) + "\n"
+    let base = description.base.map { " on " + printable($0) } ?? ""
+    return printable(description.path) + base + "\n" + wrapped(parts: parts) + "\n"
   }
 
   private func mean(_ value: (BatchResult) -> Double) -> Double {
@@ -165,9 +188,12 @@ extension Report.Entry {
             + "had reached, which was within the gap that was asked for."))
     }
     remarks += precisionRemarks
-    if let kroneckerRemark { remarks.append(kroneckerRemark) }
-    remarks += notes.map { wrapped($0) }
     return remarks
+  }
+
+  /// What does not depend on the batches.
+  private var lastingNotes: [String] {
+    [kroneckerRemark].compactMap { $0 } + description.allNotes.map { wrapped($0) }
   }
 
   /// Batches done again in double, and gammas that rounding may have moved.

@@ -3,18 +3,31 @@ import Foundation
 
 /// The journal of a run in its output folder, `journal.jsonl`: a line on the run, then a line for
 /// each finished batch, on the disk before the next batch begins. So whatever ends the process, at
-/// most the batch in work is lost.
+/// most the batch in work is lost. Where a run has grown, by checkpoints, batches or methods, another
+/// line on it follows, and what stays valid of the batches above counts on.
 ///
 /// The file appears with the first finished batch. It stays when the run has ended, marked as
-/// reported: a run that resumes it then writes the reports again without computing, another
-/// one replaces it. The lock that keeps a second process out ends
-/// with the process.
+/// reported: a run that resumes it then writes the reports again without computing, one that does not
+/// replaces it where it is the same run. The lock that keeps a second process out ends with the
+/// process.
 public final class Journal {
   public static let name = "journal.jsonl"
 
+  /// What to do with the journal that is there.
+  public enum Opening: Sendable {
+    /// Nothing may be there but what this run would make again.
+    case new
+    /// Go on from it, or begin.
+    case resume
+    /// Begin whatever is there.
+    case replace
+  }
+
   public let path: String
-  /// What earlier runs have finished, in the order of the plan.
+  /// What earlier runs have finished of this one, by its names.
   public let finished: [BatchResult]
+  /// Batches that earlier runs have finished, and that must be scored again for what is asked now.
+  public let outdated: Int
   /// Whether there was anything to go on from.
   public let isResumed: Bool
 
@@ -24,41 +37,59 @@ public final class Journal {
   private var descriptor: Int32?
   /// Bytes that are whole lines of this run.
   private var length = 0
+  /// Whether the file has the line on this run as it is now.
+  private var isBegun = false
   private var isReported = false
   /// Whether the file's name is known to be on the disk. One that is found there need not be.
   private var isNameDurable = false
 
-  /// - Parameters:
-  ///   - record: The options and inputs of this run.
-  ///   - resume: Go on from what is there. Otherwise nothing that is unfinished may be there.
+  /// - Parameter record: The options and inputs of this run.
   /// - Throws: `EvaluationError`: a `JournalError`, or a `CheckpointError` of the file.
-  public init(
-    folder: String, record: RunRecord, plan: RunPlan, resume: Bool,
+  public convenience init(
+    folder: String, record: RunRecord, plan: RunPlan, _ opening: Opening = .new,
     system: any FileSystem = POSIXFileSystem()
+  ) throws(EvaluationError) {
+    try self.init(
+      folder: folder, identity: RunIdentity(record, plan), opening, system: system)
+  }
+
+  init(
+    folder: String, identity: RunIdentity, _ opening: Opening, system: any FileSystem
   ) throws(EvaluationError) {
     self.system = system
     self.folder = folder
+    self.identity = identity
     path = joined(folder, Self.name)
-    identity = RunIdentity(record, plan)
-    let (path, identity) = (path, identity)
-    let opened = try evaluating { try Self.open(path, system) }
+    let path = path
+    let opened = try evaluating {
+      try Self.open(path, system, isRead: opening != .replace)
+    }
     descriptor = opened?.descriptor
     guard let contents = opened?.contents, let before = contents.identity else {
-      (finished, isResumed) = ([], false)
+      (finished, outdated, isResumed) = ([], 0, false)
       return
     }
-    if !resume {
-      (finished, isResumed) = ([], false)
-      if contents.isReported || contents.results.isEmpty { return }
+    let carried = identity.carried(contents.results, from: before)
+    if opening == .new {
+      (finished, outdated, isResumed) = ([], 0, false)
+      if contents.results.isEmpty { return }
+      if !contents.isReported {
+        throw .journal(
+          .unfinished(
+            file: path, finished: contents.results.count, planned: before.steps.part.count))
+      }
+      if carried.differences.isEmpty { return }
       throw .journal(
-        .unfinished(
-          file: path, finished: contents.results.count, planned: before.plannedBatches))
+        .finished(file: path, batches: contents.results.count, carried.differences))
     }
-    let differences = identity.differences(from: before)
-    (finished, isResumed) = (contents.results, true)
-    if !differences.isEmpty { throw .journal(.differs(file: path, differences)) }
+    (finished, outdated) = (carried.results, carried.outdated)
+    isResumed = true
+    if !carried.differences.isEmpty {
+      throw .journal(.differs(file: path, carried.differences))
+    }
     length = contents.length
-    isReported = contents.isReported
+    isBegun = identity == before
+    isReported = contents.isReported && isBegun
   }
 
   deinit { if let descriptor { try? system.close(descriptor) } }
@@ -68,7 +99,7 @@ public final class Journal {
   /// - Throws: `cannotWrite`, or `removed` where the file is no longer in its folder; the journal is
   ///   then as it was before.
   public func append(_ result: BatchResult) throws(EvaluationError) {
-    if length == 0 { try begin() }
+    if !isBegun { try begin() }
     try write(.batch(result))
   }
 
@@ -76,7 +107,7 @@ public final class Journal {
   public func markReported() throws(EvaluationError) {
     if isReported { return }
     // A run without batches has no line yet.
-    if length == 0 { try begin() }
+    if !isBegun { try begin() }
     try write(.reported)
     isReported = true
   }
@@ -88,7 +119,9 @@ extension Journal {
   private typealias Opened = (descriptor: Int32, contents: JournalContents)
 
   /// Opens, locks and reads what is there; `nil` if nothing is.
-  private static func open(_ path: String, _ system: any FileSystem) throws -> Opened? {
+  private static func open(
+    _ path: String, _ system: any FileSystem, isRead: Bool
+  ) throws -> Opened? {
     while true {
       let descriptor: Int32
       do throws(SystemError) {
@@ -105,7 +138,9 @@ extension Journal {
         }
       }
       do {
-        if let contents = try contents(descriptor, path, system) { return (descriptor, contents) }
+        if let contents = try contents(descriptor, path, system, isRead: isRead) {
+          return (descriptor, contents)
+        }
         // Between the two calls its run has removed it.
         try? system.close(descriptor)
       } catch {
@@ -117,7 +152,7 @@ extension Journal {
 
   /// - Returns: `nil` if the file no longer has its name.
   private static func contents(
-    _ descriptor: Int32, _ path: String, _ system: any FileSystem
+    _ descriptor: Int32, _ path: String, _ system: any FileSystem, isRead: Bool
   ) throws -> JournalContents? {
     do {
       // A pipe would be waited for, a device have no end.
@@ -125,7 +160,8 @@ extension Journal {
       // Where the file system has no locks, there is none.
       if try lock(descriptor, system) == .taken { throw JournalError.inUse(file: path) }
       guard try isInPlace(descriptor, path, system) else { return nil }
-      return try JournalContents(try system.readAll(descriptor), file: path)
+      let bytes = isRead ? try system.readAll(descriptor) : Data()
+      return try JournalContents(bytes, file: path)
     } catch let error as SystemError {
       throw CheckpointError(.cannotRead(code: error.code), at: .init(file: path))
     }
@@ -149,19 +185,22 @@ extension Journal {
 // MARK: - Writing
 
 extension Journal {
-  /// The line of the run, in a new file or in place of what was there. It is on the disk before the
-  /// first batch follows, so that at most the last line of a file can be half of one.
+  /// The line of the run, in a new file, behind the lines of the run that has grown, or in place of
+  /// what was there. It is on the disk before the first batch follows, so that at most the last line
+  /// of a file can be half of one.
   private func begin() throws(EvaluationError) {
     let isNew = descriptor == nil
     if isNew { try create() }
+    let before = length
     do throws(EvaluationError) {
       try write(.run(identity))
     } catch {
       // Nothing of this run is in it.
-      length = 0
+      length = before
       if isNew { discard() }
       throw error
     }
+    isBegun = true
   }
 
   private func create() throws(EvaluationError) {

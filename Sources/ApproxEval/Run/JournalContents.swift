@@ -6,9 +6,13 @@ import Foundation
 /// have left half of the last line only: cut short, or with zeros where blocks did not reach the
 /// disk. No line holds a zero byte otherwise, and whatever else is wrong is damage.
 struct JournalContents: Sendable {
-  /// `nil` if not even the first line is whole.
+  /// Of the run as it has grown last; `nil` if not even the first line is whole.
   var identity: RunIdentity?
+  /// In the order of the lines, by the names of that run.
   var results: [BatchResult] = []
+  private var steps = RunSteps([])
+  /// Numbers of these results.
+  private var filled: Set<Int> = []
   var isReported = false
   /// Bytes of whole lines; what follows was cut off while it was written.
   var length = 0
@@ -50,34 +54,50 @@ struct JournalContents: Sendable {
     guard let identity else {
       guard case .run(let identity) = entry else { throw .form }
       self.identity = identity
+      steps = identity.steps
       return
     }
-    let end = "the end of the run"
-    let expected = identity.batch(after: results.count) ?? end
-    let found =
-      switch entry {
-      case .run: "the beginning of a run"
-      case .batch(let result): "batch \(result.batch) of \(result.checkpoint)"
-      case .reported: end
+    switch entry {
+    case .run(let next):
+      // The run has grown: what stays valid of its results counts on.
+      let carried = next.carried(results, from: identity)
+      if !carried.differences.isEmpty {
+        throw .order(found: "the beginning of another run", expected: expected)
       }
-    if found != expected { throw .order(found: found, expected: expected) }
-    if case .batch(let result) = entry { results.append(result) } else { isReported = true }
-  }
-}
-
-extension RunIdentity {
-  /// What comes after so many batches, in words.
-  fileprivate func batch(after finished: Int) -> String? {
-    var rest = finished
-    for checkpoint in checkpoints {
-      if rest < checkpoint.batches {
-        return "batch \(checkpoint.firstBatch + rest) of \(checkpoint.path)"
+      self.identity = next
+      steps = next.steps
+      (results, filled, isReported) = ([], [], false)
+      for result in carried.results { _ = add(result) }
+    case .batch(let result):
+      if isReported || !add(result) {
+        throw .order(
+          found: "batch \(result.batch) of \(result.checkpoint)", expected: expected)
       }
-      rest -= checkpoint.batches
+    case .reported:
+      if filled.count < steps.part.count { throw .order(found: Self.end, expected: expected) }
+      isReported = true
     }
-    return nil
   }
 
-  /// Batches of the whole run.
-  var plannedBatches: Int { checkpoints.reduce(0) { $0 + $1.batches } }
+  /// - Returns: Whether it has a place in the run.
+  private mutating func add(_ result: BatchResult) -> Bool {
+    let number = steps.number(checkpoint: result.checkpoint, batch: result.batch) {
+      filled.contains($0)
+    }
+    guard let number else { return false }
+    filled.insert(number)
+    results.append(result)
+    return true
+  }
+
+  private static let end = "the end of the run"
+
+  /// The first batch that is not there, in words.
+  private var expected: String {
+    if isReported { return Self.end }
+    guard let number = steps.part.first(where: { !filled.contains($0) }),
+      let step = steps.step(number)
+    else { return Self.end }
+    return "batch \(step.batch) of \(steps.checkpoints[step.checkpoint].name)"
+  }
 }

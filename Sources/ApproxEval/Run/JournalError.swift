@@ -4,6 +4,10 @@ import Checkpoints
 public enum JournalError: Error, Sendable, Equatable {
   /// An unfinished run would be overwritten.
   case unfinished(file: String, finished: Int, planned: Int)
+  /// A finished run would be overwritten by one that is not the same; each difference is a clause.
+  case finished(file: String, batches: Int, [SettingText])
+  /// Tables that no journal tells of would be overwritten.
+  case occupied(folder: String, files: [String])
   /// The journal is of another run; each difference is a clause.
   case differs(file: String, [SettingText])
   /// A line, counted from 1 and beginning at this byte, is not as it was written.
@@ -36,7 +40,19 @@ extension JournalError: ExplainedError {
       ErrorMessage(
         "an unfinished run has \(finished) of \(planned) batches in this folder",
         at: SettingText(file),
-        ["Go on with it by \(.resume), or remove the file to begin anew."])
+        ["Go on with it by \(.resume), or give up what it has by \(.force)."])
+    case .finished(let file, let batches, let differences):
+      ErrorMessage(
+        "the results of another run are in this folder, \(batches) "
+          + "batch\(batches == 1 ? "" : "es")", at: SettingText(file),
+        differences + ["Give another folder as \(.output), or replace them by \(.force)."])
+    case .occupied(let folder, let files):
+      ErrorMessage(
+        "there are tables in this folder that no journal tells of", at: SettingText(folder),
+        [
+          "They are \(files.joined(separator: ", ")).",
+          "Give another folder as \(.output), or replace them by \(.force).",
+        ])
     case .differs(let file, let differences):
       ErrorMessage(
         "the journal is of another run, which this one cannot resume", at: SettingText(file),

@@ -3,7 +3,7 @@ import Foundation
 
 /// What one line of a journal says.
 enum JournalEntry: Sendable {
-  /// The first line.
+  /// The first line, and one where a run has grown.
   case run(RunIdentity)
   case batch(BatchResult)
   /// The reports of the whole run have been written.
@@ -120,9 +120,21 @@ extension RunIdentity {
       if checkpoint.firstBatch < 0 || checkpoint.batches < 0 || overflow || isTooMany {
         return false
       }
+      if !checkpoint.description.isPossible { return false }
       total = sum
     }
+    if let shard, Shard(shard.index, of: shard.count) == nil { return false }
     return files.allSatisfy { $0.bytes >= 0 }
+  }
+}
+
+extension CheckpointDescription {
+  /// Whether its counts are those of a model: none negative, and their sums numbers.
+  fileprivate var isPossible: Bool {
+    let counts =
+      [trainableParameters, allParameters, positions, classes, data?.samples ?? 0]
+      + parameters.map(\.count)
+    return counts.count < 1 << 20 && counts.allSatisfy { (0...1 << 40).contains($0) }
   }
 }
 

@@ -5,14 +5,21 @@ import Checkpoints
 /// The number of threads is no part of it: results have the same bits for every one. The processor
 /// is, as far as it decides which kernels run: they order their sums differently.
 struct RunIdentity: Codable, Sendable, Equatable {
-  /// A checkpoint and the numbers of its batches.
+  /// A checkpoint and the numbers of its batches, of all shards.
   struct Checkpoint: Codable, Sendable, Equatable {
     var path: String
+    /// The sum over all that is read for it; where it lies does not matter.
+    var content: String
     var firstBatch: Int
     var batches: Int
+    /// For reports that are written without it.
+    var input: CheckpointInput
+    var description: CheckpointDescription
+
+    var range: Range<Int> { firstBatch..<firstBatch + batches }
   }
 
-  static let format = "approx-eval-journal/5"
+  static let format = "approx-eval-journal/6"
 
   /// Of the journal.
   var format = RunIdentity.format
@@ -21,6 +28,8 @@ struct RunIdentity: Codable, Sendable, Equatable {
   /// Settings by their keys, as text; those without a value are left out.
   var options: [String: String]
   var checkpoints: [Checkpoint]
+  /// Which part of the batches is scored; `nil`: all.
+  var shard: Shard?
   var files: [FileRecord]
   /// Which of our kernels the processor runs, and what OpenBLAS says of its own.
   var kernels: String
@@ -33,13 +42,22 @@ struct RunIdentity: Codable, Sendable, Equatable {
     options[Setting.seed.key] = String(record.options.seed)
     options[Setting.precision.key] = record.options.precision.rawValue
     self.options = options
-    checkpoints = plan.checkpoints.map {
-      Checkpoint(
-        path: $0.description.path, firstBatch: $0.batches.lowerBound, batches: $0.batches.count)
-    }
+    shard = plan.shard
     files = record.files
     (kernels, blas) = (record.machine.kernels, record.machine.blas)
+    let sums = Dictionary(record.files.map { ($0.path, $0.sha256) }) { first, _ in first }
+    checkpoints = plan.checkpoints.map { checkpoint in
+      let known = checkpoint.files.compactMap { sums[$0] }
+      return Checkpoint(
+        path: checkpoint.description.path,
+        // Made without files, as in tests, it is known by its name.
+        content: known.isEmpty ? checkpoint.description.path : FileRecord.sum(known),
+        firstBatch: checkpoint.batches.lowerBound, batches: checkpoint.batches.count,
+        input: checkpoint.input, description: checkpoint.description)
+    }
   }
+
+  var steps: RunSteps { RunSteps(checkpoints.map { ($0.path, $0.range) }, shard: shard) }
 
   private static func text(_ value: ReportJSON) -> String? {
     switch value {
@@ -51,61 +69,5 @@ struct RunIdentity: Codable, Sendable, Equatable {
     case .list(let values): values.map { text($0) ?? "" }.joined(separator: ",")
     case .object: value.document
     }
-  }
-}
-
-// MARK: - What differs
-
-extension RunIdentity {
-  /// One thing that is not as in a journal, as a clause.
-  func differences(from journal: RunIdentity) -> [SettingText] {
-    var differences: [SettingText] = []
-    func compare(_ what: SettingText, _ now: String?, _ before: String?) {
-      if now == before { return }
-      differences.append(
-        "\(what) is \(now ?? "not given") now, \(before ?? "not given") in the journal")
-    }
-    compare("the version of eval-cli", version, journal.version)
-    compare("the set of kernels for this processor", kernels, journal.kernels)
-    compare("the BLAS on this processor", blas, journal.blas)
-    for name in Set(options.keys).union(journal.options.keys).sorted() {
-      compare("\(Setting(key: name))", options[name], journal.options[name])
-    }
-    let (paths, oldPaths) = (checkpoints.map(\.path), journal.checkpoints.map(\.path))
-    if paths != oldPaths {
-      compare(
-        "the list of checkpoints", paths.joined(separator: " "), oldPaths.joined(separator: " "))
-    }
-    differences += fileDifferences(from: journal)
-    // Whatever decides the number of batches, it is one of the above; a journal may lie.
-    if differences.isEmpty && checkpoints != journal.checkpoints {
-      compare("the plan", Self.text(checkpoints), Self.text(journal.checkpoints))
-    }
-    return differences
-  }
-
-  /// Of files with the same path; others follow from options and checkpoints.
-  private func fileDifferences(from journal: RunIdentity) -> [SettingText] {
-    var before: [String: FileRecord] = [:]
-    for file in journal.files { before[file.path] = file }
-    let now = Set(files.map(\.path))
-    let changed: [SettingText] = files.compactMap { file in
-      guard let old = before[file.path] else { return "\(file.path) was no input then" }
-      if file == old { return nil }
-      return "\(file.path) has changed: \(file.contentText) now, \(old.contentText) in the journal"
-    }
-    return changed
-      + journal.files.filter { !now.contains($0.path) }.map { "\($0.path) is no input now" }
-  }
-
-  private static func text(_ checkpoints: [Checkpoint]) -> String {
-    checkpoints.map { "\($0.path): \($0.batches) batches from \($0.firstBatch)" }
-      .joined(separator: ", ")
-  }
-}
-
-extension FileRecord {
-  fileprivate var contentText: String {
-    "\(bytes) bytes with SHA-256 \(sha256.prefix(12))…"
   }
 }

@@ -4,25 +4,48 @@ import Checkpoints
 /// end, or of those there are when it ends early.
 public struct RunOutputs {
   public let plan: RunPlan
-  /// Of all runs into the folder, in the order of the plan.
-  public private(set) var results: [BatchResult]
   public let journal: Journal?
   /// Where an output needs it.
   public private(set) var record: RunRecord?
+  /// Of all runs into the folder, by number.
+  private var scored: [Int: BatchResult]
   private let folder: String?
   private let scores: String?
   private let names: SettingNames
   private let system: any FileSystem
+  /// Whether tables of an earlier run may lie in the folder.
+  private var mayHaveTables: Bool
+
+  /// Of all runs into the folder, in the order of the plan.
+  public var results: [BatchResult] { scored.sorted { $0.key < $1.key }.map(\.value) }
+
+  /// Number of results.
+  public var count: Int { scored.count }
+
+  /// Numbers of the batches that are done.
+  public var finished: Set<Int> { Set(scored.keys) }
 
   /// - Parameters:
   ///   - record: Needed for a folder.
   ///   - folder: For the journal and all tables; `nil` without.
   ///   - scores: A CSV file for the scores alone; `nil` without.
-  ///   - resume: Go on from the journal in the folder.
+  ///   - opening: What to do with the journal in the folder, and with its tables.
   ///   - names: How the reports' notes spell settings.
+  /// - Throws: Also where there is something that is not this run's to replace.
   public init(
     _ plan: RunPlan, record: RunRecord?, folder: String? = nil, scores: String? = nil,
-    resume: Bool = false, names: SettingNames = .plain,
+    _ opening: Journal.Opening = .new, names: SettingNames = .plain,
+    system: any FileSystem = POSIXFileSystem()
+  ) throws(EvaluationError) {
+    try self.init(
+      plan, record: record, folder: folder, scores: scores, opening, identity: nil, names: names,
+      system: system)
+  }
+
+  /// - Parameter identity: `nil`: that of the record and the plan.
+  init(
+    _ plan: RunPlan, record: RunRecord?, folder: String?, scores: String? = nil,
+    _ opening: Journal.Opening, identity: RunIdentity?, names: SettingNames,
     system: any FileSystem = POSIXFileSystem()
   ) throws(EvaluationError) {
     self.plan = plan
@@ -32,21 +55,47 @@ public struct RunOutputs {
     self.system = system
     var journal: Journal?
     if let folder, let record {
+      let hadJournal = system.exists(joined(folder, Journal.name))
       journal = try Journal(
-        folder: folder, record: record, plan: plan, resume: resume, system: system)
+        folder: folder, identity: identity ?? RunIdentity(record, plan), opening, system: system)
+      if !hadJournal && opening != .replace {
+        // A link that is replaced loses nothing.
+        let files = Report.fileNames.filter { name in
+          let found = try? system.found(joined(folder, name), followingLinks: false)
+          return found?.kind == .file
+        }
+        if !files.isEmpty { throw .journal(.occupied(folder: folder, files: files)) }
+      }
     }
     self.journal = journal
-    results = journal?.finished ?? []
+    mayHaveTables = journal?.isResumed == false
+    scored = plan.steps.placed(journal?.finished ?? [])
     self.record = record
     self.record?.plannedBatches = plan.count
-    self.record?.resumedBatches = results.count
+    self.record?.inputs = plan.checkpoints.map(\.input)
+    self.record?.shard = plan.shard
+    self.record?.resumedBatches = scored.count
   }
 
   /// One more batch is done. Returns when it is in the journal.
   public mutating func add(_ result: BatchResult) throws(EvaluationError) {
+    let place = plan.steps.number(checkpoint: result.checkpoint, batch: result.batch) {
+      scored[$0] != nil
+    }
+    guard let number = place else {
+      preconditionFailure("RunOutputs: batch \(result.batch) of \(result.checkpoint) has no place")
+    }
     try journal?.append(result)
-    results.append(result)
+    scored[number] = result
+    if mayHaveTables, let folder {
+      // The journal is now of this run, and no table may stay that is of another.
+      try removed(Report.fileNames, in: folder)
+      mayHaveTables = false
+    }
   }
+
+  /// A checkpoint has failed, of which the record tells.
+  public mutating func add(_ failure: CheckpointFailure) { record?.failures.append(failure) }
 
   /// Writes all files, as far as there are results.
   public mutating func writeReports() throws(EvaluationError) -> Report {
@@ -61,8 +110,22 @@ public struct RunOutputs {
     } catch {
       throw .checkpoint(error)
     }
+    if let folder, record != nil { try removed(report.absentFileNames, in: folder) }
     if report.batchCount == plan.count { try journal?.markReported() }
     return report
+  }
+
+  /// Files of runs that have written more tables than this one.
+  private func removed(_ names: [String], in folder: String) throws(EvaluationError) {
+    for path in names.map({ joined(folder, $0) }) where system.exists(path) {
+      do throws(SystemError) {
+        try system.remove(path)
+        try system.synchronizeFolder(folder)
+      } catch {
+        throw .checkpoint(
+          CheckpointError(.cannotWrite(code: error.code), at: .init(file: path)))
+      }
+    }
   }
 
   /// Whether there is anything to report after an error, and a place for it.
@@ -71,7 +134,7 @@ public struct RunOutputs {
     // The folder is another run's, or gone.
     case .journal: false
     case .checkpoint(let error) where error.category == .cannotWrite: false
-    default: !results.isEmpty
+    default: !scored.isEmpty
     }
   }
 }

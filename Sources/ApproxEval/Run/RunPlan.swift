@@ -4,10 +4,17 @@ import Checkpoints
 public struct RunPlan: Sendable, Equatable {
   /// A checkpoint and the numbers of its batches.
   public struct Checkpoint: Sendable, Equatable {
+    public var input: CheckpointInput
     public var description: CheckpointDescription
     public var batches: Range<Int>
+    /// Paths of all that is read for it: its own files, the data, updates.
+    var files: [String] = []
 
-    public init(description: CheckpointDescription, batches: Range<Int>) {
+    /// - Parameter input: `nil`: what the description is of, with nothing else.
+    public init(
+      _ input: CheckpointInput? = nil, description: CheckpointDescription, batches: Range<Int>
+    ) {
+      self.input = input ?? CheckpointInput(path: description.path)
       self.description = description
       self.batches = batches
     }
@@ -21,36 +28,51 @@ public struct RunPlan: Sendable, Equatable {
     public var batch: Int
   }
 
+  /// All of the run, of whatever shard.
   public let checkpoints: [Checkpoint]
+  public let shard: Shard?
+  let steps: RunSteps
 
-  public init(_ checkpoints: [Checkpoint]) { self.checkpoints = checkpoints }
-
-  /// Number of batches.
-  public var count: Int { checkpoints.reduce(0) { $0 + $1.batches.count } }
-
-  /// What is scored after `finished` batches; `nil` after the last one.
-  public func step(after finished: Int) -> Step? {
-    var rest = finished
-    for (index, checkpoint) in checkpoints.enumerated() {
-      if rest < checkpoint.batches.count {
-        return Step(checkpoint: index, batch: checkpoint.batches.lowerBound + rest)
-      }
-      rest -= checkpoint.batches.count
-    }
-    return nil
+  public init(_ checkpoints: [Checkpoint], shard: Shard? = nil) {
+    self.checkpoints = checkpoints
+    self.shard = shard
+    steps = RunSteps(
+      checkpoints.map { ($0.description.path, $0.batches) }, shard: shard)
   }
+
+  /// The part of it that a shard scores.
+  public func part(_ shard: Shard?) -> RunPlan { RunPlan(checkpoints, shard: shard) }
+
+  /// Number of batches that are scored.
+  public var count: Int { steps.part.count }
+
+  /// Numbers of the batches that are scored, counted through all checkpoints.
+  public var numbers: Range<Int> { steps.part }
+
+  /// `nil` for a number that is not scored.
+  public func step(_ number: Int) -> Step? { steps.step(number) }
+
+  /// Numbers of a checkpoint's batches that are scored.
+  public func numbers(ofCheckpoint index: Int) -> Range<Int> {
+    steps.numbers(ofCheckpoint: index)
+  }
+
+  /// The number of a checkpoint's first batch, scored or not.
+  func firstNumber(ofCheckpoint index: Int) -> Int { steps.firsts[index] }
 
   /// Results in the order of the run, by checkpoint; those without a result are left out.
   ///
   /// - Parameter names: How the report's notes spell settings.
   public func report(_ results: [BatchResult], names: SettingNames = .plain) -> Report {
-    var rest = results[...]
+    let placed = steps.placed(results).sorted { $0.key < $1.key }
+    var rest = placed[...]
     var entries: [Report.Entry] = []
-    for checkpoint in checkpoints {
-      let own = rest.prefix(checkpoint.batches.count)
+    for (index, checkpoint) in checkpoints.enumerated() {
+      let end = steps.numbers(ofCheckpoint: index).upperBound
+      let own = rest.prefix { $0.key < end }
       rest = rest.dropFirst(own.count)
       if own.isEmpty { continue }
-      entries.append(Report.Entry(checkpoint.description, Array(own), names: names))
+      entries.append(Report.Entry(checkpoint.description, own.map(\.value), names: names))
     }
     return Report(entries)
   }
@@ -71,32 +93,97 @@ extension Evaluation {
         throw .sharedUpdate(.updates, file: file, checkpoints: checkpoints.count)
       }
     }
+    return try plan(checkpoints.map { CheckpointInput(path: $0) })
+  }
+
+  /// The same for checkpoints with files of their own.
+  ///
+  /// - Parameter failing: Takes what is wrong with a checkpoint, which is then left out; `nil`: that
+  ///   is an error.
+  public func plan(
+    _ inputs: [CheckpointInput],
+    failing: ((CheckpointFailure) -> Void)? = nil
+  ) throws(EvaluationError) -> RunPlan {
     var planned: [RunPlan.Checkpoint] = []
-    for path in checkpoints {
-      let first = options.firstBatch
-      planned.append(
-        RunPlan.Checkpoint(
-          description: try describe(checkpoint: path),
-          batches: first..<first + (try batchCount(checkpoint: path))))
+    for input in inputs {
+      do throws(EvaluationError) {
+        planned.append(try of(input).planned(input))
+      } catch {
+        guard let failing else { throw error }
+        failing(CheckpointFailure(checkpoint: input.name, batch: nil, error: error))
+      }
     }
     return RunPlan(planned)
   }
 
-  /// Scores every batch of a plan beyond the first `finished`. Results do not depend on where a
-  /// run begins.
-  ///
-  /// - Parameter observe: Called after each batch, in order; what it throws ends the run.
-  public func score(
-    _ plan: RunPlan, after finished: Int = 0,
-    observing observe: (BatchResult) throws(EvaluationError) -> Void
-  ) throws(EvaluationError) {
-    var rest = finished
-    for checkpoint in plan.checkpoints {
-      let batches = checkpoint.batches.dropFirst(rest)
-      rest = max(rest - checkpoint.batches.count, 0)
-      if batches.isEmpty { continue }
-      try score(
-        checkpoint: checkpoint.description.path, batches: batches, observing: observe)
+  func planned(_ input: CheckpointInput) throws(EvaluationError) -> RunPlan.Checkpoint {
+    try evaluating {
+      let checkpoint = try LoadedCheckpoint(path: input.path, options: options, files: files)
+      var description = checkpoint.description
+      for update in try options.updates(of: checkpoint) {
+        try update.check(checkpoint)
+        description.notes += try update.notes(checkpoint)
+      }
+      let count = try BatchScoring(self, checkpoint, source(checkpoint)).source.count
+      var planned = RunPlan.Checkpoint(
+        input, description: description,
+        batches: options.firstBatch..<options.firstBatch + count)
+      planned.files = checkpoint.files.usedPaths
+      return planned
     }
   }
+
+  /// That of one checkpoint, with the same files and threads.
+  public func of(_ input: CheckpointInput) -> Evaluation {
+    Evaluation(options.of(input), files: files, pool: pool)
+  }
+
+  /// Scores every batch of a plan that is not finished. Results do not depend on where a run begins.
+  ///
+  /// - Parameters:
+  ///   - finished: Numbers of batches that need not be scored.
+  ///   - failing: Takes what goes wrong at a checkpoint, whose other batches are then left out; `nil`:
+  ///     that ends the run.
+  ///   - observe: Called after each batch, in order; what it throws ends the run.
+  public func score(
+    _ plan: RunPlan, skipping finished: Set<Int> = [],
+    failing: ((CheckpointFailure) -> Void)? = nil,
+    observing observe: (BatchResult) throws(EvaluationError) -> Void
+  ) throws(EvaluationError) {
+    for (index, checkpoint) in plan.checkpoints.enumerated() {
+      let rest = plan.numbers(ofCheckpoint: index).lazy.filter { !finished.contains($0) }
+      if rest.first == nil { continue }
+      let first = checkpoint.batches.lowerBound - plan.firstNumber(ofCheckpoint: index)
+      // What ends the run whatever failures are taken.
+      var isObserved = false
+      var batch: Int?
+      do throws(EvaluationError) {
+        try of(checkpoint.input).score(
+          checkpoint: checkpoint.input.path,
+          batches: { _ in
+            rest.map { number in
+              batch = number + first
+              return number + first
+            }
+          },
+          observing: { result throws(EvaluationError) in
+            isObserved = true
+            try observe(result)
+            isObserved = false
+          })
+      } catch {
+        guard let failing, !isObserved else { throw error }
+        failing(
+          CheckpointFailure(checkpoint: checkpoint.description.path, batch: batch, error: error))
+      }
+    }
+  }
+}
+
+/// A checkpoint that could not be scored, or not to its end.
+public struct CheckpointFailure: Sendable {
+  public var checkpoint: String
+  /// The batch that failed; `nil` where none was begun.
+  public var batch: Int?
+  public var error: EvaluationError
 }

@@ -31,6 +31,7 @@ extension CheckpointError {
     case .fileMissing: "no such file"
     case .isDirectory: "this is a directory, expected a file"
     case .isNoDirectory: "this is a file, expected a directory"
+    case .exists: "there is a file of this name already"
     case .isDevice: "this is a device, expected a file"
     case .isPipe: "this is a pipe, expected a file"
     case .cannotOpen(let code): "cannot open the file: \(systemMessage(code))"

@@ -51,6 +51,8 @@ public struct CheckpointError: Error, Equatable, Sendable {
     case cannotWrite(code: Int32)
     /// The output is a name of the system for an open file.
     case linkedOutput
+    /// An output that would replace a file.
+    case exists
     /// An input is no longer what it was when it was opened.
     case changed(Change)
     /// A mapped file can no longer be read.
@@ -176,7 +178,7 @@ public struct CheckpointError: Error, Equatable, Sendable {
       .missingFiles:
       .missingInput
     case .cannotRead, .lost: .inputOutput
-    case .cannotWrite, .linkedOutput: .cannotWrite
+    case .cannotWrite, .linkedOutput, .exists: .cannotWrite
     default: .badData
     }
   }

@@ -41,6 +41,9 @@ public final class InputFiles: Sendable {
   /// All files of the run that have been opened, in order.
   package var opened: [MappedFile] { known.state.withLock { $0.order } }
 
+  /// Paths that were asked for here, in order.
+  package var usedPaths: [String] { used.withLock { $0.map(\.path) } }
+
   /// - Parameter acceptsPipes: Whether the path may be a pipe, as one that a user names may be.
   package func open(
     _ path: String, acceptsPipes: Bool = true

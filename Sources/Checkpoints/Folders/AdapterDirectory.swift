@@ -15,6 +15,11 @@ public struct AdapterDirectory: Sendable {
   /// Parameters by name without the leading `base_model.model.`; none read yet.
   public let tensors: [String: StoredTensor]
 
+  /// Whether the folder holds an adapter.
+  public static func isAdapter(_ path: String, files: InputFiles = InputFiles()) -> Bool {
+    files.isFolder(path) && (try? Folder(path, files: files))?.first([configFile]) != nil
+  }
+
   /// - Throws: `CheckpointError`: of the folder, of a file in it, or naming the tensor that has
   ///   no place in an adapter.
   public static func open(

@@ -30,17 +30,28 @@ public struct ModelDirectory: Sendable {
     config = try folder.json(
       "config.json",
       hint: isAdapter
-        ? "This folder holds an adapter; give it as \(.adapter), and its base model here."
+        ? "This folder holds an adapter: give the folder of its base model as \(.model)."
         : "A model's folder holds config.json and model.safetensors, as save_pretrained() writes.")
     _ = try config.keys()
-    guard let name = folder.first(Self.weightFiles) else {
+    tensors = try Self.weights(folder)
+  }
+
+  /// The weights of a folder, whatever else is in it, as a Trainer may leave them without a
+  /// configuration.
+  public static func weights(
+    in path: String, files: InputFiles = InputFiles()
+  ) throws(CheckpointError) -> [String: StoredTensor] {
+    try weights(Folder(path, files: files))
+  }
+
+  private static func weights(_ folder: Folder) throws(CheckpointError) -> [String: StoredTensor] {
+    guard let name = folder.first(weightFiles) else {
       throw CheckpointError(
-        .missingFiles(Self.weightFiles, what: "file of weights"), at: .init(file: path),
+        .missingFiles(weightFiles, what: "file of weights"), at: .init(file: folder.path),
         hint: "Save the model with save_pretrained().")
     }
-    tensors =
-      name.hasSuffix(".json")
-      ? try Self.sharded(name, folder) : try folder.tensors(name).tensors
+    return name.hasSuffix(".json")
+      ? try sharded(name, folder) : try folder.tensors(name).tensors
   }
 
   /// All weights that the index lists, each from its shard.

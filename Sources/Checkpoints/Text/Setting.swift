@@ -16,6 +16,7 @@ extension Setting {
   static let adapter = Setting("adapter")
   static let data = Setting("data")
   static let memory = Setting("memory")
+  static let model = Setting("model")
   static let resume = Setting("resume")
 }
 

@@ -9,21 +9,39 @@ package struct ResultsPage: Sendable {
   private let figures: FigureSet
   private let pictures: PanelPictures
 
+  /// By which a page of ours is known.
+  package static let generator = "eval-cli report"
+
   package init(_ results: Results, _ figures: FigureSet, _ pictures: PanelPictures) {
     self.results = results
     self.figures = figures
     self.pictures = pictures
   }
 
+  /// Whether a page that this program has written is at the path.
+  package static func isPage(_ path: String) -> Bool {
+    guard let file = try? MappedFile(path: path, acceptsPipes: false) else { return false }
+    defer { withExtendedLifetime(file) {} }
+    return String(decoding: file.bytes.prefix(1000), as: UTF8.self)
+      .contains("content=\"\(generator)\"")
+  }
+
   package var html: String {
-    let record = RunSection(results.run)
+    let records = results.records.map { RunSection($0.run) }
     let tables = ScoreTables(results)
     let title = "Scores: " + singleLine(results.folder, limit: 60)
     let sections: [(id: String, title: String, body: String)] =
       figures.figures.map { ($0.name, $0.title, body($0)) }
       + [("scores", "Scores", tables.scores), ("batches", "Batches", tables.batches)]
       .filter { !$0.2.isEmpty }
-      + [("run", "The run", record.body)]
+      + zip(results.records, records).enumerated().map { index, record in
+        records.count == 1
+          ? ("run", "The run", record.1.body)
+          : (
+            "run-\(index + 1)", "The run in " + singleLine(record.0.folder, limit: 60),
+            record.1.body
+          )
+      }
     let links = sections.map { section in
       "<li><a href=\"#\(section.id)\">\(HTML.escaped(section.title))</a></li>"
     }.joined(separator: "\n")
@@ -39,6 +57,7 @@ package struct ResultsPage: Sendable {
       <meta charset="utf-8" />
       <meta name="viewport" content="width=device-width, initial-scale=1" />
       <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'" />
+      <meta name="generator" content="\(Self.generator)" />
       <title>\(HTML.escaped(title))</title>
       <style>
       \(Stylesheet.text)
@@ -47,7 +66,7 @@ package struct ResultsPage: Sendable {
       <body>
       <header>
       <h1>\(HTML.escaped(title))</h1>
-      \(HTML.paragraph(record.lead))\(HTML.paragraph(
+      \(records.map { HTML.paragraph($0.lead) }.joined())\(HTML.paragraph(
         "γ says how much of the loss a direction can take away per step: smaller is better, and "
         + "the natural gradient has the least. γ / γ(sgd) below 1 beats plain gradient descent."))</header>
       <nav aria-label="Contents"><ul>

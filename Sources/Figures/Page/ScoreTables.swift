@@ -29,7 +29,7 @@ struct ScoreTables {
         let scores = groups.rows(stage.checkpoint, one.variant, one.damping)
         let varies = scores.contains { $0.direction.draws != nil || !whole.contains($0.place) }
         cells.append([
-          groups.label(one.variant), one.variant.isReference ? "reference" : one.damping ?? "",
+          groups.name(one.variant), one.variant.isReference ? "reference" : one.damping ?? "",
           Self.cell(scores.map(\.gamma), varies) + (scores.contains(where: \.isMarked) ? " *" : ""),
           Self.cell(scores.map(\.gammaRelativeToSGD), varies),
           Self.efficiency(scores, converged, varies), String(scores.count),

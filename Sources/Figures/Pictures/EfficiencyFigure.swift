@@ -21,7 +21,7 @@ enum EfficiencyFigure {
       for variant in groups.variants where !variant.isReference {
         let rows = groups.leastDamped(stage.checkpoint, variant)
         if rows.isEmpty { continue }
-        let bar = bar(groups.label(variant), groups.style(variant).color, rows, converged ?? [])
+        let bar = bar(groups.name(variant), groups.style(variant).color, rows, converged ?? [])
         if bar.value.isFinite {
           bars.append(bar)
         } else {

@@ -4,8 +4,9 @@ package struct Stages: Sendable {
     package var checkpoint: String
     /// On the axis.
     package var position: Double
-    /// `epoch 3`, or the name of the file.
+    /// `epoch 3`, or the name of the file; with the run where there are several.
     package var label: String
+    package var run = ""
   }
 
   package let stages: [Stage]
@@ -14,14 +15,17 @@ package struct Stages: Sendable {
   /// Whether positions are only an order.
   private let isOrder: Bool
 
-  /// By epoch where every checkpoint has one of its own, else by step, else in the given order.
+  /// By epoch where every checkpoint of a run has one of its own, else by step, else in the given
+  /// order.
   package init(_ places: some Sequence<Place>) {
     var known: Set<String> = []
     var checkpoints: [Place] = []
     for place in places where known.insert(place.checkpoint).inserted { checkpoints.append(place) }
     func distinct(_ values: [Double?]) -> [Double]? {
       let all = values.compactMap { $0 }.filter(\.isFinite)
-      return all.count == values.count && Set(all).count == all.count ? all : nil
+      guard all.count == values.count else { return nil }
+      let positions = Set(zip(checkpoints, all).map { RunPosition(run: $0.run, value: $1) })
+      return positions.count == all.count ? all : nil
     }
     let names = Self.names(checkpoints.map(\.checkpoint))
     let positions: [Double]
@@ -38,8 +42,12 @@ package struct Stages: Sendable {
       )
       labels = names
     }
+    let runs = RunNames(checkpoints)
     stages = checkpoints.indices.map {
-      Stage(checkpoint: checkpoints[$0].checkpoint, position: positions[$0], label: labels[$0])
+      let place = checkpoints[$0]
+      return Stage(
+        checkpoint: place.checkpoint, position: positions[$0],
+        label: labels[$0] + (runs.label(place.run).map { ", " + $0 } ?? ""), run: place.run)
     }.sorted { $0.position < $1.position }
   }
 
@@ -69,4 +77,38 @@ package struct Stages: Sendable {
     let names = Set(last).count == paths.count ? last : paths
     return names.map { singleLine($0, limit: 24) }
   }
+}
+
+private struct RunPosition: Hashable {
+  var run: String
+  var value: Double
+}
+
+/// What the training runs of some results are called where there are several.
+struct RunNames: Sendable {
+  private let labels: [String: String]
+  /// In the order of the tables.
+  let runs: [String]
+
+  init(_ places: some Sequence<Place>) {
+    var runs: [String] = []
+    var known: Set<String> = []
+    for place in places where known.insert(place.run).inserted { runs.append(place.run) }
+    self.runs = runs
+    // What they have in common at the beginning says nothing.
+    let parts = runs.map { $0.split(separator: "/") }
+    var common = 0
+    while runs.count > 1, let first = parts[0].dropFirst(common).first,
+      parts.allSatisfy({ $0.count > common + 1 && $0[common] == first })
+    { common += 1 }
+    var labels: [String: String] = [:]
+    for (run, parts) in zip(runs, parts) where runs.count > 1 {
+      let name = parts.dropFirst(common).joined(separator: "/")
+      labels[run] = name.isEmpty ? "no name" : singleLine(name, limit: 20)
+    }
+    self.labels = labels
+  }
+
+  /// `nil` where there is one run alone.
+  func label(_ run: String) -> String? { labels[run] }
 }

@@ -68,10 +68,12 @@ enum TrainingFigure {
   private static func sampledAgainstEmpirical(
     _ groups: ScoreGroups, _ stages: Stages
   ) -> [Curve] {
-    guard let empirical = groups.variants(of: "ef").first else { return [] }
-    return groups.variants(of: "sf").map { variant in
-      Curve(
-        label: "\(groups.label(variant)) / ef", style: groups.style(variant),
+    groups.variants(of: "sf").compactMap { variant in
+      guard let empirical = groups.variants(of: "ef").first(where: { $0.run == variant.run }) else {
+        return nil
+      }
+      return Curve(
+        label: "\(groups.name(variant)) / \(groups.label(empirical))", style: groups.style(variant),
         points: stages.stages.compactMap { stage in
           let references = Dictionary(
             groups.leastDamped(stage.checkpoint, empirical).map { ($0.place.batch, $0.gamma) },
@@ -86,13 +88,19 @@ enum TrainingFigure {
 
   private static func imbalance(_ batches: [BatchRow], _ stages: Stages) -> [Curve] {
     let byCheckpoint = Dictionary(grouping: batches, by: \.place.checkpoint)
-    return [
+    let runs = RunNames(batches.lazy.map(\.place))
+    let markers: [Marker] = [.diamond, .openDiamond, .star, .plus, .openCircle, .openDown]
+    let dashes: [Dash] = [.solid, .dashed, .dotted]
+    return runs.runs.enumerated().map { index, run in
       Curve(
-        label: "imbalance", style: CurveStyle(color: .purple, marker: .diamond),
+        label: "imbalance" + (runs.label(run).map { ", " + $0 } ?? ""),
+        style: CurveStyle(
+          color: .purple, marker: markers[index % markers.count],
+          dash: dashes[index % dashes.count]),
         points: stages.stages.compactMap { stage in
-          guard let rows = byCheckpoint[stage.checkpoint] else { return nil }
+          guard stage.run == run, let rows = byCheckpoint[stage.checkpoint] else { return nil }
           return .init(x: stage.position, rows.map(\.gradientNormRatio))
         })
-    ]
+    }
   }
 }

@@ -7,6 +7,8 @@ package struct Variant: Hashable, Sendable {
   package var family: String
   package var draws: Int?
   package var role = ScoredDirection.Role.method
+  /// Where a run is one of several.
+  package var run: String?
 
   var isReference: Bool { role == .reference }
 }
@@ -20,7 +22,9 @@ struct ScoreGroups {
   private let dampings: [Variant: [String?]]
   private let groups: [Key: [ScoreRow]]
   private let combinations: [String: [Combination]]
-  private let labels: [Variant: String]
+  /// Without the run.
+  private let names: [Variant: String]
+  private let runs: RunNames
   /// Those that are left out.
   private let omitted: Int
 
@@ -39,6 +43,8 @@ struct ScoreGroups {
   /// Labels are cut to so many characters, and only so many variants are shown: a picture has little
   /// room.
   init(_ rows: [ScoreRow], labelLimit: Int = 16, variantLimit: Int = 64) {
+    let runs = RunNames(rows.lazy.map(\.place))
+    self.runs = runs
     var draws: [String: Set<Int?>] = [:]
     for row in rows { draws[row.direction.method, default: []].insert(row.direction.draws) }
     var variants: [Variant] = []
@@ -49,7 +55,7 @@ struct ScoreGroups {
       let variant = Variant(
         method: direction.method, family: direction.family,
         draws: draws[direction.method, default: []].count > 1 ? direction.draws : nil,
-        role: direction.role)
+        role: direction.role, run: runs.label(row.place.run) == nil ? nil : row.place.run)
       if lambdas[variant] == nil { variants.append(variant) }
       lambdas[variant, default: [:]][direction.damping, default: []].append(row.lambda)
       let key = Key(
@@ -82,7 +88,7 @@ struct ScoreGroups {
     }
     self.combinations = combinations
     let others = Set(variants.filter { !$0.isReference }.map(\.method))
-    labels = Dictionary(
+    names = Dictionary(
       uniqueKeysWithValues: variants.map { variant in
         var label = singleLine(variant.method, limit: labelLimit)
         if let draws = variant.draws { label += " K=\(draws)" }
@@ -103,7 +109,12 @@ struct ScoreGroups {
       ? [] : ["The first \(variants.count) of \(variants.count + omitted) methods are shown."]
   }
 
-  func label(_ variant: Variant) -> String { labels[variant] ?? variant.method }
+  /// Without the run, for what is of one run alone.
+  func name(_ variant: Variant) -> String { names[variant] ?? variant.method }
+
+  func label(_ variant: Variant) -> String {
+    name(variant) + (variant.run.flatMap(runs.label).map { ", " + $0 } ?? "")
+  }
 
   func style(_ variant: Variant) -> CurveStyle { styles[variant] ?? .guide }
 

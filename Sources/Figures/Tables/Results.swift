@@ -1,15 +1,20 @@
 import Checkpoints
 
-/// The tables of a results folder, those that are there.
+/// The tables of a results folder, those that are there; or of several folders as one.
 package struct Results: Sendable {
-  /// As given.
+  /// As given; several with commas between them.
   package var folder: String
   package var scores: [ScoreRow]?
   package var batches: [BatchRow]?
   package var iterates: [IterateRow]?
   package var layers: [LayerRow]?
-  /// run.json
-  package var run: JSONValue?
+  /// The record of each folder, run.json.
+  package var records: [Record] = []
+
+  package struct Record: Sendable {
+    package var folder: String
+    package var run: JSONValue?
+  }
 
   /// To which a run adds its batches before it writes tables.
   static let journalName = "journal.jsonl"
@@ -31,11 +36,18 @@ package struct Results: Sendable {
       throw TableError(
         .file(CheckpointError(.isNoDirectory, at: .init(file: folder))), file: folder)
     }
-    scores = try Self.table("scores.csv", in: folder).map(ScoreRow.read)
-    batches = try Self.table("batches.csv", in: folder).map(BatchRow.read)
-    iterates = try Self.table("cg.csv", in: folder).map(IterateRow.read)
-    layers = try Self.table("layers.csv", in: folder).map(LayerRow.read)
-    run = try Self.record(in: folder)
+    let run = try Self.record(in: folder)
+    records = [Record(folder: folder, run: run)]
+    // What else lies in the folder is another run's; older records do not say it.
+    let own = try? run?["tables"].strings()
+    func table(_ name: String) throws(TableError) -> CSVTable? {
+      if let own, !own.contains(name) { return nil }
+      return try Self.table(name + ".csv", in: folder)
+    }
+    scores = try table("scores").map(ScoreRow.read)
+    batches = try table("batches").map(BatchRow.read)
+    iterates = try table("cg").map(IterateRow.read)
+    layers = try table("layers").map(LayerRow.read)
     if scores == nil && batches == nil && iterates == nil && layers == nil {
       let hasJournal = system.exists(joined(folder, Self.journalName))
       throw TableError(hasJournal ? .unfinishedRun : .noTables(Self.tableNames), file: folder)

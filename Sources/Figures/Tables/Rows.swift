@@ -56,7 +56,7 @@ package struct TableCells {
   func place() throws(TableError) -> Place {
     Place(
       checkpoint: text("checkpoint"), epoch: try number("epoch"), step: try number("step"),
-      batch: text("batch"))
+      batch: text("batch"), run: text("run"))
   }
 
   private func notANumber(_ cell: String, _ column: String) -> TableError {
@@ -70,6 +70,8 @@ package struct Place: Hashable, Sendable {
   package var epoch: Double?
   package var step: Double?
   package var batch: String
+  /// The training run that the checkpoint is of; empty where the table does not tell.
+  package var run = ""
 }
 
 /// What identifies a direction within a batch.

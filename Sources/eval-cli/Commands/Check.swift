@@ -18,6 +18,8 @@ struct Check: ParsableCommand {
 
   @OptionGroup(title: "Data") var data: DataOptions
 
+  @OptionGroup(title: "Data") var adapter: AdapterOption
+
   @OptionGroup(title: "Batch") var batch: BatchOptions
 
   @OptionGroup(title: "Computation") var engine: EngineOptions
@@ -25,6 +27,7 @@ struct Check: ParsableCommand {
   func run() throws {
     var options = EvaluationOptions()
     data.apply(to: &options)
+    try adapter.apply(to: &options)
     try batch.apply(to: &options)
     try engine.apply(to: &options)
     let items = try Evaluation(options).selfCheck(checkpoint: checkpoint)

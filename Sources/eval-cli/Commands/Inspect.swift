@@ -20,6 +20,8 @@ struct Inspect: ParsableCommand {
 
   @OptionGroup(title: "Data") var data: DataOptions
 
+  @OptionGroup(title: "Data") var adapter: AdapterOption
+
   @OptionGroup(title: "Updates") var updateFiles: UpdateFileOptions
 
   @Option(
@@ -44,15 +46,19 @@ struct Inspect: ParsableCommand {
   func run() throws {
     var options = EvaluationOptions()
     data.apply(to: &options)
+    try adapter.apply(to: &options)
     try updateFiles.apply(to: &options)
     if let batchSize {
       options.batchSize = try OptionValues.positive(batchSize, "--batch-size")
     }
     try engine.apply(to: &options)
     try memory.apply(to: &options)
-    var inspection = try Inspection(checkpoint: checkpoint, options: options)
+    let input = try Evaluation(options).inputs(
+      checkpoints: [checkpoint], adapters: [options.adapter].compactMap { $0 },
+      files: updateFiles.series)[0]
+    var inspection = try Inspection(checkpoint: checkpoint, options: options.of(input))
     if let against {
-      inspection.logits = try Evaluation(options).compareLogits(
+      inspection.logits = try Evaluation(options.of(input)).compareLogits(
         checkpoint: checkpoint, against: against)
     }
     if json {

@@ -16,7 +16,10 @@ struct Pack: ParsableCommand {
       """)
 
   @Argument(
-    help: "A Hugging Face model folder, a network by torch.export, or a checkpoint.bin.",
+    help: """
+      A Hugging Face model folder, a network by torch.export, a checkpoint.bin, or parameters of \
+      --model.
+      """,
     completion: .file())
   var checkpoint: String
 
@@ -25,7 +28,11 @@ struct Pack: ParsableCommand {
     completion: .file())
   var output: String
 
+  @OptionGroup var replacing: ForceOption
+
   @OptionGroup(title: "Data") var data: DataOptions
+
+  @OptionGroup(title: "Data") var adapter: AdapterOption
 
   @Option(
     parsing: .unconditional,
@@ -40,11 +47,12 @@ struct Pack: ParsableCommand {
   func run() throws {
     var options = EvaluationOptions()
     data.apply(to: &options)
+    try adapter.apply(to: &options)
     if let batchSize {
       options.batchSize = try OptionValues.positive(batchSize, "--batch-size")
     }
     options.seed = seed
-    try OutputFiles.requireWritable(file: output)
+    try OutputFiles.requireNew(file: output, force: replacing.force)
     let packed = try PackedCheckpoint(checkpoint: checkpoint, options: options)
     try OutputFiles.makeParent(of: output)
     try packed.write(to: output)

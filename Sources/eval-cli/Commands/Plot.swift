@@ -7,11 +7,12 @@ import Figures
 struct Plot: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "plot",
-    abstract: "Draws the figures of a results folder.",
+    abstract: "Draws the figures of results folders.",
     discussion: """
       From the CSV files that score --output has written: training (Fig 2 of the paper), damping \
       (Fig 3), methods (Fig 5), reference (the solver, iteration by iteration), efficiency, and \
-      layers where the run has them. What a figure lacks, and how to make it, is told on standard \
+      layers where the run has them. Several runs, in one folder or several, are curves of their \
+      own. What a figure lacks, and how to make it, is told on standard \
       error. Beside each picture stay its script NAME.gp and its data NAME.dat; after editing \
       them, draw again with: gnuplot NAME.gp
 
@@ -21,8 +22,10 @@ struct Plot: ParsableCommand {
       Example: eval-cli plot results/ --format svg,pdf
       """)
 
-  @Argument(help: "The folder that score --output has written.", completion: .directory)
-  var results: String
+  @Argument(
+    help: "Folders that score --output has written; curves of several are drawn beside each other.",
+    completion: .directory)
+  var results: [String]
 
   @Option(
     name: .shortAndLong,
@@ -40,8 +43,8 @@ struct Plot: ParsableCommand {
 
   func run() throws {
     let formats = try format.isEmpty ? [.svg, .png] : OptionValues.formats(format)
-    let folder = output ?? (results.hasSuffix("/") ? results : results + "/") + "figures"
-    let figures = try FigureSet(Results(folder: results))
+    let folder = try output ?? ResultsFolders(results).place("figures")
+    let figures = try FigureSet(Results(folders: results))
     try OutputFiles.requireWritable(folder: folder)
     var files = OutputFiles()
     let scripts = figures.figures.map { GnuplotScript($0, formats: formats) }
@@ -75,4 +78,21 @@ struct Plot: ParsableCommand {
 struct QuietOption: ParsableArguments {
   @Flag(help: "No notes.")
   var quiet = false
+}
+
+/// Folders of results that a command takes as one.
+struct ResultsFolders {
+  private let folders: [String]
+
+  init(_ folders: [String]) { self.folders = folders }
+
+  /// Where an output goes by default: into the folder, if it is one alone.
+  func place(_ name: String) throws(UsageError) -> String {
+    guard let folder = folders.first, folders.count == 1 else {
+      throw UsageError(
+        "there are \(folders.count) folders that it could go into", at: "--output",
+        "Say where the output goes.")
+    }
+    return (folder.hasSuffix("/") ? folder : folder + "/") + name
+  }
 }

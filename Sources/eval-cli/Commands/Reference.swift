@@ -24,7 +24,11 @@ struct Reference: ParsableCommand {
       "Where to write the direction; the trace gets the same name with .csv.", valueName: "file"))
   var output: String
 
+  @OptionGroup var replacing: ForceOption
+
   @OptionGroup(title: "Samples and parameters") var data: DataOptions
+
+  @OptionGroup(title: "Samples and parameters") var adapter: AdapterOption
 
   @OptionGroup(title: "Samples and parameters") var batch: BatchOptions
 
@@ -42,6 +46,7 @@ struct Reference: ParsableCommand {
   func run() throws {
     var options = EvaluationOptions()
     data.apply(to: &options)
+    try adapter.apply(to: &options)
     try batch.apply(to: &options)
     options.reference = reference.reference.method
     try solver.apply(to: &options)
@@ -53,8 +58,8 @@ struct Reference: ParsableCommand {
         "the trace would be written to this name", at: "--output",
         "Choose another extension, such as .safetensors.")
     }
-    try OutputFiles.requireWritable(file: output)
-    if mayWriteTrace { try OutputFiles.requireWritable(file: trace) }
+    try OutputFiles.requireNew(file: output, force: replacing.force)
+    if mayWriteTrace { try OutputFiles.requireNew(file: trace, force: replacing.force) }
     let direction = try Evaluation(options).reference(checkpoint: checkpoint)
     try direction.write(to: output)
     let writesTrace = direction.record.iterations != nil || !direction.trace.isEmpty

@@ -7,7 +7,7 @@ import Figures
 struct ReportPage: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "report",
-    abstract: "Makes one HTML page of a results folder: its record, tables and figures.",
+    abstract: "Makes one HTML page of results folders: their records, tables and figures.",
     discussion: """
       The page needs nothing else: no network, no scripts, no fonts. It can be read on a phone, in \
       the dark, and by those who do not see the figures.
@@ -15,11 +15,15 @@ struct ReportPage: ParsableCommand {
       Needs gnuplot (Debian: gnuplot-nox) for the figures. Without it the page is still written, \
       with figures in words; the exit code is then 69.
 
-      Example: eval-cli report results/ -o run-12.html
+      Examples:
+        eval-cli report results/ -o run-12.html
+        eval-cli report adam/ sgd/ -o both.html
       """)
 
-  @Argument(help: "The folder that score --output has written.", completion: .directory)
-  var results: String
+  @Argument(
+    help: "Folders that score --output has written; curves of several are drawn beside each other.",
+    completion: .directory)
+  var results: [String]
 
   @Option(
     name: .shortAndLong,
@@ -28,11 +32,15 @@ struct ReportPage: ParsableCommand {
     completion: .file())
   var output: String?
 
+  @OptionGroup var replacing: ForceOption
+
   func run() throws {
-    let output = output ?? (results.hasSuffix("/") ? results : results + "/") + "report.html"
-    let results = try Results(folder: results)
+    let output = try output ?? ResultsFolders(results).place("report.html")
+    let results = try Results(folders: results)
     let figures = try FigureSet(results)
-    try OutputFiles.requireWritable(file: output)
+    // A page can be made again, whatever else has its name cannot.
+    try OutputFiles.requireNew(
+      file: output, force: replacing.force || ResultsPage.isPage(output))
     var problem: GnuplotError?
     var pictures = PanelPictures.none
     do {

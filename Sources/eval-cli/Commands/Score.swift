@@ -19,16 +19,23 @@ struct Score: ParsableCommand {
         eval-cli score checkpoint.bin
         eval-cli score run/epoch-*.bin --data train.npz --output results/
         eval-cli score run/epoch-*.bin --data train.npz --output results/ --resume
+        eval-cli score --model t5-base/ run/checkpoint-*/ --data sst2.npz --optimizer-state auto
 
       Update methods (G are the gradients g_n of the samples as rows, g their sum, u_n the gradient \
       at the logits, F the Fisher matrix, λ the damping; in brackets what it costs beside the gradient):
       \(OptionValues.methodSummaries)
       """)
 
-  @Argument(help: "Checkpoints, scored in this order.", completion: .file())
+  @Argument(
+    help: """
+      Checkpoints, scored in this order: files and folders that carry their model, or parameters \
+      of --model.
+      """, completion: .file())
   var checkpoints: [String]
 
   @OptionGroup(title: "Samples and parameters") var data: DataOptions
+
+  @OptionGroup(title: "Samples and parameters") var adapters: AdapterOptions
 
   @OptionGroup(title: "Samples and parameters") var batch: BatchOptions
 
@@ -48,16 +55,26 @@ struct Score: ParsableCommand {
 
   @OptionGroup(title: "Output") var destination: DestinationOptions
 
+  @OptionGroup(title: "Long runs") var share: ShareOptions
+
   @OptionGroup(title: "Messages") var log: LogOptions
 
   func run() throws {
     let options = try evaluationOptions()
+    let part = try share.part()
     let start = POSIXFileSystem().now
     Interruption.watch()
     try destination.requireWritable()
     let evaluation = Evaluation(options)
+    var failures: [CheckpointFailure] = []
+    let failing: ((CheckpointFailure) -> Void)? = share.keepGoing ? { failures.append($0) } : nil
     // Whatever the headers of all files tell comes before the first computation.
-    let plan = try evaluation.plan(checkpoints: checkpoints)
+    let plan = try evaluation.plan(
+      evaluation.inputs(
+        checkpoints: checkpoints, adapters: adapters.adapter, files: updateFiles.series),
+      failing: failing
+    ).part(part)
+    if let failure = failures.first, plan.checkpoints.isEmpty { throw failure.error }
     let needsRecord = destination.output != nil || destination.format == .json
     let record =
       try needsRecord
@@ -66,10 +83,13 @@ struct Score: ParsableCommand {
       : nil
     let run = try ScoreRun(plan, record: record, destination: destination, log: log)
     Interruption.response.withLock { $0 = run.interrupt }
-    if !log.quiet { try Self.announce(evaluation, plan, after: run.resumed) }
+    for failure in failures { run.add(failure) }
+    if !log.quiet { try Self.announce(evaluation, plan, skipping: run.finished) }
     run.begin()
     do throws(EvaluationError) {
-      try evaluation.score(plan, after: run.resumed) { result throws(EvaluationError) in
+      try evaluation.score(
+        plan, skipping: run.finished, failing: share.keepGoing ? { run.add($0) } : nil
+      ) { result throws(EvaluationError) in
         try run.add(result)
         if log.verbose {
           Console.log(printable(Self.line(result)))
@@ -80,18 +100,21 @@ struct Score: ParsableCommand {
       run.fail(error)
       throw error
     }
-    let failures = try run.finish()
-    if reference.strict && failures > 0 {
-      throw ReferenceFailure(batches: failures, of: plan.count)
+    let (notConverged, failed) = try run.finish()
+    if let first = failed.first { throw FailedCheckpoints(failures: failed, first: first.error) }
+    if reference.strict && notConverged > 0 {
+      throw ReferenceFailure(batches: notConverged, of: plan.count)
     }
   }
 
   private func evaluationOptions() throws(UsageError) -> EvaluationOptions {
     var options = EvaluationOptions()
     data.apply(to: &options)
+    try adapters.check(options)
     try batch.apply(to: &options)
     try batches.apply(to: &options)
     try destination.check()
+    options.run = destination.run
     try updates.apply(to: &options)
     try updateFiles.apply(to: &options)
     try reference.apply(to: &options)
@@ -103,16 +126,15 @@ struct Score: ParsableCommand {
 
   /// A line on what lies ahead, if it is more than a minute.
   private static func announce(
-    _ evaluation: Evaluation, _ plan: RunPlan, after finished: Int
+    _ evaluation: Evaluation, _ plan: RunPlan, skipping finished: Set<Int>
   ) throws {
     var work: [Arithmetic: Double] = [:]
     var memory = 0
-    var rest = finished
-    for checkpoint in plan.checkpoints {
-      let batches = checkpoint.batches.dropFirst(rest).count
-      rest = max(rest - checkpoint.batches.count, 0)
+    for (index, checkpoint) in plan.checkpoints.enumerated() {
+      let numbers = plan.numbers(ofCheckpoint: index)
+      let batches = numbers.count - finished.count(where: numbers.contains)
       if batches == 0 { continue }
-      let needs = try evaluation.resources(checkpoint: checkpoint.description.path)
+      let needs = try evaluation.of(checkpoint.input).resources(checkpoint: checkpoint.input.path)
       work[needs.precision, default: 0] += needs.batchOperations * Double(batches)
       memory = max(memory, needs.memory.total)
     }

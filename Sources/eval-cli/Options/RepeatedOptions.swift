@@ -26,7 +26,6 @@ enum RepeatedOptions {
     var kind: String
     var isRepeating: Bool
     var names: [Name]?
-    var valueName: String?
   }
 
   /// - Parameter arguments: Without the name of the program.
@@ -59,10 +58,8 @@ enum RepeatedOptions {
       // What follows is the option's value, whatever it looks like.
       if !word.contains("=") { rest = rest.dropFirst() }
       if arguments[index].isRepeating || seen.insert(index).inserted { continue }
-      let isList = arguments[index].valueName == "list"
       throw UsageError(
-        "an option that takes one value is given twice", at: name(word),
-        isList ? "Give it once, with commas between several values." : "Give it once.")
+        "an option that takes one value is given twice", at: name(word), "Give it once.")
     }
   }
 

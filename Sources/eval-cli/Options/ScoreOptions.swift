@@ -1,5 +1,6 @@
 import ApproxEval
 import ArgumentParser
+import Foundation
 
 /// How many batches.
 struct BatchCountOptions: ParsableArguments {
@@ -38,25 +39,25 @@ struct UpdateOptions: ParsableArguments {
       scored by default. (default: sgd,ef,ief,sf)
       """, valueName: "list"),
     completion: .custom { _, _, typed in OptionValues.completedMethods(typed) })
-  var methods: String?
+  var methods: [String] = []
 
   @Option(
-    parsing: .unconditional,
+    parsing: .unconditionalSingleValue,
     help: .init(
       """
       Dampings, separated by commas: lambda itself, or rel:x for x times the largest squared \
-      per-sample gradient norm.
+      per-sample gradient norm. (default: rel:1e-7)
       """, valueName: "list"))
-  var damping = "rel:1e-7"
+  var damping: [String] = []
 
   @Option(
-    parsing: .unconditional,
+    parsing: .unconditionalSingleValue,
     help: .init(
       """
       Monte-Carlo labels per sample for \(OptionValues.sampledMethodNames): a number, or several \
       separated by commas, each scored. (default: what the file carries, or 1)
       """, valueName: "list"))
-  var mcSamples: String?
+  var mcSamples: [String] = []
 
   @Flag(help: "Score every direction in each tensor and each module alone as well (layers.csv).")
   var perLayer = false
@@ -71,12 +72,16 @@ struct UpdateOptions: ParsableArguments {
   var dropDuplicates: Double?
 
   func apply(to options: inout EvaluationOptions) throws(UsageError) {
-    if let methods {
-      options.methods = try OptionValues.methods(methods)
+    if !methods.isEmpty {
+      options.methods = try OptionValues.methods(OptionValues.joined(methods))
       options.scoresStoredUpdates = false
     }
-    options.dampings = try OptionValues.dampings(damping)
-    if let mcSamples { options.monteCarloSamples = try OptionValues.draws(mcSamples) }
+    if !damping.isEmpty {
+      options.dampings = try OptionValues.dampings(OptionValues.joined(damping))
+    }
+    if !mcSamples.isEmpty {
+      options.monteCarloSamples = try OptionValues.draws(OptionValues.joined(mcSamples))
+    }
     options.perLayer = perLayer
     if let dropDuplicates { options.dropDuplicates = try OptionValues.cosine(dropDuplicates) }
   }
@@ -119,6 +124,12 @@ struct DestinationOptions: ParsableArguments {
     help: .init("Write the report into this folder.", valueName: "dir"), completion: .directory)
   var output: String?
 
+  @Option(
+    help: .init(
+      "Name of the training run, for tables and figures. (default: the folder of each checkpoint)",
+      valueName: "name"))
+  var run: String?
+
   @Option(help: .init("Write the scores to this CSV file.", valueName: "file"))
   var csv: String?
 
@@ -127,10 +138,16 @@ struct DestinationOptions: ParsableArguments {
 
   @Flag(
     help: """
-      Go on from the journal in --output, with the same options and inputs as before; without \
-      a journal, begin.
+      Go on from the journal in --output, or begin. The run may have grown by checkpoints or \
+      batches, whose results are added, or by methods or dampings, for which its batches are \
+      scored again; files may lie elsewhere, as long as they hold the same.
       """)
   var resume = false
+
+  @Flag(help: "Replace results of another run, and files that are not ours.")
+  var force = false
+
+  var opening: Journal.Opening { force ? .replace : resume ? .resume : .new }
 
   func check() throws(UsageError) {
     if resume && output == nil {
@@ -138,11 +155,35 @@ struct DestinationOptions: ParsableArguments {
         "there is no folder whose journal could be resumed", at: "--resume",
         "Give the folder of the interrupted run as --output.")
     }
+    if resume && force {
+      throw UsageError(
+        "what is resumed is not replaced", at: "--resume, --force", "Leave out one of the two.")
+    }
   }
 
   /// Before anything is computed.
   func requireWritable() throws {
     if let output { try OutputFiles.requireWritable(folder: output) }
-    if let csv { try OutputFiles.requireWritable(file: csv) }
+    if let csv { try OutputFiles.requireNew(file: csv, force: force) }
+  }
+}
+
+/// Which part of a run is scored, and what becomes of the rest when a checkpoint fails.
+struct ShareOptions: ParsableArguments {
+  @Option(
+    help: .init(
+      """
+      Score part i of n, as i/n; auto: the part of this task of a job array (Slurm, PBS, LSF), \
+      auto/n: that of n parts. Each into a folder of its own; eval-cli merge makes one of them.
+      """, valueName: "part"))
+  var shard: String?
+
+  @Flag(
+    help: "Go on with the other checkpoints where one fails; the failures are told at the end.")
+  var keepGoing = false
+
+  func part() throws(UsageError) -> Shard? {
+    guard let shard else { return nil }
+    return try JobArray(ProcessInfo.processInfo.environment).shard(shard)
   }
 }

@@ -32,19 +32,63 @@ struct DirectionMethod: ExpressibleByArgument {
   static var allValueDescriptions: [String: String] { ReferenceMethod.descriptions(all) }
 }
 
-/// Which parameters count.
-struct TrainedOptions: ParsableArguments {
+/// A PEFT adapter on the checkpoint.
+struct AdapterOption: ParsableArguments {
   @Option(
     help: .init(
       "PEFT adapter (LoRA or prompt tuning) on a Hugging Face model folder.", valueName: "folder"),
     completion: .directory)
   var adapter: String?
 
+  /// After the model has been set.
+  func apply(to options: inout EvaluationOptions) throws(UsageError) {
+    if adapter != nil { try Self.requireNoModel(options) }
+    options.adapter = adapter
+  }
+
+  static func requireNoModel(_ options: EvaluationOptions) throws(UsageError) {
+    if options.model == nil { return }
+    throw UsageError(
+      "an adapter is a checkpoint of --model itself", at: "--adapter, --model",
+      "Give its folder as the checkpoint, and leave out --adapter.")
+  }
+}
+
+/// PEFT adapters on one checkpoint.
+struct AdapterOptions: ParsableArguments {
+  @Option(
+    help: .init(
+      """
+      PEFT adapter (LoRA or prompt tuning) on a Hugging Face model folder; repeatable, each is \
+      scored.
+      """, valueName: "folder"), completion: .directory)
+  var adapter: [String] = []
+
+  /// After the model has been set.
+  func check(_ options: EvaluationOptions) throws(UsageError) {
+    if !adapter.isEmpty { try AdapterOption.requireNoModel(options) }
+  }
+}
+
+/// Which parameters count.
+struct TrainableOption: ParsableArguments {
   @Option(
     help: .init(
       "Trainable parameters by name, * and ? allowed; repeatable. (default: as the source says)",
       valueName: "glob"))
   var trainable: [String] = []
+}
+
+/// What checkpoints are parameters of.
+struct ModelOption: ParsableArguments {
+  @Option(
+    help: .init(
+      """
+      What the checkpoints are parameters of: a network by torch.export.save with its \
+      state_dicts, or a Hugging Face folder with its adapters or weights. (default: a checkpoint \
+      carries its model)
+      """, valueName: "file or folder"), completion: .file())
+  var model: String?
 }
 
 /// Heads of language models.
@@ -64,11 +108,7 @@ struct DataOptions: ParsableArguments {
       valueName: "file"), completion: .file())
   var file: String?
 
-  @Option(
-    help: .init(
-      "Network by torch.export.save, of which the checkpoints are state_dicts.",
-      valueName: "file"), completion: .file(extensions: ["pt2"]))
-  var model: String?
+  @OptionGroup var base: ModelOption
 
   @Option(help: .init("Loss, where no file names one. (default: cross_entropy)"))
   var loss: LossName?
@@ -85,16 +125,15 @@ struct DataOptions: ParsableArguments {
       "Head of a language model, where config.json names none or another.", valueName: "task"))
   var task: TaskName?
 
-  @OptionGroup var trained: TrainedOptions
+  @OptionGroup var trainable: TrainableOption
 
   func apply(to options: inout EvaluationOptions) {
     options.dataFile = file
-    options.model = model
+    options.model = base.model
     options.loss = loss?.rawValue
     options.classAxis = classAxis
     options.task = task?.rawValue
-    options.adapter = trained.adapter
-    options.trainable = trained.trainable
+    options.trainable = trainable.trainable
   }
 }
 
@@ -238,4 +277,10 @@ struct LogOptions: ParsableArguments {
       throw ValidationError("--quiet and --verbose exclude each other.")
     }
   }
+}
+
+/// For commands that write one file.
+struct ForceOption: ParsableArguments {
+  @Flag(help: "Replace a file that is there.")
+  var force = false
 }

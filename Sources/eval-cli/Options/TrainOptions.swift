@@ -32,11 +32,13 @@ struct TrainingDataOptions: ParsableArguments {
   @Option(help: .init("Loss of a model that starts from its description. (default: cross_entropy)"))
   var loss: LossName?
 
-  @OptionGroup var trained: TrainedOptions
+  @OptionGroup var adapter: AdapterOption
+
+  @OptionGroup var trainable: TrainableOption
 
   func apply(to options: inout TrainingOptions) throws(UsageError) {
-    options.adapter = trained.adapter
-    options.trainable = trained.trainable
+    options.adapter = adapter.adapter
+    options.trainable = trainable.trainable
     if let validation { options.validation = .file(validation) }
     guard let holdOut else { return }
     if validation != nil {

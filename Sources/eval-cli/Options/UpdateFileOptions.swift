@@ -5,17 +5,21 @@ import ArgumentParser
 struct UpdateFileOptions: ParsableArguments {
   @Option(
     help: .init(
-      "The direction or directions in this safetensors file as well; repeatable.",
-      valueName: "file"), completion: .file())
+      """
+      The direction or directions in this safetensors file as well; repeatable. For several \
+      checkpoints one file each, in their order, or a pattern: {epoch}, {step}, {name} and \
+      {checkpoint} stand for those of each.
+      """, valueName: "file"), completion: .file())
   var updates: [String] = []
 
   @Option(
     help: .init(
       """
       The step that a PyTorch optimiser takes next on each batch: its state_dict, saved by \
-      torch.save.
+      torch.save. For several checkpoints one file each, or a pattern, as for --updates; auto: \
+      the state in the checkpoint's own file or folder.
       """, valueName: "file"), completion: .file())
-  var optimizerState: String?
+  var optimizerState: [String] = []
 
   @Option(
     help: .init(
@@ -25,11 +29,14 @@ struct UpdateFileOptions: ParsableArguments {
       """, valueName: "file"), completion: .file())
   var parameterOrder: String?
 
+  /// One for each checkpoint.
+  var series: SeriesFiles {
+    SeriesFiles(optimizerStates: optimizerState, updates: updates)
+  }
+
   func apply(to options: inout EvaluationOptions) throws(UsageError) {
-    options.updateFiles = updates
-    options.optimizerState = optimizerState
     options.parameterOrder = parameterOrder
-    if parameterOrder != nil && optimizerState == nil {
+    if parameterOrder != nil && optimizerState.isEmpty {
       throw UsageError(
         "there is no optimiser whose parameters it could name", at: "--parameter-order",
         "Give its state as --optimizer-state.")
