@@ -189,14 +189,14 @@ private func checkpoint(
       message: """
         this tensor has no meaning here
           at FILE, tensor optimizer.w
-          Names begin with params., batch. or updates.<update>., or are model.onnx.
+          Names begin with params., batch. or updates.<update>., or are model.onnx or model.pt2.
         """),
     Case(
       claim: "an empty parameter name", tensors: ["params."],
       message: """
         this tensor has no meaning here
           at FILE, tensor params.
-          Names begin with params., batch. or updates.<update>., or are model.onnx.
+          Names begin with params., batch. or updates.<update>., or are model.onnx or model.pt2.
         """),
     Case(
       claim: "a direction without a parameter", tensors: ["updates.adam"],
