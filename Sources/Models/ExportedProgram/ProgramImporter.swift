@@ -188,7 +188,8 @@ struct ProgramImporter {
     }
   }
 
-  private static let advice: SettingText = "Change the network, or export a wrapper that leaves it out."
+  private static let advice: SettingText =
+    "Change the network, or export a wrapper that leaves it out."
 
   func arguments(
     of node: ExportedProgram.Node
