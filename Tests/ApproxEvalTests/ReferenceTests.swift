@@ -64,7 +64,10 @@ import Testing
     if name != "golden/layers_tokens" { #expect(result.record.isConverged) }
   }
 
-  @Test(arguments: GoldenTests.small, Precision.allCases)
+  /// Without the case of which one singular value is below 1.5e-7 of the largest: F has its square, which
+  /// conjugate gradients do not resolve in double.
+  @Test(
+    arguments: GoldenTests.small.filter { $0 != "golden/layers_tokens" }, Precision.allCases)
   func preconditionedGradientsHaveTheSameLimit(_ name: String, precision: Precision) throws {
     for kind in [PreconditionerKind.jacobi, .sf] {
       let result = try reference(name, .cg, precision) { $0.cgPreconditioner = kind }
