@@ -64,6 +64,11 @@ instead 'eval-cli score --model t5-base/ run/checkpoint-*/ --data sst2.safetenso
    rm -r run training'
 instead 'eval-cli score t5-base/ --adapter run/epoch-11 --data sst2.safetensors --optimizer-state run/epoch-11/optimizer.pt' \
   'eval-cli score fixtures/data/optimizer/checkpoint.bin --optimizer-state fixtures/data/optimizer/adam.pt'
+prompt=fixtures/hf/t5_prompt
+instead 'eval-cli train t5-base/ --adapter prompt/ --data sst2.safetensors -o ief/ --recipe t5-prompt-tuning --epochs 20' \
+  "eval-cli train $prompt/base --adapter $prompt/adapter --data $prompt/data.safetensors -o ief/ --recipe t5-prompt-tuning --epochs 2 && rm -r ief"
+instead 'eval-cli train t5-base/ --adapter lora/ --data sst2.safetensors -o adamw/ --recipe t5-lora --optimizer adamw --epochs 20' \
+  "eval-cli train $t5 -o adamw/ --recipe t5-lora --optimizer adamw --epochs 2 && rm -r adamw"
 network=fixtures/golden/exported/mlp_core_aten
 instead 'eval-cli score --model net.pt2 run/epoch-*.pt --data train.npz' \
   "eval-cli score --model $network/model.pt2 $network/weights.pt --data $network/data.npz"

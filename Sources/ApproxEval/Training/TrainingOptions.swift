@@ -4,9 +4,11 @@ import Training
 /// What `TrainingRun` does, with the defaults of the command.
 public struct TrainingOptions: Sendable {
   public var optimizer: OptimizerSettings
+  /// Where the optimiser and the size of a batch come from, unless they have been set otherwise.
+  public var recipe: TrainingRecipe?
   public var epochs = 10
-  /// Samples per step; the last step of an epoch may have fewer. `nil`: 32, as in the paper, or all
-  /// there are.
+  /// Samples per step; the last step of an epoch may have fewer. `nil`: as the recipe has it, or 32, as
+  /// in the paper; all there are, if these are fewer.
   public var batchSize: Int?
   public var dataFile: String
   /// Samples to watch, which nothing is trained on: a file, or a share of the data.

@@ -18,6 +18,8 @@ import Training
 public struct TrainingRun {
   public let options: TrainingOptions
   public let description: CheckpointDescription
+  /// `nil` where files do not tell: a network by torch.export is what it computes.
+  public let modelKind: ModelKind?
   public let trainingSamples: Int
   /// 0 without validation.
   public let validationSamples: Int
@@ -74,6 +76,7 @@ public struct TrainingRun {
     let evaluation = options.evaluation(dataFile: options.dataFile)
     checkpoint = try LoadedCheckpoint(source: source, options: evaluation, files: files)
     description = checkpoint.description
+    modelKind = ModelKind(checkpoint.model)
     var share: Double?
     if case .share(let held) = options.validation { share = held }
     samples = try TrainingSamples(checkpoint, share: share, seed: options.seed)
@@ -94,7 +97,7 @@ public struct TrainingRun {
       throw EvaluationError.batchTooLarge(
         requested: requested, available: trainingSamples, file: options.dataFile)
     }
-    batchSize = options.batchSize ?? min(32, trainingSamples)
+    batchSize = options.batchSize ?? min(options.recipe?.batchSize ?? 32, trainingSamples)
     stepsPerEpoch = samples.steps(batchSize: batchSize)
     var planned = evaluation
     planned.batchSize = options.batchSize
