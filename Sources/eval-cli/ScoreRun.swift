@@ -60,11 +60,11 @@ final class ScoreRun: Sendable {
   func begin() { state.withLock { $0.progress.begin() } }
 
   /// One more batch is done.
-  func add(_ result: BatchResult) throws(EvaluationError) {
+  func add(_ result: BatchResult, at number: Int) throws(EvaluationError) {
     try state.withLock { state throws(EvaluationError) in
-      let count = state.outputs.count
+      let count = state.outputs.results.count
       do throws(EvaluationError) {
-        try state.outputs.add(result)
+        try state.outputs.add(result, at: number)
       } catch {
         throw error.with(
           hint: count == 0
@@ -102,7 +102,8 @@ final class ScoreRun: Sendable {
       guard state.outputs.canReport(after: error) else { return }
       do {
         _ = try write(&state)
-        Console.log("reported: \(Self.share(state.outputs.count, plan)), those before an error")
+        Console.log(
+          "reported: \(Self.share(state.outputs.results.count, plan)), those before an error")
       } catch {
         Console.log("error: " + (message(for: error) ?? ""))
       }
@@ -115,11 +116,11 @@ final class ScoreRun: Sendable {
       // The last word is being said.
       if state.isEnded { return }
       state.progress.finish()
-      let share = Self.share(state.outputs.count, plan)
+      let share = Self.share(state.outputs.results.count, plan)
       var advice = "with --output such a run can be resumed"
       if state.outputs.journal != nil { advice = "the same command with --resume goes on" }
       do {
-        if state.outputs.count > 0 { _ = try write(&state) }
+        if !state.outputs.results.isEmpty { _ = try write(&state) }
         Console.log("interrupted after \(share); \(advice)")
       } catch {
         Console.log("error: " + (message(for: error) ?? ""))

@@ -13,16 +13,16 @@ import Testing
   @Test(arguments: 0..<40) func resultsReadBackToTheSameBits(_ seed: UInt64) throws {
     var random = MadeUp(seed: seed)
     let result = random.result(batch: Int(seed))
-    let line = JournalLine.encoded(.batch(result))
+    let line = JournalLine.encoded(.batch(Int(seed), result))
     #expect(line.last == UInt8(ascii: "\n"))
     #expect(line.dropLast().firstIndex(of: UInt8(ascii: "\n")) == nil, "seed \(seed)")
-    guard case .batch(let read) = try JournalLine.decoded(line.dropLast()) else {
+    guard case .batch(let number, let read) = try JournalLine.decoded(line.dropLast()) else {
       Issue.record("seed \(seed): no batch")
       return
     }
     let (before, after) = (leaves(result), leaves(read))
     #expect(before.count > 100)
-    #expect(before == after, "seed \(seed)")
+    #expect(before == after && number == Int(seed), "seed \(seed)")
   }
 
   /// Everything that a value is made of, numbers by their bits.
@@ -37,16 +37,18 @@ import Testing
 
   @Test func linesAreJSON() throws {
     var random = MadeUp(seed: 1)
-    let line = JournalLine.encoded(.batch(random.result(batch: 3)))
+    let line = JournalLine.encoded(.batch(7, random.result(batch: 3)))
     let object = try #require(try JSONSerialization.jsonObject(with: line) as? [String: Any])
     #expect(Set(object.keys) == ["sha256", "batch"])
-    #expect((object["batch"] as? [String: Any])?["batch"] as? Int == 3)
+    let batch = try #require(object["batch"] as? [String: Any])
+    #expect(batch["number"] as? Int == 7)
+    #expect((batch["result"] as? [String: Any])?["batch"] as? Int == 3)
   }
 
   /// A digit that has changed is no other result.
   @Test func everyFlippedByteIsNoticed() throws {
     var random = MadeUp(seed: 2)
-    let line = JournalLine.encoded(.batch(random.result(batch: 0, traceRows: 1))).dropLast()
+    let line = JournalLine.encoded(.batch(0, random.result(batch: 0, traceRows: 1))).dropLast()
     for index in line.indices {
       var changed = Data(line)
       changed[index] ^= 1
@@ -71,7 +73,7 @@ import Testing
     let plan = Self.plan(batches: 3)
     let options = EvaluationOptions()
     let before = RunIdentity(try Self.record(options, ["a.bin"]), plan)
-    let results = Self.results(3)
+    let results = Self.numbered(Self.results(3))
     #expect(before.carried(results, from: before).differences == [])
 
     var other = options
@@ -83,7 +85,7 @@ import Testing
     var now = RunIdentity(
       try Self.record(other, ["a.bin"]), plan.part(Shard(1, of: 2)))
     #expect(
-      now.carried([], from: before).differences.map(\.description) == [
+      now.carried([:], from: before).differences.map(\.description) == [
         "shard is 1/2 now, not given in the journal",
         "damping is 1,rel:1e-3 now, rel:1e-7 in the journal",
         "drop duplicates is 0.5 now, not given in the journal",
@@ -112,14 +114,14 @@ import Testing
         .carried(results, from: before).differences.map(\.description) == [
           "batch 2 of run/a.bin is in the journal, and no batch of this run"
         ])
-    #expect(now.carried([], from: before).differences == [], "nothing would be lost")
+    #expect(now.carried([:], from: before).differences == [], "nothing would be lost")
   }
 
   // MARK: Runs that grow
 
   /// By batches and checkpoints, which may have moved: what was finished is the same batch.
   @Test func resultsAreCarriedByContent() throws {
-    let results = Self.results(3)
+    let results = Self.numbered(Self.results(3))
     let before = RunIdentity(
       try Self.record(EvaluationOptions(), ["a.bin"]), Self.plan(batches: 3))
     var now = RunIdentity(
@@ -129,15 +131,50 @@ import Testing
     now.checkpoints[1].description.epoch = 8
     let carried = now.carried(results, from: before)
     #expect(carried.differences == [] && carried.outdated == 0)
-    #expect(carried.results.map(\.checkpoint) == Array(repeating: "moved/c.bin", count: 3))
-    #expect(carried.results.map(\.epoch) == [8, 8, 8])
-    #expect(carried.results.map(\.batch) == [0, 1, 2])
-    #expect(Set(now.steps.placed(carried.results).keys) == [4, 5, 6])
+    let inOrder = carried.results.sorted { $0.key < $1.key }
+    #expect(inOrder.map(\.key) == [4, 5, 6])
+    #expect(inOrder.map(\.value.checkpoint) == Array(repeating: "moved/c.bin", count: 3))
+    #expect(inOrder.map(\.value.epoch) == [8, 8, 8])
+    #expect(inOrder.map(\.value.batch) == [0, 1, 2])
+  }
+
+  /// A checkpoint that is given twice, with other files: where its results belong is no matter of
+  /// names.
+  @Test func resultsOfACheckpointGivenTwiceAreCarriedByContent() throws {
+    let options = EvaluationOptions()
+    var before = RunIdentity(
+      try Self.record(options, []), Self.plan(batches: 1, paths: ["run/a.bin", "run/a.bin"]))
+    before.checkpoints[0].content = "with adam"
+    before.checkpoints[1].content = "with adamw"
+    var now = before
+    now.checkpoints.swapAt(0, 1)
+    var (adam, adamw) = (Self.results(1)[0], Self.results(1)[0])
+    (adam.samples, adamw.samples) = (1, 2)
+    #expect(now.carried([1: adamw], from: before).results.mapValues(\.samples) == [0: 2])
+    #expect(
+      now.carried([0: adam, 1: adamw], from: before).results.mapValues(\.samples) == [0: 2, 1: 1])
+    #expect(now.carried([0: adam], from: before).results.mapValues(\.samples) == [1: 1])
+  }
+
+  /// Lines say of which of the two a batch is, and one with another number than its own is damage.
+  @Test func linesTellABatchByItsNumber() throws {
+    let identity = RunIdentity(
+      try Self.record(EvaluationOptions(), []),
+      Self.plan(batches: 2, paths: ["run/a.bin", "run/a.bin"]))
+    func read(_ number: Int) throws -> JournalContents {
+      try JournalContents(
+        JournalLine.encoded(.run(identity))
+          + JournalLine.encoded(.batch(number, Self.results(2)[1])), file: "")
+    }
+    for number in [1, 3] { #expect(try Array(read(number).results.keys) == [number]) }
+    for number in [0, 2, 4, .max] {
+      #expect(throws: JournalError.self, "\(number)") { try read(number) }
+    }
   }
 
   /// Methods, dampings, draws and layers may be more; then each batch is scored again.
   @Test func moreOfEachBatchIsScoredAgain() throws {
-    let results = Self.results(2)
+    let results = Self.numbered(Self.results(2))
     func identity(_ change: (inout EvaluationOptions) -> Void) throws -> RunIdentity {
       var options = EvaluationOptions()
       options.monteCarloSamples = [1]
@@ -167,13 +204,13 @@ import Testing
     do {
       let journal = try folder.journal(resume: true, plan: longer)
       #expect(journal.finished.count == 3)
-      try journal.append(Self.results(4)[3])
+      try journal.append(Self.results(4)[3], at: 3)
     }
     #expect(try folder.bytes.starts(with: before), "what was there stays")
     do {
       let journal = try folder.journal(resume: true, plan: longer)
-      #expect(journal.finished.map(\.batch) == [0, 1, 2, 3])
-      try journal.append(Self.results(5)[4])
+      #expect(journal.finished.mapValues(\.batch) == [0: 0, 1: 1, 2: 2, 3: 3])
+      try journal.append(Self.results(5)[4], at: 4)
       try journal.markReported()
     }
     #expect(try folder.journal(resume: true, plan: longer).finished.count == 5)
@@ -204,7 +241,7 @@ import Testing
     let journal = try Journal(
       folder: folder.url.path, record: Self.record(options, ["a.bin"]),
       plan: Self.plan(batches: 3), .replace)
-    try journal.append(Self.results(1)[0])
+    try journal.append(Self.results(1)[0], at: 0)
     #expect(try JournalContents(folder.bytes, file: "").results.count == 1)
   }
 
@@ -237,12 +274,14 @@ import Testing
     let results = Self.results(3)
     var journal: Journal? = try folder.journal(resume: false)
     #expect(!folder.exists, "nothing is there before the first batch")
-    for result in results.prefix(2) { try journal?.append(result) }
+    for (number, result) in results.prefix(2).enumerated() {
+      try journal?.append(result, at: number)
+    }
     journal = nil
     journal = try folder.journal(resume: true)
     #expect(try #require(journal).isResumed)
     #expect(try Self.lines(#require(journal).finished) == Self.lines(results.prefix(2)))
-    try journal?.append(results[2])
+    try journal?.append(results[2], at: 2)
     try journal?.markReported()
     journal = nil
     let whole = try folder.bytes
@@ -260,7 +299,7 @@ import Testing
     let results = Self.results(3, traceRows: 1)
     try folder.write(results)
     let whole = try folder.bytes
-    let last = JournalLine.encoded(.batch(results[2])).count
+    let last = JournalLine.encoded(.batch(2, results[2])).count
     let before = whole.count - last
     for length in before..<whole.count {
       try folder.replace(whole.prefix(length))
@@ -273,7 +312,7 @@ import Testing
       do {
         let journal = try folder.journal(resume: true)
         #expect(journal.finished.count == 2)
-        try journal.append(results[2])
+        try journal.append(results[2], at: 2)
       }
       #expect(try folder.bytes == whole, "cut at \(length)")
     }
@@ -332,7 +371,7 @@ import Testing
     #expect(try #require(folder.error(resume: false)).contains("3 of 3 batches"))
     try folder.write(Self.results(3), isReported: true)
     let journal = try folder.journal(resume: false)
-    try journal.append(Self.results(1)[0])
+    try journal.append(Self.results(1)[0], at: 0)
     #expect(try JournalContents(folder.bytes, file: "").results.count == 1)
   }
 
@@ -403,7 +442,7 @@ import Testing
     let results = Self.results(3)
     try folder.write(results)
     let whole = try folder.bytes
-    let last = JournalLine.encoded(.batch(results[2])).count
+    let last = JournalLine.encoded(.batch(2, results[2])).count
     let first = try #require(whole.firstIndex(of: UInt8(ascii: "\n"))) + 1
     for (start, end, left) in [
       (whole.count - last, whole.count, 2), (whole.count - last, whole.count - 1, 2),
@@ -415,7 +454,7 @@ import Testing
       do {
         let journal = try folder.journal(resume: true)
         #expect(journal.finished.count == left)
-        for result in results[left...] { try journal.append(result) }
+        for number in left..<3 { try journal.append(results[number], at: number) }
       }
       #expect(try folder.bytes == whole)
     }
@@ -452,6 +491,7 @@ import Testing
   @Test(arguments: [
     #""batch":-1"#, #""batch":-9223372036854775808"#, #""samples":-9223372036854775808"#,
     #""recomputedSamples":-1"#, #""samples":9223372036854775808"#, #""samples":-1"#,
+    #""number":-1"#, #""number":9223372036854775808"#,
   ])
   func impossibleCountsOfABatchAreDamage(_ change: String) throws {
     let folder = try Folder()
@@ -461,7 +501,10 @@ import Testing
   }
 
   /// Numbers at the ends of the range that a batch might have are told as they are.
-  @Test(arguments: [#""samples":9223372036854775807"#, #""batch":9223372036854775807"#])
+  @Test(arguments: [
+    #""samples":9223372036854775807"#, #""batch":9223372036854775807"#,
+    #""number":9223372036854775807"#,
+  ])
   func largeCountsAreNoTrap(_ change: String) throws {
     let folder = try Folder()
     try folder.write(Self.results(1, traceRows: 0))
@@ -475,7 +518,8 @@ import Testing
       let results = try folder.journal(resume: true).finished
       #expect(!Self.plan(batches: 1).report(results).text.isEmpty)
     } else {
-      #expect(try #require(error).contains("batch 9223372036854775807 of"))
+      let batch = change.contains("batch") ? "9223372036854775807" : "0"
+      #expect(try #require(error).contains("the line is batch \(batch) of"))
     }
   }
 
@@ -505,14 +549,14 @@ import Testing
       let folder = try Folder()
       let journal = try folder.journal(resume: false)
       let results = Self.results(3)
-      try journal.append(results[0])
+      try journal.append(results[0], at: 0)
       try FileManager.default.removeItem(at: folder.url)
       if replace {
         try FileManager.default.createDirectory(at: folder.url, withIntermediateDirectories: true)
         try folder.replace(Data())
       }
       #expect(
-        Self.message { try journal.append(results[1]) }.hasPrefix(
+        Self.message { try journal.append(results[1], at: 1) }.hasPrefix(
           "the journal, or its folder, was removed or replaced while the run was writing it\n"))
     }
   }
@@ -524,13 +568,13 @@ import Testing
       try folder.journal(resume: false), try folder.journal(resume: true)
     )
     let results = Self.results(2)
-    try first.append(results[0])
+    try first.append(results[0], at: 0)
     let whole = try folder.bytes
     #expect(
-      Self.message { try second.append(results[0]) }.hasPrefix(
+      Self.message { try second.append(results[0], at: 0) }.hasPrefix(
         "another run is writing into this folder\n"))
     #expect(try folder.bytes == whole)
-    try first.append(results[1])
+    try first.append(results[1], at: 1)
   }
 
   private static func message(_ body: () throws -> Void) -> String {
@@ -549,7 +593,7 @@ import Testing
     now.kernels = "x"
     now.blas = "y"
     #expect(
-      now.carried([], from: before).differences.map(\.description) == [
+      now.carried([:], from: before).differences.map(\.description) == [
         "the set of kernels for this processor is x now, \(before.kernels) in the journal",
         "the BLAS on this processor is y now, \(before.blas) in the journal",
       ])
@@ -559,7 +603,7 @@ import Testing
   @Test func twoRunsDoNotShareAFolder() throws {
     let folder = try Folder()
     let journal = try folder.journal(resume: false)
-    try journal.append(Self.results(1)[0])
+    try journal.append(Self.results(1)[0], at: 0)
     #expect(
       folder.error(resume: true) == """
         another run is writing into this folder
@@ -601,7 +645,16 @@ import Testing
   }
 
   private static func lines(_ results: some Sequence<BatchResult>) -> [Data] {
-    results.map { JournalLine.encoded(.batch($0)) }
+    results.enumerated().map { JournalLine.encoded(.batch($0, $1)) }
+  }
+
+  private static func lines(_ results: [Int: BatchResult]) -> [Data] {
+    results.sorted { $0.key < $1.key }.map { JournalLine.encoded(.batch($0.key, $0.value)) }
+  }
+
+  /// From 0 on.
+  private static func numbered(_ results: [BatchResult]) -> [Int: BatchResult] {
+    Dictionary(uniqueKeysWithValues: results.enumerated().map { ($0, $1) })
   }
 
   private final class Folder {
@@ -639,7 +692,9 @@ import Testing
     func write(_ results: [BatchResult], isReported: Bool = false) throws {
       try? FileManager.default.removeItem(at: url)
       let journal = try journal(resume: false)
-      for result in results { try journal.append(result) }
+      for (number, result) in results.enumerated() {
+        try journal.append(result, at: number)
+      }
       if isReported { try journal.markReported() }
     }
 

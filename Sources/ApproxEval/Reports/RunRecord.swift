@@ -18,8 +18,6 @@ public struct RunRecord: Sendable {
   public var plannedBatches: Int?
   /// Batches that an earlier run had finished.
   public var resumedBatches = 0
-  /// The checkpoints with the files of each.
-  public var inputs: [CheckpointInput] = []
   /// The part of the run that this one is.
   public var shard: Shard?
   /// Checkpoints that could not be scored, or not to their end.
@@ -116,13 +114,12 @@ public struct RunRecord: Sendable {
   /// Parameters are told where methods or tables go by them.
   private func json(_ entry: Report.Entry) -> ReportJSON {
     let it = entry.description
-    let input = inputs.first { $0.name == it.path }
     let tellsParameters =
       options.perLayer || options.methods.contains(where: \.needs.hasKroneckerProducts)
     return .members([
       "path": .text(it.path), "base": .text(it.base), "run": .text(it.run),
-      "optimizer_state": .text(input?.optimizerState),
-      "updates": .texts(input?.updateFiles ?? []), "model": .text(it.model), "loss": .text(it.loss),
+      "optimizer_state": .text(entry.input.optimizerState),
+      "updates": .texts(entry.input.updateFiles), "model": .text(it.model), "loss": .text(it.loss),
       "loss_settings": .texts(it.lossSettings), "epoch": .integer(it.epoch),
       "step": .integer(it.step),
       "trainable_parameters": .integer(it.trainableParameters),

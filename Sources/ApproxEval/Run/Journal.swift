@@ -24,8 +24,8 @@ public final class Journal {
   }
 
   public let path: String
-  /// What earlier runs have finished of this one, by its names.
-  public let finished: [BatchResult]
+  /// What earlier runs have finished of this one, by number and with its names.
+  public let finished: [Int: BatchResult]
   /// Batches that earlier runs have finished, and that must be scored again for what is asked now.
   public let outdated: Int
   /// Whether there was anything to go on from.
@@ -66,12 +66,12 @@ public final class Journal {
     }
     descriptor = opened?.descriptor
     guard let contents = opened?.contents, let before = contents.identity else {
-      (finished, outdated, isResumed) = ([], 0, false)
+      (finished, outdated, isResumed) = ([:], 0, false)
       return
     }
     let carried = identity.carried(contents.results, from: before)
     if opening == .new {
-      (finished, outdated, isResumed) = ([], 0, false)
+      (finished, outdated, isResumed) = ([:], 0, false)
       if contents.results.isEmpty { return }
       if !contents.isReported {
         throw .journal(
@@ -96,11 +96,12 @@ public final class Journal {
 
   /// Returns when the batch is on the disk.
   ///
+  /// - Parameter number: That of the batch in the plan.
   /// - Throws: `cannotWrite`, or `removed` where the file is no longer in its folder; the journal is
   ///   then as it was before.
-  public func append(_ result: BatchResult) throws(EvaluationError) {
+  public func append(_ result: BatchResult, at number: Int) throws(EvaluationError) {
     if !isBegun { try begin() }
-    try write(.batch(result))
+    try write(.batch(number, result))
   }
 
   /// Notes that the reports of all batches have been written.

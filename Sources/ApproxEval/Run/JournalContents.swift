@@ -8,11 +8,9 @@ import Foundation
 struct JournalContents: Sendable {
   /// Of the run as it has grown last; `nil` if not even the first line is whole.
   var identity: RunIdentity?
-  /// In the order of the lines, by the names of that run.
-  var results: [BatchResult] = []
+  /// By their numbers in that run, and with its names.
+  var results: [Int: BatchResult] = [:]
   private var steps = RunSteps([])
-  /// Numbers of these results.
-  private var filled: Set<Int> = []
   var isReported = false
   /// Bytes of whole lines; what follows was cut off while it was written.
   var length = 0
@@ -66,28 +64,17 @@ struct JournalContents: Sendable {
       }
       self.identity = next
       steps = next.steps
-      (results, filled, isReported) = ([], [], false)
-      for result in carried.results { _ = add(result) }
-    case .batch(let result):
-      if isReported || !add(result) {
+      (results, isReported) = (carried.results, false)
+    case .batch(let number, let result):
+      if isReported || results[number] != nil || !steps.has(result, at: number) {
         throw .order(
           found: "batch \(result.batch) of \(result.checkpoint)", expected: expected)
       }
+      results[number] = result
     case .reported:
-      if filled.count < steps.part.count { throw .order(found: Self.end, expected: expected) }
+      if results.count < steps.part.count { throw .order(found: Self.end, expected: expected) }
       isReported = true
     }
-  }
-
-  /// - Returns: Whether it has a place in the run.
-  private mutating func add(_ result: BatchResult) -> Bool {
-    let number = steps.number(checkpoint: result.checkpoint, batch: result.batch) {
-      filled.contains($0)
-    }
-    guard let number else { return false }
-    filled.insert(number)
-    results.append(result)
-    return true
   }
 
   private static let end = "the end of the run"
@@ -95,7 +82,7 @@ struct JournalContents: Sendable {
   /// The first batch that is not there, in words.
   private var expected: String {
     if isReported { return Self.end }
-    guard let number = steps.part.first(where: { !filled.contains($0) }),
+    guard let number = steps.part.first(where: { results[$0] == nil }),
       let step = steps.step(number)
     else { return Self.end }
     return "batch \(step.batch) of \(steps.checkpoints[step.checkpoint].name)"

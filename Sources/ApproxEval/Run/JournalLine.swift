@@ -5,7 +5,8 @@ import Foundation
 enum JournalEntry: Sendable {
   /// The first line, and one where a run has grown.
   case run(RunIdentity)
-  case batch(BatchResult)
+  /// A finished batch by its number, counted through all checkpoints.
+  case batch(Int, BatchResult)
   /// The reports of the whole run have been written.
   case reported
 }
@@ -29,7 +30,8 @@ enum JournalLine {
     let content =
       switch entry {
       case .run(let identity): try! encoder.encode(identity)
-      case .batch(let result): try! encoder.encode(result)
+      case .batch(let number, let result):
+        try! encoder.encode(NumberedBatch(number: number, result: result))
       case .reported: Data("true".utf8)
       }
     var line = Data(opening)
@@ -75,12 +77,20 @@ enum JournalLine {
         let identity = try decoder.decode(RunIdentity.self, from: content)
         if identity.isPossible { return .run(identity) }
       case "batch":
-        let result = try decoder.decode(BatchResult.self, from: content)
-        if result.isPossible { return .batch(result) }
+        let batch = try decoder.decode(NumberedBatch.self, from: content)
+        if batch.number >= 0 && batch.result.isPossible {
+          return .batch(batch.number, batch.result)
+        }
       default: return .reported
       }
     } catch {}
     throw .content
+  }
+
+  /// The content of a batch's line.
+  private struct NumberedBatch: Codable {
+    var number: Int
+    var result: BatchResult
   }
 
   /// What every version of the first line has.

@@ -6,8 +6,8 @@ import Checkpoints
 extension RunIdentity {
   /// Results of an earlier run as those of this one.
   struct Carried {
-    /// In the order of the journal, by the names of this run.
-    var results: [BatchResult] = []
+    /// By number, with the names of this run.
+    var results: [Int: BatchResult] = [:]
     /// Batches that have to be scored again, as more is asked of each.
     var outdated = 0
     /// Why nothing can be carried, clause by clause.
@@ -25,7 +25,7 @@ extension RunIdentity {
 
   private static func keys(_ settings: [Setting]) -> Set<String> { Set(settings.map(\.key)) }
 
-  func carried(_ results: [BatchResult], from journal: RunIdentity) -> Carried {
+  func carried(_ results: [Int: BatchResult], from journal: RunIdentity) -> Carried {
     var carried = Carried()
     var differences = engineDifferences(from: journal)
     var asksForMore = false
@@ -69,13 +69,14 @@ extension RunIdentity {
 
   /// Whether an option asks for all that it asked for, and more.
   private func mayGrow(
-    _ name: String, _ now: String?, _ before: String?, _ results: [BatchResult]
+    _ name: String, _ now: String?, _ before: String?, _ results: [Int: BatchResult]
   ) -> Bool {
     switch name {
     case Setting.perLayer.key: return now == "true"
     case Setting.storedUpdates.key:
       // Directions that checkpoints carry were scored unasked, if there were any.
-      return now == "true" || !results.contains { $0.scores.contains { $0.family == "update" } }
+      return now == "true"
+        || !results.values.contains { $0.scores.contains { $0.family == "update" } }
     case _ where Self.lists.contains(name):
       let (now, before) = (Self.items(now), Self.items(before))
       // Without a number of draws it is the file's, or one.
@@ -90,28 +91,25 @@ extension RunIdentity {
 
   /// Results under the names of this run, and those that it would lose.
   private func places(
-    _ results: [BatchResult], from journal: RunIdentity
-  ) -> (results: [BatchResult], differences: [SettingText]) {
+    _ results: [Int: BatchResult], from journal: RunIdentity
+  ) -> (results: [Int: BatchResult], differences: [SettingText]) {
     let (steps, before) = (steps, journal.steps)
     var byContent: [String: [Int]] = [:]
     for (index, checkpoint) in checkpoints.enumerated() {
       byContent[checkpoint.content, default: []].append(index)
     }
-    var moved: [BatchResult] = []
-    var filled: Set<Int> = []
+    var moved: [Int: BatchResult] = [:]
     var lost: [Int: [Int]] = [:]
-    for (number, result) in before.placed(results).sorted(by: { $0.key < $1.key }) {
+    for (number, result) in results.sorted(by: { $0.key < $1.key }) {
       let old = before.step(number)!.checkpoint
+      // What is given twice with the same contents has a place for each.
       let place = (byContent[journal.checkpoints[old].content] ?? []).lazy.compactMap { index in
-        steps.number(checkpoint: checkpoints[index].path, batch: result.batch) {
-          filled.contains($0)
-        }.map { (index, $0) }
-      }.first
+        steps.number(ofCheckpoint: index, batch: result.batch).map { (index, $0) }
+      }.first { moved[$0.1] == nil }
       guard let (index, found) = place else {
         lost[old, default: []].append(result.batch)
         continue
       }
-      filled.insert(found)
       var result = result
       let description = checkpoints[index].description
       if description != journal.checkpoints[old].description {
@@ -120,7 +118,7 @@ extension RunIdentity {
           description.epoch, description.step, description.run
         )
       }
-      moved.append(result)
+      moved[found] = result
     }
     return (moved, lost.sorted { $0.key < $1.key }.flatMap { loss(of: $0, $1, journal) })
   }

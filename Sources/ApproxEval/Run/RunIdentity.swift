@@ -19,7 +19,7 @@ struct RunIdentity: Codable, Sendable, Equatable {
     var range: Range<Int> { firstBatch..<firstBatch + batches }
   }
 
-  static let format = "approx-eval-journal/6"
+  static let format = "approx-eval-journal/7"
 
   /// Of the journal.
   var format = RunIdentity.format

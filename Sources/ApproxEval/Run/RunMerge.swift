@@ -5,7 +5,7 @@ import Updates
 /// The shards of a run as the run in one piece.
 public struct RunMerge {
   private let identity: RunIdentity
-  private let results: [BatchResult]
+  private let results: [Int: BatchResult]
   private let folders: [String]
 
   /// Batches of all shards.
@@ -18,7 +18,7 @@ public struct RunMerge {
     self.folders = folders
   }
 
-  private static func read(_ folders: [String]) throws -> (RunIdentity, [BatchResult]) {
+  private static func read(_ folders: [String]) throws -> (RunIdentity, [Int: BatchResult]) {
     var parts: [Int: (folder: String, contents: JournalContents)] = [:]
     var first: (folder: String, identity: RunIdentity)?
     for folder in folders {
@@ -42,8 +42,11 @@ public struct RunMerge {
     }
     try requireWhole(parts, of: shards)
     identity.shard = nil
-    let all = parts.sorted { $0.key < $1.key }.flatMap(\.value.contents.results)
-    return (identity, identity.steps.placed(all).sorted { $0.key < $1.key }.map(\.value))
+    // Numbers are those of the run in one piece, and no two shards have the same.
+    let results = parts.values.reduce(into: [Int: BatchResult]()) { all, part in
+      all.merge(part.contents.results) { first, _ in first }
+    }
+    return (identity, results)
   }
 
   private static func contents(_ folder: String) throws -> JournalContents {
@@ -102,7 +105,9 @@ public struct RunMerge {
     record.merged = folders
     var outputs = try RunOutputs(
       plan, record: record, folder: folder, opening, identity: identity, names: names)
-    for result in results { try outputs.add(result) }
+    for (number, result) in results.sorted(by: { $0.key < $1.key }) {
+      try outputs.add(result, at: number)
+    }
     return try outputs.writeReports()
   }
 }

@@ -8,7 +8,7 @@ public struct RunOutputs {
   /// Where an output needs it.
   public private(set) var record: RunRecord?
   /// Of all runs into the folder, by number.
-  private var scored: [Int: BatchResult]
+  public private(set) var results: [Int: BatchResult]
   private let folder: String?
   private let scores: String?
   private let names: SettingNames
@@ -16,14 +16,8 @@ public struct RunOutputs {
   /// Whether tables of an earlier run may lie in the folder.
   private var mayHaveTables: Bool
 
-  /// Of all runs into the folder, in the order of the plan.
-  public var results: [BatchResult] { scored.sorted { $0.key < $1.key }.map(\.value) }
-
-  /// Number of results.
-  public var count: Int { scored.count }
-
   /// Numbers of the batches that are done.
-  public var finished: Set<Int> { Set(scored.keys) }
+  public var finished: Set<Int> { Set(results.keys) }
 
   /// - Parameters:
   ///   - record: Needed for a folder.
@@ -69,24 +63,24 @@ public struct RunOutputs {
     }
     self.journal = journal
     mayHaveTables = journal?.isResumed == false
-    scored = plan.steps.placed(journal?.finished ?? [])
+    results = journal?.finished ?? [:]
     self.record = record
     self.record?.plannedBatches = plan.count
-    self.record?.inputs = plan.checkpoints.map(\.input)
     self.record?.shard = plan.shard
-    self.record?.resumedBatches = scored.count
+    self.record?.resumedBatches = results.count
   }
 
   /// One more batch is done. Returns when it is in the journal.
-  public mutating func add(_ result: BatchResult) throws(EvaluationError) {
-    let place = plan.steps.number(checkpoint: result.checkpoint, batch: result.batch) {
-      scored[$0] != nil
-    }
-    guard let number = place else {
-      preconditionFailure("RunOutputs: batch \(result.batch) of \(result.checkpoint) has no place")
-    }
-    try journal?.append(result)
-    scored[number] = result
+  ///
+  /// - Parameter number: That of the batch in the plan.
+  public mutating func add(
+    _ result: BatchResult, at number: Int
+  ) throws(EvaluationError) {
+    precondition(
+      results[number] == nil && plan.steps.has(result, at: number),
+      "RunOutputs: batch \(result.batch) of \(result.checkpoint) is not that of number \(number)")
+    try journal?.append(result, at: number)
+    results[number] = result
     if mayHaveTables, let folder {
       // The journal is now of this run, and no table may stay that is of another.
       try removed(Report.fileNames, in: folder)
@@ -134,7 +128,7 @@ public struct RunOutputs {
     // The folder is another run's, or gone.
     case .journal: false
     case .checkpoint(let error) where error.category == .cannotWrite: false
-    default: !scored.isEmpty
+    default: !results.isEmpty
     }
   }
 }

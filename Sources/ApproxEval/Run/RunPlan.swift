@@ -62,17 +62,22 @@ public struct RunPlan: Sendable, Equatable {
 
   /// Results in the order of the run, by checkpoint; those without a result are left out.
   ///
-  /// - Parameter names: How the report's notes spell settings.
-  public func report(_ results: [BatchResult], names: SettingNames = .plain) -> Report {
-    let placed = steps.placed(results).sorted { $0.key < $1.key }
-    var rest = placed[...]
+  /// - Parameters:
+  ///   - results: By number.
+  ///   - names: How the report's notes spell settings.
+  public func report(
+    _ results: [Int: BatchResult], names: SettingNames = .plain
+  ) -> Report {
+    var rest = results.sorted { $0.key < $1.key }[...]
     var entries: [Report.Entry] = []
     for (index, checkpoint) in checkpoints.enumerated() {
       let end = steps.numbers(ofCheckpoint: index).upperBound
       let own = rest.prefix { $0.key < end }
       rest = rest.dropFirst(own.count)
       if own.isEmpty { continue }
-      entries.append(Report.Entry(checkpoint.description, own.map(\.value), names: names))
+      entries.append(
+        Report.Entry(
+          checkpoint.description, own.map(\.value), input: checkpoint.input, names: names))
     }
     return Report(entries)
   }
@@ -144,11 +149,11 @@ extension Evaluation {
   ///   - finished: Numbers of batches that need not be scored.
   ///   - failing: Takes what goes wrong at a checkpoint, whose other batches are then left out; `nil`:
   ///     that ends the run.
-  ///   - observe: Called after each batch, in order; what it throws ends the run.
+  ///   - observe: Called after each batch, in order, with its number; what it throws ends the run.
   public func score(
     _ plan: RunPlan, skipping finished: Set<Int> = [],
     failing: ((CheckpointFailure) -> Void)? = nil,
-    observing observe: (BatchResult) throws(EvaluationError) -> Void
+    observing observe: (Int, BatchResult) throws(EvaluationError) -> Void
   ) throws(EvaluationError) {
     for (index, checkpoint) in plan.checkpoints.enumerated() {
       let rest = plan.numbers(ofCheckpoint: index).lazy.filter { !finished.contains($0) }
@@ -168,7 +173,7 @@ extension Evaluation {
           },
           observing: { result throws(EvaluationError) in
             isObserved = true
-            try observe(result)
+            try observe(result.batch - first, result)
             isObserved = false
           })
       } catch {

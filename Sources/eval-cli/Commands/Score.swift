@@ -89,8 +89,8 @@ struct Score: ParsableCommand {
     do throws(EvaluationError) {
       try evaluation.score(
         plan, skipping: run.finished, failing: share.keepGoing ? { run.add($0) } : nil
-      ) { result throws(EvaluationError) in
-        try run.add(result)
+      ) { number, result throws(EvaluationError) in
+        try run.add(result, at: number)
         if log.verbose {
           Console.log(printable(Self.line(result)))
           Console.log(PhaseText.table(result.costs))
