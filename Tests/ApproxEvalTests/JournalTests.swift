@@ -156,6 +156,25 @@ import Testing
     #expect(now.carried([0: adam], from: before).results.mapValues(\.samples) == [1: 1])
   }
 
+  /// A direction may have the name of its file, and rows tell it: renamed, it is another one.
+  @Test func namesOfDirectionsAreContent() throws {
+    func identity(_ file: String, _ direction: String) throws -> RunIdentity {
+      var checkpoint = Self.plan(batches: 1).checkpoints[0]
+      checkpoint.files = [file]
+      checkpoint.directions = [direction]
+      return RunIdentity(try Self.record(EvaluationOptions(), [file]), RunPlan([checkpoint]))
+    }
+    let results = Self.numbered(Self.results(1))
+    let before = try identity("old.safetensors", "ng")
+    #expect(
+      try identity("moved.safetensors", "ng").carried(results, from: before).results.count == 1)
+    let renamed = try identity("new.safetensors", "new").carried(results, from: before)
+    #expect(
+      renamed.differences.map(\.description) == [
+        "new.safetensors was no input then", "old.safetensors is no input now",
+      ])
+  }
+
   /// Lines say of which of the two a batch is, and one with another number than its own is damage.
   @Test func linesTellABatchByItsNumber() throws {
     let identity = RunIdentity(

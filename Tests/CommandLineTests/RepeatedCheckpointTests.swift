@@ -40,5 +40,32 @@ extension CommandLineTests {
       #expect(tables[0] == tables[1])
       #expect(tables[0].count > 2 * 2 + 1, "other directions than sgd too")
     }
+
+    /// Rows tell a direction by the name of its file: there is no going on with another one.
+    @Test func aDirectionOfAnotherNameIsAnotherOne() throws {
+      let folder = try TemporaryFolder()
+      let checkpoint = Fixture.path("golden/mlp_tanh.bin")
+      let old = folder.path("old.safetensors")
+      #expect(try Command.run(["reference", checkpoint, "-o", old]).status == 0)
+      func score(_ file: String, _ batches: Int) throws -> Command.Result {
+        try Command.run([
+          "score", checkpoint, "--batch-size", "4", "--reference", "none", "--quiet", "--updates",
+          file, "--batches", "\(batches)", "--output", folder.path("r"), "--resume",
+        ])
+      }
+      #expect(try score(old, 1).status == 0)
+      try FileManager.default.createDirectory(
+        atPath: folder.path("moved"), withIntermediateDirectories: false)
+      let (moved, new) = (
+        folder.path("moved/old.safetensors"), folder.path("moved/new.safetensors")
+      )
+      try FileManager.default.moveItem(atPath: old, toPath: moved)
+      #expect(try score(moved, 2).status == 0, "it may lie elsewhere")
+      try FileManager.default.moveItem(atPath: moved, toPath: new)
+      let renamed = try score(new, 3)
+      #expect(renamed.status == 64)
+      #expect(renamed.error.contains("  \(new) was no input then\n"))
+      #expect(renamed.error.contains("  \(moved) is no input now\n"))
+    }
   }
 }

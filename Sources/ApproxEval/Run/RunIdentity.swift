@@ -8,7 +8,8 @@ struct RunIdentity: Codable, Sendable, Equatable {
   /// A checkpoint and the numbers of its batches, of all shards.
   struct Checkpoint: Codable, Sendable, Equatable {
     var path: String
-    /// The sum over all that is read for it; where it lies does not matter.
+    /// The sum over all that is read for it and the names of its directions; where files lie does not
+    /// matter.
     var content: String
     var firstBatch: Int
     var batches: Int
@@ -51,7 +52,7 @@ struct RunIdentity: Codable, Sendable, Equatable {
       return Checkpoint(
         path: checkpoint.description.path,
         // Made without files, as in tests, it is known by its name.
-        content: known.isEmpty ? checkpoint.description.path : FileRecord.sum(known),
+        content: known.isEmpty ? checkpoint.description.path : FileRecord.sum(known + checkpoint.directions),
         firstBatch: checkpoint.batches.lowerBound, batches: checkpoint.batches.count,
         input: checkpoint.input, description: checkpoint.description)
     }

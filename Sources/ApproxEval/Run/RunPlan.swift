@@ -9,6 +9,8 @@ public struct RunPlan: Sendable, Equatable {
     public var batches: Range<Int>
     /// Paths of all that is read for it: its own files, the data, updates.
     var files: [String] = []
+    /// Names of the users' directions that are scored at it, which its rows tell.
+    var directions: [String] = []
 
     /// - Parameter input: `nil`: what the description is of, with nothing else.
     public init(
@@ -125,7 +127,8 @@ extension Evaluation {
     try evaluating {
       let checkpoint = try LoadedCheckpoint(path: input.path, options: options, files: files)
       var description = checkpoint.description
-      for update in try options.updates(of: checkpoint) {
+      let updates = try options.updates(of: checkpoint)
+      for update in updates {
         try update.check(checkpoint)
         description.notes += try update.notes(checkpoint)
       }
@@ -134,6 +137,7 @@ extension Evaluation {
         input, description: description,
         batches: options.firstBatch..<options.firstBatch + count)
       planned.files = checkpoint.files.usedPaths
+      planned.directions = updates.map(\.name)
       return planned
     }
   }
