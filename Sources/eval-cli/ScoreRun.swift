@@ -11,7 +11,6 @@ final class ScoreRun: Sendable {
   private struct State {
     var outputs: RunOutputs
     var progress: Progress
-    var failures: [CheckpointFailure] = []
     var isEnded = false
   }
 
@@ -76,11 +75,8 @@ final class ScoreRun: Sendable {
   }
 
   /// A checkpoint has failed, and the run goes on with others.
-  func add(_ failure: CheckpointFailure) {
-    state.withLock { state in
-      state.outputs.add(failure)
-      state.failures.append(failure)
-    }
+  func add(_ failure: CheckpointFailure) throws(EvaluationError) {
+    try state.withLock { state throws(EvaluationError) in try state.outputs.add(failure) }
   }
 
   /// Every batch is done.
@@ -90,7 +86,7 @@ final class ScoreRun: Sendable {
     try state.withLock { state in
       let report = try write(&state)
       if !log.quiet { announceFiles(report) }
-      return (report.referencesNotConverged, state.failures)
+      return (report.referencesNotConverged, state.outputs.failures)
     }
   }
 

@@ -191,6 +191,39 @@ import Testing
     }
   }
 
+  // MARK: Failures
+
+  /// A failure settles the batches of its checkpoint that are left, until one of them is done.
+  @Test func failuresAreLines() throws {
+    let identity = RunIdentity(
+      try Self.record(EvaluationOptions(), []),
+      Self.plan(batches: 3, paths: ["run/a.bin", "run/b.bin"]))
+    let error = EvaluationError.missingBatch(checkpoint: "x")
+    func failure(_ name: String, _ index: Int?) -> JournalEntry {
+      .failed(
+        FailureRecord(CheckpointFailure(checkpoint: name, index: index, batch: 1, error: error)))
+    }
+    func read(_ entries: [JournalEntry]) throws -> JournalContents {
+      let lines = ([.run(identity)] + entries).map { JournalLine.encoded($0) }
+      return try JournalContents(Data(lines.joined()), file: "")
+    }
+    let results = Self.results(2)
+    let failed = try read([.batch(0, results[0]), failure("run/a.bin", 0), failure("run/a.bin", 0)])
+    #expect(failed.settled == 3 && failed.results.count == 1)
+    #expect(failed.failures[0]?.batch == 1 && failed.failures[0]?.error == error.description)
+    let both = try read([failure("run/a.bin", 0), failure("run/b.bin", 1)])
+    #expect(both.settled == 6)
+    let mended = try read([failure("run/a.bin", 0), .batch(1, results[1])])
+    #expect(mended.settled == 1 && mended.failures.isEmpty)
+    let grown = try read([failure("run/a.bin", 0), .run(identity)])
+    #expect(grown.settled == 0, "a run that grows tries it again")
+    for (name, index) in [
+      ("run/a.bin", 1), ("run/a.bin", 2), ("run/a.bin", -1), ("run/a.bin", nil),
+    ] {
+      #expect(throws: JournalError.self) { try read([failure(name, index)]) }
+    }
+  }
+
   /// Methods, dampings, draws and layers may be more; then each batch is scored again.
   @Test func moreOfEachBatchIsScoredAgain() throws {
     let results = Self.numbered(Self.results(2))

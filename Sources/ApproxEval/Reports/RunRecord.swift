@@ -21,7 +21,7 @@ public struct RunRecord: Sendable {
   /// The part of the run that this one is.
   public var shard: Shard?
   /// Checkpoints that could not be scored, or not to their end.
-  public var failures: [CheckpointFailure] = []
+  public var failures: [FailureRecord] = []
   /// Folders of the shards that the results come from.
   public var merged: [String] = []
   public var machine: Machine
@@ -149,14 +149,6 @@ extension ReportJSON {
   /// A number where every reader of JSON keeps all of its digits.
   init(seed: UInt64) {
     self = seed < 1 << 53 ? .integer(Int(seed)) : .text(String(seed))
-  }
-}
-
-extension CheckpointFailure {
-  var json: ReportJSON {
-    .members([
-      "checkpoint": .text(checkpoint), "batch": .integer(batch), "error": .text(error.description),
-    ])
   }
 }
 

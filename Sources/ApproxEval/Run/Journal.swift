@@ -100,15 +100,23 @@ public final class Journal {
   /// - Throws: `cannotWrite`, or `removed` where the file is no longer in its folder; the journal is
   ///   then as it was before.
   public func append(_ result: BatchResult, at number: Int) throws(EvaluationError) {
-    if !isBegun { try begin() }
+    try beginOnce()
     try write(.batch(number, result))
   }
+
+  /// Notes that a checkpoint has failed, so that nothing more is to be expected of it.
+  public func append(_ failure: FailureRecord) throws(EvaluationError) {
+    try beginOnce()
+    try write(.failed(failure))
+  }
+
+  /// Sees to it that the file tells of this run, also where it has no batch.
+  public func beginOnce() throws(EvaluationError) { if !isBegun { try begin() } }
 
   /// Notes that the reports of all batches have been written.
   public func markReported() throws(EvaluationError) {
     if isReported { return }
-    // A run without batches has no line yet.
-    if !isBegun { try begin() }
+    try beginOnce()
     try write(.reported)
     isReported = true
   }

@@ -10,10 +10,21 @@ struct JournalContents: Sendable {
   var identity: RunIdentity?
   /// By their numbers in that run, and with its names.
   var results: [Int: BatchResult] = [:]
+  /// What went wrong last at a checkpoint of that run, by index, unless it has gone on since.
+  var failures: [Int: FailureRecord] = [:]
   private var steps = RunSteps([])
   var isReported = false
   /// Bytes of whole lines; what follows was cut off while it was written.
   var length = 0
+
+  /// Batches that nothing is to be expected of: those that are done, and the others of checkpoints that
+  /// have failed.
+  var settled: Int {
+    failures.keys.reduce(results.count) { count, index in
+      let numbers = steps.numbers(ofCheckpoint: index)
+      return count + numbers.count - results.keys.count(where: numbers.contains)
+    }
+  }
 
   /// - Throws: The first line that is whole and wrong.
   init(_ bytes: Data, file: String) throws(JournalError) {
@@ -64,13 +75,19 @@ struct JournalContents: Sendable {
       }
       self.identity = next
       steps = next.steps
-      (results, isReported) = (carried.results, false)
+      (results, failures, isReported) = (carried.results, [:], false)
     case .batch(let number, let result):
       if isReported || results[number] != nil || !steps.has(result, at: number) {
         throw .order(
           found: "batch \(result.batch) of \(result.checkpoint)", expected: expected)
       }
       results[number] = result
+      if let step = steps.step(number) { failures[step.checkpoint] = nil }
+    case .failed(let failure):
+      guard !isReported, let index = failure.index, steps.checkpoints.indices.contains(index),
+        steps.checkpoints[index].name == failure.checkpoint
+      else { throw .order(found: "a failure of \(failure.checkpoint)", expected: expected) }
+      failures[index] = failure
     case .reported:
       if results.count < steps.part.count { throw .order(found: Self.end, expected: expected) }
       isReported = true

@@ -7,6 +7,8 @@ enum JournalEntry: Sendable {
   case run(RunIdentity)
   /// A finished batch by its number, counted through all checkpoints.
   case batch(Int, BatchResult)
+  /// A checkpoint of the plan whose other batches are left out.
+  case failed(FailureRecord)
   /// The reports of the whole run have been written.
   case reported
 }
@@ -32,6 +34,7 @@ enum JournalLine {
       case .run(let identity): try! encoder.encode(identity)
       case .batch(let number, let result):
         try! encoder.encode(NumberedBatch(number: number, result: result))
+      case .failed(let failure): try! encoder.encode(failure)
       case .reported: Data("true".utf8)
       }
     var line = Data(opening)
@@ -49,7 +52,7 @@ enum JournalLine {
       line.count > opening.count + digits
     else { throw .form }
     let rest = line[(start + digits)...].dropLast()
-    for kind in ["run", "batch", "reported"] {
+    for kind in ["run", "batch", "failed", "reported"] {
       let separator = Data("\",\"\(kind)\":".utf8)
       guard rest.starts(with: separator) else { continue }
       let content = rest.dropFirst(separator.count)
@@ -81,6 +84,7 @@ enum JournalLine {
         if batch.number >= 0 && batch.result.isPossible {
           return .batch(batch.number, batch.result)
         }
+      case "failed": return .failed(try decoder.decode(FailureRecord.self, from: content))
       default: return .reported
       }
     } catch {}
@@ -113,6 +117,7 @@ extension JournalEntry {
     switch self {
     case .run: "run"
     case .batch: "batch"
+    case .failed: "failed"
     case .reported: "reported"
     }
   }

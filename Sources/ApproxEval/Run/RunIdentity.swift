@@ -29,6 +29,8 @@ struct RunIdentity: Codable, Sendable, Equatable {
   /// Settings by their keys, as text; those without a value are left out.
   var options: [String: String]
   var checkpoints: [Checkpoint]
+  /// What could not be planned, and is no part of any shard.
+  var leftOut: [FailureRecord]
   /// Which part of the batches is scored; `nil`: all.
   var shard: Shard?
   var files: [FileRecord]
@@ -44,6 +46,7 @@ struct RunIdentity: Codable, Sendable, Equatable {
     options[Setting.precision.key] = record.options.precision.rawValue
     self.options = options
     shard = plan.shard
+    leftOut = plan.leftOut.map { FailureRecord($0) }
     files = record.files
     (kernels, blas) = (record.machine.kernels, record.machine.blas)
     let sums = Dictionary(record.files.map { ($0.path, $0.sha256) }) { first, _ in first }
@@ -52,7 +55,8 @@ struct RunIdentity: Codable, Sendable, Equatable {
       return Checkpoint(
         path: checkpoint.description.path,
         // Made without files, as in tests, it is known by its name.
-        content: known.isEmpty ? checkpoint.description.path : FileRecord.sum(known + checkpoint.directions),
+        content: known.isEmpty
+          ? checkpoint.description.path : FileRecord.sum(known + checkpoint.directions),
         firstBatch: checkpoint.batches.lowerBound, batches: checkpoint.batches.count,
         input: checkpoint.input, description: checkpoint.description)
     }

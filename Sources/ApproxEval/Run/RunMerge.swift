@@ -7,6 +7,8 @@ public struct RunMerge {
   private let identity: RunIdentity
   private let results: [Int: BatchResult]
   private let folders: [String]
+  /// Checkpoints that could not be scored, or not to their end.
+  public let failures: [FailureRecord]
 
   /// Batches of all shards.
   public var count: Int { results.count }
@@ -14,11 +16,13 @@ public struct RunMerge {
   /// - Parameter folders: Results of the shards, in any order.
   /// - Throws: `EvaluationError`: a `MergeError`, or what is wrong with a journal.
   public init(folders: [String]) throws(EvaluationError) {
-    (identity, results) = try evaluating { try Self.read(folders) }
+    (identity, results, failures) = try evaluating { try Self.read(folders) }
     self.folders = folders
   }
 
-  private static func read(_ folders: [String]) throws -> (RunIdentity, [Int: BatchResult]) {
+  private static func read(
+    _ folders: [String]
+  ) throws -> (RunIdentity, [Int: BatchResult], [FailureRecord]) {
     var parts: [Int: (folder: String, contents: JournalContents)] = [:]
     var first: (folder: String, identity: RunIdentity)?
     for folder in folders {
@@ -46,7 +50,10 @@ public struct RunMerge {
     let results = parts.values.reduce(into: [Int: BatchResult]()) { all, part in
       all.merge(part.contents.results) { first, _ in first }
     }
-    return (identity, results)
+    let failures = parts.sorted { $0.key < $1.key }.flatMap { part in
+      part.value.contents.failures.sorted { $0.key < $1.key }.map(\.value)
+    }
+    return (identity, results, identity.leftOut + failures)
   }
 
   private static func contents(_ folder: String) throws -> JournalContents {
@@ -67,11 +74,12 @@ public struct RunMerge {
         missing.append(index)
         continue
       }
-      let (finished, planned) = (part.contents.results.count, identity.steps.part.count)
-      if finished < planned {
+      let planned = identity.steps.part.count
+      if part.contents.settled < planned {
         missing.append(index)
         unfinished.append(
-          .init(folder: part.folder, finished: finished, planned: planned))
+          .init(
+            folder: part.folder, finished: part.contents.results.count, planned: planned))
       }
     }
     if !missing.isEmpty {
@@ -103,11 +111,13 @@ public struct RunMerge {
     }
     record.files = identity.files
     record.merged = folders
+    record.failures = identity.leftOut
     var outputs = try RunOutputs(
       plan, record: record, folder: folder, opening, identity: identity, names: names)
     for (number, result) in results.sorted(by: { $0.key < $1.key }) {
       try outputs.add(result, at: number)
     }
+    for failure in failures where failure.index != nil { try outputs.add(failure) }
     return try outputs.writeReports()
   }
 }
@@ -129,6 +139,10 @@ extension RunIdentity {
     where !Self.places.contains(name) {
       compare("\(Setting(key: name))", options[name], other.options[name])
     }
+    let leftOut = [leftOut, other.leftOut].map { failures in
+      failures.isEmpty ? "none" : failures.map(\.checkpoint).joined(separator: ", ")
+    }
+    compare("what is left out of the checkpoints", leftOut[0], leftOut[1])
     (own.shard, first.shard) = (nil, nil)
     if own.steps != first.steps {
       differences.append("the checkpoints, or their batches, are others")

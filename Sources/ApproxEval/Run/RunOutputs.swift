@@ -9,6 +9,8 @@ public struct RunOutputs {
   public private(set) var record: RunRecord?
   /// Of all runs into the folder, by number.
   public private(set) var results: [Int: BatchResult]
+  /// What could not be scored, or not to its end; first what the plan has left out.
+  public private(set) var failures: [CheckpointFailure]
   private let folder: String?
   private let scores: String?
   private let names: SettingNames
@@ -66,6 +68,8 @@ public struct RunOutputs {
     results = journal?.finished ?? [:]
     self.record = record
     self.record?.plannedBatches = plan.count
+    failures = plan.leftOut
+    self.record?.failures += failures.map { FailureRecord($0) }
     self.record?.shard = plan.shard
     self.record?.resumedBatches = results.count
   }
@@ -81,15 +85,27 @@ public struct RunOutputs {
       "RunOutputs: batch \(result.batch) of \(result.checkpoint) is not that of number \(number)")
     try journal?.append(result, at: number)
     results[number] = result
-    if mayHaveTables, let folder {
-      // The journal is now of this run, and no table may stay that is of another.
-      try removed(Report.fileNames, in: folder)
-      mayHaveTables = false
-    }
+    try removeTablesOfOthers()
   }
 
-  /// A checkpoint has failed, of which the record tells.
-  public mutating func add(_ failure: CheckpointFailure) { record?.failures.append(failure) }
+  /// A checkpoint has failed, of which the record and the journal tell.
+  public mutating func add(_ failure: CheckpointFailure) throws(EvaluationError) {
+    failures.append(failure)
+    try add(FailureRecord(failure))
+  }
+
+  mutating func add(_ failure: FailureRecord) throws(EvaluationError) {
+    record?.failures.append(failure)
+    try journal?.append(failure)
+    try removeTablesOfOthers()
+  }
+
+  /// The journal is now of this run, and no table may stay that is of another.
+  private mutating func removeTablesOfOthers() throws(EvaluationError) {
+    guard mayHaveTables, let folder else { return }
+    try removed(Report.fileNames, in: folder)
+    mayHaveTables = false
+  }
 
   /// Writes all files, as far as there are results.
   public mutating func writeReports() throws(EvaluationError) -> Report {
@@ -105,7 +121,12 @@ public struct RunOutputs {
       throw .checkpoint(error)
     }
     if let folder, record != nil { try removed(report.absentFileNames, in: folder) }
-    if report.batchCount == plan.count { try journal?.markReported() }
+    if report.batchCount == plan.count && record?.failures.isEmpty != false {
+      try journal?.markReported()
+    } else {
+      // A shard to which nothing but failures fell is known to whoever merges.
+      try journal?.beginOnce()
+    }
     return report
   }
 

@@ -1,7 +1,7 @@
 import Checkpoints
 
 /// The batches of a run, checkpoint by checkpoint, in the order in which they are scored.
-public struct RunPlan: Sendable, Equatable {
+public struct RunPlan: Sendable {
   /// A checkpoint and the numbers of its batches.
   public struct Checkpoint: Sendable, Equatable {
     public var input: CheckpointInput
@@ -33,17 +33,24 @@ public struct RunPlan: Sendable, Equatable {
   /// All of the run, of whatever shard.
   public let checkpoints: [Checkpoint]
   public let shard: Shard?
+  /// What is no part of it, as something is wrong with it.
+  public let leftOut: [CheckpointFailure]
   let steps: RunSteps
 
-  public init(_ checkpoints: [Checkpoint], shard: Shard? = nil) {
+  public init(
+    _ checkpoints: [Checkpoint], shard: Shard? = nil, leftOut: [CheckpointFailure] = []
+  ) {
     self.checkpoints = checkpoints
+    self.leftOut = leftOut
     self.shard = shard
     steps = RunSteps(
       checkpoints.map { ($0.description.path, $0.batches) }, shard: shard)
   }
 
   /// The part of it that a shard scores.
-  public func part(_ shard: Shard?) -> RunPlan { RunPlan(checkpoints, shard: shard) }
+  public func part(_ shard: Shard?) -> RunPlan {
+    RunPlan(checkpoints, shard: shard, leftOut: leftOut)
+  }
 
   /// Number of batches that are scored.
   public var count: Int { steps.part.count }
@@ -105,22 +112,22 @@ extension Evaluation {
 
   /// The same for checkpoints with files of their own.
   ///
-  /// - Parameter failing: Takes what is wrong with a checkpoint, which is then left out; `nil`: that
+  /// - Parameter keepsGoing: Whether a checkpoint with which something is wrong is left out; else that
   ///   is an error.
   public func plan(
-    _ inputs: [CheckpointInput],
-    failing: ((CheckpointFailure) -> Void)? = nil
+    _ inputs: [CheckpointInput], keepsGoing: Bool = false
   ) throws(EvaluationError) -> RunPlan {
     var planned: [RunPlan.Checkpoint] = []
+    var leftOut: [CheckpointFailure] = []
     for input in inputs {
       do throws(EvaluationError) {
         planned.append(try of(input).planned(input))
       } catch {
-        guard let failing else { throw error }
-        failing(CheckpointFailure(checkpoint: input.name, batch: nil, error: error))
+        if !keepsGoing { throw error }
+        leftOut.append(CheckpointFailure(checkpoint: input.name, error: error))
       }
     }
-    return RunPlan(planned)
+    return RunPlan(planned, leftOut: leftOut)
   }
 
   func planned(_ input: CheckpointInput) throws(EvaluationError) -> RunPlan.Checkpoint {
@@ -151,12 +158,12 @@ extension Evaluation {
   ///
   /// - Parameters:
   ///   - finished: Numbers of batches that need not be scored.
-  ///   - failing: Takes what goes wrong at a checkpoint, whose other batches are then left out; `nil`:
-  ///     that ends the run.
+  ///   - failing: Takes what goes wrong at a checkpoint, whose other batches are then left out; what it
+  ///     throws ends the run. `nil`: what goes wrong ends it.
   ///   - observe: Called after each batch, in order, with its number; what it throws ends the run.
   public func score(
     _ plan: RunPlan, skipping finished: Set<Int> = [],
-    failing: ((CheckpointFailure) -> Void)? = nil,
+    failing: ((CheckpointFailure) throws(EvaluationError) -> Void)? = nil,
     observing observe: (Int, BatchResult) throws(EvaluationError) -> Void
   ) throws(EvaluationError) {
     for (index, checkpoint) in plan.checkpoints.enumerated() {
@@ -182,17 +189,10 @@ extension Evaluation {
           })
       } catch {
         guard let failing, !isObserved else { throw error }
-        failing(
-          CheckpointFailure(checkpoint: checkpoint.description.path, batch: batch, error: error))
+        try failing(
+          CheckpointFailure(
+            checkpoint: checkpoint.description.path, index: index, batch: batch, error: error))
       }
     }
   }
-}
-
-/// A checkpoint that could not be scored, or not to its end.
-public struct CheckpointFailure: Sendable {
-  public var checkpoint: String
-  /// The batch that failed; `nil` where none was begun.
-  public var batch: Int?
-  public var error: EvaluationError
 }

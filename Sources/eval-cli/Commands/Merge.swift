@@ -36,5 +36,10 @@ struct Merge: ParsableCommand {
     try Console.print(
       "written: \(printable(output)) (\(grouped(report.batchCount)) batches of "
         + "\(folders.count) shard\(folders.count == 1 ? "" : "s"))\n")
+    // It is as whole as it can be; the shards have ended with an error.
+    for failure in merge.failures {
+      let batch = failure.batch.map { ", batch \($0)" } ?? ""
+      Console.log("not scored to the end: \(printable(failure.checkpoint))\(batch)")
+    }
   }
 }
