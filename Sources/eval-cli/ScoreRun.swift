@@ -70,13 +70,16 @@ final class ScoreRun: Sendable {
             ? nil
             : "The \(count) batches before this one are kept: make room and go on with --resume.")
       }
-      state.progress.advance()
+      state.progress.advance(past: number)
     }
   }
 
   /// A checkpoint has failed, and the run goes on with others.
   func add(_ failure: CheckpointFailure) throws(EvaluationError) {
-    try state.withLock { state throws(EvaluationError) in try state.outputs.add(failure) }
+    try state.withLock { state throws(EvaluationError) in
+      try state.outputs.add(failure)
+      if let index = failure.index { state.progress.leave(checkpoint: index) }
+    }
   }
 
   /// Every batch is done.
@@ -159,8 +162,7 @@ final class ScoreRun: Sendable {
   private func printTables(_ report: Report) throws {
     try Console.print(
       report.checkpointsText(layerLines: log.verbose ? .max : Self.layerLines))
-    let closing = report.closingText(
-      TextStyle(width: Console.outputWidth, hasColors: Console.outputHasColors))
+    let closing = report.closingText(Console.outputStyle)
     // It shows names as `Console.print` does, and colours are more than text.
     if !closing.isEmpty { try Console.write(document: "\n" + closing) }
   }

@@ -29,6 +29,21 @@ import Testing
     #expect(Self.line(finished: 0, seconds: 0).text == "run/epoch-00.bin, batch 5; 0 of 40 batches")
   }
 
+  /// By the number of what is done: where a checkpoint fails, numbers are left out.
+  @Test func theNextBatchFollowsTheOneThatIsDone() {
+    let plan = Self.line(finished: 0, seconds: 0).plan
+    let progress = Progress(plan, finished: [0, 23], isShown: false)
+    #expect(progress.line.next == 1)
+    progress.advance(past: 1)
+    #expect(progress.line.next == 2 && progress.line.finished == 3)
+    progress.leave(checkpoint: 0)
+    #expect(progress.line.next == 20 && progress.line.finished == 3)
+    progress.advance(past: 22)
+    #expect(progress.line.next == 24)
+    progress.advance(past: 39)
+    #expect(progress.line.next == nil)
+  }
+
   /// What an earlier run has done says nothing about the speed of this one.
   @Test func rateIsThatOfThisRun() {
     #expect(
