@@ -149,11 +149,6 @@ extension Evaluation {
     }
   }
 
-  /// That of one checkpoint, with the same files and threads.
-  public func of(_ input: CheckpointInput) -> Evaluation {
-    Evaluation(options.of(input), files: files, pool: pool)
-  }
-
   /// Scores every batch of a plan that is not finished. Results do not depend on where a run begins.
   ///
   /// - Parameters:
