@@ -1,6 +1,7 @@
 import Checkpoints
 import Crypto
 import Foundation
+import TestSupport
 import Testing
 
 @testable import ApproxEval
@@ -62,11 +63,70 @@ import Testing
 
   /// An option that is added must say whether it changes numbers.
   @Test func theIdentityHasEveryOptionThatChangesNumbers() throws {
-    let record = try Self.record(EvaluationOptions(), [])
-    let recorded = Set(record.optionValues.map(\.0.key)).union([
-      "seed", "precision", "threads", "direction_names",
+    let recorded = Set(RecordedSettings(EvaluationOptions()).keys).union([
+      "threads", "direction_names",
     ])
     #expect(Mirror(reflecting: EvaluationOptions()).children.count == recorded.count)
+  }
+
+  /// Whatever the values are: a merged run's record has those of its shards to the letter.
+  @Test func settingsReadBackAsTheyWere() throws {
+    var options = EvaluationOptions()
+    (options.dataFile, options.model, options.run) = ("a,b.npz", "\"m\"", "r\n")
+    (options.loss, options.classAxis, options.task) = ("mse", -1, .causal)
+    (options.adapter, options.trainable) = ("x", ["a*,b", ""])
+    (options.methods, options.dampings) = ([.kfac, .sgd], [.init("0")!, .init("rel:1e-3")!])
+    (options.monteCarloSamples, options.reference) = ([4, 1], .dense)
+    (options.cgIterations, options.cgTolerance, options.cgGap) = (7, 1e-300, 0)
+    (options.cgDamping, options.cgPreconditioner) = (200, .jacobi)
+    (options.batchSize, options.batches, options.firstBatch) = (3, 4, 5)
+    (options.memory, options.updateFiles) = (1 << 40, ["u,v.safetensors", "w"])
+    (options.scoresStoredUpdates, options.optimizerState) = (false, "s")
+    (options.parameterOrder, options.perLayer) = ("o", true)
+    (options.dropDuplicates, options.seed, options.precision) = (0.1 + 0.2, .max, .float64)
+    let settings = RecordedSettings(options)
+    let plain = RecordedSettings(EvaluationOptions())
+    for key in settings.keys { #expect(settings[key] != plain[key], "\(key) is not changed here") }
+    let read = try JSONDecoder().decode(
+      RecordedSettings.self, from: JSONEncoder().encode(settings))
+    #expect(read == settings && read.isPossible && read.goByParameters)
+    #expect(read.json.document == settings.json.document)
+    #expect(read[.updates] == .texts(["u,v.safetensors", "w"]))
+    #expect(read[.cgDamping] == .number(200) && read[.cgTolerance] == .number(1e-300))
+    #expect(read[.seed] == .text("18446744073709551615") && read[.memory] == .integer(1 << 40))
+    #expect(plain[.data] == .cell(.empty) && plain[.updates] == .list([]))
+    #expect(plain.text("data") == nil && plain.text("updates") == nil && !plain.goByParameters)
+  }
+
+  /// Messages name what a user gives, and nobody gives this.
+  @Test func directionsOfCheckpointsAreLeftOutByMethods() throws {
+    func identity(_ storedUpdates: Bool) throws -> RunIdentity {
+      var options = EvaluationOptions()
+      options.scoresStoredUpdates = storedUpdates
+      return RunIdentity(try Self.record(options, ["a.bin"]), Self.plan(batches: 1))
+    }
+    let (all, some) = (try identity(true), try identity(false))
+    var result = Self.results(1)[0]
+    result.scores[0].family = "update"
+    let names = SettingNames { "--" + $0.name.replacing(" ", with: "-") }
+    #expect(
+      some.carried([0: result], from: all).differences.map { $0.spelled(by: names) } == [
+        "--methods is given now, and leaves out directions that checkpoints carry; they are scored "
+          + "in the journal"
+      ])
+    #expect(some.carried([0: Self.results(1)[0]], from: all).results.count == 1, "it carries none")
+    #expect(all.carried([0: result], from: some).outdated == 1)
+    #expect(
+      [(some, all), (all, some)].map { $0.differences(toShard: $1).map(\.description) } == [
+        [
+          "methods is given here, and leaves out directions that checkpoints carry; they are "
+            + "scored there"
+        ],
+        [
+          "methods is given there, and leaves out directions that checkpoints carry; they are "
+            + "scored here"
+        ],
+      ])
   }
 
   @Test func differencesAreNamedOneByOne() throws {
@@ -191,6 +251,49 @@ import Testing
     }
   }
 
+  // MARK: Shards
+
+  /// Of any number that a file may claim.
+  @Test func thereIsAMostOfShards() throws {
+    #expect(Shard(1, of: .max) == nil && Shard(1, of: 0) == nil && Shard(3, of: 2) == nil)
+    #expect(Shard(1, of: Shard.most) != nil)
+    let identity = RunIdentity(
+      try Self.record(EvaluationOptions(), []), Self.plan(batches: 1).part(Shard(1, of: 12345)))
+    let line = String(decoding: JournalLine.encoded(.run(identity)), as: UTF8.self).dropLast()
+    let start = try #require(line.range(of: #""run":"#)).upperBound
+    for (count, isPossible) in [(12346, true), (Int.max, false)] {
+      let content = line[start...].dropLast().replacing("12345", with: "\(count)")
+      let sum = SHA256.hash(data: Data(content.utf8)).map { String(format: "%02x", $0) }.joined()
+      let changed = Data("{\"sha256\":\"\(sum)\",\"run\":\(content)}".utf8)
+      let read = Result { try JournalLine.decoded(changed) }
+      #expect(((try? read.get()) != nil) == isPossible, "\(count)")
+    }
+  }
+
+  /// What shards have finished is on the disk at once, and the same as line by line.
+  @Test func linesOfShardsAreSyncedTogether() throws {
+    let results = Self.numbered(Self.results(9))
+    func written(_ add: (inout RunOutputs) throws -> Void) throws -> (calls: Int, [UInt8]) {
+      let system = SimulatedFileSystem(SimulatedDisk())
+      var outputs = try RunOutputs(
+        Self.plan(batches: 9), record: Self.record(EvaluationOptions(), []), folder: "/r",
+        system: system)
+      let before = system.calls
+      try add(&outputs)
+      #expect(outputs.finished.count == 9)
+      return (system.calls - before, try #require(system.disk.bytes("/r/journal.jsonl")))
+    }
+    let together = try written { try $0.add(results, []) }
+    let apart = try written { outputs in
+      for (number, result) in results.sorted(by: { $0.key < $1.key }) {
+        try outputs.add(result, at: number)
+      }
+    }
+    #expect(together.1 == apart.1)
+    // Each of the others cuts, synchronizes and looks where the file is.
+    #expect(together.calls <= apart.calls - 8 * 3)
+  }
+
   // MARK: Failures
 
   /// A failure settles the batches of its checkpoint that are left, until one of them is done.
@@ -245,6 +348,48 @@ import Testing
       #expect(carried.differences == [] && carried.results.isEmpty && carried.outdated == 2)
       #expect(before.carried(results, from: now).differences.count == 1, "less is refused")
     }
+  }
+
+  /// The same lists in another order ask for nothing more; rows are then in the order of this run.
+  @Test func theOrderOfListsIsNoDifference() throws {
+    var options = EvaluationOptions()
+    options.methods = [.sgd, .ef, .sf]
+    options.dampings = [.init("1")!, .init("rel:1e-3")!]
+    options.monteCarloSamples = [1, 4]
+    let plan = Self.plan(batches: 1)
+    let before = RunIdentity(try Self.record(options, ["a.bin"]), plan)
+    options.methods.reverse()
+    options.dampings.reverse()
+    options.monteCarloSamples.reverse()
+    let now = RunIdentity(try Self.record(options, ["a.bin"]), plan)
+    var result = Self.results(1)[0]
+    func row(_ label: String) -> Score {
+      let parts = label.split(separator: " ", omittingEmptySubsequences: false).map(String.init)
+      var row = result.scores[0]
+      (row.method, row.role) = (parts[0], parts[0] == "ng" ? .reference : .method)
+      row.damping = parts[1].isEmpty ? nil : parts[1]
+      row.monteCarloSamples = Int(parts[2])
+      return row
+    }
+    func labels(_ scores: [Score]) -> [String] {
+      scores.map {
+        "\($0.method) \($0.damping ?? "") \($0.monteCarloSamples.map(String.init) ?? "")"
+      }
+    }
+    let own = [
+      "sgd  ", "ef 1 ", "ef rel:1e-3 ", "sf 1 1", "sf rel:1e-3 1", "sf 1 4", "sf rel:1e-3 4",
+      "update:x  ", "ng  ",
+    ]
+    result.scores = own.map(row)
+    let carried = now.carried([0: result], from: before)
+    #expect(carried.differences == [] && carried.outdated == 0)
+    #expect(
+      carried.results.values.flatMap { labels($0.scores) } == [
+        "sf rel:1e-3 4", "sf 1 4", "sf rel:1e-3 1", "sf 1 1", "ef rel:1e-3 ", "ef 1 ", "sgd  ",
+        "update:x  ", "ng  ",
+      ])
+    let back = before.carried(carried.results, from: now).results.values
+    #expect(back.flatMap { labels($0.scores) } == own)
   }
 
   /// Lines of a run that has grown follow those of the run before.
@@ -646,8 +791,8 @@ import Testing
     now.blas = "y"
     #expect(
       now.carried([:], from: before).differences.map(\.description) == [
-        "the set of kernels for this processor is x now, \(before.kernels) in the journal",
-        "the BLAS on this processor is y now, \(before.blas) in the journal",
+        "the set of kernels for the processor is x now, \(before.kernels) in the journal",
+        "the BLAS on the processor is y now, \(before.blas) in the journal",
       ])
     #expect(!before.kernels.isEmpty && !before.blas.isEmpty)
   }

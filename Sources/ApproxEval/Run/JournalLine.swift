@@ -139,7 +139,7 @@ extension RunIdentity {
       total = sum
     }
     if let shard, Shard(shard.index, of: shard.count) == nil { return false }
-    return files.allSatisfy { $0.bytes >= 0 }
+    return settings.isPossible && files.allSatisfy { $0.bytes >= 0 }
   }
 }
 

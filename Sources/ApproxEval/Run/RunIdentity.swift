@@ -26,8 +26,7 @@ struct RunIdentity: Codable, Sendable, Equatable {
   var format = RunIdentity.format
   /// Of the package: another one may compute otherwise.
   var version: String
-  /// Settings by their keys, as text; those without a value are left out.
-  var options: [String: String]
+  var settings: RecordedSettings
   var checkpoints: [Checkpoint]
   /// What could not be planned, and is no part of any shard.
   var leftOut: [FailureRecord]
@@ -40,11 +39,7 @@ struct RunIdentity: Codable, Sendable, Equatable {
 
   init(_ record: RunRecord, _ plan: RunPlan) {
     version = packageVersion
-    var options: [String: String] = [:]
-    for (setting, value) in record.optionValues { options[setting.key] = Self.text(value) }
-    options[Setting.seed.key] = String(record.options.seed)
-    options[Setting.precision.key] = record.options.precision.rawValue
-    self.options = options
+    settings = record.settings
     shard = plan.shard
     leftOut = plan.leftOut.map { FailureRecord($0) }
     files = record.files
@@ -63,16 +58,4 @@ struct RunIdentity: Codable, Sendable, Equatable {
   }
 
   var steps: RunSteps { RunSteps(checkpoints.map { ($0.path, $0.range) }, shard: shard) }
-
-  private static func text(_ value: ReportJSON) -> String? {
-    switch value {
-    case .cell(.empty), .list([]): nil
-    case .cell(.text(let text)): text
-    case .cell(.integer(let number)): String(number)
-    case .cell(.number(let number)): ReportCell.spelling(number)
-    case .cell(.flag(let value)): String(value)
-    case .list(let values): values.map { text($0) ?? "" }.joined(separator: ",")
-    case .object: value.document
-    }
-  }
 }

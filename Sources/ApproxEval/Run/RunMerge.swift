@@ -1,6 +1,5 @@
 import Checkpoints
 import Foundation
-import Updates
 
 /// The shards of a run as the run in one piece.
 public struct RunMerge {
@@ -101,23 +100,14 @@ public struct RunMerge {
       identity.checkpoints.map {
         RunPlan.Checkpoint($0.input, description: $0.description, batches: $0.range)
       })
-    var record: RunRecord
-    do throws(CheckpointError) {
-      record = try RunRecord(
-        command: command, options: EvaluationOptions(identity.options), files: InputFiles(),
-        start: start)
-    } catch {
-      throw .checkpoint(error)
-    }
-    record.files = identity.files
+    var record = RunRecord(
+      command: command, settings: identity.settings, threads: nil, files: identity.files,
+      start: start)
     record.merged = folders
     record.failures = identity.leftOut
     var outputs = try RunOutputs(
       plan, record: record, folder: folder, opening, identity: identity, names: names)
-    for (number, result) in results.sorted(by: { $0.key < $1.key }) {
-      try outputs.add(result, at: number)
-    }
-    for failure in failures where failure.index != nil { try outputs.add(failure) }
+    try outputs.add(results, failures.filter { $0.index != nil })
     return try outputs.writeReports()
   }
 }
@@ -126,23 +116,17 @@ extension RunIdentity {
   /// What is otherwise than in another shard of what should be the same run.
   func differences(toShard other: RunIdentity) -> [SettingText] {
     var (own, first) = (self, other)
-    var differences: [SettingText] = []
-    func compare(_ what: SettingText, _ a: String?, _ b: String?) {
-      if a == b { return }
-      differences.append("\(what) is \(a ?? "not given") here, \(b ?? "not given") there")
+    func left(_ identity: RunIdentity) -> String {
+      identity.leftOut.isEmpty
+        ? "none" : identity.leftOut.map(\.checkpoint).joined(separator: ", ")
     }
-    compare("the number of shards", shard.map { "\($0.count)" }, other.shard.map { "\($0.count)" })
-    compare("the version of eval-cli", version, other.version)
-    compare("the set of kernels for the processor", kernels, other.kernels)
-    compare("the BLAS on the processor", blas, other.blas)
-    for name in Set(options.keys).union(other.options.keys).sorted()
-    where !Self.places.contains(name) {
-      compare("\(Setting(key: name))", options[name], other.options[name])
-    }
-    let leftOut = [leftOut, other.leftOut].map { failures in
-      failures.isEmpty ? "none" : failures.map(\.checkpoint).joined(separator: ", ")
-    }
-    compare("what is left out of the checkpoints", leftOut[0], leftOut[1])
+    let words = Words.shards
+    var differences =
+      [
+        words.difference(
+          "the number of shards", shard.map { "\($0.count)" }, other.shard.map { "\($0.count)" }),
+        words.difference("what is left out of the checkpoints", left(self), left(other)),
+      ].compactMap { $0 } + self.differences(from: other, words)
     (own.shard, first.shard) = (nil, nil)
     if own.steps != first.steps {
       differences.append("the checkpoints, or their batches, are others")
@@ -152,42 +136,5 @@ extension RunIdentity {
       }
     }
     return differences
-  }
-}
-
-extension EvaluationOptions {
-  /// As an identity tells them.
-  fileprivate init(_ texts: [String: String]) {
-    self.init()
-    func list(_ name: String) -> [String] {
-      texts[name].map { $0.split(separator: ",").map(String.init) } ?? []
-    }
-    func number(_ name: String) -> Double? { texts[name].flatMap { Double($0) } }
-    func integer(_ name: String) -> Int? { texts[name].flatMap { Int($0) } }
-    (dataFile, model, loss, run) = (
-      texts["data"], texts["model"], texts["loss"], texts["run"]
-    )
-    task = texts["task"]
-    classAxis = integer("class_axis")
-    (adapter, parameterOrder) = (texts["adapter"], texts["parameter_order"])
-    trainable = list("trainable")
-    methods = list("methods").compactMap { UpdateMethod(name: $0) }
-    dampings = list("damping").compactMap { Damping($0) }
-    monteCarloSamples = list("mc_samples").compactMap { Int($0) }
-    reference = ReferenceMethod.all.first { $0.name == texts["reference"] } ?? reference
-    cgIterations = integer("cg_iterations") ?? cgIterations
-    cgTolerance = number("cg_tolerance") ?? cgTolerance
-    cgGap = number("cg_gap") ?? cgGap
-    cgDamping = number("cg_damping") ?? cgDamping
-    cgPreconditioner =
-      texts["cg_preconditioner"].flatMap { PreconditionerKind(rawValue: $0) } ?? .none
-    (batchSize, batches) = (integer("batch_size"), integer("batches"))
-    firstBatch = integer("first_batch") ?? 0
-    memory = integer("memory") ?? memory
-    scoresStoredUpdates = texts["stored_updates"] == "true"
-    perLayer = texts["per_layer"] == "true"
-    dropDuplicates = number("drop_duplicates")
-    seed = texts["seed"].flatMap { UInt64($0) } ?? seed
-    precision = texts["precision"].flatMap { Precision(rawValue: $0) } ?? precision
   }
 }

@@ -51,10 +51,9 @@ public struct RunOutputs {
     self.system = system
     var journal: Journal?
     if let folder, let record {
-      let hadJournal = system.exists(joined(folder, Journal.name))
       journal = try Journal(
         folder: folder, identity: identity ?? RunIdentity(record, plan), opening, system: system)
-      if !hadJournal && opening != .replace {
+      if journal?.tellsOfRun == false && opening != .replace {
         // A link that is replaced loses nothing.
         let files = Report.fileNames.filter { name in
           let found = try? system.found(joined(folder, name), followingLinks: false)
@@ -62,6 +61,9 @@ public struct RunOutputs {
         }
         if !files.isEmpty { throw .journal(.occupied(folder: folder, files: files)) }
       }
+    }
+    if let scores {
+      try Self.requireReplaceable(scores, opening, ofRun: journal?.tellsOfRun == true, system)
     }
     self.journal = journal
     mayHaveTables = journal?.isResumed == false
@@ -74,6 +76,26 @@ public struct RunOutputs {
     self.record?.resumedBatches = results.count
   }
 
+  /// A file with scores goes by the folder beside it: where that is this run's, they are as well, and
+  /// would be written again.
+  private static func requireReplaceable(
+    _ path: String, _ opening: Journal.Opening, ofRun: Bool, _ system: any FileSystem
+  ) throws(EvaluationError) {
+    let isOwn = ofRun && isTable(path, system)
+    do throws(CheckpointError) {
+      try OutputFiles.requireNew(file: path, force: opening == .replace || isOwn, system: system)
+    } catch {
+      throw .checkpoint(error)
+    }
+  }
+
+  /// Whether a file begins as a table of scores does.
+  private static func isTable(_ path: String, _ system: any FileSystem) -> Bool {
+    guard let file = try? system.open(path, for: .updating) else { return false }
+    defer { try? system.close(file) }
+    return (try? system.readAll(file))?.starts(with: Report([]).scores.csv.utf8) == true
+  }
+
   /// One more batch is done. Returns when it is in the journal.
   ///
   /// - Parameter number: That of the batch in the plan.
@@ -83,32 +105,51 @@ public struct RunOutputs {
     precondition(
       results[number] == nil && plan.steps.has(result, at: number),
       "RunOutputs: batch \(result.batch) of \(result.checkpoint) is not that of number \(number)")
-    try journal?.append(result, at: number)
+    try write { journal throws(EvaluationError) in try journal.append(result, at: number) }
     results[number] = result
-    try removeTablesOfOthers()
+  }
+
+  /// What shards have finished. Returns when it is in the journal.
+  mutating func add(
+    _ results: [Int: BatchResult], _ failures: [FailureRecord]
+  ) throws(EvaluationError) {
+    try write { journal throws(EvaluationError) in try journal.append(results, failures) }
+    self.results.merge(results) { first, _ in first }
+    record?.failures += failures
   }
 
   /// A checkpoint has failed, of which the record and the journal tell.
   public mutating func add(_ failure: CheckpointFailure) throws(EvaluationError) {
     failures.append(failure)
-    try add(FailureRecord(failure))
-  }
-
-  mutating func add(_ failure: FailureRecord) throws(EvaluationError) {
+    let failure = FailureRecord(failure)
     record?.failures.append(failure)
-    try journal?.append(failure)
-    try removeTablesOfOthers()
+    try write { journal throws(EvaluationError) in try journal.append(failure) }
   }
 
-  /// The journal is now of this run, and no table may stay that is of another.
-  private mutating func removeTablesOfOthers() throws(EvaluationError) {
-    guard mayHaveTables, let folder else { return }
-    try removed(Report.fileNames, in: folder)
-    mayHaveTables = false
+  /// The journal becomes this run's, and no table may stay that is of another.
+  ///
+  /// A journal that is there goes last: if the process ends in between, it still tells of the tables
+  /// that are left. Where there is none, tables go when ours keeps other runs out.
+  private mutating func write(
+    _ append: (Journal) throws(EvaluationError) -> Void
+  ) throws(EvaluationError) {
+    guard let journal, let folder else { return }
+    if mayHaveTables && journal.wasThere {
+      try journal.requireInPlace()
+      try removed(Report.fileNames, in: folder)
+      mayHaveTables = false
+    }
+    try append(journal)
+    if mayHaveTables {
+      try removed(Report.fileNames, in: folder)
+      mayHaveTables = false
+    }
   }
 
   /// Writes all files, as far as there are results.
   public mutating func writeReports() throws(EvaluationError) -> Report {
+    // A shard to which nothing but failures fell is known to whoever merges.
+    try write { journal throws(EvaluationError) in try journal.beginOnce() }
     let end = system.now
     record?.end = end
     let report = plan.report(results, names: names)
@@ -123,9 +164,6 @@ public struct RunOutputs {
     if let folder, record != nil { try removed(report.absentFileNames, in: folder) }
     if report.batchCount == plan.count && record?.failures.isEmpty != false {
       try journal?.markReported()
-    } else {
-      // A shard to which nothing but failures fell is known to whoever merges.
-      try journal?.beginOnce()
     }
     return report
   }

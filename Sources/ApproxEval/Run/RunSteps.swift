@@ -61,9 +61,12 @@ public struct Shard: Sendable, Equatable, Codable {
   public let index: Int
   public let count: Int
 
-  /// - Returns: `nil` unless `1 <= index <= count`.
+  /// More parts than any system has processes for; a file may claim any number.
+  public static let most = 1 << 20
+
+  /// - Returns: `nil` unless `1 <= index <= count <= most`.
   public init?(_ index: Int, of count: Int) {
-    guard index >= 1 && index <= count else { return nil }
+    guard index >= 1 && index <= count && count <= Self.most else { return nil }
     (self.index, self.count) = (index, count)
   }
 
