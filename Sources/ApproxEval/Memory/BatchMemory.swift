@@ -31,111 +31,6 @@ struct BatchMemory<S: EngineScalar> {
       checkpoint.program, samples: samples, threads: options.threads, budget: budget)
   }
 
-  // MARK: - The batch itself
-
-  /// Parameters as `LoadedCheckpoint.parameters` has them.
-  mutating func addParameters(areRead: Bool = true) {
-    var (files, bytes): (ByteCount, ByteCount) = (0, 0)
-    for (spec, offset) in zip(program.graph.parameters, program.offsets) {
-      guard let tensor = try? checkpoint.source.parameter(spec.name) else { continue }
-      files += tensor.residentBytes
-      let stored = tensor.dtype == .f32 ? 4 : tensor.dtype == .f64 ? 8 : 0
-      let isInPlace =
-        stored == MemoryLayout<S>.stride && spec.storage == .plain && (areRead || offset == nil)
-      if !isInPlace { bytes += needs.scalars(spec.count) }
-    }
-    plan.keepForAllBatches(MemoryPlan.files, files)
-    plan.keepForAllBatches("parameters", bytes)
-  }
-
-  /// Inputs, labels and what is known of the outputs.
-  mutating func addBatch() {
-    var (files, bytes): (ByteCount, ByteCount) = (0, 0)
-    for spec in program.graph.inputs {
-      let count = spec.shape.reduce(1, *)
-      // Whole numbers are gathered before they are moved.
-      bytes += spec.kind == .real ? needs.scalars(samples, count) : needs.doubles(samples, count, 2)
-    }
-    if let data = checkpoint.data {
-      for tensor in [data.labels] + [data.weights].compactMap({ $0 }) + data.others.values {
-        files += tensor.residentBytes(runs: samples, of: tensor.byteCount / max(data.count, 1))
-      }
-      if let sampled = data.sampledLabels {
-        files += sampled.residentBytes(
-          runs: samples * (sampled.shape.first ?? 0), of: sampled.byteCount / max(data.count, 1))
-      }
-    }
-    let draws = checkpoint.data?.sampledLabels?.shape.first ?? 0
-    let settings = checkpoint.lossSettings
-    for weights in [settings.classWeights, settings.positiveWeights] {
-      bytes += needs.doubles(weights?.value.count ?? 0)
-    }
-    plan.keep(MemoryPlan.files, files)
-    plan.keep("batch", bytes + labels(samples))
-    plan.keep("sampled labels", drawn(draws))
-    plan.keep("output distribution", distribution(samples))
-  }
-
-  /// Labels of so many samples and their weights, with what turns them into gradients.
-  func labels(_ samples: Int) -> ByteCount {
-    // The samples' own as they are read and kept, and those of the loss.
-    let weights = isWeighted ? 4 : 0
-    guard checkpoint.loss == .crossEntropy else {
-      return needs.doubles(samples, logits, 4 + weights)
-    }
-    // Soft labels as they are read and kept; of these and of smoothed ones a gradient of all classes.
-    let ofClasses = (checkpoint.hasSoftLabels ? 2 : 0) + (isSpread ? 1 : 0)
-    return needs.doubles(samples, program.graph.positions, 6 + weights)
-      + needs.doubles(samples, logits, ofClasses)
-  }
-
-  private func distribution(_ samples: Int) -> ByteCount {
-    needs.doubles(samples, logits, checkpoint.loss == .crossEntropy ? 1 : 3)
-  }
-
-  /// Whether a label of cross-entropy may speak of several classes.
-  private var isSpread: Bool {
-    checkpoint.hasSoftLabels || (checkpoint.lossSettings.labelSmoothing?.value ?? 0) > 0
-  }
-
-  /// Whether each position or output has a number that multiplies its loss.
-  private var isWeighted: Bool {
-    let settings = checkpoint.lossSettings
-    return isSpread || checkpoint.data?.weights != nil || settings.classWeights != nil
-      || settings.positiveWeights != nil
-  }
-
-  /// Gradients of sampled labels w.r.t. the outputs.
-  func drawn(_ draws: Int) -> ByteCount {
-    checkpoint.loss == .crossEntropy
-      ? needs.doubles(isWeighted ? 4 : 3, draws, samples, program.graph.positions)
-      : needs.doubles(2, draws, samples, logits)
-  }
-
-  /// Parameters, batch and forward pass.
-  mutating func addProblem() {
-    addParameters()
-    addBatch()
-    plan.begin(.forward)
-    plan.keep("forward values", needs.forward)
-    addPass(tangents: 0, cotangents: 0)
-  }
-
-  /// What passes of so many directions compute in: it stays for the next one.
-  mutating func addPass(tangents: Int = 0, cotangents: Int = 0) {
-    plan.grow("work space of operations", to: needs.scratch(max(tangents, cotangents)))
-    plan.grow("tangents", to: needs.tangents(tangents))
-    plan.grow("cotangents", to: needs.cotangents(cotangents))
-  }
-
-  /// One product with F, or with J^T.
-  mutating func addProduct() {
-    addPass(tangents: 1, cotangents: 1)
-    plan.grow("sums of gradients", to: needs.accumulators)
-  }
-
-  // MARK: - Scoring
-
   /// All that `BatchEvaluation` takes, in the order in which it does.
   ///
   /// - Parameter updates: Bytes that each update takes on the way to its direction.
@@ -215,7 +110,7 @@ struct BatchMemory<S: EngineScalar> {
     // Weights of all rows, and the cotangent.
     let combination = needs.doubles(samples, logits) + needs.doubles(1 + draws, samples)
     var count = 1
-    var tensorBlocks = Set<ParameterID>()
+    var blocks = Set<[ParameterID]>()
     var squares = Set<MethodNeeds.Squares>()
     if needs.usesCombinations,
       options.perLayer || options.methods.contains(where: \.needs.readsGradient)
@@ -225,7 +120,8 @@ struct BatchMemory<S: EngineScalar> {
     for method in options.methods where method != .baseline {
       let own = method.needs
       let variants = own.isSampled ? sampledDraws : [0]
-      for k in variants { tensorBlocks.formUnion(addSystems(of: method, draws: k, all: draws)) }
+      if own.usesFisherRows { addFisherRows() }
+      for k in variants { blocks.formUnion(addSystems(of: method, draws: k, all: draws)) }
       let number = variants.count * (own.isDamped ? dampings : 1)
       count += number
       let isCombined = own.solve == nil ? needs.usesCombinations : isCombination
@@ -243,8 +139,17 @@ struct BatchMemory<S: EngineScalar> {
       }
       if own.isWeightedSum { addSum() }
     }
-    addTensorBlocks(tensorBlocks)
+    addBlocks(blocks)
     return count
+  }
+
+  /// The rows of B, which stay for every method that has them.
+  private mutating func addFisherRows() {
+    let name = "rows of the Fisher factor"
+    if plan.holds(name) { return }
+    // Cross-entropy has one column fewer at each position.
+    plan.keep(name, needs.rows(draws: logits))
+    addPass(cotangents: logits)
   }
 
   /// What a method has of its own, and the systems that it solves.
@@ -252,10 +157,10 @@ struct BatchMemory<S: EngineScalar> {
   /// - Parameters:
   ///   - draws: Of the method; 0 where it has none.
   ///   - all: Of the gradients.
-  /// - Returns: Tensors whose blocks of true labels it needs.
+  /// - Returns: Groups of tensors whose blocks of true labels it needs.
   mutating func addSystems(
     of method: UpdateMethod, draws: Int, all: Int
-  ) -> [ParameterID] {
+  ) -> Set<[ParameterID]> {
     let layerProgram = checkpoint.layerProgram ?? program
     let sizes = MethodSizes(
       batch: needs, layerProgram: layerProgram, draws: draws, workers: options.threads)
@@ -268,9 +173,9 @@ struct BatchMemory<S: EngineScalar> {
         addSolver(draws: all)
       }
     }
-    let tensors = own.gram?.tensors(of: layerProgram) ?? []
-    if !own.isSampled { return tensors }
-    addSampledBlocks(tensors, draws: draws)
+    let groups = own.gram?.groups(of: layerProgram) ?? []
+    if !own.isSampled { return Set(groups) }
+    addSampledBlocks(groups, draws: draws)
     return []
   }
 
@@ -307,26 +212,32 @@ struct BatchMemory<S: EngineScalar> {
   }
 
   /// Blocks of true labels, which stay for every method that has them.
-  mutating func addTensorBlocks(_ tensors: Set<ParameterID>) {
-    if tensors.isEmpty { return }
-    let gram = needs.gramOfTensors(tensors.sorted { $0.index < $1.index }, draws: 1)
+  mutating func addBlocks(_ groups: Set<[ParameterID]>) {
+    if groups.isEmpty { return }
+    let gram = gram(of: groups, draws: 1)
     plan.keep("kernels of layer inputs", gram.kernels)
-    plan.keep("factors of blocks", 2 * tensors.count * square(samples))
+    plan.keep("factors of blocks", 2 * groups.count * square(samples))
     plan.during([
       ("Gram matrix of a block", gram.matrix + gram.workspace + 2 * square(samples)),
       ("work space of a direction", needs.weightedSum(inDouble: true)),
     ])
   }
 
+  /// The largest Gram matrix of one of these groups, and the kernels of all their tensors.
+  private func gram(
+    of groups: some Collection<[ParameterID]>, draws: Int
+  ) -> BatchNeeds<S>.Gram {
+    needs.gramOfTensors(
+      Set(groups.joined()).sorted { $0.index < $1.index }, draws: draws)
+  }
+
   /// Blocks of sampled labels, one after another.
-  private mutating func addSampledBlocks(_ tensors: [ParameterID], draws: Int) {
-    if tensors.isEmpty { return }
+  private mutating func addSampledBlocks(_ groups: [[ParameterID]], draws: Int) {
+    if groups.isEmpty { return }
     let rows = draws * samples
-    let gram = needs.gramOfTensors(tensors, draws: 1 + draws)
+    let gram = gram(of: groups, draws: 1 + draws)
     plan.keep("kernels of layer inputs", gram.kernels)
-    let decomposed = tensors.map { program.graph.parameters[$0.index].count }.filter {
-      $0 <= rows
-    }.max()
+    let decomposed = groups.map { program.count(of: $0) }.filter { $0 <= rows }.max()
     let singular = decomposed.map { LAPACK.singularValuesMemory(rows: rows, columns: $0) } ?? 0
     plan.during([
       (
