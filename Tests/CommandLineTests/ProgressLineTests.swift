@@ -69,3 +69,11 @@ import Testing
         .hasPrefix("epoch-00.bin batch 15  [====="))
   }
 }
+
+@Suite struct ConsoleTests {
+  @Test func marksAreColoursOfTheWholeCell() {
+    #expect(Console.colored(" [0.25]", .best) == "\u{1B}[32m [0.25]\u{1B}[0m")
+    #expect(Console.colored("71.7!", .worse) == "\u{1B}[31m71.7!\u{1B}[0m")
+    #expect(Console.colored("0.5", .none) == "0.5")
+  }
+}
