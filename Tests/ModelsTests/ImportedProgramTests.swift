@@ -1,5 +1,7 @@
 import Checkpoints
+import Curvature
 import GraphModule
+import TensorModule
 import TestSupport
 import Testing
 
@@ -76,6 +78,31 @@ struct ImportedProgramTests {
   @Test func partsWithoutGradientsAreDetached() throws {
     let model = try model("buffers")
     #expect(model.graph.nodes.contains { $0.operation is Detach })
+  }
+
+  /// `y[:, 0].mul_(2)`: a slice over all samples, and a column of it, written through both.
+  @Test func viewsOverAllSamplesAreWritten() throws {
+    let model = try model("in_place")
+    let weights = (weight: (0..<6).map(Double.init), bias: [0.0, 1])
+    let inputs = [1.0, -2, 3, 0.5, 4, -1]
+    let logits = Linearization(
+      program: Program(graph: model.graph) { _ in true },
+      parameters: ParameterStore(
+        model.graph.parameters.map {
+          Vector($0.name.hasSuffix("bias") ? weights.bias : weights.weight)
+        }),
+      inputs: BatchInputs(samples: 2, values: [.real(Vector(inputs))]),
+      pool: WorkerPool(threads: 1)
+    ).allLogits
+    let expected = (0..<4).map { i in
+      let (sample, row) = (i / 2, i % 2)
+      let linear = (0..<3).reduce(weights.bias[row]) {
+        $0 + weights.weight[row * 3 + $1] * inputs[sample * 3 + $1]
+      }
+      return row == 0 ? 2 * linear : linear
+    }
+    // Small whole numbers and halves.
+    #expect(logits == expected)
   }
 
   /// Inputs by their places in the arguments, with a number and a flag that are part of the graph.
