@@ -19,3 +19,20 @@ package final class TaskResults<Value> {
   /// In the order of tasks, once all of them have run.
   package var all: [Value] { places.map { $0! } }
 }
+
+extension WorkerPool {
+  /// What tasks return that run at the same time, in their order.
+  ///
+  /// - Throws: The error of the first of them that has one, after all have run.
+  package func results<Value, Failure: Error>(
+    _ count: Int, _ body: (_ task: Int) throws(Failure) -> Value
+  ) throws(Failure) -> [Value] {
+    let outcomes = TaskResults<Result<Value, Failure>>(count: count)
+    run(count) { task, _ in
+      outcomes.set(task, Result { () throws(Failure) in try body(task) })
+    }
+    var values: [Value] = []
+    for outcome in outcomes.all { values.append(try outcome.get()) }
+    return values
+  }
+}

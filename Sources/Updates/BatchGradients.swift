@@ -50,7 +50,9 @@ package final class BatchGradients<S: EngineScalar> {
     // differently, and what SF leaves of g after a projection on them would be that rounding.
     // Norms below the normal numbers have no reciprocal.
     let units = all.map { output.norms($0).map { $0 >= .leastNormalMagnitude ? $0 : 1 } }
-    perSample = linearization.perSampleGradients(draws: all.count, scales: units.flatMap { $0 }) {
+    perSample = linearization.perSampleGradients(
+      draws: all.count, scales: units.flatMap { $0 }, mayBeParallel: true
+    ) {
       chunk, cotangents in
       let size = chunk.count * linearization.logitCount
       for (d, gradient) in all.enumerated() {

@@ -62,7 +62,8 @@ private struct EmpiricalBlocks: DirectionRule {
 /// span of their rows, or the solution where that is nothing but rounding in all of them.
 private struct SampledBlocks: DirectionRule {
   static func needs(_ partition: BlockPartition, trueLabelMethod: String) -> MethodNeeds {
-    MethodNeeds(isDamped: true, trueLabelMethod: trueLabelMethod, gram: partition.needs)
+    MethodNeeds(
+      isDamped: true, sampledLabels: .init(trueLabelMethod: trueLabelMethod), gram: partition.needs)
   }
 
   let partition: BlockPartition

@@ -24,7 +24,7 @@ enum BlockPartition: Sendable {
 
 extension Program {
   /// Entries of all tensors of a group.
-  func count(of group: [ParameterID]) -> Int {
+  package func count(of group: [ParameterID]) -> Int {
     group.reduce(0) { $0 + graph.parameters[$1.index].count }
   }
 }

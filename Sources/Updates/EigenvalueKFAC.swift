@@ -32,24 +32,10 @@ private struct EigenvalueKFAC: DirectionRule {
     let weights = source.scales.map { $0 / unit }
     let own = lambdas.map { rescaled(lambda: $0, from: gradients.gram.unit, to: unit) }
     let error = gradients.errors.relative[..<gradients.samples].max() ?? 0
-    let outcomes = TaskResults<Result<Void, LinearAlgebraError>>(count: plan.layers.count)
-    source.forEachLayer(
-      plan, { gradients.writeCotangents(draws: 1, $0, to: $1) },
-      { index, rows in
-        let layer = plan.layers[index]
-        let outcome = Result { () throws(LinearAlgebraError) in
-          let block = try EigenvalueBlock(rows, weights: weights)
-          for (lambda, (_, parts)) in zip(own, parts.all) {
-            let (solution, relativeError) = block.solution(lambda: lambda, rows: error)
-            parts.set(layer, solution, exponent: -unit.exponent)
-            parts.setError(
-              layer.weight, relative: relativeError, of: solution.pointer, count: solution.count,
-              exponent: -unit.exponent)
-          }
-        }
-        outcomes.set(index, outcome)
-      })
-    for outcome in outcomes.all { try outcome.get() }
+    try parts.setLayers(
+      plan, source, cotangents: { gradients.writeCotangents(draws: 1, $0, to: $1) },
+      lambdas: own, error: error, exponent: -unit.exponent
+    ) { rows throws(LinearAlgebraError) in try EigenvalueBlock(rows, weights: weights) }
     let target = EmpiricalTarget.ones.values(gradients)
     for (parameter, _) in plan.exact {
       let block = try context.blocks.block([parameter])
@@ -79,7 +65,7 @@ private struct EigenvalueKFAC: DirectionRule {
 }
 
 /// One layer in the eigenvectors of its factors.
-private struct EigenvalueBlock {
+private struct EigenvalueBlock: LayerBlock {
   private let left: RowSpectrum
   private let right: RowSpectrum
   /// `V_B g V_A^T` and `sum_n (V_B G_n V_A^T)^2`, `[k_B, k_A]`.
@@ -110,7 +96,7 @@ private struct EigenvalueBlock {
 
   /// `[out, in + 1]`, with an estimate of its relative error: that of the gradients in each coordinate, as
   /// of `Diagonal`.
-  func solution(
+  func solved(
     lambda: Double, rows error: Double
   ) -> (solution: Vector<Double>, relativeError: Double) {
     let (k, l) = (left.values.count, right.values.count)

@@ -93,12 +93,7 @@ struct ExactBlock<S: EngineScalar> {
 
 extension MethodSizes {
   /// Columns of the root of H, at the most: cross-entropy has one fewer at each position.
-  var rootColumns: Int { batch.logitCount }
-
-  /// The rows of B.
-  var fisherRows: ByteCount {
-    batch.rows(draws: rootColumns) + batch.arenas(tangents: 0, cotangents: rootColumns)
-  }
+  package var rootColumns: Int { batch.logitCount }
 
   /// Systems of blocks, as many as there are workers, while they are decomposed.
   func exactBlocks(_ groups: [[ParameterID]]) -> ByteCount {

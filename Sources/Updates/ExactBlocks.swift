@@ -42,7 +42,7 @@ private struct ExactBlocks: DirectionRule {
   func workspace<S: EngineScalar>(_ sizes: MethodSizes<S>) -> MethodWorkspace? {
     (
       "blocks of the Fisher matrix",
-      sizes.fisherRows + sizes.exactBlocks(partition.groups(sizes.batch.program))
+      sizes.exactBlocks(partition.groups(sizes.batch.program))
     )
   }
 }
@@ -76,19 +76,13 @@ extension DirectionContext {
     for first in stride(from: 0, to: groups.count, by: pool.threads) {
       let own = Array(groups[first..<min(first + pool.threads, groups.count)])
       let systems = own.map { ExactBlock.System(fisherRows, $0, target) }
-      let made = TaskResults<Result<ExactBlock<S>, LinearAlgebraError>>(count: own.count)
-      pool.run(own.count) { task, _ in
-        made.set(
-          task,
-          Result { () throws(LinearAlgebraError) in
-            try ExactBlock(
-              systems[task], errors: errors, target,
-              onlyLambda: parts.all.count == 1 ? parts.all[0].lambda : nil,
-              batchUnit: gradients.gram.unit)
-          })
+      let made = try pool.results(own.count) { task throws(LinearAlgebraError) in
+        try ExactBlock(
+          systems[task], errors: errors, target,
+          onlyLambda: parts.all.count == 1 ? parts.all[0].lambda : nil,
+          batchUnit: gradients.gram.unit)
       }
-      for outcome in made.all {
-        let block = try outcome.get()
+      for block in made {
         for (lambda, parts) in parts.all {
           block.write(target: target, lambda: lambda, batchUnit: gradients.gram.unit, to: parts)
         }

@@ -7,7 +7,7 @@ extension UpdateMethod {
   public static let foof = UpdateMethod(
     "foof",
     "`G (A + λ I)⁻¹` for each linear layer, A the mean of `a aᵀ`; every other tensor takes g",
-    MethodNeeds(isDamped: true, usesWeightStatistics: true), FOOF())
+    MethodNeeds(isDamped: true, decomposition: .inputs), FOOF())
 }
 
 /// Gradient descent on the outputs of the neurons (method.md 7): the gradient of a linear layer, weight
@@ -29,29 +29,20 @@ private struct FOOF: DirectionRule {
     let unit = powerOfTwo(near: source.scales.max() ?? 0)
     let weights = source.scales.map { $0 / unit }
     let error = gradients.errors.relative[..<gradients.samples].max() ?? 0
-    let outcomes = TaskResults<Result<Void, LinearAlgebraError>>(count: plan.layers.count)
-    source.forEachLayer(
-      plan, { gradients.writeCotangents(draws: 1, $0, to: $1) },
-      { index, rows in
-        let layer = plan.layers[index]
-        let outcome = Result { () throws(LinearAlgebraError) in
-          let block = try InputBlock(rows, weights: weights)
-          for (lambda, (_, parts)) in zip(own, parts.all) {
-            let solution = block.solution(lambda: lambda)
-            parts.set(layer, solution, exponent: unit.exponent)
-            parts.setError(
-              layer.weight, relative: block.relativeError(lambda: lambda, rows: error),
-              of: solution.pointer, count: solution.count, exponent: unit.exponent)
-          }
-        }
-        outcomes.set(index, outcome)
-      })
-    for outcome in outcomes.all { try outcome.get() }
+    try parts.setLayers(
+      plan, source, cotangents: { gradients.writeCotangents(draws: 1, $0, to: $1) },
+      lambdas: own, error: error, exponent: unit.exponent
+    ) { rows throws(LinearAlgebraError) in try InputBlock(rows, weights: weights) }
     let ones = [Double](repeating: 1, count: gradients.samples)
     for (parameter, _) in plan.exact {
-      let g = source.restricted(to: parameter).weightedSum(ones, of: [parameter])
+      let rows = source.restricted(to: parameter)
+      let g = rows.weightedSum(ones, of: [parameter])
+      let norms = rows.gramMatrix(.norms)
+      let size = (0..<gradients.samples).reduce(0) { $0 + norms.norm($1) * norms.norm($1) }
+      let own = error * size.squareRoot() * Rounding.alignment(g.values.count)
       for (_, parts) in parts.all {
         parts.set(parameter, g.values.pointer, exponent: g.unit.exponent)
+        parts.setError(parameter, own, exponent: 0)
       }
     }
     return parts.finished()
@@ -62,12 +53,13 @@ private struct FOOF: DirectionRule {
       "Kronecker factors",
       sizes.batch.kronecker(
         sizes.layerProgram, draws: 1, factorDraws: 1, workers: sizes.workers)
+        + sizes.batch.weightedSum(inDouble: true)
     )
   }
 }
 
 /// One layer: `g (A + lambda I)^-1` in the eigenvectors of A, in whose range g lies.
-private struct InputBlock {
+private struct InputBlock: LayerBlock {
   private let outputs: Int
   private let inputs: Int
   private let factor: RowSpectrum
@@ -75,6 +67,7 @@ private struct InputBlock {
   /// `g V_A`, `[out, k]`
   private let coordinates: Vector<Double>
   private let gradientSize: Double
+  private let rowCount: Int
 
   init<S: EngineScalar>(
     _ rows: LayerRows<S>, weights: [Double]
@@ -83,7 +76,7 @@ private struct InputBlock {
     factor = try RowSpectrum(rows: rows.count, columns: inputs) { rows.writeInputs($0, to: $1) }
     alphas = factor.values.map { $0 / Double(rows.count) }
     let (g, size) = rows.gradient([0: weights])
-    gradientSize = size
+    (gradientSize, rowCount) = (size, rows.count)
     coordinates = Vector(count: outputs * alphas.count)
     BLAS.gemm(
       transposeB: true, m: outputs, n: alphas.count, k: inputs, g.pointer, lda: inputs,
@@ -96,38 +89,29 @@ private struct InputBlock {
     }
   }
 
-  /// `[out, in + 1]`
-  func solution(lambda: Double) -> Vector<Double> {
+  /// The error as of `KroneckerBlock`, with the identity for B.
+  func solved(
+    lambda: Double, rows error: Double
+  ) -> (solution: Vector<Double>, relativeError: Double) {
+    let inverses = inverses(lambda)
     let weighted = coordinates.copy()
     let k = alphas.count
-    for (j, inverse) in inverses(lambda).enumerated() {
-      for o in 0..<outputs { weighted.pointer[o * k + j] *= inverse }
+    for o in 0..<outputs {
+      let row = weighted.pointer + o * k
+      for j in 0..<k { row[j] *= inverses[j] }
     }
     let result = Vector<Double>(count: outputs * inputs)
     BLAS.gemm(
       m: outputs, n: inputs, k: k, weighted.pointer, lda: k, factor.basis.pointer, ldb: inputs,
       result.pointer, ldc: inputs)
-    return result
-  }
-
-  /// As of `KroneckerBlock`, with the identity for B.
-  func relativeError(lambda: Double, rows error: Double) -> Double {
-    let all = inverses(lambda)
-    let k = alphas.count
-    var (norm, gain) = (0.0, 0.0)
-    for (j, inverse) in all.enumerated() {
-      var square = 0.0
-      for o in 0..<outputs {
-        square += coordinates[o * k + j] * coordinates[o * k + j]
-      }
-      norm += square * inverse * inverse
-      gain += alphas[j] * inverse * inverse
-    }
-    if norm == 0 { return 0 }
+    let norm = Kernels.dot(weighted.pointer, weighted.pointer, count: weighted.count)
+    if norm == 0 { return (result, 0) }
     let own = error * gradientSize * Rounding.alignment(outputs * inputs)
-    let first = own * own * all.reduce(0) { $0 + $1 * $1 } / Double(inputs) / norm
-    let second =
-      error * error * Rounding.alignment(inputs) * alphas.reduce(0, +) / Double(inputs) * gain
-    return (first + second).squareRoot()
+    let squares = inverses.map { $0 * $0 }
+    let first = own * own * squares.reduce(0, +) / Double(inputs) / norm
+    let share = error * Rounding.alignment(inputs)
+    let gain = zip(alphas, squares).reduce(0) { $0 + $1.0 * $1.1 }
+    let second = share * share * alphas.reduce(0, +) / Double(rowCount) * gain
+    return (result, (first + second).squareRoot())
   }
 }

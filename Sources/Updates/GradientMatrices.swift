@@ -107,7 +107,8 @@ struct GradientMatrices {
     case .explicit(let values):
       let wide = right.map { Self.product(values, samples * rows, columns, $0) } ?? values
       guard let left else {
-        return GradientMatrices(samples: samples, rows: k, columns: l, .explicit(wide))
+        return GradientMatrices(
+          samples: samples, rows: k, columns: l, .explicit(wide))
       }
       let result = Vector<Double>(count: samples * k * l)
       for n in 0..<samples {
@@ -115,7 +116,8 @@ struct GradientMatrices {
           m: k, n: l, k: rows, left.matrix.pointer, lda: rows, wide.pointer + n * rows * l, ldb: l,
           result.pointer + n * k * l, ldc: l)
       }
-      return GradientMatrices(samples: samples, rows: k, columns: l, .explicit(result))
+      return GradientMatrices(
+        samples: samples, rows: k, columns: l, .explicit(result))
     }
   }
 
@@ -135,6 +137,19 @@ struct GradientMatrices {
     let count = side == .left ? rows : columns
     let result = Vector<Double>(count: count * count)
     switch form {
+    case .products(1, let b, let a):
+      // The rows of one side, each times the norm of the other.
+      let (own, other) = side == .left ? (b, a) : (a, b)
+      let width = side == .left ? columns : rows
+      let weighted = own.copy()
+      for n in 0..<samples {
+        let y = UnsafePointer(other.pointer + n * width)
+        let row = weighted.pointer + n * count
+        Kernels.axpby(0, row, Kernels.dot(y, y, count: width), row, count: count)
+      }
+      BLAS.gemm(
+        transposeA: true, m: count, n: count, k: samples, own.pointer, lda: count,
+        weighted.pointer, ldb: count, result.pointer, ldc: count)
     case .products(let positions, let b, let a):
       let (own, other) = side == .left ? (b, a) : (a, b)
       let width = side == .left ? columns : rows
@@ -167,17 +182,36 @@ struct GradientMatrices {
     return result
   }
 
+  /// Eigenvalues and eigenvectors of `gram(side)`.
+  func spectrum(_ side: Side) throws(LinearAlgebraError) -> PositiveSpectrum {
+    try PositiveSpectrum(gram(side), side == .left ? rows : columns)
+  }
+
+  /// Up to where a number of such a size as all gradients together is nothing but rounding.
+  var level: Double {
+    PositiveSpectrum.level(max(rows, columns)) * squareNorm.squareRoot()
+  }
+
   /// `sum_n |G_n|_F^2`
   var squareNorm: Double {
-    if case .products(1, let b, let a) = form {
+    switch form {
+    case .explicit(let values):
+      return Kernels.dot(values.pointer, values.pointer, count: values.count)
+    case .products(let positions, let b, let a):
+      // Position by position with each other: `sum_ts (b_t . b_s) (a_t . a_s)`.
+      let count = positions * positions
+      let kernels = Vector<Double>(count: 2 * count)
       return (0..<samples).reduce(0) { sum, n in
-        let (x, y) = (b.pointer + n * rows, a.pointer + n * columns)
-        return sum + Kernels.dot(x, x, count: rows) * Kernels.dot(y, y, count: columns)
+        for (x, width, out) in [(b, rows, kernels.pointer), (a, columns, kernels.pointer + count)] {
+          let own = x.pointer + n * positions * width
+          BLAS.gemm(
+            transposeB: true, m: positions, n: positions, k: width, own, lda: width, own,
+            ldb: width, out, ldc: positions)
+        }
+        return sum
+          + Kernels.dot(kernels.pointer, UnsafePointer(kernels.pointer + count), count: count)
       }
     }
-    let small = gram(rows <= columns ? .left : .right)
-    let n = min(rows, columns)
-    return (0..<n).reduce(0) { $0 + small[$1 * (n + 1)] }
   }
 
   /// The same divided by a power of two near the largest of them, and that power.

@@ -63,7 +63,7 @@ private struct KFAC: DirectionRule {
     trueLabelMethod: String? = nil, usesFisherRows: Bool = false
   ) -> MethodNeeds {
     MethodNeeds(
-      isDamped: true, trueLabelMethod: trueLabelMethod,
+      isDamped: true, sampledLabels: trueLabelMethod.map { .init(trueLabelMethod: $0) },
       gram: usesFisherRows ? nil : .exceptions, hasKroneckerProducts: true,
       usesFisherRows: usesFisherRows)
   }
@@ -104,7 +104,7 @@ private struct KFAC: DirectionRule {
     let exact = KroneckerPlan(sizes.layerProgram).exact.map { [$0.parameter] }
     return (
       "Kronecker factors",
-      sizes.fisherRows + factors + (exact.isEmpty ? 0 : sizes.exactBlocks(exact))
+      factors + (exact.isEmpty ? 0 : sizes.exactBlocks(exact))
     )
   }
 
@@ -132,27 +132,12 @@ private struct KFAC: DirectionRule {
       rescaled(lambda: $0.lambda, from: gradients.gram.unit, to: rows.factorUnit)
     }
     let exponent = rows.gradientUnit.exponent - 2 * rows.factorUnit.exponent
-    // Layers run at the same time.
-    let outcomes = TaskResults<Result<Void, LinearAlgebraError>>(count: plan.layers.count)
-    rows.source.forEachLayer(
-      plan, rows.cotangents,
-      { index, layer in
-        let outcome = Result { () throws(LinearAlgebraError) in
-          let block = try KroneckerBlock(layer, rows.factor, gradientWeights: rows.gradient)
-          // Relative: the same rows are in the Gram matrix and in the layer's factors.
-          let share = rows.error * Rounding.alignment(block.outputs * block.inputs)
-          for (lambda, (_, parts)) in zip(own, parts.all) {
-            let solution = block.solution(lambda: lambda)
-            parts.set(plan.layers[index], solution, exponent: exponent)
-            parts.setError(
-              plan.layers[index].weight,
-              relative: block.relativeError(lambda: lambda, rows: share), of: solution.pointer,
-              count: solution.count, exponent: exponent)
-          }
-        }
-        outcomes.set(index, outcome)
-      })
-    for outcome in outcomes.all { try outcome.get() }
+    try parts.setLayers(
+      plan, rows.source, cotangents: rows.cotangents, lambdas: own, error: rows.error,
+      exponent: exponent
+    ) { layer throws(LinearAlgebraError) in
+      try KroneckerBlock(layer, rows.factor, gradientWeights: rows.gradient)
+    }
   }
 
   /// Of true and sampled labels.
@@ -245,24 +230,5 @@ extension BatchGradients {
       let units = Array(perSample.scales[d * samples..<(d + 1) * samples])
       output.write(gradient, chunk: chunk, units: units, to: out + d * size)
     }
-  }
-}
-
-extension DirectionParts {
-  /// The part of one layer, `[out, in + 1]`, split into weight and bias.
-  func set(_ layer: KroneckerPlan.Layer, _ solution: Vector<Double>, exponent: Int) {
-    guard let bias = layer.bias else {
-      return set(layer.weight, solution.pointer, exponent: exponent)
-    }
-    let (outputs, inputs) = (layer.linear.outputs, layer.linear.inputs)
-    let weight = Vector<Double>(count: outputs * inputs)
-    let ones = Vector<Double>(count: outputs)
-    for o in 0..<outputs {
-      let row = solution.pointer + o * (inputs + 1)
-      Kernels.copy(row, weight.pointer + o * inputs, count: inputs)
-      ones.pointer[o] = row[inputs]
-    }
-    set(layer.weight, weight.pointer, exponent: exponent)
-    set(bias, ones.pointer, exponent: exponent)
   }
 }

@@ -7,7 +7,7 @@ extension UpdateMethod {
     "kl-shampoo",
     "`S_a^(-1/2) G S_b^(-1/2)`, `S_a = mean_n G_n S_b⁻¹ G_nᵀ / d_b` and the reverse at "
       + "their fixed point; other tensors as `adam`",
-    MethodNeeds(usesWeightStatistics: true),
+    MethodNeeds(decomposition: .alternatingFactors),
     MatrixMethod(step: KLShampoo(), isDamped: false))
 }
 
@@ -28,7 +28,7 @@ private struct KLShampoo: MatrixStep {
       .matrix(rows: rows, columns: columns)
     case .vector, .embedding:
       // S is of means, and g the sum.
-      .elementwise(.init(power: .half, isDamped: false, samplePower: 0.5))
+      .elementwise(.init(power: .half, samplePower: 0.5))
     }
   }
 
@@ -36,19 +36,24 @@ private struct KLShampoo: MatrixStep {
     _ matrices: GradientMatrices, isVector: Bool, lambdas: [Double]
   ) throws(LinearAlgebraError) -> [Vector<Double>] {
     let (rows, columns) = (matrices.rows, matrices.columns)
-    var right: PositiveSpectrum?
-    var left: PositiveSpectrum?
-    for _ in 0..<Self.mostTurns {
-      let a = try spectrum(matrices.transformed(right: right?.weightedBasis(-0.5)), .left)
-      let b = try spectrum(matrices.transformed(left: a.weightedBasis(-0.5)), .right)
-      let change = left.map { distance($0, a) } ?? .infinity
-      (left, right) = (a, b)
+    var (left, right) = try turn(matrices, right: nil)
+    for _ in 1..<Self.mostTurns {
+      let next = try turn(matrices, right: right)
+      let change = distance(left, next.left)
+      (left, right) = next
       if change <= Self.tolerance { break }
     }
-    guard let left, let right else { return [] }
     let half = product(left.power(-0.5), matrices.sum, rows, rows, columns)
     let result = product(half, right.power(-0.5), rows, columns, columns)
     return lambdas.map { _ in result }
+  }
+
+  /// S_a of S_b, which is the identity where there is none yet, and S_b of that.
+  private func turn(
+    _ matrices: GradientMatrices, right: PositiveSpectrum?
+  ) throws(LinearAlgebraError) -> (left: PositiveSpectrum, right: PositiveSpectrum) {
+    let left = try spectrum(matrices.transformed(right: right?.weightedBasis(-0.5)), .left)
+    return (left, try spectrum(matrices.transformed(left: left.weightedBasis(-0.5)), .right))
   }
 
   /// Of the mean over the samples, divided by the dimension of the other side.

@@ -16,7 +16,7 @@ import TensorModule
 ///
 /// In the eigenvectors of A and B every coordinate of g is divided by `alpha beta + lambda`. What g has
 /// outside of the eigenvectors at hand has an eigenvalue of zero and is divided by lambda.
-struct KroneckerBlock {
+struct KroneckerBlock: LayerBlock {
   /// Rows of B: of which draws, and what each sample of a draw is multiplied by.
   struct OutputFactor {
     let draws: Range<Int>
@@ -118,8 +118,17 @@ struct KroneckerBlock {
     }
   }
 
+  func solved(
+    lambda: Double, rows error: Double
+  ) -> (solution: Vector<Double>, relativeError: Double) {
+    (
+      solution(lambda: lambda),
+      relativeError(lambda: lambda, rows: error * Rounding.alignment(outputs * inputs))
+    )
+  }
+
   /// `(A x B + lambda I)^-1 g`, `[out, in + 1]`; without damping the solution of least norm.
-  func solution(lambda: Double) -> Vector<Double> {
+  private func solution(lambda: Double) -> Vector<Double> {
     let (kA, kB) = (alphas.count, outputFactor.values.count)
     let weighted = Vector<Double>(count: kB * kA)
     forEachInverse(lambda) { place, _, inverse in
@@ -145,8 +154,9 @@ struct KroneckerBlock {
   /// change of the rows changes A and B: to first order as in `DampedGramSolver.error`, with `A x B`
   /// for the matrix and as many rows as the factors are made of.
   ///
-  /// - Parameter rows: Relative error of a row.
-  func relativeError(lambda: Double, rows error: Double) -> Double {
+  /// - Parameter rows: Relative error of a row along one direction: the same rows are in the Gram matrix
+  ///   and in the factors.
+  private func relativeError(lambda: Double, rows error: Double) -> Double {
     let (kA, kB) = (alphas.count, outputFactor.values.count)
     var (norm, inverses, gain) = (0.0, 0.0, 0.0)
     forEachInverse(lambda) { place, value, inverse in

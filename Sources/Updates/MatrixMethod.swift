@@ -53,8 +53,6 @@ struct ElementwiseStep: Sendable {
     case one
   }
   let power: Power
-  /// Whether lambda is added; without, an entry without a gradient stays zero.
-  let isDamped: Bool
   /// The power of N that it is multiplied by: beside steps of other forms it counts whether g and S are
   /// sums or means.
   var samplePower = 0.0
@@ -133,17 +131,10 @@ struct MatrixMethod<Step: MatrixStep>: DirectionRule {
           rows.weightRows(of: $0.parameter, dividedBy: unit), samples: gradients.samples,
           shape: ($0.rows, $0.columns))
       }
-      let outcomes = TaskResults<Result<Void, LinearAlgebraError>>(count: own.count)
-      pool.run(own.count) { task, _ in
-        outcomes.set(
-          task,
-          Result { () throws(LinearAlgebraError) in
-            try write(
-              matrices[task], own[first + task], unit: unit, level: level, lambdas: lambdas,
-              to: parts)
-          })
+      _ = try pool.results(own.count) { task throws(LinearAlgebraError) in
+        try write(
+          matrices[task], own[first + task], unit: unit, level: level, lambdas: lambdas, to: parts)
       }
-      for outcome in outcomes.all { try outcome.get() }
     }
   }
 
@@ -225,13 +216,13 @@ extension ElementwiseStep {
     lambda: Double, samples: Int, error: Double, level: Double
   ) -> (values: Vector<Double>, relativeError: Double) {
     let result = Vector<Double>(count: count)
-    let lambda = isDamped ? min(lambda, 0x1p996) : 0
+    let lambda = min(lambda, 0x1p996)
     let factor = pow(Double(samples), samplePower)
     var (norm, errors) = (0.0, 0.0)
     for i in 0..<count {
       let root = squares[i].squareRoot()
-      // Entries that are zero in exact arithmetic are nothing but rounding.
-      if !isDamped && root <= TensorLevel.rounding * level { continue }
+      // Without damping nothing hides that entries which exact arithmetic has zero are rounding.
+      if lambda == 0 && root <= TensorLevel.rounding * level { continue }
       let divisor = (power == .half ? root : squares[i]) + lambda
       if divisor == 0 { continue }
       let value = factor * (g[i] * ratio / divisor)
@@ -292,12 +283,19 @@ extension BatchNeeds {
     case .products(let positions):
       let count = samples * positions
       let (k, l) = (min(rows, count), min(columns, count))
-      return doubles(count, rows + columns) + doubles(3, count, k + l)
+      // As they are and normalised.
+      return doubles(2, count, rows + columns) + doubles(3, count, k + l)
+        + doubles(4, positions, positions)
         + doubles(2, min(count, rows), rows) + doubles(2, min(count, columns), columns)
         + doubles(5, k, k) + doubles(5, l, l) + doubles(6, k, l) + doubles(2, rows, columns)
     case .explicit:
-      return doubles(4, samples, rows * columns) + doubles(6, rows, columns)
-        + doubles(5, rows, rows) + doubles(5, columns, columns)
+      // The same in coordinates, perturbed, and turned twice.
+      let spanned = { (own: Int, other: Int) in
+        min(own, (ByteCount(samples) * ByteCount(other)).value)
+      }
+      let (k, l) = (spanned(rows, columns), spanned(columns, rows))
+      return doubles(5, samples, rows * columns) + doubles(6, rows, columns) + doubles(5, k, k)
+        + doubles(5, l, l)
     }
   }
 }

@@ -15,14 +15,15 @@ public struct MethodNeeds: Sendable, Equatable {
     /// One for each tensor that has no Kronecker product.
     case exceptions
 
-    /// Tensors that have a matrix of their own.
+    /// Groups of tensors that have a matrix of their own.
     ///
     /// - Parameter program: With every linear layer applied to its own rows.
-    package func tensors(of program: Program) -> [ParameterID] {
+    package func groups(of program: Program) -> [[ParameterID]] {
       switch self {
       case .whole: []
-      case .tensors, .modules: program.trainable
-      case .exceptions: KroneckerPlan(program).exact.map(\.parameter)
+      case .tensors: BlockPartition.tensors.groups(program)
+      case .modules: BlockPartition.modules.groups(program)
+      case .exceptions: KroneckerPlan(program).exact.map { [$0.parameter] }
       }
     }
   }
@@ -36,6 +37,24 @@ public struct MethodNeeds: Sendable, Equatable {
     case ofFisher
   }
 
+  /// Labels that are drawn from the model.
+  public struct SampledLabels: Sendable, Equatable {
+    /// The method that it is where all of them are the true ones, where there is one.
+    public var trueLabelMethod: String?
+  }
+
+  /// What of a layer's gradients or inputs is decomposed.
+  public enum Decomposition: Sendable {
+    /// Bases of what its gradients span.
+    case bases
+    /// The second moments of its inputs.
+    case inputs
+    /// Those of its inputs and of its outputs.
+    case factors
+    /// The same, turn by turn, until each follows from the other.
+    case alternatingFactors
+  }
+
   /// What an iterative solver is asked for.
   public enum Solve: Sendable, Equatable {
     case solution
@@ -45,15 +64,14 @@ public struct MethodNeeds: Sendable, Equatable {
 
   /// Whether there is a direction for each damping, or one.
   public var isDamped = false
+  public var sampledLabels: SampledLabels?
   /// Whether Monte-Carlo labels go into it.
-  public var isSampled: Bool { trueLabelMethod != nil }
-  /// Of a method that draws labels: the one that it is where all of them are the true ones.
-  public var trueLabelMethod: String?
+  public var isSampled: Bool { sampledLabels != nil }
   public var gram: GramMatrices?
   /// Whether linear layers have Kronecker products.
   public var hasKroneckerProducts = false
-  /// Whether the statistics of weights are decomposed otherwise.
-  public var usesWeightStatistics = false
+  /// Of each layer; of one with a Kronecker product both factors are.
+  public var decomposition: Decomposition?
   public var squares: Squares?
   /// Whether gradients for each column of the root of H go into it: as many as the model has outputs.
   public var usesFisherRows = false
@@ -70,8 +88,6 @@ public struct MethodNeeds: Sendable, Equatable {
   /// out of exact blocks alone.
   public var leavesOutDuplicates: Bool { gram == .whole || gram == .tensors || gram == .modules }
 
-  private var decomposesLayers: Bool { hasKroneckerProducts || usesWeightStatistics }
-
   /// What it costs beside the gradient, in a few words.
   public var cost: String {
     switch solve {
@@ -87,7 +103,14 @@ public struct MethodNeeds: Sendable, Equatable {
     } else if squares != nil {
       parts.append("sums of squares")
     }
-    if decomposesLayers { parts.append("eigenvectors of two factors for each layer") }
+    switch hasKroneckerProducts ? .factors : decomposition {
+    case .bases: parts.append("a basis of each layer's gradients")
+    case .inputs: parts.append("eigenvectors of one factor for each layer")
+    case .factors: parts.append("eigenvectors of two factors for each layer")
+    case .alternatingFactors:
+      parts.append("eigenvectors of two factors for each layer, turn by turn up to 50 times")
+    case nil: break
+    }
     switch gram {
     case .whole: parts.append("one Gram matrix")
     case .tensors: parts.append("a Gram matrix for each tensor")

@@ -7,13 +7,13 @@ extension UpdateMethod {
     "muon",
     "five Newton-Schulz steps on `G / ‖G‖`, times `√max(1, rows / columns)`; vectors, tables and "
       + "the head as `adam`",
-    MethodNeeds(usesWeightStatistics: true),
+    MethodNeeds(decomposition: .bases),
     MatrixMethod(step: Muon(isPolar: false), isDamped: false))
 
   public static let muonPolar = UpdateMethod(
     "muon@polar", family: muon.family,
     "as `muon` with what its steps approximate: `U Vᵀ`, `G = U S Vᵀ`",
-    MethodNeeds(usesWeightStatistics: true),
+    MethodNeeds(decomposition: .bases),
     MatrixMethod(step: Muon(isPolar: true), isDamped: false))
 }
 
@@ -28,7 +28,7 @@ private struct Muon: MatrixStep {
     switch role {
     case .matrix(let rows, let columns): .matrix(rows: rows, columns: columns)
     case .head, .vector, .embedding:
-      .elementwise(.init(power: .half, isDamped: false, samplePower: -0.5))
+      .elementwise(.init(power: .half, samplePower: -0.5))
     }
   }
 
@@ -48,7 +48,7 @@ private struct Muon: MatrixStep {
       return lambdas.map { _ in sum }
     }
     // Singular values that are nothing but rounding of what was summed have no vectors.
-    let level = PositiveSpectrum.level(max(rows, columns)) * matrices.squareNorm.squareRoot()
+    let level = matrices.level
     let factors = try LAPACK.singularValues(rows: rows, columns: columns, sum)
     let k = factors.values.count
     let rank = factors.values.prefix { $0 > level }.count

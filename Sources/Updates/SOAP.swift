@@ -7,7 +7,7 @@ extension UpdateMethod {
     "soap",
     "in the eigenbases of Shampoo's L and R: `G' / (√(Σ G_n'²) + λ)`, and back; other tensors "
       + "as `adam`",
-    MethodNeeds(isDamped: true, usesWeightStatistics: true),
+    MethodNeeds(isDamped: true, decomposition: .factors),
     MatrixMethod(step: SOAP(), isDamped: true))
 }
 
@@ -18,20 +18,20 @@ private struct SOAP: MatrixStep {
     switch role {
     case .matrix(let rows, let columns), .head(let rows, let columns):
       .matrix(rows: rows, columns: columns)
-    case .vector, .embedding: .elementwise(.init(power: .half, isDamped: true))
+    case .vector, .embedding: .elementwise(.init(power: .half))
     }
   }
 
   func steps(
     _ matrices: GradientMatrices, isVector: Bool, lambdas: [Double]
   ) throws(LinearAlgebraError) -> [Vector<Double>] {
-    let left = try PositiveSpectrum(matrices.gram(.left), matrices.rows)
-    let right = try PositiveSpectrum(matrices.gram(.right), matrices.columns)
+    let left = try matrices.spectrum(.left)
+    let right = try matrices.spectrum(.right)
     let (k, l) = (left.values.count, right.values.count)
     let rotated = matrices.transformed(left: (k, left.basis), right: (l, right.basis))
     let (sum, squares) = (rotated.sum, rotated.squares)
     // Coordinates that are zero in exact arithmetic are nothing but rounding.
-    let level = PositiveSpectrum.level(max(k, l)) * matrices.squareNorm.squareRoot()
+    let level = matrices.level
     return lambdas.map { lambda in
       let scaled = Vector<Double>(count: sum.count)
       for i in 0..<sum.count {

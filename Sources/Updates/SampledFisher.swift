@@ -6,7 +6,9 @@ extension UpdateMethod {
   public static let sf = UpdateMethod(
     "sf",
     "sampled Fisher, `(Ĝᵀ Ĝ + λ I)⁻¹ g`, Ĝ from k labels drawn per sample, divided by √k",
-    MethodNeeds(isDamped: true, trueLabelMethod: "ef", gram: .whole, isWeightedSum: true),
+    MethodNeeds(
+      isDamped: true, sampledLabels: .init(trueLabelMethod: "ef"), gram: .whole, isWeightedSum: true
+    ),
     SampledFisher())
 }
 

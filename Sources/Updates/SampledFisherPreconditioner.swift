@@ -37,7 +37,9 @@ package struct SampledFisherPreconditioner<S: EngineScalar>: Preconditioner {
     let size = linearization.logitCount
     let samples = linearization.samples
     let cotangents = Vector<S>(count: draws * samples * size)
-    perSample = linearization.perSampleGradients(draws: draws, scales: units.flatMap { $0 }) {
+    perSample = linearization.perSampleGradients(
+      draws: draws, scales: units.flatMap { $0 }, mayBeParallel: true
+    ) {
       chunk, out in
       for (d, gradient) in sampled.enumerated() {
         let target = out + d * chunk.count * size

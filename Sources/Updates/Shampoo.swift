@@ -7,13 +7,13 @@ extension UpdateMethod {
     "shampoo",
     "`L^(-1/4) G R^(-1/4)`, `L = Σ G_n G_nᵀ`, `R = Σ G_nᵀ G_n`, G_n a weight's gradient "
       + "of sample n as a matrix",
-    MethodNeeds(usesWeightStatistics: true),
+    MethodNeeds(decomposition: .factors),
     MatrixMethod(step: Shampoo(power: -0.25), isDamped: false))
 
   /// With the powers that make `L ⊗ R` an approximation of the curvature (Morwani et al. 2024).
   public static let shampooSquared = UpdateMethod(
     "shampoo@2", family: shampoo.family, "`L^(-1/2) G R^(-1/2)`",
-    MethodNeeds(usesWeightStatistics: true),
+    MethodNeeds(decomposition: .factors),
     MatrixMethod(step: Shampoo(power: -0.5), isDamped: false))
 }
 
@@ -33,21 +33,21 @@ private struct Shampoo: MatrixStep {
     case .matrix(let rows, let columns), .head(let rows, let columns):
       .matrix(rows: rows, columns: columns)
     case .vector(let count): .vector(count: count)
-    case .embedding: .elementwise(.init(power: power == -0.25 ? .half : .one, isDamped: false))
+    case .embedding: .elementwise(.init(power: power == -0.25 ? .half : .one))
     }
   }
 
   func steps(
     _ matrices: GradientMatrices, isVector: Bool, lambdas: [Double]
   ) throws(LinearAlgebraError) -> [Vector<Double>] {
-    let left = try PositiveSpectrum(matrices.gram(.left), matrices.rows)
+    let left = try matrices.spectrum(.left)
     let (rows, columns) = (matrices.rows, matrices.columns)
     let sum = matrices.sum
     if isVector {
       let result = product(left.power(2 * power), sum, rows, rows, columns)
       return lambdas.map { _ in result }
     }
-    let right = try PositiveSpectrum(matrices.gram(.right), columns)
+    let right = try matrices.spectrum(.right)
     let half = product(left.power(power), sum, rows, rows, columns)
     let result = product(half, right.power(power), rows, columns, columns)
     return lambdas.map { _ in result }

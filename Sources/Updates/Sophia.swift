@@ -3,16 +3,11 @@ import TensorModule
 
 extension UpdateMethod {
   /// Liu et al. 2023.
-  public static let sophia = sophia(name: "sophia", share: 0.5)
-
-  /// With another share of entries that are clipped.
-  static func sophia(name: String, share: Double) -> UpdateMethod {
-    UpdateMethod(
-      name, family: "sophia",
-      "`sign(g) min(|g| / (ρ h), 1)`, h the squared gradients of sampled labels, ρ such that half of "
-        + "the entries are clipped",
-      MethodNeeds(trueLabelMethod: "sophia"), Sophia(share: share))
-  }
+  public static let sophia = UpdateMethod(
+    "sophia",
+    "`sign(g) min(abs(g) / (ρ h), 1)`, h the squared gradients of sampled labels, ρ such that half "
+      + "of the entries are clipped",
+    MethodNeeds(sampledLabels: .init()), Sophia())
 }
 
 /// The gradient over the diagonal of the sampled Fisher matrix, clipped (method.md 7): h is the sum over
@@ -22,9 +17,6 @@ extension UpdateMethod {
 /// rho is the median of `|g| / h` over all entries in which g is not zero; where h is zero the entry is
 /// clipped.
 private struct Sophia: DirectionRule {
-  /// Of the entries, that are clipped.
-  let share: Double
-
   func directions<S: EngineScalar>(
     _ context: DirectionContext<S>, dampings: [Damping]
   ) throws -> [Direction<S>] {
@@ -45,7 +37,7 @@ private struct Sophia: DirectionRule {
       if size > level { ratios[i] = size / squares[i] }
     }
     let present = ratios.filter { $0 > 0 }.sorted()
-    let rho = present.isEmpty ? 1 : present[Int(Double(present.count) * (1 - share))]
+    let rho = present.isEmpty ? 1 : present[present.count / 2]
     let error = gradients.errors.relative[samples...].max() ?? 0
     let result = Vector<S>(count: count)
     var (norm, errors) = (0.0, 0.0)
@@ -63,5 +55,10 @@ private struct Sophia: DirectionRule {
         scaled: ScaledVector(vector: result, scale: 1),
         relativeError: norm > 0 ? (errors / norm).squareRoot() : 0)
     ]
+  }
+
+  func workspace<S: EngineScalar>(_ sizes: MethodSizes<S>) -> MethodWorkspace? {
+    // The sums, the ratios, and those that are sorted, filtered before.
+    ("squared gradients and ratios", sizes.batch.squares + 4 * sizes.batch.exactVector)
   }
 }

@@ -52,7 +52,14 @@ package func mismatch(
     + "\(worst.error / size) of the largest entry \(size), tolerance \(tolerance)"
 }
 
-/// The same for one number, relative to itself.
+/// The largest difference of two directions, relative to the largest entry of the second.
+package func distance(_ a: [Double], _ b: [Double]) -> Double {
+  let size = b.reduce(0) { max($0, abs($1)) }
+  let difference = zip(a, b).reduce(0) { max($0, abs($1.0 - $1.1)) }
+  return difference == 0 ? 0 : difference / size
+}
+
+/// `mismatch` of one number, relative to itself.
 package func mismatch(_ found: Double, _ expected: Double, tolerance: Double) -> String? {
   if found == expected || abs(found - expected) <= tolerance * abs(expected) { return nil }
   return "found \(found), expected \(expected), relative error "

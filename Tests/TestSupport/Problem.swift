@@ -126,6 +126,17 @@ package struct Problem {
     outputShape = model.logits(inputs[0], parameters.mapValues { $0.map { Dual($0) } }).shape
   }
 
+  /// The same with parameters off by `size` of themselves, up or down.
+  package func rounded(_ size: Double, seed: UInt64 = 5) -> Problem {
+    var (result, random) = (self, SeededGenerator(seed: seed))
+    for parameter in trained {
+      result.parameters[parameter.name] = parameters[parameter.name]!.map {
+        $0 * (1 + (Bool.random(using: &random) ? size : -size))
+      }
+    }
+    return result
+  }
+
   package var classes: Int { outputShape.last! }
   package var positions: Int { outputShape.dropLast().reduce(1, *) }
   package var logitCount: Int { outputShape.reduce(1, *) }

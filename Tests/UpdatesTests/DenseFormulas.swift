@@ -10,8 +10,9 @@ struct DenseFormula {
   var isUpToScale = false
   /// Whether the direction's own estimate of its error is below the tolerance.
   var knowsItsError = false
-  /// Whether its own estimate may be what the tolerance is.
-  var isOwnErrorAllowed = false
+  /// Whether the definition lifts rounding of the gradients by more than a number that is known
+  /// beforehand: the tolerance then goes by how the definition itself answers to it.
+  var liftsRounding = false
   /// Condition numbers of some N over the least relative damping, 1e6, times 1e-16.
   var inDouble: Tolerance = { _ in 1e-9 }
   /// Rows with errors of 1e-6, multiplied by the condition number.

@@ -8,7 +8,7 @@ import TestSupport
 let matrixFormulas: [String: DenseFormula] = [
   "shampoo": matrices { oracle, _ in oracle.shampoo(-0.25) },
   "shampoo@2": matrices { oracle, _ in oracle.shampoo(-0.5) },
-  "soap": matrices(dampings: ["0.1", "1e-3", "rel:1e-2"]) { $0.soap(lambda: $1) },
+  "soap": matrices(dampings: ["0.1", "1e-3", "rel:1e-2", "0"]) { $0.soap(lambda: $1) },
   "kl-shampoo": matrices { oracle, _ in oracle.klShampoo() },
   "muon": matrices { oracle, _ in oracle.muon(isPolar: false) },
   "muon@polar": matrices { oracle, _ in oracle.muon(isPolar: true) },
@@ -24,9 +24,9 @@ private func matrices(
   _ direction: @escaping @Sendable (_ oracle: DenseOracle, _ lambda: Double) -> [Double]
 ) -> DenseFormula {
   // Eigenvectors that are near to each other and small singular values carry the rounding of the
-  // gradients, which is lifted with them: what their own estimates are for.
+  // gradients, which is lifted with them.
   DenseFormula(
-    dampings: dampings, isOwnErrorAllowed: true, inSingle: { _ in 1e-3 },
+    dampings: dampings, liftsRounding: true, inSingle: { _ in 1e-3 },
     direction: { oracle, _, lambda in direction(oracle, lambda) })
 }
 

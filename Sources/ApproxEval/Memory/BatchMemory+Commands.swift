@@ -55,7 +55,7 @@ extension BatchMemory {
       let draws = method.needs.isSampled ? settings.monteCarloSamples : 0
       addGradients(draws: 1 + draws, isDiagonal: false)
       plan.keep("sampled labels", drawn(draws))
-      addTensorBlocks(Set(addSystems(of: method, draws: draws, all: draws)))
+      addBlocks(addSystems(of: method, draws: draws, all: draws))
       addProduct()
     } else {
       addPass(cotangents: 1)

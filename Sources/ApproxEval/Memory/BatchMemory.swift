@@ -215,7 +215,7 @@ struct BatchMemory<S: EngineScalar> {
     // Weights of all rows, and the cotangent.
     let combination = needs.doubles(samples, logits) + needs.doubles(1 + draws, samples)
     var count = 1
-    var tensorBlocks = Set<ParameterID>()
+    var blocks = Set<[ParameterID]>()
     var squares = Set<MethodNeeds.Squares>()
     if needs.usesCombinations,
       options.perLayer || options.methods.contains(where: \.needs.readsGradient)
@@ -225,7 +225,8 @@ struct BatchMemory<S: EngineScalar> {
     for method in options.methods where method != .baseline {
       let own = method.needs
       let variants = own.isSampled ? sampledDraws : [0]
-      for k in variants { tensorBlocks.formUnion(addSystems(of: method, draws: k, all: draws)) }
+      if own.usesFisherRows { addFisherRows() }
+      for k in variants { blocks.formUnion(addSystems(of: method, draws: k, all: draws)) }
       let number = variants.count * (own.isDamped ? dampings : 1)
       count += number
       let isCombined = own.solve == nil ? needs.usesCombinations : isCombination
@@ -243,8 +244,17 @@ struct BatchMemory<S: EngineScalar> {
       }
       if own.isWeightedSum { addSum() }
     }
-    addTensorBlocks(tensorBlocks)
+    addBlocks(blocks)
     return count
+  }
+
+  /// The rows of B, which stay for every method that has them.
+  private mutating func addFisherRows() {
+    let name = "rows of the Fisher factor"
+    if plan.holds(name) { return }
+    // Cross-entropy has one column fewer at each position.
+    plan.keep(name, needs.rows(draws: logits))
+    addPass(cotangents: logits)
   }
 
   /// What a method has of its own, and the systems that it solves.
@@ -252,10 +262,10 @@ struct BatchMemory<S: EngineScalar> {
   /// - Parameters:
   ///   - draws: Of the method; 0 where it has none.
   ///   - all: Of the gradients.
-  /// - Returns: Tensors whose blocks of true labels it needs.
+  /// - Returns: Groups of tensors whose blocks of true labels it needs.
   mutating func addSystems(
     of method: UpdateMethod, draws: Int, all: Int
-  ) -> [ParameterID] {
+  ) -> Set<[ParameterID]> {
     let layerProgram = checkpoint.layerProgram ?? program
     let sizes = MethodSizes(
       batch: needs, layerProgram: layerProgram, draws: draws, workers: options.threads)
@@ -268,9 +278,9 @@ struct BatchMemory<S: EngineScalar> {
         addSolver(draws: all)
       }
     }
-    let tensors = own.gram?.tensors(of: layerProgram) ?? []
-    if !own.isSampled { return tensors }
-    addSampledBlocks(tensors, draws: draws)
+    let groups = own.gram?.groups(of: layerProgram) ?? []
+    if !own.isSampled { return Set(groups) }
+    addSampledBlocks(groups, draws: draws)
     return []
   }
 
@@ -307,26 +317,32 @@ struct BatchMemory<S: EngineScalar> {
   }
 
   /// Blocks of true labels, which stay for every method that has them.
-  mutating func addTensorBlocks(_ tensors: Set<ParameterID>) {
-    if tensors.isEmpty { return }
-    let gram = needs.gramOfTensors(tensors.sorted { $0.index < $1.index }, draws: 1)
+  mutating func addBlocks(_ groups: Set<[ParameterID]>) {
+    if groups.isEmpty { return }
+    let gram = gram(of: groups, draws: 1)
     plan.keep("kernels of layer inputs", gram.kernels)
-    plan.keep("factors of blocks", 2 * tensors.count * square(samples))
+    plan.keep("factors of blocks", 2 * groups.count * square(samples))
     plan.during([
       ("Gram matrix of a block", gram.matrix + gram.workspace + 2 * square(samples)),
       ("work space of a direction", needs.weightedSum(inDouble: true)),
     ])
   }
 
+  /// The largest Gram matrix of one of these groups, and the kernels of all their tensors.
+  private func gram(
+    of groups: some Collection<[ParameterID]>, draws: Int
+  ) -> BatchNeeds<S>.Gram {
+    needs.gramOfTensors(
+      Set(groups.joined()).sorted { $0.index < $1.index }, draws: draws)
+  }
+
   /// Blocks of sampled labels, one after another.
-  private mutating func addSampledBlocks(_ tensors: [ParameterID], draws: Int) {
-    if tensors.isEmpty { return }
+  private mutating func addSampledBlocks(_ groups: [[ParameterID]], draws: Int) {
+    if groups.isEmpty { return }
     let rows = draws * samples
-    let gram = needs.gramOfTensors(tensors, draws: 1 + draws)
+    let gram = gram(of: groups, draws: 1 + draws)
     plan.keep("kernels of layer inputs", gram.kernels)
-    let decomposed = tensors.map { program.graph.parameters[$0.index].count }.filter {
-      $0 <= rows
-    }.max()
+    let decomposed = groups.map { program.count(of: $0) }.filter { $0 <= rows }.max()
     let singular = decomposed.map { LAPACK.singularValuesMemory(rows: rows, columns: $0) } ?? 0
     plan.during([
       (

@@ -15,22 +15,31 @@ extension Report.Entry {
     let changed = counts.map(\.changed)
     let batches = counts.count > 1 ? " in each of \(counts.count) batches" : ""
     let drawn = methods { $0.monteCarloSamples != nil }
-    let twins = drawn.map { UpdateMethod(name: $0)?.needs.trueLabelMethod ?? $0 }
     // Weights of the loss weigh a drawn label by their root.
-    let areTwins = !description.hasWeightedLoss
-    let isOne = drawn.count == 1
+    let twins = drawn.map { name in
+      description.hasWeightedLoss
+        ? nil : UpdateMethod(name: name)?.needs.sampledLabels?.trueLabelMethod
+    }
+    let paired = zip(drawn, twins).filter { $1 != nil }.map(\.0)
+    let others = zip(drawn, twins).filter { $1 == nil }.map(\.0)
     var text =
       changed.max() == 0
       ? "None of \(grouped(all)) sampled labels\(batches) differs from the true ones"
       : "\(range(changed)) of \(grouped(all)) sampled labels\(batches) "
         + (changed.max() == 1 ? "differs" : "differ") + " from the true ones"
-    if !areTwins {
-      text += ": \(listed(drawn)) \(isOne ? "depends" : "depend") on few of them"
+    let isOne = paired.count == 1
+    let own = listed(twins.compactMap { $0 })
+    if paired.isEmpty {
+      text += ":"
     } else if changed.max() == 0 {
-      text += ": \(listed(drawn)) \(isOne ? "is" : "are") \(listed(twins)) here"
+      text += ": \(listed(paired)) \(isOne ? "is" : "are") \(own) here"
     } else {
+      text += ", and by these alone \(listed(paired)) \(isOne ? "differs" : "differ") from \(own)"
+    }
+    if !others.isEmpty {
       text +=
-        ", and by these alone \(listed(drawn)) \(isOne ? "differs" : "differ") from \(listed(twins))"
+        (paired.isEmpty ? "" : ";")
+        + " \(listed(others)) \(others.count == 1 ? "depends" : "depend") on few of them"
     }
     if description.data?.carriesDraws == true { return text + "." }
     return text + ". Other draws give other directions; \(names(.mcSamples)) takes more of them."

@@ -169,13 +169,16 @@ package final class Linearization<S: EngineScalar> {
 
   /// Per-sample gradients for R cotangents per sample (draws), factored where that is smaller.
   ///
-  /// - Parameter scales: `[R N]`; the stored rows times these are the gradients.
+  /// - Parameters:
+  ///   - scales: `[R N]`; the stored rows times these are the gradients.
+  ///   - mayBeParallel: Whether cotangents of one sample may be the same but for their sign, as those of
+  ///     drawn labels may; columns of a root of H are not.
   package func perSampleGradients(
-    draws: Int, scales: [Double],
+    draws: Int, scales: [Double], mayBeParallel: Bool = false,
     _ cotangents: (_ chunk: Chunk, _ cotangents: Scalars) -> Void
   ) -> PerSampleGradients<S> {
     let gradients = PerSampleGradients(linearization: self, draws: draws, scales: scales)
-    if draws < 2 {
+    if draws < 2 || !mayBeParallel {
       collect(into: gradients, cotangents)
       return gradients
     }

@@ -1,0 +1,65 @@
+import Curvature
+import TensorModule
+
+/// One linear layer's part of a direction, for every lambda from one decomposition.
+protocol LayerBlock {
+  /// `[out, in + 1]`, with an estimate of `|d - exact d|_2 / |d|_2`.
+  ///
+  /// - Parameter error: Of a row of the layer, relative to it.
+  func solved(lambda: Double, rows error: Double) -> (
+    solution: Vector<Double>, relativeError: Double
+  )
+}
+
+extension DampedParts {
+  /// The parts of all linear layers, several at the same time.
+  ///
+  /// - Parameters:
+  ///   - cotangents: Writes each chunk's `[R, n, O C]`, as for the rows.
+  ///   - lambdas: Those of the directions, in units of the blocks.
+  ///   - error: Of a row, relative to it.
+  ///   - exponent: Of the power of two that solutions are multiplied by.
+  func setLayers<Block: LayerBlock>(
+    _ plan: KroneckerPlan, _ rows: PerSampleGradients<S>,
+    cotangents: (_ chunk: Schedule.Chunk, UnsafeMutablePointer<S>) -> Void,
+    lambdas: [Double], error: Double, exponent: Int,
+    _ block: (LayerRows<S>) throws(LinearAlgebraError) -> Block
+  ) throws(LinearAlgebraError) {
+    let outcomes = TaskResults<Result<Void, LinearAlgebraError>>(count: plan.layers.count)
+    rows.forEachLayer(plan, cotangents) { index, rows in
+      let layer = plan.layers[index]
+      outcomes.set(
+        index,
+        Result { () throws(LinearAlgebraError) in
+          let block = try block(rows)
+          for (lambda, (_, parts)) in zip(lambdas, all) {
+            let (solution, relativeError) = block.solved(lambda: lambda, rows: error)
+            parts.set(layer, solution, exponent: exponent)
+            parts.setError(
+              layer.weight, relative: relativeError, of: solution.pointer, count: solution.count,
+              exponent: exponent)
+          }
+        })
+    }
+    for outcome in outcomes.all { try outcome.get() }
+  }
+}
+
+extension DirectionParts {
+  /// The part of one layer, `[out, in + 1]`, split into weight and bias.
+  fileprivate func set(_ layer: KroneckerPlan.Layer, _ solution: Vector<Double>, exponent: Int) {
+    guard let bias = layer.bias else {
+      return set(layer.weight, solution.pointer, exponent: exponent)
+    }
+    let (outputs, inputs) = (layer.linear.outputs, layer.linear.inputs)
+    let weight = Vector<Double>(count: outputs * inputs)
+    let ones = Vector<Double>(count: outputs)
+    for o in 0..<outputs {
+      let row = solution.pointer + o * (inputs + 1)
+      Kernels.copy(row, weight.pointer + o * inputs, count: inputs)
+      ones.pointer[o] = row[inputs]
+    }
+    set(layer.weight, weight.pointer, exponent: exponent)
+    set(bias, ones.pointer, exponent: exponent)
+  }
+}
