@@ -94,6 +94,24 @@ struct LanguageErrorTests {
     expectError(at: key) { try model(type, setting) }
   }
 
+  /// Angles were made before anything compared their number with that of the weights.
+  @Test func headsOfMoreColumnsThanMemory() {
+    expectError(at: "2^28 angles") {
+      try model("qwen3", #""head_dim": 1073741824, "#)
+    }
+  }
+
+  @Test func samplesTooLongForCappedScores() throws {
+    let ids = [Int64](repeating: 3, count: 46341)
+    let data = try data(["input_ids": ids, "labels": ids], columns: ids.count)
+    expectError(at: "at most 46340") {
+      try model(
+        "gemma2",
+        #""max_position_embeddings": 65536, "attn_logit_softcapping": 2.0, "num_attention_heads": 1, "#,
+        data: data)
+    }
+  }
+
   @Test func headsThatThereAreNot() {
     expectError(at: "architectures") { try model("llama", architecture: nil) }
     expectError(at: "LlamaForQuestionAnswering") {

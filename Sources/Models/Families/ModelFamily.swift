@@ -88,8 +88,13 @@ extension ModelFamily {
 
   /// A folder's tensors by the model's names: a model that was saved without a head lacks the prefix.
   package func named<Tensor>(_ tensors: [String: Tensor]) -> [String: Tensor] {
-    var renamed = Dictionary(
-      tensors.map { (storedName($0.key), $0.value) }, uniquingKeysWith: { first, _ in first })
+    var renamed: [String: Tensor] = [:]
+    // Where a folder has both names, the model's own counts.
+    for isOwn in [false, true] {
+      for (name, tensor) in tensors where (storedName(name) == name) == isOwn {
+        renamed[storedName(name)] = tensor
+      }
+    }
     if let prefix, !renamed.keys.contains(where: { $0.hasPrefix(prefix + ".") }) {
       renamed = Dictionary(uniqueKeysWithValues: renamed.map { (prefix + "." + $0.key, $0.value) })
     }
