@@ -80,11 +80,12 @@ struct GatedDecoder {
     }
     // Layers have them in common, all or those of a type.
     for rotary in options.rotary {
-      let own = try rotary.positions(language.length, share: 1)
-      if let known = angles.first(where: { $0.positions == own }) {
-        angles.append(known)
+      let earlier = options.rotary[..<angles.count]
+      if let same = earlier.firstIndex(where: rotary.agrees) {
+        angles.append(angles[same])
       } else {
-        angles.append(try language.b.values(own))
+        angles.append(
+          try language.b.values(rotary.positions(language.length, share: 1)))
       }
     }
   }

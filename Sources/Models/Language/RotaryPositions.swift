@@ -97,6 +97,14 @@ struct RotarySettings {
     }
   }
 
+  /// Whether both, of one configuration, give the same angles.
+  func agrees(with other: RotarySettings) -> Bool {
+    func content(_ settings: RotarySettings) -> JSONContent? {
+      settings.parameters.exists ? try? settings.parameters.content() : nil
+    }
+    return base == other.base && width == other.width && content(self) == content(other)
+  }
+
   private var type: String {
     get throws(CheckpointError) {
       let place = parameters["rope_type"].exists ? parameters["rope_type"] : parameters["type"]
