@@ -38,8 +38,11 @@ struct ScatteringTests {
         index = try probe.indices([count], rows.flatMap { $0.map { Double($0) } })
       }
       let result = try probe.call(
-        name[...], ["self": .tensor(x), "dim": .number(1), "index": .tensor(index),
-          "src": .tensor(source)])
+        name[...],
+        [
+          "self": .tensor(x), "dim": .number(1), "index": .tensor(index),
+          "src": .tensor(source),
+        ])
       let expected = expected(rows, adds: name.contains("add")) { self.source[$0 * 8 + $1] }
       #expect(try probe.values(of: result) == expected, "\(kind)")
     }
@@ -62,8 +65,11 @@ struct ScatteringTests {
     let (x, source) = (try probe.input([6], self.x), try probe.input([8], self.source))
     let index = try probe.indices([1], [6, 2])
     let result = try probe.call(
-      name[...], ["self": .tensor(x), "dim": .number(1), "index": .tensor(index),
-        "src": .tensor(source), "value": .real(7)])
+      name[...],
+      [
+        "self": .tensor(x), "dim": .number(1), "index": .tensor(index),
+        "src": .tensor(source), "value": .real(7),
+      ])
     let values = try probe.values(of: result)
     #expect(values[..<6].contains { $0.isNaN })
     #expect(!values[6...].contains { $0.isNaN })
@@ -81,8 +87,11 @@ struct ScatteringTests {
       #expect(throws: ImportFailure.self) {
         var probe = probe
         _ = try probe.call(
-          name[...], ["self": .tensor(x), "dim": .number(1), "index": .tensor(index),
-            "src": .tensor(source), "value": .real(7)])
+          name[...],
+          [
+            "self": .tensor(x), "dim": .number(1), "index": .tensor(index),
+            "src": .tensor(source), "value": .real(7),
+          ])
       }
     }
   }
@@ -95,8 +104,11 @@ struct ScatteringTests {
     for (start, step) in [(0, Int.max), (1, Int.max / 2), (5, 1), (0, 0), (0, -1), (0, Int.min)] {
       #expect(throws: ImportFailure.self, "\(start) \(step)") {
         _ = try probe.call(
-          name[...], ["self": .tensor(x), "src": .tensor(source), "dim": .number(1),
-            "start": .number(start), "step": .number(step)], sizes: [probe.builder.samples, 2])
+          name[...],
+          [
+            "self": .tensor(x), "src": .tensor(source), "dim": .number(1),
+            "start": .number(start), "step": .number(step),
+          ], sizes: [probe.builder.samples, 2])
       }
     }
   }
@@ -111,8 +123,10 @@ struct ScatteringTests {
     let part = try probe.builder.sliced(source, 1, start: 0, count: 2)
     let columns = try probe.call(
       "aten.slice_scatter.default",
-      ["self": .tensor(x), "src": .tensor(part), "dim": .number(1), "start": .number(-5),
-        "step": .number(3)])
+      [
+        "self": .tensor(x), "src": .tensor(part), "dim": .number(1), "start": .number(-5),
+        "step": .number(3),
+      ])
     #expect(
       try probe.values(of: columns) == [0, 104, 2, 3, 105, 5, 6, 110, 8, 9, 111, 11])
   }
