@@ -34,8 +34,8 @@ private struct EigenvalueKFAC: DirectionRule {
     let error = gradients.errors.relative[..<gradients.samples].max() ?? 0
     try parts.setLayers(
       plan, source, cotangents: { gradients.writeCotangents(draws: 1, $0, to: $1) },
-      lambdas: own, error: error, exponent: -unit.exponent
-    ) { rows throws(LinearAlgebraError) in try EigenvalueBlock(rows, weights: weights) }
+      lambdas: own, error: error, exponent: -unit.exponent,
+      block: { rows throws(LinearAlgebraError) in try EigenvalueBlock(rows, weights: weights) })
     let target = EmpiricalTarget.ones.values(gradients)
     for (parameter, _) in plan.exact {
       let block = try context.blocks.block([parameter])

@@ -31,8 +31,8 @@ private struct FOOF: DirectionRule {
     let error = gradients.errors.relative[..<gradients.samples].max() ?? 0
     try parts.setLayers(
       plan, source, cotangents: { gradients.writeCotangents(draws: 1, $0, to: $1) },
-      lambdas: own, error: error, exponent: unit.exponent
-    ) { rows throws(LinearAlgebraError) in try InputBlock(rows, weights: weights) }
+      lambdas: own, error: error, exponent: unit.exponent,
+      block: { rows throws(LinearAlgebraError) in try InputBlock(rows, weights: weights) })
     let ones = [Double](repeating: 1, count: gradients.samples)
     for (parameter, _) in plan.exact {
       let rows = source.restricted(to: parameter)

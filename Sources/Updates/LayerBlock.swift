@@ -23,7 +23,7 @@ extension DampedParts {
     _ plan: KroneckerPlan, _ rows: PerSampleGradients<S>,
     cotangents: (_ chunk: Schedule.Chunk, UnsafeMutablePointer<S>) -> Void,
     lambdas: [Double], error: Double, exponent: Int,
-    _ block: (LayerRows<S>) throws(LinearAlgebraError) -> Block
+    block: (LayerRows<S>) throws(LinearAlgebraError) -> Block
   ) throws(LinearAlgebraError) {
     let outcomes = TaskResults<Result<Void, LinearAlgebraError>>(count: plan.layers.count)
     rows.forEachLayer(plan, cotangents) { index, rows in

@@ -132,6 +132,7 @@ struct GammaErrorTests {
     let problem = Problem(Case("mlp", input: [3], mlp, samples: 4, seed: 9))
     let file = try checkpoint(problem, draws: problem.drawnLabels(1, seed: 2))
     // No damping is part of Shampoo's powers: four samples leave their matrices singular but for rounding.
+    // That they keep the promise is `singlePrecisionKeepsThePromise`.
     let undamped = ["shampoo", "shampoo@2", "kl-shampoo"]
     let methods = UpdateMethod.named.filter {
       ![.ng, .gn].contains($0) && !undamped.contains($0.name)
@@ -292,35 +293,40 @@ struct GammaErrorTests {
   }
 
   /// What a precision holds between batches is made once where both have room for theirs; results are the
-  /// same.
+  /// same up to what each row says of itself.
   @Test func bothPrecisionsStayWhereThereIsRoom() throws {
     var options = EvaluationOptions()
     (options.batchSize, options.batches) = (100, 2)
     let path = fixture("digits/epoch-40.bin")
     let checkpoint = try LoadedCheckpoint(path: path, options: options)
-    func scored(_ options: EvaluationOptions) throws -> (scoring: BatchScoring, gammas: [Double]) {
+    func scored(
+      _ options: EvaluationOptions, keepsBoth: Bool
+    ) throws -> (scoring: BatchScoring, scores: [Score]) {
       let evaluation = Evaluation(options)
       let scoring = try BatchScoring(evaluation, checkpoint, evaluation.source(checkpoint))
       let first = try scoring.score(0)
       let spaces = (scoring.single?.workspace, scoring.double?.workspace)
-      let gammas = try (first.scores + scoring.score(1).scores).map(\.gamma)
-      if let single = spaces.0 {
-        #expect(scoring.single?.workspace === single && scoring.double?.workspace === spaces.1)
+      let scores = try first.scores + scoring.score(1).scores
+      if keepsBoth {
+        let single = try #require(spaces.0)
+        let double = try #require(spaces.1)
+        #expect(scoring.single?.workspace === single && scoring.double?.workspace === double)
       }
-      return (scoring, gammas)
+      return (scoring, scores)
     }
-    let rich = try scored(options)
+    let rich = try scored(options, keepsBoth: true)
     #expect(rich.scoring.single != nil && rich.scoring.double != nil)
     var exact = options.inPrecision(Double.self)
     exact.threads = max(exact.threads, 4)
     options.memory =
       MemoryPlanner(checkpoint, samples: 100, options: exact, .score(updates: [])).best().plan.total
-    let poor = try scored(options)
+    let poor = try scored(options, keepsBoth: false)
     #expect(poor.scoring.single == nil && poor.scoring.double != nil)
-    #expect(rich.gammas.count == poor.gammas.count)
-    // The reference's is the last: it has fewer ways to be found.
-    for (a, b) in zip(rich.gammas.dropLast(), poor.gammas) where a != b {
-      #expect(abs(a / b - 1) < 1e-3)
+    #expect(rich.scores.map(\.method) == poor.scores.map(\.method))
+    for (a, b) in zip(rich.scores, poor.scores) {
+      // With less room the reference has fewer ways to be found: it may be that much above the least.
+      let slack = a.role == .reference ? 1e-3 : max(a.gammaError ?? 0, b.gammaError ?? 0)
+      #expect(abs(a.gamma / b.gamma - 1) <= slack, "\(a.method)")
     }
   }
 

@@ -46,7 +46,7 @@ import Testing
   func lsqrReachesTheLeastGamma(_ name: String, precision: Precision) throws {
     let result = try reference(name, .lsqr, precision)
     // 38 of the 60 singular values of the recurrent networks are zero but for rounding, which in single
-    // precision hides the least of the others: at a residual of 1e-4 some of their part is missing.
+    // precision hides the least of the others: of their part 1.3e-3 is missing.
     let single = name == "golden/layers_recurrent" ? 2e-3 : 1e-4
     try expectLeast(result, name, precision, precision == .float64 ? 1e-9 : single)
     // |B x|^2 / |w|^2 = (gamma_bound / gamma)^2 never falls.
@@ -60,17 +60,23 @@ import Testing
     let result = try reference(name, .gram, precision)
     try expectLeast(result, name, precision, precision == .float64 ? 1e-9 : 1e-4)
     #expect(result.record.kind == .gram && result.trace.isEmpty)
-    // One of its singular values is below 1.5e-7 of the largest: B B^T loses it, and the record says so.
-    if name != "golden/layers_tokens" { #expect(result.record.isConverged) }
+    // One of its singular values is below 1.5e-7 of the largest: B B^T loses it, and where so much is asked
+    // for the record says so.
+    let isLossy = name == "golden/layers_tokens" && precision == .float64
+    #expect(result.record.isConverged == !isLossy)
   }
 
-  /// Without the case of which one singular value is below 1.5e-7 of the largest: F has its square, which
-  /// conjugate gradients do not resolve in double.
-  @Test(
-    arguments: GoldenTests.small.filter { $0 != "golden/layers_tokens" }, Precision.allCases)
+  @Test(arguments: GoldenTests.small, Precision.allCases)
   func preconditionedGradientsHaveTheSameLimit(_ name: String, precision: Precision) throws {
     for kind in [PreconditionerKind.jacobi, .sf] {
       let result = try reference(name, .cg, precision) { $0.cgPreconditioner = kind }
+      if name == "golden/layers_tokens", precision == .float64 {
+        // One of its singular values is below 1.5e-7 of the largest: F has its square, which conjugate
+        // gradients do not resolve in double. They say that they have not converged.
+        #expect(!result.record.isConverged)
+        #expect(result.record.gamma >= (try Golden(name).reference.gamma) * (1 - 1e-9))
+        continue
+      }
       try expectLeast(result, name, precision, precision == .float64 ? 1e-7 : 1e-3)
       for (before, after) in zip(result.trace, result.trace.dropFirst()) {
         #expect(after.gamma <= before.gamma * (1 + (precision == .float64 ? 1e-9 : 1e-4)))

@@ -569,7 +569,7 @@ enum Pickle {
       message(for: path) { _ = try CheckpointFile.open(path) } == """
         this is a PyTorch file, expected a checkpoint in safetensors format
           at FILE
-          It holds tensors but no model; save both as README.md describes.
+          It holds tensors but no model: name its network as model, or save both in one file.
         """)
   }
 

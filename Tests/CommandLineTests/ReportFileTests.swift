@@ -345,17 +345,30 @@ extension CommandLineTests {
       // A path is as long as it is.
       #expect(
         lines.allSatisfy { $0.count <= 80 || $0.hasSuffix(".bin") }, "\(result.output)")
-      try expectSnapshot(Self.withoutNumbers(result.output), "table-" + name)
+      var text = Self.withoutNumbers(result.output)
+      if name == "marked" {
+        // How far off a marked gamma may be depends on how a processor's kernels round, and so does which
+        // number is the widest, beside which a star has no space.
+        let shares = result.output.replacing(/\s+/, with: " ").matches(
+          of: /off by (?:up to ([0-9.e-]+) %|100 % or more)/)
+        #expect(shares.count == 2)
+        for share in shares {
+          if let own = share.output.1.map(String.init) {
+            #expect(try #require(Double(own)) < 100, "\(own)")
+          }
+        }
+        text = text.replacing("off by # % or more", with: "off by up to # %").replacing(
+          " *", with: "*")
+      }
+      try expectSnapshot(text, "table-" + name)
     }
 
     /// Words and columns only: numbers are `#`, and what depends on their widths, spaces and the
-    /// ends of wrapped lines, is one space. How far off a marked gamma may be, `up to # %` or
-    /// `100 % or more`, depends on how a processor's kernels round.
+    /// ends of wrapped lines, is one space.
     private static func withoutNumbers(_ text: String) -> String {
       text.replacingOccurrences(of: Fixture.root.path, with: "FIXTURES")
         .replacing(/[0-9]+([.,][0-9]+)*(e[-+][0-9]+)?/, with: "#")
         .replacing(/\n?[ ]+/, with: " ").replacing(/-{2,}/, with: "--")
-        .replacing("off by # % or more", with: "off by up to # %").replacing(" *", with: "*")
     }
   }
 }

@@ -1,5 +1,6 @@
 import Checkpoints
 import Curvature
+import Foundation
 import GraphModule
 import TensorModule
 import TestSupport
@@ -131,5 +132,37 @@ struct ImportedProgramTests {
   @Test func nestedInputsHaveTheirPlacesAsNames() throws {
     let names = try model("nested").graph.inputs.map(\.name)
     #expect(names == ["pair.left", "pair.right", "more.a.0", "more.a.1", "more.b", "mask"])
+  }
+
+  /// Data that do not fit are named with their tensor, and not the network.
+  @Test func sizesThatAreOneAreTheSameInTheData() throws {
+    var program = try ExportedProgram.open(fixture("data/exported/sizes.pt2"))
+    let columns = try #require(program.graph.tensors["image"]?.sizes[3])
+    program.graph.tensors["tokens"]?.sizes[1] = columns
+    func refusal(image: [Int], tokens: [Int]) throws -> String {
+      let path = NSTemporaryDirectory() + "sizes-\(UUID().uuidString).safetensors"
+      defer { try? FileManager.default.removeItem(atPath: path) }
+      var writer = SafetensorsWriter(metadata: [:])
+      for (name, shape) in [("image", image), ("tokens", tokens), ("labels", [2])] {
+        writer.add(
+          name, shape: shape, integers: [Int64](repeating: 0, count: shape.reduce(1, *)))
+      }
+      try writer.write(to: path)
+      do {
+        _ = try ProgramSizes(program, data: try DataFile.open(path))
+        return "none"
+      } catch let error as CheckpointError {
+        #expect(error.location.file == path)
+        return "\(error)"
+      }
+    }
+    #expect(try refusal(image: [2, 1, 8, 9], tokens: [2, 9]) == "none")
+    let lengths = try refusal(image: [2, 1, 8, 9], tokens: [2, 7])
+    #expect(lengths.contains("shape is [2, 7], expected [2, 9]"), "\(lengths)")
+    #expect(lengths.contains("tensor tokens"), "\(lengths)")
+    #expect(
+      lengths.contains("one size for this dimension and for dimension 3 of image"), "\(lengths)")
+    let ranks = try refusal(image: [2, 1, 8], tokens: [2, 8])
+    #expect(ranks.contains("the shape is [2, 1, 8], expected 4 dimensions"), "\(ranks)")
   }
 }

@@ -6,6 +6,15 @@ import Updates
 /// The documents tell every method of the list, in its words.
 struct DocumentationTests {
   @Test(arguments: ["README.md", "Documentation/methods.md"])
+  func methodsThatDrawAreNamed(_ document: String) throws {
+    let names = UpdateMethod.named.filter(\.needs.isSampled).map { "`\($0.name)`" }
+    let list = names.dropLast().joined(separator: ", ") + " and " + names.last!
+    #expect(
+      try String(contentsOfFile: fixture("../" + document), encoding: .utf8).contains(list),
+      "\(list)")
+  }
+
+  @Test(arguments: ["README.md", "Documentation/methods.md"])
   func tablesOfMethodsAreTheList(_ document: String) throws {
     let path = fixture("../" + document)
     let text = try String(contentsOfFile: path, encoding: .utf8)

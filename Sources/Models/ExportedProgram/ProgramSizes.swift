@@ -38,24 +38,32 @@ struct ProgramSizes {
       for name in sampleSymbols { bound[name] = TensorBuilder.nominalSamples }
     }
     let found = try data?.inputs(program.inputNames)
+    /// Where the data have a size that a symbol stands for.
+    var places: [String: String] = [:]
     for input in program.userInputs {
       guard case .tensor(let value) = input.argument, let type = graph.tensors[value] else {
         continue
       }
-      let shape = found?[input.path.joined(separator: ".")]?.shape
-      if let shape, shape.count != type.sizes.count {
-        throw ImportFailure(
-          "its input \(input.path.joined(separator: ".")) has \(type.sizes.count) dimensions, "
-            + "those of the data are \(shape)")
+      let tensor = found?[input.path.joined(separator: ".")]
+      if let tensor, tensor.shape.count != type.sizes.count {
+        throw CheckpointError(
+          .unexpectedValue(
+            "the shape", found: "\(tensor.shape)", expected: "\(type.sizes.count) dimensions"),
+          at: tensor.location)
       }
       for (axis, size) in type.sizes.enumerated().dropFirst() {
         guard case .symbol(let name) = size.expression, !sampleSymbols.contains(name) else {
           continue
         }
-        let length = shape?[axis] ?? size.example ?? 2
-        if let known = bound.updateValue(length, forKey: name), known != length {
-          throw ImportFailure("the data have \(known) and \(length) for the size \(name)")
+        let length = tensor?.shape[axis] ?? size.example ?? 2
+        if let known = bound.updateValue(length, forKey: name), let tensor, known != length {
+          var expected = tensor.shape
+          expected[axis] = known
+          throw CheckpointError(
+            .shapeMismatch(found: tensor.shape, expected: expected), at: tensor.location,
+            hint: "The network has one size for this dimension and for \(places[name] ?? name).")
         }
+        places[name] = tensor.map { "dimension \(axis) of \($0.name)" }
       }
     }
     guard let samples else { throw ImportFailure("it has no input that is a tensor") }
