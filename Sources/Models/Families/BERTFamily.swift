@@ -18,14 +18,14 @@ extension ModelFamily {
         "decoder",
       ]
     ],
-    adapterTargets: ["query", "value"], takesPrompt: false
-  ) { family, config, adapter, data throws(CheckpointError) in
-    var builder = try EncoderBuilder(
-      family, config, adapter, data,
-      .init(
-        numbering: .inOrder(from: 0), padding: 0, pooler: "bert.pooler.dense",
-        classifier: "classifier", tokenHead: "cls.predictions",
-        transform: "cls.predictions.transform", transformNorm: "LayerNorm"))
-    return try builder.build()
-  }
+    adapterTargets: ["query", "value"], takesPrompt: false,
+    build: { family, config, adapter, data throws(CheckpointError) in
+      var builder = try EncoderBuilder(
+        family, config, adapter, data,
+        .init(
+          numbering: .inOrder(from: 0), padding: 0, pooler: "bert.pooler.dense",
+          classifier: "classifier", tokenHead: "cls.predictions",
+          transform: "cls.predictions.transform", transformNorm: "LayerNorm"))
+      return try builder.build()
+    })
 }

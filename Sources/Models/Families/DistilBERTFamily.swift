@@ -19,11 +19,11 @@ extension ModelFamily {
         "ffn", "lin1", "lin2", "output_layer_norm",
       ]
     ],
-    adapterTargets: ["q_lin", "v_lin"], takesPrompt: false
-  ) { family, config, adapter, data throws(CheckpointError) in
-    var builder = try DistilBERTBuilder(family, config, adapter, data)
-    return try builder.build()
-  }
+    adapterTargets: ["q_lin", "v_lin"], takesPrompt: false,
+    build: { family, config, adapter, data throws(CheckpointError) in
+      var builder = try DistilBERTBuilder(family, config, adapter, data)
+      return try builder.build()
+    })
 }
 
 /// BERT without token types and pooler, under names of its own.

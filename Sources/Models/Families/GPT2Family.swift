@@ -22,11 +22,11 @@ extension ModelFamily {
       let layers = number(config["n_layer"], 12)
       return .normal(
         deviation: number(config["initializer_range"], 0.02) / (2 * layers).squareRoot())
-    }, adapterTargets: ["c_attn"], takesPrompt: true
-  ) { family, config, adapter, data throws(CheckpointError) in
-    var builder = try GPT2Builder(family, config, adapter, data)
-    return try builder.build()
-  }
+    }, adapterTargets: ["c_attn"], takesPrompt: true,
+    build: { family, config, adapter, data throws(CheckpointError) in
+      var builder = try GPT2Builder(family, config, adapter, data)
+      return try builder.build()
+    })
 }
 
 /// Learned positions, norms before each branch, one projection for queries, keys and values, and weights

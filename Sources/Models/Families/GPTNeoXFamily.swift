@@ -21,11 +21,11 @@ extension ModelFamily {
         "dense", "dense_h_to_4h", "dense_4h_to_h",
       ]
     ],
-    adapterTargets: ["query_key_value"], takesPrompt: true
-  ) { family, config, adapter, data throws(CheckpointError) in
-    var builder = try GPTNeoXBuilder(family, config, adapter, data)
-    return try builder.build()
-  }
+    adapterTargets: ["query_key_value"], takesPrompt: true,
+    build: { family, config, adapter, data throws(CheckpointError) in
+      var builder = try GPTNeoXBuilder(family, config, adapter, data)
+      return try builder.build()
+    })
 
   @Sendable private static func headInVersion4(_ name: String) -> String {
     let new = GPTNeoXBuilder.headInVersion5 + "."

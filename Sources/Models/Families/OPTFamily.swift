@@ -16,11 +16,11 @@ extension ModelFamily {
         "layers", "k_proj", "v_proj", "q_proj", "out_proj",
       ]
     ],
-    adapterTargets: ["q_proj", "v_proj"], takesPrompt: true
-  ) { family, config, adapter, data throws(CheckpointError) in
-    var builder = try OPTBuilder(family, config, adapter, data)
-    return try builder.build()
-  }
+    adapterTargets: ["q_proj", "v_proj"], takesPrompt: true,
+    build: { family, config, adapter, data throws(CheckpointError) in
+      var builder = try OPTBuilder(family, config, adapter, data)
+      return try builder.build()
+    })
 }
 
 /// Learned positions of the tokens that the mask shows, norms before or behind each branch, and for one

@@ -20,14 +20,14 @@ extension ModelFamily {
         "decoder",
       ] + tables
     },
-    adapterTargets: ["query", "value"], takesPrompt: false
-  ) { family, config, adapter, data throws(CheckpointError) in
-    var builder = try EncoderBuilder(
-      family, config, adapter, data,
-      .init(
-        numbering: .ofTokens, padding: 1, leavesOutPadding: true, pooler: "classifier.dense",
-        classifier: "classifier.out_proj", tokenHead: "lm_head", transform: "lm_head",
-        transformNorm: "layer_norm", transformFunction: .gelu))
-    return try builder.build()
-  }
+    adapterTargets: ["query", "value"], takesPrompt: false,
+    build: { family, config, adapter, data throws(CheckpointError) in
+      var builder = try EncoderBuilder(
+        family, config, adapter, data,
+        .init(
+          numbering: .ofTokens, padding: 1, leavesOutPadding: true, pooler: "classifier.dense",
+          classifier: "classifier.out_proj", tokenHead: "lm_head", transform: "lm_head",
+          transformNorm: "layer_norm", transformFunction: .gelu))
+      return try builder.build()
+    })
 }

@@ -34,12 +34,12 @@ extension ModelFamily {
         isGemma && isNorm(spec) ? .constant(0) : start(spec, config: config)
       }, adapterTargets: ["q_proj", "v_proj"],
       // Versions of Transformers differ in whether Gemma scales virtual tokens.
-      takesPrompt: !isGemma
-    ) { family, config, adapter, data throws(CheckpointError) in
-      try config.requireSettings(GatedDecoder.settings.union(reads))
-      let layers = try config["num_hidden_layers"].layerCount()
-      return try GatedDecoder.build(family, config, adapter, data, options(config, layers))
-    }
+      takesPrompt: !isGemma,
+      build: { family, config, adapter, data throws(CheckpointError) in
+        try config.requireSettings(GatedDecoder.settings.union(reads))
+        let layers = try config["num_hidden_layers"].layerCount()
+        return try GatedDecoder.build(family, config, adapter, data, options(config, layers))
+      })
   }
 }
 
