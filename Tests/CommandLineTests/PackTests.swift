@@ -45,6 +45,40 @@ extension CommandLineTests {
       #expect(samples == "samples=\(count)")
     }
 
+    private func exported(_ name: String) -> [String] {
+      let folder = Fixture.path("golden/exported/\(name)")
+      let state = folder + "/weights.pt"
+      let checkpoint =
+        FileManager.default.fileExists(atPath: state)
+        ? [state, "--model", folder + "/model.pt2"] : [folder + "/model.pt2"]
+      return checkpoint + ["--data", folder + "/data.npz"]
+    }
+
+    /// The graph, its parameters and the batch in one file.
+    @Test(arguments: ["mlp_core_aten", "nanogpt_tied", "resnet", "unet_pixels"])
+    func packedNetworkScoresAsItsSources(_ name: String) throws {
+      let temporary = try TemporaryFolder()
+      let packed = temporary.path("packed.bin")
+      let source = exported(name)
+      let result = try Command.run(["pack"] + source + ["-o", packed])
+      #expect(result.status == 0, "\(result.error)")
+      let found = try scores([packed], temporary)
+      #expect(found.count == 5)
+      #expect(try scores(source, temporary) == found)
+    }
+
+    /// Classes of pixels lie behind the samples; where the labels fit two axes the option decides.
+    @Test func classesLieAlongTheAxisThatIsNamed() throws {
+      let temporary = try TemporaryFolder()
+      let source = exported("unet_pixels")
+      let found = try scores(source, temporary)
+      #expect(try scores(source + ["--class-axis", "1"], temporary) == found)
+      for (axis, words) in [("2", "labels"), ("4", "no dimension 4"), ("0", "no dimension 0")] {
+        let result = try Command.run(["score"] + source + ["--class-axis", axis])
+        #expect(result.status == 65 && result.error.contains(words), "\(axis): \(result.error)")
+      }
+    }
+
     /// What trains is written down where it hangs on which tensors the adapter's file brings.
     @Test(arguments: [
       "t5_all_biases_as_before", "t5_head", "t5_modules_to_save", "vit_adapted_biases_in_base",
