@@ -143,18 +143,11 @@ extension PerSampleGradients {
     let count = count
     let matrix = Vector<Double>(count: count * count)
     let target = matrix.pointer
-    // Square by square, that the columns which are written stay in cache.
-    let side = 32
-    linearization.pool.run((count + side - 1) / side) { task, _ in
-      let rows = task * side..<min(count, (task + 1) * side)
-      for first in stride(from: 0, to: rows.upperBound, by: side) {
-        for i in rows {
-          for j in first..<max(first, min(first + side, i + 1)) {
-            let value = lower[i * count + j] * factors[i] * factors[j]
-            target[i * count + j] = value
-            target[j * count + i] = value
-          }
-        }
+    linearization.pool.run(count) { i, _ in
+      for j in 0...i {
+        let value = lower[i * count + j] * factors[i] * factors[j]
+        target[i * count + j] = value
+        target[j * count + i] = value
       }
     }
     return matrix
