@@ -6,14 +6,23 @@ import Updates
 public struct OptimizerKind: RawRepresentable, CaseIterable, Hashable, Sendable {
   /// What there is to set beside the learning rate and its schedule.
   public enum Setting: Sendable {
+    /// Whether a direction is divided by its norm.
     case normalization
+    /// Whether what is stepped along is of the sum or of the mean of losses.
     case reduction
+    /// lambda.
     case damping
+    /// Labels drawn per sample.
     case draws
+    /// The cosine above which a sample counts as another one's duplicate.
     case dropDuplicates
+    /// L2 or decoupled.
     case weightDecay
+    /// With or without Nesterov's step.
     case momentum
+    /// Both betas, and epsilon.
     case moments
+    /// What a root of second moments is added to.
     case epsilon
     /// How fast the second moment forgets, and how large a step may be beside it.
     case factoredMoment
@@ -38,6 +47,7 @@ public struct OptimizerKind: RawRepresentable, CaseIterable, Hashable, Sendable 
   /// A loss that is c times as large, with a lambda that is c^2 times as large, has c to this power
   /// times the direction.
   package let lossPower: Int
+  /// Those that it has.
   public let settings: Set<Setting>
   let defaults: Defaults
   /// The optimiser at its first step.
@@ -70,18 +80,22 @@ extension OptimizerKind {
     sgd, adam, adamw, adafactor, transformersAdafactor, ef, ief, sf,
   ]
 
+  /// `torch.optim.SGD`.
   public static let sgd = OptimizerKind("sgd", [.normalization, .weightDecay, .momentum]) {
     settings, _, operations, _ in StochasticGradient(settings, operations)
   }
 
+  /// `torch.optim.Adam`.
   public static let adam = OptimizerKind("adam", [.weightDecay, .moments, .epsilon]) {
     settings, _, operations, _ in Adam(settings, operations, isDecoupled: false)
   }
 
+  /// `torch.optim.AdamW`.
   public static let adamw = OptimizerKind(
     "adamw", [.weightDecay, .moments, .epsilon], Defaults(weightDecay: 1e-2)
   ) { settings, _, operations, _ in Adam(settings, operations, isDecoupled: true) }
 
+  /// `torch.optim.Adafactor`.
   public static let adafactor = OptimizerKind(
     "adafactor", [.weightDecay], Defaults(learningRate: 1e-2)
   ) { Adafactor($0, $1, $2, precision: $3) }

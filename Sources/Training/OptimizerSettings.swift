@@ -2,6 +2,7 @@ import Updates
 
 /// How the learning rate goes over a run of `T` steps.
 public enum LearningRateSchedule: String, Sendable, CaseIterable {
+  /// The same at every step.
   case constant
   /// From the full rate at the first step in equal steps to zero after the last one.
   case linear
@@ -31,8 +32,11 @@ public enum LossReduction: String, Sendable, CaseIterable {
 /// the paper's equations have them, unless `reduction` says otherwise: the first-order effect of an
 /// iEF step is `l_n -= learningRate * |u_n|^2`, whatever the batch size.
 public struct OptimizerSettings: Sendable {
+  /// Which optimiser it is.
   public let kind: OptimizerKind
+  /// At the first step.
   public var learningRate: Double
+  /// How the rate goes on.
   public var schedule: LearningRateSchedule
   /// The direction is divided by its norm first, so that without momentum and weight decay a step
   /// has the length of the learning rate.
@@ -65,6 +69,7 @@ public struct OptimizerSettings: Sendable {
   /// out the smaller of two gradients whose cosine is above 0.99.
   public var dropDuplicates: Double?
 
+  /// The defaults of this optimiser.
   public init(_ kind: OptimizerKind) {
     self.kind = kind
     learningRate = kind.defaults.learningRate

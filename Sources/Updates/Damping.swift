@@ -3,7 +3,9 @@
 public struct Damping: Sendable, Hashable {
   /// As given; what reports repeat.
   public let text: String
+  /// Lambda, or the factor x of `rel:x`.
   public let value: Double
+  /// Whether it is a factor of the largest squared gradient norm of a sample.
   public let isRelative: Bool
 
   /// - Returns: `nil` unless the text is a number, not negative, with or without `rel:`.

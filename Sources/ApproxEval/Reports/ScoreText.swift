@@ -35,6 +35,7 @@ extension Report {
 /// What a person sees of a checkpoint's scores: a line above the table, the table, and below it
 /// how the reference was reached and what limits the numbers. For 80 columns.
 extension Report.Entry {
+  /// As it is printed, with every layer that was scored.
   public var text: String {
     var said: Set<String> = []
     return text(layerLines: .max, said: &said)

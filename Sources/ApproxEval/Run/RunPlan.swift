@@ -4,8 +4,11 @@ import Checkpoints
 public struct RunPlan: Sendable {
   /// A checkpoint and the numbers of its batches.
   public struct Checkpoint: Sendable, Equatable {
+    /// What is read for it.
     public var input: CheckpointInput
+    /// What its headers say.
     public var description: CheckpointDescription
+    /// Their numbers.
     public var batches: Range<Int>
     /// Paths of all that is read for it: its own files, the data, updates.
     var files: [String] = []
@@ -32,11 +35,13 @@ public struct RunPlan: Sendable {
 
   /// All of the run, of whatever shard.
   public let checkpoints: [Checkpoint]
+  /// `nil` for a run in one piece.
   public let shard: Shard?
   /// What is no part of it, as something is wrong with it.
   public let leftOut: [CheckpointFailure]
   let steps: RunSteps
 
+  /// - Parameter shard: The part of them that is scored here; `nil`: all.
   public init(
     _ checkpoints: [Checkpoint], shard: Shard? = nil, leftOut: [CheckpointFailure] = []
   ) {

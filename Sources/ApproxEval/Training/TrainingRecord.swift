@@ -5,18 +5,25 @@ import Training
 public struct TrainingRecord: Sendable {
   /// How a run ended.
   public enum Outcome: String, Sendable {
+    /// After its last epoch.
     case finished
+    /// It was cancelled; what there was is kept.
     case interrupted
+    /// At a number that is not finite.
     case diverged
   }
 
   /// With the name of the program.
   public let command: [String]
+  /// What was asked for.
   public let options: TrainingOptions
+  /// Samples per step, as it came out.
   public let batchSize: Int
+  /// What was trained.
   public let description: CheckpointDescription
   /// Everything that was read: model, data.
   public let files: [FileRecord]
+  /// When the run began.
   public let start: Moment
 
   /// Reads all files of the run once, for their sums.

@@ -16,10 +16,13 @@ import Training
 /// The model runs as it does in an evaluation (stored statistics, no dropout), which is how the
 /// authors train. Equal options give the same bits in every run, for every number of threads.
 public struct TrainingRun {
+  /// What is done.
   public let options: TrainingOptions
+  /// What is trained.
   public let description: CheckpointDescription
   /// `nil` where files do not tell: a network by torch.export is what it computes.
   public let modelKind: ModelKind?
+  /// Samples of an epoch.
   public let trainingSamples: Int
   /// 0 without validation.
   public let validationSamples: Int
@@ -46,7 +49,9 @@ public struct TrainingRun {
 
   /// What `run` tells while it goes.
   public enum Event: Sendable {
+    /// After every step.
     case step(TrainingStep)
+    /// After every epoch, and at the start.
     case epoch(TrainingEpoch)
   }
 
@@ -239,7 +244,9 @@ public struct TrainingRun {
 
 /// What a run has done.
 public struct TrainingResult: Sendable {
+  /// In their order.
   public var steps: [TrainingStep] = []
+  /// In their order, the start first.
   public var epochs: [TrainingEpoch] = []
   /// Whether it was cancelled.
   public var isInterrupted = false
