@@ -41,4 +41,5 @@ extension Setting {
   public static let updates = Setting("updates")
   public static let validation = Setting("validation")
   public static let verbose = Setting("verbose")
+  public static let weights = Setting("weights")
 }

@@ -29,12 +29,7 @@ public struct TrainingEpoch: Sendable, Equatable {
   /// Of the epoch's steps, without measuring and saving.
   public let seconds: Double
 
-  public struct Measure: Sendable, Equatable {
-    /// Mean over scored positions.
-    public let loss: Double
-    /// Share of right decisions; `nil` for `mse`.
-    public let accuracy: Double?
-  }
+  public typealias Measure = LossMeasure
 }
 
 extension ReportTable {
