@@ -52,6 +52,8 @@ import Testing
     (EvaluationError.notEnoughDraws(requested: 2, stored: 1, file: "x"), 64),
     (EvaluationError.noSuchParameter(pattern: "x", near: [], checkpoint: "x"), 64),
     (EvaluationError.nothingTrainable(patterns: ["x"], checkpoint: "x"), 64),
+    (EvaluationError.nothingToPrune(patterns: [], checkpoint: "x"), 64),
+    (EvaluationError.noFisherMatrix(method: "x", damping: "y", checkpoint: "z"), 65),
     (EvaluationError.nonFiniteLogits(checkpoint: "x", sample: 0, value: .nan), 65),
     (EvaluationError.noReferenceGradient(checkpoint: "x"), 65),
     (EvaluationError.solve(.memory(required: 2, budget: 1)), 64),

@@ -4,7 +4,7 @@ import Testing
 extension CommandLineTests {
   @Suite struct HelpTests {
     @Test(arguments: [
-      "", "score", "inspect", "reference", "check", "pack", "init", "train", "plot", "report",
+      "", "score", "inspect", "reference", "check", "pack", "init", "train", "prune", "plot", "report",
       "merge", "diff",
     ])
     func helpIsAsRecorded(_ command: String) throws {

@@ -80,29 +80,37 @@ extension BatchMemory {
     else { return }
     let all = needs.doubles(weights.count)
     plan.keep("weights", all + needs.scalars(weights.count))
-    if settings.methods.contains(where: { $0.rows != nil }) {
-      addGradients(of: weights, workers: options.threads)
-    }
+    let usesGradients = settings.methods.contains { $0.rows != nil }
+    if usesGradients { addGradientRows() }
     let sparsities = settings.sparsities.count
-    // A statistic, its numbers in order, and for every sparsity which weights go and what the others are.
-    plan.keep(
-      "weights after removal", sparsities * (all + ByteCount(weights.count)) + 2 * all)
+    // For every sparsity which weights go and what the others are.
+    plan.keep("weights after removal", sparsities * (all + ByteCount(weights.count)))
+    // A statistic, and its numbers in order.
+    plan.during([("statistic", 3 * all)])
+    if usesGradients {
+      let blocks = inverseBlocks(weights, isJoint: settings.update == .joint)
+      plan.during([("blocks of the inverse", blocks)])
+    }
     addMeasuring()
     plan.during([("a checkpoint to write", 2 * all)])
   }
 
-  private mutating func addGradients(of weights: PrunableWeights, workers: Int) {
+  private mutating func addGradientRows() {
     plan.keep("per-sample gradients", needs.rows(draws: 1) + needs.unfolded)
     addPass(cotangents: 1)
     let gram = needs.gram(draws: 1, isDiagonal: true)
     plan.keep("kernels of layer inputs", gram.kernels)
     plan.during([("gradient norms", gram.matrix + gram.workspace)])
+  }
+
+  /// Those that there are at a time, each with the gradients that it is made of.
+  private func inverseBlocks(_ weights: PrunableWeights, isJoint: Bool) -> ByteCount {
     let piece = weights.tensors.indices.reduce(0) {
       max($0, WeightColumns<S>.scratch(weights.largestBlock, of: weights.spec($1)))
     }
-    let block =
-      ByteCount(FisherBlock.doubles(samples: samples, size: weights.largestBlock), of: Double.self)
-      + needs.scalars(piece)
-    plan.keep("blocks of the inverse", min(workers, weights.blocks.count) * block)
+    let doubles = FisherBlock.doubles(
+      samples: samples, size: weights.largestBlock, isJoint: isJoint)
+    return min(options.threads, weights.blocks.count)
+      * (ByteCount(doubles, of: Double.self) + needs.scalars(piece))
   }
 }

@@ -103,10 +103,10 @@ struct FisherBlock {
     return sums
   }
 
-  /// Doubles that a block takes at the most, with a joint update.
-  static func doubles(samples: Int, size: Int) -> ByteCount {
+  /// Doubles that a block takes at the most.
+  static func doubles(samples: Int, size: Int, isJoint: Bool) -> ByteCount {
     let (n, b) = (ByteCount(samples), ByteCount(size))
     let k = min(n, b)
-    return 3 * n * b + (samples < size ? 0 : b * b) + k * k + 8 * (n + b)
+    return (isJoint ? 2 : 1) * n * b + k * b + k * k
   }
 }

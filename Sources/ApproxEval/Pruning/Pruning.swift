@@ -30,8 +30,7 @@ public struct Pruning {
   private let weights: PrunableWeights
   private let source: BatchSource
   private let measured: [Int]
-  /// Bytes of forward values.
-  private let budget: Int
+  private let budget: MemoryBudget
 
   /// - Throws: Everything that headers, labels and indices tell, and what memory there is.
   public init(
@@ -62,7 +61,7 @@ public struct Pruning {
     samples = source.size
     budget = try MemoryPlanner(
       checkpoint, samples: source.size, options: options.loading, .prune(options)
-    ).budget().forward
+    ).budget()
     description = checkpoint.description
     (self.options, self.checkpoint, self.weights, self.files) = (
       options, checkpoint, weights, files
@@ -108,6 +107,7 @@ public struct Pruning {
   private func run<S: EngineScalar>(
     _ folder: String?, _ pool: WorkerPool, _ observe: (PruningRow) -> Void, _: S.Type
   ) throws -> PruningResult {
+    MemoryMeter.restart()
     let parameters = try checkpoint.parameters(S.self, areRead: true, pool: pool)
     let model = PrunedModel(checkpoint, weights, parameters, source.reader, options)
     let counts = options.sparsities.map { PruningSelection.count($0, of: weights.count) }
@@ -142,7 +142,9 @@ public struct Pruning {
         }
       }
     }
-    return PruningResult(rows: rows, weights: weights.count, samples: samples)
+    return PruningResult(
+      rows: rows, weights: weights.count, samples: samples, plannedMemory: budget.plan.total,
+      allocatedMemory: MemoryMeter.peak)
   }
 
   /// Nothing where no method asks for them.
@@ -152,7 +154,7 @@ public struct Pruning {
     guard options.methods.contains(where: { $0.rows != nil }) else { return nil }
     let problem = try BatchProblem(
       checkpoint, parameters: parameters, batch: source.reader.read(source.samples(0), S.self),
-      pool: pool, budget: budget)
+      pool: pool, budget: budget.forward)
     return PruningStatistics(problem, weights, values: values)
   }
 

@@ -29,6 +29,9 @@ public struct PruningResult: Sendable, Equatable {
   public let weights: Int
   /// Samples that the Fisher matrices are made of.
   public let samples: Int
+  /// Bytes that were planned, with pages of files, and of all vectors that there were at a time.
+  public let plannedMemory: Int
+  public let allocatedMemory: Int
 
   static var tableName: String { "pruning.csv" }
   static var recordName: String { "prune.json" }
@@ -123,6 +126,8 @@ public struct PruningRecord: Sendable {
       "weight_patterns": .texts(options.weights),
       "weights": .integer(result.weights),
       "samples": .integer(result.samples),
+      "planned_memory": .integer(result.plannedMemory),
+      "allocated_memory": .integer(result.allocatedMemory),
       "files": .list(files.map(\.json)),
       "machine": Machine.current.json,
     ])
