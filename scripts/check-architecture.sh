@@ -58,6 +58,11 @@ if lines=$(found '--[a-z]' --exclude-dir=eval-cli --exclude=Stylesheet.swift | g
   complain "a library names an option of the command:" "$lines"
 fi
 
+# What a terminal obeys, and what only a batch system has, is the command's as well.
+if lines=$(found '\\u\{1B\}|\barray=|SLURM|sbatch' --exclude-dir=eval-cli); then
+  complain "a library speaks to a terminal or a batch system:" "$lines"
+fi
+
 # What depends on which method or model it is, is part of its value.
 if lines=$(found 'case \.(sgd|ef|ief)\b|== "(vit|bert|t5|gpt2|llama)"|is HeadLinear|switch (method|family) '); then
   complain "a method, family or layer is asked for outside its registry:" "$lines"

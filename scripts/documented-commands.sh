@@ -76,7 +76,9 @@ instead 'eval-cli inspect lora.pt2 --data lora.npz' \
 instead 'eval-cli score lora.pt2 --data lora.npz --batch-size 32 --batches 2' \
   "eval-cli score $network/model.pt2 --data $network/data.npz --batch-size 4 --batches 2"
 instead 'eval-cli score --model net.pt2 before.pt --data batch.npz --batch-size 64 --batches 1 --updates step.safetensors' \
-  "eval-cli score --model $network/model.pt2 $network/weights.pt --data $network/data.npz --batch-size 4 --batches 1"
+  "eval-cli reference $network/weights.pt --model $network/model.pt2 --data $network/data.npz --batch-size 4 -o step.safetensors &&
+   eval-cli score --model $network/model.pt2 $network/weights.pt --data $network/data.npz --batch-size 4 --batches 1 --updates step.safetensors &&
+   rm step.*"
 instead 'DATA=mine.npz MODEL=net.json scripts/study.sh mine/' \
   'cp fixtures/digits/digits.safetensors mine.npz && cp fixtures/configs/digits-mlp.json net.json &&
    DATA=mine.npz MODEL=net.json EPOCHS=1 BATCHES=1 scripts/study.sh mine/'

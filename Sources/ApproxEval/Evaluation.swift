@@ -20,7 +20,10 @@ import Updates
 /// A file is opened once in the life of an evaluation. One that changes meanwhile is an error when
 /// its results are due; for its new content make a new evaluation.
 public struct Evaluation: Sendable {
+  /// With lists in the order of the work.
   public let options: EvaluationOptions
+  /// That of the lists as they were given.
+  private(set) var rowOrder: RowOrder
   /// What has been opened.
   public let files: InputFiles
   let pool: WorkerPool
@@ -34,9 +37,17 @@ public struct Evaluation: Sendable {
   /// With threads of the caller's, as many as the options say.
   package init(_ options: EvaluationOptions, files: InputFiles? = nil, pool: WorkerPool) {
     precondition(pool.threads == options.threads, "Evaluation: a pool of other threads")
-    self.options = options
+    self.options = options.inOrderOfWork
+    rowOrder = RowOrder(RecordedSettings(options))
     self.files = files ?? InputFiles(memory: options.memory)
     self.pool = pool
+  }
+
+  /// That of one checkpoint, with the same files and threads.
+  public func of(_ input: CheckpointInput) -> Evaluation {
+    var own = Evaluation(options.of(input), files: files, pool: pool)
+    own.rowOrder = rowOrder
+    return own
   }
 
   /// How many batches a checkpoint will be scored on, without reading numbers.

@@ -1,4 +1,5 @@
 import Foundation
+import Models
 import TensorModule
 import Updates
 
@@ -30,6 +31,9 @@ public enum PreconditionerKind: String, Sendable, CaseIterable {
   /// The Fisher matrix of sampled labels, inverted by the Woodbury identity.
   case sf
 }
+
+/// Heads of language models.
+public typealias LanguageTask = Models.LanguageTask
 
 /// What `Evaluation` computes, with the defaults of the command.
 public struct EvaluationOptions: Sendable {
@@ -73,7 +77,7 @@ public struct EvaluationOptions: Sendable {
   /// labels leave over.
   public var classAxis: Int?
   /// What the head of a language model is for, where its configuration does not say it or says another.
-  public var task: String?
+  public var task: LanguageTask?
   /// Folder of a PEFT adapter on a Hugging Face model.
   public var adapter: String?
   /// Patterns over parameter names, in place of the checkpoint's own.

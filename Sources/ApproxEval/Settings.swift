@@ -34,7 +34,6 @@ extension Setting {
   public static let run = Setting("run")
   public static let seed = Setting("seed")
   public static let shard = Setting("shard")
-  public static let storedUpdates = Setting("stored updates")
   public static let task = Setting("task")
   public static let threads = Setting("threads")
   public static let trainable = Setting("trainable")
@@ -42,4 +41,18 @@ extension Setting {
   public static let validation = Setting("validation")
   public static let verbose = Setting("verbose")
   public static let weights = Setting("weights")
+
+  /// All of them: a program that shows messages has to know how it spells each.
+  public static let all: [Setting] = [
+    .adapter, .batchSize, .batches, .cgDamping, .cgGap, .cgIterations, .cgPreconditioner,
+    .cgTolerance, .classAxis, .damping, .data, .dropDuplicates, .firstBatch, .force, .holdOut,
+    .learningRate, .loss, .mcSamples, .memory, .methods, .model, .normalize, .optimizerState,
+    .output, .parameterOrder, .perLayer, .precision, .reference, .resume, .run, .seed, .shard,
+    .task, .threads, .trainable, .updates, .validation, .verbose, .weights,
+  ]
+}
+
+extension Setting {
+  /// What follows from `methods`, and only records tell: no message names it, as nobody sets it.
+  static let storedUpdates = Setting("stored updates")
 }

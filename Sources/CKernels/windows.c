@@ -96,10 +96,16 @@ void ck_average_pool_transpose(ck_dtype t, const ck_window *w, const void *out, 
   CK_DISPATCH(t, average_pool_transpose, w, out, image);
 }
 
-void ck_gather(ck_dtype t, const void *x, const int32_t *index, void *out, size_t n) {
-  CK_DISPATCH(t, gather, x, index, out, n);
+void ck_gather(ck_dtype t, const void *x, const int32_t *index, void *out, int accumulate,
+               size_t n) {
+  CK_DISPATCH(t, gather, x, index, out, accumulate, n);
 }
 
 void ck_scatter_add(ck_dtype t, const void *out, const int32_t *index, void *x, size_t n) {
   CK_DISPATCH(t, scatter_add, out, index, x, n);
+}
+
+void ck_places(const int32_t *index, const int32_t *first, int32_t stride, int32_t *places,
+               size_t n) {
+  for (size_t i = 0; i < n; i++) places[i] = first[i] + stride * index[i];
 }

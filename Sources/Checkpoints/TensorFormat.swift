@@ -42,7 +42,10 @@ public struct TensorFormat: Sendable {
 
   public static let torch = TensorFormat(
     name: "PyTorch", title: "a PyTorch file",
-    advice: "It holds tensors but no model: name its network as \(.model), or save both in one file.",
+    advice: """
+      It holds tensors but no model: name its network as \(.model), or save both in one \
+      file.
+      """,
     recognizes: {
       $0.zip.map { !TorchReader.pickles(in: $0).isEmpty } ?? FileKind.isPickle($0.file.bytes)
     },

@@ -51,6 +51,11 @@ package protocol Operation: Sendable {
   var factorization: Factorization? { get }
   /// The linear layer that the operation is, if it is one.
   var linearLayer: LinearLayer? { get }
+  /// What the parameter in this slot is to it, where that is more than numbers.
+  func role(ofParameter slot: Int) -> ParameterRole?
+  /// The input whose numbers the output has, in another order or with an adapter's change added; `nil`
+  /// where there is none.
+  var carriedInput: Int? { get }
   /// The rows `a` of a factorization by unfolding, `[n T, in]`, from the value of input 0.
   func writeRows<S: EngineScalar>(
     _ value: UnsafePointer<S>, samples: Int, to rows: UnsafeMutablePointer<S>)
@@ -67,6 +72,12 @@ extension Operation {
   }
   package var factorization: Factorization? { nil }
   package var linearLayer: LinearLayer? { factorization?.linearLayer }
+  package var carriedInput: Int? { nil }
+
+  package func role(ofParameter slot: Int) -> ParameterRole? {
+    if let linearLayer { return slot == linearLayer.weightSlot ? .weight : nil }
+    return slot == factorization?.weightSlot ? .table : nil
+  }
 
   package func writeRows<S: EngineScalar>(
     _ value: UnsafePointer<S>, samples: Int, to rows: UnsafeMutablePointer<S>
@@ -117,30 +128,6 @@ package struct ForwardNeeds: Sendable {
     self.saved = saved
     self.savedDoubles = savedDoubles
   }
-}
-
-/// A parameter gradient that is a sum of outer products over the positions of a sample:
-/// `dW_n = sum_t b_nt a_nt^T` with `a` the rows of layer inputs and `b` those of output
-/// cotangents. Then gradients, per-sample gradients and Gram matrices follow from the rows alone,
-/// and nothing of the weight's size has to exist per sample (method.md 3).
-package struct Factorization: Sendable {
-  package enum Rows: Sendable, Equatable {
-    /// `a` is the value of input 0: `[T, in]`.
-    case input
-    /// `a` is what the operation makes of the value of input 0 (`writeRows`): `[T, in]`.
-    case unfolded
-    /// `a` is a one-hot row: input 0 holds the index, `[T]`.
-    case oneHot
-  }
-  /// Positions at which the layer is applied to one sample.
-  package let positions: Int
-  /// Columns of `a` and of `b`; the weight is `[out, in]`, for one-hot rows `[in, out]`.
-  package let inputs: Int
-  package let outputs: Int
-  package let rows: Rows
-  package let weightSlot: Int
-  /// A bias of `out` entries: one more input, always 1.
-  package let biasSlot: Int?
 }
 
 // MARK: - What an operation sees

@@ -54,6 +54,8 @@ package struct Program: Sendable {
     (graph, isLayerwise) = Lowering.run(passes, on: source) { offsets[$0.index] != nil }
     self.graph = graph
     var active = [Bool](repeating: false, count: graph.sizes.count)
+    // Of what trainable parameters move, whole numbers too.
+    var moved = active
     var kept = active
     var uses: [DerivativeUse] = []
     var needs: [ForwardNeeds] = []
@@ -62,9 +64,10 @@ package struct Program: Sendable {
       let use = DerivativeUse(
         activeInputs: node.inputs.map { active[$0.index] },
         trainableSlots: node.parameters.map { offsets[$0.index] != nil })
+      let trains = use.trainableSlots.contains(true)
+      moved[node.output.index] = trains || node.inputs.contains { moved[$0.index] }
       // Whole numbers have no derivatives.
-      let isActive =
-        (use.anyInputActive || use.trainableSlots.contains(true)) && node.type.element == .real
+      let isActive = (use.anyInputActive || trains) && node.type.element == .real
       active[node.output.index] = isActive
       let need = isActive ? node.operation.needs(use) : ForwardNeeds()
       for (input, isNeeded) in zip(node.inputs, need.inputs) where isNeeded {
@@ -80,7 +83,7 @@ package struct Program: Sendable {
     isActive = active
     // The logits are one row for every sample.
     isConstant = graph.types.indices.map {
-      graph.types[$0].isShared && !active[$0] && $0 != graph.output.index
+      graph.types[$0].isShared && !moved[$0] && $0 != graph.output.index
     }
     self.uses = uses
     self.needs = needs

@@ -47,7 +47,7 @@ package struct Model: Sendable {
     }
     try description.requireKeys(in: ["type", "config", "adapter"])
     let adapter = description["adapter"].exists ? try Adapter(description["adapter"]) : nil
-    self = try family.build(description["config"], adapter, data)
+    self = try family.build(family, description["config"], adapter, data)
   }
 
   /// Builds a Hugging Face model from its configuration and, optionally, a PEFT configuration.
@@ -57,7 +57,7 @@ package struct Model: Sendable {
     var peft: Adapter?
     if let adapter { peft = try Adapter(adapter) }
     let family = try ModelFamily.required(type, config)
-    self = try family.build(config, peft, data)
+    self = try family.build(family, config, peft, data)
   }
 
   /// Builds the graph of a network by torch.export.
@@ -91,7 +91,7 @@ package struct Model: Sendable {
     if config["loss_type"].exists, try !family.lossTypes.contains(config["loss_type"].string()) {
       throw config["loss_type"].wrong("nothing: other losses of Transformers are not computed")
     }
-    return try family.loss(config)
+    return try family.loss(family, config)
   }
 
   /// The name in the model's state_dict of a tensor of an adapter file (without PEFT's prefix):

@@ -17,9 +17,11 @@ public enum BLAS {
   }
 
   /// What OpenBLAS says of its own build: version, options, processor type.
-  public static var buildDescription: String {
-    String(cString: openblas_get_config()).split(separator: " ").joined(separator: " ")
-  }
+  ///
+  /// Asked once: OpenBLAS puts it together in one place for all threads, and two that ask at a time get
+  /// some of it twice.
+  public static let buildDescription = String(cString: openblas_get_config())
+    .split(separator: " ").joined(separator: " ")
 
   /// `C = alpha op(A) op(B) + beta C` with `op(A)` [m, k], `op(B)` [k, n], `C` [m, n].
   public static func gemm<S: EngineScalar>(

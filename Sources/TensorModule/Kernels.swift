@@ -145,15 +145,22 @@ public enum Kernels {
   }
 
   public static func gather<S: EngineScalar>(
-    _ x: In<S>, _ index: In<Int32>, _ out: Out<S>, count: Int
+    _ x: In<S>, _ index: In<Int32>, _ out: Out<S>, count: Int, accumulate: Bool = false
   ) {
-    ck_gather(S.kernelType, x, index, out, count)
+    ck_gather(S.kernelType, x, index, out, accumulate ? 1 : 0, count)
   }
 
   public static func scatterAdd<S: EngineScalar>(
     _ out: In<S>, _ index: In<Int32>, addingTo x: Out<S>, count: Int
   ) {
     ck_scatter_add(S.kernelType, out, index, x, count)
+  }
+
+  /// Places of entries that lie `stride` apart, from the first of each.
+  public static func places(
+    _ index: In<Int32>, first: In<Int32>, stride: Int, _ out: Out<Int32>, count: Int
+  ) {
+    ck_places(index, first, Int32(stride), out, count)
   }
 
   // MARK: Normalisation

@@ -23,13 +23,12 @@ extension Program {
     var weights: Set<ParameterID> = []
     var tables: Set<ParameterID> = []
     for node in graph.nodes {
-      let operation = node.operation
-      if let factors = operation.factorization, factors.rows == .oneHot {
-        tables.insert(node.parameters[factors.weightSlot])
-      } else if let linear = operation.linearLayer {
-        weights.insert(node.parameters[linear.weightSlot])
-      } else if operation is Convolution {
-        weights.insert(node.parameters[0])
+      for (slot, parameter) in node.parameters.enumerated() {
+        switch node.operation.role(ofParameter: slot) {
+        case .weight: weights.insert(parameter)
+        case .table: tables.insert(parameter)
+        case nil: break
+        }
       }
     }
     return trainable.map { parameter in
@@ -59,10 +58,8 @@ extension Program {
       if let linear = node.operation.linearLayer, linear.rows == .input(0) {
         return node.parameters[linear.weightSlot]
       }
-      // An adapter adds to what its first input is.
-      guard node.operation is LowRankUpdate || node.operation is View, let input = node.inputs.first
-      else { return nil }
-      value = input.index
+      guard let carried = node.operation.carriedInput else { return nil }
+      value = node.inputs[carried].index
     }
     return nil
   }

@@ -1,3 +1,4 @@
+import ApproxEval
 import Checkpoints
 import Foundation
 
@@ -34,26 +35,33 @@ enum Console {
   static var errorIsTerminal: Bool { isatty(STDERR_FILENO) == 1 }
 
   /// Columns of the terminal behind standard error.
-  static var errorWidth: Int {
+  static var errorWidth: Int { width(STDERR_FILENO) }
+
+  /// How texts are shown on standard output: as wide as its terminal, or as `COLUMNS` says.
+  static var outputStyle: TextStyle {
+    let columns = ProcessInfo.processInfo.environment["COLUMNS"].flatMap { Int($0) } ?? 0
+    let width = columns > 0 ? columns : width(STDOUT_FILENO)
+    return outputHasColors
+      ? TextStyle(width: width, shown: colored) : TextStyle(width: width)
+  }
+
+  private static func width(_ terminal: Int32) -> Int {
     var size = winsize()
-    guard ioctl(STDERR_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return 80 }
+    guard ioctl(terminal, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return 80 }
     return Int(size.ws_col)
   }
 
-  /// Columns of the terminal behind standard output, or as `COLUMNS` says.
-  static var outputWidth: Int {
-    if let columns = ProcessInfo.processInfo.environment["COLUMNS"].flatMap({ Int($0) }),
-      columns > 0
-    {
-      return columns
+  /// Green what is best, red what is worse.
+  static func colored(_ text: String, _ mark: TextStyle.Mark) -> String {
+    switch mark {
+    case .best: "\u{1B}[32m\(text)\u{1B}[0m"
+    case .worse: "\u{1B}[31m\(text)\u{1B}[0m"
+    case .none: text
     }
-    var size = winsize()
-    guard ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return 80 }
-    return Int(size.ws_col)
   }
 
   /// Whether standard output shows colours, and its reader wants them (https://no-color.org).
-  static var outputHasColors: Bool {
+  private static var outputHasColors: Bool {
     let environment = ProcessInfo.processInfo.environment
     return isatty(STDOUT_FILENO) == 1 && environment["NO_COLOR", default: ""].isEmpty
       && environment["TERM"] != "dumb"

@@ -27,7 +27,7 @@ extension ExitStatus {
   init(_ error: any Error) {
     switch error {
     case is CheckFailure, is ReferenceFailure: self = .checkFailed
-    case let error as FailedCheckpoints: self.init(error.first)
+    case let error as FailedCheckpoints: self.init(error.failures[0].error)
     case is UsageError: self = .usage
     case let error as CheckpointError: self.init(error)
     case let error as EvaluationError: self.init(error)
@@ -126,8 +126,8 @@ struct ReferenceFailure: Error, Equatable, CustomStringConvertible {
 /// Checkpoints that a run with `--keep-going` has left out; it ends as the first of them would have
 /// ended it.
 struct FailedCheckpoints: Error, CustomStringConvertible {
+  /// One at least.
   var failures: [CheckpointFailure]
-  var first: EvaluationError
 
   var description: String {
     let count = failures.count

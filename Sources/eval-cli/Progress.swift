@@ -3,7 +3,7 @@ import ApproxEval
 /// Shows where a run is on standard error: one line rewritten in place on a terminal, a line every
 /// few seconds elsewhere.
 final class Progress {
-  private var line: ProgressLine
+  private(set) var line: ProgressLine
   private let isShown: Bool
   private let isTerminal: Bool
   private let clock = ContinuousClock()
@@ -20,11 +20,11 @@ final class Progress {
   init(_ plan: RunPlan, finished: Set<Int>, isShown: Bool) {
     line = ProgressLine(plan: plan, resumed: finished.count, finished: finished.count, seconds: 0)
     skipped = finished
-    line.next = plan.numbers.first { !finished.contains($0) }
     self.isShown = isShown
     isTerminal = Console.errorIsTerminal
     start = clock.now
     lastLine = start
+    line.next = next(from: 0)
   }
 
   /// The clock starts here.
@@ -34,12 +34,10 @@ final class Progress {
     if isTerminal { rewrite() }
   }
 
-  /// One more batch is done.
-  func advance() {
+  /// The batch of this number is done, and the next one in work.
+  func advance(past number: Int) {
     line.finished += 1
-    if let done = line.next {
-      line.next = line.plan.numbers.suffix(from: done + 1).first { !skipped.contains($0) }
-    }
+    line.next = next(from: number + 1)
     let (seconds, attoseconds) = (clock.now - start).components
     line.seconds = Double(seconds) + Double(attoseconds) * 1e-18
     if isTerminal {
@@ -50,6 +48,16 @@ final class Progress {
       lastLine = clock.now
       Console.log(line.text)
     }
+  }
+
+  /// A checkpoint has failed, and what is left of it is left out.
+  func leave(checkpoint index: Int) {
+    line.next = next(from: line.plan.numbers(ofCheckpoint: index).upperBound)
+    if isTerminal { rewrite() }
+  }
+
+  private func next(from number: Int) -> Int? {
+    line.plan.numbers.drop { $0 < number }.first { !skipped.contains($0) }
   }
 
   /// Leaves the terminal as it was.

@@ -11,7 +11,6 @@ final class ScoreRun: Sendable {
   private struct State {
     var outputs: RunOutputs
     var progress: Progress
-    var failures: [CheckpointFailure] = []
     var isEnded = false
   }
 
@@ -60,26 +59,26 @@ final class ScoreRun: Sendable {
   func begin() { state.withLock { $0.progress.begin() } }
 
   /// One more batch is done.
-  func add(_ result: BatchResult) throws(EvaluationError) {
+  func add(_ result: BatchResult, at number: Int) throws(EvaluationError) {
     try state.withLock { state throws(EvaluationError) in
-      let count = state.outputs.count
+      let count = state.outputs.results.count
       do throws(EvaluationError) {
-        try state.outputs.add(result)
+        try state.outputs.add(result, at: number)
       } catch {
         throw error.with(
           hint: count == 0
             ? nil
             : "The \(count) batches before this one are kept: make room and go on with --resume.")
       }
-      state.progress.advance()
+      state.progress.advance(past: number)
     }
   }
 
   /// A checkpoint has failed, and the run goes on with others.
-  func add(_ failure: CheckpointFailure) {
-    state.withLock { state in
-      state.outputs.add(failure)
-      state.failures.append(failure)
+  func add(_ failure: CheckpointFailure) throws(EvaluationError) {
+    try state.withLock { state throws(EvaluationError) in
+      try state.outputs.add(failure)
+      if let index = failure.index { state.progress.leave(checkpoint: index) }
     }
   }
 
@@ -90,7 +89,7 @@ final class ScoreRun: Sendable {
     try state.withLock { state in
       let report = try write(&state)
       if !log.quiet { announceFiles(report) }
-      return (report.referencesNotConverged, state.failures)
+      return (report.referencesNotConverged, state.outputs.failures)
     }
   }
 
@@ -102,7 +101,8 @@ final class ScoreRun: Sendable {
       guard state.outputs.canReport(after: error) else { return }
       do {
         _ = try write(&state)
-        Console.log("reported: \(Self.share(state.outputs.count, plan)), those before an error")
+        Console.log(
+          "reported: \(Self.share(state.outputs.results.count, plan)), those before an error")
       } catch {
         Console.log("error: " + (message(for: error) ?? ""))
       }
@@ -115,11 +115,11 @@ final class ScoreRun: Sendable {
       // The last word is being said.
       if state.isEnded { return }
       state.progress.finish()
-      let share = Self.share(state.outputs.count, plan)
+      let share = Self.share(state.outputs.results.count, plan)
       var advice = "with --output such a run can be resumed"
       if state.outputs.journal != nil { advice = "the same command with --resume goes on" }
       do {
-        if state.outputs.count > 0 { _ = try write(&state) }
+        if !state.outputs.results.isEmpty { _ = try write(&state) }
         Console.log("interrupted after \(share); \(advice)")
       } catch {
         Console.log("error: " + (message(for: error) ?? ""))
@@ -162,8 +162,7 @@ final class ScoreRun: Sendable {
   private func printTables(_ report: Report) throws {
     try Console.print(
       report.checkpointsText(layerLines: log.verbose ? .max : Self.layerLines))
-    let closing = report.closingText(
-      TextStyle(width: Console.outputWidth, hasColors: Console.outputHasColors))
+    let closing = report.closingText(Console.outputStyle)
     // It shows names as `Console.print` does, and colours are more than text.
     if !closing.isEmpty { try Console.write(document: "\n" + closing) }
   }

@@ -63,11 +63,18 @@ import Testing
     ])
     let plain = report.closingText()
     #expect(plain.contains("run  epoch"))
-    let colored = report.closingText(TextStyle(hasColors: true))
-    #expect(colored.contains("\u{1B}[32m"))
+    let colored = report.closingText(
+      TextStyle { text, mark in
+        switch mark {
+        case .best: "<b>\(text)</b>"
+        case .worse: "<w>\(text)</w>"
+        case .none: text
+        }
+      })
     #expect(
-      colored.replacing("\u{1B}[32m", with: "").replacing("\u{1B}[31m", with: "")
-        .replacing("\u{1B}[0m", with: "").split(separator: " ") == plain.split(separator: " "))
+      colored.contains("<b>  [0.250] </b>") || colored.contains("<b>[0.250] </b>"), "\(colored)")
+    #expect(
+      colored.replacing(/<\/?[bw]>/, with: "").split(separator: " ") == plain.split(separator: " "))
     for width in [1, 20, 30, 40] {
       let lines = report.closingText(TextStyle(width: width)).split(separator: "\n")
       #expect(lines.count > 4)

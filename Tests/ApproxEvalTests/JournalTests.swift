@@ -1,6 +1,7 @@
 import Checkpoints
 import Crypto
 import Foundation
+import TestSupport
 import Testing
 
 @testable import ApproxEval
@@ -13,16 +14,16 @@ import Testing
   @Test(arguments: 0..<40) func resultsReadBackToTheSameBits(_ seed: UInt64) throws {
     var random = MadeUp(seed: seed)
     let result = random.result(batch: Int(seed))
-    let line = JournalLine.encoded(.batch(result))
+    let line = JournalLine.encoded(.batch(Int(seed), result))
     #expect(line.last == UInt8(ascii: "\n"))
     #expect(line.dropLast().firstIndex(of: UInt8(ascii: "\n")) == nil, "seed \(seed)")
-    guard case .batch(let read) = try JournalLine.decoded(line.dropLast()) else {
+    guard case .batch(let number, let read) = try JournalLine.decoded(line.dropLast()) else {
       Issue.record("seed \(seed): no batch")
       return
     }
     let (before, after) = (leaves(result), leaves(read))
     #expect(before.count > 100)
-    #expect(before == after, "seed \(seed)")
+    #expect(before == after && number == Int(seed), "seed \(seed)")
   }
 
   /// Everything that a value is made of, numbers by their bits.
@@ -37,16 +38,18 @@ import Testing
 
   @Test func linesAreJSON() throws {
     var random = MadeUp(seed: 1)
-    let line = JournalLine.encoded(.batch(random.result(batch: 3)))
+    let line = JournalLine.encoded(.batch(7, random.result(batch: 3)))
     let object = try #require(try JSONSerialization.jsonObject(with: line) as? [String: Any])
     #expect(Set(object.keys) == ["sha256", "batch"])
-    #expect((object["batch"] as? [String: Any])?["batch"] as? Int == 3)
+    let batch = try #require(object["batch"] as? [String: Any])
+    #expect(batch["number"] as? Int == 7)
+    #expect((batch["result"] as? [String: Any])?["batch"] as? Int == 3)
   }
 
   /// A digit that has changed is no other result.
   @Test func everyFlippedByteIsNoticed() throws {
     var random = MadeUp(seed: 2)
-    let line = JournalLine.encoded(.batch(random.result(batch: 0, traceRows: 1))).dropLast()
+    let line = JournalLine.encoded(.batch(0, random.result(batch: 0, traceRows: 1))).dropLast()
     for index in line.indices {
       var changed = Data(line)
       changed[index] ^= 1
@@ -60,18 +63,77 @@ import Testing
 
   /// An option that is added must say whether it changes numbers.
   @Test func theIdentityHasEveryOptionThatChangesNumbers() throws {
-    let record = try Self.record(EvaluationOptions(), [])
-    let recorded = Set(record.optionValues.map(\.0.key)).union([
-      "seed", "precision", "threads", "direction_names",
+    let recorded = Set(RecordedSettings(EvaluationOptions()).keys).union([
+      "threads", "direction_names",
     ])
     #expect(Mirror(reflecting: EvaluationOptions()).children.count == recorded.count)
+  }
+
+  /// Whatever the values are: a merged run's record has those of its shards to the letter.
+  @Test func settingsReadBackAsTheyWere() throws {
+    var options = EvaluationOptions()
+    (options.dataFile, options.model, options.run) = ("a,b.npz", "\"m\"", "r\n")
+    (options.loss, options.classAxis, options.task) = ("mse", -1, .causal)
+    (options.adapter, options.trainable) = ("x", ["a*,b", ""])
+    (options.methods, options.dampings) = ([.kfac, .sgd], [.init("0")!, .init("rel:1e-3")!])
+    (options.monteCarloSamples, options.reference) = ([4, 1], .dense)
+    (options.cgIterations, options.cgTolerance, options.cgGap) = (7, 1e-300, 0)
+    (options.cgDamping, options.cgPreconditioner) = (200, .jacobi)
+    (options.batchSize, options.batches, options.firstBatch) = (3, 4, 5)
+    (options.memory, options.updateFiles) = (1 << 40, ["u,v.safetensors", "w"])
+    (options.scoresStoredUpdates, options.optimizerState) = (false, "s")
+    (options.parameterOrder, options.perLayer) = ("o", true)
+    (options.dropDuplicates, options.seed, options.precision) = (0.1 + 0.2, .max, .float64)
+    let settings = RecordedSettings(options)
+    let plain = RecordedSettings(EvaluationOptions())
+    for key in settings.keys { #expect(settings[key] != plain[key], "\(key) is not changed here") }
+    let read = try JSONDecoder().decode(
+      RecordedSettings.self, from: JSONEncoder().encode(settings))
+    #expect(read == settings && read.isPossible && read.goByParameters)
+    #expect(read.json.document == settings.json.document)
+    #expect(read[.updates] == .texts(["u,v.safetensors", "w"]))
+    #expect(read[.cgDamping] == .number(200) && read[.cgTolerance] == .number(1e-300))
+    #expect(read[.seed] == .text("18446744073709551615") && read[.memory] == .integer(1 << 40))
+    #expect(plain[.data] == .cell(.empty) && plain[.updates] == .list([]))
+    #expect(plain.text("data") == nil && plain.text("updates") == nil && !plain.goByParameters)
+  }
+
+  /// Messages name what a user gives, and nobody gives this.
+  @Test func directionsOfCheckpointsAreLeftOutByMethods() throws {
+    func identity(_ storedUpdates: Bool) throws -> RunIdentity {
+      var options = EvaluationOptions()
+      options.scoresStoredUpdates = storedUpdates
+      return RunIdentity(try Self.record(options, ["a.bin"]), Self.plan(batches: 1))
+    }
+    let (all, some) = (try identity(true), try identity(false))
+    var result = Self.results(1)[0]
+    result.scores[0].family = "update"
+    let names = SettingNames { "--" + $0.name.replacing(" ", with: "-") }
+    #expect(
+      some.carried([0: result], from: all).differences.map { $0.spelled(by: names) } == [
+        "--methods is given now, and leaves out directions that checkpoints carry; they are scored "
+          + "in the journal"
+      ])
+    #expect(some.carried([0: Self.results(1)[0]], from: all).results.count == 1, "it carries none")
+    #expect(all.carried([0: result], from: some).outdated == 1)
+    #expect(
+      [(some, all), (all, some)].map { $0.differences(toShard: $1).map(\.description) } == [
+        [
+          "methods is given here, and leaves out directions that checkpoints carry; they are "
+            + "scored there"
+        ],
+        [
+          "methods is given there, and leaves out directions that checkpoints carry; they are "
+            + "scored here"
+        ],
+      ])
   }
 
   @Test func differencesAreNamedOneByOne() throws {
     let plan = Self.plan(batches: 3)
     let options = EvaluationOptions()
     let before = RunIdentity(try Self.record(options, ["a.bin"]), plan)
-    let results = Self.results(3)
+    let results = Self.numbered(Self.results(3))
     #expect(before.carried(results, from: before).differences == [])
 
     var other = options
@@ -83,7 +145,7 @@ import Testing
     var now = RunIdentity(
       try Self.record(other, ["a.bin"]), plan.part(Shard(1, of: 2)))
     #expect(
-      now.carried([], from: before).differences.map(\.description) == [
+      now.carried([:], from: before).differences.map(\.description) == [
         "shard is 1/2 now, not given in the journal",
         "damping is 1,rel:1e-3 now, rel:1e-7 in the journal",
         "drop duplicates is 0.5 now, not given in the journal",
@@ -112,14 +174,14 @@ import Testing
         .carried(results, from: before).differences.map(\.description) == [
           "batch 2 of run/a.bin is in the journal, and no batch of this run"
         ])
-    #expect(now.carried([], from: before).differences == [], "nothing would be lost")
+    #expect(now.carried([:], from: before).differences == [], "nothing would be lost")
   }
 
   // MARK: Runs that grow
 
   /// By batches and checkpoints, which may have moved: what was finished is the same batch.
   @Test func resultsAreCarriedByContent() throws {
-    let results = Self.results(3)
+    let results = Self.numbered(Self.results(3))
     let before = RunIdentity(
       try Self.record(EvaluationOptions(), ["a.bin"]), Self.plan(batches: 3))
     var now = RunIdentity(
@@ -129,15 +191,145 @@ import Testing
     now.checkpoints[1].description.epoch = 8
     let carried = now.carried(results, from: before)
     #expect(carried.differences == [] && carried.outdated == 0)
-    #expect(carried.results.map(\.checkpoint) == Array(repeating: "moved/c.bin", count: 3))
-    #expect(carried.results.map(\.epoch) == [8, 8, 8])
-    #expect(carried.results.map(\.batch) == [0, 1, 2])
-    #expect(Set(now.steps.placed(carried.results).keys) == [4, 5, 6])
+    let inOrder = carried.results.sorted { $0.key < $1.key }
+    #expect(inOrder.map(\.key) == [4, 5, 6])
+    #expect(inOrder.map(\.value.checkpoint) == Array(repeating: "moved/c.bin", count: 3))
+    #expect(inOrder.map(\.value.epoch) == [8, 8, 8])
+    #expect(inOrder.map(\.value.batch) == [0, 1, 2])
+  }
+
+  /// A checkpoint that is given twice, with other files: where its results belong is no matter of
+  /// names.
+  @Test func resultsOfACheckpointGivenTwiceAreCarriedByContent() throws {
+    let options = EvaluationOptions()
+    var before = RunIdentity(
+      try Self.record(options, []), Self.plan(batches: 1, paths: ["run/a.bin", "run/a.bin"]))
+    before.checkpoints[0].content = "with adam"
+    before.checkpoints[1].content = "with adamw"
+    var now = before
+    now.checkpoints.swapAt(0, 1)
+    var (adam, adamw) = (Self.results(1)[0], Self.results(1)[0])
+    (adam.samples, adamw.samples) = (1, 2)
+    #expect(now.carried([1: adamw], from: before).results.mapValues(\.samples) == [0: 2])
+    #expect(
+      now.carried([0: adam, 1: adamw], from: before).results.mapValues(\.samples) == [0: 2, 1: 1])
+    #expect(now.carried([0: adam], from: before).results.mapValues(\.samples) == [1: 1])
+  }
+
+  /// A direction may have the name of its file, and rows tell it: renamed, it is another one.
+  @Test func namesOfDirectionsAreContent() throws {
+    func identity(_ file: String, _ direction: String) throws -> RunIdentity {
+      var checkpoint = Self.plan(batches: 1).checkpoints[0]
+      checkpoint.files = [file]
+      checkpoint.directions = [direction]
+      return RunIdentity(try Self.record(EvaluationOptions(), [file]), RunPlan([checkpoint]))
+    }
+    let results = Self.numbered(Self.results(1))
+    let before = try identity("old.safetensors", "ng")
+    #expect(
+      try identity("moved.safetensors", "ng").carried(results, from: before).results.count == 1)
+    let renamed = try identity("new.safetensors", "new").carried(results, from: before)
+    #expect(
+      renamed.differences.map(\.description) == [
+        "new.safetensors was no input then", "old.safetensors is no input now",
+      ])
+  }
+
+  /// Lines say of which of the two a batch is, and one with another number than its own is damage.
+  @Test func linesTellABatchByItsNumber() throws {
+    let identity = RunIdentity(
+      try Self.record(EvaluationOptions(), []),
+      Self.plan(batches: 2, paths: ["run/a.bin", "run/a.bin"]))
+    func read(_ number: Int) throws -> JournalContents {
+      try JournalContents(
+        JournalLine.encoded(.run(identity))
+          + JournalLine.encoded(.batch(number, Self.results(2)[1])), file: "")
+    }
+    for number in [1, 3] { #expect(try Array(read(number).results.keys) == [number]) }
+    for number in [0, 2, 4, .max] {
+      #expect(throws: JournalError.self, "\(number)") { try read(number) }
+    }
+  }
+
+  // MARK: Shards
+
+  /// Of any number that a file may claim.
+  @Test func thereIsAMostOfShards() throws {
+    #expect(Shard(1, of: .max) == nil && Shard(1, of: 0) == nil && Shard(3, of: 2) == nil)
+    #expect(Shard(1, of: Shard.most) != nil)
+    let identity = RunIdentity(
+      try Self.record(EvaluationOptions(), []), Self.plan(batches: 1).part(Shard(1, of: 12345)))
+    let line = String(decoding: JournalLine.encoded(.run(identity)), as: UTF8.self).dropLast()
+    let start = try #require(line.range(of: #""run":"#)).upperBound
+    for (count, isPossible) in [(12346, true), (Int.max, false)] {
+      let content = line[start...].dropLast().replacing("12345", with: "\(count)")
+      let sum = SHA256.hash(data: Data(content.utf8)).map { String(format: "%02x", $0) }.joined()
+      let changed = Data("{\"sha256\":\"\(sum)\",\"run\":\(content)}".utf8)
+      let read = Result { try JournalLine.decoded(changed) }
+      #expect(((try? read.get()) != nil) == isPossible, "\(count)")
+    }
+  }
+
+  /// What shards have finished is on the disk at once, and the same as line by line.
+  @Test func linesOfShardsAreSyncedTogether() throws {
+    let results = Self.numbered(Self.results(9))
+    func written(_ add: (inout RunOutputs) throws -> Void) throws -> (calls: Int, [UInt8]) {
+      let system = SimulatedFileSystem(SimulatedDisk())
+      var outputs = try RunOutputs(
+        Self.plan(batches: 9), record: Self.record(EvaluationOptions(), []), folder: "/r",
+        system: system)
+      let before = system.calls
+      try add(&outputs)
+      #expect(outputs.finished.count == 9)
+      return (system.calls - before, try #require(system.disk.bytes("/r/journal.jsonl")))
+    }
+    let together = try written { try $0.add(results, []) }
+    let apart = try written { outputs in
+      for (number, result) in results.sorted(by: { $0.key < $1.key }) {
+        try outputs.add(result, at: number)
+      }
+    }
+    #expect(together.1 == apart.1)
+    // Each of the others cuts, synchronizes and looks where the file is.
+    #expect(together.calls <= apart.calls - 8 * 3)
+  }
+
+  // MARK: Failures
+
+  /// A failure settles the batches of its checkpoint that are left, until one of them is done.
+  @Test func failuresAreLines() throws {
+    let identity = RunIdentity(
+      try Self.record(EvaluationOptions(), []),
+      Self.plan(batches: 3, paths: ["run/a.bin", "run/b.bin"]))
+    let error = EvaluationError.missingBatch(checkpoint: "x")
+    func failure(_ name: String, _ index: Int?) -> JournalEntry {
+      .failed(
+        FailureRecord(CheckpointFailure(checkpoint: name, index: index, batch: 1, error: error)))
+    }
+    func read(_ entries: [JournalEntry]) throws -> JournalContents {
+      let lines = ([.run(identity)] + entries).map { JournalLine.encoded($0) }
+      return try JournalContents(Data(lines.joined()), file: "")
+    }
+    let results = Self.results(2)
+    let failed = try read([.batch(0, results[0]), failure("run/a.bin", 0), failure("run/a.bin", 0)])
+    #expect(failed.settled == 3 && failed.results.count == 1)
+    #expect(failed.failures[0]?.batch == 1 && failed.failures[0]?.error == error.description)
+    let both = try read([failure("run/a.bin", 0), failure("run/b.bin", 1)])
+    #expect(both.settled == 6)
+    let mended = try read([failure("run/a.bin", 0), .batch(1, results[1])])
+    #expect(mended.settled == 1 && mended.failures.isEmpty)
+    let grown = try read([failure("run/a.bin", 0), .run(identity)])
+    #expect(grown.settled == 0, "a run that grows tries it again")
+    for (name, index) in [
+      ("run/a.bin", 1), ("run/a.bin", 2), ("run/a.bin", -1), ("run/a.bin", nil),
+    ] {
+      #expect(throws: JournalError.self) { try read([failure(name, index)]) }
+    }
   }
 
   /// Methods, dampings, draws and layers may be more; then each batch is scored again.
   @Test func moreOfEachBatchIsScoredAgain() throws {
-    let results = Self.results(2)
+    let results = Self.numbered(Self.results(2))
     func identity(_ change: (inout EvaluationOptions) -> Void) throws -> RunIdentity {
       var options = EvaluationOptions()
       options.monteCarloSamples = [1]
@@ -158,6 +350,48 @@ import Testing
     }
   }
 
+  /// The same lists in another order ask for nothing more; rows are then in the order of this run.
+  @Test func theOrderOfListsIsNoDifference() throws {
+    var options = EvaluationOptions()
+    options.methods = [.sgd, .ef, .sf]
+    options.dampings = [.init("1")!, .init("rel:1e-3")!]
+    options.monteCarloSamples = [1, 4]
+    let plan = Self.plan(batches: 1)
+    let before = RunIdentity(try Self.record(options, ["a.bin"]), plan)
+    options.methods.reverse()
+    options.dampings.reverse()
+    options.monteCarloSamples.reverse()
+    let now = RunIdentity(try Self.record(options, ["a.bin"]), plan)
+    var result = Self.results(1)[0]
+    func row(_ label: String) -> Score {
+      let parts = label.split(separator: " ", omittingEmptySubsequences: false).map(String.init)
+      var row = result.scores[0]
+      (row.method, row.role) = (parts[0], parts[0] == "ng" ? .reference : .method)
+      row.damping = parts[1].isEmpty ? nil : parts[1]
+      row.monteCarloSamples = Int(parts[2])
+      return row
+    }
+    func labels(_ scores: [Score]) -> [String] {
+      scores.map {
+        "\($0.method) \($0.damping ?? "") \($0.monteCarloSamples.map(String.init) ?? "")"
+      }
+    }
+    let own = [
+      "sgd  ", "ef 1 ", "ef rel:1e-3 ", "sf 1 1", "sf rel:1e-3 1", "sf 1 4", "sf rel:1e-3 4",
+      "update:x  ", "ng  ",
+    ]
+    result.scores = own.map(row)
+    let carried = now.carried([0: result], from: before)
+    #expect(carried.differences == [] && carried.outdated == 0)
+    #expect(
+      carried.results.values.flatMap { labels($0.scores) } == [
+        "sf rel:1e-3 4", "sf 1 4", "sf rel:1e-3 1", "sf 1 1", "ef rel:1e-3 ", "ef 1 ", "sgd  ",
+        "update:x  ", "ng  ",
+      ])
+    let back = before.carried(carried.results, from: now).results.values
+    #expect(back.flatMap { labels($0.scores) } == own)
+  }
+
   /// Lines of a run that has grown follow those of the run before.
   @Test func aRunGrowsInItsJournal() throws {
     let folder = try Folder()
@@ -167,13 +401,13 @@ import Testing
     do {
       let journal = try folder.journal(resume: true, plan: longer)
       #expect(journal.finished.count == 3)
-      try journal.append(Self.results(4)[3])
+      try journal.append(Self.results(4)[3], at: 3)
     }
     #expect(try folder.bytes.starts(with: before), "what was there stays")
     do {
       let journal = try folder.journal(resume: true, plan: longer)
-      #expect(journal.finished.map(\.batch) == [0, 1, 2, 3])
-      try journal.append(Self.results(5)[4])
+      #expect(journal.finished.mapValues(\.batch) == [0: 0, 1: 1, 2: 2, 3: 3])
+      try journal.append(Self.results(5)[4], at: 4)
       try journal.markReported()
     }
     #expect(try folder.journal(resume: true, plan: longer).finished.count == 5)
@@ -204,7 +438,7 @@ import Testing
     let journal = try Journal(
       folder: folder.url.path, record: Self.record(options, ["a.bin"]),
       plan: Self.plan(batches: 3), .replace)
-    try journal.append(Self.results(1)[0])
+    try journal.append(Self.results(1)[0], at: 0)
     #expect(try JournalContents(folder.bytes, file: "").results.count == 1)
   }
 
@@ -237,12 +471,14 @@ import Testing
     let results = Self.results(3)
     var journal: Journal? = try folder.journal(resume: false)
     #expect(!folder.exists, "nothing is there before the first batch")
-    for result in results.prefix(2) { try journal?.append(result) }
+    for (number, result) in results.prefix(2).enumerated() {
+      try journal?.append(result, at: number)
+    }
     journal = nil
     journal = try folder.journal(resume: true)
     #expect(try #require(journal).isResumed)
     #expect(try Self.lines(#require(journal).finished) == Self.lines(results.prefix(2)))
-    try journal?.append(results[2])
+    try journal?.append(results[2], at: 2)
     try journal?.markReported()
     journal = nil
     let whole = try folder.bytes
@@ -260,7 +496,7 @@ import Testing
     let results = Self.results(3, traceRows: 1)
     try folder.write(results)
     let whole = try folder.bytes
-    let last = JournalLine.encoded(.batch(results[2])).count
+    let last = JournalLine.encoded(.batch(2, results[2])).count
     let before = whole.count - last
     for length in before..<whole.count {
       try folder.replace(whole.prefix(length))
@@ -273,7 +509,7 @@ import Testing
       do {
         let journal = try folder.journal(resume: true)
         #expect(journal.finished.count == 2)
-        try journal.append(results[2])
+        try journal.append(results[2], at: 2)
       }
       #expect(try folder.bytes == whole, "cut at \(length)")
     }
@@ -332,7 +568,7 @@ import Testing
     #expect(try #require(folder.error(resume: false)).contains("3 of 3 batches"))
     try folder.write(Self.results(3), isReported: true)
     let journal = try folder.journal(resume: false)
-    try journal.append(Self.results(1)[0])
+    try journal.append(Self.results(1)[0], at: 0)
     #expect(try JournalContents(folder.bytes, file: "").results.count == 1)
   }
 
@@ -403,7 +639,7 @@ import Testing
     let results = Self.results(3)
     try folder.write(results)
     let whole = try folder.bytes
-    let last = JournalLine.encoded(.batch(results[2])).count
+    let last = JournalLine.encoded(.batch(2, results[2])).count
     let first = try #require(whole.firstIndex(of: UInt8(ascii: "\n"))) + 1
     for (start, end, left) in [
       (whole.count - last, whole.count, 2), (whole.count - last, whole.count - 1, 2),
@@ -415,7 +651,7 @@ import Testing
       do {
         let journal = try folder.journal(resume: true)
         #expect(journal.finished.count == left)
-        for result in results[left...] { try journal.append(result) }
+        for number in left..<3 { try journal.append(results[number], at: number) }
       }
       #expect(try folder.bytes == whole)
     }
@@ -452,6 +688,7 @@ import Testing
   @Test(arguments: [
     #""batch":-1"#, #""batch":-9223372036854775808"#, #""samples":-9223372036854775808"#,
     #""recomputedSamples":-1"#, #""samples":9223372036854775808"#, #""samples":-1"#,
+    #""number":-1"#, #""number":9223372036854775808"#,
   ])
   func impossibleCountsOfABatchAreDamage(_ change: String) throws {
     let folder = try Folder()
@@ -461,7 +698,10 @@ import Testing
   }
 
   /// Numbers at the ends of the range that a batch might have are told as they are.
-  @Test(arguments: [#""samples":9223372036854775807"#, #""batch":9223372036854775807"#])
+  @Test(arguments: [
+    #""samples":9223372036854775807"#, #""batch":9223372036854775807"#,
+    #""number":9223372036854775807"#,
+  ])
   func largeCountsAreNoTrap(_ change: String) throws {
     let folder = try Folder()
     try folder.write(Self.results(1, traceRows: 0))
@@ -475,7 +715,8 @@ import Testing
       let results = try folder.journal(resume: true).finished
       #expect(!Self.plan(batches: 1).report(results).text.isEmpty)
     } else {
-      #expect(try #require(error).contains("batch 9223372036854775807 of"))
+      let batch = change.contains("batch") ? "9223372036854775807" : "0"
+      #expect(try #require(error).contains("the line is batch \(batch) of"))
     }
   }
 
@@ -505,14 +746,14 @@ import Testing
       let folder = try Folder()
       let journal = try folder.journal(resume: false)
       let results = Self.results(3)
-      try journal.append(results[0])
+      try journal.append(results[0], at: 0)
       try FileManager.default.removeItem(at: folder.url)
       if replace {
         try FileManager.default.createDirectory(at: folder.url, withIntermediateDirectories: true)
         try folder.replace(Data())
       }
       #expect(
-        Self.message { try journal.append(results[1]) }.hasPrefix(
+        Self.message { try journal.append(results[1], at: 1) }.hasPrefix(
           "the journal, or its folder, was removed or replaced while the run was writing it\n"))
     }
   }
@@ -524,13 +765,13 @@ import Testing
       try folder.journal(resume: false), try folder.journal(resume: true)
     )
     let results = Self.results(2)
-    try first.append(results[0])
+    try first.append(results[0], at: 0)
     let whole = try folder.bytes
     #expect(
-      Self.message { try second.append(results[0]) }.hasPrefix(
+      Self.message { try second.append(results[0], at: 0) }.hasPrefix(
         "another run is writing into this folder\n"))
     #expect(try folder.bytes == whole)
-    try first.append(results[1])
+    try first.append(results[1], at: 1)
   }
 
   private static func message(_ body: () throws -> Void) -> String {
@@ -549,9 +790,9 @@ import Testing
     now.kernels = "x"
     now.blas = "y"
     #expect(
-      now.carried([], from: before).differences.map(\.description) == [
-        "the set of kernels for this processor is x now, \(before.kernels) in the journal",
-        "the BLAS on this processor is y now, \(before.blas) in the journal",
+      now.carried([:], from: before).differences.map(\.description) == [
+        "the set of kernels for the processor is x now, \(before.kernels) in the journal",
+        "the BLAS on the processor is y now, \(before.blas) in the journal",
       ])
     #expect(!before.kernels.isEmpty && !before.blas.isEmpty)
   }
@@ -559,7 +800,7 @@ import Testing
   @Test func twoRunsDoNotShareAFolder() throws {
     let folder = try Folder()
     let journal = try folder.journal(resume: false)
-    try journal.append(Self.results(1)[0])
+    try journal.append(Self.results(1)[0], at: 0)
     #expect(
       folder.error(resume: true) == """
         another run is writing into this folder
@@ -601,7 +842,16 @@ import Testing
   }
 
   private static func lines(_ results: some Sequence<BatchResult>) -> [Data] {
-    results.map { JournalLine.encoded(.batch($0)) }
+    results.enumerated().map { JournalLine.encoded(.batch($0, $1)) }
+  }
+
+  private static func lines(_ results: [Int: BatchResult]) -> [Data] {
+    results.sorted { $0.key < $1.key }.map { JournalLine.encoded(.batch($0.key, $0.value)) }
+  }
+
+  /// From 0 on.
+  private static func numbered(_ results: [BatchResult]) -> [Int: BatchResult] {
+    Dictionary(uniqueKeysWithValues: results.enumerated().map { ($0, $1) })
   }
 
   private final class Folder {
@@ -639,7 +889,9 @@ import Testing
     func write(_ results: [BatchResult], isReported: Bool = false) throws {
       try? FileManager.default.removeItem(at: url)
       let journal = try journal(resume: false)
-      for result in results { try journal.append(result) }
+      for (number, result) in results.enumerated() {
+        try journal.append(result, at: number)
+      }
       if isReported { try journal.markReported() }
     }
 

@@ -65,13 +65,42 @@ extension CommandLineTests {
       let rows = result.output.split(separator: "\n").filter { $0.contains("epoch-") }
       #expect(rows.count == 3, "\(result.output)")
       // No number is the worst; then what moved most beyond what is allowed.
-      #expect(rows[0].contains("nan") && rows[1].contains("50") && rows[2].contains("0.2"))
+      #expect(rows[0].contains("nan"))
+      let heading = try #require(
+        result.output.split(separator: "\n").first { $0.contains("moved") })
+      #expect(heading.split(separator: " ").suffix(4) == ["moved", "%", "allowed", "%"])
+      #expect(rows.map { $0.split(separator: " ").dropLast().last } == ["inf", "50", "0.2"])
       #expect(
         result.output.hasSuffix(
           "3 of 12 rows moved by more than 0.1 % and their errors; the largest change is\n  inf %.\n"
         ))
       let wide = try Self.diff(folder, ["--tolerance", "0.01"])
       #expect(wide.output.contains("2 of 12 rows moved"))
+    }
+
+    /// A checkpoint may stand twice in a folder, with files of its own each time.
+    @Test func rowsOfACheckpointGivenTwiceAreTwo() throws {
+      let folder = try TemporaryFolder()
+      let checkpoint = Fixture.path("data/optimizer/checkpoint.bin")
+      func score(_ name: String, _ states: [String]) throws {
+        let result = try Command.run(
+          ["score"]
+            + states.flatMap { state in
+              [checkpoint, "--optimizer-state", Fixture.path("data/optimizer/\(state).pt")]
+            } + ["--reference", "none", "--quiet", "--output", folder.path(name)])
+        #expect(result.status == 0, "\(result.error)")
+      }
+      try score("a", ["adam", "adamw"])
+      try score("b", ["adam", "adamw"])
+      let same = try Self.diff(folder, ["--tolerance", "0"])
+      #expect(same.status == 0, "\(same.output)")
+      let rows = try csvRows(folder.path("a/scores.csv")).count
+      #expect(same.output.hasPrefix("0 of \(rows) rows moved"))
+      try FileManager.default.removeItem(atPath: folder.path("b"))
+      try score("b", ["adam"])
+      let less = try Self.diff(folder, ["--tolerance", "0"])
+      #expect(less.output.contains("only in \(folder.path("a")):\n"))
+      #expect(less.output.contains("0 of \(rows / 2) rows moved"))
     }
 
     @Test func rowsOfOneFolderAloneAreListed() throws {

@@ -101,20 +101,23 @@ private func shortage(isChoice: Bool) -> MemoryShortage {
 
 /// What messages of the libraries call settings, the command has as options.
 @Suite struct SettingNameTests {
-  static let settings: [Setting] = [
-    .adapter, .batchSize, .batches, .cgDamping, .cgGap, .cgIterations, .cgPreconditioner,
-    .cgTolerance, .damping, .data, .dropDuplicates, .firstBatch, .holdOut, .learningRate, .loss,
-    .mcSamples, .memory, .methods, .model, .normalize, .optimizerState, .output, .parameterOrder,
-    .perLayer, .precision, .reference, .resume, .seed, .threads, .trainable, .updates, .validation,
-  ]
-
   @Test func everySettingIsAnOption() throws {
     let help = EvalCLI.helpMessage(for: Score.self) + EvalCLI.helpMessage(for: Train.self)
-    for setting in Self.settings {
+    for setting in Setting.all {
       let option = SettingNames.options(setting)
       // A flag has its inversion behind a slash.
       #expect(help.contains(" \(option) ") || help.contains(" \(option)/"), "\(option)")
     }
+  }
+
+  /// One that is added is in the list as well.
+  @Test func theListHasAllSettings() throws {
+    let file = Fixture.root.deletingLastPathComponent()
+      .appendingPathComponent("Sources/ApproxEval/Settings.swift")
+    let names = try String(contentsOf: file, encoding: .utf8)
+      .matches(of: /public static let \w+ = Setting\("([a-z ]+)"\)/).map { String($0.output.1) }
+    #expect(names.count > 30)
+    #expect(Set(Setting.all.map(\.name)) == Set(names))
   }
 
   @Test func errorsAreSpelledByTheCommand() {

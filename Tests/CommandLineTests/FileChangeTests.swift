@@ -252,7 +252,7 @@ extension CommandLineTests {
           .contains("DYNAMIC_ARCH")
       else { return }
       #expect(other.status == 64)
-      #expect(other.error.contains("the BLAS on this processor is OpenBLAS"))
+      #expect(other.error.contains("the BLAS on the processor is OpenBLAS"))
     }
 
     @Test func aGraphBesideAModelOfAnotherTypeIsAnError() throws {

@@ -29,6 +29,21 @@ import Testing
     #expect(Self.line(finished: 0, seconds: 0).text == "run/epoch-00.bin, batch 5; 0 of 40 batches")
   }
 
+  /// By the number of what is done: where a checkpoint fails, numbers are left out.
+  @Test func theNextBatchFollowsTheOneThatIsDone() {
+    let plan = Self.line(finished: 0, seconds: 0).plan
+    let progress = Progress(plan, finished: [0, 23], isShown: false)
+    #expect(progress.line.next == 1)
+    progress.advance(past: 1)
+    #expect(progress.line.next == 2 && progress.line.finished == 3)
+    progress.leave(checkpoint: 0)
+    #expect(progress.line.next == 20 && progress.line.finished == 3)
+    progress.advance(past: 22)
+    #expect(progress.line.next == 24)
+    progress.advance(past: 39)
+    #expect(progress.line.next == nil)
+  }
+
   /// What an earlier run has done says nothing about the speed of this one.
   @Test func rateIsThatOfThisRun() {
     #expect(
@@ -52,5 +67,13 @@ import Testing
     #expect(
       Self.line(checkpoints: 1, finished: 10, seconds: 10).text(width: 90)
         .hasPrefix("epoch-00.bin batch 15  [====="))
+  }
+}
+
+@Suite struct ConsoleTests {
+  @Test func marksAreColoursOfTheWholeCell() {
+    #expect(Console.colored(" [0.25]", .best) == "\u{1B}[32m [0.25]\u{1B}[0m")
+    #expect(Console.colored("71.7!", .worse) == "\u{1B}[31m71.7!\u{1B}[0m")
+    #expect(Console.colored("0.5", .none) == "0.5")
   }
 }

@@ -14,11 +14,17 @@ extension CommandLineTests {
         ResumeTests.arguments(batches: batches) + ["--output", folder.path(name)] + more)
     }
 
+    private static func record(_ folder: TemporaryFolder, _ name: String) throws -> [String: Any] {
+      let data = try Data(contentsOf: folder.url.appendingPathComponent("\(name)/run.json"))
+      return try #require(try JSONSerialization.jsonObject(with: data) as? [String: Any])
+    }
+
     private static func expectSameTables(
       _ folder: TemporaryFolder, _ a: String, _ b: String,
+      _ tables: [String] = ["scores", "batches", "cg", "summary"],
       sourceLocation: SourceLocation = #_sourceLocation
     ) throws {
-      for table in ["scores", "batches", "cg", "summary"] {
+      for table in tables {
         let texts = try [a, b].map { try csvWithoutSeconds(folder.path("\($0)/\(table).csv")) }
         #expect(texts[0].count > 2)
         #expect(texts[0] == texts[1], "\(table) of \(b)", sourceLocation: sourceLocation)
@@ -47,20 +53,23 @@ extension CommandLineTests {
       #expect(unfinished.status == 66)
       #expect(
         unfinished.error == """
+          missing as a job array: --array=3, with --shard auto/4
           error: 1 of 4 shards are missing or have not ended
-            at array=3
+            at --shard 3
             \(folder.path("part-3")) has 0 of 1 batches
-            Run them, those that have begun with --resume, and with --shard auto/4 in the array.
+            Run them, those that have begun with --resume.
 
           """)
       let absent = try merge(["part-2"])
-      #expect(absent.error.contains("at array=1,3-4\n"))
+      #expect(absent.error.contains("at --shard 1,3-4\n"))
       #expect(try !folder.content.contains("merged"), "nothing is half written")
       let again = try Self.score(folder, "part-3", ["--shard", "3/4", "--resume"])
       #expect(again.status == 0)
       let merged = try merge(journals.reversed())
       #expect(merged.status == 0, "\(merged.error)")
       try Self.expectSameTables(folder, "whole", "merged")
+      let options = try ["whole", "merged"].map { try Self.record(folder, $0)["options"] }
+      #expect(options[0] as? NSDictionary == options[1] as? NSDictionary)
       #expect(try merge(journals + ["part-1"]).error.contains("shard 1/4 is there twice"))
       #expect(try merge(["whole"]).error.contains("no shard"))
       // What was merged may grow as any run.
@@ -103,7 +112,8 @@ extension CommandLineTests {
       (missing["SLURM_ARRAY_TASK_MIN"], missing["SLURM_ARRAY_TASK_COUNT"]) = ("3", "2")
       for (environment, text) in [
         (missing, "auto"), ([:], "auto"), (["PBS_ARRAYID": "2"], "auto"), (slurm, "auto/2"),
-        (["LSB_JOBINDEX": "0"], "auto/4"), ([:], "0/3"), ([:], "3"), ([:], "1/2/3"), ([:], "x/2"),
+        (["LSB_JOBINDEX": "0"], "auto/4"), ([:], "0/3"), ([:], "1/\(Int.max)"),
+        (slurm, "auto/\(Int.max)"), ([:], "3"), ([:], "1/2/3"), ([:], "x/2"),
         ([:], ""),
       ] {
         #expect(throws: UsageError.self, "\(text)") { try JobArray(environment).shard(text) }
@@ -156,7 +166,88 @@ extension CommandLineTests {
       #expect(less.error.contains("batch 2 of \(checkpoints[0]) is in the journal"))
     }
 
+    /// Lists that name the same in another order: nothing is scored again, and rows are in the order of
+    /// the last run throughout.
+    @Test func theOrderOfListsIsNoDifference() throws {
+      let folder = try TemporaryFolder()
+      func score(_ name: String, _ batches: Int, _ lists: [String], _ more: [String] = []) throws
+        -> Command.Result
+      {
+        try Command.run(
+          [
+            "score", Fixture.path("digits/epoch-03.bin"), "--data",
+            Fixture.path("digits/digits.safetensors"), "--batch-size", "16", "--batches",
+            "\(batches)", "--reference", "none", "--per-layer", "--output", folder.path(name),
+            "--methods", lists[0], "--damping", lists[1], "--mc-samples", lists[2],
+          ] + more)
+      }
+      let (first, second) = (["sgd,ef,sf", "0,1e-3", "1,2"], ["sf,ef,sgd", "1e-3,0", "2,1"])
+      #expect(try score("r", 1, first).status == 0)
+      let other = try score("r", 2, second, ["--resume"])
+      #expect(other.status == 0, "\(other.error)")
+      #expect(
+        other.error.hasPrefix("resumed: 1 of 2 batches are in the journal\n")
+          && !other.error.contains("scored again"))
+      #expect(try score("whole", 2, second).status == 0)
+      try Self.expectSameTables(folder, "whole", "r", ["scores", "summary", "layers"])
+    }
+
     // MARK: What is not overwritten
+
+    /// An empty journal tells of no run that tables could be of.
+    @Test func anEmptyJournalIsNone() throws {
+      let folder = try TemporaryFolder()
+      let base = [
+        "score", Fixture.path("golden/mlp_tanh.bin"), "--quiet", "--output", folder.path("r"),
+      ]
+      #expect(try Command.run(base).status == 0)
+      let tables = try Data(contentsOf: folder.url.appendingPathComponent("r/scores.csv"))
+      try Data().write(to: folder.url.appendingPathComponent("r/journal.jsonl"))
+      for more in [["--resume"], []] {
+        let result = try Command.run(base + ["--batch-size", "4"] + more)
+        #expect(result.status == 73)
+        #expect(result.error.contains("tables in this folder that no journal tells of"))
+      }
+      #expect(try Data(contentsOf: folder.url.appendingPathComponent("r/scores.csv")) == tables)
+      #expect(try Command.run(base + ["--force"]).status == 0)
+    }
+
+    /// A file with the scores beside a folder that is this run's is written again with it.
+    @Test func scoresInAFileGoOnWithTheirFolder() throws {
+      let folder = try TemporaryFolder()
+      let csv = folder.path("scores.csv")
+      func score(_ more: [String]) throws -> Command.Result {
+        try Command.run(
+          [
+            "score", Fixture.path("golden/mlp_tanh.bin"), "--batch-size", "4", "--batches", "2",
+            "--quiet", "--csv", csv, "--output", folder.path("r"),
+          ] + more)
+      }
+      #expect(try score([]).status == 0)
+      let whole = try csvWithoutSeconds(csv)
+      #expect(try score([]).status == 0, "the same run again")
+      // As an interruption leaves them: a batch in the journal, and its rows in the file.
+      let journal = folder.url.appendingPathComponent("r/journal.jsonl")
+      let lines = try Data(contentsOf: journal).split(separator: UInt8(ascii: "\n"))
+      try Data(lines.prefix(2).map { $0 + Data("\n".utf8) }.joined()).write(to: journal)
+      let rows = try String(contentsOfFile: csv, encoding: .utf8).components(separatedBy: "\r\n")
+      try rows.prefix(2).joined(separator: "\r\n").write(
+        toFile: csv, atomically: true, encoding: .utf8)
+      let resumed = try score(["--resume"])
+      #expect(resumed.status == 0, "\(resumed.error)")
+      #expect(try csvWithoutSeconds(csv) == whole)
+      // What is no table of scores is somebody else's, and so is one of another folder.
+      try "mine".write(toFile: csv, atomically: true, encoding: .utf8)
+      for more in [[], ["--resume"]] {
+        let other = try score(more)
+        #expect(other.status == 73)
+        #expect(other.error.contains("there is a file of this name already\n  at \(csv)\n"))
+      }
+      #expect(try String(contentsOfFile: csv, encoding: .utf8) == "mine")
+      #expect(try score(["--force"]).status == 0)
+      try FileManager.default.removeItem(atPath: folder.path("r"))
+      #expect(try score(["--resume"]).status == 73)
+    }
 
     @Test func resultsOfOthersAreLeftAlone() throws {
       let folder = try TemporaryFolder()

@@ -115,10 +115,11 @@ private func transposedConvolution(
   _ name: String, _ operation: TransposedConvolution, groups: Int, hasBias: Bool
 ) -> OperationCase {
   let (height, width, channels, kernel, own) = (3, 2, 4, (2, 3), 2)
-  let outputs = own * groups
+  let (outputs, options) = (own * groups, operation.options)
   func length(_ size: Int, _ kernel: Int, _ at: KeyPath<WindowOptions.Pair, Int>) -> Int {
-    (size - 1) * operation.stride[keyPath: at] - 2 * operation.padding[keyPath: at]
-      + operation.dilation[keyPath: at] * (kernel - 1) + operation.outputPadding[keyPath: at] + 1
+    let spread = (size - 1) * options.stride[keyPath: at] - 2 * options.padding[keyPath: at]
+    let window = options.dilation[keyPath: at] * (kernel - 1) + 1
+    return spread + window + operation.outputPadding[keyPath: at]
   }
   let result = (length(height, kernel.0, \.height), length(width, kernel.1, \.width))
   return OperationCase(
@@ -129,9 +130,9 @@ private func transposedConvolution(
     for (row, column) in (0..<height * width).map({ ($0 / width, $0 % width) }) {
       for (a, b) in (0..<kernel.0 * kernel.1).map({ ($0 / kernel.1, $0 % kernel.1) }) {
         let top =
-          row * operation.stride.height - operation.padding.height + a * operation.dilation.height
+          row * options.stride.height - options.padding.height + a * options.dilation.height
         let left =
-          column * operation.stride.width - operation.padding.width + b * operation.dilation.width
+          column * options.stride.width - options.padding.width + b * options.dilation.width
         guard (0..<result.0).contains(top), (0..<result.1).contains(left) else { continue }
         for (c, o) in (0..<channels * own).map({ ($0 / own, $0 % own) }) {
           let place = (top * result.1 + left) * outputs + c / (channels / groups) * own + o

@@ -154,10 +154,44 @@ private let viewCases: [OperationCase] = [
     for i in 0..<6 { y[i / 3 * 4 + whole[0][i]] = y[i / 3 * 4 + whole[0][i]] + x[0][i] }
     return y
   },
+  OperationCase(
+    "gather of a shorter index along the first dimension", Gather(axis: 0),
+    [.real([3, 4, 2]), .index([2, 3, 1], bound: 3)]
+  ) { x, whole, _ in (0..<6).map { i in x[0][whole[0][i] * 8 + i % 3 * 2] } },
+  OperationCase(
+    "scatter along the first dimension", Scatter(axis: 0, size: 4),
+    [.real([3, 2, 2]), .index([3, 2, 2], bound: 3)]
+  ) { x, whole, _ in
+    var y = [Dual](repeating: Dual(0), count: 16)
+    for i in 0..<12 {
+      let place = whole[0][i] * 4 + i % 4
+      y[place] = y[place] + x[0][i]
+    }
+    return y
+  },
+  OperationCase("whole numbers", WholeNumbers(below: 3), [.real([9])], offset: 1) { x, _, _ in
+    x[0].map { Dual(min(max($0.value.rounded(), 0), 2)) }
+  },
+  OperationCase("place of the largest", ExtremePlace(isMaximum: true), [.real([3, 4])]) {
+    x, _, _ in rows(x[0], 4).map { row in Dual(Double(place(row.map(\.value), max))) }
+  },
+  OperationCase("place of the smallest", ExtremePlace(isMaximum: false), [.real([2, 5])]) {
+    x, _, _ in rows(x[0], 5).map { row in Dual(Double(place(row.map(\.value), min))) }
+  },
+  OperationCase("place among one", ExtremePlace(isMaximum: true), [.real([3, 1])]) {
+    _, _, _ in [Dual](repeating: Dual(0), count: 3)
+  },
   OperationCase("lookup", Lookup(), [.real([4, 2]), .index([3], bound: 4)]) { x, whole, _ in
     Array(whole[0].map { rows(x[0], 2)[$0] }.joined())
   },
+  OperationCase("lookup of one row", Lookup(), [.real([4, 3]), .index([], bound: 4)]) {
+    x, whole, _ in rows(x[0], 3)[whole[0][0]]
+  },
 ]
+
+private func place(_ row: [Double], _ extreme: (Double, Double) -> Double) -> Int {
+  row.firstIndex(of: row.reduce(row[0], extreme))!
+}
 
 /// Rows of two entries, of none and of one.
 private func sparse(_ name: String, _ shape: [Int]) -> OperationCase {

@@ -254,6 +254,18 @@ struct BuilderErrorTests {
       input: "[65536]",
       "the size of model.layers[0] linear a is 65536 x 65536, expected fewer than 2^31 numbers per sample and per parameter"
     ),
+    // Other places.
+    Mistake(
+      #"{"type": "constant_pad1d", "padding": [-3, -3], "value": 0}"#, input: "[1, 4]",
+      "the input of model.layers[0] constant_pad1d is [1, 4], expected one that the layer's options fit: padding by -3 and -3 of a dimension of 4"
+    ),
+    Mistake(
+      #"{"type": "upsample", "scale_factor": 65535}"#, input: "[1, 65536]",
+      "the input of model.layers[0] upsample is [1, 65536], expected one that the layer's options fit: a dimension of 65536 at 4294901760 places"
+    ),
+    Mistake(
+      #"{"type": "upsample", "size": 8, "align_corners": true}"#, input: image,
+      "model.layers[0].align_corners is true, expected nothing: PyTorch takes none with nearest"),
     // Residuals.
     Mistake(#"{"type": "residual"}"#, "model.layers[0].layers is missing"),
     Mistake(

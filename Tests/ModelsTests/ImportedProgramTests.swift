@@ -1,6 +1,8 @@
 import Checkpoints
+import Curvature
 import Foundation
 import GraphModule
+import TensorModule
 import TestSupport
 import Testing
 
@@ -77,6 +79,53 @@ struct ImportedProgramTests {
   @Test func partsWithoutGradientsAreDetached() throws {
     let model = try model("buffers")
     #expect(model.graph.nodes.contains { $0.operation is Detach })
+  }
+
+  /// As `make_exported.py` has them.
+  private let weights = (weight: (0..<6).map(Double.init), bias: [0.0, 1])
+
+  /// Of two samples, by a network of one layer of three inputs and two outputs.
+  private func logits(_ name: String, _ inputs: [Double]) throws -> [Double] {
+    let model = try model(name)
+    return Linearization(
+      program: Program(graph: model.graph) { _ in true },
+      parameters: ParameterStore(
+        model.graph.parameters.map {
+          Vector($0.name.hasSuffix("bias") ? weights.bias : weights.weight)
+        }),
+      inputs: BatchInputs(samples: 2, values: [.real(Vector(inputs))]),
+      pool: WorkerPool(threads: 1)
+    ).allLogits
+  }
+
+  private func layer(_ x: [Double]) -> [Double] {
+    (0..<2).map { row in
+      (0..<3).reduce(weights.bias[row]) { $0 + weights.weight[row * 3 + $1] * x[$1] }
+    }
+  }
+
+  /// Whatever precision a part asks for, the engine's is at hand; a part of the part has no derivative.
+  @Test func partsInOtherPrecisionsArePartsOfTheGraph() throws {
+    let inputs = [1.0, -2, 3, 0.5, 4, -1]
+    let expected = (0..<2).flatMap { n -> [Double] in
+      let y = layer(Array(inputs[n * 3..<n * 3 + 3]))
+      return zip(y, layer([y[0], y[1], y[0]])).map { $0 + $1 }
+    }
+    // Small whole numbers and halves, which bfloat16 would round.
+    #expect(try logits("autocast", inputs) == expected)
+    #expect(try model("autocast").graph.nodes.contains { $0.operation is Detach })
+  }
+
+  /// `y[:, 0].mul_(2)`: a slice over all samples, and a column of it, written through both.
+  @Test func viewsOverAllSamplesAreWritten() throws {
+    let inputs = [1.0, -2, 3, 0.5, 4, -1]
+    let logits = try logits("in_place", inputs)
+    let expected = (0..<2).flatMap { n -> [Double] in
+      let y = layer(Array(inputs[n * 3..<n * 3 + 3]))
+      return [2 * y[0], y[1]]
+    }
+    // Small whole numbers and halves.
+    #expect(logits == expected)
   }
 
   /// Inputs by their places in the arguments, with a number and a flag that are part of the graph.

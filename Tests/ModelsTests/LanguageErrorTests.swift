@@ -55,7 +55,7 @@ struct LanguageErrorTests {
     ("distilbert", "max_position_embeddings"), ("roberta", "type_vocab_size"),
   ])
   func settingsThatMatterAreNotGuessed(_ type: String, _ key: String) {
-    expectError(at: key) { try model(type, without: key) }
+    expectError(at: "config." + key) { try model(type, without: key) }
   }
 
   @Test(arguments: families)
@@ -64,23 +64,24 @@ struct LanguageErrorTests {
       ("use_qk_norm_of_tomorrow", "true"), ("residual_multiplier", "0.5"),
       ("quantization_config", #"{"bits": 4}"#), ("num_local_experts", "8"),
     ] {
-      expectError(at: key) { try model(type, #""\#(key)": \#(value), "#) }
+      expectError(at: "config." + key) { try model(type, #""\#(key)": \#(value), "#) }
     }
   }
 
   @Test(arguments: [
     ("llama", #""num_attention_heads": 3, "#, "num_attention_heads"),
     ("llama", #""num_key_value_heads": 3, "#, "num_key_value_heads"),
-    ("llama", #""rope_scaling": {"type": "su"}, "#, "type"),
-    ("llama", #""rope_scaling": {"rope_type": "llama3"}, "#, "factor"),
+    ("llama", #""rope_scaling": {"type": "su"}, "#, "rope_scaling.type"),
+    ("llama", #""rope_scaling": {"rope_type": "llama3"}, "#, "rope_scaling.factor"),
     (
-      "llama", #""rope_scaling": {"rope_type": "default", "mrope_section": [1]}, "#, "mrope_section"
+      "llama", #""rope_scaling": {"rope_type": "default", "mrope_section": [1]}, "#,
+      "rope_scaling.mrope_section"
     ),
     ("llama", #""rope_parameters": {}, "rope_scaling": {"type": "linear"}, "#, "rope_scaling"),
-    ("llama", #""rope_scaling": {"type": "linear", "factor": 0}, "#, "factor"),
+    ("llama", #""rope_scaling": {"type": "linear", "factor": 0}, "#, "rope_scaling.factor"),
     ("llama", #""pad_token_id": 11, "#, "pad_token_id"),
     ("qwen2", #""layer_types": ["full_attention", "full_attention"], "#, "layer_types"),
-    ("qwen2", #""layer_types": ["linear_attention"], "#, "layer_types"),
+    ("qwen2", #""layer_types": ["linear_attention"], "#, "layer_types[0]"),
     ("qwen2", #""layer_types": ["sliding_attention"], "#, "layer_types"),
     ("gemma3_text", #""attn_logit_softcapping": 2.0, "#, "attn_logit_softcapping"),
     ("gemma2", #""use_bidirectional_attention": true, "#, "use_bidirectional_attention"),
@@ -91,15 +92,33 @@ struct LanguageErrorTests {
     ("gpt_neox", #""hidden_size": 9, "#, "num_attention_heads"),
   ])
   func settingsThatCannotBe(_ type: String, _ setting: String, _ key: String) {
-    expectError(at: key) { try model(type, setting) }
+    expectError(at: "config." + key) { try model(type, setting) }
+  }
+
+  /// Angles were made before anything compared their number with that of the weights.
+  @Test func headsOfMoreColumnsThanMemory() {
+    expectError(at: "config", saying: "2^28 angles") {
+      try model("qwen3", #""head_dim": 1073741824, "#)
+    }
+  }
+
+  @Test func samplesTooLongForCappedScores() throws {
+    let ids = [Int64](repeating: 3, count: 46341)
+    let data = try data(["input_ids": ids, "labels": ids], columns: ids.count)
+    expectError(at: "a sample", saying: "at most 46340") {
+      try model(
+        "gemma2",
+        #""max_position_embeddings": 65536, "attn_logit_softcapping": 2.0, "num_attention_heads": 1, "#,
+        data: data)
+    }
   }
 
   @Test func headsThatThereAreNot() {
-    expectError(at: "architectures") { try model("llama", architecture: nil) }
-    expectError(at: "LlamaForQuestionAnswering") {
+    expectError(at: "config.architectures") { try model("llama", architecture: nil) }
+    expectError(at: "config.architectures[0]") {
       try model("llama", architecture: "LlamaForQuestionAnswering")
     }
-    expectError(at: "mixtral") { try model("mixtral", architecture: "MixtralForCausalLM") }
+    expectError(at: "model_type") { try model("mixtral", architecture: "MixtralForCausalLM") }
   }
 
   @Test func tasksNameTheHead() throws {
@@ -112,7 +131,7 @@ struct LanguageErrorTests {
 
   @Test(arguments: decoders)
   func adaptersOfOtherFamilies(_ type: String) {
-    expectError(at: "target_modules") {
+    expectError(at: "target_modules of the adapter") {
       try model(type, adapter: #"{"peft_type": "LORA", "target_modules": ["query_of_another"]}"#)
     }
   }
@@ -123,7 +142,7 @@ struct LanguageErrorTests {
       ("bert", "BertForMaskedLM"), ("llama", "LlamaForSequenceClassification"),
       ("gemma2", "Gemma2ForCausalLM"),
     ] {
-      expectError(at: "prompt tuning") {
+      expectError(at: "the adapter") {
         try model(
           type, architecture: head,
           adapter:
@@ -133,7 +152,7 @@ struct LanguageErrorTests {
   }
 
   @Test func copiesOfTiedTables() {
-    expectError(at: "modules_to_save") {
+    expectError(at: "modules_to_save of the adapter") {
       try model(
         "gpt2",
         adapter:
@@ -155,7 +174,9 @@ struct LanguageErrorTests {
   func samplesLongerThanThePositions(_ type: String) throws {
     let ids = [Int64](repeating: 3, count: 2 * 17)
     let data = try data(["input_ids": ids, "labels": ids], columns: 17)
-    expectError(at: "position") { try model(type, data: data) }
+    expectError(at: "config.\(type == "gpt2" ? "n_positions" : "max_position_embeddings")") {
+      try model(type, data: data)
+    }
   }
 
   @Test func paddingOnBothSides() throws {
@@ -164,7 +185,7 @@ struct LanguageErrorTests {
         "input_ids": [Int64](repeating: 3, count: 8), "labels": [Int64](repeating: 3, count: 8),
         "attention_mask": [0, 1, 1, 1, 1, 1, 1, 0],
       ], columns: 4)
-    expectError(at: "padding") { try model("llama", data: data) }
+    expectError(at: "attention_mask") { try model("llama", data: data) }
   }
 
   @Test func positionsOfTheData() throws {
@@ -176,7 +197,7 @@ struct LanguageErrorTests {
   @Test func sequencesWhoseEndIsNotKnown() throws {
     let data = try data(
       ["input_ids": [Int64](repeating: 3, count: 8), "labels": [0, 1]], columns: 4)
-    expectError(at: "pad_token_id") {
+    expectError(at: "config.pad_token_id") {
       try model("llama", architecture: "LlamaForSequenceClassification", data: data)
     }
   }
@@ -232,12 +253,27 @@ struct LanguageErrorTests {
   }
 
   private func expectError(
-    at key: String, sourceLocation: SourceLocation = #_sourceLocation, _ body: () throws -> Void
+    at key: String, saying words: String? = nil, sourceLocation: SourceLocation = #_sourceLocation,
+    _ body: () throws -> Void
   ) {
     let error = #expect(throws: CheckpointError.self, sourceLocation: sourceLocation) {
       try body()
     }
-    let text = error.map { "\($0)" } ?? ""
-    #expect(text.contains(key), "\(text)", sourceLocation: sourceLocation)
+    guard let error else { return }
+    if let words {
+      #expect("\(error)".contains(words), sourceLocation: sourceLocation)
+    }
+    #expect(place(of: error) == key, "\(error)", sourceLocation: sourceLocation)
+  }
+
+  /// The path, or the name, of what an error is about.
+  private func place(of error: CheckpointError) -> String? {
+    switch error.problem {
+    case .missingValue(let path, _), .unexpectedValue(let path, _, _), .unknownKey(let path, _),
+      .unknownName(let path, _, _):
+      path
+    case .unexpectedSetting(let setting, _, _): setting.name
+    default: error.location.tensor
+    }
   }
 }

@@ -119,8 +119,9 @@ package struct RunSimulation: Sendable {
     var outputs = try RunOutputs(
       plan, record: record, folder: Self.folder, resume ? .resume : .new, system: system)
     do throws(EvaluationError) {
-      try evaluation.score(plan, skipping: outputs.finished) { result throws(EvaluationError) in
-        try outputs.add(result)
+      try evaluation.score(plan, skipping: outputs.finished) {
+        number, result throws(EvaluationError) in
+        try outputs.add(result, at: number)
         done(outputs.results.count)
       }
     } catch {
@@ -128,7 +129,7 @@ package struct RunSimulation: Sendable {
       throw error
     }
     _ = try outputs.writeReports()
-    return outputs.results
+    return outputs.results.sorted { $0.key < $1.key }.map(\.value)
   }
 
   private func leftAlone(_ numbers: [Int]) throws -> Expected {
@@ -139,7 +140,9 @@ package struct RunSimulation: Sendable {
     var expected = Expected()
     for count in 1...results.count {
       var tables: [String: String] = [:]
-      for table in plan.report(Array(results.prefix(count))).tables {
+      for table in plan.report(
+        Dictionary(uniqueKeysWithValues: results.prefix(count).enumerated().map { ($0, $1) })
+      ).tables {
         tables[table.name + ".csv"] = Self.withoutSeconds(table.csv)
       }
       expected.tables.append(tables)

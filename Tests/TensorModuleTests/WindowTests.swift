@@ -144,13 +144,25 @@ private let poolCases = [
       let x: [S] = [10, 20, 30]
       let index: [Int32] = [2, 0, 2, 1]
       var out = [S](repeating: .nan, count: 4)
-      ck_gather(S.kernelType, x, index, &out, 4)
+      ck_gather(S.kernelType, x, index, &out, 0, 4)
       #expect(out == [30, 10, 30, 20])
+      ck_gather(S.kernelType, [S](arrayLiteral: 1, 2, 3), index, &out, 1, 4)
+      #expect(out == [33, 11, 33, 22])
       var sum = x
       ck_scatter_add(S.kernelType, [S](arrayLiteral: 1, 2, 4, 8), index, &sum, 4)
       #expect(sum == [12, 28, 35])
     }
     check(Float.self)
     check(Double.self)
+  }
+
+  @Test func placesAreApartByTheStride() {
+    // More than one vector, and a rest.
+    let index = (0..<37).map { Int32($0 % 5) }
+    let first = (0..<37).map { Int32(1000 - $0) }
+    var places = [Int32](repeating: -1, count: 38)
+    ck_places(index, first, 7, &places, 37)
+    for i in 0..<37 { #expect(Int(places[i]) == 1000 - i + 7 * (i % 5)) }
+    #expect(places[37] == -1)
   }
 }

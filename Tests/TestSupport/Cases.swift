@@ -54,6 +54,7 @@ package let cases: [Case] = [
   Case("cnn, convolution only", input: [2, 4, 4], cnn, trainable: ["c.weight"]),
   Case("cnn of factored rows", input: [4, 3, 3], factoredConvolution, samples: 3),
   Case("cnn in groups", input: [4, 3, 3], groupedConvolution, loss: "bce", samples: 2),
+  Case("transposed convolution", input: [2, 2, 2], transposedConvolution, samples: 3),
   Case("norms", input: [2, 3, 3], norms, samples: 3),
   Case(
     "norms, one norm only", input: [2, 3, 3], norms, trainable: ["n.weight", "n.bias"]),
@@ -117,6 +118,10 @@ private let cnn =
   #"{"type": "conv2d", "name": "c", "in_channels": 2, "out_channels": 3, "kernel_size": [3, 2], "#
   + #""stride": [1, 2], "padding": [1, 0]}, {"type": "silu"}, "#
   + #"{"type": "max_pool2d", "kernel_size": 2}, {"type": "flatten"}, "# + linear("h", 6, 3)
+private let transposedConvolution =
+  #"{"type": "conv_transpose2d", "name": "t", "in_channels": 2, "out_channels": 3, "#
+  + #""kernel_size": [2, 3], "stride": [1, 2], "padding": [0, 1]}, {"type": "tanh"}, "#
+  + #"{"type": "adaptive_avg_pool2d", "output_size": 1}, {"type": "flatten"}, "# + linear("h", 3, 3)
 /// Rows of the second window fill a vector of 16, and its outputs go to poolings alone.
 private let pooledConvolutions =
   #"{"type": "conv2d", "name": "a", "in_channels": 1, "out_channels": 4, "kernel_size": 1}, "#

@@ -88,9 +88,9 @@ extension OracleModel {
     }.map(\.name)
   }
 
-  /// Linear layers and convolutions.
+  /// Linear layers and convolutions, also transposed ones.
   package var matrixLayers: [String] {
-    namedLayers.filter { ["linear", "conv2d"].contains($0.type) }.map(\.name)
+    namedLayers.filter { ["linear", "conv2d", "conv_transpose2d"].contains($0.type) }.map(\.name)
   }
 
   private var namedLayers: [(name: String, type: String, options: Options)] {

@@ -57,6 +57,11 @@ package struct OracleModel {
         let groups = int(layer, "groups", 1)
         add("weight", [int(layer, "out_channels"), int(layer, "in_channels") / groups, kh, kw])
         if flag(layer, "bias") { add("bias", [int(layer, "out_channels")]) }
+      case "conv_transpose2d":
+        let (kh, kw) = pair(layer, "kernel_size")
+        let groups = int(layer, "groups", 1)
+        add("weight", [int(layer, "in_channels"), int(layer, "out_channels") / groups, kh, kw])
+        if flag(layer, "bias") { add("bias", [int(layer, "out_channels")]) }
       case "batch_norm2d":
         add("running_mean", [int(layer, "num_features")], isBuffer: true)
         add("running_var", [int(layer, "num_features")], isBuffer: true)
@@ -112,6 +117,8 @@ package struct OracleModel {
     case "conv2d":
       let y = convolution(layer, x, parameter("weight")!, parameter("bias"))
       return probe?.watch(layer, x, y) ?? y
+    case "conv_transpose2d":
+      return transposedConvolution(layer, x, parameter("weight")!, parameter("bias"))
     case "batch_norm2d":
       let (mean, variance) = (parameter("running_mean")!, parameter("running_var")!)
       let (weight, bias) = (parameter("weight"), parameter("bias"))
@@ -225,6 +232,41 @@ package struct OracleModel {
             }
           }
           values.append(sum)
+        }
+      }
+    }
+    return OracleTensor(shape: [outputs, outHeight, outWidth], values: values)
+  }
+
+  /// Every pixel times the kernel, added up where it lies in the result, by PyTorch's formula for the
+  /// place of a tap.
+  private func transposedConvolution(
+    _ layer: Options, _ x: OracleTensor, _ weight: [Dual], _ bias: [Dual]?
+  ) -> OracleTensor {
+    let (kh, kw) = OracleModel.pair(layer, "kernel_size")
+    let (sh, sw) = OracleModel.pair(layer, "stride", (1, 1))
+    let (ph, pw) = OracleModel.pair(layer, "padding", (0, 0))
+    let groups = OracleModel.int(layer, "groups", 1)
+    let outputs = OracleModel.int(layer, "out_channels")
+    let (channels, height, width) = (x.shape[0], x.shape[1], x.shape[2])
+    let outHeight = (height - 1) * sh - 2 * ph + kh
+    let outWidth = (width - 1) * sw - 2 * pw + kw
+    let groupOutputs = outputs / groups
+    var values = (0..<outputs * outHeight * outWidth).map {
+      bias?[$0 / (outHeight * outWidth)] ?? Dual(0)
+    }
+    for i in 0..<channels {
+      let group = i / (channels / groups)
+      for (r, c) in (0..<height * width).map({ ($0 / width, $0 % width) }) {
+        for (a, b) in (0..<kh * kw).map({ ($0 / kw, $0 % kw) }) {
+          let (row, column) = (r * sh - ph + a, c * sw - pw + b)
+          guard (0..<outHeight).contains(row), (0..<outWidth).contains(column) else { continue }
+          for o in 0..<groupOutputs {
+            let pixel = ((group * groupOutputs + o) * outHeight + row) * outWidth + column
+            let entry = ((i * groupOutputs + o) * kh + a) * kw + b
+            values[pixel] =
+              values[pixel] + weight[entry] * x.values[(i * height + r) * width + c]
+          }
         }
       }
     }

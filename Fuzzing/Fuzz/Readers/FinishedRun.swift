@@ -56,7 +56,7 @@ struct FinishedRun: Sendable {
     Scratch.remove("journal/" + Journal.name)
     let journal = try Journal(
       folder: Scratch.path("journal"), record: record, plan: plan)
-    for result in shortResults { try journal.append(result) }
+    for (number, result) in shortResults.enumerated() { try journal.append(result, at: number) }
     try journal.markReported()
     let file = FileManager.default.contents(atPath: journal.path) ?? Data()
     return file.split(separator: UInt8(ascii: "\n")).map { Array($0) }

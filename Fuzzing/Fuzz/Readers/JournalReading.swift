@@ -23,9 +23,9 @@ struct JournalReading: Reader {
       precondition(!report.json(run.record).document.isEmpty)
       precondition(report.text.isEmpty == journal.finished.isEmpty)
       precondition(report.tables.allSatisfy { !$0.csv.isEmpty })
-      let done = Set(journal.finished.map(\.batch))
-      guard let batch = run.plan.numbers.first(where: { !done.contains($0) }) else { return }
-      try journal.append(Self.results.get()[batch])
+      let done = journal.finished
+      guard let number = run.plan.numbers.first(where: { done[$0] == nil }) else { return }
+      try journal.append(Self.results.get()[number], at: number)
     }
     try resume(run) { journal in
       let expected = min(finished + 1, run.plan.count)

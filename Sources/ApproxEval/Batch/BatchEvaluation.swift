@@ -21,7 +21,7 @@ struct BatchEvaluation<S: EngineScalar> {
   var phases: PhaseClock
 
   struct Outcome {
-    let result: BatchResult
+    var result: BatchResult
     /// As the solver has left it, also where a row is better.
     let reference: ReferenceSolution<S>?
   }

@@ -170,6 +170,7 @@ final class BatchScoring {
 /// What the batches of one checkpoint share in one precision.
 struct BatchScorer<S: EngineScalar> {
   private let options: EvaluationOptions
+  private let rowOrder: RowOrder
   private let budget: MemoryBudget
   private let pool: WorkerPool
   private let checkpoint: LoadedCheckpoint
@@ -186,6 +187,7 @@ struct BatchScorer<S: EngineScalar> {
     self.source = source
     self.budget = budget
     pool = evaluation.pool
+    rowOrder = evaluation.rowOrder
     parameters = try checkpoint.parameters(S.self, areRead: true, pool: pool)
     var options = evaluation.options
     let wanted = try options.updates(of: checkpoint)
@@ -209,12 +211,15 @@ struct BatchScorer<S: EngineScalar> {
       options.reference = .none
       options.perLayer = false
     }
-    return try evaluated(batch, options) { try $0.run(first: first).result }
+    return rowOrder.ordered(
+      try evaluated(batch, options) { try $0.run(first: first).result })
   }
 
   /// With the direction of the reference as its solver has left it.
   func outcome(_ batch: Int) throws -> BatchEvaluation<S>.Outcome {
-    try evaluated(batch, options) { try $0.run() }
+    var outcome = try evaluated(batch, options) { try $0.run() }
+    outcome.result = rowOrder.ordered(outcome.result)
+    return outcome
   }
 
   /// What conjugate gradients find, whether or not they converge; nothing else is done.

@@ -27,7 +27,13 @@ struct ProductCounts {
     let shares = program.tangentShares
     layers = graph.nodes.enumerated().compactMap { index, node in
       let operation = node.operation
-      guard operation.factorization != nil || operation is Convolution else { return nil }
+      let isLayer = node.parameters.indices.contains {
+        operation.role(ofParameter: $0) != nil
+      }
+      // An adapter is little beside the layer that it changes.
+      guard isLayer, operation.factorization != nil || operation.linearLayer == nil else {
+        return nil
+      }
       let use = program.uses[index]
       let activations = node.inputs.reduce(node.size) { $0 + graph.sizes[$1.index] }
       let weights = node.parameters.reduce(0) { $0 + graph.parameters[$1.index].count }

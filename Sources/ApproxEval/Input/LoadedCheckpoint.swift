@@ -33,11 +33,8 @@ package struct LoadedCheckpoint: Sendable {
   ) throws {
     let part = (files ?? InputFiles(memory: options.memory)).part()
     try self.init(
-      source: CheckpointSource(
-        path: path, adapter: options.adapter, model: options.model, loss: options.loss,
-        classAxis: options.classAxis, task: options.task.flatMap(LanguageTask.init(rawValue:)),
-        files: part),
-      options: options, files: part)
+      source: CheckpointSource(path: path, options: options, files: part), options: options,
+      files: part)
   }
 
   /// The same for what is open already, by these files.
@@ -335,5 +332,16 @@ extension StoredTensor {
       hint: (S.self == Double.self
         ? "" : "Numbers beyond the range of float32 need \(.precision) float64; ")
         + "NaN means that the run had diverged.")
+  }
+}
+
+extension CheckpointSource {
+  /// As options say what it is.
+  init(
+    path: String, options: EvaluationOptions, files: InputFiles
+  ) throws(CheckpointError) {
+    try self.init(
+      path: path, adapter: options.adapter, model: options.model, loss: options.loss,
+      classAxis: options.classAxis, task: options.task, files: files)
   }
 }

@@ -4,14 +4,24 @@ import Metrics
 
 /// How a text is shown.
 public struct TextStyle: Sendable {
+  /// What a number is beside the others of its row.
+  public enum Mark: Sendable {
+    case best
+    /// Than plain gradient descent.
+    case worse
+    case none
+  }
+
   /// Characters of a line.
   public var width: Int
-  /// Whether the terminal knows colours.
-  public var hasColors: Bool
+  /// A cell as it is shown, such as in a colour: in as many columns.
+  public var shown: @Sendable (String, Mark) -> String
 
-  public init(width: Int = 80, hasColors: Bool = false) {
+  public init(
+    width: Int = 80, shown: @escaping @Sendable (String, Mark) -> String = { text, _ in text }
+  ) {
     self.width = width
-    self.hasColors = hasColors
+    self.shown = shown
   }
 }
 
@@ -19,17 +29,11 @@ public struct TextStyle: Sendable {
 /// each stage of training and a column for each method, with the best of every row and what is worse
 /// than plain gradient descent marked.
 struct ClosingTable {
-  private enum Mark: String {
-    case best = "["
-    case worse = "!"
-    case none = " "
-  }
-
   /// What stands in front of the numbers of a row.
   private let headings: [String]
   private let rows: [[String]]
   private let methods: [String]
-  private var cells: [[(text: String, mark: Mark)]] = []
+  private var cells: [[(text: String, mark: TextStyle.Mark)]] = []
   private let hasDampings: Bool
 
   /// - Returns: `nil` for fewer than two checkpoints, or without a ratio.
@@ -57,7 +61,8 @@ struct ClosingTable {
         methods.indices.map { column in
           guard let ratio = ratios[column] else { return ("", .none) }
           let isCompared = compared.contains(column)
-          let mark: Mark = ratio > 1 ? .worse : isCompared && ratio == best ? .best : .none
+          let mark: TextStyle.Mark =
+            ratio > 1 ? .worse : isCompared && ratio == best ? .best : .none
           return (Self.text(ratio), mark)
         })
     }
@@ -148,18 +153,10 @@ struct ClosingTable {
               case .worse: (" ", "!")
               case .none: (" ", " ")
               }
-            let marked = padded(before + cell.text + after, widths[column]) + " "
-            return style.hasColors ? Self.colored(marked, cell.mark) : marked
+            return style.shown(
+              padded(before + cell.text + after, widths[column]) + " ", cell.mark)
           }.joined())
     }
     return text
-  }
-
-  private static func colored(_ text: String, _ mark: Mark) -> String {
-    switch mark {
-    case .best: "\u{1B}[32m\(text)\u{1B}[0m"
-    case .worse: "\u{1B}[31m\(text)\u{1B}[0m"
-    case .none: text
-    }
   }
 }

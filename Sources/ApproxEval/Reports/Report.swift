@@ -6,14 +6,19 @@ public struct Report: Sendable {
   public struct Entry: Sendable {
     public var description: CheckpointDescription
     public var results: [BatchResult]
+    /// With the files that are its own.
+    public var input: CheckpointInput
     /// How notes spell settings.
     public var names: SettingNames
 
+    /// - Parameter input: `nil`: what the description is of, with nothing else.
     public init(
-      _ description: CheckpointDescription, _ results: [BatchResult], names: SettingNames = .plain
+      _ description: CheckpointDescription, _ results: [BatchResult],
+      input: CheckpointInput? = nil, names: SettingNames = .plain
     ) {
       self.description = description
       self.results = results
+      self.input = input ?? CheckpointInput(path: description.path)
       self.names = names
     }
   }

@@ -9,7 +9,9 @@ public let packageVersion = "0.1.0"
 public struct RunRecord: Sendable {
   /// With the name of the program.
   public var command: [String]
-  public var options: EvaluationOptions
+  let settings: RecordedSettings
+  /// `nil` where the results are those of several runs.
+  let threads: Int?
   /// Everything that is read, in the order in which it was opened: checkpoints, data, updates.
   public var files: [FileRecord]
   public var start: Moment
@@ -18,12 +20,10 @@ public struct RunRecord: Sendable {
   public var plannedBatches: Int?
   /// Batches that an earlier run had finished.
   public var resumedBatches = 0
-  /// The checkpoints with the files of each.
-  public var inputs: [CheckpointInput] = []
   /// The part of the run that this one is.
   public var shard: Shard?
   /// Checkpoints that could not be scored, or not to their end.
-  public var failures: [CheckpointFailure] = []
+  public var failures: [FailureRecord] = []
   /// Folders of the shards that the results come from.
   public var merged: [String] = []
   public var machine: Machine
@@ -35,9 +35,20 @@ public struct RunRecord: Sendable {
   public init(
     command: [String], options: EvaluationOptions, files: InputFiles, start: Moment
   ) throws(CheckpointError) {
+    self.init(
+      command: command, settings: RecordedSettings(options), threads: options.threads,
+      files: try FileRecord.all(files), start: start)
+  }
+
+  /// The same of files that others have read.
+  init(
+    command: [String], settings: RecordedSettings, threads: Int?, files: [FileRecord],
+    start: Moment
+  ) {
     self.command = command
-    self.options = options
-    self.files = try FileRecord.all(files)
+    self.settings = settings
+    self.threads = threads
+    self.files = files
     self.start = start
     end = start
     machine = .current
@@ -48,9 +59,9 @@ public struct RunRecord: Sendable {
     .members([
       "version": .text(packageVersion),
       "command": .texts(command),
-      "seed": ReportJSON(seed: options.seed),
-      "precision": .text(options.precision.rawValue),
-      "threads": .integer(options.threads),
+      "seed": settings[.seed],
+      "precision": settings[.precision],
+      "threads": .integer(threads),
       "start": .text(Self.time(start.date)),
       "end": .text(Self.time(end.date)),
       "seconds": .number(end.seconds(since: start)),
@@ -66,7 +77,7 @@ public struct RunRecord: Sendable {
       "merged": .texts(merged),
       "failures": .list(failures.map(\.json)),
       "tables": .texts(report.tables.map(\.name)),
-      "options": optionsJSON,
+      "options": settings.json,
       "checkpoints": .list(report.entries.map(json)),
       "files": .list(files.map(\.json)),
       "machine": machine.json,
@@ -74,61 +85,18 @@ public struct RunRecord: Sendable {
     ])
   }
 
-  var seed: ReportJSON { ReportJSON(seed: options.seed) }
-
-  private var optionsJSON: ReportJSON {
-    .object(optionValues.map { .init(key: $0.key.key, value: $0.value) })
-  }
-
-  /// Each setting that may change numbers, but for the seed and the precision.
-  var optionValues: KeyValuePairs<Setting, ReportJSON> {
-    [
-      .data: .text(options.dataFile),
-      .model: .text(options.model),
-      .loss: .text(options.loss),
-      .classAxis: .integer(options.classAxis),
-      .task: .text(options.task),
-      .adapter: .text(options.adapter),
-      .trainable: .texts(options.trainable),
-      .methods: .texts(options.methods.map(\.name)),
-      .damping: .texts(options.dampings.map(\.text)),
-      .mcSamples: .list(options.monteCarloSamples.map { .integer($0) }),
-      .reference: .text(options.reference.name),
-      .cgIterations: .integer(options.cgIterations),
-      .cgTolerance: .number(options.cgTolerance),
-      .cgGap: .number(options.cgGap),
-      .cgDamping: .number(options.cgDamping),
-      .cgPreconditioner: .text(options.cgPreconditioner.rawValue),
-      .batchSize: .integer(options.batchSize),
-      .batches: .integer(options.batches),
-      .run: .text(options.run),
-      .firstBatch: .integer(options.firstBatch),
-      .memory: .integer(options.memory),
-      .updates: .texts(options.updateFiles),
-      .storedUpdates: .bool(options.scoresStoredUpdates),
-      .optimizerState: .text(options.optimizerState),
-      .parameterOrder: .text(options.parameterOrder),
-      .perLayer: .bool(options.perLayer),
-      .dropDuplicates: .number(options.dropDuplicates),
-    ]
-  }
-
-  /// Parameters are told where methods or tables go by them.
   private func json(_ entry: Report.Entry) -> ReportJSON {
     let it = entry.description
-    let input = inputs.first { $0.name == it.path }
-    let tellsParameters =
-      options.perLayer || options.methods.contains(where: \.needs.hasKroneckerProducts)
     return .members([
       "path": .text(it.path), "base": .text(it.base), "run": .text(it.run),
-      "optimizer_state": .text(input?.optimizerState),
-      "updates": .texts(input?.updateFiles ?? []), "model": .text(it.model), "loss": .text(it.loss),
+      "optimizer_state": .text(entry.input.optimizerState),
+      "updates": .texts(entry.input.updateFiles), "model": .text(it.model), "loss": .text(it.loss),
       "loss_settings": .texts(it.lossSettings), "epoch": .integer(it.epoch),
       "step": .integer(it.step),
       "trainable_parameters": .integer(it.trainableParameters),
       "all_parameters": .integer(it.allParameters), "positions": .integer(it.positions),
       "classes": .integer(it.classes), "batches": .integer(entry.results.count),
-      "parameters": .list(tellsParameters ? it.parameters.map(Self.json) : []),
+      "parameters": .list(settings.goByParameters ? it.parameters.map(Self.json) : []),
     ])
   }
 
@@ -152,14 +120,6 @@ extension ReportJSON {
   /// A number where every reader of JSON keeps all of its digits.
   init(seed: UInt64) {
     self = seed < 1 << 53 ? .integer(Int(seed)) : .text(String(seed))
-  }
-}
-
-extension CheckpointFailure {
-  var json: ReportJSON {
-    .members([
-      "checkpoint": .text(checkpoint), "batch": .integer(batch), "error": .text(error.description),
-    ])
   }
 }
 

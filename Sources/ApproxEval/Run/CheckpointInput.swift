@@ -1,6 +1,5 @@
 import Checkpoints
 import Foundation
-import Models
 
 /// One checkpoint of a run with what belongs to it alone.
 public struct CheckpointInput: Sendable, Equatable, Codable {
@@ -70,8 +69,9 @@ extension Evaluation {
       inputs = adapters.map { CheckpointInput(path: base, adapter: $0) }
     }
     return try evaluating {
-      let states = try each(series.optimizerStates, inputs, .optimizerState)
-      let updates = try eachOfSeveral(series.updates, inputs, .updates)
+      let places = try places(of: inputs, for: series)
+      let states = try each(series.optimizerStates, places, .optimizerState)
+      let updates = try eachOfSeveral(series.updates, places, .updates)
       for index in inputs.indices {
         inputs[index].optimizerState = states.isEmpty ? nil : states[index]
         inputs[index].updateFiles = updates.map { $0.files[index] }
@@ -82,19 +82,41 @@ extension Evaluation {
     }
   }
 
+  /// A checkpoint with what it tells of when it was saved, as far as that is asked for.
+  private struct Placed {
+    var input: CheckpointInput
+    var epoch: Int?
+    var step: Int?
+  }
+
+  /// Opens each of them once at most, however many patterns ask.
+  private func places(
+    of inputs: [CheckpointInput], for series: SeriesFiles
+  ) throws(CheckpointError) -> [Placed] {
+    let patterns = (series.optimizerStates + series.updates).map { SeriesPattern($0) }
+    if !patterns.contains(where: \.asksForPlace) { return inputs.map { Placed(input: $0) } }
+    return try inputs.map { input throws(CheckpointError) in
+      let source = try CheckpointSource(
+        path: input.path, options: options.of(input), files: files.part())
+      return Placed(input: input, epoch: source.epoch, step: source.step)
+    }
+  }
+
   /// One file for each checkpoint; none if none is given.
   private func each(
-    _ given: [String], _ inputs: [CheckpointInput], _ setting: Setting
+    _ given: [String], _ checkpoints: [Placed], _ setting: Setting
   ) throws -> [String] {
     guard let first = given.first else { return [] }
     if given.count == 1 {
-      if first == SeriesFiles.automatic { return try inputs.map(ownState) }
-      if SeriesPattern(first).hasPlaces { return try inputs.map { try file(first, $0, setting) } }
-      if inputs.count > 1 {
-        throw EvaluationError.sharedUpdate(setting, file: first, checkpoints: inputs.count)
+      if first == SeriesFiles.automatic { return try checkpoints.map { try ownState($0.input) } }
+      if SeriesPattern(first).hasPlaces {
+        return try checkpoints.map { try file(first, $0, setting) }
+      }
+      if checkpoints.count > 1 {
+        throw EvaluationError.sharedUpdate(setting, file: first, checkpoints: checkpoints.count)
       }
     }
-    try requireCount(given, inputs, setting)
+    try requireCount(given, checkpoints, setting)
     return given
   }
 
@@ -108,7 +130,7 @@ extension Evaluation {
   /// Patterns, each of which has a file for each checkpoint, and files; a single checkpoint takes all
   /// of these.
   private func eachOfSeveral(
-    _ given: [String], _ inputs: [CheckpointInput], _ setting: Setting
+    _ given: [String], _ checkpoints: [Placed], _ setting: Setting
   ) throws -> [Row] {
     var rows: [Row] = []
     var plain: [String] = []
@@ -116,41 +138,36 @@ extension Evaluation {
       let pattern = SeriesPattern(path)
       if pattern.hasPlaces {
         rows.append(
-          Row(files: try inputs.map { try file(path, $0, setting) }, name: pattern.commonName))
+          Row(files: try checkpoints.map { try file(path, $0, setting) }, name: pattern.commonName))
       } else {
         plain.append(path)
       }
     }
-    if inputs.count == 1 { return plain.map { Row(files: [$0]) } + rows }
+    if checkpoints.count == 1 { return plain.map { Row(files: [$0]) } + rows }
     guard let first = plain.first else { return rows }
     if plain.count == 1 {
-      throw EvaluationError.sharedUpdate(setting, file: first, checkpoints: inputs.count)
+      throw EvaluationError.sharedUpdate(setting, file: first, checkpoints: checkpoints.count)
     }
-    try requireCount(plain, inputs, setting)
+    try requireCount(plain, checkpoints, setting)
     return [Row(files: plain, name: SeriesPattern.commonName(of: plain))] + rows
   }
 
   private func requireCount(
-    _ given: [String], _ inputs: [CheckpointInput], _ setting: Setting
+    _ given: [String], _ checkpoints: [Placed], _ setting: Setting
   ) throws(EvaluationError) {
-    if given.count == inputs.count { return }
-    throw .series(.count(setting, given.count, checkpoints: inputs.count))
+    if given.count == checkpoints.count { return }
+    throw .series(.count(setting, given.count, checkpoints: checkpoints.count))
   }
 
   /// The file that a pattern means at a checkpoint.
-  private func file(_ pattern: String, _ input: CheckpointInput, _ setting: Setting) throws
-    -> String
-  {
-    let place =
-      SeriesPattern(pattern).asksForPlace
-      ? try CheckpointSource(
-        path: input.path, adapter: input.adapter, model: options.model, loss: options.loss,
-        classAxis: options.classAxis, task: options.task.flatMap(LanguageTask.init(rawValue:)),
-        files: files.part()) : nil
+  private func file(
+    _ pattern: String, _ checkpoint: Placed, _ setting: Setting
+  ) throws -> String {
+    let name = checkpoint.input.name
     let candidates = try SeriesPattern(pattern).paths(
-      checkpoint: input.name, epoch: place?.epoch, step: place?.step
+      checkpoint: name, epoch: checkpoint.epoch, step: checkpoint.step
     ) { missing in
-      EvaluationError.series(.untold(setting, pattern, missing, checkpoint: input.name))
+      EvaluationError.series(.untold(setting, pattern, missing, checkpoint: name))
     }
     // As the checkpoint's own name spells a number, or plainly.
     return candidates.first { (try? files.kind(of: $0)) ?? nil != nil } ?? candidates[0]

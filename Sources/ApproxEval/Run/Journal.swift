@@ -24,12 +24,17 @@ public final class Journal {
   }
 
   public let path: String
-  /// What earlier runs have finished of this one, by its names.
-  public let finished: [BatchResult]
+  /// What earlier runs have finished of this one, by number and with its names.
+  public let finished: [Int: BatchResult]
   /// Batches that earlier runs have finished, and that must be scored again for what is asked now.
   public let outdated: Int
   /// Whether there was anything to go on from.
   public let isResumed: Bool
+  /// Whether what was there tells of a run, which is then this one: of another, or of one that would be
+  /// lost, there is an error. An empty file tells of none.
+  public let tellsOfRun: Bool
+  /// Whether there was a file, whatever it tells: it is locked since.
+  let wasThere: Bool
 
   private let system: any FileSystem
   private let folder: String
@@ -65,13 +70,15 @@ public final class Journal {
       try Self.open(path, system, isRead: opening != .replace)
     }
     descriptor = opened?.descriptor
+    wasThere = opened != nil
+    tellsOfRun = opened?.contents.identity != nil
     guard let contents = opened?.contents, let before = contents.identity else {
-      (finished, outdated, isResumed) = ([], 0, false)
+      (finished, outdated, isResumed) = ([:], 0, false)
       return
     }
     let carried = identity.carried(contents.results, from: before)
     if opening == .new {
-      (finished, outdated, isResumed) = ([], 0, false)
+      (finished, outdated, isResumed) = ([:], 0, false)
       if contents.results.isEmpty { return }
       if !contents.isReported {
         throw .journal(
@@ -96,19 +103,49 @@ public final class Journal {
 
   /// Returns when the batch is on the disk.
   ///
+  /// - Parameter number: That of the batch in the plan.
   /// - Throws: `cannotWrite`, or `removed` where the file is no longer in its folder; the journal is
   ///   then as it was before.
-  public func append(_ result: BatchResult) throws(EvaluationError) {
-    if !isBegun { try begin() }
-    try write(.batch(result))
+  public func append(_ result: BatchResult, at number: Int) throws(EvaluationError) {
+    try beginOnce()
+    try write([.batch(number, result)])
+  }
+
+  /// Notes that a checkpoint has failed, so that nothing more is to be expected of it.
+  public func append(_ failure: FailureRecord) throws(EvaluationError) {
+    try beginOnce()
+    try write([.failed(failure)])
+  }
+
+  /// The same for what is known from elsewhere, and need not be on the disk line by line.
+  func append(
+    _ results: [Int: BatchResult], _ failures: [FailureRecord]
+  ) throws(EvaluationError) {
+    try beginOnce()
+    let sorted = results.sorted { $0.key < $1.key }
+    try write(sorted.map { .batch($0.key, $0.value) } + failures.map { .failed($0) })
+  }
+
+  /// Sees to it that the file tells of this run, also where it has no batch.
+  public func beginOnce() throws(EvaluationError) { if !isBegun { try begin() } }
+
+  /// - Throws: `removed` where another file has its name since it was opened.
+  func requireInPlace() throws(EvaluationError) {
+    guard let descriptor else { return }
+    let isInPlace: Bool
+    do throws(SystemError) {
+      isInPlace = try Self.isInPlace(descriptor, path, system)
+    } catch {
+      throw failure(error)
+    }
+    if !isInPlace { throw .journal(.removed(file: path)) }
   }
 
   /// Notes that the reports of all batches have been written.
   public func markReported() throws(EvaluationError) {
     if isReported { return }
-    // A run without batches has no line yet.
-    if !isBegun { try begin() }
-    try write(.reported)
+    try beginOnce()
+    try write([.reported])
     isReported = true
   }
 }
@@ -193,7 +230,7 @@ extension Journal {
     if isNew { try create() }
     let before = length
     do throws(EvaluationError) {
-      try write(.run(identity))
+      try write([.run(identity)])
     } catch {
       // Nothing of this run is in it.
       length = before
@@ -232,18 +269,22 @@ extension Journal {
     self.descriptor = nil
   }
 
-  /// Appends a whole line and makes it durable.
-  private func write(_ entry: JournalEntry) throws(EvaluationError) {
+  /// Appends whole lines and makes them durable.
+  private func write(_ entries: [JournalEntry]) throws(EvaluationError) {
     guard let descriptor else { preconditionFailure("Journal: a line without a file") }
-    let line = OwnedBytes(JournalLine.encoded(entry))
-    defer { withExtendedLifetime(line) {} }
     let isInPlace: Bool
+    var end = length
     do throws(SystemError) {
       // Of what was there before, only whole lines of this run stay.
       try system.untilDone { () throws(SystemError) in
         try system.truncate(descriptor, to: length)
       }
-      try system.writeAll(descriptor, line.load(), at: length)
+      for entry in entries {
+        let line = OwnedBytes(JournalLine.encoded(entry))
+        try system.writeAll(descriptor, line.load(), at: end)
+        end += line.load().count
+        withExtendedLifetime(line) {}
+      }
       try system.untilDone { () throws(SystemError) in try system.synchronize(descriptor) }
       if !isNameDurable {
         try system.synchronizeFolder(folder)
@@ -256,7 +297,7 @@ extension Journal {
       throw failure(error)
     }
     if !isInPlace { throw .journal(.removed(file: path)) }
-    length += line.load().count
+    length = end
   }
 
   private func failure(_ error: SystemError) -> EvaluationError {

@@ -8,14 +8,23 @@ import Foundation
 struct JournalContents: Sendable {
   /// Of the run as it has grown last; `nil` if not even the first line is whole.
   var identity: RunIdentity?
-  /// In the order of the lines, by the names of that run.
-  var results: [BatchResult] = []
+  /// By their numbers in that run, and with its names.
+  var results: [Int: BatchResult] = [:]
+  /// What went wrong last at a checkpoint of that run, by index, unless it has gone on since.
+  var failures: [Int: FailureRecord] = [:]
   private var steps = RunSteps([])
-  /// Numbers of these results.
-  private var filled: Set<Int> = []
   var isReported = false
   /// Bytes of whole lines; what follows was cut off while it was written.
   var length = 0
+
+  /// Batches that nothing is to be expected of: those that are done, and the others of checkpoints that
+  /// have failed.
+  var settled: Int {
+    failures.keys.reduce(results.count) { count, index in
+      let numbers = steps.numbers(ofCheckpoint: index)
+      return count + numbers.count - results.keys.count(where: numbers.contains)
+    }
+  }
 
   /// - Throws: The first line that is whole and wrong.
   init(_ bytes: Data, file: String) throws(JournalError) {
@@ -66,28 +75,23 @@ struct JournalContents: Sendable {
       }
       self.identity = next
       steps = next.steps
-      (results, filled, isReported) = ([], [], false)
-      for result in carried.results { _ = add(result) }
-    case .batch(let result):
-      if isReported || !add(result) {
+      (results, failures, isReported) = (carried.results, [:], false)
+    case .batch(let number, let result):
+      if isReported || results[number] != nil || !steps.has(result, at: number) {
         throw .order(
           found: "batch \(result.batch) of \(result.checkpoint)", expected: expected)
       }
+      results[number] = result
+      if let step = steps.step(number) { failures[step.checkpoint] = nil }
+    case .failed(let failure):
+      guard !isReported, let index = failure.index, steps.checkpoints.indices.contains(index),
+        steps.checkpoints[index].name == failure.checkpoint
+      else { throw .order(found: "a failure of \(failure.checkpoint)", expected: expected) }
+      failures[index] = failure
     case .reported:
-      if filled.count < steps.part.count { throw .order(found: Self.end, expected: expected) }
+      if results.count < steps.part.count { throw .order(found: Self.end, expected: expected) }
       isReported = true
     }
-  }
-
-  /// - Returns: Whether it has a place in the run.
-  private mutating func add(_ result: BatchResult) -> Bool {
-    let number = steps.number(checkpoint: result.checkpoint, batch: result.batch) {
-      filled.contains($0)
-    }
-    guard let number else { return false }
-    filled.insert(number)
-    results.append(result)
-    return true
   }
 
   private static let end = "the end of the run"
@@ -95,7 +99,7 @@ struct JournalContents: Sendable {
   /// The first batch that is not there, in words.
   private var expected: String {
     if isReported { return Self.end }
-    guard let number = steps.part.first(where: { !filled.contains($0) }),
+    guard let number = steps.part.first(where: { results[$0] == nil }),
       let step = steps.step(number)
     else { return Self.end }
     return "batch \(step.batch) of \(steps.checkpoints[step.checkpoint].name)"

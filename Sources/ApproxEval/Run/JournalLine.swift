@@ -5,7 +5,10 @@ import Foundation
 enum JournalEntry: Sendable {
   /// The first line, and one where a run has grown.
   case run(RunIdentity)
-  case batch(BatchResult)
+  /// A finished batch by its number, counted through all checkpoints.
+  case batch(Int, BatchResult)
+  /// A checkpoint of the plan whose other batches are left out.
+  case failed(FailureRecord)
   /// The reports of the whole run have been written.
   case reported
 }
@@ -29,7 +32,9 @@ enum JournalLine {
     let content =
       switch entry {
       case .run(let identity): try! encoder.encode(identity)
-      case .batch(let result): try! encoder.encode(result)
+      case .batch(let number, let result):
+        try! encoder.encode(NumberedBatch(number: number, result: result))
+      case .failed(let failure): try! encoder.encode(failure)
       case .reported: Data("true".utf8)
       }
     var line = Data(opening)
@@ -47,7 +52,7 @@ enum JournalLine {
       line.count > opening.count + digits
     else { throw .form }
     let rest = line[(start + digits)...].dropLast()
-    for kind in ["run", "batch", "reported"] {
+    for kind in ["run", "batch", "failed", "reported"] {
       let separator = Data("\",\"\(kind)\":".utf8)
       guard rest.starts(with: separator) else { continue }
       let content = rest.dropFirst(separator.count)
@@ -75,12 +80,21 @@ enum JournalLine {
         let identity = try decoder.decode(RunIdentity.self, from: content)
         if identity.isPossible { return .run(identity) }
       case "batch":
-        let result = try decoder.decode(BatchResult.self, from: content)
-        if result.isPossible { return .batch(result) }
+        let batch = try decoder.decode(NumberedBatch.self, from: content)
+        if batch.number >= 0 && batch.result.isPossible {
+          return .batch(batch.number, batch.result)
+        }
+      case "failed": return .failed(try decoder.decode(FailureRecord.self, from: content))
       default: return .reported
       }
     } catch {}
     throw .content
+  }
+
+  /// The content of a batch's line.
+  private struct NumberedBatch: Codable {
+    var number: Int
+    var result: BatchResult
   }
 
   /// What every version of the first line has.
@@ -103,6 +117,7 @@ extension JournalEntry {
     switch self {
     case .run: "run"
     case .batch: "batch"
+    case .failed: "failed"
     case .reported: "reported"
     }
   }
@@ -124,7 +139,7 @@ extension RunIdentity {
       total = sum
     }
     if let shard, Shard(shard.index, of: shard.count) == nil { return false }
-    return files.allSatisfy { $0.bytes >= 0 }
+    return settings.isPossible && files.allSatisfy { $0.bytes >= 0 }
   }
 }
 

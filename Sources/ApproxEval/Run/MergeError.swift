@@ -18,7 +18,7 @@ public enum MergeError: Error, Sendable, Equatable {
     public var planned: Int
   }
 
-  /// `2,5-7`, as a job array takes it.
+  /// `2,5-7`
   public static func list(_ numbers: [Int]) -> String {
     var ranges: [ClosedRange<Int>] = []
     for number in numbers.sorted() {
@@ -56,13 +56,10 @@ extension MergeError: ExplainedError {
     case .missing(let shards, let count, let unfinished):
       ErrorMessage(
         "\(shards.count) of \(count) shards are missing or have not ended",
-        at: "array=\(Self.list(shards))",
+        at: "\(.shard) \(Self.list(shards))",
         unfinished.map { part -> SettingText in
           "\(part.folder) has \(part.finished) of \(part.planned) batches"
-        } + [
-          "Run them, those that have begun with \(.resume), and with \(.shard) auto/\(count) in the "
-            + "array."
-        ])
+        } + ["Run them, those that have begun with \(.resume)."])
     }
   }
 }

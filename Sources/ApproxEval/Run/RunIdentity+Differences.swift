@@ -6,8 +6,8 @@ import Checkpoints
 extension RunIdentity {
   /// Results of an earlier run as those of this one.
   struct Carried {
-    /// In the order of the journal, by the names of this run.
-    var results: [BatchResult] = []
+    /// By number, with the names of this run.
+    var results: [Int: BatchResult] = [:]
     /// Batches that have to be scored again, as more is asked of each.
     var outdated = 0
     /// Why nothing can be carried, clause by clause.
@@ -25,93 +25,118 @@ extension RunIdentity {
 
   private static func keys(_ settings: [Setting]) -> Set<String> { Set(settings.map(\.key)) }
 
-  func carried(_ results: [BatchResult], from journal: RunIdentity) -> Carried {
-    var carried = Carried()
-    var differences = engineDifferences(from: journal)
+  func carried(_ results: [Int: BatchResult], from journal: RunIdentity) -> Carried {
     var asksForMore = false
-    for name in Set(options.keys).union(journal.options.keys).sorted()
-    where !Self.places.contains(name) {
-      let (now, before) = (options[name], journal.options[name])
-      if now == before { continue }
-      if mayGrow(name, now, before, results) {
-        asksForMore = true
-      } else {
-        differences.append(Self.difference("\(Setting(key: name))", now, before))
-      }
+    var differences =
+      [Words.journal.difference("\(.shard)", shard?.text, journal.shard?.text)].compactMap { $0 }
+    differences += self.differences(from: journal, .journal) { name in
+      if isSame(name, as: journal, results) { return true }
+      let isMore = mayGrow(name, from: journal)
+      asksForMore = asksForMore || isMore
+      return isMore
     }
     let moved = places(results, from: journal)
     differences += moved.differences
-    carried.differences = differences
-    if !differences.isEmpty { return carried }
-    if asksForMore {
-      carried.outdated = results.count
-    } else {
-      carried.results = moved.results
+    if !differences.isEmpty { return Carried(differences: differences) }
+    return asksForMore ? Carried(outdated: results.count) : Carried(results: moved.results)
+  }
+
+  /// How two runs that are compared are told apart.
+  struct Words {
+    var own: String
+    var other: String
+
+    static let journal = Words(own: "now", other: "in the journal")
+    static let shards = Words(own: "here", other: "there")
+
+    /// As a clause; `nil` where there is none.
+    func difference(_ what: SettingText, _ own: String?, _ other: String?) -> SettingText? {
+      if own == other { return nil }
+      return "\(what) is \(own ?? "not given") \(self.own), \(other ?? "not given") \(self.other)"
     }
-    return carried
+
+    /// Nobody gives this setting: it goes by whether there are methods.
+    func storedUpdates(areScored own: Bool) -> SettingText {
+      "\(.methods) is given \(own ? other : self.own), and leaves out directions that checkpoints "
+        + "carry; they are scored \(own ? self.own : other)"
+    }
   }
 
-  private static func difference(
-    _ what: SettingText, _ now: String?, _ before: String?
-  ) -> SettingText {
-    "\(what) is \(now ?? "not given") now, \(before ?? "not given") in the journal"
-  }
-
-  private func engineDifferences(from journal: RunIdentity) -> [SettingText] {
-    let parts: [(SettingText, String?, String?)] = [
-      ("the version of eval-cli", version, journal.version),
-      ("the set of kernels for this processor", kernels, journal.kernels),
-      ("the BLAS on this processor", blas, journal.blas),
-      ("\(.shard)", shard?.text, journal.shard?.text),
+  /// In what computes, and in settings; where things lie is no difference.
+  ///
+  /// - Parameter tolerating: Whether a setting, by its key, may be another one.
+  func differences(
+    from other: RunIdentity, _ words: Words, tolerating: (String) -> Bool = { _ in false }
+  ) -> [SettingText] {
+    let engine = [
+      words.difference("the version of eval-cli", version, other.version),
+      words.difference("the set of kernels for the processor", kernels, other.kernels),
+      words.difference("the BLAS on the processor", blas, other.blas),
     ]
-    return parts.filter { $0.1 != $0.2 }.map { Self.difference($0.0, $0.1, $0.2) }
+    let names = Set(settings.keys).union(other.settings.keys).subtracting(Self.places).sorted()
+    return
+      (engine
+      + names.map { name in
+        let (own, other) = (settings.text(name), other.settings.text(name))
+        if own == other || tolerating(name) { return nil }
+        if name == Setting.storedUpdates.key {
+          return words.storedUpdates(areScored: own == "true")
+        }
+        return words.difference("\(Setting(key: name))", own, other)
+      }).compactMap { $0 }
+  }
+
+  /// Whether an option that is spelt otherwise asks for the same.
+  private func isSame(
+    _ name: String, as journal: RunIdentity, _ results: [Int: BatchResult]
+  ) -> Bool {
+    if name == Setting.storedUpdates.key {
+      // Directions that checkpoints carry were scored unasked, if there were any.
+      return settings.text(name) == "false"
+        && !results.values.contains { $0.scores.contains { $0.family == "update" } }
+    }
+    return Self.lists.contains(name)
+      && settings.list(name).sorted() == journal.settings.list(name).sorted()
   }
 
   /// Whether an option asks for all that it asked for, and more.
-  private func mayGrow(
-    _ name: String, _ now: String?, _ before: String?, _ results: [BatchResult]
-  ) -> Bool {
+  private func mayGrow(_ name: String, from journal: RunIdentity) -> Bool {
     switch name {
-    case Setting.perLayer.key: return now == "true"
-    case Setting.storedUpdates.key:
-      // Directions that checkpoints carry were scored unasked, if there were any.
-      return now == "true" || !results.contains { $0.scores.contains { $0.family == "update" } }
+    case Setting.perLayer.key, Setting.storedUpdates.key: return settings.text(name) == "true"
     case _ where Self.lists.contains(name):
-      let (now, before) = (Self.items(now), Self.items(before))
+      let before = journal.settings.list(name)
       // Without a number of draws it is the file's, or one.
-      return before.isSubset(of: now) && (name != Setting.mcSamples.key || !before.isEmpty)
+      return Set(before).isSubset(of: settings.list(name))
+        && (name != Setting.mcSamples.key || !before.isEmpty)
     default: return false
     }
   }
 
-  private static func items(_ list: String?) -> Set<Substring> {
-    Set((list ?? "").split(separator: ","))
-  }
-
   /// Results under the names of this run, and those that it would lose.
   private func places(
-    _ results: [BatchResult], from journal: RunIdentity
-  ) -> (results: [BatchResult], differences: [SettingText]) {
+    _ results: [Int: BatchResult], from journal: RunIdentity
+  ) -> (results: [Int: BatchResult], differences: [SettingText]) {
     let (steps, before) = (steps, journal.steps)
     var byContent: [String: [Int]] = [:]
     for (index, checkpoint) in checkpoints.enumerated() {
       byContent[checkpoint.content, default: []].append(index)
     }
-    var moved: [BatchResult] = []
-    var filled: Set<Int> = []
+    // Lists may name the same in another order.
+    let rows =
+      Self.lists.contains { settings.list($0) != journal.settings.list($0) }
+      ? RowOrder(settings) : nil
+    var moved: [Int: BatchResult] = [:]
     var lost: [Int: [Int]] = [:]
-    for (number, result) in before.placed(results).sorted(by: { $0.key < $1.key }) {
+    for (number, result) in results.sorted(by: { $0.key < $1.key }) {
       let old = before.step(number)!.checkpoint
+      // What is given twice with the same contents has a place for each.
       let place = (byContent[journal.checkpoints[old].content] ?? []).lazy.compactMap { index in
-        steps.number(checkpoint: checkpoints[index].path, batch: result.batch) {
-          filled.contains($0)
-        }.map { (index, $0) }
-      }.first
+        steps.number(ofCheckpoint: index, batch: result.batch).map { (index, $0) }
+      }.first { moved[$0.1] == nil }
       guard let (index, found) = place else {
         lost[old, default: []].append(result.batch)
         continue
       }
-      filled.insert(found)
       var result = result
       let description = checkpoints[index].description
       if description != journal.checkpoints[old].description {
@@ -120,7 +145,8 @@ extension RunIdentity {
           description.epoch, description.step, description.run
         )
       }
-      moved.append(result)
+      if let rows { result = rows.ordered(result) }
+      moved[found] = result
     }
     return (moved, lost.sorted { $0.key < $1.key }.flatMap { loss(of: $0, $1, journal) })
   }

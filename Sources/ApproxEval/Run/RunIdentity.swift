@@ -8,7 +8,8 @@ struct RunIdentity: Codable, Sendable, Equatable {
   /// A checkpoint and the numbers of its batches, of all shards.
   struct Checkpoint: Codable, Sendable, Equatable {
     var path: String
-    /// The sum over all that is read for it; where it lies does not matter.
+    /// The sum over all that is read for it and the names of its directions; where files lie does not
+    /// matter.
     var content: String
     var firstBatch: Int
     var batches: Int
@@ -19,15 +20,16 @@ struct RunIdentity: Codable, Sendable, Equatable {
     var range: Range<Int> { firstBatch..<firstBatch + batches }
   }
 
-  static let format = "approx-eval-journal/6"
+  static let format = "approx-eval-journal/7"
 
   /// Of the journal.
   var format = RunIdentity.format
   /// Of the package: another one may compute otherwise.
   var version: String
-  /// Settings by their keys, as text; those without a value are left out.
-  var options: [String: String]
+  var settings: RecordedSettings
   var checkpoints: [Checkpoint]
+  /// What could not be planned, and is no part of any shard.
+  var leftOut: [FailureRecord]
   /// Which part of the batches is scored; `nil`: all.
   var shard: Shard?
   var files: [FileRecord]
@@ -37,12 +39,9 @@ struct RunIdentity: Codable, Sendable, Equatable {
 
   init(_ record: RunRecord, _ plan: RunPlan) {
     version = packageVersion
-    var options: [String: String] = [:]
-    for (setting, value) in record.optionValues { options[setting.key] = Self.text(value) }
-    options[Setting.seed.key] = String(record.options.seed)
-    options[Setting.precision.key] = record.options.precision.rawValue
-    self.options = options
+    settings = record.settings
     shard = plan.shard
+    leftOut = plan.leftOut.map { FailureRecord($0) }
     files = record.files
     (kernels, blas) = (record.machine.kernels, record.machine.blas)
     let sums = Dictionary(record.files.map { ($0.path, $0.sha256) }) { first, _ in first }
@@ -51,23 +50,12 @@ struct RunIdentity: Codable, Sendable, Equatable {
       return Checkpoint(
         path: checkpoint.description.path,
         // Made without files, as in tests, it is known by its name.
-        content: known.isEmpty ? checkpoint.description.path : FileRecord.sum(known),
+        content: known.isEmpty
+          ? checkpoint.description.path : FileRecord.sum(known + checkpoint.directions),
         firstBatch: checkpoint.batches.lowerBound, batches: checkpoint.batches.count,
         input: checkpoint.input, description: checkpoint.description)
     }
   }
 
   var steps: RunSteps { RunSteps(checkpoints.map { ($0.path, $0.range) }, shard: shard) }
-
-  private static func text(_ value: ReportJSON) -> String? {
-    switch value {
-    case .cell(.empty), .list([]): nil
-    case .cell(.text(let text)): text
-    case .cell(.integer(let number)): String(number)
-    case .cell(.number(let number)): ReportCell.spelling(number)
-    case .cell(.flag(let value)): String(value)
-    case .list(let values): values.map { text($0) ?? "" }.joined(separator: ",")
-    case .object: value.document
-    }
-  }
 }

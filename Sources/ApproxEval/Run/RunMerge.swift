@@ -1,12 +1,13 @@
 import Checkpoints
 import Foundation
-import Updates
 
 /// The shards of a run as the run in one piece.
 public struct RunMerge {
   private let identity: RunIdentity
-  private let results: [BatchResult]
+  private let results: [Int: BatchResult]
   private let folders: [String]
+  /// Checkpoints that could not be scored, or not to their end.
+  public let failures: [FailureRecord]
 
   /// Batches of all shards.
   public var count: Int { results.count }
@@ -14,11 +15,13 @@ public struct RunMerge {
   /// - Parameter folders: Results of the shards, in any order.
   /// - Throws: `EvaluationError`: a `MergeError`, or what is wrong with a journal.
   public init(folders: [String]) throws(EvaluationError) {
-    (identity, results) = try evaluating { try Self.read(folders) }
+    (identity, results, failures) = try evaluating { try Self.read(folders) }
     self.folders = folders
   }
 
-  private static func read(_ folders: [String]) throws -> (RunIdentity, [BatchResult]) {
+  private static func read(
+    _ folders: [String]
+  ) throws -> (RunIdentity, [Int: BatchResult], [FailureRecord]) {
     var parts: [Int: (folder: String, contents: JournalContents)] = [:]
     var first: (folder: String, identity: RunIdentity)?
     for folder in folders {
@@ -42,8 +45,14 @@ public struct RunMerge {
     }
     try requireWhole(parts, of: shards)
     identity.shard = nil
-    let all = parts.sorted { $0.key < $1.key }.flatMap(\.value.contents.results)
-    return (identity, identity.steps.placed(all).sorted { $0.key < $1.key }.map(\.value))
+    // Numbers are those of the run in one piece, and no two shards have the same.
+    let results = parts.values.reduce(into: [Int: BatchResult]()) { all, part in
+      all.merge(part.contents.results) { first, _ in first }
+    }
+    let failures = parts.sorted { $0.key < $1.key }.flatMap { part in
+      part.value.contents.failures.sorted { $0.key < $1.key }.map(\.value)
+    }
+    return (identity, results, identity.leftOut + failures)
   }
 
   private static func contents(_ folder: String) throws -> JournalContents {
@@ -64,11 +73,12 @@ public struct RunMerge {
         missing.append(index)
         continue
       }
-      let (finished, planned) = (part.contents.results.count, identity.steps.part.count)
-      if finished < planned {
+      let planned = identity.steps.part.count
+      if part.contents.settled < planned {
         missing.append(index)
         unfinished.append(
-          .init(folder: part.folder, finished: finished, planned: planned))
+          .init(
+            folder: part.folder, finished: part.contents.results.count, planned: planned))
       }
     }
     if !missing.isEmpty {
@@ -90,19 +100,14 @@ public struct RunMerge {
       identity.checkpoints.map {
         RunPlan.Checkpoint($0.input, description: $0.description, batches: $0.range)
       })
-    var record: RunRecord
-    do throws(CheckpointError) {
-      record = try RunRecord(
-        command: command, options: EvaluationOptions(identity.options), files: InputFiles(),
-        start: start)
-    } catch {
-      throw .checkpoint(error)
-    }
-    record.files = identity.files
+    var record = RunRecord(
+      command: command, settings: identity.settings, threads: nil, files: identity.files,
+      start: start)
     record.merged = folders
+    record.failures = identity.leftOut
     var outputs = try RunOutputs(
       plan, record: record, folder: folder, opening, identity: identity, names: names)
-    for result in results { try outputs.add(result) }
+    try outputs.add(results, failures.filter { $0.index != nil })
     return try outputs.writeReports()
   }
 }
@@ -111,19 +116,17 @@ extension RunIdentity {
   /// What is otherwise than in another shard of what should be the same run.
   func differences(toShard other: RunIdentity) -> [SettingText] {
     var (own, first) = (self, other)
-    var differences: [SettingText] = []
-    func compare(_ what: SettingText, _ a: String?, _ b: String?) {
-      if a == b { return }
-      differences.append("\(what) is \(a ?? "not given") here, \(b ?? "not given") there")
+    func left(_ identity: RunIdentity) -> String {
+      identity.leftOut.isEmpty
+        ? "none" : identity.leftOut.map(\.checkpoint).joined(separator: ", ")
     }
-    compare("the number of shards", shard.map { "\($0.count)" }, other.shard.map { "\($0.count)" })
-    compare("the version of eval-cli", version, other.version)
-    compare("the set of kernels for the processor", kernels, other.kernels)
-    compare("the BLAS on the processor", blas, other.blas)
-    for name in Set(options.keys).union(other.options.keys).sorted()
-    where !Self.places.contains(name) {
-      compare("\(Setting(key: name))", options[name], other.options[name])
-    }
+    let words = Words.shards
+    var differences =
+      [
+        words.difference(
+          "the number of shards", shard.map { "\($0.count)" }, other.shard.map { "\($0.count)" }),
+        words.difference("what is left out of the checkpoints", left(self), left(other)),
+      ].compactMap { $0 } + self.differences(from: other, words)
     (own.shard, first.shard) = (nil, nil)
     if own.steps != first.steps {
       differences.append("the checkpoints, or their batches, are others")
@@ -133,42 +136,5 @@ extension RunIdentity {
       }
     }
     return differences
-  }
-}
-
-extension EvaluationOptions {
-  /// As an identity tells them.
-  fileprivate init(_ texts: [String: String]) {
-    self.init()
-    func list(_ name: String) -> [String] {
-      texts[name].map { $0.split(separator: ",").map(String.init) } ?? []
-    }
-    func number(_ name: String) -> Double? { texts[name].flatMap { Double($0) } }
-    func integer(_ name: String) -> Int? { texts[name].flatMap { Int($0) } }
-    (dataFile, model, loss, run) = (
-      texts["data"], texts["model"], texts["loss"], texts["run"]
-    )
-    task = texts["task"]
-    classAxis = integer("class_axis")
-    (adapter, parameterOrder) = (texts["adapter"], texts["parameter_order"])
-    trainable = list("trainable")
-    methods = list("methods").compactMap { UpdateMethod(name: $0) }
-    dampings = list("damping").compactMap { Damping($0) }
-    monteCarloSamples = list("mc_samples").compactMap { Int($0) }
-    reference = ReferenceMethod.all.first { $0.name == texts["reference"] } ?? reference
-    cgIterations = integer("cg_iterations") ?? cgIterations
-    cgTolerance = number("cg_tolerance") ?? cgTolerance
-    cgGap = number("cg_gap") ?? cgGap
-    cgDamping = number("cg_damping") ?? cgDamping
-    cgPreconditioner =
-      texts["cg_preconditioner"].flatMap { PreconditionerKind(rawValue: $0) } ?? .none
-    (batchSize, batches) = (integer("batch_size"), integer("batches"))
-    firstBatch = integer("first_batch") ?? 0
-    memory = integer("memory") ?? memory
-    scoresStoredUpdates = texts["stored_updates"] == "true"
-    perLayer = texts["per_layer"] == "true"
-    dropDuplicates = number("drop_duplicates")
-    seed = texts["seed"].flatMap { UInt64($0) } ?? seed
-    precision = texts["precision"].flatMap { Precision(rawValue: $0) } ?? precision
   }
 }

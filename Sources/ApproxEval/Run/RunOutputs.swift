@@ -8,7 +8,9 @@ public struct RunOutputs {
   /// Where an output needs it.
   public private(set) var record: RunRecord?
   /// Of all runs into the folder, by number.
-  private var scored: [Int: BatchResult]
+  public private(set) var results: [Int: BatchResult]
+  /// What could not be scored, or not to its end; first what the plan has left out.
+  public private(set) var failures: [CheckpointFailure]
   private let folder: String?
   private let scores: String?
   private let names: SettingNames
@@ -16,14 +18,8 @@ public struct RunOutputs {
   /// Whether tables of an earlier run may lie in the folder.
   private var mayHaveTables: Bool
 
-  /// Of all runs into the folder, in the order of the plan.
-  public var results: [BatchResult] { scored.sorted { $0.key < $1.key }.map(\.value) }
-
-  /// Number of results.
-  public var count: Int { scored.count }
-
   /// Numbers of the batches that are done.
-  public var finished: Set<Int> { Set(scored.keys) }
+  public var finished: Set<Int> { Set(results.keys) }
 
   /// - Parameters:
   ///   - record: Needed for a folder.
@@ -55,10 +51,9 @@ public struct RunOutputs {
     self.system = system
     var journal: Journal?
     if let folder, let record {
-      let hadJournal = system.exists(joined(folder, Journal.name))
       journal = try Journal(
         folder: folder, identity: identity ?? RunIdentity(record, plan), opening, system: system)
-      if !hadJournal && opening != .replace {
+      if journal?.tellsOfRun == false && opening != .replace {
         // A link that is replaced loses nothing.
         let files = Report.fileNames.filter { name in
           let found = try? system.found(joined(folder, name), followingLinks: false)
@@ -67,38 +62,94 @@ public struct RunOutputs {
         if !files.isEmpty { throw .journal(.occupied(folder: folder, files: files)) }
       }
     }
+    if let scores {
+      try Self.requireReplaceable(scores, opening, ofRun: journal?.tellsOfRun == true, system)
+    }
     self.journal = journal
     mayHaveTables = journal?.isResumed == false
-    scored = plan.steps.placed(journal?.finished ?? [])
+    results = journal?.finished ?? [:]
     self.record = record
     self.record?.plannedBatches = plan.count
-    self.record?.inputs = plan.checkpoints.map(\.input)
+    failures = plan.leftOut
+    self.record?.failures += failures.map { FailureRecord($0) }
     self.record?.shard = plan.shard
-    self.record?.resumedBatches = scored.count
+    self.record?.resumedBatches = results.count
+  }
+
+  /// A file with scores goes by the folder beside it: where that is this run's, they are as well, and
+  /// would be written again.
+  private static func requireReplaceable(
+    _ path: String, _ opening: Journal.Opening, ofRun: Bool, _ system: any FileSystem
+  ) throws(EvaluationError) {
+    let isOwn = ofRun && isTable(path, system)
+    do throws(CheckpointError) {
+      try OutputFiles.requireNew(file: path, force: opening == .replace || isOwn, system: system)
+    } catch {
+      throw .checkpoint(error)
+    }
+  }
+
+  /// Whether a file begins as a table of scores does.
+  private static func isTable(_ path: String, _ system: any FileSystem) -> Bool {
+    guard let file = try? system.open(path, for: .updating) else { return false }
+    defer { try? system.close(file) }
+    return (try? system.readAll(file))?.starts(with: Report([]).scores.csv.utf8) == true
   }
 
   /// One more batch is done. Returns when it is in the journal.
-  public mutating func add(_ result: BatchResult) throws(EvaluationError) {
-    let place = plan.steps.number(checkpoint: result.checkpoint, batch: result.batch) {
-      scored[$0] != nil
+  ///
+  /// - Parameter number: That of the batch in the plan.
+  public mutating func add(
+    _ result: BatchResult, at number: Int
+  ) throws(EvaluationError) {
+    precondition(
+      results[number] == nil && plan.steps.has(result, at: number),
+      "RunOutputs: batch \(result.batch) of \(result.checkpoint) is not that of number \(number)")
+    try write { journal throws(EvaluationError) in try journal.append(result, at: number) }
+    results[number] = result
+  }
+
+  /// What shards have finished. Returns when it is in the journal.
+  mutating func add(
+    _ results: [Int: BatchResult], _ failures: [FailureRecord]
+  ) throws(EvaluationError) {
+    try write { journal throws(EvaluationError) in try journal.append(results, failures) }
+    self.results.merge(results) { first, _ in first }
+    record?.failures += failures
+  }
+
+  /// A checkpoint has failed, of which the record and the journal tell.
+  public mutating func add(_ failure: CheckpointFailure) throws(EvaluationError) {
+    failures.append(failure)
+    let failure = FailureRecord(failure)
+    record?.failures.append(failure)
+    try write { journal throws(EvaluationError) in try journal.append(failure) }
+  }
+
+  /// The journal becomes this run's, and no table may stay that is of another.
+  ///
+  /// A journal that is there goes last: if the process ends in between, it still tells of the tables
+  /// that are left. Where there is none, tables go when ours keeps other runs out.
+  private mutating func write(
+    _ append: (Journal) throws(EvaluationError) -> Void
+  ) throws(EvaluationError) {
+    guard let journal, let folder else { return }
+    if mayHaveTables && journal.wasThere {
+      try journal.requireInPlace()
+      try removed(Report.fileNames, in: folder)
+      mayHaveTables = false
     }
-    guard let number = place else {
-      preconditionFailure("RunOutputs: batch \(result.batch) of \(result.checkpoint) has no place")
-    }
-    try journal?.append(result)
-    scored[number] = result
-    if mayHaveTables, let folder {
-      // The journal is now of this run, and no table may stay that is of another.
+    try append(journal)
+    if mayHaveTables {
       try removed(Report.fileNames, in: folder)
       mayHaveTables = false
     }
   }
 
-  /// A checkpoint has failed, of which the record tells.
-  public mutating func add(_ failure: CheckpointFailure) { record?.failures.append(failure) }
-
   /// Writes all files, as far as there are results.
   public mutating func writeReports() throws(EvaluationError) -> Report {
+    // A shard to which nothing but failures fell is known to whoever merges.
+    try write { journal throws(EvaluationError) in try journal.beginOnce() }
     let end = system.now
     record?.end = end
     let report = plan.report(results, names: names)
@@ -111,7 +162,9 @@ public struct RunOutputs {
       throw .checkpoint(error)
     }
     if let folder, record != nil { try removed(report.absentFileNames, in: folder) }
-    if report.batchCount == plan.count { try journal?.markReported() }
+    if report.batchCount == plan.count && record?.failures.isEmpty != false {
+      try journal?.markReported()
+    }
     return report
   }
 
@@ -134,7 +187,7 @@ public struct RunOutputs {
     // The folder is another run's, or gone.
     case .journal: false
     case .checkpoint(let error) where error.category == .cannotWrite: false
-    default: !scored.isEmpty
+    default: !results.isEmpty
     }
   }
 }

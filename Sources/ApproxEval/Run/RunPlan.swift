@@ -1,7 +1,7 @@
 import Checkpoints
 
 /// The batches of a run, checkpoint by checkpoint, in the order in which they are scored.
-public struct RunPlan: Sendable, Equatable {
+public struct RunPlan: Sendable {
   /// A checkpoint and the numbers of its batches.
   public struct Checkpoint: Sendable, Equatable {
     public var input: CheckpointInput
@@ -9,6 +9,8 @@ public struct RunPlan: Sendable, Equatable {
     public var batches: Range<Int>
     /// Paths of all that is read for it: its own files, the data, updates.
     var files: [String] = []
+    /// Names of the users' directions that are scored at it, which its rows tell.
+    var directions: [String] = []
 
     /// - Parameter input: `nil`: what the description is of, with nothing else.
     public init(
@@ -31,17 +33,24 @@ public struct RunPlan: Sendable, Equatable {
   /// All of the run, of whatever shard.
   public let checkpoints: [Checkpoint]
   public let shard: Shard?
+  /// What is no part of it, as something is wrong with it.
+  public let leftOut: [CheckpointFailure]
   let steps: RunSteps
 
-  public init(_ checkpoints: [Checkpoint], shard: Shard? = nil) {
+  public init(
+    _ checkpoints: [Checkpoint], shard: Shard? = nil, leftOut: [CheckpointFailure] = []
+  ) {
     self.checkpoints = checkpoints
+    self.leftOut = leftOut
     self.shard = shard
     steps = RunSteps(
       checkpoints.map { ($0.description.path, $0.batches) }, shard: shard)
   }
 
   /// The part of it that a shard scores.
-  public func part(_ shard: Shard?) -> RunPlan { RunPlan(checkpoints, shard: shard) }
+  public func part(_ shard: Shard?) -> RunPlan {
+    RunPlan(checkpoints, shard: shard, leftOut: leftOut)
+  }
 
   /// Number of batches that are scored.
   public var count: Int { steps.part.count }
@@ -62,17 +71,22 @@ public struct RunPlan: Sendable, Equatable {
 
   /// Results in the order of the run, by checkpoint; those without a result are left out.
   ///
-  /// - Parameter names: How the report's notes spell settings.
-  public func report(_ results: [BatchResult], names: SettingNames = .plain) -> Report {
-    let placed = steps.placed(results).sorted { $0.key < $1.key }
-    var rest = placed[...]
+  /// - Parameters:
+  ///   - results: By number.
+  ///   - names: How the report's notes spell settings.
+  public func report(
+    _ results: [Int: BatchResult], names: SettingNames = .plain
+  ) -> Report {
+    var rest = results.sorted { $0.key < $1.key }[...]
     var entries: [Report.Entry] = []
     for (index, checkpoint) in checkpoints.enumerated() {
       let end = steps.numbers(ofCheckpoint: index).upperBound
       let own = rest.prefix { $0.key < end }
       rest = rest.dropFirst(own.count)
       if own.isEmpty { continue }
-      entries.append(Report.Entry(checkpoint.description, own.map(\.value), names: names))
+      entries.append(
+        Report.Entry(
+          checkpoint.description, own.map(\.value), input: checkpoint.input, names: names))
     }
     return Report(entries)
   }
@@ -98,29 +112,30 @@ extension Evaluation {
 
   /// The same for checkpoints with files of their own.
   ///
-  /// - Parameter failing: Takes what is wrong with a checkpoint, which is then left out; `nil`: that
+  /// - Parameter keepsGoing: Whether a checkpoint with which something is wrong is left out; else that
   ///   is an error.
   public func plan(
-    _ inputs: [CheckpointInput],
-    failing: ((CheckpointFailure) -> Void)? = nil
+    _ inputs: [CheckpointInput], keepsGoing: Bool = false
   ) throws(EvaluationError) -> RunPlan {
     var planned: [RunPlan.Checkpoint] = []
+    var leftOut: [CheckpointFailure] = []
     for input in inputs {
       do throws(EvaluationError) {
         planned.append(try of(input).planned(input))
       } catch {
-        guard let failing else { throw error }
-        failing(CheckpointFailure(checkpoint: input.name, batch: nil, error: error))
+        if !keepsGoing { throw error }
+        leftOut.append(CheckpointFailure(checkpoint: input.name, error: error))
       }
     }
-    return RunPlan(planned)
+    return RunPlan(planned, leftOut: leftOut)
   }
 
   func planned(_ input: CheckpointInput) throws(EvaluationError) -> RunPlan.Checkpoint {
     try evaluating {
       let checkpoint = try LoadedCheckpoint(path: input.path, options: options, files: files)
       var description = checkpoint.description
-      for update in try options.updates(of: checkpoint) {
+      let updates = try options.updates(of: checkpoint)
+      for update in updates {
         try update.check(checkpoint)
         description.notes += try update.notes(checkpoint)
       }
@@ -129,26 +144,22 @@ extension Evaluation {
         input, description: description,
         batches: options.firstBatch..<options.firstBatch + count)
       planned.files = checkpoint.files.usedPaths
+      planned.directions = updates.map(\.name)
       return planned
     }
-  }
-
-  /// That of one checkpoint, with the same files and threads.
-  public func of(_ input: CheckpointInput) -> Evaluation {
-    Evaluation(options.of(input), files: files, pool: pool)
   }
 
   /// Scores every batch of a plan that is not finished. Results do not depend on where a run begins.
   ///
   /// - Parameters:
   ///   - finished: Numbers of batches that need not be scored.
-  ///   - failing: Takes what goes wrong at a checkpoint, whose other batches are then left out; `nil`:
-  ///     that ends the run.
-  ///   - observe: Called after each batch, in order; what it throws ends the run.
+  ///   - failing: Takes what goes wrong at a checkpoint, whose other batches are then left out; what it
+  ///     throws ends the run. `nil`: what goes wrong ends it.
+  ///   - observe: Called after each batch, in order, with its number; what it throws ends the run.
   public func score(
     _ plan: RunPlan, skipping finished: Set<Int> = [],
-    failing: ((CheckpointFailure) -> Void)? = nil,
-    observing observe: (BatchResult) throws(EvaluationError) -> Void
+    failing: ((CheckpointFailure) throws(EvaluationError) -> Void)? = nil,
+    observing observe: (Int, BatchResult) throws(EvaluationError) -> Void
   ) throws(EvaluationError) {
     for (index, checkpoint) in plan.checkpoints.enumerated() {
       let rest = plan.numbers(ofCheckpoint: index).lazy.filter { !finished.contains($0) }
@@ -168,22 +179,15 @@ extension Evaluation {
           },
           observing: { result throws(EvaluationError) in
             isObserved = true
-            try observe(result)
+            try observe(result.batch - first, result)
             isObserved = false
           })
       } catch {
         guard let failing, !isObserved else { throw error }
-        failing(
-          CheckpointFailure(checkpoint: checkpoint.description.path, batch: batch, error: error))
+        try failing(
+          CheckpointFailure(
+            checkpoint: checkpoint.description.path, index: index, batch: batch, error: error))
       }
     }
   }
-}
-
-/// A checkpoint that could not be scored, or not to its end.
-public struct CheckpointFailure: Sendable {
-  public var checkpoint: String
-  /// The batch that failed; `nil` where none was begun.
-  public var batch: Int?
-  public var error: EvaluationError
 }

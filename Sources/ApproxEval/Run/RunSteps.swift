@@ -7,19 +7,16 @@ struct RunSteps: Sendable, Equatable {
   let part: Range<Int>
   /// The number of each checkpoint's first batch.
   let firsts: [Int]
-  private let places: [String: [Int]]
 
   init(_ checkpoints: [(name: String, batches: Range<Int>)], shard: Shard? = nil) {
     self.checkpoints = checkpoints
     var firsts: [Int] = []
-    var places: [String: [Int]] = [:]
     var total = 0
-    for (index, checkpoint) in checkpoints.enumerated() {
+    for checkpoint in checkpoints {
       firsts.append(total)
-      places[checkpoint.name, default: []].append(index)
       total += checkpoint.batches.count
     }
-    (self.firsts, self.places) = (firsts, places)
+    self.firsts = firsts
     part = shard?.part(of: total) ?? 0..<total
   }
 
@@ -42,26 +39,19 @@ struct RunSteps: Sendable, Equatable {
       checkpoint: index, batch: checkpoints[index].batches.lowerBound + number - firsts[index])
   }
 
-  /// The number of a checkpoint's batch that is none of `filled`; a checkpoint that is given twice has
-  /// two of them. `nil` where the part has no such.
-  func number(checkpoint name: String, batch: Int, notIn filled: (Int) -> Bool) -> Int? {
-    for index in places[name] ?? [] where checkpoints[index].batches.contains(batch) {
-      let number = firsts[index] + batch - checkpoints[index].batches.lowerBound
-      if part.contains(number) && !filled(number) { return number }
-    }
-    return nil
+  /// The number of a checkpoint's batch; `nil` where the part has no such.
+  func number(ofCheckpoint index: Int, batch: Int) -> Int? {
+    let checkpoint = checkpoints[index]
+    guard checkpoint.batches.contains(batch) else { return nil }
+    let number = firsts[index] + batch - checkpoint.batches.lowerBound
+    return part.contains(number) ? number : nil
   }
 
-  /// Results by number; those that have no place are left out.
-  func placed(_ results: [BatchResult]) -> [Int: BatchResult] {
-    var placed: [Int: BatchResult] = [:]
-    for result in results {
-      let number = number(checkpoint: result.checkpoint, batch: result.batch) {
-        placed[$0] != nil
-      }
-      if let number { placed[number] = result }
-    }
-    return placed
+  /// Whether a result is of the batch with this number. Its name alone does not tell: a checkpoint may
+  /// be given several times.
+  func has(_ result: BatchResult, at number: Int) -> Bool {
+    guard let step = step(number) else { return false }
+    return step.batch == result.batch && checkpoints[step.checkpoint].name == result.checkpoint
   }
 }
 
@@ -71,9 +61,12 @@ public struct Shard: Sendable, Equatable, Codable {
   public let index: Int
   public let count: Int
 
-  /// - Returns: `nil` unless `1 <= index <= count`.
+  /// More parts than any system has processes for; a file may claim any number.
+  public static let most = 1 << 20
+
+  /// - Returns: `nil` unless `1 <= index <= count <= most`.
   public init?(_ index: Int, of count: Int) {
-    guard index >= 1 && index <= count else { return nil }
+    guard index >= 1 && index <= count && count <= Self.most else { return nil }
     (self.index, self.count) = (index, count)
   }
 

@@ -167,10 +167,14 @@ void ck_max_pool(ck_dtype t, const ck_window *w, const void *image, void *out, i
 void ck_average_pool(ck_dtype t, const ck_window *w, const void *image, void *out);
 // The transpose: image += its action on cotangents of the output.
 void ck_average_pool_transpose(ck_dtype t, const ck_window *w, const void *out, void *image);
-// out[i] = x[index[i]]
-void ck_gather(ck_dtype t, const void *x, const int32_t *index, void *out, size_t n);
+// out[i] = x[index[i]], or += with accumulate
+void ck_gather(ck_dtype t, const void *x, const int32_t *index, void *out, int accumulate,
+               size_t n);
 // x[index[i]] += out[i]
 void ck_scatter_add(ck_dtype t, const void *out, const int32_t *index, void *x, size_t n);
+// places[i] = first[i] + stride * index[i]
+void ck_places(const int32_t *index, const int32_t *first, int32_t stride, int32_t *places,
+               size_t n);
 
 // MARK: Convolutions in single precision  (undilated, one group; where ck_has_product() is 1)
 

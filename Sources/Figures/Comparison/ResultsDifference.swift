@@ -6,8 +6,11 @@ package struct ResultsDifference: Sendable {
     package var checkpoint: String
     package var batch: String
     package var method: String
+    package var role: ScoredDirection.Role
     package var damping: String?
     package var draws: Int?
+    /// Counts rows that are alike in all of this: a checkpoint may be given several times.
+    package var occurrence = 0
   }
 
   /// A row that has moved.
@@ -39,13 +42,13 @@ package struct ResultsDifference: Sendable {
   package init(_ before: Results, _ after: Results, tolerance: Double) throws(TableError) {
     let (old, new) = (try Self.scores(before), try Self.scores(after))
     let names = Self.names(old, new)
-    var rows: [Key: ScoreRow] = [:]
-    for row in new { rows[Self.key(row)] = row }
-    for row in old {
-      var key = Self.key(row)
+    let newKeys = Self.keys(new)
+    var rows = Dictionary(uniqueKeysWithValues: zip(newKeys, new))
+    for (row, before) in zip(old, Self.keys(old)) {
+      var key = before
       key.checkpoint = names[key.checkpoint] ?? key.checkpoint
       guard let other = rows.removeValue(forKey: key) else {
-        onlyBefore.append(Self.key(row))
+        onlyBefore.append(before)
         continue
       }
       compared += 1
@@ -60,7 +63,7 @@ package struct ResultsDifference: Sendable {
       }
     }
     // In the order of the table.
-    onlyAfter = new.map(Self.key).filter { rows[$0] != nil }
+    onlyAfter = newKeys.filter { rows[$0] != nil }
     moved.sort { ($0.change / $0.allowed) > ($1.change / $1.allowed) }
   }
 
@@ -71,10 +74,18 @@ package struct ResultsDifference: Sendable {
     return scores
   }
 
-  private static func key(_ row: ScoreRow) -> Key {
-    Key(
-      checkpoint: row.place.checkpoint, batch: row.place.batch, method: row.direction.method,
-      damping: row.direction.damping, draws: row.direction.draws)
+  /// No two are the same.
+  private static func keys(_ rows: [ScoreRow]) -> [Key] {
+    var counts: [Key: Int] = [:]
+    return rows.map { row in
+      var key = Key(
+        checkpoint: row.place.checkpoint, batch: row.place.batch, method: row.direction.method,
+        role: row.direction.role, damping: row.direction.damping, draws: row.direction.draws)
+      let alike = counts[key, default: 0]
+      counts[key] = alike + 1
+      key.occurrence = alike
+      return key
+    }
   }
 
   /// Names of checkpoints by those of the other folder, which may have moved: in order, where none is

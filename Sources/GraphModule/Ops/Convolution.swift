@@ -6,10 +6,7 @@ import TensorModule
 /// be formed are not (`Convolution+Direct.swift`).
 package struct Convolution: Operation {
   /// The kernel is that of the weight.
-  package let stride: WindowOptions.Pair
-  package let padding: WindowOptions.Pair
-  package let dilation: WindowOptions.Pair
-  package let groups: Int
+  package let options: WindowOptions
   package private(set) var window = Window.onePixel
   package private(set) var outputs = 0
   package private(set) var hasBias = false
@@ -19,15 +16,14 @@ package struct Convolution: Operation {
     stride: (Int, Int) = (1, 1), padding: (Int, Int) = (0, 0), dilation: (Int, Int) = (1, 1),
     groups: Int = 1
   ) {
-    self.stride = .init(stride)
-    self.padding = .init(padding)
-    self.dilation = .init(dilation)
-    self.groups = groups
+    options = WindowOptions(
+      stride: stride, padding: padding, dilation: dilation, groups: groups)
   }
 
   static let weight = 0
   static let bias = 1
 
+  private var groups: Int { options.groups }
   private var positions: Int { window.outHeight * window.outWidth }
   private var imageSize: Int { window.height * window.width * window.channels }
   /// Columns of an unfolded row, and of one group of it.
@@ -47,29 +43,18 @@ package struct Convolution: Operation {
   package mutating func bind(_ operands: Operands) throws(GraphError) -> ValueType {
     try operands.require(inputs: 1...1, parameters: 1...2)
     let x = try operands.real(0)
-    // As in the file: [out, in / groups, kernel height, kernel width], without the height for a
-    // sequence, which is an image of one row.
-    var weight = operands.parameters[Self.weight]
-    if weight.count == 3 {
-      weight.insert(1, at: 2)
-    } else {
-      weight = try operands.parameter(Self.weight, rank: 4)
-    }
-    outputs = weight[0]
+    // As in the file: [out, in / groups, height, width].
+    let (channels, kernel) = try operands.kernel(Self.weight)
+    outputs = channels.0
     guard groups > 0, outputs % groups == 0 else {
       throw GraphError(.option("groups", expected: "a divisor of in_channels and out_channels"))
     }
-    let (inputs, overflows) = weight[1].multipliedReportingOverflow(by: groups)
+    let (inputs, overflows) = channels.1.multipliedReportingOverflow(by: groups)
     guard x.shape.count == 3, !overflows, x.shape[2] == inputs else {
-      throw operands.mismatch(0, "[height, width, \(weight[1]) x \(groups) channels]")
+      throw operands.mismatch(0, "[height, width, \(channels.1) x \(groups) channels]")
     }
-    hasBias = operands.parameters.count > 1
-    if hasBias { try operands.requireParameter(Self.bias, [outputs]) }
-    window = try WindowOptions(
-      kernel: (weight[2], weight[3]), stride: (stride.height, stride.width),
-      padding: (padding.height, padding.width), dilation: (dilation.height, dilation.width),
-      groups: groups
-    ).window(image: x.shape, operands)
+    hasBias = try operands.hasBias(Self.bias, outputs: outputs)
+    window = try options.with(kernel: kernel).window(image: x.shape, operands)
     operationCount = try checkedCost(2, positions, outputs, groupColumns)
     return try ValueType([window.outHeight, window.outWidth, outputs])
   }
@@ -90,6 +75,9 @@ package struct Convolution: Operation {
       rows: isPointwise ? .input : .unfolded, weightSlot: Self.weight,
       biasSlot: hasBias ? Self.bias : nil)
   }
+
+  /// Also of groups, which are no linear layer.
+  package func role(ofParameter slot: Int) -> ParameterRole? { slot == Self.weight ? .weight : nil }
 
   /// Images whose unfolded rows are multiplied at once: enough rows for a tall product, few
   /// enough to stay in cache, of tangents and of values.

@@ -4,8 +4,7 @@ import TensorModule
 /// `gather`, whose other dimensions may be shorter than those of x.
 package struct Gather: Operation {
   package let axis: Int
-  private var shape: [Int] = []
-  private var strides: [Int] = []
+  private var places = IndexedPlaces()
   private var count = 1
   private var inputCount = 1
 
@@ -23,9 +22,10 @@ package struct Gather: Operation {
     if let bound = index.element.bound, bound > x.shape[axis] {
       throw operands.mismatch(0, "an entry for each of \(bound) indices in dimension \(axis)")
     }
-    (shape, strides) = (index.shape, rowMajorStrides(x.shape))
+    let type = try ValueType(index.shape)
+    places = IndexedPlaces(axis: axis, shape: index.shape, in: x.shape)
     (count, inputCount) = (index.count, x.count)
-    return try ValueType(shape)
+    return type
   }
 
   package func needs(_ use: DerivativeUse) -> ForwardNeeds {
@@ -40,8 +40,7 @@ package struct Gather: Operation {
     let places = pass.keepsSaved ? pass.savedIndices : spare
     for n in 0..<pass.samples {
       let own = places + n * count
-      pass.writePlaces(
-        of: pass.indices(1) + n * count, axis: axis, shape: shape, strides: strides, to: own)
+      self.places.write(pass.indices(1) + n * count, to: own)
       Kernels.gather(
         pass.value(0) + n * inputCount, own, pass.output + n * count, count: count)
     }

@@ -27,8 +27,7 @@ package struct Linear: Operation {
     guard x.shape.last == inputs else {
       throw operands.mismatch(0, "\(inputs) as the last dimension")
     }
-    hasBias = operands.parameters.count > 1
-    if hasBias { try operands.requireParameter(Self.bias, [outputs]) }
+    hasBias = try operands.hasBias(Self.bias, outputs: outputs)
     positions = x.count / inputs
     makesRows = x.shape.count > 1
     operationCount = try checkedCost(2, positions, inputs, outputs)

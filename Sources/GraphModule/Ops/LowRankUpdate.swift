@@ -39,6 +39,8 @@ package struct LowRankUpdate: Operation {
     ForwardNeeds(inputs: [false, use.trains(Self.weight)])
   }
 
+  package var carriedInput: Int? { Self.base }
+
   package var linearLayer: LinearLayer? {
     LinearLayer(
       positions: positions, inputs: rank, outputs: outputs, rows: .input(Self.hidden),

@@ -6,8 +6,7 @@ package struct Scatter: Operation {
   package let axis: Int
   /// Entries of the dimension after it.
   package let size: Int
-  private var shape: [Int] = []
-  private var strides: [Int] = []
+  private var places = IndexedPlaces()
   private var count = 1
   private var outputCount = 1
 
@@ -28,7 +27,7 @@ package struct Scatter: Operation {
     var result = x.shape
     result[axis] = size
     let type = try ValueType(result)
-    (shape, strides) = (x.shape, rowMajorStrides(result))
+    places = IndexedPlaces(axis: axis, shape: x.shape, in: result)
     (count, outputCount) = (x.count, type.count)
     return type
   }
@@ -46,9 +45,7 @@ package struct Scatter: Operation {
     let spare = UnsafeMutableRawPointer(pass.scratch).assumingMemoryBound(to: Int32.self)
     let places = pass.keepsSaved ? pass.savedIndices : spare
     for n in 0..<pass.samples {
-      pass.writePlaces(
-        of: pass.indices(1) + n * count, axis: axis, shape: shape, strides: strides,
-        to: places + n * count)
+      self.places.write(pass.indices(1) + n * count, to: places + n * count)
     }
     add(pass.value(0), places, rows: pass.samples, samples: pass.samples, to: pass.output)
   }
@@ -63,12 +60,9 @@ package struct Scatter: Operation {
     guard let (target, accumulate) = pass.inputCotangent(0) else { return }
     for i in 0..<pass.directions * pass.samples {
       let places = pass.savedIndices + i % pass.samples * count
-      let (source, own) = (pass.cotangent + i * outputCount, target + i * count)
-      if accumulate {
-        for j in 0..<count { own[j] += source[Int(places[j])] }
-      } else {
-        Kernels.gather(source, places, own, count: count)
-      }
+      Kernels.gather(
+        pass.cotangent + i * outputCount, places, target + i * count, count: count,
+        accumulate: accumulate)
     }
   }
 
@@ -81,25 +75,6 @@ package struct Scatter: Operation {
       Kernels.scatterAdd(
         x + i * count, places + i % samples * count, addingTo: output + i * outputCount,
         count: count)
-    }
-  }
-}
-
-extension ForwardPass {
-  /// Row-major places in a value with these strides of entries of a shape, whose place along one
-  /// dimension is their index.
-  func writePlaces(
-    of index: UnsafePointer<Int32>, axis: Int, shape: [Int], strides: [Int],
-    to places: UnsafeMutablePointer<Int32>
-  ) {
-    for i in 0..<shape.reduce(1, *) {
-      var (rest, place) = (i, Int(index[i]) * strides[axis])
-      for dimension in shape.indices.reversed() {
-        let (quotient, at) = rest.quotientAndRemainder(dividingBy: shape[dimension])
-        if dimension != axis { place += at * strides[dimension] }
-        rest = quotient
-      }
-      places[i] = Int32(place)
     }
   }
 }

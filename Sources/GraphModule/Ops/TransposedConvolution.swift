@@ -4,11 +4,9 @@ import TensorModule
 /// its window lies in the result, `[H, W, out]`. The weight is stored `[in, kh, kw, out/groups]`; rows
 /// `[pixels, groups, kh kw out/groups]` of a product with it are folded.
 package struct TransposedConvolution: Operation {
-  package let stride: WindowOptions.Pair
-  package let padding: WindowOptions.Pair
+  /// Of the convolution; the kernel is that of the weight.
+  package let options: WindowOptions
   package let outputPadding: WindowOptions.Pair
-  package let dilation: WindowOptions.Pair
-  package let groups: Int
   /// On the result.
   private var window = Window.onePixel
   private var inputs = 0
@@ -19,16 +17,15 @@ package struct TransposedConvolution: Operation {
     stride: (Int, Int) = (1, 1), padding: (Int, Int) = (0, 0), outputPadding: (Int, Int) = (0, 0),
     dilation: (Int, Int) = (1, 1), groups: Int = 1
   ) {
-    self.stride = .init(stride)
-    self.padding = .init(padding)
+    options = WindowOptions(
+      stride: stride, padding: padding, dilation: dilation, groups: groups)
     self.outputPadding = .init(outputPadding)
-    self.dilation = .init(dilation)
-    self.groups = groups
   }
 
   static let weight = 0
   static let bias = 1
 
+  private var groups: Int { options.groups }
   /// Pixels of the input, and numbers in a row.
   private var positions: Int { window.outHeight * window.outWidth }
   private var columns: Int { window.kernelHeight * window.kernelWidth * window.channels }
@@ -38,35 +35,22 @@ package struct TransposedConvolution: Operation {
   package mutating func bind(_ operands: Operands) throws(GraphError) -> ValueType {
     try operands.require(inputs: 1...1, parameters: 1...2)
     let x = try operands.real(0)
-    // As in the file: [in, out / groups, kernel height, kernel width], without the height for a
-    // sequence, which is an image of one row.
-    var weight = operands.parameters[Self.weight]
-    if weight.count == 3 {
-      weight.insert(1, at: 2)
-    } else {
-      weight = try operands.parameter(Self.weight, rank: 4)
-    }
-    inputs = weight[0]
+    // As in the file: [in, out / groups, height, width].
+    let (channels, kernel) = try operands.kernel(Self.weight)
+    inputs = channels.0
     guard groups > 0, inputs % groups == 0 else {
       throw GraphError(.option("groups", expected: "a divisor of in_channels"))
     }
     guard x.shape.count == 3, x.shape[2] == inputs else {
       throw operands.mismatch(0, "[height, width, \(inputs) channels]")
     }
-    let (outputs, overflows) = weight[1].multipliedReportingOverflow(by: groups)
-    guard !overflows else { throw GraphError(.size([weight[1], groups])) }
-    hasBias = operands.parameters.count > 1
-    if hasBias { try operands.requireParameter(Self.bias, [outputs]) }
-    let height = try Self.extent(
-      x.shape[0], weight[2], stride.height, padding.height, outputPadding.height, dilation.height)
-    let width = try Self.extent(
-      x.shape[1], weight[3], stride.width, padding.width, outputPadding.width, dilation.width)
+    let (outputs, overflows) = channels.1.multipliedReportingOverflow(by: groups)
+    guard !overflows else { throw GraphError(.size([channels.1, groups])) }
+    hasBias = try operands.hasBias(Self.bias, outputs: outputs)
+    let height = try extent(x.shape[0], kernel.0, \.height)
+    let width = try extent(x.shape[1], kernel.1, \.width)
     let type = try ValueType([height, width, outputs])
-    let options = WindowOptions(
-      kernel: (weight[2], weight[3]), stride: (stride.height, stride.width),
-      padding: (padding.height, padding.width), dilation: (dilation.height, dilation.width),
-      groups: groups)
-    window = try options.window(image: type.shape, operands)
+    window = try options.with(kernel: kernel).window(image: type.shape, operands)
     guard window.outHeight == x.shape[0], window.outWidth == x.shape[1] else {
       throw GraphError(.option("output_padding", expected: "less than stride"))
     }
@@ -75,11 +59,12 @@ package struct TransposedConvolution: Operation {
   }
 
   /// Length of the result along one axis.
-  private static func extent(
-    _ size: Int, _ kernel: Int, _ stride: Int, _ padding: Int, _ outputPadding: Int,
-    _ dilation: Int
+  private func extent(
+    _ size: Int, _ kernel: Int, _ axis: KeyPath<WindowOptions.Pair, Int>
   ) throws(GraphError) -> Int {
-    guard let kernel = Window.extent(kernel: kernel, dilation: dilation),
+    let (stride, padding) = (options.stride[keyPath: axis], options.padding[keyPath: axis])
+    let outputPadding = outputPadding[keyPath: axis]
+    guard let kernel = Window.extent(kernel: kernel, dilation: options.dilation[keyPath: axis]),
       let steps = checkedProduct(size - 1, stride, atMost: Int(Int32.max)), padding >= 0,
       padding <= Int(Int32.max), outputPadding >= 0, outputPadding < stride
     else {
@@ -98,6 +83,8 @@ package struct TransposedConvolution: Operation {
   package func needs(_ use: DerivativeUse) -> ForwardNeeds {
     ForwardNeeds(inputs: [use.trains(Self.weight)])
   }
+
+  package func role(ofParameter slot: Int) -> ParameterRole? { slot == Self.weight ? .weight : nil }
 
   /// Images whose rows are formed at once: enough for a tall product, few enough for a cache.
   private var imagesPerBlock: Int {

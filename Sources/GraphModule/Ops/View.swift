@@ -72,6 +72,7 @@ package struct View: Operation {
     return type
   }
 
+  package var carriedInput: Int? { 0 }
   package func readsOneRow(_ input: Int) -> Bool { true }
 
   package func needs(_ use: DerivativeUse) -> ForwardNeeds { ForwardNeeds(inputs: [false]) }

@@ -12,8 +12,9 @@ package struct WholeNumbers: Operation {
     try operands.require(inputs: 1...1, parameters: 0...0)
     let x = try operands.real(0)
     count = x.count
-    guard (1...Int(Int32.max)).contains(bound) else {
-      throw GraphError(.option("bound", expected: "a positive number"))
+    // Single precision has all whole numbers up to here.
+    guard (1...1 << 24).contains(bound) else {
+      throw GraphError(.option("bound", expected: "a positive number, at most 2^24"))
     }
     return try ValueType(x.shape, .index(bound: bound))
   }

@@ -8,14 +8,14 @@ package struct WindowOptions: Sendable, Equatable {
 
     package init(_ pair: (Int, Int)) { (height, width) = pair }
   }
-  package let kernel: Pair
+  package private(set) var kernel: Pair
   package let stride: Pair
   package let padding: Pair
   package let dilation: Pair
   package let groups: Int
 
   package init(
-    kernel: (Int, Int), stride: (Int, Int) = (1, 1), padding: (Int, Int) = (0, 0),
+    kernel: (Int, Int) = (1, 1), stride: (Int, Int) = (1, 1), padding: (Int, Int) = (0, 0),
     dilation: (Int, Int) = (1, 1), groups: Int = 1
   ) {
     self.kernel = Pair(kernel)
@@ -23,6 +23,13 @@ package struct WindowOptions: Sendable, Equatable {
     self.padding = Pair(padding)
     self.dilation = Pair(dilation)
     self.groups = groups
+  }
+
+  /// The same with another kernel.
+  func with(kernel: (Int, Int)) -> WindowOptions {
+    var result = self
+    result.kernel = Pair(kernel)
+    return result
   }
 
   /// A window of which every place sees something of the image.
@@ -71,5 +78,28 @@ package struct WindowOptions: Sendable, Equatable {
         dilation: (dilation.height, dilation.width), groups: groups)
     else { throw operands.mismatch(0, "an image that the layer's options fit") }
     return window
+  }
+}
+
+extension Operands {
+  /// Sizes of a kernel as it is in a file: two of channels, height and width; that of a sequence, which is
+  /// an image of one row, has no height there.
+  func kernel(_ slot: Int) throws(GraphError) -> (channels: (Int, Int), size: (Int, Int)) {
+    var sizes = parameters[slot]
+    if sizes.count == 3 {
+      sizes.insert(1, at: 2)
+    } else {
+      sizes = try parameter(slot, rank: 4)
+    }
+    return ((sizes[0], sizes[1]), (sizes[2], sizes[3]))
+  }
+
+  /// Whether there is a bias in this slot.
+  ///
+  /// - Throws: An error unless it has a number for each output.
+  func hasBias(_ slot: Int, outputs: Int) throws(GraphError) -> Bool {
+    guard parameters.indices.contains(slot) else { return false }
+    try requireParameter(slot, [outputs])
+    return true
   }
 }

@@ -36,32 +36,29 @@ extension ProgramImporter {
     into old: ImportedTensor
   ) throws -> ImportedTensor {
     guard let view = views.first?.node else { return new }
+    guard let scatter = Self.scatters[String(view.operation)],
+      let build = Operators.builder(scatter)
+    else { return try replacedAtPlaces(new, views: Array(views), in: old) }
     let rest = views.dropFirst()
     let source = view.inputs.first?.name ?? ""
     var arguments = try arguments(of: view)
     arguments[source] = .tensor(old)
-    let call = OperatorCall(
-      results: try results(view.outputs.flatMap(\.names)), arguments: arguments)
-    switch view.operation {
-    case "aten.select.int":
-      let dimension = try call.dimension("dim", rank: old.rank)
-      let index = try call.integer("index")
-      let part = try rest.isEmpty ? new : written(new, through: rest, into: seen(call, view))
-      return try builder.replaced(
-        old, dimension, [index < 0 ? index + old.sizes[dimension] : index],
-        by: builder.unsqueezed(part, dimension))
-    case "aten.slice.Tensor", "aten.narrow.default":
-      let dimension = try call.dimension("dim", rank: old.rank, default: 0)
-      let part = try rest.isEmpty ? new : written(new, through: rest, into: seen(call, view))
-      let size = old.sizes[dimension]
-      let start = try call.integer("start", default: 0)
-      let first = max(0, min(start < 0 ? start + size : start, size))
-      let step = try call.integer("step", default: 1)
-      return try builder.replaced(
-        old, dimension, (0..<part.sizes[dimension]).map { first + $0 * step }, by: part)
-    default: return try replacedAtPlaces(new, views: Array(views), in: old)
-    }
+    let results = try results(view.outputs.flatMap(\.names))
+    let part =
+      try rest.isEmpty
+      ? new
+      : written(
+        new, through: rest, into: seen(OperatorCall(results: results, arguments: arguments), view))
+    arguments["src"] = .tensor(part)
+    return try build(&builder, OperatorCall(results: results, arguments: arguments))[0]
   }
+
+  /// What writes into the part that a view shows.
+  private static let scatters: [String: Substring] = [
+    "aten.select.int": "aten.select_scatter.default",
+    "aten.slice.Tensor": "aten.slice_scatter.default",
+    "aten.narrow.default": "aten.slice_scatter.default",
+  ]
 
   private mutating func seen(
     _ call: OperatorCall, _ view: ExportedProgram.Node

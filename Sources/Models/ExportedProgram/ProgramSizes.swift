@@ -1,5 +1,6 @@
 import Checkpoints
 import GraphModule
+import TensorModule
 
 /// The values of all sizes of a program: those that the data decide, and a number that stands for the
 /// samples.
@@ -85,7 +86,9 @@ struct ProgramSizes {
     var expected = 1
     for (size, stride) in zip(sizes, strides).reversed() where size != 1 {
       if stride != expected { return false }
-      expected *= size
+      // Such a tensor has no memory to lie in.
+      guard let next = checkedProduct(expected, size) else { return false }
+      expected = next
     }
     return true
   }

@@ -2,18 +2,12 @@ import Checkpoints
 
 extension ModelFamily {
   /// BERT (Devlin et al. 2019).
-  static let bert: ModelFamily = ModelFamily(
-    type: "bert",
-    build: { config, adapter, data throws(CheckpointError) in
-      var builder = try EncoderBuilder(
-        .bert, config, adapter, data, numbering: .inOrder(from: 0), padding: 0)
-      return try builder.build()
-    },
-    loss: { config throws(CheckpointError) in try bert.languageLoss(config) },
+  static let bert: ModelFamily = language(
+    "bert",
     heads: [
       "BertForSequenceClassification": .sequenceClassification,
       "BertForTokenClassification": .tokenClassification, "BertForMaskedLM": .masked,
-    ], lossTypes: languageLosses, parameterName: unwrapped, prefix: "bert",
+    ], prefix: "bert",
     storedName: EncoderBuilder.normInPyTorch,
     nameOrders: [
       [
@@ -24,6 +18,14 @@ extension ModelFamily {
         "decoder",
       ]
     ],
-    initialization: { start($0, config: $1) }, adapterTargets: ["query", "value"],
-    takesPrompt: false)
+    adapterTargets: ["query", "value"], takesPrompt: false,
+    build: { family, config, adapter, data throws(CheckpointError) in
+      var builder = try EncoderBuilder(
+        family, config, adapter, data,
+        .init(
+          numbering: .inOrder(from: 0), padding: 0, pooler: "bert.pooler.dense",
+          classifier: "classifier", tokenHead: "cls.predictions",
+          transform: "cls.predictions.transform", transformNorm: "LayerNorm"))
+      return try builder.build()
+    })
 }

@@ -4,18 +4,13 @@ import TensorModule
 
 extension ModelFamily {
   /// DistilBERT (Sanh et al. 2019).
-  static let distilbert: ModelFamily = ModelFamily(
-    type: "distilbert",
-    build: { config, adapter, data throws(CheckpointError) in
-      var builder = try DistilBERTBuilder(config, adapter, data)
-      return try builder.build()
-    },
-    loss: { config throws(CheckpointError) in try distilbert.languageLoss(config) },
+  static let distilbert: ModelFamily = language(
+    "distilbert",
     heads: [
       "DistilBertForSequenceClassification": .sequenceClassification,
       "DistilBertForTokenClassification": .tokenClassification,
       "DistilBertForMaskedLM": .masked,
-    ], lossTypes: languageLosses, parameterName: unwrapped, prefix: "distilbert",
+    ], prefix: "distilbert",
     nameOrders: [
       [
         "distilbert", "vocab_transform", "vocab_layer_norm", "vocab_projector", "pre_classifier",
@@ -24,8 +19,11 @@ extension ModelFamily {
         "ffn", "lin1", "lin2", "output_layer_norm",
       ]
     ],
-    initialization: { start($0, config: $1) }, adapterTargets: ["q_lin", "v_lin"],
-    takesPrompt: false)
+    adapterTargets: ["q_lin", "v_lin"], takesPrompt: false,
+    build: { family, config, adapter, data throws(CheckpointError) in
+      var builder = try DistilBERTBuilder(family, config, adapter, data)
+      return try builder.build()
+    })
 }
 
 /// BERT without token types and pooler, under names of its own.
@@ -39,7 +37,7 @@ private struct DistilBERTBuilder {
   private let function: ElementFunction
 
   init(
-    _ config: JSONValue, _ adapter: Adapter?, _ data: DataFile?
+    _ family: ModelFamily, _ config: JSONValue, _ adapter: Adapter?, _ data: DataFile?
   ) throws(CheckpointError) {
     try config.requireSettings([
       "vocab_size", "max_position_embeddings", "n_layers", "n_heads", "dim", "hidden_dim",
@@ -51,7 +49,7 @@ private struct DistilBERTBuilder {
     guard columns % heads == 0 else { throw config["n_heads"].wrong("a divisor of dim") }
     function = try config["activation"].activation()
     language = try LanguageBuilder(
-      .distilbert, config, adapter, data, limit: config["max_position_embeddings"],
+      family, config, adapter, data, limit: config["max_position_embeddings"],
       numbering: .inOrder(from: 0), padding: 0)
   }
 

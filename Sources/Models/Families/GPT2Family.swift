@@ -4,17 +4,12 @@ import TensorModule
 
 extension ModelFamily {
   /// GPT-2 (Radford et al. 2019).
-  static let gpt2: ModelFamily = ModelFamily(
-    type: "gpt2",
-    build: { config, adapter, data throws(CheckpointError) in
-      var builder = try GPT2Builder(config, adapter, data)
-      return try builder.build()
-    },
-    loss: { config throws(CheckpointError) in try gpt2.languageLoss(config) },
+  static let gpt2: ModelFamily = language(
+    "gpt2",
     heads: [
       "GPT2LMHeadModel": .causal, "GPT2ForSequenceClassification": .sequenceClassification,
       "GPT2ForTokenClassification": .tokenClassification,
-    ], lossTypes: languageLosses, parameterName: unwrapped, prefix: "transformer",
+    ], prefix: "transformer",
     nameOrders: [
       [
         "transformer", "lm_head", "score", "classifier", "wte", "wpe", "h", "ln_f", "ln_1", "attn",
@@ -27,7 +22,11 @@ extension ModelFamily {
       let layers = number(config["n_layer"], 12)
       return .normal(
         deviation: number(config["initializer_range"], 0.02) / (2 * layers).squareRoot())
-    }, adapterTargets: ["c_attn"], takesPrompt: true)
+    }, adapterTargets: ["c_attn"], takesPrompt: true,
+    build: { family, config, adapter, data throws(CheckpointError) in
+      var builder = try GPT2Builder(family, config, adapter, data)
+      return try builder.build()
+    })
 }
 
 /// Learned positions, norms before each branch, one projection for queries, keys and values, and weights
@@ -40,7 +39,7 @@ private struct GPT2Builder {
   private let function: ElementFunction
 
   init(
-    _ config: JSONValue, _ adapter: Adapter?, _ data: DataFile?
+    _ family: ModelFamily, _ config: JSONValue, _ adapter: Adapter?, _ data: DataFile?
   ) throws(CheckpointError) {
     try config.requireSettings([
       "vocab_size", "n_positions", "n_embd", "n_layer", "n_head", "n_inner", "layer_norm_epsilon",
@@ -53,7 +52,7 @@ private struct GPT2Builder {
     epsilon = try config["layer_norm_epsilon"].positive()
     function = try config["activation_function"].activation()
     language = try LanguageBuilder(
-      .gpt2, config, adapter, data, limit: config["n_positions"], numbering: .inOrder(from: 0),
+      family, config, adapter, data, limit: config["n_positions"], numbering: .inOrder(from: 0),
       types: config["vocab_size"].size())
   }
 

@@ -4,18 +4,13 @@ import TensorModule
 
 extension ModelFamily {
   /// GPT-NeoX (Black et al. 2022) and Pythia.
-  static let gptNeoX: ModelFamily = ModelFamily(
-    type: "gpt_neox",
-    build: { config, adapter, data throws(CheckpointError) in
-      var builder = try GPTNeoXBuilder(config, adapter, data)
-      return try builder.build()
-    },
-    loss: { config throws(CheckpointError) in try gptNeoX.languageLoss(config) },
+  static let gptNeoX: ModelFamily = language(
+    "gpt_neox",
     heads: [
       "GPTNeoXForCausalLM": .causal,
       "GPTNeoXForSequenceClassification": .sequenceClassification,
       "GPTNeoXForTokenClassification": .tokenClassification,
-    ], lossTypes: languageLosses, parameterName: { unwrapped($0).map(headInVersion4) },
+    ], parameterName: { unwrapped($0).map(headInVersion4) },
     // Transformers 5 names the head anew.
     otherNames: { $0 == GPTNeoXBuilder.head ? [GPTNeoXBuilder.headInVersion5] : [] },
     prefix: "gpt_neox", storedName: headInVersion4, tiesHead: false,
@@ -26,8 +21,11 @@ extension ModelFamily {
         "dense", "dense_h_to_4h", "dense_4h_to_h",
       ]
     ],
-    initialization: { start($0, config: $1) }, adapterTargets: ["query_key_value"],
-    takesPrompt: true)
+    adapterTargets: ["query_key_value"], takesPrompt: true,
+    build: { family, config, adapter, data throws(CheckpointError) in
+      var builder = try GPTNeoXBuilder(family, config, adapter, data)
+      return try builder.build()
+    })
 
   @Sendable private static func headInVersion4(_ name: String) -> String {
     let new = GPTNeoXBuilder.headInVersion5 + "."
@@ -53,7 +51,7 @@ private struct GPTNeoXBuilder {
   private var width: Int { columns / heads }
 
   init(
-    _ config: JSONValue, _ adapter: Adapter?, _ data: DataFile?
+    _ family: ModelFamily, _ config: JSONValue, _ adapter: Adapter?, _ data: DataFile?
   ) throws(CheckpointError) {
     try config.requireSettings(
       RotarySettings.names.union([
@@ -75,7 +73,7 @@ private struct GPTNeoXBuilder {
     // Transformers 4 has written both spellings.
     let theta = config["rotary_emb_base"].exists ? "rotary_emb_base" : "rope_theta"
     let rotary = try RotarySettings(config, theta: theta, width: columns / heads)
-    language = try LanguageBuilder(.gptNeoX, config, adapter, data, limit: rotary.limit)
+    language = try LanguageBuilder(family, config, adapter, data, limit: rotary.limit)
     // Of version 5, the share is among the rope's own parameters.
     var share: Double?
     for name in ["partial_rotary_factor", "rotary_pct"] where config[name].exists {

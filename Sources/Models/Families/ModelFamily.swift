@@ -7,15 +7,14 @@ package struct ModelFamily: Sendable {
   /// What Hugging Face calls `model_type`.
   package let type: String
   /// - Parameters:
+  ///   - family: The one that is asked.
   ///   - adapter: What PEFT puts on top.
   ///   - data: For models whose graph depends on lengths.
-  let build:
-    @Sendable (
-      _ config: JSONValue, _ adapter: Adapter?, _ data: DataFile?
-    ) throws(CheckpointError) -> Model
+  let build: Build
   /// The loss that Transformers computes, by the name that a checkpoint has for it; `nil` where it goes
   /// by the type of the labels.
-  let loss: @Sendable (_ config: JSONValue) throws(CheckpointError) -> String?
+  let loss:
+    @Sendable (_ family: ModelFamily, _ config: JSONValue) throws(CheckpointError) -> String?
   /// Classes of Transformers that `architectures` may name, and what their heads are for; none where a
   /// family has one head.
   var heads: [String: LanguageTask] = [:]
@@ -48,6 +47,11 @@ package struct ModelFamily: Sendable {
     if !takesPrompt { return nil }
     return heads.isEmpty ? "SEQ_2_SEQ_LM" : "CAUSAL_LM"
   }
+
+  typealias Build =
+    @Sendable (
+      _ family: ModelFamily, _ config: JSONValue, _ adapter: Adapter?, _ data: DataFile?
+    ) throws(CheckpointError) -> Model
 
   package static let all = [
     vit, t5, bert, roberta, distilbert, gpt2, gptNeoX, opt, llama, mistral, qwen2, qwen3, gemma2,
@@ -88,8 +92,13 @@ extension ModelFamily {
 
   /// A folder's tensors by the model's names: a model that was saved without a head lacks the prefix.
   package func named<Tensor>(_ tensors: [String: Tensor]) -> [String: Tensor] {
-    var renamed = Dictionary(
-      tensors.map { (storedName($0.key), $0.value) }, uniquingKeysWith: { first, _ in first })
+    var renamed: [String: Tensor] = [:]
+    // Where a folder has both names, the model's own counts.
+    for isOwn in [false, true] {
+      for (name, tensor) in tensors where (storedName(name) == name) == isOwn {
+        renamed[storedName(name)] = tensor
+      }
+    }
     if let prefix, !renamed.keys.contains(where: { $0.hasPrefix(prefix + ".") }) {
       renamed = Dictionary(uniqueKeysWithValues: renamed.map { (prefix + "." + $0.key, $0.value) })
     }

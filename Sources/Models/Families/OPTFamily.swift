@@ -4,16 +4,11 @@ import TensorModule
 
 extension ModelFamily {
   /// OPT (Zhang et al. 2022).
-  static let opt: ModelFamily = ModelFamily(
-    type: "opt",
-    build: { config, adapter, data throws(CheckpointError) in
-      var builder = try OPTBuilder(config, adapter, data)
-      return try builder.build()
-    },
-    loss: { config throws(CheckpointError) in try opt.languageLoss(config) },
+  static let opt: ModelFamily = language(
+    "opt",
     heads: [
       "OPTForCausalLM": .causal, "OPTForSequenceClassification": .sequenceClassification,
-    ], lossTypes: languageLosses, parameterName: unwrapped, prefix: "model",
+    ], prefix: "model",
     nameOrders: [
       [
         "model", "lm_head", "score", "decoder", "embed_tokens", "embed_positions", "project_out",
@@ -21,8 +16,11 @@ extension ModelFamily {
         "layers", "k_proj", "v_proj", "q_proj", "out_proj",
       ]
     ],
-    initialization: { start($0, config: $1) }, adapterTargets: ["q_proj", "v_proj"],
-    takesPrompt: true)
+    adapterTargets: ["q_proj", "v_proj"], takesPrompt: true,
+    build: { family, config, adapter, data throws(CheckpointError) in
+      var builder = try OPTBuilder(family, config, adapter, data)
+      return try builder.build()
+    })
 }
 
 /// Learned positions of the tokens that the mask shows, norms before or behind each branch, and for one
@@ -43,7 +41,7 @@ private struct OPTBuilder {
   private let isNormedBefore: Bool
 
   init(
-    _ config: JSONValue, _ adapter: Adapter?, _ data: DataFile?
+    _ family: ModelFamily, _ config: JSONValue, _ adapter: Adapter?, _ data: DataFile?
   ) throws(CheckpointError) {
     try config.requireSettings([
       "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "ffn_dim",
@@ -63,7 +61,7 @@ private struct OPTBuilder {
     hasAffineNorms = try config["layer_norm_elementwise_affine"].bool(default: true)
     isNormedBefore = try config["do_layer_norm_before"].bool()
     language = try LanguageBuilder(
-      .opt, config, adapter, data, limit: config["max_position_embeddings"],
+      family, config, adapter, data, limit: config["max_position_embeddings"],
       numbering: .ofMask(offset: Self.offset), padding: 1)
   }
 

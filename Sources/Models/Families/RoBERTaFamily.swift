@@ -2,18 +2,12 @@ import Checkpoints
 
 extension ModelFamily {
   /// RoBERTa (Liu et al. 2019): BERT with positions that leave padding out, and other heads.
-  static let roberta: ModelFamily = ModelFamily(
-    type: "roberta",
-    build: { config, adapter, data throws(CheckpointError) in
-      var builder = try EncoderBuilder(
-        .roberta, config, adapter, data, numbering: .ofTokens, padding: 1)
-      return try builder.build()
-    },
-    loss: { config throws(CheckpointError) in try roberta.languageLoss(config) },
+  static let roberta: ModelFamily = language(
+    "roberta",
     heads: [
       "RobertaForSequenceClassification": .sequenceClassification,
       "RobertaForTokenClassification": .tokenClassification, "RobertaForMaskedLM": .masked,
-    ], lossTypes: languageLosses, parameterName: unwrapped, prefix: "roberta",
+    ], prefix: "roberta",
     storedName: EncoderBuilder.normInPyTorch,
     nameOrders: [
       ["word_embeddings", "position_embeddings", "token_type_embeddings", "LayerNorm"],
@@ -26,6 +20,14 @@ extension ModelFamily {
         "decoder",
       ] + tables
     },
-    initialization: { start($0, config: $1) }, adapterTargets: ["query", "value"],
-    takesPrompt: false)
+    adapterTargets: ["query", "value"], takesPrompt: false,
+    build: { family, config, adapter, data throws(CheckpointError) in
+      var builder = try EncoderBuilder(
+        family, config, adapter, data,
+        .init(
+          numbering: .ofTokens, padding: 1, leavesOutPadding: true, pooler: "classifier.dense",
+          classifier: "classifier.out_proj", tokenHead: "lm_head", transform: "lm_head",
+          transformNorm: "layer_norm", transformFunction: .gelu))
+      return try builder.build()
+    })
 }

@@ -5,12 +5,12 @@ extension ModelFamily {
   /// Hugging Face's `T5ForConditionalGeneration`.
   static let t5 = ModelFamily(
     type: "t5",
-    build: { config, adapter, data throws(CheckpointError) in
+    build: { _, config, adapter, data throws(CheckpointError) in
       var shape = DataShape.nominal
       if let data { shape = try DataShape(data) }
       return try T5Builder.build(config, adapter: adapter, data: shape)
     },
-    loss: { config throws(CheckpointError) in
+    loss: { _, config throws(CheckpointError) in
       // Always scored token by token.
       let problem = config["problem_type"]
       if problem.exists, try problem.string() != "single_label_classification" {

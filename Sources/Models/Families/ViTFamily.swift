@@ -5,10 +5,10 @@ extension ModelFamily {
   /// Hugging Face's `ViTForImageClassification`.
   static let vit = ModelFamily(
     type: "vit",
-    build: { config, adapter, _ throws(CheckpointError) in
+    build: { _, config, adapter, _ throws(CheckpointError) in
       try ViTBuilder.build(config, adapter: adapter)
     },
-    loss: { config throws(CheckpointError) in try classificationLoss(config) },
+    loss: { _, config throws(CheckpointError) in try classificationLoss(config) },
     lossTypes: ["ForImageClassification", "ForSequenceClassification"],
     parameterName: { unwrapped($0).map(ViTBuilder.nameInVersion4) },
     nameOrders: [["intermediate", "output"] + norms, norms + ["intermediate", "output"]].map {

@@ -4,8 +4,26 @@ import TensorModule
 
 /// BERT and RoBERTa: learned positions, types of tokens, norms behind each branch, every token sees all.
 struct EncoderBuilder {
+  /// What families differ in.
+  struct Options {
+    let numbering: LanguageBuilder.Numbering
+    /// The token that fills sequences up, where nothing is said.
+    let padding: Int
+    /// Whether positions of padding have no gradient.
+    var leavesOutPadding = false
+    /// The layer that the first token of a sequence goes through, and the one of the classes.
+    let pooler: String
+    let classifier: String
+    /// The head of hidden tokens, the module of the layer and the norm in front of it, and their function;
+    /// `nil`: that of the model.
+    let tokenHead: String
+    let transform: String
+    let transformNorm: String
+    var transformFunction: ElementFunction?
+  }
+
   private var language: LanguageBuilder
-  private let isRoBERTa: Bool
+  private let options: Options
   private let columns: Int
   private let inner: Int
   private let heads: Int
@@ -25,7 +43,7 @@ struct EncoderBuilder {
 
   init(
     _ family: ModelFamily, _ config: JSONValue, _ adapter: Adapter?, _ data: DataFile?,
-    numbering: LanguageBuilder.Numbering, padding: Int
+    _ options: Options
   ) throws(CheckpointError) {
     try config.requireSettings([
       "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
@@ -41,10 +59,11 @@ struct EncoderBuilder {
     }
     epsilon = try config["layer_norm_eps"].positive()
     function = try config["hidden_act"].activation()
-    isRoBERTa = family.type == "roberta"
+    self.options = options
     language = try LanguageBuilder(
       family, config, adapter, data, limit: config["max_position_embeddings"],
-      numbering: numbering, padding: padding, types: config["type_vocab_size"].size())
+      numbering: options.numbering, padding: options.padding,
+      types: config["type_vocab_size"].size())
   }
 
   mutating func build() throws(CheckpointError) -> Model {
@@ -54,7 +73,7 @@ struct EncoderBuilder {
       x, embeddings + ".token_type_embeddings", rows: config["type_vocab_size"].size())
     x = try language.addPositions(
       x, embeddings + ".position_embeddings", rows: config["max_position_embeddings"].size(),
-      leavesOut: isRoBERTa)
+      leavesOut: options.leavesOutPadding)
     x = try norm(x, embeddings + ".LayerNorm")
     for layer in 0..<(try config["num_hidden_layers"].layerCount()) {
       x = try block(x, "\(prefix).encoder.layer.\(layer)")
@@ -110,22 +129,20 @@ struct EncoderBuilder {
 
   /// The first token stands for the sequence.
   private mutating func sequenceHead(_ x: ValueID) throws(CheckpointError) -> ValueID {
-    let module = isRoBERTa ? "classifier.dense" : prefix + ".pooler.dense"
+    let module = options.pooler
     let first = try language.b.select(x, [0], name: module + ".token")
     let dense = try language.b.linear(first, module, outputs: columns, hasBias: true)
     let pooled = try language.b.apply(Activation(.tanh), to: [dense], name: module + ".tanh")
-    return try language.classify(
-      pooled, isRoBERTa ? "classifier.out_proj" : "classifier", hasBias: true)
+    return try language.classify(pooled, options.classifier, hasBias: true)
   }
 
   private mutating func tokenHead(_ x: ValueID) throws(CheckpointError) -> ValueID {
-    let head = isRoBERTa ? "lm_head" : "cls.predictions"
-    let transform = isRoBERTa ? head : head + ".transform"
+    let (head, transform) = (options.tokenHead, options.transform)
     let dense = try language.b.linear(
       language.scored(x, head + ".scored"), transform + ".dense", outputs: columns, hasBias: true)
     let active = try language.b.apply(
-      Activation(isRoBERTa ? .gelu : function), to: [dense], name: transform + ".act")
-    let normed = try norm(active, transform + (isRoBERTa ? ".layer_norm" : ".LayerNorm"))
+      Activation(options.transformFunction ?? function), to: [dense], name: transform + ".act")
+    let normed = try norm(active, "\(transform).\(options.transformNorm)")
     return try language.tokenLogits(
       normed, head + ".decoder", embedding: prefix + ".embeddings.word_embeddings", biasOf: head)
   }

@@ -14,21 +14,13 @@ extension ModelFamily {
       @escaping @Sendable (_ config: JSONValue, _ layers: Int) throws(CheckpointError) ->
       GatedDecoder.Options
   ) -> ModelFamily {
-    ModelFamily(
-      type: type,
-      build: { config, adapter, data throws(CheckpointError) in
-        try config.requireSettings(GatedDecoder.settings.union(reads))
-        guard let family = named(type) else { preconditionFailure("\(type) is no family") }
-        let layers = try config["num_hidden_layers"].layerCount()
-        return try GatedDecoder.build(
-          family, config, adapter, data, options(config, layers))
-      },
-      loss: { config throws(CheckpointError) in try named(type)?.languageLoss(config) },
+    language(
+      type,
       heads: [
         classes + "ForCausalLM": .causal,
         classes + "ForSequenceClassification": .sequenceClassification,
         classes + "ForTokenClassification": .tokenClassification,
-      ], lossTypes: languageLosses, parameterName: unwrapped, prefix: "model", tiesHead: isGemma,
+      ], prefix: "model", tiesHead: isGemma,
       nameOrders: [
         [
           "model", "lm_head", "score", "embed_tokens", "layers", "norm", "self_attn", "mlp",
@@ -37,31 +29,17 @@ extension ModelFamily {
           "gate_proj", "up_proj", "down_proj",
         ]
       ],
+      // Gemma's norms multiply by 1 + w.
       initialization: { spec, config in
-        isNorm(spec)
-          ? .constant(isGemma ? 0 : 1)
-          : .normal(deviation: number(config["initializer_range"], 0.02))
+        isGemma && isNorm(spec) ? .constant(0) : start(spec, config: config)
       }, adapterTargets: ["q_proj", "v_proj"],
       // Versions of Transformers differ in whether Gemma scales virtual tokens.
-      takesPrompt: !isGemma)
-  }
-
-  /// Names of losses that are those of the heads.
-  static let languageLosses = [
-    "ForCausalLM", "ForCausalLMLoss", "ForMaskedLM", "ForMaskedLMLoss", "ForTokenClassification",
-    "ForSequenceClassification", "ForSequenceClassificationLoss",
-  ]
-
-  /// Whether a parameter is that of a norm, by the name of its module.
-  static func isNorm(_ spec: ParameterSpec) -> Bool {
-    let module = spec.name.split(separator: ".").dropLast().last?.lowercased() ?? ""
-    return module.contains("norm") || module.hasPrefix("ln_")
-  }
-
-  /// Weights, and tables, of `initializer_range`; norms begin with 1.
-  @Sendable static func start(_ spec: ParameterSpec, config: JSONValue) -> Initialization {
-    let range = config["initializer_range"].exists ? "initializer_range" : "init_std"
-    return isNorm(spec) ? .constant(1) : .normal(deviation: number(config[range], 0.02))
+      takesPrompt: !isGemma,
+      build: { family, config, adapter, data throws(CheckpointError) in
+        try config.requireSettings(GatedDecoder.settings.union(reads))
+        let layers = try config["num_hidden_layers"].layerCount()
+        return try GatedDecoder.build(family, config, adapter, data, options(config, layers))
+      })
   }
 }
 

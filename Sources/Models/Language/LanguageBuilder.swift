@@ -233,12 +233,9 @@ struct LanguageBuilder {
       Constant((0..<length).map(Double.init), shape: [length]), to: [], name: name)
     let number = try b.apply(
       Product(), to: [b.apply(Cast(), to: [isToken], name: name), places], name: name)
-    let last = try b.apply(
-      Reduction(.maximum, axes: [0], keepsDimensions: true), to: [number], name: name)
-    let isLast = try b.apply(Comparison(.equal), to: [places, last], name: name)
-    let row = try b.apply(Cast(), to: [isLast], name: name)
-    return try b.apply(
-      MatrixProduct(), to: [b.reshape(row, to: [1, length]), x], name: name)
+    let last = try b.apply(ExtremePlace(isMaximum: true), to: [number], name: name)
+    let row = try b.apply(Lookup(), to: [x, last], name: name)
+    return try b.reshape(row, to: [1, b.shape(x)[1]])
   }
 
   /// Classes of the sequence or of its tokens.

@@ -5,7 +5,7 @@ extension Setting {
 }
 
 /// What the head of a language model is for.
-package enum LanguageTask: String, Sendable, CaseIterable {
+public enum LanguageTask: String, Sendable, CaseIterable {
   case sequenceClassification = "sequence-classification"
   case tokenClassification = "token-classification"
   /// The next token at every position.

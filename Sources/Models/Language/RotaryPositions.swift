@@ -1,5 +1,6 @@
 import Checkpoints
 import Foundation
+import TensorModule
 
 /// Angles by which heads are turned at each position (RoPE, Su et al. 2021), with the scalings of
 /// Transformers' `modeling_rope_utils`. All in double precision, where Transformers has single.
@@ -96,6 +97,14 @@ struct RotarySettings {
     }
   }
 
+  /// Whether both, of one configuration, give the same angles.
+  func agrees(with other: RotarySettings) -> Bool {
+    func content(_ settings: RotarySettings) -> JSONContent? {
+      settings.parameters.exists ? try? settings.parameters.content() : nil
+    }
+    return base == other.base && width == other.width && content(self) == content(other)
+  }
+
   private var type: String {
     get throws(CheckpointError) {
       let place = parameters["rope_type"].exists ? parameters["rope_type"] : parameters["type"]
@@ -113,6 +122,10 @@ struct RotarySettings {
     let columns = Int(Double(width) * turned)
     guard columns > 0, columns <= width, columns % 2 == 0 else {
       throw config.wrong("an even number of columns of each head to turn, at most \(width)")
+    }
+    guard checkedProduct(count, width, atMost: 1 << 28) != nil else {
+      throw config.wrong(
+        "heads and samples of at most 2^28 angles; there are \(count) tokens and \(width) columns")
     }
     let (frequencies, factor) = try scaled(type, columns, count)
     return RotaryPositions(

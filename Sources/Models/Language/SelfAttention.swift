@@ -15,9 +15,15 @@ struct SelfAttention {
   var isCausal = true
   /// How many tokens a token sees, itself and the ones before it; `nil`: all of them.
   var window: Int?
-  /// Scores s are replaced by `cap tanh(s / cap)`.
-  var cap: Double?
+  var cap: Cap?
   var angles: RotaryValues?
+
+  /// Scores s are replaced by `bound tanh(s / bound)`.
+  struct Cap {
+    let bound: Double
+    /// Which token sees which, `[T, T]`.
+    let visible: ValueID
+  }
 
   init(
     _ name: String, heads: Int, keyHeads: Int? = nil, width: Int, scale: Double? = nil,
@@ -66,7 +72,7 @@ extension TransformerBuilder {
     let (q, k) = (try turned(q, layer), try turned(k, layer))
     let (keys, values) = (try repeated(k, layer), try repeated(v, layer))
     if let cap = layer.cap {
-      return try capped(layer, q, keys, values, cap: cap, mask: mask)
+      return try capped(layer, q, keys, values, cap, mask: mask)
     }
     let tokens = shape(q)[0]
     let columns = layer.heads * layer.width
@@ -111,9 +117,25 @@ extension TransformerBuilder {
       Take(axis: 1, (0..<layer.heads).map { $0 / each }), to: [x], name: layer.name)
   }
 
+  /// Which of so many tokens sees which, for a cap on the scores.
+  mutating func visible(
+    _ layer: SelfAttention, tokens: Int
+  ) throws(CheckpointError) -> ValueID {
+    guard let count = checkedProduct(tokens, tokens, atMost: Int(Int32.max)) else {
+      throw CheckpointError(
+        .unexpectedValue(
+          "a sample", found: "\(tokens) tokens", expected: "at most 46340 where scores have a cap"),
+        at: .init(file: config.file), hint: "Use shorter samples.")
+    }
+    let visible = (0..<count).map { layer.sees($0 % tokens - $0 / tokens) ? 1.0 : 0 }
+    return try apply(
+      Constant(visible, shape: [tokens, tokens], element: .boolean), to: [], name: layer.name)
+  }
+
   /// Attention in its pieces, with a cap on the scores.
   private mutating func capped(
-    _ layer: SelfAttention, _ q: ValueID, _ k: ValueID, _ v: ValueID, cap: Double, mask: ValueID?
+    _ layer: SelfAttention, _ q: ValueID, _ k: ValueID, _ v: ValueID, _ cap: SelfAttention.Cap,
+    mask: ValueID?
   ) throws(CheckpointError) -> ValueID {
     let name = layer.name
     let tokens = shape(q)[0]
@@ -123,17 +145,9 @@ extension TransformerBuilder {
     }
     var scores = try apply(
       MatrixProduct(isTransposed: true), to: [heads[0], heads[1]], name: name)
-    scores = try self.capped(scores, cap, scale: layer.scale, name: name)
+    scores = try self.capped(scores, cap.bound, scale: layer.scale, name: name)
     let hidden = try apply(Constant([-.infinity], shape: [1]), to: [], name: name)
-    let visible = (0..<tokens * tokens).map {
-      layer.sees($0 % tokens - $0 / tokens) ? 1.0 : 0
-    }
-    var conditions = [
-      try apply(
-        Constant(visible, shape: [tokens, tokens], element: .boolean), to: [], name: name)
-    ]
-    if let mask { conditions.append(mask) }
-    for condition in conditions {
+    for condition in [cap.visible] + (mask.map { [$0] } ?? []) {
       scores = try apply(Where(), to: [condition, scores, hidden], name: name)
     }
     let weights = try apply(Softmax(), to: [scores], name: name)

@@ -5,16 +5,20 @@ import TensorModule
 // Functions of single numbers and norms as layers.
 
 extension SequentialBuilder {
-  /// Operators of functions, with their options and the defaults of these.
-  private static let functions: [String: (name: String, options: KeyValuePairs<String, Double>)] = [
-    "elu": ("elu.default", ["alpha": 1]), "celu": ("celu.default", ["alpha": 1]),
-    "selu": ("selu.default", [:]), "hardsigmoid": ("hardsigmoid.default", [:]),
-    "hardswish": ("hardswish.default", [:]), "mish": ("mish.default", [:]),
-    "hardtanh": ("hardtanh.default", ["min_val": -1, "max_val": 1]),
-    "relu6": ("relu6.default", [:]), "log_sigmoid": ("log_sigmoid.default", [:]),
-    "softshrink": ("softshrink.default", ["lambd": 0.5]),
-    "hardshrink": ("hardshrink.default", ["lambd": 0.5]),
-  ]
+  /// Operators of functions, with their options and the defaults of these, where there are any.
+  private static let functions: [String: (name: String, options: KeyValuePairs<String, Double?>)] =
+    [
+      "elu": ("elu.default", ["alpha": 1]), "celu": ("celu.default", ["alpha": 1]),
+      "selu": ("selu.default", [:]), "hardsigmoid": ("hardsigmoid.default", [:]),
+      "hardswish": ("hardswish.default", [:]), "mish": ("mish.default", [:]),
+      "hardtanh": ("hardtanh.default", ["min_val": -1, "max_val": 1]),
+      "relu6": ("relu6.default", [:]), "log_sigmoid": ("log_sigmoid.default", [:]),
+      "softshrink": ("softshrink.default", ["lambd": 0.5]),
+      "hardshrink": ("hardshrink.default", ["lambd": 0.5]),
+      // In evaluation mode the slope is the mean.
+      "rrelu": ("rrelu.default", ["lower": 1.0 / 8, "upper": 1.0 / 3]),
+      "threshold": ("threshold.default", ["threshold": nil, "value": nil]),
+    ]
 
   // Closures that capture nothing: what a layer is, its type says.
   static let activations: [String: LayerBuilder] = {
@@ -29,19 +33,11 @@ extension SequentialBuilder {
   private static let otherFunctions: [String: LayerBuilder] = [
     "softsign": { b, l, v throws(CheckpointError) in try b.softsign(l, v) },
     "tanhshrink": { b, l, v throws(CheckpointError) in try b.tanhshrink(l, v) },
-    "threshold": { b, l, v throws(CheckpointError) in try b.threshold(l, v) },
-    "rrelu": { b, l, v throws(CheckpointError) in try b.randomizedRectifier(l, v) },
     "prelu": { b, l, v throws(CheckpointError) in try b.parametricRectifier(l, v) },
     "glu": { b, l, v throws(CheckpointError) in try b.gatedUnit(l, v) },
-    "softmax": { b, l, v throws(CheckpointError) in
-      try b.softmax(l, v, isLogarithm: false, sign: 1)
-    },
-    "log_softmax": { b, l, v throws(CheckpointError) in
-      try b.softmax(l, v, isLogarithm: true, sign: 1)
-    },
-    "softmin": { b, l, v throws(CheckpointError) in
-      try b.softmax(l, v, isLogarithm: false, sign: -1)
-    },
+    "softmax": { b, l, v throws(CheckpointError) in try b.softmax(l, v) },
+    "log_softmax": { b, l, v throws(CheckpointError) in try b.softmax(l, v) },
+    "softmin": { b, l, v throws(CheckpointError) in try b.softmin(l, v) },
     "softmax2d": { b, l, v throws(CheckpointError) in try b.softmaxOfChannels(l, v) },
   ]
 
@@ -83,28 +79,6 @@ extension SequentialBuilder {
     return try module(l, v) { try $0.difference($1, $0.unary(.tanh, $1)) }
   }
 
-  private mutating func threshold(
-    _ l: LayerContext, _ v: Value
-  ) throws(CheckpointError) -> Value {
-    try l.options("threshold", "value")
-    let (threshold, value) = (try l.number("threshold"), try l.number("value"))
-    return try module(l, v) { builder, x in
-      let isAbove = try builder.compared(.greater, x, builder.scalar(threshold))
-      return try builder.chosen(isAbove, x, builder.scalar(value))
-    }
-  }
-
-  private mutating func randomizedRectifier(
-    _ l: LayerContext, _ v: Value
-  ) throws(CheckpointError) -> Value {
-    try l.options("lower", "upper")
-    // In evaluation mode the slope is the mean.
-    let (lower, upper) = (
-      try l.number("lower", default: 1.0 / 8), try l.number("upper", default: 1.0 / 3)
-    )
-    return try module(l, v) { try $0.unary("leaky_relu", $1, (lower + upper) / 2) }
-  }
-
   private mutating func parametricRectifier(
     _ l: LayerContext, _ v: Value
   ) throws(CheckpointError) -> Value {
@@ -133,13 +107,19 @@ extension SequentialBuilder {
   }
 
   private mutating func softmax(
-    _ l: LayerContext, _ v: Value, isLogarithm: Bool, sign: Double
+    _ l: LayerContext, _ v: Value
   ) throws(CheckpointError) -> Value {
     try l.options("dim")
     let dimension = try l.dimension("dim", v.shape)
-    return try module(l, v) {
-      try $0.softmax($0.scaled($1, by: sign), dimension, isLogarithm: isLogarithm)
-    }
+    return try operation(l.type + ".int", l, v) { _ in ["dim": .number(dimension)] }
+  }
+
+  private mutating func softmin(
+    _ l: LayerContext, _ v: Value
+  ) throws(CheckpointError) -> Value {
+    try l.options("dim")
+    let dimension = try l.dimension("dim", v.shape)
+    return try module(l, v) { try $0.softmax($0.scaled($1, by: -1), dimension) }
   }
 
   private mutating func softmaxOfChannels(
@@ -147,7 +127,7 @@ extension SequentialBuilder {
   ) throws(CheckpointError) -> Value {
     try l.options()
     guard v.shape.count == 3 else { throw l.mismatch("[channels, height, width]", found: v.shape) }
-    return try module(l, v) { try $0.softmax($1, 1) }
+    return try operation("softmax.int", l, v) { _ in ["dim": .number(1)] }
   }
 
   private mutating func instanceNorm(

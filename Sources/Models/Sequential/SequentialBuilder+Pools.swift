@@ -194,13 +194,17 @@ extension SequentialBuilder {
       throw l.mismatch(
         "an image of \(mode.rank ?? 2) dimensions beside the channels", found: v.shape)
     }
+    let alignsCorners = try l.json["align_corners"].bool(default: false)
+    if alignsCorners, word.hasPrefix("nearest") {
+      throw l.json["align_corners"].wrong("nothing: PyTorch takes none with \(word)")
+    }
     let hasSize = l.json["size"].exists
     guard hasSize != l.json["scale_factor"].exists else {
       throw l.json["size"].wrong("either size or scale_factor")
     }
     var size: [Int]
     var arguments: [String: OperatorCall.Value] = [
-      "align_corners": .bool(try l.json["align_corners"].bool(default: false))
+      "align_corners": .bool(alignsCorners)
     ]
     if hasSize {
       size = try l.sizes("size", rank, minimum: 1)

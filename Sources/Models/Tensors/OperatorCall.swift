@@ -150,6 +150,19 @@ struct OperatorCall {
     return dimension
   }
 
+  /// Where `start` and `step` begin among the entries of a dimension, and how far it is from one entry to
+  /// the next: from both ends as Python counts, and never beyond them.
+  func slice(of size: Int, count: Int) throws -> (start: Int, step: Int) {
+    let given = try integer("start", default: 0)
+    let start = max(0, min(given < 0 ? given + size : given, size))
+    // Larger steps lead beyond the end too.
+    let step = min(try integer("step", default: 1), max(size, 1))
+    guard step > 0, count == 0 || start < size && count - 1 <= (size - 1 - start) / step else {
+      throw ImportFailure("\(count) entries from \(given) on are not in a dimension of \(size)")
+    }
+    return (start, step)
+  }
+
   private func missing(_ name: String) -> ImportFailure {
     ImportFailure("its argument \(name) is missing or of another kind than is supported")
   }

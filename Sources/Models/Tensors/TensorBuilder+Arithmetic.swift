@@ -41,6 +41,12 @@ extension TensorBuilder {
     return result
   }
 
+  func with(_ x: ImportedTensor, kind: ImportedTensor.Kind) -> ImportedTensor {
+    var result = x
+    result.kind = kind
+    return result
+  }
+
   func scalar(_ value: Double, kind: ImportedTensor.Kind = .real) -> ImportedTensor {
     ImportedTensor(sizes: [], batch: nil, kind: kind, storage: .constant([value]))
   }

@@ -201,6 +201,13 @@ extension TensorBuilder {
     }
     if start == 0, step == 1, count == tensor.sizes[dimension] { return tensor }
     guard count > 0 else { throw ImportFailure("nothing is left of dimension \(dimension)") }
+    let size = tensor.sizes[dimension]
+    let (reach, overflows) = step.multipliedReportingOverflow(by: count - 1)
+    guard step != 0, !overflows, (0..<size).contains(start), (-size..<size).contains(reach),
+      (0..<size).contains(start + reach)
+    else {
+      throw ImportFailure("\(count) entries from \(start) on are not in a dimension of \(size)")
+    }
     var sizes = tensor.sizes
     sizes[dimension] = count
     let axis = tensor.sampleAxis(dimension)

@@ -29,12 +29,29 @@ struct Merge: ParsableCommand {
   func run() throws {
     let start = POSIXFileSystem().now
     try OutputFiles.requireWritable(folder: output)
-    let merge = try RunMerge(folders: folders)
+    let merge = try shards()
     let report = try merge.write(
       to: output, force ? .replace : .new, command: CommandLine.arguments, start: start,
       names: .options)
     try Console.print(
       "written: \(printable(output)) (\(grouped(report.batchCount)) batches of "
         + "\(folders.count) shard\(folders.count == 1 ? "" : "s"))\n")
+    // It is as whole as it can be; the shards have ended with an error.
+    for failure in merge.failures {
+      let batch = failure.batch.map { ", batch \($0)" } ?? ""
+      Console.log("not scored to the end: \(printable(failure.checkpoint))\(batch)")
+    }
+  }
+
+  private func shards() throws(EvaluationError) -> RunMerge {
+    do throws(EvaluationError) {
+      return try RunMerge(folders: folders)
+    } catch {
+      if case .merge(.missing(let shards, let count, _)) = error {
+        Console.log(
+          "missing as a job array: --array=\(MergeError.list(shards)), with --shard auto/\(count)")
+      }
+      throw error
+    }
   }
 }

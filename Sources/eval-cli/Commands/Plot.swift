@@ -93,6 +93,6 @@ struct ResultsFolders {
         "there are \(folders.count) folders that it could go into", at: "--output",
         "Say where the output goes.")
     }
-    return (folder.hasSuffix("/") ? folder : folder + "/") + name
+    return joined(folder, name)
   }
 }

@@ -66,15 +66,13 @@ struct Score: ParsableCommand {
     Interruption.watch()
     try destination.requireWritable()
     let evaluation = Evaluation(options)
-    var failures: [CheckpointFailure] = []
-    let failing: ((CheckpointFailure) -> Void)? = share.keepGoing ? { failures.append($0) } : nil
     // Whatever the headers of all files tell comes before the first computation.
     let plan = try evaluation.plan(
       evaluation.inputs(
         checkpoints: checkpoints, adapters: adapters.adapter, files: updateFiles.series),
-      failing: failing
+      keepsGoing: share.keepGoing
     ).part(part)
-    if let failure = failures.first, plan.checkpoints.isEmpty { throw failure.error }
+    if let failure = plan.leftOut.first, plan.checkpoints.isEmpty { throw failure.error }
     let needsRecord = destination.output != nil || destination.format == .json
     let record =
       try needsRecord
@@ -83,14 +81,14 @@ struct Score: ParsableCommand {
       : nil
     let run = try ScoreRun(plan, record: record, destination: destination, log: log)
     Interruption.response.withLock { $0 = run.interrupt }
-    for failure in failures { run.add(failure) }
     if !log.quiet { try Self.announce(evaluation, plan, skipping: run.finished) }
     run.begin()
+    let failing = { (failure) throws(EvaluationError) in try run.add(failure) }
     do throws(EvaluationError) {
       try evaluation.score(
-        plan, skipping: run.finished, failing: share.keepGoing ? { run.add($0) } : nil
-      ) { result throws(EvaluationError) in
-        try run.add(result)
+        plan, skipping: run.finished, failing: share.keepGoing ? failing : nil
+      ) { number, result throws(EvaluationError) in
+        try run.add(result, at: number)
         if log.verbose {
           Console.log(printable(Self.line(result)))
           Console.log(PhaseText.table(result.costs))
@@ -101,7 +99,7 @@ struct Score: ParsableCommand {
       throw error
     }
     let (notConverged, failed) = try run.finish()
-    if let first = failed.first { throw FailedCheckpoints(failures: failed, first: first.error) }
+    if !failed.isEmpty { throw FailedCheckpoints(failures: failed) }
     if reference.strict && notConverged > 0 {
       throw ReferenceFailure(batches: notConverged, of: plan.count)
     }

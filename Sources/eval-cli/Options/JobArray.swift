@@ -11,7 +11,9 @@ struct JobArray {
     let parts = text.split(separator: "/", omittingEmptySubsequences: false)
     if parts.count <= 2, parts[0] == "auto" {
       if parts.count == 1 { return try shardOfArray() }
-      guard let count = Int(parts[1]), count >= 1 else { throw wrong(text) }
+      guard let count = Int(parts[1]), (1...Shard.most).contains(count) else {
+        throw wrong(text)
+      }
       let task = try task()
       guard let shard = Shard(task, of: count) else {
         throw UsageError(

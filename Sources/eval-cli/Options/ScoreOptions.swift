@@ -164,7 +164,8 @@ struct DestinationOptions: ParsableArguments {
   /// Before anything is computed.
   func requireWritable() throws {
     if let output { try OutputFiles.requireWritable(folder: output) }
-    if let csv { try OutputFiles.requireNew(file: csv, force: force) }
+    // Whether one that is there may be replaced, the journal knows (`RunOutputs`).
+    if let csv { try OutputFiles.requireWritable(file: csv) }
   }
 }
 

@@ -3,6 +3,7 @@ import ArgumentParser
 import Updates
 
 extension Arithmetic: ExpressibleByArgument {}
+extension LanguageTask: ExpressibleByArgument {}
 extension Precision: ExpressibleByArgument {}
 extension PreconditionerKind: ExpressibleByArgument {}
 
@@ -91,14 +92,6 @@ struct ModelOption: ParsableArguments {
   var model: String?
 }
 
-/// Heads of language models.
-enum TaskName: String, CaseIterable, ExpressibleByArgument {
-  case sequenceClassification = "sequence-classification"
-  case tokenClassification = "token-classification"
-  case causal = "causal-lm"
-  case masked = "masked-lm"
-}
-
 /// Where samples come from, and which parameters count.
 struct DataOptions: ParsableArguments {
   @Option(
@@ -123,7 +116,7 @@ struct DataOptions: ParsableArguments {
   @Option(
     help: .init(
       "Head of a language model, where config.json names none or another.", valueName: "task"))
-  var task: TaskName?
+  var task: LanguageTask?
 
   @OptionGroup var trainable: TrainableOption
 
@@ -132,7 +125,7 @@ struct DataOptions: ParsableArguments {
     options.model = base.model
     options.loss = loss?.rawValue
     options.classAxis = classAxis
-    options.task = task?.rawValue
+    options.task = task
     options.trainable = trainable.trainable
   }
 }

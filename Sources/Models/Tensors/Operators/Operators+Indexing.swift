@@ -137,20 +137,24 @@ extension TensorBuilder {
     return try viewed(rows, result)
   }
 
-  /// `x[n, index[n]]`: a product of the rows with a row of zeros and a one.
+  /// `x[n, index[n]]`, where a negative index counts from the end.
   private mutating func pickedRows(
     _ x: ImportedTensor, _ index: ImportedTensor
   ) throws -> ImportedTensor {
-    let count = x.sizes[1]
+    let (count, rest) = (x.sizes[1], Array(x.sizes.dropFirst(2)))
     let numbers = try real(index)
     let isNegative = try compared(.less, numbers, scalar(0))
-    let place = try sum(numbers, product(isNegative, scalar(Double(count))))
-    let isValid = try product(
-      compared(.greaterOrEqual, place, scalar(0)), compared(.less, place, scalar(Double(count))))
-    var one = try oneHot(place, count)
-    for _ in 2..<max(x.rank, 2) { one = unsqueezed(one, one.rank) }
-    let rows = try reduced(product(x, one), .sum, [1], keeps: false)
-    return try guarded(rows, isValid, behind: x.rank - 2)
+    let place = with(
+      try sum(numbers, product(isNegative, scalar(Double(count)))), kind: .integer)
+    let (places, isValid) = try indices(place, below: count)
+    let columns = rest.reduce(1, *)
+    let rows = try viewed(real(x), [x.sizes[0], count, columns])
+    let table = try reshaped(canonical(rows), to: [count, columns])
+    let sizes = [x.sizes[0]] + rest
+    let own = try reshaped(
+      apply(Lookup(), [table, places]), to: ImportedTensor.sampleShape(sizes, x.batch))
+    return with(
+      try guarded(made(own, sizes, x.batch), isValid, behind: rest.count), kind: x.kind)
   }
 
   private func gatheredConstants(

@@ -231,6 +231,9 @@ extension TensorBuilder {
     let amounts = try call.integers(call.has("pad") ? "pad" : "padding")
     let mode = try given ?? call.string("mode", default: "constant")
     let value = try call.real("value", default: 0)
+    guard amounts.count / 2 <= x.rank else {
+      throw ImportFailure("padding \(amounts) of \(x.rank) dimensions")
+    }
     var result = x
     // PyTorch counts from the last dimension.
     for pair in 0..<amounts.count / 2 {
@@ -238,6 +241,12 @@ extension TensorBuilder {
       let (before, behind) = (amounts[2 * pair], amounts[2 * pair + 1])
       if before == 0, behind == 0 { continue }
       let size = x.sizes[dimension]
+      // Negative amounts cut off.
+      let bounds = -(1 << 24)...1 << 24
+      guard bounds.contains(before), bounds.contains(behind), size > 0, size + before + behind > 0
+      else {
+        throw ImportFailure("padding by \(before) and \(behind) of a dimension of \(size)")
+      }
       let sources = try (-before..<size + behind).map { place -> Int? in
         if (0..<size).contains(place) { return place }
         switch mode {

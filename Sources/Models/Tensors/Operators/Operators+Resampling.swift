@@ -108,6 +108,9 @@ extension TensorBuilder {
         alignsCorners
         ? (count > 1 ? Double(size - 1) / Double(count - 1) : 0)
         : factors.map { 1 / $0[axis] } ?? Double(size) / Double(count)
+      guard size > 0, (1...1 << 24).contains(count), (0...Double(1 << 24)).contains(ratio) else {
+        throw ImportFailure("a dimension of \(size) at \(count) places")
+      }
       let rows = (0..<count).map {
         mode.terms(at: $0, ratio: ratio, size: size, alignsCorners: alignsCorners)
       }
@@ -118,9 +121,13 @@ extension TensorBuilder {
 
   /// Where the user has given them, they count, and not the ratio of the sizes.
   private func scaleFactors(_ call: OperatorCall, _ rank: Int) throws -> [Double]? {
-    if call.has("scale_factors") { return try call.reals("scale_factors") }
     let names = rank == 1 ? ["scales"] : Array(["scales_d", "scales_h", "scales_w"].suffix(rank))
-    guard names.allSatisfy(call.has) else { return nil }
-    return try names.map { try call.real($0) }
+    let isList = call.has("scale_factors")
+    guard isList || names.allSatisfy(call.has) else { return nil }
+    let factors = try isList ? call.reals("scale_factors") : names.map { try call.real($0) }
+    guard factors.count == rank else {
+      throw ImportFailure("\(factors.count) scale factors of \(rank) dimensions")
+    }
+    return factors
   }
 }

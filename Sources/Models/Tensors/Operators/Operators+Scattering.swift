@@ -41,12 +41,15 @@ extension Operators {
     "aten.slice_scatter.default": { builder, call in
       let (x, source) = (try call.tensor("self"), try call.tensor("src"))
       let dimension = try call.dimension("dim", rank: x.rank, default: 0)
-      let size = x.sizes[dimension]
-      let start = try call.integer("start", default: 0)
-      let first = max(0, min(start < 0 ? start + size : start, size))
-      let step = try call.integer("step", default: 1)
+      // All of it, of the samples too.
+      if source.sizes == x.sizes { return builder.with(source, kind: x.kind) }
+      guard source.rank == x.rank else {
+        throw ImportFailure("\(source.sizes) in place of a part of \(x.sizes)")
+      }
+      let count = source.sizes[dimension]
+      let (start, step) = try call.slice(of: x.sizes[dimension], count: count)
       return try builder.replaced(
-        x, dimension, (0..<source.sizes[dimension]).map { first + $0 * step }, by: source)
+        x, dimension, (0..<count).map { start + $0 * step }, by: source)
     },
     "aten.index_put.default": { builder, call in
       let (x, indices) = (try call.tensor("self"), try call.optionalTensors("indices"))
@@ -95,6 +98,9 @@ extension TensorBuilder {
   mutating func replaced(
     _ x: ImportedTensor, _ dimension: Int, _ indices: [Int], by source: ImportedTensor
   ) throws -> ImportedTensor {
+    guard x.batch?.axis != dimension else {
+      throw ImportFailure.mixing("it replaces samples, dimension \(dimension)")
+    }
     let size = x.sizes[dimension]
     let indices = try inside(indices, size)
     var last: [Int?] = Array(repeating: nil, count: size)
@@ -102,9 +108,6 @@ extension TensorBuilder {
     let isNew = ImportedTensor(
       sizes: [size] + [Int](repeating: 1, count: x.rank - dimension - 1), batch: nil,
       kind: .boolean, storage: .constant(last.map { $0 == nil ? 0 : 1 }))
-    guard x.batch?.axis != dimension else {
-      throw ImportFailure.mixing("it replaces samples, dimension \(dimension)")
-    }
     var sizes = x.sizes
     if source.padded(to: x.rank).sizes[dimension] == 1 {
       var result = try chosen(isNew, source, x)
@@ -133,22 +136,10 @@ extension TensorBuilder {
   ) throws -> ImportedTensor {
     let index = try call.tensor("index")
     let dimension = try call.dimension("dim", rank: x.rank)
-    guard x.batch?.axis != dimension, index.batch?.axis != dimension else {
-      throw ImportFailure.mixing("a scatter over the samples")
-    }
-    guard index.rank == x.rank, source.rank == x.rank,
-      x.sizes.indices.allSatisfy({
-        $0 == dimension || index.sizes[$0] == x.sizes[$0] || index.batch?.axis == $0
-      })
-    else { throw ImportFailure("a scatter of \(index.sizes) into a part of \(x.sizes)") }
-    var own = source
-    for axis in own.sizes.indices where own.batch?.axis != axis {
-      own = try sliced(own, axis, start: 0, count: min(index.sizes[axis], own.sizes[axis]))
-    }
+    let own = try fitted(source, to: index, like: x, dimension)
     if let columns = try commonColumns(index, dimension) {
       return try added(own, dimension, columns, to: x.sizes[dimension])
     }
-    own = try expanded(own, index.sizes)
     guard own.batch == index.batch else {
       throw ImportFailure.mixing("a scatter whose indices are not each sample's own")
     }
@@ -170,19 +161,44 @@ extension TensorBuilder {
     guard !call.has("reduce") else { throw ImportFailure("a scatter with a reduction") }
     let (x, index) = (try call.tensor("self"), try call.tensor("index"))
     let dimension = try call.dimension("dim", rank: x.rank)
+    var own = try fitted(source, to: index, like: x, dimension)
     if let columns = try commonColumns(index, dimension) {
-      return try replaced(x, dimension, columns, by: source)
+      return try replaced(x, dimension, columns, by: own)
     }
     // One index for each row: where it is.
     guard index.sizes[dimension] == 1 else {
       throw ImportFailure("several indices of each row that the data choose")
     }
-    var isNew = try oneHot(squeezed(index, [dimension]), x.sizes[dimension])
+    let (places, isValid) = try indices(index, below: x.sizes[dimension])
+    own = try guarded(own, isValid, behind: 0)
+    let place =
+      index.constants == nil ? made(places, index.sizes, index.batch, kind: .integer) : index
+    var isNew = try oneHot(squeezed(place, [dimension]), x.sizes[dimension])
     isNew = permuted(
       isNew, (0..<dimension) + [isNew.rank - 1] + (dimension..<isNew.rank - 1))
-    var result = try chosen(isNew, source, x)
-    result.kind = x.kind
-    return result
+    return with(try chosen(isNew, own, x), kind: x.kind)
+  }
+
+  /// The entries of a source that an index is about, `source[i]` for every i of the index: PyTorch
+  /// repeats neither, and leaves the rest of both as it is.
+  private mutating func fitted(
+    _ source: ImportedTensor, to index: ImportedTensor, like x: ImportedTensor, _ dimension: Int
+  ) throws -> ImportedTensor {
+    guard ![x, index, source].contains(where: { $0.batch?.axis == dimension }) else {
+      throw ImportFailure.mixing("a scatter over the samples")
+    }
+    guard index.rank == x.rank,
+      x.sizes.indices.allSatisfy({ $0 == dimension || index.sizes[$0] == x.sizes[$0] })
+    else { throw ImportFailure("a scatter of \(index.sizes) into a part of \(x.sizes)") }
+    if source.rank == 0 { return try expanded(source, index.sizes) }
+    guard source.rank == x.rank, zip(source.sizes, index.sizes).allSatisfy({ $0 >= $1 }) else {
+      throw ImportFailure("a scatter of \(source.sizes) by indices \(index.sizes)")
+    }
+    var own = source
+    for axis in own.sizes.indices where own.sizes[axis] != index.sizes[axis] {
+      own = try sliced(own, axis, start: 0, count: index.sizes[axis])
+    }
+    return own
   }
 
   /// Constant indices that are the same in all other places.

@@ -104,17 +104,16 @@ extension Operators {
         let dimension = try call.dimension("dim", rank: x.rank, default: 0)
         let count = call.results[0].sizes[dimension]
         if count == x.sizes[dimension] { return x }
-        let start = try call.integer("start", default: 0)
-        let size = x.sizes[dimension]
-        return try builder.sliced(
-          x, dimension, start: max(0, min(start < 0 ? start + size : start, size)),
-          step: call.integer("step", default: 1), count: count)
+        let (start, step) = try call.slice(of: x.sizes[dimension], count: count)
+        return try builder.sliced(x, dimension, start: start, step: step, count: count)
       },
       "aten.narrow.default": { builder, call in
         let x = try call.tensor("self")
-        return try builder.sliced(
-          x, call.dimension("dim", rank: x.rank), start: call.integer("start"),
-          count: call.integer("length"))
+        let dimension = try call.dimension("dim", rank: x.rank)
+        let count = try call.integer("length")
+        if count == x.sizes[dimension] { return x }
+        let (start, _) = try call.slice(of: x.sizes[dimension], count: count)
+        return try builder.sliced(x, dimension, start: start, count: count)
       },
       "aten.flip.default": { builder, call in
         var x = try call.tensor("self")
