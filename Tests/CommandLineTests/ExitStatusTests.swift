@@ -102,7 +102,9 @@ private func shortage(isChoice: Bool) -> MemoryShortage {
 /// What messages of the libraries call settings, the command has as options.
 @Suite struct SettingNameTests {
   @Test func everySettingIsAnOption() throws {
-    let help = EvalCLI.helpMessage(for: Score.self) + EvalCLI.helpMessage(for: Train.self)
+    let help =
+      EvalCLI.helpMessage(for: Score.self) + EvalCLI.helpMessage(for: Train.self)
+      + EvalCLI.helpMessage(for: Prune.self)
     for setting in Setting.all {
       let option = SettingNames.options(setting)
       // A flag has its inversion behind a slash.

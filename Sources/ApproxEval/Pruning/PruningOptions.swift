@@ -48,7 +48,7 @@ public struct PruningOptions: Sendable {
   public var sparsities: [Double]
   public var methods = PruningMethod.all
   /// lambda of `sum_n r_n r_n^T + lambda I`, each tried: relative ones are to the largest `|r_n|^2`.
-  public var dampings = [Damping("rel:0.1")!]
+  public var dampings = [Damping("rel:1e-2")!]
   /// Weights in a block of the matrix: a contiguous part of one tensor.
   public var blockSize = 2000
   public var update = WeightUpdate.sum

@@ -25,7 +25,7 @@ struct PruningSettings: ParsableArguments {
     help: .init(
       """
       Dampings of ef and ief, separated by commas: lambda itself, or rel:x for x times the largest \
-      squared row norm of the method's own matrix, which is a sum over samples. (default: rel:0.1)
+      squared row norm of the method's own matrix, which is a sum over samples. (default: rel:1e-2)
       """, valueName: "list"))
   var damping: [String] = []
 
