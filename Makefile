@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup archives build install dist demo study test simulate sanitize fuzz lint bench compare scaling checksums
+.PHONY: help setup archives build install dist demo study docs test simulate sanitize fuzz lint bench compare scaling checksums
 PREFIX ?= /usr/local
 
 # Own code is held to "no warnings"; the flag is the same everywhere so that nothing builds twice.
@@ -36,10 +36,12 @@ archives: setup
 
 build: archives ## Release build; the command is .build/release/eval-cli
 	swift build $(RELEASE) --product eval-cli
+	@scripts/manual.sh .build/release/eval-cli .build/man
 
-install: ## Install the command, without its symbols, and completions into PREFIX (/usr/local)
-	@test -x .build/release/eval-cli || $(MAKE) --no-print-directory build
-	install -d '$(DESTDIR)$(PREFIX)/bin'
+install: ## Install the command, without its symbols, manual and completions into PREFIX (/usr/local)
+	@test -x .build/release/eval-cli -a -d .build/man || $(MAKE) --no-print-directory build
+	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/share/man/man1'
+	install -m 644 .build/man/*.1 '$(DESTDIR)$(PREFIX)/share/man/man1'
 	install -s -m 755 .build/release/eval-cli '$(DESTDIR)$(PREFIX)/bin/eval-cli'
 	@scripts/completions.sh .build/release/eval-cli '$(DESTDIR)$(PREFIX)/share'
 
@@ -53,6 +55,10 @@ demo: build ## Score one network at six stages of its training
 study: build ## Train on the digits, score every stage, draw all figures into study/
 	@scripts/setup.sh --figures
 	@scripts/study.sh $(FOLDER)
+
+docs: setup ## The library's reference for a browser, into docs/
+	swift build $(STRICT)
+	@scripts/reference.sh .build/debug docs
 
 test: ## Checksums of the fixtures, build without warnings, format, tests
 	@scripts/setup.sh --figures

@@ -5,5 +5,5 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 options=(--damping 1e-7 --reference dense)
-echo "$ .build/release/eval-cli score fixtures/digits/epoch-*.bin ${options[*]}"
+echo "$ eval-cli score fixtures/digits/epoch-*.bin ${options[*]}"
 .build/release/eval-cli score fixtures/digits/epoch-*.bin "${options[@]}"

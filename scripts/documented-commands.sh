@@ -17,14 +17,18 @@ untried() { reason[$1]=$2; }
 # Steps of the check itself.
 untried 'make demo' 'a step of .ci/run'
 untried 'make test' 'a step of .ci/run'
-untried '.build/release/eval-cli score fixtures/digits/epoch-*.bin --damping 1e-7 --reference dense' \
+untried 'eval-cli score fixtures/digits/epoch-*.bin --damping 1e-7 --reference dense' \
   'make demo runs it'
 
+# Into a folder of the check; and the command is on the PATH already.
+instead 'make install PREFIX="$HOME/.local"' \
+  "make -C '$root' install PREFIX=\"\$PWD/installed\" && installed/bin/eval-cli --version && rm -r installed"
+untried 'export PATH="$HOME/.local/bin:$PATH"' 'the check has a PATH of its own'
+
 # Files of the reader's.
-instead '.build/release/eval-cli score checkpoint.bin' \
-  '.build/release/eval-cli score fixtures/golden/mlp_tanh.bin'
-instead '.build/release/eval-cli score run/epoch-*.bin --data train.npz --batches 100 --output results/' \
-  '.build/release/eval-cli score fixtures/digits/epoch-*.bin --data fixtures/digits/digits.safetensors --batches 2 --output long/ && rm -r long'
+instead 'eval-cli score checkpoint.bin' 'eval-cli score fixtures/golden/mlp_tanh.bin'
+instead 'eval-cli score run/epoch-*.bin --data train.npz --batches 100 --output results/' \
+  'eval-cli score fixtures/digits/epoch-*.bin --data fixtures/digits/digits.safetensors --batches 2 --output long/ && rm -r long'
 instead 'eval-cli score run/epoch-*.bin --data train.npz --damping 1e-7,1e-5,1e-3,1e-1 --output results/' \
   'eval-cli score fixtures/digits/epoch-*.bin --data fixtures/digits/digits.safetensors --damping 1e-7,1e-5,1e-3,1e-1 --batches 2 --output results/'
 digits='fixtures/digits/epoch-0[01].bin --data fixtures/digits/digits.safetensors --batch-size 16'
@@ -64,9 +68,16 @@ instead 'eval-cli score --model t5-base/ run/checkpoint-*/ --data sst2.safetenso
    rm -r run training'
 instead 'eval-cli score t5-base/ --adapter run/epoch-11 --data sst2.safetensors --optimizer-state run/epoch-11/optimizer.pt' \
   'eval-cli score fixtures/data/optimizer/checkpoint.bin --optimizer-state fixtures/data/optimizer/adam.pt'
+prompt=fixtures/hf/t5_prompt
+instead 'eval-cli train t5-base/ --adapter prompt/ --data sst2.safetensors -o ief/ --recipe t5-prompt-tuning --epochs 20' \
+  "eval-cli train $prompt/base --adapter $prompt/adapter --data $prompt/data.safetensors -o ief/ --recipe t5-prompt-tuning --epochs 2 && rm -r ief"
+instead 'eval-cli train t5-base/ --adapter lora/ --data sst2.safetensors -o adamw/ --recipe t5-lora --optimizer adamw --epochs 20' \
+  "eval-cli train $t5 -o adamw/ --recipe t5-lora --optimizer adamw --epochs 2 && rm -r adamw"
 network=fixtures/golden/exported/mlp_core_aten
 instead 'eval-cli score --model net.pt2 run/epoch-*.pt --data train.npz' \
   "eval-cli score --model $network/model.pt2 $network/weights.pt --data $network/data.npz"
+instead 'eval-cli inspect net.pt2 --data train.npz' \
+  "eval-cli inspect $network/model.pt2 --data $network/data.npz"
 instead 'eval-cli inspect net.pt2 --data train.npz --against logits.npz' \
   "eval-cli inspect $network/model.pt2 --data $network/data.npz --against $network/logits.npz"
 instead 'eval-cli score tagger.pt2 --data tagged.npz --batch-size 20 --batches 2' \

@@ -5,8 +5,8 @@
 set -euo pipefail
 
 needed_swift=6.1
-packages=(libopenblas-dev liblapacke-dev libzip-dev pkg-config)
-programs=()
+packages=(libopenblas-dev liblapacke-dev libzip-dev pkg-config perl-base)
+programs=(perl)
 if [ "${1:-}" = --figures ]; then
   packages+=(gnuplot-nox)
   programs+=(gnuplot)

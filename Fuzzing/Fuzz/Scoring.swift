@@ -112,7 +112,7 @@ struct Scoring {
     let needs = try evaluation.resources(checkpoint: checkpoint)
     precondition(needs.batchOperations >= 0 && needs.memory.total >= 0)
     let results = try evaluation.score(checkpoint: checkpoint)
-    let report = plan.report(results)
+    let report = plan.report(results.numbered)
     precondition(!report.text.isEmpty && report.tables.allSatisfy { !$0.csv.isEmpty })
     return results
   }

@@ -20,7 +20,7 @@ import Updates
 /// A file is opened once in the life of an evaluation. One that changes meanwhile is an error when
 /// its results are due; for its new content make a new evaluation.
 public struct Evaluation: Sendable {
-  /// With lists in the order of the work.
+  /// What is computed, with lists in the order of the work.
   public let options: EvaluationOptions
   /// That of the lists as they were given.
   private(set) var rowOrder: RowOrder
@@ -28,6 +28,7 @@ public struct Evaluation: Sendable {
   public let files: InputFiles
   let pool: WorkerPool
 
+  /// - Parameter files: What has been opened already; `nil`: nothing.
   public init(
     _ options: EvaluationOptions = EvaluationOptions(), files: InputFiles? = nil
   ) {

@@ -4,8 +4,11 @@ import TensorModule
 
 /// What can go wrong in an evaluation whose files are well-formed, and the errors below it.
 public enum EvaluationError: Error, Sendable {
+  /// A file is missing, damaged, or does not say what its model needs.
   case checkpoint(CheckpointError)
+  /// A solver of linear systems came to no result.
   case solve(SolveError)
+  /// A factorisation came to no result.
   case linearAlgebra(LinearAlgebraError)
   /// Either of the two on a batch.
   case batch(BatchFailure)
@@ -13,17 +16,23 @@ public enum EvaluationError: Error, Sendable {
   case memory(MemoryShortage)
   /// `isDouble`: what double precision cannot hold either.
   case nonFiniteLogits(checkpoint: String, sample: Int, value: Double, isDouble: Bool = false)
+  /// The checkpoint carries no samples, and no data file is given.
   case missingBatch(checkpoint: String)
+  /// A batch of more samples than the file has.
   case batchTooLarge(requested: Int, available: Int, file: String)
   /// `files` are where updates were looked for.
   case unknownUpdate(name: String, known: [String], files: [String])
   /// One file of updates for several checkpoints.
   case sharedUpdate(Setting, file: String, checkpoints: Int)
+  /// The files of a series do not belong to its checkpoints one by one.
   case series(SeriesError)
+  /// Folders are not the shards of one run, or not all of them.
   case merge(MergeError)
   /// Two updates of one name, and the files that they are in.
   case duplicateUpdate(name: String, first: String, second: String)
+  /// More Monte-Carlo labels per sample are asked for than the file carries.
   case notEnoughDraws(requested: Int, stored: Int, file: String)
+  /// The gradient is zero, so that there is no natural gradient to find.
   case noReferenceGradient(checkpoint: String)
   /// A pattern of the options, not of the file.
   case noSuchParameter(
@@ -34,6 +43,7 @@ public enum EvaluationError: Error, Sendable {
   case nothingToPrune(patterns: [String], checkpoint: String)
   /// Gradients of these samples that leave nothing of the Fisher matrix of a method and its damping.
   case noFisherMatrix(method: String, damping: String, checkpoint: String)
+  /// The journal of the folder is in the way.
   case journal(JournalError)
   /// A share that holds out no sample, or all.
   case noSplit(share: Double, samples: Int, file: String)

@@ -6,15 +6,21 @@ import GraphModule
 public struct Inspection: Sendable, Equatable {
   /// A tensor of the file.
   public struct Tensor: Sendable, Equatable {
+    /// As in the file.
     public var name: String
+    /// Row-major.
     public var shape: [Int]
     /// As in safetensors: `F32`.
     public var dtype: String
+    /// Its elements.
     public var count: Int
   }
 
+  /// A tensor that the model reads.
   public struct Parameter: Sendable, Equatable {
+    /// Where its numbers are.
     public var tensor: Tensor
+    /// Whether an evaluation would take it into P.
     public var isTrainable: Bool
     /// Stored statistics: read, never trained.
     public var isBuffer: Bool
@@ -22,6 +28,7 @@ public struct Inspection: Sendable, Equatable {
 
   /// One step of the model's program.
   public struct Layer: Sendable, Equatable {
+    /// By the place in the model.
     public var name: String
     /// What it computes: `linear`, `attention`, `low rank update`.
     public var operation: String
@@ -33,17 +40,23 @@ public struct Inspection: Sendable, Equatable {
     public var parameters: [String]
   }
 
+  /// A direction that the file carries, or that the options add.
   public struct Update: Sendable, Equatable {
+    /// As `methods` name it, without `update:`.
     public var name: String
+    /// How many tensors it has, one for each trainable parameter.
     public var tensors: Int
   }
 
+  /// The line above the table.
   public var description: CheckpointDescription
+  /// Bytes.
   public var fileSize: Int
   /// Samples of the batch, `nil` if the file carries none.
   public var samples: Int?
   /// Tensors of the batch, by name.
   public var batch: [Tensor]
+  /// The steps of the model's program, in its order.
   public var layers: [Layer]
   /// In the order of the model.
   public var parameters: [Parameter]
@@ -137,6 +150,7 @@ extension Inspection.Tensor {
 // MARK: - As JSON
 
 extension Inspection {
+  /// All of it as JSON.
   public var json: ReportJSON {
     .members([
       "path": .text(description.path),

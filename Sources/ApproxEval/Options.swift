@@ -6,7 +6,9 @@ import Updates
 /// The arithmetic of the engine. Reductions, Gram matrices, inner products and small dense solves
 /// are in double in either.
 public enum Arithmetic: String, Sendable, CaseIterable, Codable {
+  /// Single precision, unit roundoff 2^-24.
   case float32
+  /// Double precision, unit roundoff 2^-53.
   case float64
 }
 
@@ -14,9 +16,12 @@ public enum Arithmetic: String, Sendable, CaseIterable, Codable {
 public enum Precision: String, Sendable, CaseIterable {
   /// Single, and a batch again in double where a gamma would be marked; small batches in double.
   case auto
+  /// Single precision, whatever rounding does to a gamma; it is marked.
   case float32
+  /// Double precision throughout.
   case float64
 
+  /// The precision that asks for just this arithmetic.
   public init(_ precision: Arithmetic) {
     self = precision == .float32 ? .float32 : .float64
   }
@@ -25,6 +30,7 @@ public enum Precision: String, Sendable, CaseIterable {
 /// What conjugate gradients are preconditioned with. On a singular F the limit is then another
 /// solution, of the same gamma.
 public enum PreconditionerKind: String, Sendable, CaseIterable {
+  /// Plain conjugate gradients.
   case none
   /// The diagonal of F, exact for few classes, from sampled labels otherwise.
   case jacobi
@@ -39,11 +45,15 @@ public typealias LanguageTask = Models.LanguageTask
 public struct EvaluationOptions: Sendable {
   /// Scored in this order, each at every damping.
   public var methods: [UpdateMethod] = [.sgd, .ef, .ief, .sf]
+  /// Lambda of every method that has one; each method is scored at each.
   public var dampings: [Damping] = [Damping("rel:1e-7")!]
   /// Monte-Carlo labels per sample for methods that draw, each scored; empty: as many as the file
   /// carries, or 1. Fewer are the first of more.
   public var monteCarloSamples: [Int] = []
+  /// How the natural gradient is found that efficiencies are relative to.
   public var reference = ReferenceMethod.auto
+  /// The most iterations of conjugate gradients or LSQR; those of `auto` may be more, where a direct
+  /// solver would take longer.
   public var cgIterations = 200
   /// Stop at this residual relative to the gradient.
   public var cgTolerance = 1e-6
@@ -51,6 +61,7 @@ public struct EvaluationOptions: Sendable {
   public var cgGap = 1e-3
   /// mu of `F + mu I` in the reference solve.
   public var cgDamping = 0.0
+  /// Of `cg` alone.
   public var cgPreconditioner = PreconditionerKind.none
   /// Samples per batch; `nil`: the checkpoint's own batch as a whole, or 160 of a data file.
   public var batchSize: Int?
@@ -59,8 +70,11 @@ public struct EvaluationOptions: Sendable {
   /// Number of the first batch. Samples and Monte-Carlo labels depend on a batch's number, so that
   /// any batch of a longer run can be repeated alone.
   public var firstBatch = 0
+  /// Key of everything random: samples of a batch, Monte-Carlo labels.
   public var seed: UInt64 = 1337
+  /// The arithmetic of the engine.
   public var precision = Precision.auto
+  /// Worker threads; results have the same bits for every number of them.
   public var threads = EvaluationOptions.availableProcessors
   /// Bytes that the evaluation may use.
   public var memory = SystemMemory.available / 2
@@ -99,6 +113,7 @@ public struct EvaluationOptions: Sendable {
   /// than this, the one with the smaller gradient.
   public var dropDuplicates: Double?
 
+  /// The defaults of the command.
   public init() {}
 
   /// Asked once: the system looks it up in files.

@@ -6,11 +6,13 @@ import TensorModule
 
 /// One property that must hold on any model and batch, measured.
 public struct SelfCheckItem: Sendable, Equatable {
+  /// What is checked.
   public var name: String
   /// A relative error, or whatever `explanation` says.
   public var measured: Double
   /// The largest that passes.
   public var limit: Double
+  /// Whether `measured` is within `limit`.
   public var passed: Bool
   /// Whether the batch allows the check at all; one that it does not allow passes.
   public var isApplicable = true

@@ -5,13 +5,16 @@ import Foundation
 /// Metadata say what the model is, as JSON that is not interpreted here; the prefix of a tensor's
 /// name says what it is for: `params.`, `batch.`, `updates.<update>.`, or `model.onnx`.
 public struct CheckpointFile: Sendable {
+  /// What the metadata `format` says.
   public static let format = "approx-eval/1"
   /// What `loss` may be; the first is the default.
   public static let losses = ["cross_entropy", "mse", "bce"]
 
+  /// The file's tensors and metadata.
   public let archive: TensorArchive
   /// The description of the model; paths in its errors begin with `model`.
   public let model: JSONValue
+  /// One of `losses`.
   public let loss: String
   /// Whether the file names its loss.
   public let namesLoss: Bool
@@ -19,7 +22,9 @@ public struct CheckpointFile: Sendable {
   public let lossSettings: LossSettings
   /// Patterns over names of parameters.
   public let trainable: [Glob]
+  /// The metadata `epoch`.
   public let epoch: Int?
+  /// The metadata `step`.
   public let step: Int?
   /// By name without `params.`.
   public let parameters: [String: StoredTensor]
@@ -40,6 +45,7 @@ public struct CheckpointFile: Sendable {
     try CheckpointFile(TensorArchive.open(path, files: files))
   }
 
+  /// - Throws: As `open`.
   public init(_ archive: TensorArchive) throws(CheckpointError) {
     self.archive = archive
     if let advice = archive.format.advice {
@@ -97,6 +103,7 @@ public struct CheckpointFile: Sendable {
 }
 
 extension CheckpointFile {
+  /// The file's path.
   public var path: String { archive.path }
 
   /// Whether a parameter of this name is trainable by the file's own patterns.

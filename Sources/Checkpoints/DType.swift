@@ -2,15 +2,25 @@ import TensorModule
 
 /// Element types of stored tensors, named as in safetensors. All are little-endian in memory.
 public enum DType: String, CaseIterable, Sendable {
+  /// Double precision.
   case f64 = "F64"
+  /// Single precision.
   case f32 = "F32"
+  /// Half precision, IEEE 754.
   case f16 = "F16"
+  /// The upper half of single precision.
   case bf16 = "BF16"
+  /// Whole numbers of 64 bits.
   case i64 = "I64"
+  /// Whole numbers of 32 bits.
   case i32 = "I32"
+  /// Whole numbers of 16 bits.
   case i16 = "I16"
+  /// Whole numbers of 8 bits.
   case i8 = "I8"
+  /// Whole numbers of 8 bits without a sign.
   case u8 = "U8"
+  /// One byte, 0 or 1.
   case bool = "BOOL"
 
   /// Bytes of one element.

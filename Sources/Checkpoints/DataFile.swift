@@ -1,6 +1,7 @@
 /// Samples for a model: inputs and labels with the sample as the first dimension, and optionally
 /// sampled labels with the draw before the sample.
 public struct DataFile: Sendable {
+  /// The file's path.
   public let path: String
   /// Number of samples.
   public let count: Int

@@ -3,8 +3,10 @@ import Foundation
 /// A shell pattern over names: `*` any characters (dots included), `?` one, `[...]` one of a set,
 /// `\` takes the next character literally. The whole name must match.
 public struct Glob: Hashable, Sendable {
+  /// With `*` for any characters and `?` for one.
   public let pattern: String
 
+  /// Every text is a pattern.
   public init(_ pattern: String) { self.pattern = pattern }
 
   /// Whether the whole of `name` fits the pattern.

@@ -5,8 +5,11 @@ import TensorModule
 public struct LossSettings: Sendable {
   /// A value and where it stands.
   public struct Entry<Value: Sendable & Equatable>: Sendable {
+    /// The value.
     public let value: Value
+    /// What it is called there.
     public let name: String
+    /// Where it stands, for messages.
     public let location: CheckpointError.Location
   }
 
@@ -24,6 +27,7 @@ public struct LossSettings: Sendable {
   /// Names of tensors.
   static let tensorNames = ["label_smoothing", "class_weights", "pos_weight"]
 
+  /// Of a file that says nothing.
   public init() {}
 
   /// What metadata say.

@@ -8,7 +8,9 @@ import TensorModule
 public struct StoredTensor: Sendable {
   /// The full name in the file, prefix included.
   public let name: String
+  /// The type of its elements.
   public let dtype: DType
+  /// Row-major; empty for a scalar.
   public let shape: [Int]
   /// The path of the file, for messages.
   public let file: String

@@ -4,10 +4,12 @@ import Foundation
 public struct TensorArchive: Sendable {
   /// The path as it was given.
   public let path: String
+  /// What the file is, by its content.
   public let format: TensorFormat
   /// The `__metadata__` of safetensors; what a PyTorch file holds besides tensors (`epoch`);
   /// empty for npz.
   public let metadata: [String: String]
+  /// By name.
   public let tensors: [String: StoredTensor]
 
   /// Opens a file and checks all of its structure; reads no tensor.
@@ -47,6 +49,7 @@ public struct TensorArchive: Sendable {
 }
 
 extension TensorArchive {
+  /// The file's path as a URL.
   public var url: URL { URL(fileURLWithPath: path) }
 
   /// The tensor of this name.

@@ -23,8 +23,10 @@ public struct TensorFormat: Sendable {
   /// What a file holds beside tensors, as texts, and its tensors.
   typealias Contents = (metadata: [String: String], tensors: [String: StoredTensor])
 
+  /// In the order in which a file is asked whether it is one.
   public static let all = [safetensors, npz, torch]
 
+  /// Hugging Face's format: a header of JSON, then the bytes.
   public static let safetensors = TensorFormat(
     name: "safetensors", title: "a safetensors file", advice: nil,
     recognizes: { FileKind.isSafetensors($0.file.bytes) },
@@ -33,6 +35,7 @@ public struct TensorFormat: Sendable {
       return (reader.metadata, reader.tensors)
     })
 
+  /// NumPy's archive of arrays.
   public static let npz = TensorFormat(
     name: "npz", title: "an npz file", advice: "An npz file can be given as \(.data).",
     recognizes: { $0.zip.map { TorchReader.pickles(in: $0).isEmpty } ?? false },
@@ -40,6 +43,7 @@ public struct TensorFormat: Sendable {
       ([:], try NPZReader(source.zip!, source.budget).tensors)
     })
 
+  /// What `torch.save` writes: a zip archive around a pickle, of which nothing is executed.
   public static let torch = TensorFormat(
     name: "PyTorch", title: "a PyTorch file",
     advice: """

@@ -17,13 +17,16 @@ import TensorModule
 
 /// Settings of a linear conjugate gradient solve; the problem is in the call.
 public struct ConjugateGradient: Equatable, Sendable {
+  /// When it ends, and what it may keep.
   public var limits: SolveLimits
 
+  /// A solver holds its settings only.
   public init(_ limits: SolveLimits = SolveLimits()) { self.limits = limits }
 
   /// The vectors of a solve, made once and used again by the next one: r, v, w and the iterate kept
   /// aside; z for the first solve that has a preconditioner; residuals as far as a solve keeps them.
   public final class Workspace<Scalar: EngineScalar> {
+    /// Of the space that the solve is in.
     public let operations: VectorOperations<Scalar>
     fileprivate let r, v, w, kept: Vector<Scalar>
     fileprivate private(set) lazy var z = operations.vectors()
@@ -37,6 +40,7 @@ public struct ConjugateGradient: Equatable, Sendable {
       history = ResidualHistory(operations: operations)
     }
 
+    /// P
     public var dimension: Int { operations.count }
   }
 }

@@ -14,6 +14,7 @@ public struct DenseLeastSquares: Equatable, Sendable {
   /// Bytes that a solve may use, B included.
   public var memoryBudget: Int
 
+  /// - Parameter memoryBudget: Bytes, B included.
   public init(cutoff: Double = 1e-12, memoryBudget: Int) {
     precondition(cutoff >= 0 && cutoff < 1, "DenseLeastSquares: cutoff \(cutoff)")
     self.cutoff = cutoff
@@ -68,11 +69,16 @@ public struct DenseSolution: Equatable, Sendable {
 
 /// `B = U diag(s) V^T`
 public struct DenseDecomposition: Sendable {
+  /// M
   public let rows: Int
+  /// P
   public let columns: Int
+  /// Singular values below this fraction of the largest count as zero.
   public let cutoff: Double
+  /// U, s and V.
   public let factors: SingularValueDecomposition
 
+  /// All of them, descending.
   public var singularValues: [Double] { factors.values }
 
   /// Number of singular values above the cutoff.
@@ -149,6 +155,7 @@ public struct DenseDecomposition: Sendable {
 /// largest (some 5e-7 for a thousand rows) are lost, where the SVD of B keeps those above 1e-12.
 /// The quadratic model of the result is above its minimum by what those directions hold.
 public struct GramDecomposition: Sendable {
+  /// m
   public let rows: Int
   private let precision: Double
   private let eigen: SymmetricEigendecomposition

@@ -5,6 +5,7 @@ import TensorModule
 /// The space of the rows is usually the shorter one. Its vectors are in double whatever the
 /// precision of the other: they cost little, and what is orthogonal among them stays so.
 public protocol FactorOperator<Scalar> {
+  /// Of vectors of the long side.
   associatedtype Scalar: EngineScalar
 
   /// M

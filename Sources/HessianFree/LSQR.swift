@@ -22,10 +22,12 @@ import TensorModule
 
 /// Settings of an LSQR solve; the problem is in the call.
 public struct LSQR: Equatable, Sendable {
+  /// When it ends, and what it may keep.
   public var limits: SolveLimits
   /// mu of `min |B x - w|^2 + mu |x|^2`.
   public var damping: Double
 
+  /// - Parameter damping: mu, not negative.
   public init(_ limits: SolveLimits = SolveLimits(), damping: Double = 0) {
     precondition(damping >= 0 && damping.isFinite, "LSQR: damping \(damping)")
     (self.limits, self.damping) = (limits, damping)
@@ -35,7 +37,9 @@ public struct LSQR: Equatable, Sendable {
   /// iterate kept aside, `[P]`; u, the images of v, d and x, `[M]` in double; vectors of the shorter side
   /// as far as a solve keeps them.
   public final class Workspace<Scalar: EngineScalar> {
+    /// Of the space of the columns, `[P]`.
     public let long: VectorOperations<Scalar>
+    /// Of the space of the rows, `[M]`.
     public let short: VectorOperations<Double>
     fileprivate let v, d, product, kept: Vector<Scalar>
     fileprivate let u, image, imageOfD, imageOfX: Vector<Double>
@@ -55,7 +59,9 @@ public struct LSQR: Equatable, Sendable {
       historyOfV = ResidualHistory(operations: long)
     }
 
+    /// M
     public var rows: Int { short.count }
+    /// P
     public var columns: Int { long.count }
   }
 }

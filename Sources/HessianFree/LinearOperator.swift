@@ -5,6 +5,7 @@ import TensorModule
 /// Equal inputs must give equal products, bit by bit; a solver tells rounding from progress by
 /// comparing them.
 public protocol LinearOperator<Scalar> {
+  /// Of its vectors.
   associatedtype Scalar: EngineScalar
 
   /// P: the operator maps `[P]` to `[P]`.
@@ -45,7 +46,9 @@ extension LinearOperator {
 
 /// `A + mu I`
 public struct DampedOperator<Base: LinearOperator>: LinearOperator {
+  /// A
   public let base: Base
+  /// Not negative, in the units of the operator.
   public let mu: Double
   private let operations: VectorOperations<Base.Scalar>
 

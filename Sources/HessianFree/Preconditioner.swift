@@ -5,8 +5,10 @@ import TensorModule
 /// On a singular system a preconditioner changes which solution is found: the one of least
 /// `x^T M x` in place of the one of least `|x|`.
 public protocol Preconditioner<Scalar> {
+  /// Of its vectors.
   associatedtype Scalar: EngineScalar
 
+  /// P
   var dimension: Int { get }
 
   /// `z = M^-1 r`

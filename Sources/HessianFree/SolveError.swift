@@ -4,14 +4,21 @@ import TensorModule
 public enum SolveError: Error, Equatable, Sendable {
   /// What was found not to be finite.
   public enum Operand: String, Equatable, Sendable {
+    /// What is solved for.
     case rightHandSide = "right-hand side b"
+    /// Of the operator with a direction.
     case product = "product A v"
+    /// The curvature along a direction.
     case quadraticForm = "quadratic form v^T A v"
+    /// What is left of the right-hand side.
     case residual = "residual r"
+    /// What the preconditioner made of the residual.
     case preconditioned = "preconditioned residual z"
+    /// Of a dense solve.
     case matrix = "matrix B"
   }
 
+  /// Vectors or matrices of sizes that do not go together.
   case dimensionMismatch(what: String, found: Int, expected: Int)
   /// - Parameters:
   ///   - iteration: From 1; 0 before the first.
@@ -25,6 +32,7 @@ public enum SolveError: Error, Equatable, Sendable {
   case invalidPreconditioner(index: Int, entry: Double)
   /// A dense solve would need more memory than it was given, in bytes.
   case memory(required: Int, budget: Int)
+  /// A factorisation that came to no result.
   case linearAlgebra(LinearAlgebraError)
   /// The operator or preconditioner could not form its product, in its own words.
   case operatorFailed(reason: String)

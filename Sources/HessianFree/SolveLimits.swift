@@ -4,6 +4,7 @@ import TensorModule
 public struct SolveLimits: Equatable, Sendable {
   /// Stop when `|r| <= relativeTolerance |b|`, r the residual of the (normal) equations.
   public var relativeTolerance: Double
+  /// Steps, each of one product with the operator (LSQR: and one with its transpose).
   public var maxIterations: Int
   /// Steps between two true residuals.
   public var residualCheckInterval: Int
@@ -12,6 +13,7 @@ public struct SolveLimits: Equatable, Sendable {
   /// Whether the result is to say what is estimated to be missing of it.
   public var estimatesError: Bool
 
+  /// The defaults keep vectors of up to 256 MiB.
   public init(
     relativeTolerance: Double = 1e-6, maxIterations: Int = 1000, residualCheckInterval: Int = 50,
     historyBytes: Int = 1 << 28, estimatesError: Bool = true

@@ -34,6 +34,7 @@ public struct SolveStep: Equatable, Sendable {
   public var iteration: Int
   /// `|r| / |b|`, r from the recurrence.
   public var relativeResidual: Double
+  /// What the quadratic model says of the iterate.
   public var terms: ModelTerms
   /// Since the start of the solve.
   public var seconds: Double
@@ -46,6 +47,7 @@ public struct ObserverStop: Equatable, Sendable {
   /// A sentence.
   public var description: String
 
+  /// With both of its parts.
   public init(label: String, description: String) {
     (self.label, self.description) = (label, description)
   }
@@ -54,6 +56,7 @@ public struct ObserverStop: Equatable, Sendable {
 /// Who watches a solve step by step, and may end it: what an iterate is worth beyond the system that
 /// it solves, the solver does not know.
 public protocol SolveObserver<Scalar> {
+  /// Of the solver's vectors.
   associatedtype Scalar: EngineScalar
 
   /// Called after every step, before the solver's own tests.

@@ -9,6 +9,7 @@ public enum StopReason: Equatable, Sendable {
   case accepted(ObserverStop)
   /// The observer did not want it to go on.
   case abandoned(ObserverStop)
+  /// So many steps were made.
   case iterationLimit(Int)
   /// `v^T A v` is not clearly positive: at most `threshold`, which is what rounding leaves of the
   /// largest curvature seen.
@@ -85,6 +86,7 @@ public struct ResidualCheck: Equatable, Sendable {
 public struct SolveResult<Scalar: EngineScalar>: Sendable {
   /// The best iterate, `[P]`: the caller's own vector.
   public var x: Vector<Scalar>
+  /// Why the solve ended.
   public var stop = StopReason.zeroRightHandSide
   /// Steps taken.
   public var iterations = 0
@@ -102,6 +104,8 @@ public struct SolveResult<Scalar: EngineScalar>: Sendable {
   /// What `|x - A^+ b|_A^2`, the part that is missing of `b^T A^+ b`, is estimated to be
   /// (`LanczosSteps`); no bound. `nil` where it was not asked for, or `x` is not the last iterate.
   public var errorEstimate: Double?
+  /// One for each step.
   public var steps: [SolveStep] = []
+  /// Where true residuals were formed.
   public var checks: [ResidualCheck] = []
 }

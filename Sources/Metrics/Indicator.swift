@@ -11,6 +11,7 @@ public struct Indicator: Equatable, Sendable {
   /// `d^T g`
   public var gradientDot: Double
 
+  /// Of one direction, both in double.
   public init(fisherQuadratic: Double, gradientDot: Double) {
     self.fisherQuadratic = fisherQuadratic
     self.gradientDot = gradientDot

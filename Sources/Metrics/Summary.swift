@@ -6,19 +6,23 @@ import Foundation
 /// value shows in the mean and the extremes. Leaving them out is for whoever knows why they are
 /// there.
 public struct Summary: Equatable, Sendable {
+  /// How many there are.
   public var count: Int
   /// NaN for no values, as are `min`, `median` and `max`.
   public var mean: Double
   /// Of the sample: `sqrt(sum (x - mean)^2 / (n - 1))`. `nil` for fewer than two values.
   public var standardDeviation: Double?
+  /// The least value.
   public var min: Double
   /// The middle value, or the mean of the two middle ones.
   public var median: Double
+  /// The largest value.
   public var max: Double
 
   /// Of the mean: `standardDeviation / sqrt(n)`, for independent values.
   public var standardError: Double? { standardDeviation.map { $0 / Double(count).squareRoot() } }
 
+  /// Of values in any order; sums are taken in the given one.
   public init(_ values: some Collection<Double>) {
     count = values.count
     (mean, standardDeviation, min, median, max) = (.nan, nil, .nan, .nan, .nan)

@@ -104,6 +104,9 @@ package struct Model: Sendable {
     return family.parameterName(name)
   }
 
+  /// What kind of adapter is on it; `nil` without one.
+  package var adapterKind: AdapterKind? { adapted.flatMap(AdapterKind.init(parameters:)) }
+
   init(
     graph: Graph, type: String, unreadTensors: Set<String>, adapted: Set<String>? = nil,
     adaptedIfStored: Set<String> = [], unused: [UnusedParameter] = [],

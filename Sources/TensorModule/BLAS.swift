@@ -4,6 +4,7 @@ import COpenBLAS
 /// Row-major dense products in either precision (OpenBLAS, and kernels of our own where a large
 /// weight is better read where it is). No call starts threads: the engine brings its own (see `WorkerPool`).
 public enum BLAS {
+  /// Tells BLAS that threads are ours: every call runs on the one that makes it.
   public static func useOneThreadPerCall() { oneThreadPerCall }
 
   /// Once: asking again would start the threads of OpenBLAS anew.

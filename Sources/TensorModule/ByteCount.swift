@@ -4,6 +4,7 @@ public struct ByteCount: Comparable, Hashable, Sendable, ExpressibleByIntegerLit
   /// Not negative.
   public let value: Int
 
+  /// Negative numbers count as none.
   public init(_ value: Int) { self.value = max(value, 0) }
   public init(integerLiteral value: Int) { self.init(value) }
 
@@ -17,16 +18,19 @@ public struct ByteCount: Comparable, Hashable, Sendable, ExpressibleByIntegerLit
     self = ZeroedMemory.taken(by: ByteCount(count, of: T.self))
   }
 
+  /// The sum, or the largest number.
   public static func + (a: ByteCount, b: ByteCount) -> ByteCount {
     let (sum, overflow) = a.value.addingReportingOverflow(b.value)
     return ByteCount(overflow ? .max : sum)
   }
 
+  /// The product, or the largest number.
   public static func * (a: ByteCount, b: ByteCount) -> ByteCount {
     let (product, overflow) = a.value.multipliedReportingOverflow(by: b.value)
     return ByteCount(overflow ? .max : product)
   }
 
+  /// The product, or the largest number.
   public static func * (a: Int, b: ByteCount) -> ByteCount { ByteCount(a) * b }
 
   /// What is left of the first, 0 where it is less.
@@ -34,6 +38,7 @@ public struct ByteCount: Comparable, Hashable, Sendable, ExpressibleByIntegerLit
     a.value > b.value ? ByteCount(a.value - b.value) : 0
   }
 
+  /// Adds, up to the largest number.
   public static func += (a: inout ByteCount, b: ByteCount) { a = a + b }
 
   public static func < (a: ByteCount, b: ByteCount) -> Bool { a.value < b.value }

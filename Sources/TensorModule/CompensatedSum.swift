@@ -6,8 +6,10 @@ public struct CompensatedSum: Sendable {
   private var rounded = 0.0
   private var rest = 0.0
 
+  /// Zero.
   public init() {}
 
+  /// Adds a term.
   public static func += (sum: inout CompensatedSum, term: Double) {
     let next = sum.rounded + term
     let own = next - sum.rounded
@@ -15,6 +17,7 @@ public struct CompensatedSum: Sendable {
     sum.rounded = next
   }
 
+  /// Adds another sum with what its rounding has taken.
   public static func += (sum: inout CompensatedSum, other: CompensatedSum) {
     sum += other.rounded
     sum.rest += other.rest

@@ -8,10 +8,12 @@ public struct ElementFunction: Sendable, Equatable {
     /// One element at a time.
     case scalar(ck_function)
   }
+  /// By PyTorch's name.
   public let name: String
   let kernel: Kernel
   /// By PyTorch's names.
   public let options: [String]
+  /// Of its options, in their order.
   public private(set) var values: [Double]
 
   private init(_ name: String, _ kernel: Kernel, _ options: [(String, Double)] = []) {
@@ -43,14 +45,22 @@ public struct ElementFunction: Sendable, Equatable {
     return function
   }
 
+  /// `max(x, 0)`
   public static let relu = ElementFunction("relu", .vector(CK_RELU))
+  /// `x` above zero, a share of it below.
   public static let leakyReLU = ElementFunction(
     "leaky_relu", .vector(CK_LEAKY_RELU), [("negative_slope", 0.01)])
+  /// `x Phi(x)`, Phi the normal distribution function.
   public static let gelu = ElementFunction("gelu", .vector(CK_GELU_ERF))
+  /// GELU by the approximation with tanh.
   public static let geluTanh = ElementFunction("gelu_tanh", .vector(CK_GELU_TANH))
+  /// `x sigmoid(x)`
   public static let silu = ElementFunction("silu", .vector(CK_SILU))
+  /// `tanh x`
   public static let tanh = ElementFunction("tanh", .vector(CK_TANH))
+  /// `1 / (1 + e^-x)`
   public static let sigmoid = ElementFunction("sigmoid", .vector(CK_SIGMOID))
+  /// `log(1 + e^(beta x)) / beta`, x itself where `beta x` is above the threshold.
   public static let softplus = ElementFunction(
     "softplus", .vector(CK_SOFTPLUS), [("beta", 1), ("threshold", 20)])
 

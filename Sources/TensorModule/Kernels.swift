@@ -2,9 +2,12 @@ import CKernels
 
 /// The C kernels with Swift types: one line each, no logic. Shapes and rules are in `ckernels.h`.
 public enum Kernels {
+  /// Shapes and constants of a normalisation.
   public typealias Normalization = ck_normalization
 
+  /// Numbers that a kernel reads.
   public typealias In<S> = UnsafePointer<S>
+  /// Numbers that a kernel writes.
   public typealias Out<S> = UnsafeMutablePointer<S>
 
   /// Which clones of the kernels this processor runs: results of two of them differ in rounding.
@@ -23,12 +26,14 @@ public enum Kernels {
     }
   }
 
+  /// `out = a b`, or `+=`, element by element.
   public static func multiply<S: EngineScalar>(
     _ a: In<S>, _ b: In<S>, _ out: Out<S>, count: Int, accumulate: Bool = false
   ) {
     ck_multiply(S.kernelType, a, b, out, count, accumulate ? 1 : 0)
   }
 
+  /// `out = a + b`
   public static func add<S: EngineScalar>(_ a: In<S>, _ b: In<S>, _ out: Out<S>, count: Int) {
     ck_add(S.kernelType, a, b, out, count)
   }
@@ -59,6 +64,7 @@ public enum Kernels {
       as: UInt8.self, repeating: 0, count: count * MemoryLayout<S>.stride)
   }
 
+  /// The place of the first number that is infinite or NaN; `nil` if there is none.
   public static func firstNonFinite<S: EngineScalar>(_ x: In<S>, count: Int) -> Int? {
     let index = ck_first_nonfinite(S.kernelType, x, count)
     return index == count ? nil : index
@@ -76,30 +82,35 @@ public enum Kernels {
 
   // MARK: Rows
 
+  /// `y += bias` for every row, y `[rows, columns]`.
   public static func addToRows<S: EngineScalar>(
     _ bias: In<S>, _ y: Out<S>, rows: Int, columns: Int
   ) {
     ck_add_to_rows(S.kernelType, bias, y, rows, columns)
   }
 
+  /// `out = y scale`, or `+=`, for every row.
   public static func multiplyRows<S: EngineScalar>(
     _ y: In<S>, by scale: In<S>, _ out: Out<S>, rows: Int, columns: Int, accumulate: Bool = false
   ) {
     ck_multiply_rows(S.kernelType, y, scale, out, rows, columns, accumulate ? 1 : 0)
   }
 
+  /// `out = sum over rows of y`, or `+=`.
   public static func sumRows<S: EngineScalar>(
     _ y: In<S>, rows: Int, columns: Int, _ out: Out<S>, accumulate: Bool
   ) {
     ck_sum_rows(S.kernelType, y, rows, columns, out, accumulate ? 1 : 0)
   }
 
+  /// `out = sum over rows of a b`, or `+=`, element by element.
   public static func sumProductRows<S: EngineScalar>(
     _ a: In<S>, _ b: In<S>, rows: Int, columns: Int, _ out: Out<S>, accumulate: Bool
   ) {
     ck_sum_product_rows(S.kernelType, a, b, rows, columns, out, accumulate ? 1 : 0)
   }
 
+  /// `out[r] = weight[r / group] y[r]` for every row r.
   public static func scaleRows<S: EngineScalar>(
     by weight: In<Double>, group: Int, _ y: In<S>, rows: Int, columns: Int, _ out: Out<S>
   ) {
@@ -120,36 +131,43 @@ public enum Kernels {
 
   // MARK: Windows
 
+  /// Rows of what every place of the window sees of the image.
   public static func unfold<S: EngineScalar>(_ w: Window, _ image: In<S>, _ rows: Out<S>) {
     withUnsafePointer(to: w.sizes) { ck_unfold(S.kernelType, $0, image, rows) }
   }
 
+  /// The transpose of `unfold`: adds rows to the places that they were seen at.
   public static func fold<S: EngineScalar>(_ w: Window, _ rows: In<S>, addingTo image: Out<S>) {
     withUnsafePointer(to: w.sizes) { ck_fold(S.kernelType, $0, rows, image) }
   }
 
+  /// The largest of every window and channel, and where it was.
   public static func maxPool<S: EngineScalar>(
     _ w: Window, _ image: In<S>, _ out: Out<S>, _ index: Out<Int32>
   ) {
     withUnsafePointer(to: w.sizes) { ck_max_pool(S.kernelType, $0, image, out, index) }
   }
 
+  /// The mean of every window and channel; padding counts as zeros.
   public static func averagePool<S: EngineScalar>(_ w: Window, _ image: In<S>, _ out: Out<S>) {
     withUnsafePointer(to: w.sizes) { ck_average_pool(S.kernelType, $0, image, out) }
   }
 
+  /// The transpose of `averagePool`.
   public static func averagePoolTranspose<S: EngineScalar>(
     _ w: Window, _ out: In<S>, addingTo image: Out<S>
   ) {
     withUnsafePointer(to: w.sizes) { ck_average_pool_transpose(S.kernelType, $0, out, image) }
   }
 
+  /// `out[i] = x[index[i]]`
   public static func gather<S: EngineScalar>(
     _ x: In<S>, _ index: In<Int32>, _ out: Out<S>, count: Int, accumulate: Bool = false
   ) {
     ck_gather(S.kernelType, x, index, out, accumulate ? 1 : 0, count)
   }
 
+  /// `x[index[i]] += out[i]`
   public static func scatterAdd<S: EngineScalar>(
     _ out: In<S>, _ index: In<Int32>, addingTo x: Out<S>, count: Int
   ) {
@@ -165,12 +183,14 @@ public enum Kernels {
 
   // MARK: Normalisation
 
+  /// `xhat = (x - mean) rstd` for every group of numbers.
   public static func normalize<S: EngineScalar>(
     _ s: Normalization, _ x: In<S>, _ xhat: Out<S>, rstd: Out<Double>
   ) {
     withUnsafePointer(to: s) { ck_normalize(S.kernelType, $0, x, xhat, rstd) }
   }
 
+  /// The derivative of xhat along dx, or its transpose, as both are the same matrix.
   public static func normalizeDerivative<S: EngineScalar>(
     _ s: Normalization, xhat: In<S>, rstd: In<Double>, _ dx: In<S>, _ out: Out<S>, accumulate: Bool
   ) {
@@ -181,12 +201,14 @@ public enum Kernels {
 
   // MARK: Attention
 
+  /// Softmax of every row of `scores + bias`, in place; a column whose mask is 0 is hidden.
   public static func softmax<S: EngineScalar>(
     _ scores: Out<S>, bias: In<S>?, mask: In<Int32>?, rows: Int, columns: Int
   ) {
     ck_softmax(S.kernelType, bias, mask, rows, columns, scores)
   }
 
+  /// `y = x - log sum e^x` for every row.
   public static func logSoftmax<S: EngineScalar>(
     _ x: In<S>, _ y: Out<S>, rows: Int, columns: Int
   ) {
@@ -200,6 +222,7 @@ public enum Kernels {
     ck_row_extremes(S.kernelType, isMaximum ? 1 : 0, rows, columns, x, y, shares)
   }
 
+  /// `x = scale p (x - p . x)` for every row of probabilities p.
   public static func softmaxDerivative<S: EngineScalar>(
     _ p: In<S>, _ x: Out<S>, rows: Int, columns: Int, scale: Double
   ) {
@@ -210,6 +233,7 @@ public enum Kernels {
 
   /// How a file stores real numbers; little-endian.
   public enum StoredFormat: Sendable {
+    /// As in IEEE 754, and the upper half of single precision.
     case float64, float32, float16, bfloat16
 
     fileprivate var source: ck_source {
@@ -229,10 +253,12 @@ public enum Kernels {
     ck_convert(format.source, x, S.kernelType, y, count)
   }
 
+  /// `y = x`
   public static func toDouble<S: EngineScalar>(_ x: In<S>, _ y: Out<Double>, count: Int) {
     convert(S.self == Float.self ? .float32 : .float64, x, y, count: count)
   }
 
+  /// `y = x`, rounded.
   public static func fromDouble<S: EngineScalar>(_ x: In<Double>, _ y: Out<S>, count: Int) {
     convert(.float64, x, y, count: count)
   }

@@ -56,6 +56,7 @@ public struct SingularValueDecomposition: Sendable {
   public let rightTransposed: Vector<Double>
 }
 
+/// Dense factorisations in double.
 public enum LAPACK {
   /// Eigen-decomposition of the symmetric matrix whose lower triangle is that of `a`, `[n, n]`;
   /// the upper one is not used (dsyevd). `a` becomes the eigenvectors, one a row.
@@ -140,6 +141,7 @@ extension LAPACK {
 
 /// `A = L L^T` of a symmetric positive definite matrix (dpotrf).
 public struct CholeskyFactorization: Sendable {
+  /// Rows of A.
   public let n: Int
   /// `[n, n]`; L in the lower triangle, what was there in the upper one.
   private let factor: Vector<Double>

@@ -8,6 +8,7 @@ import Synchronization
 /// that, as there is none from an array of Swift's own that cannot grow. So nothing is thrown: a program
 /// may set a handler, which says what has happened and ends the process.
 public enum MemoryExhaustion {
+  /// What is called with the size of the block; it does not return.
   public typealias Handler = @Sendable (_ bytes: Int) -> Never
 
   /// Called with the size of the block that could not be had.

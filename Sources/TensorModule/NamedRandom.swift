@@ -9,6 +9,7 @@ public struct NamedRandom: Sendable {
   private let key: SIMD2<UInt32>
   private let counter: SIMD4<UInt32>
 
+  /// - Parameter name: Of the parameter that is filled.
   public init(seed: UInt64, name: String, stream: RandomStream = .initialization) {
     key = SIMD2(UInt32(truncatingIfNeeded: seed), UInt32(truncatingIfNeeded: seed >> 32))
     // FNV-1a, 64 bits: unlike Swift's own hash, the same in every run.

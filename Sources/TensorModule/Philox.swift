@@ -4,6 +4,7 @@ import Foundation
 /// numbers: as easy as 1, 2, 3", SC 2011: a bijection of 128-bit counters for every 64-bit key.
 /// There is no state to advance, so any draw can be made anywhere, in any order.
 public enum Philox {
+  /// 128 random bits: a function of counter and key.
   public static func block(counter: SIMD4<UInt32>, key: SIMD2<UInt32>) -> SIMD4<UInt32> {
     var (c, k) = (counter, key)
     for _ in 0..<10 {
@@ -19,11 +20,17 @@ public enum Philox {
 /// What draws are for. Streams never share a counter, so adding one use of random numbers leaves
 /// all others as they were.
 public enum RandomStream: UInt32, Sendable {
+  /// Monte-Carlo labels of a sample.
   case sampledLabels = 0
+  /// Which samples are in a batch.
   case batches = 1
+  /// Trial vectors.
   case vectors = 2
+  /// Parameters of a model.
   case initialization = 3
+  /// Which samples come when in an epoch.
   case trainingOrder = 16
+  /// Which samples are held out.
   case heldOutSamples = 17
 }
 
@@ -39,6 +46,7 @@ public struct CounterRandom: RandomNumberGenerator, Sendable {
   private var pendingNormal: Double?
   private var exhausted = false
 
+  /// The first number of the sequence of this sample.
   public init(seed: UInt64, batch: Int, sample: Int, stream: RandomStream = .sampledLabels) {
     guard let batch = UInt32(exactly: batch), let sample = UInt32(exactly: sample) else {
       preconditionFailure("CounterRandom: batch \(batch), sample \(sample) not in 0 ..< 2^32")

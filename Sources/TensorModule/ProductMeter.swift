@@ -9,12 +9,14 @@ public struct ProductMeter: Sendable, Equatable {
   /// stayed in a cache between calls.
   public var bytes: UInt64
 
+  /// What there is by now.
   public static func read() -> ProductMeter {
     var meter = ProductMeter(operations: 0, bytes: 0)
     ck_meter_read(&meter.operations, &meter.bytes)
     return meter
   }
 
+  /// What came between.
   public static func - (a: ProductMeter, b: ProductMeter) -> ProductMeter {
     ProductMeter(operations: a.operations - b.operations, bytes: a.bytes - b.bytes)
   }

@@ -2,7 +2,9 @@ import CKernels
 
 /// A constant matrix of few entries, row by row.
 public struct SparseMatrix: Sendable {
+  /// How many columns there are.
   public let columns: Int
+  /// The column of every entry, row by row.
   public let indices: [Int32]
   private let weights: [Double]
   /// Where each row begins, and the end of the last.
@@ -23,6 +25,7 @@ public struct SparseMatrix: Sendable {
     self.starts = starts
   }
 
+  /// How many rows there are.
   public var rows: Int { starts.count - 1 }
 }
 

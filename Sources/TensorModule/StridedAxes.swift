@@ -9,6 +9,7 @@ public struct StridedAxes: Sendable {
 
   private(set) var strides = ck_strides()
 
+  /// No axes: one element.
   public init() {}
 
   /// Adds an axis inside of those before.

@@ -6,7 +6,9 @@ import CKernels
 /// once, so that an iteration allocates nothing. Whoever holds one while another writes it must
 /// see to the order; the package only ever lets one thread write a given range.
 public final class Vector<Scalar: EngineScalar>: @unchecked Sendable {
+  /// How many scalars there are.
   public let count: Int
+  /// The first of them; the vector owns them.
   public let pointer: UnsafeMutablePointer<Scalar>
   /// What holds the memory.
   private let owner: AnyObject
@@ -27,11 +29,13 @@ public final class Vector<Scalar: EngineScalar>: @unchecked Sendable {
     self.owner = owner
   }
 
+  /// A copy of these.
   public convenience init(_ values: some Collection<Scalar>) {
     self.init(count: values.count)
     for (index, value) in values.enumerated() { pointer[index] = value }
   }
 
+  /// The scalar at a place, which is checked.
   public subscript(index: Int) -> Scalar {
     get {
       precondition(index >= 0 && index < count, "Vector: index \(index) of \(count)")
@@ -50,5 +54,6 @@ public final class Vector<Scalar: EngineScalar>: @unchecked Sendable {
     return copy
   }
 
+  /// A copy.
   public var array: [Scalar] { Array(UnsafeBufferPointer(start: pointer, count: count)) }
 }

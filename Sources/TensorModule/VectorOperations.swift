@@ -22,14 +22,18 @@ public final class VectorOperations<Scalar: EngineScalar> {
   /// Elements in a block: 256 KiB in float32, large enough to hide the cost of handing it out.
   public static var blockSize: Int { 1 << 16 }
 
+  /// The threads that share the work.
   public let pool: WorkerPool
+  /// Scalars of a vector.
   public let count: Int
+  /// What `dot` computes.
   public let innerProduct: InnerProduct
   /// How many vectors `vectors` has made: all that a solve takes comes from there.
   public private(set) var vectorsMade = 0
   private let partials: UnsafeMutablePointer<Double>
   private let capacity: Int
 
+  /// - Parameter count: Scalars of a vector; even for pairs.
   public init(pool: WorkerPool, count: Int, innerProduct: InnerProduct = .euclidean) {
     precondition(count >= 0, "VectorOperations: negative count \(count)")
     precondition(

@@ -63,18 +63,32 @@ public struct Window: Sendable {
 }
 
 extension Window {
+  /// Of the image.
   public var height: Int { sizes.height }
+  /// Of the image.
   public var width: Int { sizes.width }
+  /// Of the image.
   public var channels: Int { sizes.channels }
+  /// Rows of the window.
   public var kernelHeight: Int { sizes.kernel_height }
+  /// Columns of the window.
   public var kernelWidth: Int { sizes.kernel_width }
+  /// Rows from one place to the next.
   public var strideHeight: Int { sizes.stride_height }
+  /// Columns from one place to the next.
   public var strideWidth: Int { sizes.stride_width }
+  /// Rows of zeros above and below.
   public var paddingHeight: Int { sizes.padding_height }
+  /// Columns of zeros on either side.
   public var paddingWidth: Int { sizes.padding_width }
+  /// Rows from one entry of the window to the next.
   public var dilationHeight: Int { sizes.dilation_height }
+  /// Columns from one entry of the window to the next.
   public var dilationWidth: Int { sizes.dilation_width }
+  /// Parts into which the channels are divided.
   public var groups: Int { sizes.groups }
+  /// Places of the window from top to bottom.
   public var outHeight: Int { sizes.out_height }
+  /// Places of the window from left to right.
   public var outWidth: Int { sizes.out_width }
 }

@@ -7,6 +7,7 @@ import Synchronization
 /// alone, never on the worker: then a result has the same bits for every number of threads. The
 /// worker number (`0 ..< threads`) only picks scratch memory.
 public final class WorkerPool: Sendable {
+  /// Workers, the caller's thread among them.
   public let threads: Int
   /// Operations from which on several threads share the tasks of one call.
   private let worthAThread: Double
@@ -69,6 +70,7 @@ extension WorkerPool {
     }
   }
 
+  /// Ranges that `forEachRange` has for so many elements.
   public static func rangeCount(_ count: Int) -> Int { (count + rangeSize - 1) / rangeSize }
 
   /// Elements: half a megabyte of floats, which a second-level cache holds.

@@ -12,19 +12,12 @@ struct Adafactor: Optimizer {
   private let layout: ParameterLayout
   private let operations: VectorOperations<Double>
   private let epsilon: Double
-  private let states: [State]
+  private let states: [AdafactorState]
   private var steps = 0
 
   private static let decayExponent = -0.8
   private static let leastScale = 1e-3
   private static let clipping = 1.0
-
-  /// Means of squares.
-  private enum State {
-    /// `[matrices, rows]` and `[matrices, columns]`
-    case factored(ParameterLayout.Matrices, rows: Vector<Double>, columns: Vector<Double>)
-    case full(Vector<Double>)
-  }
 
   init(
     _ settings: OptimizerSettings, _ layout: ParameterLayout,
@@ -34,12 +27,7 @@ struct Adafactor: Optimizer {
     self.layout = layout
     self.operations = operations
     epsilon = precision
-    states = layout.entries.map { entry in
-      guard let matrices = entry.matrices else { return .full(Vector(count: entry.range.count)) }
-      return .factored(
-        matrices, rows: Vector(count: matrices.count * matrices.rows),
-        columns: Vector(count: matrices.count * matrices.columns))
-    }
+    states = layout.entries.map(AdafactorState.init)
   }
 
   mutating func step(

@@ -1,3 +1,22 @@
+import TensorModule
+
+/// What Adafactor remembers of a parameter: means of the squares of its gradients.
+enum AdafactorState {
+  /// `[matrices, rows]` and `[matrices, columns]`
+  case factored(ParameterLayout.Matrices, rows: Vector<Double>, columns: Vector<Double>)
+  case full(Vector<Double>)
+
+  init(_ entry: ParameterLayout.Entry) {
+    guard let matrices = entry.matrices else {
+      self = .full(Vector(count: entry.range.count))
+      return
+    }
+    self = .factored(
+      matrices, rows: Vector(count: matrices.count * matrices.rows),
+      columns: Vector(count: matrices.count * matrices.columns))
+  }
+}
+
 /// The second moments of Adafactor: means of squares along rows and columns that take in a gradient,
 /// and the gradient divided by their root, in place.
 package enum AdafactorMoments {
@@ -42,6 +61,22 @@ package enum AdafactorMoments {
         g[place] = square > 0 ? g[place] / square.squareRoot() : 0
       }
     }
+  }
+
+  /// The same of a parameter without rows.
+  package static func divideByMeans(
+    _ g: Pointer, count: Int, squares: Pointer, _ share: Double, _ epsilon: Double
+  ) {
+    for i in 0..<count {
+      squares[i] += share * (g[i] * g[i] + epsilon - squares[i])
+      g[i] = squares[i] > 0 ? g[i] / squares[i].squareRoot() : 0
+    }
+  }
+
+  /// What the result is divided by to have a root mean square of at most the threshold.
+  package static func clipping(_ g: Pointer, count: Int, threshold: Double) -> Double {
+    let square = Kernels.dot(UnsafePointer(g), UnsafePointer(g), count: count)
+    return max(1, (square / Double(max(count, 1))).squareRoot() / threshold)
   }
 
   /// Moves the means by `share` towards those of the squares of g.

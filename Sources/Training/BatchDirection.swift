@@ -1,4 +1,5 @@
 import Curvature
+import Foundation
 import TensorModule
 import Updates
 
@@ -23,30 +24,37 @@ package enum BatchDirection {
       ? output.sampledGradients(draws: settings.monteCarloSamples, seed: seed, batch: step) : []
     let gradients = BatchGradients(
       linearization, output, sampled: sampled, dropDuplicates: settings.dropDuplicates)
-    let lambda = gradients.lambda(settings.damping, method.needs)
+    // Gradients are sums here: what their number divides is put in afterwards.
+    let unit = settings.reduction == .mean ? positions(output) : 1
+    let damping = settings.damping.inUnits(of: unit)
+    let lambda = gradients.lambda(damping, method.needs)
     guard lambda.value.isFinite && lambda.scaled.isFinite else {
       for i in 0..<result.count { result.pointer[i] = .nan }
       return
     }
     let direction = try method.directions(
-      DirectionContext(gradients), dampings: [settings.damping])[0]
+      DirectionContext(gradients), dampings: [damping])[0]
     // The factor 1 / lambda of Algorithm 3, which no indicator depends on.
     let factor = isSampled && !settings.isNormalized ? 1 / lambda.value : 1
-    write(direction, times: factor, to: result)
+    let power = settings.kind.lossPower
+    write(direction, times: factor * pow(unit, -Double(power)), to: result)
   }
 
   /// The gradient of the mean loss, from one backward pass.
   package static func meanGradient<S: EngineScalar>(
     _ linearization: Linearization<S>, _ output: OutputState<S>, to result: Vector<Double>
   ) {
-    // Nothing scored: a gradient of zeros.
-    let units = [Double](
-      repeating: output.positionWeight > 0 ? output.positionWeight : 1, count: output.samples)
+    let units = [Double](repeating: positions(output), count: output.samples)
     let gradient = Vector<S>(count: linearization.parameterCount)
     linearization.vjp(into: [gradient]) { chunk, cotangents in
       output.write(output.gradient, chunk: chunk, units: units, to: cotangents)
     }
     Kernels.toDouble(gradient.pointer, result.pointer, count: result.count)
+  }
+
+  /// What a mean over scored positions divides by; where nothing is scored the gradient is zero.
+  private static func positions<S: EngineScalar>(_ output: OutputState<S>) -> Double {
+    output.positionWeight > 0 ? output.positionWeight : 1
   }
 
   /// A direction written out.

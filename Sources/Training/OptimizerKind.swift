@@ -6,13 +6,26 @@ import Updates
 public struct OptimizerKind: RawRepresentable, CaseIterable, Hashable, Sendable {
   /// What there is to set beside the learning rate and its schedule.
   public enum Setting: Sendable {
+    /// Whether a direction is divided by its norm.
     case normalization
+    /// Whether what is stepped along is of the sum or of the mean of losses.
+    case reduction
+    /// lambda.
     case damping
+    /// Labels drawn per sample.
     case draws
+    /// The cosine above which a sample counts as another one's duplicate.
     case dropDuplicates
+    /// L2 or decoupled.
     case weightDecay
+    /// With or without Nesterov's step.
     case momentum
+    /// Both betas, and epsilon.
     case moments
+    /// What a root of second moments is added to.
+    case epsilon
+    /// How fast the second moment forgets, and how large a step may be beside it.
+    case factoredMoment
   }
 
   /// What a new run has.
@@ -21,6 +34,7 @@ public struct OptimizerKind: RawRepresentable, CaseIterable, Hashable, Sendable 
     /// "A linearly decaying normalised update" keeps EF from diverging; SF was given the same.
     var isBounded = false
     var weightDecay = 0.0
+    var epsilon = 1e-8
   }
 
   typealias Maker =
@@ -30,17 +44,22 @@ public struct OptimizerKind: RawRepresentable, CaseIterable, Hashable, Sendable 
   public let rawValue: String
   /// Whose direction it steps along, from sums over samples; `nil`: the gradient of the mean loss.
   package let method: UpdateMethod?
+  /// A loss that is c times as large, with a lambda that is c^2 times as large, has c to this power
+  /// times the direction.
+  package let lossPower: Int
+  /// Those that it has.
   public let settings: Set<Setting>
   let defaults: Defaults
   /// The optimiser at its first step.
   let make: Maker
 
   init(
-    _ name: String, method: UpdateMethod? = nil, _ settings: Set<Setting>,
+    _ name: String, method: UpdateMethod? = nil, lossPower: Int = 1, _ settings: Set<Setting>,
     _ defaults: Defaults = Defaults(), _ make: @escaping Maker
   ) {
     rawValue = name
     self.method = method
+    self.lossPower = lossPower
     self.settings = settings
     self.defaults = defaults
     self.make = make
@@ -57,36 +76,51 @@ public struct OptimizerKind: RawRepresentable, CaseIterable, Hashable, Sendable 
 }
 
 extension OptimizerKind {
-  public static let allCases: [OptimizerKind] = [sgd, adam, adamw, adafactor, ef, ief, sf]
+  public static let allCases: [OptimizerKind] = [
+    sgd, adam, adamw, adafactor, transformersAdafactor, ef, ief, sf,
+  ]
 
+  /// `torch.optim.SGD`.
   public static let sgd = OptimizerKind("sgd", [.normalization, .weightDecay, .momentum]) {
     settings, _, operations, _ in StochasticGradient(settings, operations)
   }
 
-  public static let adam = OptimizerKind("adam", [.weightDecay, .moments]) {
+  /// `torch.optim.Adam`.
+  public static let adam = OptimizerKind("adam", [.weightDecay, .moments, .epsilon]) {
     settings, _, operations, _ in Adam(settings, operations, isDecoupled: false)
   }
 
+  /// `torch.optim.AdamW`.
   public static let adamw = OptimizerKind(
-    "adamw", [.weightDecay, .moments], Defaults(weightDecay: 1e-2)
+    "adamw", [.weightDecay, .moments, .epsilon], Defaults(weightDecay: 1e-2)
   ) { settings, _, operations, _ in Adam(settings, operations, isDecoupled: true) }
 
+  /// `torch.optim.Adafactor`.
   public static let adafactor = OptimizerKind(
     "adafactor", [.weightDecay], Defaults(learningRate: 1e-2)
   ) { Adafactor($0, $1, $2, precision: $3) }
 
-  /// Exact empirical Fisher (Algorithm 2).
-  public static let ef = natural(.ef, isBounded: true)
-  /// Exact improved empirical Fisher (Algorithm 1).
-  public static let ief = natural(.ief, isBounded: false)
-  /// Exact sampled Fisher (Algorithm 3).
-  public static let sf = natural(.sf, isBounded: true)
+  /// Transformers'. Epsilon and the learning rate of its documentation.
+  public static let transformersAdafactor = OptimizerKind(
+    "transformers-adafactor", [.weightDecay, .epsilon, .factoredMoment], Defaults(epsilon: 1e-30)
+  ) { settings, layout, operations, _ in TransformersAdafactor(settings, layout, operations) }
+
+  /// Exact empirical Fisher (Algorithm 2): the gradient over a matrix of squares of gradients.
+  public static let ef = natural(.ef, lossPower: -1, isBounded: true)
+  /// Exact improved empirical Fisher (Algorithm 1): these squares over those of the logits.
+  public static let ief = natural(.ief, lossPower: 1, isBounded: false)
+  /// Exact sampled Fisher (Algorithm 3): as EF.
+  public static let sf = natural(.sf, lossPower: -1, isBounded: true)
 
   /// Plain steps along the direction of a method.
-  private static func natural(_ method: UpdateMethod, isBounded: Bool) -> OptimizerKind {
+  private static func natural(
+    _ method: UpdateMethod, lossPower: Int, isBounded: Bool
+  ) -> OptimizerKind {
     OptimizerKind(
-      method.name, method: method,
-      Set([.normalization, .damping, .dropDuplicates] + (method.needs.isSampled ? [.draws] : [])),
+      method.name, method: method, lossPower: lossPower,
+      Set(
+        [.normalization, .reduction, .damping, .dropDuplicates]
+          + (method.needs.isSampled ? [.draws] : [])),
       Defaults(learningRate: 1, isBounded: isBounded)
     ) { _, _, operations, _ in PlainStep(operations) }
   }

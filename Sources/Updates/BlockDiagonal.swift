@@ -2,26 +2,32 @@ import Curvature
 import TensorModule
 
 extension UpdateMethod {
+  /// Empirical Fisher of each parameter tensor alone.
   public static let blockEF = UpdateMethod(
     "block-ef", "as `ef`, for each parameter tensor alone, with a Gram matrix of its own",
     EmpiricalBlocks.needs(.tensors), EmpiricalBlocks(target: .ones, partition: .tensors))
 
+  /// Improved empirical Fisher of each parameter tensor alone.
   public static let blockIEF = UpdateMethod(
     "block-ief", "as `ief`, for each parameter tensor alone", EmpiricalBlocks.needs(.tensors),
     EmpiricalBlocks(target: .squares, partition: .tensors))
 
+  /// Sampled Fisher of each parameter tensor alone.
   public static let blockSF = UpdateMethod(
     "block-sf", "as `sf`, for each parameter tensor alone",
     SampledBlocks.needs(.tensors, trueLabelMethod: "block-ef"), SampledBlocks(partition: .tensors))
 
+  /// Empirical Fisher of each layer alone, weight and bias together.
   public static let layerEF = UpdateMethod(
     "layer-ef", "as `ef`, for each layer alone, weight and bias together",
     EmpiricalBlocks.needs(.modules), EmpiricalBlocks(target: .ones, partition: .modules))
 
+  /// Improved empirical Fisher of each layer alone.
   public static let layerIEF = UpdateMethod(
     "layer-ief", "as `ief`, for each layer alone", EmpiricalBlocks.needs(.modules),
     EmpiricalBlocks(target: .squares, partition: .modules))
 
+  /// Sampled Fisher of each layer alone.
   public static let layerSF = UpdateMethod(
     "layer-sf", "as `sf`, for each layer alone",
     SampledBlocks.needs(.modules, trueLabelMethod: "layer-ef"), SampledBlocks(partition: .modules))

@@ -2,18 +2,22 @@ import Curvature
 import TensorModule
 
 extension UpdateMethod {
+  /// The diagonal of the empirical Fisher matrix.
   public static let diagonalEF = UpdateMethod(
     "diag-ef", "`g / (Σ g_n² + λ)`, element by element", Diagonal.needs(.ofGradients),
     Diagonal(squares: .ofGradients, isRoot: false))
 
+  /// The diagonal of the improved empirical Fisher matrix.
   public static let diagonalIEF = UpdateMethod(
     "diag-ief", "`g / (Σ g_n² / s_n + λ)`, element by element", Diagonal.needs(.ofUnitGradients),
     Diagonal(squares: .ofUnitGradients, isRoot: false))
 
+  /// The diagonal of the exact Fisher matrix.
   public static let diagonalNG = UpdateMethod(
     "diag-ng", "`g / (diag F + λ)`, element by element, the exact diagonal for up to 64 outputs",
     Diagonal.needs(.ofFisher), Diagonal(squares: .ofFisher, isRoot: false))
 
+  /// Kingma and Ba 2015, of the batch's own gradients, without averages over time.
   public static let adam = UpdateMethod(
     "adam", "`g / (√(Σ g_n²) + λ)`, element by element", Diagonal.needs(.ofGradients),
     Diagonal(squares: .ofGradients, isRoot: true))

@@ -3,6 +3,7 @@ import GraphModule
 import TensorModule
 
 extension UpdateMethod {
+  /// The exact Fisher block of each parameter tensor.
   public static let blockNG = UpdateMethod(
     "block-ng", "`(F_tt + λ I)⁻¹ g_t` with the exact Fisher block of each parameter tensor",
     ExactBlocks.needs, ExactBlocks(partition: .tensors))

@@ -3,39 +3,47 @@ import GraphModule
 import TensorModule
 
 extension UpdateMethod {
+  /// Martens and Grosse 2015, from sampled labels.
   public static let kfac = UpdateMethod(
     "kfac",
     "K-FAC from sampled labels: a Kronecker product for each linear layer, the block of `block-sf` "
       + "for every other tensor",
     KFAC.needs(trueLabelMethod: "ekfac"), KFAC(labels: .sampled))
 
+  /// K-FAC with the expectation over the model's labels.
   public static let kfacExact = UpdateMethod(
     "kfac@exact", family: kfac.family,
     "K-FAC with the expectation over the model's labels in place of draws, and blocks of `block-ng`",
     KFAC.needs(usesFisherRows: true), KFAC(labels: .expected))
 
+  /// `kfac` with reduced positions (Eschenhagen et al. 2023).
   public static let kfacReduce = UpdateMethod(
     "kfac@reduce", family: kfac.family,
     "`kfac` with the positions of a sample reduced to one row before the factors are formed",
     KFAC.needs(trueLabelMethod: "ekfac@reduce"), KFAC(labels: .sampled, reducesPositions: true))
 
+  /// `kfacExact` with reduced positions.
   public static let kfacExactReduce = UpdateMethod(
     "kfac@exact@reduce", family: kfac.family, "`kfac@exact` with positions reduced",
     KFAC.needs(usesFisherRows: true), KFAC(labels: .expected, reducesPositions: true))
 
+  /// Empirical K-FAC, from the true labels.
   public static let ekfac = UpdateMethod(
     "ekfac", "K-FAC from the true labels, with blocks of `block-ef`", KFAC.needs(),
     KFAC(labels: .given(.ones)))
 
+  /// `ekfac` with reduced positions.
   public static let ekfacReduce = UpdateMethod(
     "ekfac@reduce", family: ekfac.family, "`ekfac` with positions reduced", KFAC.needs(),
     KFAC(labels: .given(.ones), reducesPositions: true))
 
+  /// Improved empirical K-FAC (Wu et al. 2024).
   public static let iekfac = UpdateMethod(
     "iekfac",
     "K-FAC from the true labels, sample n's part divided by `‖u_n‖`, with blocks of `block-ief`",
     KFAC.needs(), KFAC(labels: .given(.squares)))
 
+  /// `iekfac` with reduced positions.
   public static let iekfacReduce = UpdateMethod(
     "iekfac@reduce", family: iekfac.family, "`iekfac` with positions reduced", KFAC.needs(),
     KFAC(labels: .given(.squares), reducesPositions: true))

@@ -30,6 +30,7 @@ public struct MethodNeeds: Sendable, Equatable {
 
   /// Squares that are summed over the samples, entry by entry.
   public enum Squares: Sendable, Hashable {
+    /// Of g_n.
     case ofGradients
     /// Of g_n divided by `|u_n|`.
     case ofUnitGradients
@@ -57,6 +58,7 @@ public struct MethodNeeds: Sendable, Equatable {
 
   /// What an iterative solver is asked for.
   public enum Solve: Sendable, Equatable {
+    /// The solution.
     case solution
     /// Where it is after so many iterations.
     case iterate(after: Int)
@@ -64,17 +66,21 @@ public struct MethodNeeds: Sendable, Equatable {
 
   /// Whether there is a direction for each damping, or one.
   public var isDamped = false
+  /// Those that go into it; `nil`: none.
   public var sampledLabels: SampledLabels?
   /// Whether Monte-Carlo labels go into it.
   public var isSampled: Bool { sampledLabels != nil }
+  /// Which matrices of products of gradients it takes; `nil`: none.
   public var gram: GramMatrices?
   /// Whether linear layers have Kronecker products.
   public var hasKroneckerProducts = false
   /// Of each layer; of one with a Kronecker product both factors are.
   public var decomposition: Decomposition?
+  /// `nil`: none.
   public var squares: Squares?
   /// Whether gradients for each column of the root of H go into it: as many as the model has outputs.
   public var usesFisherRows = false
+  /// `nil`: none.
   public var solve: Solve?
   /// Whether the direction is a weighted sum of gradients at the logits taken back through the
   /// network, which then need not be formed.

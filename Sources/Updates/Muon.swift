@@ -10,6 +10,7 @@ extension UpdateMethod {
     MethodNeeds(decomposition: .bases),
     MatrixMethod(step: Muon(isPolar: false), isDamped: false))
 
+  /// What Newton-Schulz iterations tend to.
   public static let muonPolar = UpdateMethod(
     "muon@polar", family: muon.family,
     "as `muon` with what its steps approximate: `U Vᵀ`, `G = U S Vᵀ`",

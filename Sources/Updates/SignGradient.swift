@@ -2,6 +2,7 @@ import Curvature
 import TensorModule
 
 extension UpdateMethod {
+  /// The sign of the gradient (Bernstein et al. 2018).
   public static let sign = UpdateMethod(
     "sign", "`sign g`, element by element", MethodNeeds(), SignGradient())
 }

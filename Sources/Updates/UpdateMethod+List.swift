@@ -65,7 +65,10 @@ extension UpdateMethod {
 
 /// Methods under one name.
 public struct MethodSet: Sendable {
+  /// As options name it.
   public let name: String
+  /// In a line, for help texts.
   public let summary: String
+  /// In the order in which they are scored.
   public let methods: [UpdateMethod]
 }

@@ -12,6 +12,7 @@ public struct UpdateMethod: Sendable, Hashable {
   public let family: String
   /// What the direction is, in a line of Markdown: for help texts and documentation.
   public let summary: String
+  /// What it takes beside the gradient.
   public let needs: MethodNeeds
   private let rule: any DirectionRule
 

@@ -1,4 +1,5 @@
 import ApproxEval
+import Foundation
 import Testing
 
 extension CommandLineTests {
@@ -26,6 +27,27 @@ extension CommandLineTests {
       let result = try Command.run(["--generate-completion-script", shell])
       #expect(result.status == 0)
       #expect(result.output.contains("drop-duplicates"))
+    }
+
+    /// What bash offers behind a line, by the script that `make install` puts in place.
+    @Test(arguments: [
+      ("score --methods kf", ["kfac", "kfac@exact", "kfac@reduce", "kfac@exact@reduce"]),
+      ("score --methods sgd,pa", ["sgd,paper"]),
+      ("score --reference d", ["dense"]),
+      ("train --optimizer adamw", ["adamw"]),
+    ])
+    func bashCompletes(_ line: String, _ offered: [String]) throws {
+      let folder = try TemporaryFolder()
+      try """
+      PATH="$(dirname "$1"):$PATH"
+      . <(eval-cli --generate-completion-script bash)
+      COMP_LINE='eval-cli \(line)' COMP_WORDS=(eval-cli \(line))
+      COMP_CWORD=$((${#COMP_WORDS[@]} - 1)) COMP_POINT=${#COMP_LINE}
+      _eval-cli eval-cli "${COMP_WORDS[-1]}" "${COMP_WORDS[-2]}"
+      printf '%s\\n' "${COMPREPLY[@]}"
+      """.write(toFile: folder.path("tab"), atomically: true, encoding: .utf8)
+      let result = try Command.start([], shell: "bash '\(folder.path("tab"))' \"$0\"").result()
+      #expect(result.output.split(separator: "\n").map(String.init) == offered, "\(result.error)")
     }
   }
 }

@@ -30,27 +30,37 @@ private enum TorchPython {
 }
 
 extension CommandLineTests {
-  /// The blocks of Documentation/pytorch.md do what they say, in their order, section by section.
+  /// The blocks of the README's first scores and of Documentation/pytorch.md do what they say, in their
+  /// order. The page goes on with the README's first script; its other sections stand alone.
   @Suite(.enabled(if: TorchPython.path != nil, "no Python with torch; TORCH_PYTHON names one"))
   struct PyTorchDocumentTests {
-    private static let sections: [Substring] = {
+    private static let sections: [String] = {
       let root = URL(fileURLWithPath: #filePath)
         .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
-      let file = root.appendingPathComponent("Documentation/pytorch.md")
-      let text = (try? String(contentsOf: file, encoding: .utf8)) ?? ""
-      return text.split(separator: "\n## ").filter { $0.contains("```python") }
+      func text(_ name: String) -> String {
+        (try? String(contentsOf: root.appendingPathComponent(name), encoding: .utf8)) ?? ""
+      }
+      func parts(_ text: String, _ separator: String) -> [String] {
+        text.split(separator: separator).filter { $0.contains("```python") }.map(String.init)
+      }
+      let readme = parts(text("README.md"), "\n## ").flatMap { parts($0, "\n**From ") }
+      let page = parts(text("Documentation/pytorch.md"), "\n## ")
+      return [readme.prefix(1).joined() + page.prefix(1).joined()] + readme.dropFirst()
+        + page.dropFirst()
     }()
 
-    @Test func documentHasSections() { #expect(Self.sections.count >= 4) }
+    @Test func documentHasSections() { #expect(Self.sections.count >= 5) }
 
     @Test(arguments: 0..<sections.count) func blocksRun(_ number: Int) throws {
       let folder = try TemporaryFolder()
+      // A block may use what the ones before it have defined.
+      var script = ""
       // Text and blocks take turns.
       for (place, block) in Self.sections[number].split(separator: "```").enumerated()
       where place % 2 == 1 {
         if block.hasPrefix("python\n") {
-          try block.dropFirst("python\n".count).write(
-            toFile: folder.path("script.py"), atomically: true, encoding: .utf8)
+          script += block.dropFirst("python\n".count)
+          try script.write(toFile: folder.path("script.py"), atomically: true, encoding: .utf8)
           let result = try TorchPython.run(TorchPython.path!, ["script.py"], in: folder)
           #expect(result.status == 0, "\(result.error)")
           continue

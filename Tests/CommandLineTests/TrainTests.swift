@@ -145,7 +145,91 @@ extension CommandLineTests {
           .contains("\"outcome\": \"interrupted\""))
     }
 
+    private func trainPrompt(
+      _ options: [String], _ folder: TemporaryFolder
+    ) throws -> Command.Result {
+      let prompt = Fixture.path("hf/t5_prompt")
+      return try train(
+        [
+          prompt + "/base", "--adapter", prompt + "/adapter", "--data",
+          prompt + "/data.safetensors",
+          "--epochs", "1",
+        ] + options, folder)
+    }
+
+    private func optimizer(_ folder: TemporaryFolder) throws -> [String: Any] {
+      let record = try JSONSerialization.jsonObject(
+        with: Data(contentsOf: URL(fileURLWithPath: folder.path("run/train.json"))))
+      let fields = try #require(record as? [String: Any])
+      #expect(fields["recipe"] as? String == "t5-prompt-tuning")
+      return try #require(fields["optimizer"] as? [String: Any])
+    }
+
+    @Test func recipeIsShownAndRecorded() throws {
+      let temporary = try TemporaryFolder()
+      let result = try trainPrompt(["--recipe", "t5-prompt-tuning"], temporary)
+      #expect(result.status == 0, "\(result.error)")
+      try expectSnapshot(
+        result.error.split(separator: "\n").drop { !$0.hasPrefix("recipe") }.prefix(3)
+          .joined(separator: "\n") + "\n", "train-recipe")
+      let fields = try optimizer(temporary)
+      #expect(fields["name"] as? String == "ief" && fields["learning_rate"] as? Double == 50)
+      #expect(fields["reduction"] as? String == "mean" && fields["damping"] as? String == "1e-12")
+    }
+
+    /// What is given beside a recipe wins, the optimiser too; the rest is the recipe's.
+    @Test func optionsBesideARecipeWin() throws {
+      let temporary = try TemporaryFolder()
+      let result = try trainPrompt(
+        [
+          "--recipe", "t5-prompt-tuning", "--optimizer", "transformers-adafactor", "--decay-rate",
+          "-0.5", "--schedule", "linear", "--batch-size", "2",
+        ], temporary)
+      #expect(result.status == 0, "\(result.error)")
+      try expectSnapshot(
+        result.error.split(separator: "\n").drop { !$0.hasPrefix("recipe") }.prefix(4)
+          .joined(separator: "\n") + "\n", "train-recipe-beside")
+      let fields = try optimizer(temporary)
+      #expect(fields["name"] as? String == "transformers-adafactor")
+      #expect(fields["decay_rate"] as? Double == -0.5 && fields["schedule"] as? String == "linear")
+      #expect(fields["learning_rate"] as? Double == 0.3)
+      #expect(fields["weight_decay"] as? Double == 1e-5)
+      let steps = try csvRows(temporary.path("run/steps.csv"))
+      #expect(steps.map { $0["samples"] } == ["2", "2", "1"])
+    }
+
+    @Test func recipeOfAnotherModelIsRefused() throws {
+      let temporary = try TemporaryFolder()
+      let result = try trainPrompt(["--recipe", "vit-lora"], temporary)
+      #expect(result.status == 64 && result.output == "")
+      #expect(try temporary.content == [])
+      try expectSnapshot(result.error, "train-recipe-of-another-model")
+    }
+
+    /// A network by torch.export does not tell what it is.
+    @Test func recipeForAnExportedNetworkIsTakenWithANote() throws {
+      let temporary = try TemporaryFolder()
+      let network = Fixture.path("golden/exported/mlp_core_aten")
+      let result = try train(
+        [
+          network + "/model.pt2", "--data", network + "/data.npz", "--epochs", "1", "--recipe",
+          "t5-lora", "--optimizer", "sgd",
+        ], temporary)
+      #expect(result.status == 0, "\(result.error)")
+      #expect(result.error.contains("does not tell whether it is t5 with LoRA"), "\(result.error)")
+    }
+
     static let mistakes: [(name: String, status: Int32, options: [String])] = [
+      ("unknown-recipe", 64, ["--recipe", "t5-loar"]),
+      ("unlike-any-recipe", 64, ["--recipe", "resnet"]),
+      ("recipe-without-optimizer", 64, ["--recipe", "t5-lora", "--optimizer", "adam"]),
+      ("recipe-for-a-sequential-model", 64, ["--recipe", "t5-lora", "--optimizer", "adamw"]),
+      ("recipe-and-foreign-option", 64, ["--recipe", "t5-lora", "--momentum", "0.9"]),
+      ("foreign-reduction", 64, ["--reduction", "mean"]),
+      (
+        "growing-decay", 64, ["--optimizer", "transformers-adafactor", "--decay-rate", "0.8"]
+      ),
+      ("no-clipping", 64, ["--optimizer", "transformers-adafactor", "--clip-threshold", "0"]),
       ("unknown-optimizer", 64, ["--optimizer", "adma"]),
       ("foreign-momentum", 64, ["--momentum", "0.9"]),
       ("foreign-damping", 64, ["--damping", "1e-3"]),

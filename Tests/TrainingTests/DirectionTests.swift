@@ -1,10 +1,19 @@
 import Curvature
+import Foundation
 import TensorModule
 import TestSupport
 import Testing
 import Updates
 
 @testable import Training
+
+extension LogitGradient {
+  /// The labels of cross-entropy that were drawn.
+  var oracleLabels: OracleLabels {
+    guard case .softmax(let labels, _, _) = self else { preconditionFailure("cross-entropy") }
+    return .classes(labels.map { Int($0) })
+  }
+}
 
 /// What a mini-batch becomes, against dense loops: the mean gradient, and the solves for EF, iEF
 /// and SF with matrices written out.
@@ -28,10 +37,9 @@ struct DirectionTests {
   func baselinesGetTheMeanGradient(_ name: String) throws {
     for test in cases where test.name == name {
       let oracle = DenseOracle(Problem(test))
-      var positions = oracle.samples * oracle.problem.positions
-      if case .classes(let labels) = oracle.problem.labels { positions = labels.count { $0 >= 0 } }
-      let expected = oracle.gradient.map { $0 / Double(positions) }
-      for kind in [OptimizerKind.sgd, .adam, .adamw, .adafactor] {
+      let count = scoredPositions(oracle.problem)
+      let expected = oracle.gradient.map { $0 / count }
+      for kind in [OptimizerKind.sgd, .adam, .adamw, .adafactor, .transformersAdafactor] {
         let settings = OptimizerSettings(kind)
         let double = try direction(settings, oracle.problem, Double.self).found
         #expect(mismatch(double, expected, tolerance: 1e-12) == nil, "\(test)")
@@ -40,6 +48,64 @@ struct DirectionTests {
         #expect(mismatch(single, expected, tolerance: 1e-5) == nil, "\(test)")
       }
     }
+  }
+
+  private func scoredPositions(_ problem: Problem) -> Double {
+    guard case .classes(let labels) = problem.labels else {
+      return Double(problem.samples * problem.positions)
+    }
+    return Double(labels.count { $0 >= 0 })
+  }
+
+  /// Algorithms 1 and 2 on the mean loss: the share of a sample, its gradient and that of its logits,
+  /// is divided by the number of scored positions, and lambda stays.
+  @Test(arguments: names)
+  func meanLossDividesGradients(_ name: String) throws {
+    for test in cases where test.name == name {
+      let oracle = DenseOracle(Problem(test))
+      let count = scoredPositions(oracle.problem)
+      let rows = oracle.perSampleGradients.map { $0.map { $0 / count } }
+      var matrix = oracle.gram(rows)
+      for n in rows.indices { matrix[n][n] += 1e-3 }
+      let shares = oracle.squares.map { $0 / (count * count) }
+      for (kind, target) in [(OptimizerKind.ef, oracle.ones), (.ief, shares)] {
+        var settings = OptimizerSettings(kind)
+        settings.reduction = .mean
+        settings.damping = Damping("1e-3")!
+        let found = try direction(settings, oracle.problem, Double.self).found
+        let expected = oracle.combine(rows, DenseOracle.solve(matrix, target))
+        // The same systems as below, in other units.
+        #expect(
+          mismatch(found, expected, tolerance: 1e-10) == nil, "\(kind.rawValue), \(test)")
+        settings.damping = Damping("rel:1e-3")!
+        let relative = try direction(settings, oracle.problem, Double.self).found
+        settings.reduction = .sum
+        let power = kind == .ef ? -1.0 : 1
+        let summed = try direction(settings, oracle.problem, Double.self).found
+        #expect(
+          mismatch(relative.map { $0 * pow(count, power) }, summed, tolerance: 1e-13) == nil)
+      }
+    }
+  }
+
+  /// `(Ghat^T Ghat / W^2 + lambda I) d = g / W` for W scored positions.
+  @Test(arguments: ["mlp", "positions, few features"])
+  func meanLossDividesSampledGradients(_ name: String) throws {
+    let oracle = DenseOracle(Problem(try #require(cases.first { $0.name == name })))
+    let count = scoredPositions(oracle.problem)
+    var settings = OptimizerSettings(.sf)
+    settings.reduction = .mean
+    settings.isNormalized = false
+    settings.damping = Damping("1e-3")!
+    settings.monteCarloSamples = 2
+    let (found, sampled) = try direction(settings, oracle.problem, Double.self)
+    let rows = oracle.sampledGradients(sampled.map(\.oracleLabels)).map { $0.map { $0 / count } }
+    var left = found.map { 1e-3 * $0 }
+    for row in rows {
+      let factor = dot(row, found) / 2
+      for i in left.indices { left[i] += factor * row[i] }
+    }
+    #expect(mismatch(left, oracle.gradient.map { $0 / count }, tolerance: 1e-10) == nil)
   }
 
   @Test(arguments: names)
@@ -68,11 +134,7 @@ struct DirectionTests {
     let normalized = try direction(settings, oracle.problem, Double.self).found
     settings.isNormalized = false
     let (found, sampled) = try direction(settings, oracle.problem, Double.self)
-    let labels = sampled.map { draw -> OracleLabels in
-      guard case .softmax(let labels, _, _) = draw else { preconditionFailure("cross-entropy") }
-      return .classes(labels.map { Int($0) })
-    }
-    let rows = oracle.sampledGradients(labels)
+    let rows = oracle.sampledGradients(sampled.map(\.oracleLabels))
     var left = found.map { 0.01 * $0 }
     for row in rows {
       let factor = dot(row, found) / 2

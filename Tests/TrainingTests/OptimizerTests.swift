@@ -56,6 +56,51 @@ struct OptimizerTests {
     }
   }
 
+  /// Ten steps of the real one, with gradients that fall to a ten-thousandth and rows and entries that
+  /// never have any.
+  @Test(arguments: 0..<3)
+  func stepsAreThoseOfTransformersAdafactor(_ index: Int) throws {
+    struct Fixture: Decodable {
+      struct Settings: Decodable {
+        let lr: Double
+        let weightDecay: Double?
+        let decayRate: Double?
+        let clipThreshold: Double?
+        let eps: Double?
+      }
+      struct Run: Decodable {
+        let settings: Settings
+        let after: [String: [String: [Double]]]
+      }
+      let start: [String: [Double]]
+      let gradients: [[String: [Double]]]
+      let runs: [Run]
+    }
+    let fixture: Fixture = try read("training/adafactor.json")
+    #expect(fixture.runs.count == 3 && fixture.gradients.count == 10)
+    let run = fixture.runs[index]
+    #expect(run.after.keys.sorted() == ["1", "10", "2"])
+    var settings = OptimizerSettings(.transformersAdafactor)
+    settings.weightDecay = run.settings.weightDecay ?? settings.weightDecay
+    settings.decayRate = run.settings.decayRate ?? settings.decayRate
+    settings.clipThreshold = run.settings.clipThreshold ?? settings.clipThreshold
+    settings.epsilon = run.settings.eps ?? settings.epsilon
+    let layout = ParameterLayout(try program())
+    for threads in [1, 3] {
+      let operations = VectorOperations<Double>(
+        pool: WorkerPool(threads: threads), count: layout.count)
+      var optimizer = settings.makeOptimizer(layout, operations, precision: Double.ulpOfOne)
+      let theta = vector(fixture.start, layout)
+      for (step, gradient) in fixture.gradients.enumerated() {
+        optimizer.step(theta, vector(gradient, layout), learningRate: run.settings.lr)
+        guard let expected = run.after["\(step + 1)"] else { continue }
+        // As above, over ten steps.
+        let problem = mismatch(theta.array, vector(expected, layout).array, tolerance: 1e-13)
+        #expect(problem == nil, "\(run.settings), step \(step + 1)")
+      }
+    }
+  }
+
   private func settings(_ run: Fixture.Run) throws -> OptimizerSettings {
     var settings = OptimizerSettings(try #require(OptimizerKind(rawValue: run.optimizer)))
     let given = run.settings

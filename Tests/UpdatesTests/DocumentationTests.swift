@@ -5,7 +5,7 @@ import Updates
 
 /// The documents tell every method of the list, in its words.
 struct DocumentationTests {
-  @Test(arguments: ["README.md", "Documentation/methods.md"])
+  @Test(arguments: ["Documentation/options.md", "Documentation/methods.md"])
   func methodsThatDrawAreNamed(_ document: String) throws {
     let names = UpdateMethod.named.filter(\.needs.isSampled).map { "`\($0.name)`" }
     let list = names.dropLast().joined(separator: ", ") + " and " + names.last!
@@ -14,9 +14,8 @@ struct DocumentationTests {
       "\(list)")
   }
 
-  @Test(arguments: ["README.md", "Documentation/methods.md"])
-  func tablesOfMethodsAreTheList(_ document: String) throws {
-    let path = fixture("../" + document)
+  @Test func tableOfMethodsIsTheList() throws {
+    let path = fixture("../Documentation/methods.md")
     let text = try String(contentsOfFile: path, encoding: .utf8)
     let rows =
       UpdateMethod.named.map { ($0.name, $0.summary, $0.needs.cost) }
@@ -24,7 +23,7 @@ struct DocumentationTests {
     let table =
       "| name | direction | takes, beside the gradient |\n| --- | --- | --- |\n"
       + rows.map { "| `\($0)` | \($1) | \($2) |\n" }.joined()
-    let start = try #require(text.range(of: "| name | direction |"), "\(document) has no table")
+    let start = try #require(text.range(of: "| name | direction |"), "no table")
     let end = text.range(of: "\n\n", range: start.lowerBound..<text.endIndex)
     let found = text[start.lowerBound..<(end?.lowerBound ?? text.endIndex)] + "\n"
     if ProcessInfo.processInfo.environment["RECORD_SNAPSHOTS"] == "1" {

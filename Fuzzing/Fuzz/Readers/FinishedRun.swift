@@ -62,3 +62,10 @@ struct FinishedRun: Sendable {
     return file.split(separator: UInt8(ascii: "\n")).map { Array($0) }
   }
 }
+
+extension [BatchResult] {
+  /// By their places in a run that has no others.
+  var numbered: [Int: BatchResult] {
+    Dictionary(uniqueKeysWithValues: enumerated().map { ($0.offset, $0.element) })
+  }
+}

@@ -32,7 +32,7 @@ struct TablesReading: Reader {
 
   func seeds(_ fixtures: Fixtures) throws -> [String: [UInt8]] {
     let run = try FinishedRun.ofTheFixtures.get()
-    let report = run.plan.report(run.results)
+    let report = run.plan.report(run.results.numbered)
     let tables = Dictionary(uniqueKeysWithValues: report.tables.map { ($0.name + ".csv", $0.csv) })
     func parts(_ kept: [String], rows: Int) -> [UInt8] {
       Parts.join(

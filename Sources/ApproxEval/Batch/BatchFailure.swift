@@ -4,12 +4,16 @@ import TensorModule
 
 /// Linear algebra that came to no result on a batch: where, and what to do about it.
 public struct BatchFailure: Error, Sendable {
+  /// What the linear algebra says.
   public var cause: SolveError
+  /// The checkpoint that was scored.
   public var checkpoint: String
+  /// The number of the batch.
   public var batch: Int
   /// The solver that the options ask for.
   public var reference: ReferenceMethod
 
+  /// With all of its parts.
   public init(cause: SolveError, checkpoint: String, batch: Int, reference: ReferenceMethod) {
     self.cause = cause
     self.checkpoint = checkpoint
@@ -29,6 +33,7 @@ public struct BatchFailure: Error, Sendable {
     case mistake
   }
 
+  /// The kind that a cause is of.
   public static func kind(of cause: SolveError) -> Kind {
     switch cause {
     case .memory, .linearAlgebra(.tooLarge): .tooLarge

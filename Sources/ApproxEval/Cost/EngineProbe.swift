@@ -35,9 +35,11 @@ public final class EngineProbe {
     case batch
   }
 
+  /// What was read: the model, its parameters and its loss.
   public let description: CheckpointDescription
   /// N
   public let samples: Int
+  /// What the probe was made with.
   public let options: EvaluationOptions
   private let program: Program
   private let engine: any ProbeEngine

@@ -2,6 +2,7 @@ import TensorModule
 
 /// What one part of the work on a batch took, beside what its shapes predict.
 public struct PhaseCost: Sendable, Equatable, Codable {
+  /// The parts, in the order in which they begin.
   public enum Phase: String, Sendable, CaseIterable, Codable {
     /// The forward pass, with all that derivatives need kept.
     case forward
@@ -15,16 +16,20 @@ public struct PhaseCost: Sendable, Equatable, Codable {
     case jvp
   }
 
+  /// Which part it is.
   public var phase: Phase
+  /// Seconds on the clock.
   public var seconds: Double
   /// As it was handed to BLAS by this process.
   public var measured: Work
   /// As shapes and options predict it; `nil` where it depends on more.
   public var predicted: Work?
+  /// `nil` where the plan has no such phase.
   public var memory: Memory?
 
   /// Bytes of the vectors that there are at the worst moment: a file's own pages are not among them.
   public struct Memory: Sendable, Equatable, Codable {
+    /// As the vectors were counted.
     public var measured: Int
     /// As the plan has them.
     public var planned: Int

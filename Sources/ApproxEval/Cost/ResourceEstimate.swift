@@ -7,7 +7,9 @@ import TensorModule
 public struct ResourceEstimate: Sendable, Equatable {
   /// Matrix products of one phase; of the reference, those of one iteration.
   public struct Phase: Sendable, Equatable {
+    /// Which part of the batch it is.
     public var phase: PhaseCost.Phase
+    /// Its matrix products.
     public var work: Work
   }
 

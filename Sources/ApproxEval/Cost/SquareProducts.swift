@@ -7,6 +7,7 @@ public final class SquareProducts {
   private let pool: WorkerPool
   private let operands: [Vector<Float>]
 
+  /// - Parameter size: Rows and columns of the matrices.
   public init(size: Int = 1024, threads: Int) {
     self.size = size
     pool = WorkerPool(threads: threads)

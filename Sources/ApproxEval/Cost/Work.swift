@@ -6,8 +6,10 @@ public struct Work: Sendable, Equatable, Codable {
   /// nothing stayed in a cache between them.
   public var bytes: Double
 
+  /// No work at all.
   public static var none: Work { Work(operations: 0, bytes: 0) }
 
+  /// Of both together.
   public static func + (a: Work, b: Work) -> Work {
     Work(operations: a.operations + b.operations, bytes: a.bytes + b.bytes)
   }

@@ -10,6 +10,7 @@ import TensorModule
 /// the same samples gives, bit for bit. One case agrees to rounding only: where the drawn samples
 /// score fewer label positions of a sequence than the whole data, less is computed.
 public struct PackedCheckpoint {
+  /// What was read: the model, its parameters and its loss.
   public let description: CheckpointDescription
   /// Samples of the batch, `nil` without one.
   public let samples: Int?

@@ -12,18 +12,24 @@ import TensorModule
 public struct RandomModel {
   /// What is put on the model.
   public enum Adapter: Sendable, Equatable {
+    /// LoRA: a product of two narrow matrices beside each of some linear layers.
     case lowRank(LowRank)
     /// Prompt tuning with so many virtual tokens.
     case prompt(tokens: Int)
   }
 
+  /// Settings of LoRA, in PEFT's words.
   public struct LowRank: Sendable, Equatable {
+    /// Columns of the first matrix, PEFT's `r`.
     public var rank: Int
+    /// The change is scaled by `alpha / rank`.
     public var alpha: Double
     /// Names of linear layers, whole or the end after a dot; `nil`: query and value.
     public var targets: [String]?
+    /// Biases that train beside the matrices.
     public var bias: Bias
 
+    /// With PEFT's defaults.
     public init(rank: Int = 8, alpha: Double = 8, targets: [String]? = nil, bias: Bias = .none) {
       (self.rank, self.alpha, self.targets, self.bias) = (rank, alpha, targets, bias)
     }
@@ -31,7 +37,9 @@ public struct RandomModel {
 
   /// Which biases an adapter trains, in PEFT's words.
   public enum Bias: String, Sendable, CaseIterable {
+    /// No bias trains.
     case none
+    /// All biases of the model.
     case all
     /// Those of the adapted layers.
     case adapted = "lora_only"
@@ -39,7 +47,9 @@ public struct RandomModel {
 
   /// What PEFT calls task_type; with prompt tuning it decides how labels are padded.
   public enum Task: String, Sendable, CaseIterable {
+    /// A decoder alone: labels get places for the virtual tokens.
     case causalLM = "CAUSAL_LM"
+    /// An encoder with a decoder, whose labels stay as they are.
     case sequenceToSequence = "SEQ_2_SEQ_LM"
   }
 
@@ -51,6 +61,7 @@ public struct RandomModel {
   public let baseParameters: Int
   /// What an evaluation would train: the adapter's parameters and the biases it names.
   public let trainableParameters: Int
+  /// Of the model with the adapter.
   public let allParameters: Int
   /// Linear layers of the model, by name: what LoRA can change.
   public let linearLayers: [String]

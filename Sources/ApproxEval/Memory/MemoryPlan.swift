@@ -7,8 +7,11 @@ import TensorModule
 /// vectors of as many iterations as a solve takes. They count in what is at most allocated, and not in what
 /// is expected.
 public struct MemoryPlan: Sendable, Equatable {
+  /// What is allocated for one purpose.
   public struct Buffer: Sendable, Equatable {
+    /// What it holds, in words.
     public var name: String
+    /// Its size.
     public var bytes: Int
   }
 
@@ -46,6 +49,7 @@ public struct MemoryPlan: Sendable, Equatable {
   /// The same without what only some numbers bring about.
   public var expected: Int { Self.sum(expectedBuffers).value }
 
+  /// The largest of `buffers`; `nil` where nothing is planned.
   public var largest: Buffer? { buffers.max { $0.bytes < $1.bytes } }
 
   /// Bytes that are held between two batches.

@@ -6,16 +6,20 @@ public struct MemoryShortage: Error, Sendable, Equatable {
   public var subject: String
   /// The checkpoint.
   public var path: String
+  /// Bytes at the worst moment.
   public var needed: Int
+  /// Bytes that the options and the process allow.
   public var allowed: Int
   /// Whether it is less than the options allow, by the limits of the process.
   public var isLimitOfProcess: Bool
+  /// What takes the most.
   public var largest: MemoryPlan.Buffer?
   /// What would fit, as one writes it: "\(.batchSize) 1200".
   public var remedies: [SettingText]
   /// Whether a choice of options makes the difference, and not the model or the batch of the file.
   public var isChoice: Bool
 
+  /// With all of its parts.
   public init(
     subject: String, path: String, needed: Int, allowed: Int, isLimitOfProcess: Bool,
     largest: MemoryPlan.Buffer?, remedies: [SettingText], isChoice: Bool

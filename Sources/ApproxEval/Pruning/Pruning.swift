@@ -15,7 +15,9 @@ import Updates
 ///
 /// Equal options give the same bits for every number of threads.
 public struct Pruning {
+  /// As given, with the number of samples.
   public let options: PruningOptions
+  /// What the checkpoint holds.
   public let description: CheckpointDescription
   /// Samples that the Fisher matrices are made of.
   public let samples: Int
@@ -32,6 +34,8 @@ public struct Pruning {
   private let measured: [Int]
   private let budget: MemoryBudget
 
+  /// Opens a checkpoint and its data and checks both.
+  ///
   /// - Throws: Everything that headers, labels and indices tell, and what memory there is.
   public init(
     checkpoint path: String, options: PruningOptions, files: InputFiles? = nil

@@ -3,7 +3,9 @@ import Updates
 
 /// By what statistic weights are chosen to be removed.
 public struct PruningMethod: Sendable, Hashable {
+  /// As options and tables spell it.
   public let name: String
+  /// In a few words.
   public let summary: String
   /// Whose sum of outer products stands for the Hessian; without one, weights go by their size alone and
   /// nothing makes up for them.
@@ -26,9 +28,11 @@ public struct PruningMethod: Sendable, Hashable {
     name: "ief", summary: "the same with the improved empirical Fisher matrix, Σ g_n g_nᵀ / ‖u_n‖²",
     rows: .gradientsOverLogitGradients)
 
+  /// Without any matrix.
   public static let magnitude = PruningMethod(
     name: "magnitude", summary: "the size of a weight alone", rows: nil)
 
+  /// Every method, in the order of tables.
   public static let all: [PruningMethod] = [ef, ief, magnitude]
 }
 
@@ -46,19 +50,23 @@ public enum WeightUpdate: String, Sendable, CaseIterable {
 public struct PruningOptions: Sendable {
   /// Shares of the weights that are removed, each in [0, 1).
   public var sparsities: [Double]
+  /// Tried one after the other.
   public var methods = PruningMethod.all
   /// lambda of `sum_n r_n r_n^T + lambda I`, each tried: relative ones are to the largest `|r_n|^2`.
   public var dampings = [Damping("rel:1e-2")!]
   /// Weights in a block of the matrix: a contiguous part of one tensor.
   public var blockSize = 2000
+  /// What becomes of the weights that stay.
   public var update = WeightUpdate.sum
   /// Names of the tensors that may lose weights, `*` and `?` allowed; empty: the weights of linear layers
   /// and convolutions.
   public var weights: [String] = []
+  /// Of the engine; matrices and weights are in double in either.
   public var precision = Arithmetic.float64
   /// Model, data, samples, seed, threads and memory; `batchSize` `nil`: as many samples as memory allows.
   public var evaluation = EvaluationOptions()
 
+  /// The defaults, with these shares.
   public init(sparsities: [Double]) { self.sparsities = sparsities }
 
   /// As far as loading a checkpoint and planning its memory are concerned.

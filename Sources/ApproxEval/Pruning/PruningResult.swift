@@ -29,8 +29,9 @@ public struct PruningResult: Sendable, Equatable {
   public let weights: Int
   /// Samples that the Fisher matrices are made of.
   public let samples: Int
-  /// Bytes that were planned, with pages of files, and of all vectors that there were at a time.
+  /// Bytes that were planned, with pages of files.
   public let plannedMemory: Int
+  /// Bytes of all vectors that there were at a time.
   public let allocatedMemory: Int
 
   static var tableName: String { "pruning.csv" }
@@ -82,10 +83,13 @@ extension PruningResult {
 public struct PruningRecord: Sendable {
   /// With the name of the program.
   public let command: [String]
+  /// Every setting.
   public let options: PruningOptions
+  /// What the checkpoint holds.
   public let description: CheckpointDescription
   /// Everything that was read.
   public let files: [FileRecord]
+  /// When the command began.
   public let start: Moment
 
   /// Reads all files once, for their sums.

@@ -6,12 +6,15 @@ import Updates
 
 /// The natural-gradient direction of a checkpoint's first batch, as tensors.
 public struct ReferenceDirection {
+  /// What it is the natural gradient of.
   public let description: CheckpointDescription
+  /// N of the batch.
   public let samples: Int
   /// L, summed over samples.
   public let loss: Double
   /// No direction has a smaller gamma.
   public let gammaBound: Double
+  /// How it was reached.
   public let record: ReferenceRecord
   /// Empty for the dense solvers.
   public let trace: [TraceRow]

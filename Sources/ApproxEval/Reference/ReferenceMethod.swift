@@ -25,6 +25,7 @@ public struct ReferenceMethod: Sendable {
   public let title: String
   /// One line for those who choose.
   public let help: String
+  /// What of the engine it takes.
   public let needs: Needs
   let solver: any ReferenceSolving
 
@@ -55,6 +56,7 @@ public struct ReferenceMethod: Sendable {
     name: "none", title: "none", help: "No reference.", needs: [],
     solver: ConjugateGradientReference())
 
+  /// In the order of help texts.
   public static let all = [cg, lsqr, dense, gram, auto, none]
 
   private init(

@@ -6,9 +6,11 @@ import Metrics
 public struct TextStyle: Sendable {
   /// What a number is beside the others of its row.
   public enum Mark: Sendable {
+    /// The smallest of the row.
     case best
     /// Than plain gradient descent.
     case worse
+    /// Neither.
     case none
   }
 
@@ -17,6 +19,7 @@ public struct TextStyle: Sendable {
   /// A cell as it is shown, such as in a colour: in as many columns.
   public var shown: @Sendable (String, Mark) -> String
 
+  /// - Parameter width: Characters in a line.
   public init(
     width: Int = 80, shown: @escaping @Sendable (String, Mark) -> String = { text, _ in text }
   ) {

@@ -3,11 +3,14 @@ import Crypto
 
 /// A file that a run has read.
 public struct FileRecord: Sendable, Equatable, Codable {
+  /// As it was given.
   public var path: String
+  /// Its size.
   public var bytes: Int
   /// In lower-case hexadecimal digits.
   public var sha256: String
 
+  /// With all of its parts.
   public init(path: String, bytes: Int, sha256: String) {
     self.path = path
     self.bytes = bytes

@@ -6,13 +6,18 @@ import TensorModule
 public struct Machine: Sendable, Equatable {
   /// Cores that the process may use.
   public var cores: Int
+  /// As the system names it, `unknown` where it does not.
   public var processor: String
+  /// Bytes of physical memory.
   public var memory: Int
+  /// With its version.
   public var operatingSystem: String
+  /// The build of BLAS, with its kernels.
   public var blas: String
   /// Which of the engine's own kernels the processor runs.
   public var kernels: String
 
+  /// The one that this process runs on.
   public static var current: Machine {
     let process = ProcessInfo.processInfo
     return Machine(

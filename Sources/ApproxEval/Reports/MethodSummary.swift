@@ -2,17 +2,22 @@ import Metrics
 
 /// One method at one damping over the batches of a checkpoint.
 public struct MethodSummary: Sendable, Equatable {
+  /// The method's name.
   public let method: String
+  /// What the rows are to the others.
   public let role: RowRole
   /// As given, `nil` where the method has none.
   public let damping: String?
   /// Draws per sample, `nil` where the method draws none.
   public let monteCarloSamples: Int?
+  /// Of the indicator.
   public let gamma: Summary
   /// Of the ratios of each batch, not the ratio of the means; so for the next two. `nil` where a
   /// batch has none.
   public let gammaRelativeToSGD: Summary?
+  /// As the one before, relative to the reference.
   public let gammaRelativeToReference: Summary?
+  /// `(gamma(reference) / gamma)^2`
   public let efficiency: Summary?
   /// What the efficiency is at the least: of batches whose reference converged the efficiency
   /// itself, of the others what the certificate proves.

@@ -8,8 +8,10 @@ public struct OutputFiles {
   private var record: String?
   private let system: any FileSystem
 
+  /// - Parameter system: Where files are written.
   public init(system: any FileSystem = POSIXFileSystem()) { self.system = system }
 
+  /// Adds a file with a text, in UTF-8.
   public mutating func add(_ path: String, _ text: String) {
     items.append((path, Data(text.utf8)))
   }

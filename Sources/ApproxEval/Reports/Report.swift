@@ -4,7 +4,9 @@ import Checkpoints
 public struct Report: Sendable {
   /// One checkpoint with its batches, in the order of the run.
   public struct Entry: Sendable {
+    /// What was scored.
     public var description: CheckpointDescription
+    /// Its batches, in the order of their numbers.
     public var results: [BatchResult]
     /// With the files that are its own.
     public var input: CheckpointInput
@@ -23,6 +25,7 @@ public struct Report: Sendable {
     }
   }
 
+  /// A checkpoint each, in the order of the run.
   public let entries: [Entry]
 
   /// Batches of all checkpoints.
@@ -43,6 +46,7 @@ public struct Report: Sendable {
     entries.reduce(0) { $0 + $1.results.count { $0.reference?.isConverged == false } }
   }
 
+  /// Of results as `Evaluation` returns them, or as they come back from a journal.
   public init(_ entries: [Entry]) { self.entries = entries }
 
   /// All tables, in the order in which they are written.

@@ -2,12 +2,18 @@ import Checkpoints
 
 /// JSON whose members keep the order in which they were given.
 public enum ReportJSON: Sendable, Equatable {
+  /// A value.
   case cell(ReportCell)
+  /// An array.
   case list([ReportJSON])
+  /// An object, whose members keep their order.
   case object([Member])
 
+  /// One member of an object.
   public struct Member: Sendable, Equatable {
+    /// Its key.
     public var key: String
+    /// What belongs to it.
     public var value: ReportJSON
   }
 

@@ -1,8 +1,12 @@
 /// One cell of a report.
 public enum ReportCell: Sendable, Equatable {
+  /// Words, quoted in CSV where need be.
   case text(String)
+  /// A whole number.
   case integer(Int)
+  /// A number, spelt so that it reads back to the same value.
   case number(Double)
+  /// `true` or `false`.
   case flag(Bool)
   /// Not applicable.
   case empty
@@ -27,14 +31,18 @@ extension ReportCell {
 public struct ReportTable: Sendable, Equatable {
   /// The file's name without its extension.
   public let name: String
+  /// Their names.
   public let columns: [String]
+  /// As many cells each as there are columns.
   public private(set) var rows: [[ReportCell]] = []
 
+  /// A table without rows.
   public init(name: String, columns: [String]) {
     self.name = name
     self.columns = columns
   }
 
+  /// - Parameter row: A cell for each column.
   public mutating func append(_ row: [ReportCell]) {
     precondition(
       row.count == columns.count, "\(name): \(row.count) cells for \(columns.count) columns")

@@ -12,7 +12,9 @@ public enum RowRole: String, Sendable, Equatable, Codable {
 
 /// Which direction a row of results is about.
 public struct RowIdentity: Sendable, Hashable {
+  /// The method's name.
   public var method: String
+  /// What the row is to the others.
   public var role: RowRole
   /// As given, `nil` where the method has none.
   public var damping: String?

@@ -14,7 +14,9 @@ public struct RunRecord: Sendable {
   let threads: Int?
   /// Everything that is read, in the order in which it was opened: checkpoints, data, updates.
   public var files: [FileRecord]
+  /// When the run began.
   public var start: Moment
+  /// When it ended.
   public var end: Moment
   /// Batches that the run has to score; `nil` where the results are all there are.
   public var plannedBatches: Int?
@@ -26,6 +28,7 @@ public struct RunRecord: Sendable {
   public var failures: [FailureRecord] = []
   /// Folders of the shards that the results come from.
   public var merged: [String] = []
+  /// What it ran on.
   public var machine: Machine
 
   /// Reads all files of the run once, for their sums.

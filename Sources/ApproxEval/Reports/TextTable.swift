@@ -3,16 +3,21 @@ import Foundation
 
 /// Columns of text, aligned. Cells are shown as `printable` has them.
 public struct TextTable: Sendable {
+  /// Which side of its column a cell keeps to.
   public enum Alignment: Sendable {
+    /// Words.
     case left
+    /// Numbers.
     case right
   }
 
   private let columns: [(title: String, alignment: Alignment)]
   private var rows: [[String]] = []
 
+  /// A table without rows, which has these titles.
   public init(_ columns: [(title: String, alignment: Alignment)]) { self.columns = columns }
 
+  /// - Parameter row: A cell for each column.
   public mutating func append(_ row: [String]) {
     precondition(row.count == columns.count, "TextTable: \(row.count) cells")
     rows.append(row.map { printable($0, limit: Self.longestCell) })

@@ -14,6 +14,7 @@ public struct CheckpointInput: Sendable, Equatable, Codable {
   /// As of `EvaluationOptions`.
   public var directionNames: [String: String] = [:]
 
+  /// A checkpoint, or an adapter on the model at `path`.
   public init(path: String, adapter: String? = nil) {
     self.path = path
     self.adapter = adapter
@@ -42,9 +43,12 @@ public struct SeriesFiles: Sendable, Equatable {
   /// Word in place of a file: the state that lies in the same file or folder as the weights.
   public static let automatic = "auto"
 
+  /// States of optimisers, or a pattern, or `automatic`.
   public var optimizerStates: [String]
+  /// Files with directions, or a pattern.
   public var updates: [String]
 
+  /// With all of its parts.
   public init(optimizerStates: [String] = [], updates: [String] = []) {
     self.optimizerStates = optimizerStates
     self.updates = updates

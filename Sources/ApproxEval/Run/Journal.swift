@@ -11,6 +11,7 @@ import Foundation
 /// replaces it where it is the same run. The lock that keeps a second process out ends with the
 /// process.
 public final class Journal {
+  /// Of the file, in the folder of the results.
   public static let name = "journal.jsonl"
 
   /// What to do with the journal that is there.
@@ -23,6 +24,7 @@ public final class Journal {
     case replace
   }
 
+  /// The file.
   public let path: String
   /// What earlier runs have finished of this one, by number and with its names.
   public let finished: [Int: BatchResult]

@@ -19,6 +19,7 @@ public enum JournalError: Error, Sendable, Equatable {
   /// While the run was writing it, it was removed, or another file has taken its name.
   case removed(file: String)
 
+  /// What is wrong with a line.
   public enum Defect: Error, Equatable {
     /// Not of the form of a line.
     case form

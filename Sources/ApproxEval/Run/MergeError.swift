@@ -2,19 +2,24 @@ import Checkpoints
 
 /// Why folders are not the shards of one run, or not all of them.
 public enum MergeError: Error, Sendable, Equatable {
+  /// The folder is none of a run.
   case noJournal(folder: String)
   /// A run in one piece.
   case noShard(folder: String)
   /// Of another run, or shared out otherwise; each difference is a clause.
   case differs(folder: String, from: String, [SettingText])
+  /// Two folders are the same shard.
   case repeated(shard: String, folders: [String])
   /// `shards` are the numbers of those that are not there or not finished.
   case missing(shards: [Int], of: Int, unfinished: [Unfinished])
 
   /// A shard that has not ended.
   public struct Unfinished: Sendable, Equatable {
+    /// Where it is.
     public var folder: String
+    /// Batches that it has.
     public var finished: Int
+    /// Batches of its part.
     public var planned: Int
   }
 

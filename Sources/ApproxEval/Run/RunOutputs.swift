@@ -3,7 +3,9 @@ import Checkpoints
 /// What a run leaves: every result in the journal as it comes, and the reports of all of them at the
 /// end, or of those there are when it ends early.
 public struct RunOutputs {
+  /// All that the run has to score.
   public let plan: RunPlan
+  /// `nil` where nothing is written.
   public let journal: Journal?
   /// Where an output needs it.
   public private(set) var record: RunRecord?
@@ -144,6 +146,11 @@ public struct RunOutputs {
       try removed(Report.fileNames, in: folder)
       mayHaveTables = false
     }
+  }
+
+  /// What there is of a checkpoint by now; `nil` without a result.
+  public func entry(ofCheckpoint index: Int) -> Report.Entry? {
+    plan.entry(ofCheckpoint: index, results, names: names)
   }
 
   /// Writes all files, as far as there are results.

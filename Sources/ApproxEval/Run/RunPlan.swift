@@ -4,8 +4,11 @@ import Checkpoints
 public struct RunPlan: Sendable {
   /// A checkpoint and the numbers of its batches.
   public struct Checkpoint: Sendable, Equatable {
+    /// What is read for it.
     public var input: CheckpointInput
+    /// What its headers say.
     public var description: CheckpointDescription
+    /// Their numbers.
     public var batches: Range<Int>
     /// Paths of all that is read for it: its own files, the data, updates.
     var files: [String] = []
@@ -32,11 +35,13 @@ public struct RunPlan: Sendable {
 
   /// All of the run, of whatever shard.
   public let checkpoints: [Checkpoint]
+  /// `nil` for a run in one piece.
   public let shard: Shard?
   /// What is no part of it, as something is wrong with it.
   public let leftOut: [CheckpointFailure]
   let steps: RunSteps
 
+  /// - Parameter shard: The part of them that is scored here; `nil`: all.
   public init(
     _ checkpoints: [Checkpoint], shard: Shard? = nil, leftOut: [CheckpointFailure] = []
   ) {
@@ -77,18 +82,17 @@ public struct RunPlan: Sendable {
   public func report(
     _ results: [Int: BatchResult], names: SettingNames = .plain
   ) -> Report {
-    var rest = results.sorted { $0.key < $1.key }[...]
-    var entries: [Report.Entry] = []
-    for (index, checkpoint) in checkpoints.enumerated() {
-      let end = steps.numbers(ofCheckpoint: index).upperBound
-      let own = rest.prefix { $0.key < end }
-      rest = rest.dropFirst(own.count)
-      if own.isEmpty { continue }
-      entries.append(
-        Report.Entry(
-          checkpoint.description, own.map(\.value), input: checkpoint.input, names: names))
-    }
-    return Report(entries)
+    Report(checkpoints.indices.compactMap { entry(ofCheckpoint: $0, results, names: names) })
+  }
+
+  /// The results of one checkpoint; `nil` without any.
+  func entry(
+    ofCheckpoint index: Int, _ results: [Int: BatchResult], names: SettingNames
+  ) -> Report.Entry? {
+    let own = numbers(ofCheckpoint: index).compactMap { results[$0] }
+    if own.isEmpty { return nil }
+    let checkpoint = checkpoints[index]
+    return Report.Entry(checkpoint.description, own, input: checkpoint.input, names: names)
   }
 }
 

@@ -59,6 +59,7 @@ struct RunSteps: Sendable, Equatable {
 public struct Shard: Sendable, Equatable, Codable {
   /// From 1.
   public let index: Int
+  /// Parts of the run.
   public let count: Int
 
   /// More parts than any system has processes for; a file may claim any number.

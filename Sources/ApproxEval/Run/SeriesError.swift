@@ -2,10 +2,13 @@ import Checkpoints
 
 /// Why the files of a series do not belong to its checkpoints one by one.
 public enum SeriesError: Error, Sendable, Equatable {
+  /// Adapters belong to one model, and several checkpoints were given.
   case adapters(Int, checkpoints: Int)
+  /// Another number of files than of checkpoints.
   case count(Setting, Int, checkpoints: Int)
   /// A pattern asks for what the checkpoint does not tell.
   case untold(Setting, String, place: String, checkpoint: String)
+  /// A folder without a state of an optimiser, where one was looked for.
   case noState(folder: String)
 
   static func untold(

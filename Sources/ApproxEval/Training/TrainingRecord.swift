@@ -5,18 +5,25 @@ import Training
 public struct TrainingRecord: Sendable {
   /// How a run ended.
   public enum Outcome: String, Sendable {
+    /// After its last epoch.
     case finished
+    /// It was cancelled; what there was is kept.
     case interrupted
+    /// At a number that is not finite.
     case diverged
   }
 
   /// With the name of the program.
   public let command: [String]
+  /// What was asked for.
   public let options: TrainingOptions
+  /// Samples per step, as it came out.
   public let batchSize: Int
+  /// What was trained.
   public let description: CheckpointDescription
   /// Everything that was read: model, data.
   public let files: [FileRecord]
+  /// When the run began.
   public let start: Moment
 
   /// Reads all files of the run once, for their sums.
@@ -50,6 +57,7 @@ public struct TrainingRecord: Sendable {
       "model": .text(description.model),
       "loss": .text(description.loss),
       "trainable_parameters": .integer(description.trainableParameters),
+      "recipe": .text(options.recipe?.name),
       "optimizer": optimizer,
       "epochs": .integer(options.epochs),
       "batch_size": .integer(batchSize),
@@ -76,7 +84,10 @@ public struct TrainingRecord: Sendable {
       "nesterov": hasMomentum ? .bool(it.isNesterov) : .text(nil),
       "beta1": number(it.betas.0, .moments),
       "beta2": number(it.betas.1, .moments),
-      "epsilon": number(it.epsilon, .moments),
+      "epsilon": number(it.epsilon, .epsilon),
+      "decay_rate": number(it.decayRate, .factoredMoment),
+      "clip_threshold": number(it.clipThreshold, .factoredMoment),
+      "reduction": .text(it.kind.settings.contains(.reduction) ? it.reduction.rawValue : nil),
       "damping": .text(it.kind.settings.contains(.damping) ? it.damping.text : nil),
       "mc_samples": .integer(it.kind.settings.contains(.draws) ? it.monteCarloSamples : nil),
       "drop_duplicates": number(it.dropDuplicates, .dropDuplicates),

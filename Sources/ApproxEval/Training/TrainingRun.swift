@@ -16,8 +16,13 @@ import Training
 /// The model runs as it does in an evaluation (stored statistics, no dropout), which is how the
 /// authors train. Equal options give the same bits in every run, for every number of threads.
 public struct TrainingRun {
+  /// What is done.
   public let options: TrainingOptions
+  /// What is trained.
   public let description: CheckpointDescription
+  /// `nil` where files do not tell: a network by torch.export is what it computes.
+  public let modelKind: ModelKind?
+  /// Samples of an epoch.
   public let trainingSamples: Int
   /// 0 without validation.
   public let validationSamples: Int
@@ -44,7 +49,9 @@ public struct TrainingRun {
 
   /// What `run` tells while it goes.
   public enum Event: Sendable {
+    /// After every step.
     case step(TrainingStep)
+    /// After every epoch, and at the start.
     case epoch(TrainingEpoch)
   }
 
@@ -74,6 +81,7 @@ public struct TrainingRun {
     let evaluation = options.evaluation(dataFile: options.dataFile)
     checkpoint = try LoadedCheckpoint(source: source, options: evaluation, files: files)
     description = checkpoint.description
+    modelKind = ModelKind(checkpoint.model)
     var share: Double?
     if case .share(let held) = options.validation { share = held }
     samples = try TrainingSamples(checkpoint, share: share, seed: options.seed)
@@ -94,7 +102,7 @@ public struct TrainingRun {
       throw EvaluationError.batchTooLarge(
         requested: requested, available: trainingSamples, file: options.dataFile)
     }
-    batchSize = options.batchSize ?? min(32, trainingSamples)
+    batchSize = options.batchSize ?? min(options.recipe?.batchSize ?? 32, trainingSamples)
     stepsPerEpoch = samples.steps(batchSize: batchSize)
     var planned = evaluation
     planned.batchSize = options.batchSize
@@ -236,7 +244,9 @@ public struct TrainingRun {
 
 /// What a run has done.
 public struct TrainingResult: Sendable {
+  /// In their order.
   public var steps: [TrainingStep] = []
+  /// In their order, the start first.
   public var epochs: [TrainingEpoch] = []
   /// Whether it was cancelled.
   public var isInterrupted = false

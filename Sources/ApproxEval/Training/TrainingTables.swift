@@ -6,17 +6,21 @@ public struct TrainingStep: Sendable, Equatable {
   public let step: Int
   /// The epoch that it belongs to, from 1.
   public let epoch: Int
+  /// Of the mini-batch.
   public let samples: Int
   /// Mean loss over the scored positions of the mini-batch, before the step.
   public let loss: Double
+  /// By the schedule.
   public let learningRate: Double
   /// `|theta_after - theta_before|_2`
   public let updateNorm: Double
+  /// Of the step.
   public let seconds: Double
 }
 
 /// The state of a model after an epoch; epoch 0 is the start.
 public struct TrainingEpoch: Sendable, Equatable {
+  /// 0 for the start.
   public let epoch: Int
   /// Steps that have been made.
   public let step: Int
@@ -29,6 +33,7 @@ public struct TrainingEpoch: Sendable, Equatable {
   /// Of the epoch's steps, without measuring and saving.
   public let seconds: Double
 
+  /// What the model is worth on some samples.
   public typealias Measure = LossMeasure
 }
 

@@ -1,8 +1,10 @@
 /// An error as people read it: what, where, how to fix.
 public struct ErrorMessage: Sendable {
+  /// What is wrong, in a sentence without its end.
   public var what: SettingText
   /// With the file as it may be opened: it is not shortened.
   public var place: SettingText?
+  /// How to mend it, sentence by sentence.
   public var advice: [SettingText]
 
   package init(_ what: SettingText, at place: SettingText? = nil, _ advice: [SettingText] = []) {
@@ -21,6 +23,7 @@ public struct ErrorMessage: Sendable {
 /// An error that can say what, where and how to fix; its description calls settings by their plain
 /// names.
 public protocol ExplainedError: Error, CustomStringConvertible {
+  /// What, where and how to mend it.
   var message: ErrorMessage { get }
 }
 

@@ -18,16 +18,20 @@ public protocol FileSystem: Sendable {
 
   // MARK: Names
 
+  /// Makes one folder; what it lies in has to be there.
   func makeFolder(_ path: String) throws(SystemError)
   /// Replaces what has the new name; a link is replaced, not followed.
   func rename(_ path: String, to new: String) throws(SystemError)
+  /// Removes the name of a file; a link, not what it leads to.
   func remove(_ path: String) throws(SystemError)
 
   // MARK: Open files
 
   /// - Returns: A descriptor, which the caller closes.
   func open(_ path: String, for access: FileAccess) throws(SystemError) -> Int32
+  /// Closes the descriptor, also where that fails.
   func close(_ descriptor: Int32) throws(SystemError)
+  /// What an open file is now.
   func status(_ descriptor: Int32) throws(SystemError) -> FileStatus
   /// - Returns: The number of bytes, 0 at the end.
   func read(
@@ -39,6 +43,7 @@ public protocol FileSystem: Sendable {
   func write(
     _ descriptor: Int32, _ bytes: UnsafeRawBufferPointer, at offset: Int?
   ) throws(SystemError) -> Int
+  /// Cuts or extends an open file.
   func truncate(_ descriptor: Int32, to length: Int) throws(SystemError)
   /// Returns when content and size, or the names in a folder, are on the disk.
   func synchronize(_ descriptor: Int32) throws(SystemError)
@@ -53,12 +58,14 @@ public protocol FileSystem: Sendable {
   func map(
     _ descriptor: Int32, count: Int, path: String
   ) throws(SystemError) -> FileMap
+  /// Gives the memory back; nothing may read it afterwards.
   func unmap(_ map: FileMap)
   /// The pages of the map need not stay in memory; they are read again when they are touched.
   func release(_ map: FileMap)
 
   // MARK: Time
 
+  /// The time by both clocks.
   var now: Moment { get }
 }
 
@@ -67,6 +74,7 @@ public struct SystemError: Error, Equatable, Sendable {
   /// errno
   public var code: Int32
 
+  /// - Parameter code: errno.
   public init(_ code: Int32) { self.code = code }
 }
 
@@ -86,25 +94,36 @@ public enum FileAccess: Equatable, Sendable {
 
 /// What `stat` tells.
 public struct FileStatus: Equatable, Sendable {
+  /// What there may be at a path.
   public enum Kind: Equatable, Sendable {
+    /// A regular file.
     case file
+    /// A folder.
     case folder
     /// Named or not, or a socket.
     case pipe
+    /// A device of blocks or of characters.
     case device
+    /// A symbolic link.
     case link
   }
 
+  /// What it is.
   public var kind: Kind
+  /// Bytes.
   public var size: Int
+  /// Of the file system.
   public var device: UInt64
+  /// Of the file, in its file system.
   public var inode: UInt64
   /// Names that the file has; an open file may have none.
   public var links: Int
   /// Of the last change of the content.
   public var seconds: Int
+  /// Beside `seconds`.
   public var nanoseconds: Int
 
+  /// With all of its parts.
   public init(
     kind: Kind, size: Int, device: UInt64, inode: UInt64, links: Int, seconds: Int,
     nanoseconds: Int
@@ -124,7 +143,9 @@ public struct FileStatus: Equatable, Sendable {
   }
 }
 
+/// What came of asking for a lock.
 public enum FileLock: Equatable, Sendable {
+  /// It is ours until the descriptor is closed.
   case held
   /// Another process, or another descriptor of this one, has it.
   case taken
@@ -134,10 +155,12 @@ public enum FileLock: Equatable, Sendable {
 
 /// Mapped bytes.
 public struct FileMap: @unchecked Sendable {
+  /// The bytes, as long as the map is there.
   public var bytes: UnsafeRawBufferPointer
   /// Whatever the file system knows it by.
   public var token: UnsafeMutableRawPointer?
 
+  /// With all of its parts.
   public init(bytes: UnsafeRawBufferPointer, token: UnsafeMutableRawPointer? = nil) {
     self.bytes = bytes
     self.token = token
@@ -151,6 +174,7 @@ public struct Moment: Equatable, Sendable {
   /// Seconds since some moment; they never go back.
   public var uptime: Double
 
+  /// With all of its parts.
   public init(date: Date, uptime: Double) {
     self.date = date
     self.uptime = uptime

@@ -25,6 +25,7 @@ public final class InputFiles: Sendable {
     let state = Mutex(State())
   }
 
+  /// - Parameter memory: Bytes that may be taken for numbers which cannot be read where they lie.
   public convenience init(system: any FileSystem = POSIXFileSystem(), memory: Int = .max) {
     self.init(system: system, memory: memory, known: Known())
   }

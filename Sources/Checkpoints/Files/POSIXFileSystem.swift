@@ -4,6 +4,7 @@ import Synchronization
 
 /// The file system of the machine.
 public struct POSIXFileSystem: FileSystem {
+  /// It holds no state: all of them are the same.
   public init() {}
 
   /// From here on, where a mapped file can no longer be read (it was cut short, or its disk fails),

@@ -7,6 +7,7 @@ public struct TrainerState: Sendable {
 
   /// Passes through the data; `nil` in the middle of one, as where checkpoints are saved by steps.
   public let epoch: Int?
+  /// Steps of the optimiser.
   public let step: Int?
 
   /// - Returns: `nil` where the folder has no such file.

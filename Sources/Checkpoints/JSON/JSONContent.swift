@@ -1,12 +1,19 @@
 /// What a JSON document holds. A number written without fraction and exponent that fits is an
 /// integer, every other one a real.
 public enum JSONContent: Equatable, Sendable {
+  /// `null`
   case null
+  /// `true` or `false`.
   case bool(Bool)
+  /// A number without fraction and exponent that fits into 64 bits.
   case integer(Int)
+  /// Any other number.
   case real(Double)
+  /// With its escapes resolved.
   case string(String)
+  /// In order.
   case array([JSONContent])
+  /// Keys are unique.
   case object([String: JSONContent])
 }
 

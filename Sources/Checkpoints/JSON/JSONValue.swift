@@ -138,6 +138,9 @@ extension JSONValue {
     }
   }
 
+  /// The whole number here.
+  ///
+  /// - Throws: `unexpectedValue` with its path, as do the others.
   public func integer() throws(CheckpointError) -> Int {
     guard case .integer(let value) = try content() else { throw wrong("an integer") }
     return value
@@ -152,11 +155,13 @@ extension JSONValue {
     }
   }
 
+  /// The truth value here.
   public func bool() throws(CheckpointError) -> Bool {
     guard case .bool(let value) = try content() else { throw wrong("true or false") }
     return value
   }
 
+  /// The string here.
   public func string() throws(CheckpointError) -> String {
     guard case .string(let value) = try content() else { throw wrong("a string") }
     return value
@@ -183,18 +188,21 @@ extension JSONValue {
     return (key, self[key])
   }
 
+  /// The list of whole numbers here.
   public func integers() throws(CheckpointError) -> [Int] {
     var result: [Int] = []
     for element in try array() { result.append(try element.integer()) }
     return result
   }
 
+  /// The list of numbers here.
   public func doubles() throws(CheckpointError) -> [Double] {
     var result: [Double] = []
     for element in try array() { result.append(try element.double()) }
     return result
   }
 
+  /// The list of strings here.
   public func strings() throws(CheckpointError) -> [String] {
     var result: [String] = []
     for element in try array() { result.append(try element.string()) }
@@ -210,14 +218,17 @@ extension JSONValue {
     try isAbsent() ? value : integer()
   }
 
+  /// The number here, or `value` where there is nothing or null.
   public func double(default value: Double) throws(CheckpointError) -> Double {
     try isAbsent() ? value : double()
   }
 
+  /// The truth value here, or `value` where there is nothing or null.
   public func bool(default value: Bool) throws(CheckpointError) -> Bool {
     try isAbsent() ? value : bool()
   }
 
+  /// The string here, or `value` where there is nothing or null.
   public func string(default value: String) throws(CheckpointError) -> String {
     try isAbsent() ? value : string()
   }

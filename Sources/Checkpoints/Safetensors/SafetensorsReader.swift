@@ -14,7 +14,9 @@ public struct SafetensorsReader: Sendable {
   // nobody's tensor but a way to make a small file take much memory.
   private static let limits = JSONParser.Limits(depth: 3, arrayCount: 256)
 
+  /// `__metadata__` of the header.
   public let metadata: [String: String]
+  /// By name.
   public let tensors: [String: StoredTensor]
 
   /// - Throws: `CheckpointError` with the file, and the tensor or byte, of the first defect.

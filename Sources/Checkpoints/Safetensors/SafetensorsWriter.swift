@@ -19,6 +19,7 @@ public struct SafetensorsWriter {
   private let metadata: [String: String]
   private var items: [String: Item] = [:]
 
+  /// - Parameter metadata: `__metadata__` of the header.
   public init(metadata: [String: String] = [:]) { self.metadata = metadata }
 }
 

@@ -4,11 +4,13 @@ public struct Setting: Hashable, Sendable {
   /// In words: "batch size".
   public let name: String
 
+  /// - Parameter name: In words.
   public init(_ name: String) { self.name = name }
 
   /// The name as one word, for tables and files: "batch_size".
   public var key: String { name.replacing(" ", with: "_") }
 
+  /// The setting of that key.
   public init(key: String) { self.init(key.replacing("_", with: " ")) }
 }
 
@@ -24,8 +26,10 @@ extension Setting {
 public struct SettingNames: Sendable {
   private let spelling: @Sendable (Setting) -> String
 
+  /// - Parameter spelling: What a user writes for a setting.
   public init(_ spelling: @escaping @Sendable (Setting) -> String) { self.spelling = spelling }
 
+  /// What a user writes for this one.
   public func callAsFunction(_ setting: Setting) -> String { spelling(setting) }
 
   /// As they are called here.
@@ -38,8 +42,10 @@ public struct SettingText: Hashable, Sendable {
   /// Text at even places, between them the names of settings.
   private var parts: [String]
 
+  /// A text that speaks of no setting.
   public init(_ text: String) { parts = [text] }
 
+  /// The text with every setting as a program's users write it.
   public func spelled(by names: SettingNames) -> String {
     parts.enumerated().map { $0 % 2 == 0 ? $1 : names(Setting($1)) }.joined()
   }
@@ -49,6 +55,7 @@ public struct SettingText: Hashable, Sendable {
     parts += other.parts.dropFirst()
   }
 
+  /// One behind the other.
   public static func + (a: SettingText, b: SettingText) -> SettingText {
     var sum = a
     sum.append(b)
@@ -72,12 +79,15 @@ extension SettingText: ExpressibleByStringInterpolation {
 
     public mutating func appendLiteral(_ literal: String) { text.append(SettingText(literal)) }
 
+    /// A setting, to be spelt later.
     public mutating func appendInterpolation(_ setting: Setting) {
       text.parts += [setting.name, ""]
     }
 
+    /// A text with its settings.
     public mutating func appendInterpolation(_ other: SettingText) { text.append(other) }
 
+    /// Whatever it is, in words.
     @_disfavoredOverload
     public mutating func appendInterpolation<Value>(_ value: Value) {
       text.append(SettingText(String(describing: value)))

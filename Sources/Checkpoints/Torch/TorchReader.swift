@@ -12,7 +12,9 @@ import TensorModule
 /// itself does with `mmap=True`; its checksum, which PyTorch may be told not to compute, is not
 /// looked at. Tensors that are not row-major are gathered when they are first read.
 public struct TorchReader: Sendable {
+  /// What the dictionary holds beside tensors, as texts.
   public let metadata: [String: String]
+  /// By name; parts of nested dictionaries joined by dots.
   public let tensors: [String: StoredTensor]
 
   /// The pickle alone, without tensors. Far more than any model needs.

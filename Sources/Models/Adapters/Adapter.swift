@@ -18,6 +18,23 @@ enum Adapter: Sendable {
   }
 }
 
+/// Kinds of adapters, by the parameters that they bring.
+package enum AdapterKind: Sendable {
+  case lowRank
+  case promptTuning
+
+  /// - Parameter names: Of what trains; `nil` where there is nothing of an adapter.
+  init?(parameters names: Set<String>) {
+    if names.contains(PromptTuning.parameterName) {
+      self = .promptTuning
+    } else if names.contains(where: { $0.hasSuffix(".lora_A.weight") }) {
+      self = .lowRank
+    } else {
+      return nil
+    }
+  }
+}
+
 /// Virtual tokens in front of the encoder's input (PEFT's PromptTuningConfig).
 struct PromptTuning: Sendable {
   let virtualTokens: Int

@@ -6,7 +6,9 @@ extension Setting {
 
 /// What the head of a language model is for.
 public enum LanguageTask: String, Sendable, CaseIterable {
+  /// Classes of whole sequences.
   case sequenceClassification = "sequence-classification"
+  /// Classes of single tokens.
   case tokenClassification = "token-classification"
   /// The next token at every position.
   case causal = "causal-lm"

@@ -11,14 +11,15 @@ struct Train: ParsableCommand {
     commandName: "train",
     abstract: "Trains a model on a data file and saves a checkpoint after every epoch.",
     discussion: """
-      Optimisers are exact iEF, EF and SF (Algorithms 1-3 of the paper) and SGD, Adam, AdamW and \
-      Adafactor as in PyTorch. The folder gets epoch-00.bin (the start), epoch-01.bin and so on, \
+      Optimisers are exact iEF, EF and SF (Algorithms 1-3 of the paper), SGD, Adam, AdamW and \
+      Adafactor as in PyTorch, and Adafactor as in Transformers. The folder gets epoch-00.bin (the start), epoch-01.bin and so on, \
       which score reads, steps.csv, epochs.csv and train.json. The order of samples depends on \
       seed and epoch alone, and a run has the same bits whatever the number of threads.
 
       Examples:
         eval-cli train net.json --data train.npz -o run/ --epochs 40
         eval-cli train net.bin --data d.npz -o run/ --optimizer ief --hold-out 0.2
+        eval-cli train t5/ --adapter lora/ --data d.npz -o run/ --recipe t5-lora
       """)
 
   @Argument(
@@ -52,8 +53,12 @@ struct Train: ParsableCommand {
     }
     try OutputFiles.requireWritable(folder: folder)
     let run = try makeRun(options)
+    let recipe = try recipeText(run)
     let record = try TrainingRecord(command: CommandLine.arguments, run: run, start: start)
-    if !log.quiet { Console.log(Self.summary(run)) }
+    if !log.quiet {
+      Console.log(Self.summary(run))
+      if let recipe { Console.log(recipe) }
+    }
     let isCancelled = Flag()
     Interruption.response.withLock { $0 = { isCancelled.set() } }
     Interruption.watch()
@@ -99,7 +104,9 @@ struct Train: ParsableCommand {
   }
 
   private func trainingOptions() throws(UsageError) -> TrainingOptions {
-    var options = TrainingOptions(try optimizer.settings(), dataFile: data.file)
+    let recipe = try optimizer.chosenRecipe()
+    var options = TrainingOptions(try optimizer.settings(recipe), dataFile: data.file)
+    options.recipe = recipe
     try data.apply(to: &options)
     try schedule.apply(to: &options)
     var computation = EvaluationOptions()

@@ -130,7 +130,8 @@ struct DestinationOptions: ParsableArguments {
       valueName: "name"))
   var run: String?
 
-  @Option(help: .init("Write the scores to this CSV file.", valueName: "file"))
+  @Option(
+    help: .init("Write the scores to this CSV file.", valueName: "file"), completion: .file())
   var csv: String?
 
   @Option(help: "What is printed on standard output.")

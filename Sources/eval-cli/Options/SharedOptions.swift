@@ -8,8 +8,12 @@ extension Precision: ExpressibleByArgument {}
 extension PreconditionerKind: ExpressibleByArgument {}
 
 extension ReferenceMethod: ExpressibleByArgument {
+  /// The values of the option, for its help.
   public static var allValueStrings: [String] { all.map(\.name) }
+  /// What each value means.
   public static var allValueDescriptions: [String: String] { descriptions(all) }
+  /// What Tab offers; ArgumentParser completes values by itself for enumerations alone.
+  public static var defaultCompletionKind: CompletionKind { .list(allValueStrings) }
 
   fileprivate static func descriptions(_ methods: [ReferenceMethod]) -> [String: String] {
     Dictionary(uniqueKeysWithValues: methods.map { ($0.name, $0.help) })
@@ -31,6 +35,7 @@ struct DirectionMethod: ExpressibleByArgument {
   var defaultValueDescription: String { method.name }
   static var allValueStrings: [String] { all.map(\.name) }
   static var allValueDescriptions: [String: String] { ReferenceMethod.descriptions(all) }
+  static var defaultCompletionKind: CompletionKind { .list(allValueStrings) }
 }
 
 /// A PEFT adapter on the checkpoint.

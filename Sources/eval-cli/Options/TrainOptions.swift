@@ -66,7 +66,8 @@ struct TrainingScheduleOptions: ParsableArguments {
 
   @Option(
     parsing: .unconditional,
-    help: .init("Samples per step. (default: 32, or all there are)", valueName: "n"))
+    help: .init(
+      "Samples per step. (default: 32, as in every recipe, or all there are)", valueName: "n"))
   var batchSize: Int?
 
   @Option(

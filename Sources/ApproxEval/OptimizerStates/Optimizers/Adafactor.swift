@@ -47,7 +47,8 @@ extension KnownOptimizer {
       AdafactorMoments.divide(
         g.pointer, count: g.count, squares: squares.pointer, share, epsilon.0)
     }
-    let clip = max(1, rootMeanSquare(g) / (try p.group.number("d", .notNegative)))
+    let clip = AdafactorMoments.clipping(
+      g.pointer, count: g.count, threshold: try p.group.number("d", .notNegative))
     let relative = min(p.learningRate, 1 / t.squareRoot())
     let scale = max(epsilon.1, rootMeanSquare(try p.readParameter()))
     return scaled(g, relative * scale / clip)
@@ -103,12 +104,11 @@ extension KnownOptimizer {
         epsilon.0)
     } else {
       let v = try p.squares("exp_avg_sq")
-      for i in 0..<p.count {
-        v.pointer[i] += share * (g.pointer[i] * g.pointer[i] + epsilon.0 - v.pointer[i])
-        g.pointer[i] = v.pointer[i] > 0 ? g.pointer[i] / v.pointer[i].squareRoot() : 0
-      }
+      AdafactorMoments.divideByMeans(
+        g.pointer, count: g.count, squares: v.pointer, share, epsilon.0)
     }
-    let clip = max(1, rootMeanSquare(g) / (try p.group.number("clip_threshold", .notNegative)))
+    let clip = AdafactorMoments.clipping(
+      g.pointer, count: g.count, threshold: try p.group.number("clip_threshold", .notNegative))
     _ = scaled(g, rate / clip)
     guard p.group.isGiven("beta1") else { return g }
     // What is averaged are steps, with their rates.
