@@ -31,7 +31,7 @@ import Testing
     #expect(cut.last == "and 3 more rows")
     // No row has a place.
     #expect(table.lines(width: 80, height: 4).isEmpty)
-    #expect(table.lines(width: -1, height: 8).allSatisfy(\.isEmpty))
+    #expect(table.lines(width: -1, height: 8).allSatisfy { $0.isEmpty })
   }
 }
 
