@@ -40,7 +40,9 @@ enum Main {
       prefix: (Console.errorIsTerminal ? Console.erasing : "") + "error: ",
       status: ExitStatus.inputOutput.rawValue, names: .options)
     do {
-      try RepeatedOptions.check(Array(CommandLine.arguments.dropFirst()))
+      let arguments = Array(CommandLine.arguments.dropFirst())
+      try requireCommand(arguments)
+      try RepeatedOptions.check(arguments)
       var command = try EvalCLI.parseAsRoot()
       try command.run()
     } catch {
@@ -50,6 +52,18 @@ enum Main {
       if let text = message(for: error) { Console.log("error: " + text) }
       exit(status.rawValue)
     }
+  }
+
+  /// ArgumentParser calls an unknown command an unexpected argument, and knows none that is near.
+  private static func requireCommand(_ arguments: [String]) throws(UsageError) {
+    let known = EvalCLI.configuration.subcommands.map { $0._commandName } + ["help"]
+    guard let word = arguments.first, !word.hasPrefix("-"), !known.contains(word) else { return }
+    let near = nearMisses(word, among: known)
+    throw UsageError(
+      "there is no command \"\(printable(word))\"", at: "eval-cli \(printable(word))",
+      near.isEmpty
+        ? "Known are \(known.joined(separator: ", "))."
+        : "Did you mean \(near.joined(separator: " or "))?")
   }
 
   /// Prints a text that is the result of a command.

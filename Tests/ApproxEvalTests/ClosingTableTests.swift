@@ -82,6 +82,17 @@ import Testing
     }
   }
 
+  /// A shell's order of `checkpoint-10`, `checkpoint-15`, `checkpoint-5` is not that of training.
+  @Test func stagesStandInTheOrderOfTraining() {
+    let places: [(String, Int)] = [("b", 2), ("b", 3), ("b", 1), ("a", 10), ("a", 9)]
+    let report = Report(
+      places.map { Self.entry("\($0.0)/\($0.1).bin", epoch: $0.1, run: $0.0, Self.rows) })
+    let rows = report.closingText().split(separator: "\n").suffix(5).map {
+      $0.split(separator: " ").prefix(2).joined(separator: " ")
+    }
+    #expect(rows == ["b 1", "b 2", "b 3", "a 9", "a 10"])
+  }
+
   /// Notes that hold for several checkpoints stand once.
   @Test func lastingNotesStandOnce() {
     var entries = ["0", "1", "2"].map { Self.entry($0 + ".bin", epoch: Int($0), Self.rows) }

@@ -49,6 +49,25 @@ extension CommandLineTests {
       #expect(page.output == "written: \(folder.path("page.html"))\n")
     }
 
+    /// What an earlier drawing left may be of another run.
+    @Test func figuresOfAnEarlierTimeAreTold() throws {
+      let (draft, folder) = (try ResultsDraft(), try TemporaryFolder())
+      let drawing = ["plot", draft.path, "-o", folder.path("out"), "--format", "svg"]
+      #expect(!(try Command.run(drawing).error.contains("earlier time")))
+      for end in ["gp", "dat"] {
+        try Data("mine".utf8).write(
+          to: folder.url.appendingPathComponent("out/layers-block." + end))
+      }
+      let again = try Command.run(drawing)
+      #expect(again.status == 0)
+      #expect(
+        again.error.split(whereSeparator: \.isWhitespace).joined(separator: " ")
+          .contains("has figures of an earlier time, not drawn now: layers-block."),
+        "\(again.error)")
+      #expect(
+        try String(contentsOfFile: folder.path("out/layers-block.gp"), encoding: .utf8) == "mine")
+    }
+
     // MARK: - gnuplot is missing
 
     @Test func withoutGnuplotScriptsAndDataAreThereAndTheTextSaysWhatToInstall() throws {

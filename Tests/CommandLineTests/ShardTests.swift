@@ -54,7 +54,7 @@ extension CommandLineTests {
       #expect(
         unfinished.error == """
           missing as a job array: --array=3, with --shard auto/4
-          error: 1 of 4 shards are missing or have not ended
+          error: 1 of 4 shards is missing or has not ended
             at --shard 3
             \(folder.path("part-3")) has 0 of 1 batches
             Run them, those that have begun with --resume.

@@ -19,7 +19,7 @@ extension CommandLineTests {
         temporary)
       #expect(result.status == 0, "\(result.error)")
       #expect(result.error == "")
-      #expect(result.output.contains("validation loss"))
+      #expect(result.output.contains("validation loss  validation accuracy %"))
       #expect(
         try FileManager.default.contentsOfDirectory(atPath: temporary.path("run")).sorted() == [
           "epoch-00.bin", "epoch-01.bin", "epoch-02.bin", "epochs.csv", "steps.csv", "train.json",

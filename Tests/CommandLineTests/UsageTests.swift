@@ -12,7 +12,11 @@ extension CommandLineTests {
 
     static let cases = [
       Case(name: "no-command-of-this-name", arguments: ["scores"]),
+      Case(name: "unlike-any-command", arguments: ["x.bin", "y.bin"]),
       Case(name: "no-checkpoint", arguments: ["score"]),
+      Case(
+        name: "method-among-checkpoints", arguments: ["score", "x.bin", "--methods", "sgd", "ief"]),
+      Case(name: "scores-to-a-dash", arguments: ["score", "x.bin", "--csv", "-"]),
       Case(name: "unknown-option", arguments: ["score", "x.bin", "--treads", "2"]),
       Case(name: "unknown-method", arguments: ["score", "x.bin", "--methods", "sgd,iefs"]),
       Case(name: "unlike-any-method", arguments: ["score", "x.bin", "--methods", "quasi-newton"]),

@@ -346,6 +346,21 @@ struct BuilderErrorTests {
         """)
   }
 
+  /// As many entries in several dimensions: it is no matter of `in_features`.
+  @Test func aMissingFlattenIsNamed() throws {
+    let text =
+      #"{"type": "sequential", "input_shape": [2, 4, 4], "layers": ["#
+      + #"{"type": "linear", "name": "fc", "in_features": 32, "out_features": 2}]}"#
+    let json = try JSONValue(parsing: text, name: "model", file: "run.bin")
+    let error = #expect(throws: CheckpointError.self) { try Model(json) }
+    #expect(
+      error?.description == """
+        the input of model.layers[0] linear fc is [2, 4, 4], expected in_features = 32 as the last dimension
+          at run.bin
+          Put {"type": "flatten"} before it.
+        """)
+  }
+
   /// The first line of the error's text.
   private func message(_ text: String) throws -> String {
     let json = try JSONValue(parsing: text, name: "model", file: nil)

@@ -41,6 +41,7 @@ struct ClosingTable {
 
   /// - Returns: `nil` for fewer than two checkpoints, or without a ratio.
   init?(_ entries: [Report.Entry]) {
+    let entries = Self.inOrderOfTraining(entries)
     let summaries = entries.map { $0.summaries.filter { $0.role != .baseline } }
     var methods: [String] = []
     for summary in summaries.joined() where !methods.contains(Self.column(summary)) {
@@ -69,6 +70,29 @@ struct ClosingTable {
           return (Self.text(ratio), mark)
         })
     }
+  }
+
+  /// Runs as they were given, and the stages of each in order: a shell puts `checkpoint-1000` before
+  /// `checkpoint-500`.
+  private static func inOrderOfTraining(_ entries: [Report.Entry]) -> [Report.Entry] {
+    let places = entries.map(\.description)
+    var runs: [String?] = []
+    for place in places where !runs.contains(place.run) { runs.append(place.run) }
+    let times: [[Int]]
+    if places.allSatisfy({ $0.epoch != nil }) {
+      times = places.map { [$0.epoch!, $0.step ?? 0] }
+    } else if places.allSatisfy({ $0.step != nil }) {
+      times = places.map { [$0.step!] }
+    } else {
+      return entries
+    }
+    return entries.indices.sorted { a, b in
+      let (first, second) = (
+        runs.firstIndex(of: places[a].run)!, runs.firstIndex(of: places[b].run)!
+      )
+      if first != second { return first < second }
+      return times[a] == times[b] ? a < b : times[a].lexicographicallyPrecedes(times[b])
+    }.map { entries[$0] }
   }
 
   private static func column(_ summary: MethodSummary) -> String { summary.methodLabel }

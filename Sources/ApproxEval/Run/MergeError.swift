@@ -60,7 +60,7 @@ extension MergeError: ExplainedError {
         ["Name one of them."])
     case .missing(let shards, let count, let unfinished):
       ErrorMessage(
-        "\(shards.count) of \(count) shards are missing or have not ended",
+        "\(shards.count) of \(count) shards \(shards.count == 1 ? "is missing or has" : "are missing or have") not ended",
         at: "\(.shard) \(Self.list(shards))",
         unfinished.map { part -> SettingText in
           "\(part.folder) has \(part.finished) of \(part.planned) batches"

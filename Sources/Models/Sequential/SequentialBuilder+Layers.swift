@@ -43,7 +43,7 @@ extension SequentialBuilder {
     guard v.shape.last == inputs else {
       throw l.mismatch(
         "in_features = \(inputs) as the last dimension", found: v.shape,
-        fix: ("in_features", "\(v.shape.last!)"))
+        fix: ("in_features", "\(v.shape.last!)"), isFlat: v.shape.reduce(1, *) == inputs)
     }
     var parameters = [try parameter(l, "weight", shape: [outputs, inputs])]
     if hasBias { parameters.append(try parameter(l, "bias", shape: [outputs])) }

@@ -275,15 +275,20 @@ struct LayerContext {
 
   /// The layer does not fit the value it is applied to.
   ///
-  /// - Parameter fix: An option and the value under which it would.
+  /// - Parameters:
+  ///   - fix: An option and the value under which it would.
+  ///   - isFlat: Whether it would if the value were flattened.
   func mismatch(
-    _ expected: String, found: [Int], fix: (option: String, value: String)? = nil
+    _ expected: String, found: [Int], fix: (option: String, value: String)? = nil,
+    isFlat: Bool = false
   ) -> CheckpointError {
     CheckpointError(
       .unexpectedValue("the input of \(label)", found: "\(found)", expected: expected),
       at: .init(file: json.file),
-      hint: fix.map { "Set \($0.option) to \($0.value), or change the layers before it." }
-        ?? "Change the layer or those before it.")
+      hint: isFlat
+        ? "Put {\"type\": \"flatten\"} before it."
+        : fix.map { "Set \($0.option) to \($0.value), or change the layers before it." }
+          ?? "Change the layer or those before it.")
   }
 
   /// What the graph says of the layer, at its place in the description.

@@ -2,6 +2,7 @@ import ApproxEval
 import ArgumentParser
 import Checkpoints
 import Figures
+import Foundation
 
 /// The figures of a run.
 struct Plot: ParsableCommand {
@@ -56,7 +57,10 @@ struct Plot: ParsableCommand {
     for script in scripts {
       try Console.print("written: \(printable(folder))/\(script.name).gp, .dat\n")
     }
-    if !log.quiet { tell(figures) }
+    if !log.quiet {
+      tell(figures)
+      tellEarlier(in: folder, besides: scripts.map(\.name))
+    }
     let gnuplot = try Gnuplot()
     for script in scripts {
       let said = try gnuplot.draw([script], in: folder)
@@ -64,6 +68,17 @@ struct Plot: ParsableCommand {
       let pictures = formats.map { "." + $0.rawValue }.joined(separator: ", ")
       try Console.print("drawn: \(printable(folder))/\(script.name)\(pictures)\n")
     }
+  }
+
+  /// Figures that lie there and are not of these tables. They may have been edited, and stay.
+  private func tellEarlier(in folder: String, besides names: [String]) {
+    let files = Set((try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? [])
+    let others = files.filter { $0.hasSuffix(".gp") }.map { String($0.dropLast(3)) }
+      .filter { !names.contains($0) && files.contains($0 + ".dat") }.sorted()
+    if others.isEmpty { return }
+    let list = others.map { printable($0) }.joined(separator: ", ")
+    Console.log(
+      wrapped("note: \(printable(folder)) has figures of an earlier time, not drawn now: \(list)."))
   }
 
   private func tell(_ figures: FigureSet) {

@@ -2,6 +2,7 @@ import ApproxEval
 import ArgumentParser
 import Checkpoints
 import Foundation
+import Updates
 
 /// Algorithm 4.
 struct Score: ParsableCommand {
@@ -113,6 +114,7 @@ struct Score: ParsableCommand {
     try batch.apply(to: &options)
     try batches.apply(to: &options)
     try destination.check()
+    try requireNoMethods()
     options.run = destination.run
     try updates.apply(to: &options)
     try updateFiles.apply(to: &options)
@@ -121,6 +123,17 @@ struct Score: ParsableCommand {
     try engine.apply(to: &options)
     try memory.apply(to: &options)
     return options
+  }
+
+  /// A list that was written with spaces has its second name among the checkpoints.
+  private func requireNoMethods() throws(UsageError) {
+    let place = checkpoints.first { name in
+      UpdateMethod(name: name) != nil && !FileManager.default.fileExists(atPath: name)
+    }
+    guard let place else { return }
+    throw UsageError(
+      "this is a method, and no checkpoint", at: printable(place),
+      "Write the list with commas: --methods sgd,\(place).")
   }
 
   /// A line on what lies ahead, if it is more than a minute.

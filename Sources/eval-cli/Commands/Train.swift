@@ -126,7 +126,8 @@ struct Train: ParsableCommand {
     ]
     if run.validationSamples > 0 { parts.append("\(grouped(run.validationSamples)) to watch") }
     parts.append(
-      "\(run.options.epochs) epochs of \(grouped(run.stepsPerEpoch)) steps with "
+      "\(run.options.epochs) epoch\(run.options.epochs == 1 ? "" : "s") of "
+        + "\(grouped(run.stepsPerEpoch)) step\(run.stepsPerEpoch == 1 ? "" : "s") with "
         + run.options.optimizer.kind.rawValue)
     return wrapped(parts: parts)
   }
@@ -136,7 +137,7 @@ struct Train: ParsableCommand {
     var table = TextTable(
       [
         ("epoch", .right), ("steps", .right), ("loss", .right), ("accuracy %", .right),
-      ] + (isWatched ? [("validation loss", .right), ("accuracy %", .right)] : []))
+      ] + (isWatched ? [("validation loss", .right), ("validation accuracy %", .right)] : []))
     for epoch in result.epochs {
       table.append(
         ["\(epoch.epoch)", "\(epoch.step)"] + cells(epoch.training)

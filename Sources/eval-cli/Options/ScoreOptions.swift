@@ -156,6 +156,10 @@ struct DestinationOptions: ParsableArguments {
         "there is no folder whose journal could be resumed", at: "--resume",
         "Give the folder of the interrupted run as --output.")
     }
+    if csv == "-" {
+      throw UsageError(
+        "standard output has no name", at: "--csv -", "For scores there give --format csv.")
+    }
     if resume && force {
       throw UsageError(
         "what is resumed is not replaced", at: "--resume, --force", "Leave out one of the two.")
