@@ -1,5 +1,6 @@
 import ApproxEval
 import Checkpoints
+import Foundation
 import Synchronization
 
 /// A run of `score` from its first result to its last word: results go to the journal as they
@@ -14,8 +15,8 @@ final class ScoreRun: Sendable {
     var texts: CheckpointTexts
     /// Checkpoints whose tables have been printed, or that have none.
     var printed = 0
-    /// Why nothing more is printed.
-    var printError: CheckpointError?
+    /// Whether standard output takes tables before the end.
+    var isRead = true
     var isEnded = false
   }
 
@@ -90,19 +91,22 @@ final class ScoreRun: Sendable {
   }
 
   /// Prints the tables of checkpoints that the run has left behind, before it ends. Where standard output
-  /// does not take them the run goes on: its files come first, and the error when they are written.
+  /// does not take them, as of a reader that has left, the run goes on: its files come first, and what is
+  /// missing is printed when they are written.
   func showFinished() {
     state.withLock { state in
-      guard destination.format == .table, state.printError == nil,
+      guard destination.format == .table, state.isRead,
         let next = state.progress.line.next, state.printed < plan.checkpoints.count,
         plan.numbers(ofCheckpoint: state.printed).upperBound <= next
       else { return }
       let progress = state.progress
       progress.interrupted {
+        let former = signal(SIGPIPE, SIG_IGN)
+        defer { _ = signal(SIGPIPE, former) }
         do throws(CheckpointError) {
           try printCheckpoints(&state) { plan.numbers(ofCheckpoint: $0).upperBound <= next }
         } catch {
-          state.printError = error
+          state.isRead = false
         }
       }
     }
@@ -189,14 +193,16 @@ final class ScoreRun: Sendable {
     _ state: inout State, while isReady: (_ checkpoint: Int) -> Bool
   ) throws(CheckpointError) {
     while state.printed < plan.checkpoints.count, isReady(state.printed) {
-      let entry = state.outputs.entry(ofCheckpoint: state.printed)
+      if let entry = state.outputs.entry(ofCheckpoint: state.printed) {
+        var texts = state.texts
+        try Console.print(texts.next(entry))
+        state.texts = texts
+      }
       state.printed += 1
-      if let entry { try Console.print(state.texts.next(entry)) }
     }
   }
 
   private func printRest(_ state: inout State, _ report: Report) throws {
-    if let error = state.printError { throw error }
     try printCheckpoints(&state) { _ in true }
     try Console.print(state.texts.end(report))
     let closing = report.closingText(Console.outputStyle)
