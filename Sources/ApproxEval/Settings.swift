@@ -78,6 +78,7 @@ extension Setting {
   public static let validation = Setting("validation")
   /// Whether a run tells where its time goes.
   public static let verbose = Setting("verbose")
+  /// Which tensors may lose weights.
   public static let weights = Setting("weights")
 
   /// All of them: a program that shows messages has to know how it spells each.
