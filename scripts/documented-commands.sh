@@ -90,6 +90,8 @@ instead 'eval-cli score --model net.pt2 before.pt --data batch.npz --batch-size 
   "eval-cli reference $network/weights.pt --model $network/model.pt2 --data $network/data.npz --batch-size 4 -o step.safetensors &&
    eval-cli score --model $network/model.pt2 $network/weights.pt --data $network/data.npz --batch-size 4 --batches 1 --updates step.safetensors &&
    rm step.*"
+instead 'eval-cli prune cnn/epoch-20.bin --data fixtures/digits/digits.safetensors --sparsity 0.5,0.7,0.8,0.9 --update joint --damping rel:1e-5,rel:1e-3,rel:1e-2,rel:0.1,rel:10' \
+  'eval-cli prune cnn/epoch-20.bin --data fixtures/digits/digits.safetensors --sparsity 0.5,0.9 --update joint --damping rel:1e-5,rel:1e-2 --batch-size 200'
 instead 'DATA=mine.npz MODEL=net.json scripts/study.sh mine/' \
   'cp fixtures/digits/digits.safetensors mine.npz && cp fixtures/configs/digits-mlp.json net.json &&
    DATA=mine.npz MODEL=net.json EPOCHS=1 BATCHES=1 scripts/study.sh mine/'

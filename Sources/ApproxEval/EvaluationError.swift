@@ -35,9 +35,14 @@ public enum EvaluationError: Error, Sendable {
   /// The gradient is zero, so that there is no natural gradient to find.
   case noReferenceGradient(checkpoint: String)
   /// A pattern of the options, not of the file.
-  case noSuchParameter(pattern: String, near: [String], checkpoint: String)
+  case noSuchParameter(
+    of: Setting = .trainable, pattern: String, near: [String], checkpoint: String)
   /// The patterns of the options name nothing but stored statistics.
   case nothingTrainable(patterns: [String], checkpoint: String)
+  /// No weight may be removed: by these patterns, or without any by what layers there are.
+  case nothingToPrune(patterns: [String], checkpoint: String)
+  /// Gradients of these samples that leave nothing of the Fisher matrix of a method and its damping.
+  case noFisherMatrix(method: String, damping: String, checkpoint: String)
   /// The journal of the folder is in the way.
   case journal(JournalError)
   /// A share that holds out no sample, or all.
@@ -99,9 +104,9 @@ extension EvaluationError: ExplainedError {
       ErrorMessage(
         "\(requested) Monte-Carlo labels per sample were asked for, and the file carries \(stored)",
         at: "\(file), tensor sampled_labels", ["Leave out \(.mcSamples) or the tensor."])
-    case .noSuchParameter(let pattern, let near, let checkpoint):
+    case .noSuchParameter(let setting, let pattern, let near, let checkpoint):
       ErrorMessage(
-        "\(.trainable) \(pattern) matches no parameter", at: SettingText(checkpoint),
+        "\(setting) \(pattern) matches no parameter", at: SettingText(checkpoint),
         [
           near.isEmpty
             ? "eval-cli inspect lists the parameters."
@@ -114,6 +119,25 @@ extension EvaluationError: ExplainedError {
         [
           "Stored statistics of batch_norm2d are never trained; eval-cli inspect says which these "
             + "are."
+        ])
+    case .nothingToPrune(let patterns, let checkpoint):
+      ErrorMessage(
+        patterns.isEmpty
+          ? "no linear layer or convolution has a trainable weight"
+          : "\(.weights) \(patterns.joined(separator: " ")) leaves nothing to remove",
+        at: SettingText(checkpoint),
+        [
+          patterns.isEmpty
+            ? "Name tensors that may lose weights by \(.weights), or train others by \(.trainable)."
+            : "Only trainable parameters can be removed; eval-cli inspect says which these are."
+        ])
+    case .noFisherMatrix(let method, let damping, let checkpoint):
+      ErrorMessage(
+        "the Fisher matrix of \(method) with the damping \(damping) has no inverse",
+        at: SettingText(checkpoint),
+        [
+          "The gradients of these samples are zero, or the damping is beyond the range of numbers: use "
+            + "other samples or another \(.damping), or the method magnitude."
         ])
     case .noSplit(let share, let samples, let file):
       ErrorMessage(

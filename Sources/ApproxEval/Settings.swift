@@ -78,6 +78,8 @@ extension Setting {
   public static let validation = Setting("validation")
   /// Whether a run tells where its time goes.
   public static let verbose = Setting("verbose")
+  /// Which tensors may lose weights.
+  public static let weights = Setting("weights")
 
   /// All of them: a program that shows messages has to know how it spells each.
   public static let all: [Setting] = [
@@ -85,7 +87,7 @@ extension Setting {
     .cgTolerance, .classAxis, .damping, .data, .dropDuplicates, .firstBatch, .force, .holdOut,
     .learningRate, .loss, .mcSamples, .memory, .methods, .model, .normalize, .optimizerState,
     .output, .parameterOrder, .perLayer, .precision, .reference, .resume, .run, .seed, .shard,
-    .task, .threads, .trainable, .updates, .validation, .verbose,
+    .task, .threads, .trainable, .updates, .validation, .verbose, .weights,
   ]
 }
 

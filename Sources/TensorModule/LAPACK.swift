@@ -175,6 +175,15 @@ public struct CholeskyFactorization: Sendable {
     precondition(info == 0, "dpotrs: argument \(-info) is not valid")
     return solutions
   }
+
+  /// `B := L^-1 B`, B `[n, columns]` by rows: then `B^T B` is `B^T A^-1 B`, a sum of squares on its
+  /// diagonal.
+  public func halfSolve(columns: Int, _ b: UnsafeMutablePointer<Double>) {
+    if n == 0 || columns == 0 { return }
+    cblas_dtrsm(
+      CblasRowMajor, CblasLeft, CblasLower, CblasNoTrans, CblasNonUnit, Int32(n), Int32(columns), 1,
+      factor.pointer, Int32(n), b, Int32(columns))
+  }
 }
 
 // MARK: - Helpers

@@ -19,7 +19,9 @@ public enum LearningRateSchedule: String, Sendable, CaseIterable {
 /// The loss of a mini-batch that EF, iEF and SF are formed from: the losses of scored positions added
 /// up, or their mean.
 public enum LossReduction: String, Sendable, CaseIterable {
+  /// Added up.
   case sum
+  /// Over the number of scored positions.
   case mean
 }
 

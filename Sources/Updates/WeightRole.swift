@@ -1,7 +1,7 @@
 import GraphModule
 
 /// What a trainable tensor is to optimisers that tell weights apart (method.md 7).
-enum WeightRole: Sendable {
+package enum WeightRole: Sendable {
   /// The weight of a layer, a convolution or an adapter as a matrix: its first axis by all others.
   case matrix(rows: Int, columns: Int)
   /// Such a weight whose outputs are the logits.
@@ -17,7 +17,7 @@ extension Program {
   /// The role of every trainable tensor, in their order.
   ///
   /// - Precondition: Every linear layer is applied to its own rows.
-  var weightRoles: [(parameter: ParameterID, role: WeightRole)] {
+  package var weightRoles: [(parameter: ParameterID, role: WeightRole)] {
     precondition(isLayerwise, "weightRoles: layers without their rows")
     let head = headWeight
     var weights: Set<ParameterID> = []

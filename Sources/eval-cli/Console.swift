@@ -1,6 +1,7 @@
 import ApproxEval
 import Checkpoints
 import Foundation
+import Synchronization
 
 /// Results go to standard output, everything else to standard error. No text sends a terminal more
 /// than text: names that could are shown as `printable` has them.
@@ -24,31 +25,42 @@ enum Console {
   /// A line. What standard error does not take is lost.
   static func log(_ line: String) { _ = write(printableLines(line) + "\n", to: STDERR_FILENO) }
 
-  /// Brings the cursor of a terminal to the beginning of its line, and empties the line.
-  static let erasing = "\r\u{1B}[K"
+  /// Lines on the terminal behind standard error that are written anew, the cursor in the last of them.
+  private static let rewritten = Mutex(1)
 
-  /// One line in place of the one that the cursor is in.
-  static func rewrite(_ line: String) {
-    _ = write(erasing + printable(line), to: STDERR_FILENO)
+  /// Lines in place of those that were written so before; none of them is longer than the terminal is
+  /// wide.
+  static func rewrite(_ lines: [String]) {
+    let text = erasing + lines.map { printable($0) }.joined(separator: "\n")
+    rewritten.withLock { $0 = max(lines.count, 1) }
+    _ = write(text, to: STDERR_FILENO)
+  }
+
+  /// Brings the cursor to where the lines begin that `rewrite` has written, and takes them away.
+  static var erasing: String {
+    rewritten.withLock { count in
+      defer { count = 1 }
+      return "\r" + (count > 1 ? "\u{1B}[\(count - 1)A" : "") + "\u{1B}[J"
+    }
   }
 
   static var errorIsTerminal: Bool { isatty(STDERR_FILENO) == 1 }
 
-  /// Columns of the terminal behind standard error.
-  static var errorWidth: Int { width(STDERR_FILENO) }
+  /// Columns and lines of the terminal behind standard error.
+  static var errorSize: (width: Int, height: Int) { size(STDERR_FILENO) }
 
   /// How texts are shown on standard output: as wide as its terminal, or as `COLUMNS` says.
   static var outputStyle: TextStyle {
     let columns = ProcessInfo.processInfo.environment["COLUMNS"].flatMap { Int($0) } ?? 0
-    let width = columns > 0 ? columns : width(STDOUT_FILENO)
+    let width = columns > 0 ? columns : size(STDOUT_FILENO).width
     return outputHasColors
       ? TextStyle(width: width, shown: colored) : TextStyle(width: width)
   }
 
-  private static func width(_ terminal: Int32) -> Int {
+  private static func size(_ terminal: Int32) -> (width: Int, height: Int) {
     var size = winsize()
-    guard ioctl(terminal, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return 80 }
-    return Int(size.ws_col)
+    guard ioctl(terminal, UInt(TIOCGWINSZ), &size) == 0 else { return (80, 24) }
+    return (size.ws_col > 0 ? Int(size.ws_col) : 80, size.ws_row > 0 ? Int(size.ws_row) : 24)
   }
 
   /// Green what is best, red what is worse.

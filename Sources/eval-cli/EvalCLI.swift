@@ -22,6 +22,7 @@ struct EvalCLI: ParsableCommand {
     version: packageVersion,
     subcommands: [
       Score.self, Inspect.self, Reference.self, Check.self, Pack.self, Init.self, Train.self,
+      Prune.self,
       Plot.self, ReportPage.self, Merge.self, Diff.self,
     ])
 }

@@ -71,11 +71,11 @@ extension ExitStatus {
     case .batch(let failure): self.init(BatchFailure.kind(of: failure.cause))
     case .batchTooLarge, .unknownUpdate, .sharedUpdate, .series, .duplicateUpdate,
       .notEnoughDraws,
-      .noSuchParameter, .nothingTrainable, .noSplit:
+      .noSuchParameter, .nothingTrainable, .nothingToPrune, .noSplit:
       self = .usage
     case .missingBatch: self = .missingInput
     // NaN and infinity come from the numbers of the checkpoint or batch.
-    case .nonFiniteLogits, .startOverflows, .noReferenceGradient: self = .badData
+    case .nonFiniteLogits, .startOverflows, .noReferenceGradient, .noFisherMatrix: self = .badData
     case .solve(let cause): self.init(BatchFailure.kind(of: cause))
     case .linearAlgebra(let cause): self.init(BatchFailure.kind(of: .linearAlgebra(cause)))
     }

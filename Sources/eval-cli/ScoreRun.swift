@@ -1,5 +1,6 @@
 import ApproxEval
 import Checkpoints
+import Foundation
 import Synchronization
 
 /// A run of `score` from its first result to its last word: results go to the journal as they
@@ -11,6 +12,11 @@ final class ScoreRun: Sendable {
   private struct State {
     var outputs: RunOutputs
     var progress: Progress
+    var texts: CheckpointTexts
+    /// Checkpoints whose tables have been printed, or that have none.
+    var printed = 0
+    /// Whether standard output takes tables before the end.
+    var isRead = true
     var isEnded = false
   }
 
@@ -37,7 +43,8 @@ final class ScoreRun: Sendable {
       State(
         outputs: outputs,
         progress: Progress(
-          plan, finished: outputs.finished, isShown: !log.quiet && !log.verbose)))
+          plan, finished: outputs.finished, isShown: !log.quiet && !log.verbose),
+        texts: CheckpointTexts(layerLines: log.verbose ? .max : Self.layerLines)))
   }
 
   private static func announce(
@@ -70,7 +77,8 @@ final class ScoreRun: Sendable {
             ? nil
             : "The \(count) batches before this one are kept: make room and go on with --resume.")
       }
-      state.progress.advance(past: number)
+      let outputs = state.outputs
+      state.progress.advance(past: number) { outputs.entry(ofCheckpoint: $0) }
     }
   }
 
@@ -79,6 +87,28 @@ final class ScoreRun: Sendable {
     try state.withLock { state throws(EvaluationError) in
       try state.outputs.add(failure)
       if let index = failure.index { state.progress.leave(checkpoint: index) }
+    }
+  }
+
+  /// Prints the tables of checkpoints that the run has left behind, before it ends. Where standard output
+  /// does not take them, as of a reader that has left, the run goes on: its files come first, and what is
+  /// missing is printed when they are written.
+  func showFinished() {
+    state.withLock { state in
+      guard destination.format == .table, state.isRead,
+        let next = state.progress.line.next, state.printed < plan.checkpoints.count,
+        plan.numbers(ofCheckpoint: state.printed).upperBound <= next
+      else { return }
+      let progress = state.progress
+      progress.interrupted {
+        let former = signal(SIGPIPE, SIG_IGN)
+        defer { _ = signal(SIGPIPE, former) }
+        do throws(CheckpointError) {
+          try printCheckpoints(&state) { plan.numbers(ofCheckpoint: $0).upperBound <= next }
+        } catch {
+          state.isRead = false
+        }
+      }
     }
   }
 
@@ -149,7 +179,7 @@ final class ScoreRun: Sendable {
         })
     }
     switch destination.format {
-    case .table: try printTables(report)
+    case .table: try printRest(&state, report)
     case .csv: try Console.write(document: report.scores.csv)
     case .json: try Console.write(document: report.json(state.outputs.record!).document)
     }
@@ -159,9 +189,22 @@ final class ScoreRun: Sendable {
   /// Rows that a screen has room for below the rest of a table.
   private static let layerLines = 24
 
-  private func printTables(_ report: Report) throws {
-    try Console.print(
-      report.checkpointsText(layerLines: log.verbose ? .max : Self.layerLines))
+  private func printCheckpoints(
+    _ state: inout State, while isReady: (_ checkpoint: Int) -> Bool
+  ) throws(CheckpointError) {
+    while state.printed < plan.checkpoints.count, isReady(state.printed) {
+      if let entry = state.outputs.entry(ofCheckpoint: state.printed) {
+        var texts = state.texts
+        try Console.print(texts.next(entry))
+        state.texts = texts
+      }
+      state.printed += 1
+    }
+  }
+
+  private func printRest(_ state: inout State, _ report: Report) throws {
+    try printCheckpoints(&state) { _ in true }
+    try Console.print(state.texts.end(report))
     let closing = report.closingText(Console.outputStyle)
     // It shows names as `Console.print` does, and colours are more than text.
     if !closing.isEmpty { try Console.write(document: "\n" + closing) }

@@ -36,7 +36,7 @@ final class TrainingProgress {
           "step \(step.step), epoch \(step.epoch): loss \(shortened(step.loss)), learning rate "
             + "\(shortened(step.learningRate)), update \(shortened(step.updateNorm))")
       } else if isRewritten && isDue(Self.frame) {
-        Console.rewrite(line)
+        Console.rewrite([line])
       }
     case .epoch(let epoch):
       guard !log.quiet && !isRewritten && (log.verbose || isDue(Self.interval)) else { return }
@@ -46,7 +46,7 @@ final class TrainingProgress {
 
   /// Leaves the terminal as it was.
   func finish() {
-    if isRewritten { Console.rewrite("") }
+    if isRewritten { Console.rewrite([]) }
   }
 
   private func isDue(_ interval: Duration) -> Bool {

@@ -52,6 +52,8 @@ import Testing
     (EvaluationError.notEnoughDraws(requested: 2, stored: 1, file: "x"), 64),
     (EvaluationError.noSuchParameter(pattern: "x", near: [], checkpoint: "x"), 64),
     (EvaluationError.nothingTrainable(patterns: ["x"], checkpoint: "x"), 64),
+    (EvaluationError.nothingToPrune(patterns: [], checkpoint: "x"), 64),
+    (EvaluationError.noFisherMatrix(method: "x", damping: "y", checkpoint: "z"), 65),
     (EvaluationError.nonFiniteLogits(checkpoint: "x", sample: 0, value: .nan), 65),
     (EvaluationError.noReferenceGradient(checkpoint: "x"), 65),
     (EvaluationError.solve(.memory(required: 2, budget: 1)), 64),
@@ -100,7 +102,9 @@ private func shortage(isChoice: Bool) -> MemoryShortage {
 /// What messages of the libraries call settings, the command has as options.
 @Suite struct SettingNameTests {
   @Test func everySettingIsAnOption() throws {
-    let help = EvalCLI.helpMessage(for: Score.self) + EvalCLI.helpMessage(for: Train.self)
+    let help =
+      EvalCLI.helpMessage(for: Score.self) + EvalCLI.helpMessage(for: Train.self)
+      + EvalCLI.helpMessage(for: Prune.self)
     for setting in Setting.all {
       let option = SettingNames.options(setting)
       // A flag has its inversion behind a slash.

@@ -5,8 +5,8 @@ import Testing
 extension CommandLineTests {
   @Suite struct HelpTests {
     @Test(arguments: [
-      "", "score", "inspect", "reference", "check", "pack", "init", "train", "plot", "report",
-      "merge", "diff",
+      "", "score", "inspect", "reference", "check", "pack", "init", "train", "prune", "plot",
+      "report", "merge", "diff",
     ])
     func helpIsAsRecorded(_ command: String) throws {
       let result = try Command.run((command.isEmpty ? [] : [command]) + ["--help"])

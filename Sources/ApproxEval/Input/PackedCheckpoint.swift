@@ -72,6 +72,31 @@ public struct PackedCheckpoint {
 
   // MARK: - Pieces
 
+  /// A writer of a checkpoint some of whose parameters are not as its source has them. Directions that the
+  /// source carries are left out: they belong to its own parameters.
+  ///
+  /// - Parameters:
+  ///   - epoch, step: In place of the source's.
+  ///   - carried: Samples that the file is to have, `nil` for all in their order.
+  ///   - add: Adds a changed parameter by a name, or returns `false` for one that is as it was.
+  static func writer(
+    _ checkpoint: LoadedCheckpoint, _ options: EvaluationOptions, epoch: Int? = nil,
+    step: Int? = nil, carried: (reader: BatchReader, samples: [Int]?)?,
+    adding add: (_ index: Int, _ name: String, inout SafetensorsWriter) -> Bool
+  ) throws(CheckpointError) -> SafetensorsWriter {
+    var writer = SafetensorsWriter(
+      metadata: try metadata(checkpoint, options, epoch: epoch, step: step))
+    for (index, spec) in checkpoint.program.graph.parameters.enumerated() {
+      let name = "params." + spec.name
+      if !add(index, name, &writer) {
+        writer.add(name, try checkpoint.source.parameter(spec.name))
+      }
+    }
+    addProgram(checkpoint, to: &writer)
+    if let carried { Self.add(carried.reader, carried.samples, to: &writer) }
+    return writer
+  }
+
   /// - Parameter epoch, step: In place of the source's.
   static func metadata(
     _ checkpoint: LoadedCheckpoint, _ options: EvaluationOptions, epoch: Int? = nil,

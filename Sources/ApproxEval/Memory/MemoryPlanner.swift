@@ -10,6 +10,7 @@ enum MemoryTask {
   case reference
   case selfCheck
   case train(OptimizerSettings)
+  case prune(PruningOptions)
 
   var subject: String {
     switch self {
@@ -17,6 +18,7 @@ enum MemoryTask {
     case .reference: "the reference of a batch"
     case .selfCheck: "checking a batch"
     case .train: "a step of training on a batch"
+    case .prune: "the inverse Fisher matrix of a batch"
     }
   }
 }
@@ -121,6 +123,7 @@ struct MemoryPlanner {
     case .reference: memory.addReferenceFile()
     case .selfCheck: memory.addSelfCheck()
     case .train(let settings): memory.addTraining(settings)
+    case .prune(let settings): memory.addPruning(settings)
     }
     return memory.plan
   }
@@ -161,6 +164,11 @@ struct MemoryPlanner {
 
 extension MemoryPlanner {
   private var fits: Bool { best().plan.total <= allowed }
+
+  /// As many of the samples as there is room for, one at least.
+  var fittingSamples: Int {
+    fits ? samples : most(below: samples) { $0.samples = $1 } ?? 1
+  }
 
   private func changed(_ change: (inout MemoryPlanner) -> Void) -> MemoryPlanner {
     var other = self

@@ -8,27 +8,52 @@ extension Report {
     [checkpointsText(), closingText()].filter { !$0.isEmpty }.joined(separator: "\n")
   }
 
-  /// Its checkpoints, each with its table, and of all of them in how many batches the reference did
-  /// not converge and what their batches have in common. What is the same for several checkpoints, as
-  /// notes on their parameters are, stands once.
+  /// Its checkpoints, each with its table, and what is said of all of them.
   ///
   /// - Parameter layerLines: Of the table of each checkpoint's layers, at the most.
   public func checkpointsText(layerLines: Int = .max) -> String {
-    var said: Set<String> = []
-    var parts = entries.map { $0.text(layerLines: layerLines, said: &said) }
-    if referencesNotConverged > 0 && entries.count > 1 {
-      parts.append(
-        wrapped(
-          "In all, the reference did not converge in \(grouped(referencesNotConverged)) of "
-            + "\(grouped(batchCount)) batches.") + "\n")
-    }
-    parts += spreadNotes.map { wrapped($0) + "\n" }
-    return parts.joined(separator: "\n")
+    var texts = CheckpointTexts(layerLines: layerLines)
+    return entries.map { texts.next($0) }.joined() + texts.end(self)
   }
 
   /// Stages by methods; empty for a single checkpoint.
   public func closingText(_ style: TextStyle = TextStyle()) -> String {
     ClosingTable(entries)?.text(style) ?? ""
+  }
+}
+
+/// What a person sees of the checkpoints of a run, one after another. What is the same for several, as
+/// notes on their parameters are, stands once.
+public struct CheckpointTexts: Sendable {
+  private let layerLines: Int
+  private var said: Set<String> = []
+  private var isFirst = true
+
+  /// - Parameter layerLines: Of the table of each checkpoint's layers, at the most.
+  public init(layerLines: Int = .max) { self.layerLines = layerLines }
+
+  /// The next checkpoint with its table, below what was said of those before it.
+  public mutating func next(_ entry: Report.Entry) -> String {
+    below(entry.text(layerLines: layerLines, said: &said))
+  }
+
+  /// Of all checkpoints in how many batches the reference did not converge, and what their batches have
+  /// in common.
+  public mutating func end(_ report: Report) -> String {
+    var parts: [String] = []
+    let failed = report.referencesNotConverged
+    if failed > 0 && report.entries.count > 1 {
+      parts.append(
+        "In all, the reference did not converge in \(grouped(failed)) of "
+          + "\(grouped(report.batchCount)) batches.")
+    }
+    parts += report.spreadNotes
+    return parts.map { below(wrapped($0) + "\n") }.joined()
+  }
+
+  private mutating func below(_ text: String) -> String {
+    defer { isFirst = false }
+    return isFirst ? text : "\n" + text
   }
 }
 
@@ -41,8 +66,11 @@ extension Report.Entry {
     return text(layerLines: .max, said: &said)
   }
 
+  /// The table alone.
+  public var tableText: String { table.text }
+
   /// - Parameter said: Notes that stand below an earlier table and hold here as well.
-  func text(layerLines: Int, said: inout Set<String>) -> String {
+  fileprivate func text(layerLines: Int, said: inout Set<String>) -> String {
     let lasting = lastingNotes.filter { said.insert($0).inserted }
     return
       ([heading, table.text, referenceText] + remarks + lasting + batchNotes.map { wrapped($0) }

@@ -148,6 +148,11 @@ public struct RunOutputs {
     }
   }
 
+  /// What there is of a checkpoint by now; `nil` without a result.
+  public func entry(ofCheckpoint index: Int) -> Report.Entry? {
+    plan.entry(ofCheckpoint: index, results, names: names)
+  }
+
   /// Writes all files, as far as there are results.
   public mutating func writeReports() throws(EvaluationError) -> Report {
     // A shard to which nothing but failures fell is known to whoever merges.

@@ -82,18 +82,17 @@ public struct RunPlan: Sendable {
   public func report(
     _ results: [Int: BatchResult], names: SettingNames = .plain
   ) -> Report {
-    var rest = results.sorted { $0.key < $1.key }[...]
-    var entries: [Report.Entry] = []
-    for (index, checkpoint) in checkpoints.enumerated() {
-      let end = steps.numbers(ofCheckpoint: index).upperBound
-      let own = rest.prefix { $0.key < end }
-      rest = rest.dropFirst(own.count)
-      if own.isEmpty { continue }
-      entries.append(
-        Report.Entry(
-          checkpoint.description, own.map(\.value), input: checkpoint.input, names: names))
-    }
-    return Report(entries)
+    Report(checkpoints.indices.compactMap { entry(ofCheckpoint: $0, results, names: names) })
+  }
+
+  /// The results of one checkpoint; `nil` without any.
+  func entry(
+    ofCheckpoint index: Int, _ results: [Int: BatchResult], names: SettingNames
+  ) -> Report.Entry? {
+    let own = numbers(ofCheckpoint: index).compactMap { results[$0] }
+    if own.isEmpty { return nil }
+    let checkpoint = checkpoints[index]
+    return Report.Entry(checkpoint.description, own, input: checkpoint.input, names: names)
   }
 }
 

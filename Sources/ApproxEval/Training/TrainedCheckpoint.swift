@@ -13,21 +13,18 @@ struct TrainedCheckpoint<S: EngineScalar> {
   let options: EvaluationOptions
 
   func write(_ parameters: ParameterStore<S>, epoch: Int, step: Int, to path: String) throws {
-    var writer = SafetensorsWriter(
-      metadata: try PackedCheckpoint.metadata(checkpoint, options, epoch: epoch, step: step))
     let program = checkpoint.program
-    for (index, spec) in program.graph.parameters.enumerated() {
-      let name = "params." + spec.name
-      if program.offsets[index] == nil {
-        writer.add(name, try checkpoint.source.parameter(spec.name))
-      } else {
-        let ordered = Vector<S>(count: spec.count)
-        spec.reorder(parameters.vectors[index].pointer, into: ordered.pointer, toFile: true)
-        writer.add(name, shape: spec.shape, ordered)
-      }
+    let writer = try PackedCheckpoint.writer(
+      checkpoint, options, epoch: epoch, step: step,
+      carried: carried.isEmpty ? nil : (reader, carried)
+    ) { index, name, writer in
+      if program.offsets[index] == nil { return false }
+      let spec = program.graph.parameters[index]
+      let ordered = Vector<S>(count: spec.count)
+      spec.reorder(parameters.vectors[index].pointer, into: ordered.pointer, toFile: true)
+      writer.add(name, shape: spec.shape, ordered)
+      return true
     }
-    PackedCheckpoint.addProgram(checkpoint, to: &writer)
-    if !carried.isEmpty { PackedCheckpoint.add(reader, carried, to: &writer) }
     try writer.write(to: path)
   }
 }

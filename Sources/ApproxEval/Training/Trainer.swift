@@ -18,9 +18,6 @@ final class Trainer<S: EngineScalar> {
   private let direction: Vector<Double>
   private let before: Vector<Double>
 
-  /// Samples of one forward pass where nothing is differentiated.
-  static var measuredTogether: Int { 256 }
-
   init(
     _ options: TrainingOptions, _ checkpoint: LoadedCheckpoint, _ samples: TrainingSamples,
     _ validation: TrainingRun.Watched?, budget: Int, parameters: ParameterStore<S>,
@@ -97,22 +94,15 @@ final class Trainer<S: EngineScalar> {
   private func measure(
     _ checkpoint: LoadedCheckpoint, _ reader: BatchReader, _ samples: [Int]
   ) throws -> TrainingEpoch.Measure {
-    var (loss, weight) = (0.0, 0.0)
-    var accuracy = Accuracy()
-    for start in stride(from: 0, to: samples.count, by: Self.measuredTogether) {
-      let group = Array(samples[start..<min(start + Self.measuredTogether, samples.count)])
-      // Forward values are not kept: nothing reads them.
-      let problem = try problem(checkpoint, reader, group, budget: 0, isStep: false)
-      loss += problem.output.totalLoss
-      weight += problem.output.positionWeight
-      accuracy += Accuracy(
-        problem.labels, loss: checkpoint.loss, problem.linearization)
+    // Forward values are not kept: nothing reads them.
+    let measure = try LossMeasure(samples) {
+      try problem(checkpoint, reader, $0, budget: 0, isStep: false)
     }
-    let mean = loss / weight
-    if !mean.isFinite {
-      throw NonFinite(reason: "the loss is \(ReportCell.spelling(mean))", isStep: false)
+    if !measure.loss.isFinite {
+      throw NonFinite(
+        reason: "the loss is \(ReportCell.spelling(measure.loss))", isStep: false)
     }
-    return .init(loss: mean, accuracy: accuracy.share)
+    return measure
   }
 
   private func problem(

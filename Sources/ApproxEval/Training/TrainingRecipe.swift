@@ -26,6 +26,7 @@ public struct TrainingRecipe: Sendable {
     self.settings = settings
   }
 
+  /// - Returns: `nil` for a name that there is not.
   public static func named(_ name: String) -> TrainingRecipe? { all.first { $0.name == name } }
 
   /// - Returns: `nil` for an optimiser that the set-up was not trained with.

@@ -34,12 +34,7 @@ public struct TrainingEpoch: Sendable, Equatable {
   public let seconds: Double
 
   /// What the model is worth on some samples.
-  public struct Measure: Sendable, Equatable {
-    /// Mean over scored positions.
-    public let loss: Double
-    /// Share of right decisions; `nil` for `mse`.
-    public let accuracy: Double?
-  }
+  public typealias Measure = LossMeasure
 }
 
 extension ReportTable {

@@ -93,6 +93,7 @@ struct Score: ParsableCommand {
           Console.log(printable(Self.line(result)))
           Console.log(PhaseText.table(result.costs))
         }
+        run.showFinished()
       }
     } catch {
       run.fail(error)

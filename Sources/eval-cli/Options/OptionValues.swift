@@ -165,7 +165,7 @@ enum OptionValues {
   /// A list that was given in several parts.
   static func joined(_ lists: [String]) -> String { lists.joined(separator: ",") }
 
-  private static func items(_ list: String) -> [String] {
+  static func items(_ list: String) -> [String] {
     list.split(separator: ",", omittingEmptySubsequences: false).map {
       String($0.drop { $0 == " " }.reversed().drop { $0 == " " }.reversed())
     }
