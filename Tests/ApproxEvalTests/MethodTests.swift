@@ -388,14 +388,7 @@ struct MethodTests {
     options.methods = [.sgd]
     let path = fixture("data/optimizer/checkpoint.bin")
     let layers = try Evaluation(options).score(checkpoint: path)[0].layers
-    let file = try CheckpointFile.open(path)
-    let values = try file.batch["inputs"]!.vector(of: Double.self).array
-    let oracle = DenseOracle(
-      Problem(
-        json: file.archive.metadata["model"]!, loss: file.loss, trainable: nil,
-        parameters: try file.parameters.mapValues { try $0.vector(of: Double.self).array },
-        inputs: stride(from: 0, to: values.count, by: 3).map { Array(values[$0..<$0 + 3]) },
-        labels: .classes(try file.batch["labels"]!.integers().map { Int($0) })))
+    let oracle = DenseOracle(try Problem(CheckpointFile.open(path)))
     let ranges = oracle.tensorRanges
     for layer in layers where layer.method == "sgd" {
       var restricted = [Double](repeating: 0, count: oracle.parameterCount)

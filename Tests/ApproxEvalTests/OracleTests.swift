@@ -12,7 +12,7 @@ struct OracleTests {
   func oracleAgreesWithTheGoldenFiles(_ name: String) throws {
     let golden = try Golden("golden/" + name)
     let file = try CheckpointFile.open(fixture("golden/\(name).bin"))
-    let oracle = DenseOracle(try problem(file, trainable: golden.trainable))
+    let oracle = DenseOracle(try Problem(file, trainable: golden.trainable))
     // Sums of some hundred terms in another order.
     let tolerance = 1e-10
     #expect(oracle.parameterCount == golden.parameters)
@@ -20,7 +20,7 @@ struct OracleTests {
     #expect(mismatch(oracle.gammaBound, golden.gammaBound, tolerance: tolerance) == nil)
     let gram = oracle.gram(oracle.perSampleGradients).flatMap { $0 }
     #expect(mismatch(gram, golden.gram.flatMap { $0 }, tolerance: tolerance) == nil)
-    let sampled = try labels(#require(file.batch["sampled_labels"]), loss: file.loss)
+    let sampled = try OracleLabels(#require(file.batch["sampled_labels"]), loss: file.loss)
     for score in golden.scores where score.method != "ng" {
       let lambda = score.damping ?? 0
       // The oracle eliminates on Ghat^T Ghat + lambda I, of rank k N < P without lambda: its digits
@@ -42,31 +42,6 @@ struct OracleTests {
       mismatch(
         oracle.gamma(oracle.naturalGradient), golden.reference.gamma,
         tolerance: golden.reference.rtol64) == nil)
-  }
-
-  private func problem(_ file: CheckpointFile, trainable: [String]?) throws -> Problem {
-    let inputs = try #require(file.batch["inputs"])
-    let size = inputs.shape.dropFirst().reduce(1, *)
-    let values: [Double]
-    if inputs.dtype.isInteger {
-      values = try inputs.integers(0..<inputs.count).map { Double($0) }
-    } else {
-      values = try inputs.vector(of: Double.self).array
-    }
-    return Problem(
-      json: try #require(file.archive.metadata["model"]), loss: file.loss,
-      trainable: trainable.map { names in
-        Set(file.parameters.keys.filter { name in names.contains { Glob($0).matches(name) } })
-      },
-      parameters: try file.parameters.mapValues { try $0.vector(of: Double.self).array },
-      inputs: stride(from: 0, to: values.count, by: size).map { Array(values[$0..<$0 + size]) },
-      labels: try labels(#require(file.batch["labels"]), loss: file.loss))
-  }
-
-  private func labels(_ tensor: StoredTensor, loss: String) throws -> OracleLabels {
-    loss == "cross_entropy"
-      ? .classes(try tensor.integers(0..<tensor.count).map { Int($0) })
-      : .real(try tensor.vector(of: Double.self).array)
   }
 
   private struct Golden: Decodable {
