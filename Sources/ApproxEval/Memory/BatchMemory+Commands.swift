@@ -72,12 +72,8 @@ extension BatchMemory {
   /// Removing weights: what is kept of them, and the blocks of the inverse that there are at a time.
   ///
   /// - Parameter settings: Of the removal.
-  mutating func addPruning(_ settings: PruningOptions) {
+  mutating func addPruning(_ weights: PrunableWeights, _ settings: PruningOptions) {
     addProblem()
-    guard
-      let weights = try? PrunableWeights(
-        checkpoint, patterns: settings.weights, blockSize: settings.blockSize)
-    else { return }
     let all = needs.doubles(weights.count)
     plan.keep("weights", all + needs.scalars(weights.count))
     let usesGradients = settings.methods.contains { $0.rows != nil }

@@ -10,7 +10,7 @@ enum MemoryTask {
   case reference
   case selfCheck
   case train(OptimizerSettings)
-  case prune(PruningOptions)
+  case prune(PruningOptions, PrunableWeights)
 
   var subject: String {
     switch self {
@@ -123,7 +123,7 @@ struct MemoryPlanner {
     case .reference: memory.addReferenceFile()
     case .selfCheck: memory.addSelfCheck()
     case .train(let settings): memory.addTraining(settings)
-    case .prune(let settings): memory.addPruning(settings)
+    case .prune(let settings, let weights): memory.addPruning(weights, settings)
     }
     return memory.plan
   }

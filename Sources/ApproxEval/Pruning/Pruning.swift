@@ -20,7 +20,7 @@ public struct Pruning {
   /// What the checkpoint holds.
   public let description: CheckpointDescription
   /// Samples that the Fisher matrices are made of.
-  public let samples: Int
+  public var samples: Int { source.size }
   /// Samples that loss and accuracy are measured on: all that have something to score.
   public var measuredSamples: Int { measured.count }
   /// How many weights may be removed.
@@ -44,6 +44,9 @@ public struct Pruning {
   }
 
   private init(_ path: String, _ given: PruningOptions, _ files: InputFiles?) throws {
+    precondition(
+      given.blockSize > 0 && given.sparsities.allSatisfy((0..<1).contains),
+      "Pruning: blocks of \(given.blockSize), sparsities \(given.sparsities)")
     let files = files ?? InputFiles(memory: given.evaluation.memory)
     let checkpoint = try LoadedCheckpoint(path: path, options: given.loading, files: files)
     let weights = try PrunableWeights(
@@ -55,16 +58,15 @@ public struct Pruning {
     if given.evaluation.batchSize == nil {
       options.evaluation.batchSize =
         MemoryPlanner(
-          checkpoint, samples: reader.data.count, options: given.loading, .prune(given)
+          checkpoint, samples: reader.data.count, options: given.loading, .prune(given, weights)
         ).fittingSamples
     }
     options.evaluation.batches = 1
     source = try BatchSource(reader: reader, options: options.loading)
     try reader.checkRanges(Array(0..<reader.data.count))
     measured = try reader.scoredSamples()
-    samples = source.size
     budget = try MemoryPlanner(
-      checkpoint, samples: source.size, options: options.loading, .prune(options)
+      checkpoint, samples: source.size, options: options.loading, .prune(options, weights)
     ).budget()
     description = checkpoint.description
     (self.options, self.checkpoint, self.weights, self.files) = (
@@ -113,7 +115,7 @@ public struct Pruning {
   ) throws -> PruningResult {
     MemoryMeter.restart()
     let parameters = try checkpoint.parameters(S.self, areRead: true, pool: pool)
-    let model = PrunedModel(checkpoint, weights, parameters, source.reader, options)
+    let model = try PrunedModel(checkpoint, weights, parameters, source.reader, options)
     let counts = options.sparsities.map { PruningSelection.count($0, of: weights.count) }
     var rows: [PruningRow] = []
     func append(

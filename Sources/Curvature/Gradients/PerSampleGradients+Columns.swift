@@ -59,6 +59,10 @@ package struct WeightColumns<S: EngineScalar> {
     let start = first * width
     let end = min((last + 1) * width, count)
     let piece = Vector<S>(count: end - start)
+    // Of the entries in a piece, unless they lie one after the other.
+    let places = order.map { order in
+      range.map { $0 / width * width - start + order[$0 % width] }
+    }
     for n in 0..<gradients.samples {
       let target = out + n * range.count
       let source: UnsafePointer<S>
@@ -81,11 +85,8 @@ package struct WeightColumns<S: EngineScalar> {
         }
         source = UnsafePointer(piece.pointer)
       }
-      if let order {
-        for (place, entry) in range.enumerated() {
-          let row = entry / width
-          target[place] = Double(source[row * width - start + order[entry - row * width]])
-        }
+      if let places {
+        for (index, place) in places.enumerated() { target[index] = Double(source[place]) }
       } else {
         Kernels.toDouble(source + range.lowerBound - start, target, count: range.count)
       }
