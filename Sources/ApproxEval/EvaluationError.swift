@@ -107,11 +107,7 @@ extension EvaluationError: ExplainedError {
     case .noSuchParameter(let setting, let pattern, let near, let checkpoint):
       ErrorMessage(
         "\(setting) \(pattern) matches no parameter", at: SettingText(checkpoint),
-        [
-          near.isEmpty
-            ? "eval-cli inspect lists the parameters."
-            : "Did you mean \(near.joined(separator: " or "))?"
-        ])
+        [SettingText(didYouMean(near) ?? "eval-cli inspect lists the parameters.")])
     case .nothingTrainable(let patterns, let checkpoint):
       ErrorMessage(
         "\(.trainable) \(patterns.joined(separator: " ")) leaves nothing to train",

@@ -58,12 +58,9 @@ enum Main {
   private static func requireCommand(_ arguments: [String]) throws(UsageError) {
     let known = EvalCLI.configuration.subcommands.map { $0._commandName } + ["help"]
     guard let word = arguments.first, !word.hasPrefix("-"), !known.contains(word) else { return }
-    let near = nearMisses(word, among: known)
     throw UsageError(
       "there is no command \"\(printable(word))\"", at: "eval-cli \(printable(word))",
-      near.isEmpty
-        ? "Known are \(known.joined(separator: ", "))."
-        : "Did you mean \(near.joined(separator: " or "))?")
+      OptionValues.advice(on: word, known: known))
   }
 
   /// Prints a text that is the result of a command.

@@ -61,9 +61,9 @@ struct ParameterOrder {
           .unexpectedValue(
             "the name \(name)", found: "that of no parameter", expected: "one"),
           at: location,
-          hint: near.isEmpty
-            ? "eval-cli inspect lists the parameters: \(shortList(known.keys.sorted()))."
-            : "Did you mean \(near.joined(separator: " or "))?")
+          hint: SettingText(
+            didYouMean(near)
+              ?? "eval-cli inspect lists the parameters: \(shortList(known.keys.sorted()))."))
       }
       if let other = given.updateValue(name, forKey: own) {
         throw CheckpointError(

@@ -182,16 +182,12 @@ extension CheckpointError {
     case .implausibleSize: "Deflate cannot do that: the file is damaged or a zip bomb."
     case .missingTensor(_, let near), .unexpectedTensor(let near), .missingValue(_, let near),
       .unknownKey(_, let near):
-      didYouMean(near)
+      didYouMean(near).map { SettingText($0) }
     case .sampleCountMismatch: "The first dimension counts samples and must agree."
     case .unknownName(_, let found, let known):
-      didYouMean(nearMisses(found, among: known)) ?? "Known are \(list(known))."
+      SettingText(didYouMean(nearMisses(found, among: known)) ?? "Known are \(list(known)).")
     default: nil
     }
-  }
-
-  private func didYouMean(_ names: [String]) -> SettingText? {
-    names.isEmpty ? nil : "Did you mean \(list(names))?"
   }
 }
 

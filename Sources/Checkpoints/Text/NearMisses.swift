@@ -25,6 +25,11 @@ package func nearMisses(_ name: String, among candidates: some Sequence<String>)
   return found.prefix(3).map(\.name)
 }
 
+/// A question for names that are near; `nil` for none.
+package func didYouMean(_ names: [String]) -> String? {
+  names.isEmpty ? nil : "Did you mean \(list(names))?"
+}
+
 /// Insertions, deletions, substitutions and swaps of neighbours between two byte strings (optimal
 /// string alignment), nil if more than `limit`.
 ///

@@ -133,13 +133,9 @@ struct OptimizerOptions: ParsableArguments {
   func chosenRecipe() throws(UsageError) -> TrainingRecipe? {
     guard let recipe else { return nil }
     if let found = TrainingRecipe.named(recipe) { return found }
-    let known = TrainingRecipe.all.map(\.name)
-    let near = nearMisses(recipe, among: known)
     throw UsageError(
       "unknown recipe \"\(recipe)\"", at: "--recipe",
-      near.isEmpty
-        ? "Known are \(known.joined(separator: ", "))."
-        : "Did you mean \(near.joined(separator: " or "))?")
+      OptionValues.advice(on: recipe, known: TrainingRecipe.all.map(\.name)))
   }
 
   func settings(_ recipe: TrainingRecipe?) throws(UsageError) -> OptimizerSettings {

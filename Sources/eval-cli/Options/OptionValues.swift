@@ -15,12 +15,9 @@ enum OptionValues {
       }
       guard let method = UpdateMethod(name: name) else {
         let known = UpdateMethod.named.map(\.name) + UpdateMethod.sets.map(\.name)
-        let near = nearMisses(name, among: known)
         throw UsageError(
           "unknown method \"\(name)\"", at: "--methods",
-          near.isEmpty
-            ? "Known are \(methodNames("and"))."
-            : "Did you mean \(near.joined(separator: " or "))?")
+          didYouMean(nearMisses(name, among: known)) ?? "Known are \(methodNames("and")).")
       }
       if !methods.contains(method) { methods.append(method) }
     }
@@ -143,8 +140,17 @@ enum OptionValues {
 
   /// What a list of methods may go on with: `sgd,ie` with `sgd,ief`, and more.
   static func completedMethods(_ list: String) -> [String] {
+    completed(list, with: UpdateMethod.named.map(\.name) + UpdateMethod.sets.map(\.name))
+  }
+
+  static func completed(_ list: String, with names: [String]) -> [String] {
     let known = list.lastIndex(of: ",").map { list[...$0] } ?? ""
-    return (UpdateMethod.named.map(\.name) + UpdateMethod.sets.map(\.name)).map { known + $0 }
+    return names.map { known + $0 }
+  }
+
+  /// What a name that there is not may have been meant to be, or what there is.
+  static func advice(on name: String, known: [String]) -> String {
+    didYouMean(nearMisses(name, among: known)) ?? "Known are \(known.joined(separator: ", "))."
   }
 
   /// `svg,png`; what is repeated counts once.

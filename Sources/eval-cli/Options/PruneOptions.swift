@@ -141,12 +141,8 @@ extension OptionValues {
     let known = PruningMethod.all.map(\.name)
     for name in items(list) {
       guard let method = PruningMethod.all.first(where: { $0.name == name }) else {
-        let near = nearMisses(name, among: known)
         throw UsageError(
-          "unknown method \"\(name)\"", at: "--methods",
-          near.isEmpty
-            ? "Known are \(known.joined(separator: ", "))."
-            : "Did you mean \(near.joined(separator: " or "))?")
+          "unknown method \"\(name)\"", at: "--methods", advice(on: name, known: known))
       }
       if !methods.contains(method) { methods.append(method) }
     }
@@ -155,7 +151,6 @@ extension OptionValues {
 
   /// What a list of methods may go on with.
   static func completedPruningMethods(_ list: String) -> [String] {
-    let known = list.lastIndex(of: ",").map { list[...$0] } ?? ""
-    return PruningMethod.all.map { known + $0.name }
+    completed(list, with: PruningMethod.all.map(\.name))
   }
 }
