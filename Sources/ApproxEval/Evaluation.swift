@@ -184,7 +184,7 @@ struct BatchSource {
         requested: wanted, stored: reader.storedDraws, file: reader.data.path)
     }
     self.reader = reader
-    size = options.batchSize ?? (fromData ? min(160, available) : available)
+    size = options.batchSize(of: available)
     // Batches of all samples are one batch.
     count = options.batches ?? (fromData && size < available ? 10 : 1)
     seed = options.seed

@@ -131,8 +131,7 @@ public struct Inspection: Sendable, Equatable {
       if options.batchSize != nil { throw .missingBatch(checkpoint: checkpoint.path) }
       return nil
     }
-    let size =
-      options.batchSize ?? (options.dataFile == nil ? data.count : min(160, data.count))
+    let size = options.batchSize(of: data.count)
     if size > data.count {
       throw .batchTooLarge(requested: size, available: data.count, file: data.path)
     }

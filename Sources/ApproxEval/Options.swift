@@ -63,6 +63,8 @@ public struct EvaluationOptions: Sendable {
   public var cgDamping = 0.0
   /// Of `cg` alone.
   public var cgPreconditioner = PreconditionerKind.none
+  /// Samples that a batch of a data file has where nothing else is asked for.
+  package static let usualBatchSize = 160
   /// Samples per batch; `nil`: the checkpoint's own batch as a whole, or 160 of a data file.
   public var batchSize: Int?
   /// Number of batches; `nil`: 1 of the checkpoint's own, 10 of a data file.
@@ -118,6 +120,11 @@ public struct EvaluationOptions: Sendable {
 
   /// Asked once: the system looks it up in files.
   private static let availableProcessors = ProcessInfo.processInfo.activeProcessorCount
+
+  /// Samples of a batch where so many can be drawn; more than these only if they are asked for.
+  func batchSize(of available: Int) -> Int {
+    batchSize ?? (dataFile == nil ? available : min(Self.usualBatchSize, available))
+  }
 
   /// Whether any of it takes products of per-sample gradients with each other.
   var needsGramMatrix: Bool {

@@ -11,23 +11,30 @@ struct PrunedModel<S: EngineScalar> {
   private let options: PruningOptions
   /// Of its own where weights change, otherwise those of the source.
   private let store: ParameterStore<S>
+  /// Weights that are in double here and in single precision in the file.
+  private let rounded: Set<ParameterID>
 
   init(
     _ checkpoint: LoadedCheckpoint, _ weights: PrunableWeights, _ parameters: ParameterStore<S>,
     _ reader: BatchReader, _ options: PruningOptions
-  ) {
+  ) throws {
     (self.checkpoint, self.weights, self.reader, self.options) = (
       checkpoint, weights, reader, options
     )
     var vectors = parameters.vectors
     for tensor in weights.tensors { vectors[tensor.index] = vectors[tensor.index].copy() }
     store = ParameterStore(vectors)
+    let names = checkpoint.program.graph.parameters.map(\.name)
+    rounded = Set(
+      try weights.tensors.filter {
+        try S.self == Double.self && checkpoint.source.parameter(names[$0.index]).dtype != .f64
+      })
   }
 
   /// Takes the weights as the file will have them.
   func set(_ values: Vector<Double>) {
     weights.set(values, in: store)
-    for tensor in weights.tensors where !isWrittenInDouble(tensor) {
+    for tensor in rounded {
       let vector = store.vectors[tensor.index]
       for i in 0..<vector.count { vector.pointer[i] = S(Float(vector.pointer[i])) }
     }
@@ -56,12 +63,12 @@ struct PrunedModel<S: EngineScalar> {
       let spec = parameters[index]
       let ordered = Vector<S>(count: spec.count)
       spec.reorder(store.vectors[index].pointer, into: ordered.pointer, toFile: true)
-      if isWrittenInDouble(tensor) {
-        writer.add(name, shape: spec.shape, ordered)
-      } else {
+      if rounded.contains(tensor) {
         let single = Vector<Float>(count: spec.count)
         for i in 0..<spec.count { single.pointer[i] = Float(ordered.pointer[i]) }
         writer.add(name, shape: spec.shape, single)
+      } else {
+        writer.add(name, shape: spec.shape, ordered)
       }
       return true
     }
@@ -73,14 +80,7 @@ struct PrunedModel<S: EngineScalar> {
     guard options.evaluation.dataFile != nil else { return nil }
     let count = reader.data.count
     return sampleWithoutReplacement(
-      count: min(Self.mostCarried, count), from: count, seed: options.evaluation.seed, batch: 0)
-  }
-
-  private static var mostCarried: Int { 160 }
-
-  /// Where both the source and the engine are in double; otherwise in single precision.
-  private func isWrittenInDouble(_ tensor: ParameterID) -> Bool {
-    let name = checkpoint.program.graph.parameters[tensor.index].name
-    return S.self == Double.self && (try? checkpoint.source.parameter(name))?.dtype == .f64
+      count: min(EvaluationOptions.usualBatchSize, count), from: count,
+      seed: options.evaluation.seed, batch: 0)
   }
 }

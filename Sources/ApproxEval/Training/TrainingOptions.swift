@@ -21,7 +21,7 @@ public struct TrainingOptions: Sendable {
   public var saveEvery = 1
   /// Samples that every checkpoint carries, so that it can be scored without a data file; as many
   /// as there are, at the most.
-  public var carriedSamples = 160
+  public var carriedSamples = EvaluationOptions.usualBatchSize
   /// Decides random weights, the split, the order of samples and the labels of `sf`.
   public var seed = EvaluationOptions().seed
   /// Of the engine; parameters and moments are in double in either.

@@ -87,7 +87,7 @@ struct TrainingScheduleOptions: ParsableArguments {
     help: .init(
       "Samples that every checkpoint carries, so that score needs no --data; 0: none.",
       valueName: "n"))
-  var carry = 160
+  var carry = EvaluationOptions.usualBatchSize
 
   func apply(to options: inout TrainingOptions) throws(UsageError) {
     options.epochs = try OptionValues.positive(epochs, "--epochs")
