@@ -44,7 +44,7 @@ struct Adafactor: Optimizer {
       let theta = parameters.pointer + range.lowerBound
       let g = direction.pointer + range.lowerBound
       let count = range.count
-      let scale = max(Self.leastScale, rootMeanSquare(theta, count))
+      let scale = max(Self.leastScale, rootMeanSquare(theta, count: count))
       if shrinkage != 1 { for i in 0..<count { theta[i] *= shrinkage } }
       switch states[index] {
       case .factored(let matrices, let rows, let columns):
@@ -53,15 +53,9 @@ struct Adafactor: Optimizer {
       case .full(let squares):
         AdafactorMoments.divide(g, count: count, squares: squares.pointer, share, epsilon)
       }
-      let clip = max(1, rootMeanSquare(g, count) / Self.clipping)
-      let step = scale * relativeStep / clip
+      let step =
+        scale * relativeStep / AdafactorMoments.clipping(g, count: count, threshold: Self.clipping)
       for i in 0..<count { theta[i] -= step * g[i] }
     }
   }
-}
-
-private func rootMeanSquare(_ x: UnsafeMutablePointer<Double>, _ count: Int) -> Double {
-  var sum = 0.0
-  for i in 0..<count { sum += x[i] * x[i] }
-  return (sum / Double(count)).squareRoot()
 }

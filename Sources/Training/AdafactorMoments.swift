@@ -75,8 +75,7 @@ package enum AdafactorMoments {
 
   /// What the result is divided by to have a root mean square of at most the threshold.
   package static func clipping(_ g: Pointer, count: Int, threshold: Double) -> Double {
-    let square = Kernels.dot(UnsafePointer(g), UnsafePointer(g), count: count)
-    return max(1, (square / Double(max(count, 1))).squareRoot() / threshold)
+    max(1, rootMeanSquare(g, count: count) / threshold)
   }
 
   /// Moves the means by `share` towards those of the squares of g.
@@ -111,4 +110,9 @@ package enum AdafactorMoments {
     for i in 0..<count { total += x[i] }
     return total / Double(count)
   }
+}
+
+/// 0 of no numbers.
+package func rootMeanSquare(_ x: UnsafePointer<Double>, count: Int) -> Double {
+  (Kernels.dot(x, x, count: count) / Double(max(count, 1))).squareRoot()
 }

@@ -20,9 +20,9 @@ public struct OptimizerKind: RawRepresentable, CaseIterable, Hashable, Sendable 
     case weightDecay
     /// With or without Nesterov's step.
     case momentum
-    /// Both betas, and epsilon.
+    /// Both betas.
     case moments
-    /// What a root of second moments is added to.
+    /// What keeps second moments from zero.
     case epsilon
     /// How fast the second moment forgets, and how large a step may be beside it.
     case factoredMoment

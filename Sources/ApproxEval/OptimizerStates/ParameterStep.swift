@@ -2,6 +2,7 @@ import Checkpoints
 import Foundation
 import GraphModule
 import TensorModule
+import Training
 
 /// What an optimiser has at hand when it steps: a parameter, the gradient of the batch, and what it
 /// remembers. Everything is in the order of the file.
@@ -110,6 +111,5 @@ func averageSquares(_ mean: Vector<Double>, _ x: Vector<Double>, _ beta: Double)
 func biasCorrection(_ beta: Double, _ step: Double) -> Double { -expm1(step * log(beta)) }
 
 func rootMeanSquare(_ x: Vector<Double>) -> Double {
-  (Kernels.dot(UnsafePointer(x.pointer), UnsafePointer(x.pointer), count: x.count)
-    / Double(max(x.count, 1))).squareRoot()
+  rootMeanSquare(x.pointer, count: x.count)
 }

@@ -12,9 +12,10 @@ struct Train: ParsableCommand {
     abstract: "Trains a model on a data file and saves a checkpoint after every epoch.",
     discussion: """
       Optimisers are exact iEF, EF and SF (Algorithms 1-3 of the paper), SGD, Adam, AdamW and \
-      Adafactor as in PyTorch, and Adafactor as in Transformers. The folder gets epoch-00.bin (the start), epoch-01.bin and so on, \
-      which score reads, steps.csv, epochs.csv and train.json. The order of samples depends on \
-      seed and epoch alone, and a run has the same bits whatever the number of threads.
+      Adafactor as in PyTorch, and Adafactor as in Transformers. The folder gets epoch-00.bin (the \
+      start), epoch-01.bin and so on, which score reads, steps.csv, epochs.csv and train.json. The \
+      order of samples depends on seed and epoch alone, and a run has the same bits whatever the \
+      number of threads.
 
       Examples:
         eval-cli train net.json --data train.npz -o run/ --epochs 40
