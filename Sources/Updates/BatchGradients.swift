@@ -48,8 +48,7 @@ package final class BatchGradients<S: EngineScalar> {
     // well-fitted samples in the range of single precision. With powers of two instead, cotangents
     // that are parallel, as all of one sample are in a model with two classes, would be rounded
     // differently, and what SF leaves of g after a projection on them would be that rounding.
-    // Norms below the normal numbers have no reciprocal.
-    let units = all.map { output.norms($0).map { $0 >= .leastNormalMagnitude ? $0 : 1 } }
+    let units = all.map(output.units)
     perSample = linearization.perSampleGradients(
       draws: all.count, scales: units.flatMap { $0 }, mayBeParallel: true
     ) {

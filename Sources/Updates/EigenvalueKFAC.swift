@@ -27,15 +27,10 @@ private struct EigenvalueKFAC: DirectionRule {
     let parts = DampedParts<S>(
       gradients.linearization.program, dampings, dampings.map { gradients.lambda($0) })
     let lambdas = parts.all.map { $0.lambda * Double(gradients.samples) }
-    let source = gradients.perSample.prefix(draws: 1)
-    let unit = powerOfTwo(near: source.scales.max() ?? 0)
-    let weights = source.scales.map { $0 / unit }
-    let own = lambdas.map { rescaled(lambda: $0, from: gradients.gram.unit, to: unit) }
-    let error = gradients.errors.relative[..<gradients.samples].max() ?? 0
+    let rows = TrueLabelRows(gradients)
+    let own = lambdas.map { rescaled(lambda: $0, from: gradients.gram.unit, to: rows.unit) }
     try parts.setLayers(
-      plan, source, cotangents: { gradients.writeCotangents(draws: 1, $0, to: $1) },
-      lambdas: own, error: error, exponent: -unit.exponent,
-      block: { rows throws(LinearAlgebraError) in try EigenvalueBlock(rows, weights: weights) })
+      plan, rows, lambdas: own, exponent: -rows.unit.exponent, block: EigenvalueBlock.init)
     let target = EmpiricalTarget.ones.values(gradients)
     for (parameter, _) in plan.exact {
       let block = try context.blocks.block([parameter])

@@ -25,21 +25,16 @@ private struct FOOF: DirectionRule {
     let parts = DampedParts<S>(
       gradients.linearization.program, dampings, dampings.map { gradients.lambda($0) })
     let own = parts.all.map { rescaled(lambda: $0.lambda, from: gradients.gram.unit, to: 1) }
-    let source = gradients.perSample.prefix(draws: 1)
-    let unit = powerOfTwo(near: source.scales.max() ?? 0)
-    let weights = source.scales.map { $0 / unit }
-    let error = gradients.errors.relative[..<gradients.samples].max() ?? 0
+    let trueRows = TrueLabelRows(gradients)
     try parts.setLayers(
-      plan, source, cotangents: { gradients.writeCotangents(draws: 1, $0, to: $1) },
-      lambdas: own, error: error, exponent: unit.exponent,
-      block: { rows throws(LinearAlgebraError) in try InputBlock(rows, weights: weights) })
+      plan, trueRows, lambdas: own, exponent: trueRows.unit.exponent, block: InputBlock.init)
     let ones = [Double](repeating: 1, count: gradients.samples)
     for (parameter, _) in plan.exact {
-      let rows = source.restricted(to: parameter)
+      let rows = trueRows.source.restricted(to: parameter)
       let g = rows.weightedSum(ones, of: [parameter])
       let norms = rows.gramMatrix(.norms)
       let size = (0..<gradients.samples).reduce(0) { $0 + norms.norm($1) * norms.norm($1) }
-      let own = error * size.squareRoot() * Rounding.alignment(g.values.count)
+      let own = trueRows.error * size.squareRoot() * Rounding.alignment(g.values.count)
       for (_, parts) in parts.all {
         parts.set(parameter, g.values.pointer, exponent: g.unit.exponent)
         parts.setError(parameter, own, exponent: 0)

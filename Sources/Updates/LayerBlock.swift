@@ -11,7 +11,38 @@ protocol LayerBlock {
   )
 }
 
+/// The rows of the true labels, whose blocks are made with weights of their own.
+struct TrueLabelRows<S: EngineScalar> {
+  let gradients: BatchGradients<S>
+  let source: PerSampleGradients<S>
+  /// The power of two that `weights`, the scales of the rows, are divided by.
+  let unit: Double
+  let weights: [Double]
+  /// Relative, of a row.
+  let error: Double
+
+  init(_ gradients: BatchGradients<S>) {
+    self.gradients = gradients
+    source = gradients.perSample.prefix(draws: 1)
+    let unit = powerOfTwo(near: source.scales.max() ?? 0)
+    self.unit = unit
+    weights = source.scales.map { $0 / unit }
+    error = gradients.errors.relative[..<gradients.samples].max() ?? 0
+  }
+}
+
 extension DampedParts {
+  /// The same of the rows of the true labels, which a block gets with their weights.
+  func setLayers<Block: LayerBlock>(
+    _ plan: KroneckerPlan, _ rows: TrueLabelRows<S>, lambdas: [Double], exponent: Int,
+    block: (LayerRows<S>, [Double]) throws(LinearAlgebraError) -> Block
+  ) throws(LinearAlgebraError) {
+    try setLayers(
+      plan, rows.source, cotangents: { rows.gradients.writeCotangents(draws: 1, $0, to: $1) },
+      lambdas: lambdas, error: rows.error, exponent: exponent,
+      block: { layer throws(LinearAlgebraError) in try block(layer, rows.weights) })
+  }
+
   /// The parts of all linear layers, several at the same time.
   ///
   /// - Parameters:

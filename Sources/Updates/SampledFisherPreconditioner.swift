@@ -33,7 +33,7 @@ package struct SampledFisherPreconditioner<S: EngineScalar>: Preconditioner {
   ) throws(SolveError) {
     self.operations = operations
     let sampled = output.sampledGradients(draws: draws, seed: seed, batch: batch)
-    let units = sampled.map { output.norms($0).map { $0 >= .leastNormalMagnitude ? $0 : 1 } }
+    let units = sampled.map(output.units)
     let size = linearization.logitCount
     let samples = linearization.samples
     let cotangents = Vector<S>(count: draws * samples * size)

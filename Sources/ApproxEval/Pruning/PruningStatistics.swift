@@ -20,9 +20,8 @@ struct PruningStatistics<S: EngineScalar> {
 
   init(_ problem: BatchProblem<S>, _ weights: PrunableWeights, values: Vector<Double>) {
     let (linearization, output) = (problem.linearization, problem.output)
-    // Rows are g_n / |u_n|, as the update methods have them; norms below the normal numbers have no
-    // reciprocal.
-    let units = output.norms(output.gradient).map { $0 >= .leastNormalMagnitude ? $0 : 1 }
+    // Rows are g_n / |u_n|, as the update methods have them.
+    let units = output.units(output.gradient)
     perSample = linearization.perSampleGradients(draws: 1, scales: units) { chunk, cotangents in
       output.write(output.gradient, chunk: chunk, units: units, to: cotangents)
     }
@@ -69,7 +68,7 @@ struct PruningStatistics<S: EngineScalar> {
   func statistic(_ matrix: Matrix) throws(LinearAlgebraError) -> Vector<Double> {
     let result = Vector<Double>(count: weights.count)
     try forEachBlock(matrix) { place, block throws(LinearAlgebraError) in
-      for (q, inverse) in zip(place.places, block.inverseDiagonal) {
+      for (q, inverse) in zip(place.places, try InverseFisherBlock(block).diagonal) {
         result.pointer[q] = values.pointer[q] * values.pointer[q] / (2 * inverse)
       }
     }
@@ -84,15 +83,15 @@ struct PruningStatistics<S: EngineScalar> {
     let results = removed.map { _ in Vector<Double>(count: weights.count) }
     try forEachBlock(matrix) { place, block throws(LinearAlgebraError) in
       let w = place.places.map { values.pointer[$0] }
-      let diagonal = update == .sum ? block.inverseDiagonal : []
+      let inverse = update == .sum ? try InverseFisherBlock(block) : nil
+      let diagonal = inverse?.diagonal ?? []
       for (all, result) in zip(removed, results) {
         let own = Array(all[place.places])
         let change: [Double]
-        if update == .joint {
-          change = try block.jointUpdate(removing: own, of: w)
+        if let inverse {
+          change = inverse.times(w.indices.map { own[$0] ? -w[$0] / diagonal[$0] : 0 })
         } else {
-          change = block.inverseTimes(
-            w.indices.map { own[$0] ? -w[$0] / diagonal[$0] : 0 })
+          change = try block.jointUpdate(removing: own, of: w)
         }
         for q in w.indices { result.pointer[place.place + q] = own[q] ? 0 : w[q] + change[q] }
       }

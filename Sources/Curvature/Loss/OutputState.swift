@@ -253,6 +253,11 @@ package final class OutputState<S: EngineScalar>: Sendable {
       classes: classes)
   }
 
+  /// `norms` to divide by: 1 for those below the normal numbers, which have no reciprocal.
+  package func units(_ gradient: LogitGradient) -> [Double] {
+    norms(gradient).map { $0 >= .leastNormalMagnitude ? $0 : 1 }
+  }
+
   private static func norms(
     _ gradient: LogitGradient, probabilities: Vector<Double>, samples: Int, positions: Int,
     classes: Int

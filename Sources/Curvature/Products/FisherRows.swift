@@ -85,7 +85,7 @@ extension Linearization {
     }
     let all = draw(FisherDiagonal.draws)
     for sampled in all {
-      let norms = output.norms(sampled).map { $0 >= .leastNormalMagnitude ? $0 : 1 }
+      let norms = output.units(sampled)
       let rows = perSampleGradients(draws: 1, scales: norms) { chunk, cotangents in
         norms.withUnsafeBufferPointer {
           output.write(sampled, chunk: chunk, units: $0.baseAddress!, to: cotangents)
