@@ -111,35 +111,6 @@ struct PruningTests {
     }
   }
 
-  /// A checkpoint in double with the numbers of a problem.
-  private static func write(_ problem: Problem, to path: String) throws {
-    var writer = SafetensorsWriter(metadata: [
-      "format": "approx-eval/1", "loss": problem.loss, "model": problem.json,
-      "trainable": JSONContent.array(problem.trainable.sorted().map { .string($0) }).text,
-    ])
-    func add(_ name: String, _ shape: [Int], _ values: [Double]) {
-      writer.add(name, shape: shape, Vector(values))
-    }
-    for parameter in problem.model.parameters {
-      add("params." + parameter.name, parameter.shape, problem.parameters[parameter.name]!)
-    }
-    let shape = [problem.samples] + problem.model.inputShape
-    let inputs = problem.inputs.flatMap { $0 }
-    if problem.model.tokenBound == nil {
-      add("batch.inputs", shape, inputs)
-    } else {
-      writer.add("batch.inputs", shape: shape, integers: inputs.map { Int64($0) })
-    }
-    let outputs = [problem.samples] + problem.outputShape
-    switch problem.labels {
-    case .classes(let all):
-      writer.add(
-        "batch.labels", shape: Array(outputs.dropLast()), integers: all.map { Int64($0) })
-    case .real(let all): add("batch.labels", outputs, all)
-    }
-    try writer.write(to: path)
-  }
-
   private static let rel = 1e-3
   private static let cases = TestSupport.cases.filter(\.weights.isEmpty)
 
@@ -149,8 +120,8 @@ struct PruningTests {
   func removalIsThatOfDenseMatrices(_ test: Case, _ method: PruningMethod) throws {
     let problem = Problem(test)
     let oracle = DenseOracle(problem)
-    let folder = try PruningFolder()
-    try Self.write(problem, to: folder.path("x.bin"))
+    let folder = try TestFolder()
+    try problem.write(to: folder.path("x.bin"))
     let rows = zip(oracle.perSampleGradients, oracle.logitGradients).map { gradient, u in
       let norm = method == .ief ? dot(u, u).squareRoot() : 1
       return gradient.map { norm > 0 ? $0 / norm : 0 }
@@ -224,8 +195,8 @@ struct PruningTests {
   @Test(arguments: ["mlp", "cnn", "tied linear", "norms"], WeightUpdate.allCases)
   func lossIsThatOfTheModelInTheFile(_ name: String, _ update: WeightUpdate) throws {
     let problem = Problem(try #require(Self.cases.first { $0.name == name }))
-    let folder = try PruningFolder()
-    try Self.write(problem, to: folder.path("x.bin"))
+    let folder = try TestFolder()
+    try problem.write(to: folder.path("x.bin"))
     var options = PruningOptions(sparsities: [0, 0.4, 0.7])
     (options.update, options.evaluation.threads, options.blockSize) = (update, 1, 5)
     options.dampings = [Damping("rel:1e-2")!]
@@ -300,7 +271,7 @@ struct PruningTests {
   /// In float32 gradients are rounded, and few weights change places; what is written is in the source's
   /// single precision either way, and what is measured is what is written.
   @Test func fileOfSinglePrecisionIsWhatWasMeasured() throws {
-    let folder = try PruningFolder()
+    let folder = try TestFolder()
     let exact = try digits { _ in }.run(into: folder.path("a"), pool: SharedWork.pool(1))
     let single = try digits { $0.precision = .float32 }.run(pool: SharedWork.pool(1))
     for (row, other) in zip(exact.rows, single.rows) {
@@ -318,10 +289,53 @@ struct PruningTests {
     }
   }
 
+  /// Weights that the engine has transposed, and tables, which stay: what is written is read back as what was
+  /// measured, with zeros in place of the smallest.
+  @Test(arguments: Arithmetic.allCases)
+  func foldersOfLanguageModelsLoseWeights(_ precision: Arithmetic) throws {
+    let model = fixture("hf_double/gpt2_classes")
+    let folder = try TestFolder()
+    func run(_ checkpoint: String, _ options: PruningOptions, into: String?) throws -> PruningResult
+    {
+      var options = options
+      (options.precision, options.evaluation.threads) = (precision, 1)
+      return try Pruning(checkpoint: checkpoint, options: options)
+        .run(into: into, pool: SharedWork.pool(1))
+    }
+    var options = PruningOptions(sparsities: [0.5])
+    (options.blockSize, options.evaluation.dataFile) = (50, model + "/data.safetensors")
+    let result = try run(model + "/base", options, into: folder.path("out"))
+    let before = try ModelDirectory.open(model + "/base").tensors
+    for row in result.rows.dropFirst() {
+      let path = folder.path("out/" + (try #require(row.file)))
+      var again = PruningOptions(sparsities: [0])
+      (again.methods, again.evaluation.dataFile) = ([.magnitude], options.evaluation.dataFile)
+      #expect(try run(path, again, into: nil).rows[0].measure == row.measure)
+      var (gone, left): ([Double], [Double]) = ([], [])
+      for (name, tensor) in try CheckpointFile.open(path).parameters {
+        let found = try tensor.vector(of: Double.self).array
+        let was = try #require(before[name] ?? before["transformer." + name])
+          .vector(of: Double.self).array
+        guard name.hasSuffix("weight"), tensor.shape.count == 2, !name.contains("wte"),
+          !name.contains("wpe")
+        else {
+          #expect(found == was, "\(name)")
+          continue
+        }
+        for (value, old) in zip(found, was) {
+          if value == 0 { gone.append(abs(old)) } else { left.append(abs(old)) }
+          if row.method == "magnitude" && value != 0 { #expect(value == old) }
+        }
+      }
+      #expect(gone.count == row.removed && gone.count + left.count == result.weights)
+      #expect((gone.max()! <= left.min()!) == (row.method == "magnitude"))
+    }
+  }
+
   @Test func whatCannotBeRemovedIsAnError() throws {
-    let folder = try PruningFolder()
+    let folder = try TestFolder()
     let biases = Problem(try #require(Self.cases.first { $0.name == "mlp, biases only" }))
-    try Self.write(biases, to: folder.path("b.bin"))
+    try biases.write(to: folder.path("b.bin"))
     func message(_ file: String, _ change: (inout PruningOptions) -> Void) -> String {
       var options = PruningOptions(sparsities: [0.5])
       options.evaluation.threads = 1
@@ -339,7 +353,7 @@ struct PruningTests {
     var zero = Problem(try #require(Self.cases.first { $0.name == "mlp" && $0.loss == "mse" }))
     zero.parameters = zero.parameters.mapValues { $0.map { _ in 0 } }
     zero.labels = .real([Double](repeating: 0, count: zero.samples * 3))
-    try Self.write(zero, to: folder.path("z.bin"))
+    try zero.write(to: folder.path("z.bin"))
     #expect(message("z.bin") { _ in }.contains("of ef with the damping rel:1e-2 has no inverse"))
     #expect(message("z.bin") { $0.methods = [.magnitude] } == "")
     #expect(message("z.bin") { $0.evaluation.memory = 1000 }.contains("inverse Fisher matrix"))
@@ -361,19 +375,4 @@ struct PruningTests {
       }
     }
   }
-}
-
-/// A folder that lives as long as the value.
-private final class PruningFolder {
-  private let url: URL
-
-  init() throws {
-    url = FileManager.default.temporaryDirectory.appendingPathComponent(
-      "pruning-" + UUID().uuidString)
-    try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
-  }
-
-  deinit { try? FileManager.default.removeItem(at: url) }
-
-  func path(_ name: String) -> String { url.appendingPathComponent(name).path }
 }
