@@ -82,7 +82,7 @@ final class SolveBook<Scalar: EngineScalar> {
     result.steps.append(
       SolveStep(
         iteration: iterations, relativeResidual: relativeResidual, terms: terms,
-        seconds: seconds(clock.now - start)))
+        seconds: (clock.now - start) / .seconds(1)))
   }
 
   /// What follows the step just entered; where the solve is at its end, `result.stop` says why.
@@ -237,9 +237,4 @@ private struct ProgressMeter {
     defer { progressed = false }
     return progressed
   }
-}
-
-private func seconds(_ duration: Duration) -> Double {
-  let (seconds, attoseconds) = duration.components
-  return Double(seconds) + Double(attoseconds) * 1e-18
 }

@@ -5,6 +5,8 @@ import Checkpoints
 /// the line that says where the run is.
 struct LiveTable {
   let entry: Report.Entry
+  /// Its index in the plan.
+  let checkpoint: Int
   /// Batches that the checkpoint will have.
   let planned: Int
 

@@ -8,17 +8,9 @@ final class Progress {
   private let isTerminal: Bool
   private let clock = ContinuousClock()
   private var start: ContinuousClock.Instant
-  private var lastLine: ContinuousClock.Instant
-
-  /// Between lines where nothing is rewritten.
-  private static let interval = Duration.seconds(5)
-  /// Between tables that are.
-  private static let frame = Duration.milliseconds(100)
-
+  private var lines = Pace(Pace.lines)
+  private var frames = Pace(Pace.frames)
   private var table: LiveTable?
-  /// The checkpoint in work when the table was made.
-  private var tableCheckpoint: Int?
-  private var lastTable: ContinuousClock.Instant
 
   /// Numbers of batches that were done before.
   private let skipped: Set<Int>
@@ -30,32 +22,28 @@ final class Progress {
     self.isShown = isShown
     isTerminal = Console.errorIsTerminal
     start = clock.now
-    (lastLine, lastTable) = (start, start)
     line.next = next(from: 0)
   }
 
   /// The clock starts here.
   func begin() {
     start = clock.now
-    lastLine = start
-    if isTerminal { rewrite() }
+    lines = Pace(Pace.lines)
+    rewrite()
   }
 
   /// The batch of this number is done, and the next one in work.
   ///
   /// - Parameter entry: What there is of a checkpoint by now.
-  func advance(past number: Int, entry: (_ checkpoint: Int) -> Report.Entry? = { _ in nil }) {
+  func advance(past number: Int, entry: (_ checkpoint: Int) -> Report.Entry?) {
     line.finished += 1
     line.next = next(from: number + 1)
-    let (seconds, attoseconds) = (clock.now - start).components
-    line.seconds = Double(seconds) + Double(attoseconds) * 1e-18
+    line.seconds = (clock.now - start) / .seconds(1)
+    guard isShown else { return }
     if isTerminal {
-      if isShown { renewTable(entry) }
+      renewTable(entry)
       rewrite()
-    } else if isShown && line.finished < line.plan.count
-      && clock.now - lastLine >= Self.interval
-    {
-      lastLine = clock.now
+    } else if line.finished < line.plan.count && lines.isDue() {
       Console.log(line.text)
     }
   }
@@ -63,7 +51,7 @@ final class Progress {
   /// A checkpoint has failed, and what is left of it is left out.
   func leave(checkpoint index: Int) {
     line.next = next(from: line.plan.numbers(ofCheckpoint: index).upperBound)
-    if isTerminal { rewrite() }
+    rewrite()
   }
 
   private func next(from number: Int) -> Int? {
@@ -76,27 +64,26 @@ final class Progress {
   }
 
   /// Lets others write to the terminal.
-  func interrupted<Value>(by body: () throws -> Value) rethrows -> Value {
+  func interrupted(by body: () -> Void) {
     finish()
-    defer { if isTerminal { rewrite() } }
-    return try body()
+    body()
+    rewrite()
   }
 
-  /// A table of many batches is not for nothing, and nobody reads ten of them a second.
+  /// Means of many batches are not for nothing: they are formed as often as somebody reads them.
   private func renewTable(_ entry: (Int) -> Report.Entry?) {
     let checkpoint = line.next.flatMap { line.plan.step($0)?.checkpoint }
-    guard clock.now - lastTable >= Self.frame || checkpoint != tableCheckpoint else { return }
-    lastTable = clock.now
-    tableCheckpoint = checkpoint
+    guard frames.isDue() || checkpoint != table?.checkpoint else { return }
     table = checkpoint.flatMap { index in
       entry(index).map {
-        LiveTable(entry: $0, planned: line.plan.numbers(ofCheckpoint: index).count)
+        LiveTable(
+          entry: $0, checkpoint: index, planned: line.plan.numbers(ofCheckpoint: index).count)
       }
     }
   }
 
   private func rewrite() {
-    guard isShown else { return }
+    guard isTerminal && isShown else { return }
     let (width, height) = Console.errorSize
     // The cursor of a line that fills the terminal would stand in the next one.
     let rows = table?.lines(width: width - 1, height: height - 2) ?? []

@@ -9,21 +9,16 @@ final class TrainingProgress {
   private let isRewritten: Bool
   private let clock = ContinuousClock()
   private let start: ContinuousClock.Instant
-  private var lastLine: ContinuousClock.Instant
+  private var pace: Pace
   private var steps = 0
   private var loss = 0.0
-
-  /// Between lines where nothing is rewritten.
-  private static let interval = Duration.seconds(5)
-  /// Between changes of a line that is.
-  private static let frame = Duration.milliseconds(100)
 
   init(_ run: TrainingRun, _ log: LogOptions) {
     self.run = run
     self.log = log
     isRewritten = Console.errorIsTerminal && !log.quiet && !log.verbose
     start = clock.now
-    lastLine = start
+    pace = Pace(isRewritten ? Pace.frames : Pace.lines)
   }
 
   func show(_ event: TrainingRun.Event) {
@@ -35,11 +30,11 @@ final class TrainingProgress {
         Console.log(
           "step \(step.step), epoch \(step.epoch): loss \(shortened(step.loss)), learning rate "
             + "\(shortened(step.learningRate)), update \(shortened(step.updateNorm))")
-      } else if isRewritten && isDue(Self.frame) {
+      } else if isRewritten && pace.isDue() {
         Console.rewrite([line])
       }
     case .epoch(let epoch):
-      guard !log.quiet && !isRewritten && (log.verbose || isDue(Self.interval)) else { return }
+      guard !log.quiet && !isRewritten && (log.verbose || pace.isDue()) else { return }
       Console.log("epoch \(epoch.epoch): loss \(shortened(epoch.training.loss)); " + line)
     }
   }
@@ -49,17 +44,10 @@ final class TrainingProgress {
     if isRewritten { Console.rewrite([]) }
   }
 
-  private func isDue(_ interval: Duration) -> Bool {
-    guard clock.now - lastLine >= interval else { return false }
-    lastLine = clock.now
-    return true
-  }
-
   private var line: String {
     var text = "step \(steps) of \(run.steps)"
     if steps > 0 {
-      let (seconds, attoseconds) = (clock.now - start).components
-      let elapsed = Double(seconds) + Double(attoseconds) * 1e-18
+      let elapsed = (clock.now - start) / .seconds(1)
       text += ", loss \(shortened(loss))"
       text += ", \(duration(elapsed / Double(steps) * Double(run.steps - steps))) left"
     }

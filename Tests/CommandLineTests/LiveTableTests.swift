@@ -10,7 +10,7 @@ import Testing
     let path = Fixture.path("golden/mlp_tanh.bin")
     let results = try evaluation.score(checkpoint: path)
     let report = try evaluation.plan(checkpoints: [path]).report([0: results[0]])
-    return LiveTable(entry: report.entries[0], planned: 3)
+    return LiveTable(entry: report.entries[0], checkpoint: 0, planned: 3)
   }
 
   @Test func rowsAreThoseOfTheTable() throws {

@@ -34,13 +34,13 @@ import Testing
     let plan = Self.line(finished: 0, seconds: 0).plan
     let progress = Progress(plan, finished: [0, 23], isShown: false)
     #expect(progress.line.next == 1)
-    progress.advance(past: 1)
+    progress.advance(past: 1) { _ in nil }
     #expect(progress.line.next == 2 && progress.line.finished == 3)
     progress.leave(checkpoint: 0)
     #expect(progress.line.next == 20 && progress.line.finished == 3)
-    progress.advance(past: 22)
+    progress.advance(past: 22) { _ in nil }
     #expect(progress.line.next == 24)
-    progress.advance(past: 39)
+    progress.advance(past: 39) { _ in nil }
     #expect(progress.line.next == nil)
   }
 

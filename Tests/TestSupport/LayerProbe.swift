@@ -98,8 +98,10 @@ extension OracleModel {
     func visit(_ layers: [Options]) {
       for layer in layers {
         for branch in ["layers", "shortcut"] { visit(layer[branch] as? [Options] ?? []) }
-        guard let name = layer["name"] as? String else { continue }
-        found.append((name, layer["type"] as! String, layer))
+        guard let name = layer["name"] as? String, let type = layer["type"] as? String else {
+          continue
+        }
+        found.append((name, type, layer))
       }
     }
     visit(layers)

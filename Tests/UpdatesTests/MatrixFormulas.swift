@@ -51,8 +51,8 @@ extension DenseOracle {
     let last = problem.model.layers.last!
     let head = last["type"] as? String == "linear" ? last["name"] as? String : nil
     let tables = Set(
-      problem.model.layers.filter { $0["type"] as? String == "embedding" }.map {
-        $0["name"] as! String + ".weight"
+      problem.model.layers.filter { $0["type"] as? String == "embedding" }.compactMap {
+        ($0["name"] as? String).map { $0 + ".weight" }
       })
     return zip(tensorRanges, problem.trained).map { tensor, parameter in
       let (rows, columns) = (parameter.shape[0], parameter.shape.dropFirst().reduce(1, *))

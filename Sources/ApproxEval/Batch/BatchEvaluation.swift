@@ -197,8 +197,5 @@ struct BatchEvaluation<S: EngineScalar> {
 }
 
 extension Duration {
-  var seconds: Double {
-    let (seconds, attoseconds) = components
-    return Double(seconds) + Double(attoseconds) * 1e-18
-  }
+  var seconds: Double { self / .seconds(1) }
 }

@@ -72,27 +72,41 @@ struct ClosingTable {
     }
   }
 
+  /// By what stages are told apart: what all of them tell.
+  private enum Clock {
+    case epoch
+    case step
+
+    init?(_ places: [CheckpointDescription]) {
+      if places.allSatisfy({ $0.epoch != nil }) {
+        self = .epoch
+      } else if places.allSatisfy({ $0.step != nil }) {
+        self = .step
+      } else {
+        return nil
+      }
+    }
+
+    var name: String { self == .epoch ? "epoch" : "step" }
+
+    func time(_ place: CheckpointDescription) -> Int {
+      (self == .epoch ? place.epoch : place.step)!
+    }
+  }
+
   /// Runs as they were given, and the stages of each in order: a shell puts `checkpoint-1000` before
   /// `checkpoint-500`.
   private static func inOrderOfTraining(_ entries: [Report.Entry]) -> [Report.Entry] {
-    let places = entries.map(\.description)
-    var runs: [String?] = []
-    for place in places where !runs.contains(place.run) { runs.append(place.run) }
-    let times: [[Int]]
-    if places.allSatisfy({ $0.epoch != nil }) {
-      times = places.map { [$0.epoch!, $0.step ?? 0] }
-    } else if places.allSatisfy({ $0.step != nil }) {
-      times = places.map { [$0.step!] }
-    } else {
-      return entries
+    guard let clock = Clock(entries.map(\.description)) else { return entries }
+    var runs: [String?: Int] = [:]
+    let keys = entries.enumerated().map { index, entry in
+      let place = entry.description
+      let run = runs[place.run] ?? runs.count
+      runs[place.run] = run
+      return [run, clock.time(place), place.step ?? 0, index]
     }
-    return entries.indices.sorted { a, b in
-      let (first, second) = (
-        runs.firstIndex(of: places[a].run)!, runs.firstIndex(of: places[b].run)!
-      )
-      if first != second { return first < second }
-      return times[a] == times[b] ? a < b : times[a].lexicographicallyPrecedes(times[b])
-    }.map { entries[$0] }
+    return entries.indices.sorted { keys[$0].lexicographicallyPrecedes(keys[$1]) }
+      .map { entries[$0] }
   }
 
   private static func column(_ summary: MethodSummary) -> String { summary.methodLabel }
@@ -114,10 +128,8 @@ struct ClosingTable {
     if Set(places.map(\.run)).count > 1 {
       columns.append(("run", places.map { $0.run ?? "" }))
     }
-    if places.allSatisfy({ $0.epoch != nil }) {
-      columns.append(("epoch", places.map { String($0.epoch!) }))
-    } else if places.allSatisfy({ $0.step != nil }) {
-      columns.append(("step", places.map { String($0.step!) }))
+    if let clock = Clock(places) {
+      columns.append((clock.name, places.map { String(clock.time($0)) }))
     } else {
       columns = [("checkpoint", places.map(\.path))]
     }

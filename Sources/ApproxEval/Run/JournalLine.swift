@@ -28,14 +28,14 @@ enum JournalLine {
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
     encoder.nonConformingFloatEncodingStrategy = .convertToString(
       positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")
-    // Values of these types always have an encoding.
+    // Texts, whole numbers, and numbers that all have a spelling: nothing here is without an encoding.
+    func content(_ value: some Encodable) -> Data { try! encoder.encode(value) }
     let content =
       switch entry {
-      case .run(let identity): try! encoder.encode(identity)
-      case .batch(let number, let result):
-        try! encoder.encode(NumberedBatch(number: number, result: result))
-      case .failed(let failure): try! encoder.encode(failure)
-      case .reported: Data("true".utf8)
+      case .run(let identity): content(identity)
+      case .batch(let number, let result): content(NumberedBatch(number: number, result: result))
+      case .failed(let failure): content(failure)
+      case .reported: content(true)
       }
     var line = Data(opening)
     line.append(contentsOf: sum(content))

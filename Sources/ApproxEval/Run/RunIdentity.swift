@@ -7,7 +7,6 @@ import Checkpoints
 struct RunIdentity: Codable, Sendable, Equatable {
   /// A checkpoint and the numbers of its batches, of all shards.
   struct Checkpoint: Codable, Sendable, Equatable {
-    var path: String
     /// The sum over all that is read for it and the names of its directions; where files lie does not
     /// matter.
     var content: String
@@ -16,6 +15,8 @@ struct RunIdentity: Codable, Sendable, Equatable {
     /// For reports that are written without it.
     var input: CheckpointInput
     var description: CheckpointDescription
+
+    var path: String { description.path }
 
     var range: Range<Int> { firstBatch..<firstBatch + batches }
   }
@@ -48,7 +49,6 @@ struct RunIdentity: Codable, Sendable, Equatable {
     checkpoints = plan.checkpoints.map { checkpoint in
       let known = checkpoint.files.compactMap { sums[$0] }
       return Checkpoint(
-        path: checkpoint.description.path,
         // Made without files, as in tests, it is known by its name.
         content: known.isEmpty
           ? checkpoint.description.path : FileRecord.sum(known + checkpoint.directions),

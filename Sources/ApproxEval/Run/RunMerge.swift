@@ -12,7 +12,7 @@ public struct RunMerge {
   /// Batches of all shards.
   public var count: Int { results.count }
 
-  /// - Parameter folders: Results of the shards, in any order.
+  /// - Parameter folders: Results of the shards, in any order; one at least.
   /// - Throws: `EvaluationError`: a `MergeError`, or what is wrong with a journal.
   public init(folders: [String]) throws(EvaluationError) {
     (identity, results, failures) = try evaluating { try Self.read(folders) }
@@ -41,7 +41,7 @@ public struct RunMerge {
       }
     }
     guard var identity = first?.identity, let shards = identity.shard?.count else {
-      throw MergeError.noJournal(folder: "merge")
+      preconditionFailure("RunMerge: no folder")
     }
     try requireWhole(parts, of: shards)
     identity.shard = nil
