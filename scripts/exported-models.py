@@ -4,8 +4,9 @@
 
 Makes the table of Documentation/pytorch.md: each network with random weights (seed 0), two images, a dynamic
 batch. A line for each: the seconds that `inspect` takes, the largest difference of logits relative to the
-largest logit, and the difference of loss and gradient norm from those in double precision. Names are looked for in torchvision first, then in timm; without names: those of the
-table. Needs torch, torchvision, timm and numpy.
+largest logit, and the difference of loss and gradient norm from those in double precision. Names are looked
+for in torchvision first, then in timm; without names: those of the table. Needs torch, torchvision, timm and
+numpy.
 """
 
 import argparse

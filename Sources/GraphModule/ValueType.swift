@@ -99,6 +99,15 @@ package struct Operands {
       .other(
         "parameter \(slot)", found: "\(parameters[slot])", expected: "\(rank) dimensions"))
   }
+
+  /// Whether there is a bias in this slot.
+  ///
+  /// - Throws: An error unless it has a number for each output.
+  func hasBias(_ slot: Int, outputs: Int) throws(GraphError) -> Bool {
+    guard parameters.indices.contains(slot) else { return false }
+    try requireParameter(slot, [outputs])
+    return true
+  }
 }
 
 /// A product that costs and sizes are made of.

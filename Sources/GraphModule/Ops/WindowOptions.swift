@@ -93,13 +93,4 @@ extension Operands {
     }
     return ((sizes[0], sizes[1]), (sizes[2], sizes[3]))
   }
-
-  /// Whether there is a bias in this slot.
-  ///
-  /// - Throws: An error unless it has a number for each output.
-  func hasBias(_ slot: Int, outputs: Int) throws(GraphError) -> Bool {
-    guard parameters.indices.contains(slot) else { return false }
-    try requireParameter(slot, [outputs])
-    return true
-  }
 }

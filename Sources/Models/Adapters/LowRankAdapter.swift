@@ -244,11 +244,7 @@ struct TrainedTokenList: Sendable {
 /// A setting that changes what is computed and is not supported must be unset.
 func requireUnset(_ value: JSONValue) throws(CheckpointError) {
   let content = try value.content()
-  switch content {
-  case .null, .bool(false), .integer(0), .string(""): return
-  case .array(let elements) where elements.isEmpty: return
-  case .object(let members) where members.isEmpty: return
-  default:
+  guard content.saysNothing || content == .integer(0) else {
     throw value.wrong(
       "nothing: this setting is not supported",
       hint: "Supported are LoRA (with rsLoRA, rank and alpha patterns, bias settings, "

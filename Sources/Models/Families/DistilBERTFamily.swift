@@ -6,11 +6,8 @@ extension ModelFamily {
   /// DistilBERT (Sanh et al. 2019).
   static let distilbert: ModelFamily = language(
     "distilbert",
-    heads: [
-      "DistilBertForSequenceClassification": .sequenceClassification,
-      "DistilBertForTokenClassification": .tokenClassification,
-      "DistilBertForMaskedLM": .masked,
-    ], prefix: "distilbert",
+    heads: LanguageTask.heads(
+      "DistilBert", [.sequenceClassification, .tokenClassification, .masked]), prefix: "distilbert",
     nameOrders: [
       [
         "distilbert", "vocab_transform", "vocab_layer_norm", "vocab_projector", "pre_classifier",
@@ -45,8 +42,7 @@ private struct DistilBERTBuilder {
     ])
     columns = try config["dim"].size()
     inner = try config["hidden_dim"].size()
-    heads = try config["n_heads"].size()
-    guard columns % heads == 0 else { throw config["n_heads"].wrong("a divisor of dim") }
+    heads = try config["n_heads"].heads(sharing: columns, of: "dim")
     function = try config["activation"].activation()
     language = try LanguageBuilder(
       family, config, adapter, data, limit: config["max_position_embeddings"],
@@ -66,20 +62,16 @@ private struct DistilBERTBuilder {
     switch language.task {
     case .sequenceClassification:
       let first = try language.b.select(x, [0], name: "pre_classifier.token")
-      let hidden = try language.b.linear(
-        first, "pre_classifier", outputs: columns, hasBias: true)
-      let active = try language.b.apply(
-        Activation(.relu), to: [hidden], name: "pre_classifier.act")
+      let active = try language.b.activated(
+        first, "pre_classifier", outputs: columns, .relu, name: "pre_classifier.act")
       logits = try language.classify(active, "classifier", hasBias: true)
     case .tokenClassification, .causal:
       logits = try language.classify(
         language.scored(x, "classifier.scored"), "classifier", hasBias: true)
     case .masked:
-      let hidden = try language.b.linear(
+      let active = try language.b.activated(
         language.scored(x, "vocab_transform.scored"), "vocab_transform", outputs: columns,
-        hasBias: true)
-      let active = try language.b.apply(
-        Activation(function), to: [hidden], name: "vocab_transform.act")
+        function, name: "vocab_transform.act")
       logits = try language.tokenLogits(
         norm(active, "vocab_layer_norm"), "vocab_projector",
         embedding: embeddings + ".word_embeddings", biasOf: "vocab_projector")
@@ -89,24 +81,14 @@ private struct DistilBERTBuilder {
 
   private mutating func block(_ x: ValueID, _ name: String) throws(CheckpointError) -> ValueID {
     let attention = name + ".attention"
-    let width = columns / heads
-    var parts: [ValueID] = []
-    for part in ["q", "k", "v"] {
-      let own = try language.b.linear(
-        x, "\(attention).\(part)_lin", outputs: columns, hasBias: true)
-      parts.append(try language.b.reshape(own, to: [language.length, heads, width]))
-    }
-    let mixed = try language.b.attention(
-      SelfAttention(attention, heads: heads, width: width, isCausal: false), parts[0], parts[1],
-      parts[2], mask: language.mask)
+    let mixed = try language.attention(
+      x, attention, query: "q_lin", key: "k_lin", value: "v_lin", heads: heads)
     let out = try language.b.linear(
       mixed, attention + ".out_lin", outputs: columns, hasBias: true)
     let attended = try norm(
       language.b.apply(Sum(), to: [out, x], name: attention), name + ".sa_layer_norm")
-    let hidden = try language.b.linear(
-      attended, name + ".ffn.lin1", outputs: inner, hasBias: true)
-    let active = try language.b.apply(
-      Activation(function), to: [hidden], name: name + ".ffn.activation")
+    let active = try language.b.activated(
+      attended, name + ".ffn.lin1", outputs: inner, function, name: name + ".ffn.activation")
     let fed = try language.b.linear(active, name + ".ffn.lin2", outputs: columns, hasBias: true)
     return try norm(
       language.b.apply(Sum(), to: [fed, attended], name: name + ".ffn"),

@@ -47,8 +47,7 @@ private struct GPT2Builder {
       "tie_word_embeddings", "pad_token_id",
     ])
     columns = try config["n_embd"].size()
-    heads = try config["n_head"].size()
-    guard columns % heads == 0 else { throw config["n_head"].wrong("a divisor of n_embd") }
+    heads = try config["n_head"].heads(sharing: columns, of: "n_embd")
     epsilon = try config["layer_norm_epsilon"].positive()
     function = try config["activation_function"].activation()
     language = try LanguageBuilder(
@@ -68,18 +67,7 @@ private struct GPT2Builder {
     let layers = try config["n_layer"].layerCount()
     for layer in 0..<layers { x = try block(x, layer) }
     x = try norm(x, "transformer.ln_f")
-    let logits: ValueID
-    switch language.task {
-    case .causal, .masked:
-      logits = try language.tokenLogits(
-        language.scored(x, "lm_head.scored"), "lm_head", embedding: embedding)
-    case .sequenceClassification:
-      logits = try language.classify(
-        language.lastToken(x, "score.token"), "score", hasBias: false)
-    case .tokenClassification:
-      logits = try language.classify(
-        language.scored(x, "classifier.scored"), "classifier", hasBias: true)
-    }
+    let logits = try language.decoderLogits(x, embedding: embedding)
     let buffers = (0..<layers).flatMap { layer in
       ["bias", "masked_bias"].map { "transformer.h.\(layer).attn.\($0)" }
     }
@@ -90,13 +78,11 @@ private struct GPT2Builder {
     let name = "transformer.h.\(layer)"
     let mixed = try attention(norm(x, name + ".ln_1"), name + ".attn", layer)
     let attended = try language.b.apply(Sum(), to: [mixed, x], name: name + ".attn")
-    let setting = language.config["n_inner"]
-    let inner = try setting.size(default: 4 * columns)
-    var hidden = try projection(
-      norm(attended, name + ".ln_2"), name + ".mlp.c_fc", outputs: inner)
-    hidden = try language.b.apply(
-      Activation(function), to: [hidden], name: name + ".mlp.act")
-    let fed = try projection(hidden, name + ".mlp.c_proj", outputs: columns)
+    let active = try language.b.activated(
+      norm(attended, name + ".ln_2"), name + ".mlp.c_fc",
+      outputs: language.config["n_inner"].size(default: 4 * columns), storage: .transposed,
+      function, name: name + ".mlp.act")
+    let fed = try projection(active, name + ".mlp.c_proj", outputs: columns)
     return try language.b.apply(Sum(), to: [attended, fed], name: name + ".mlp")
   }
 

@@ -6,11 +6,7 @@ extension ModelFamily {
   /// GPT-NeoX (Black et al. 2022) and Pythia.
   static let gptNeoX: ModelFamily = language(
     "gpt_neox",
-    heads: [
-      "GPTNeoXForCausalLM": .causal,
-      "GPTNeoXForSequenceClassification": .sequenceClassification,
-      "GPTNeoXForTokenClassification": .tokenClassification,
-    ], parameterName: { unwrapped($0).map(headInVersion4) },
+    heads: LanguageTask.heads("GPTNeoX"), parameterName: { unwrapped($0).map(headInVersion4) },
     // Transformers 5 names the head anew.
     otherNames: { $0 == GPTNeoXBuilder.head ? [GPTNeoXBuilder.headInVersion5] : [] },
     prefix: "gpt_neox", storedName: headInVersion4, tiesHead: false,
@@ -61,10 +57,7 @@ private struct GPTNeoXBuilder {
         "tie_word_embeddings", "pad_token_id",
       ]))
     columns = try config["hidden_size"].size()
-    heads = try config["num_attention_heads"].size()
-    guard columns % heads == 0 else {
-      throw config["num_attention_heads"].wrong("a divisor of hidden_size")
-    }
+    heads = try config["num_attention_heads"].heads(sharing: columns)
     inner = try config["intermediate_size"].size()
     epsilon = try config["layer_norm_eps"].positive()
     function = try config["hidden_act"].activation()
@@ -91,18 +84,7 @@ private struct GPTNeoXBuilder {
     let layers = try language.config["num_hidden_layers"].layerCount()
     for layer in 0..<layers { x = try block(x, layer) }
     x = try norm(x, "gpt_neox.final_layer_norm")
-    let logits: ValueID
-    switch language.task {
-    case .causal, .masked:
-      logits = try language.tokenLogits(
-        language.scored(x, "embed_out.scored"), Self.head, embedding: embedding)
-    case .sequenceClassification:
-      logits = try language.classify(
-        language.lastToken(x, "score.token"), "score", hasBias: false)
-    case .tokenClassification:
-      logits = try language.classify(
-        language.scored(x, "classifier.scored"), "classifier", hasBias: true)
-    }
+    let logits = try language.decoderLogits(x, head: Self.head, embedding: embedding)
     let buffers = (0..<layers).flatMap { layer in
       ["bias", "masked_bias", "rotary_emb.inv_freq"].map {
         "gpt_neox.layers.\(layer).attention.\($0)"
@@ -143,9 +125,8 @@ private struct GPTNeoXBuilder {
   private mutating func feedForward(
     _ x: ValueID, _ name: String
   ) throws(CheckpointError) -> ValueID {
-    let hidden = try language.b.linear(
-      x, name + ".dense_h_to_4h", outputs: inner, hasBias: true)
-    let active = try language.b.apply(Activation(function), to: [hidden], name: name + ".act")
+    let active = try language.b.activated(
+      x, name + ".dense_h_to_4h", outputs: inner, function, name: name + ".act")
     return try language.b.linear(
       active, name + ".dense_4h_to_h", outputs: columns, hasBias: true)
   }

@@ -3,7 +3,7 @@ import Checkpoints
 extension ModelFamily {
   /// Gemma 2 (2024): caps on scores and logits, every second layer with a window.
   static let gemma2: ModelFamily = gated(
-    "gemma2", classes: "Gemma2", isGemma: true,
+    "gemma2", heads: LanguageTask.heads("Gemma2"), isGemma: true,
     reads: gemmaSettings.union(["attn_logit_softcapping"])
   ) { config, layers throws(CheckpointError) in
     var options = try gemma(config)
@@ -17,17 +17,12 @@ extension ModelFamily {
   }
 
   /// Gemma 3 (2025), text alone: norms of the heads, angles of its own for layers with a window.
-  static let gemma3: ModelFamily = {
-    var family = gemma3Decoder
-    family.heads = [
+  static let gemma3: ModelFamily = gated(
+    "gemma3_text",
+    heads: [
       "Gemma3ForCausalLM": .causal,
       "Gemma3TextForSequenceClassification": .sequenceClassification,
-    ]
-    return family
-  }()
-
-  private static let gemma3Decoder: ModelFamily = gated(
-    "gemma3_text", classes: "Gemma3", isGemma: true,
+    ], isGemma: true,
     reads: gemmaSettings.union([
       "rope_local_base_freq", "sliding_window_pattern", "_sliding_window_pattern",
     ])

@@ -3,7 +3,8 @@ import Checkpoints
 extension ModelFamily {
   /// Llama 1 to 3 (Touvron et al. 2023), and what has its shape.
   static let llama: ModelFamily = gated(
-    "llama", classes: "Llama", reads: ["attention_bias", "mlp_bias", "hidden_act"]
+    "llama", heads: LanguageTask.heads("Llama"),
+    reads: ["attention_bias", "mlp_bias", "hidden_act"]
   ) { config, layers throws(CheckpointError) in
     var options = GatedDecoder.Options()
     options.hasQueryBias = try config["attention_bias"].bool(default: false)

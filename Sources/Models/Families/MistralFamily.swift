@@ -3,7 +3,7 @@ import Checkpoints
 extension ModelFamily {
   /// Mistral (Jiang et al. 2023): Llama with a window over all layers, or without.
   static let mistral: ModelFamily = gated(
-    "mistral", classes: "Mistral", reads: ["sliding_window", "hidden_act"]
+    "mistral", heads: LanguageTask.heads("Mistral"), reads: ["sliding_window", "hidden_act"]
   ) { config, layers throws(CheckpointError) in
     var options = GatedDecoder.Options()
     try config["num_key_value_heads"].requireWritten()

@@ -6,9 +6,7 @@ extension ModelFamily {
   /// OPT (Zhang et al. 2022).
   static let opt: ModelFamily = language(
     "opt",
-    heads: [
-      "OPTForCausalLM": .causal, "OPTForSequenceClassification": .sequenceClassification,
-    ], prefix: "model",
+    heads: LanguageTask.heads("OPT", [.causal, .sequenceClassification]), prefix: "model",
     nameOrders: [
       [
         "model", "lm_head", "score", "decoder", "embed_tokens", "embed_positions", "project_out",
@@ -52,10 +50,7 @@ private struct OPTBuilder {
     columns = try config["hidden_size"].size()
     embedded = try config["word_embed_proj_dim"].size(default: columns)
     inner = try config["ffn_dim"].size()
-    heads = try config["num_attention_heads"].size()
-    guard columns % heads == 0 else {
-      throw config["num_attention_heads"].wrong("a divisor of hidden_size")
-    }
+    heads = try config["num_attention_heads"].heads(sharing: columns)
     function = try config["activation_function"].activation()
     hasBias = try config["enable_bias"].bool(default: true)
     hasAffineNorms = try config["layer_norm_elementwise_affine"].bool(default: true)
@@ -85,14 +80,7 @@ private struct OPTBuilder {
       x = try language.b.linear(
         x, Self.prefix + ".project_out", outputs: embedded, hasBias: false)
     }
-    let logits: ValueID
-    if language.task == .sequenceClassification {
-      logits = try language.classify(
-        language.lastToken(x, "score.token"), "score", hasBias: false)
-    } else {
-      logits = try language.tokenLogits(
-        language.scored(x, "lm_head.scored"), "lm_head", embedding: embedding)
-    }
+    let logits = try language.decoderLogits(x, embedding: embedding)
     return try language.finish(logits, unread: ["lm_head.weight"])
   }
 
@@ -101,11 +89,9 @@ private struct OPTBuilder {
     let mixed = try attention(isNormedBefore ? norm(x, first) : x, name + ".self_attn")
     var attended = try language.b.apply(Sum(), to: [x, mixed], name: name + ".self_attn")
     if !isNormedBefore { attended = try norm(attended, first) }
-    let hidden = try language.b.linear(
+    let active = try language.b.activated(
       isNormedBefore ? norm(attended, second) : attended, name + ".fc1", outputs: inner,
-      hasBias: hasBias)
-    let active = try language.b.apply(
-      Activation(function), to: [hidden], name: name + ".activation_fn")
+      hasBias: hasBias, function, name: name + ".activation_fn")
     let fed = try language.b.linear(active, name + ".fc2", outputs: columns, hasBias: hasBias)
     let result = try language.b.apply(Sum(), to: [attended, fed], name: name)
     return isNormedBefore ? result : try norm(result, second)
@@ -114,16 +100,9 @@ private struct OPTBuilder {
   private mutating func attention(
     _ x: ValueID, _ name: String
   ) throws(CheckpointError) -> ValueID {
-    let width = columns / heads
-    var parts: [ValueID] = []
-    for part in ["q", "k", "v"] {
-      let own = try language.b.linear(
-        x, "\(name).\(part)_proj", outputs: columns, hasBias: hasBias)
-      parts.append(try language.b.reshape(own, to: [language.length, heads, width]))
-    }
-    let mixed = try language.b.attention(
-      SelfAttention(name, heads: heads, width: width), parts[0], parts[1], parts[2],
-      mask: language.mask)
+    let mixed = try language.attention(
+      x, name, query: "q_proj", key: "k_proj", value: "v_proj", heads: heads, hasBias: hasBias,
+      buckets: .causal(tokens: language.length))
     return try language.b.linear(mixed, name + ".out_proj", outputs: columns, hasBias: hasBias)
   }
 

@@ -2,7 +2,9 @@ import Checkpoints
 
 extension ModelFamily {
   /// Qwen 2 and 2.5: Llama with biases of queries, keys and values.
-  static let qwen2: ModelFamily = gated("qwen2", classes: "Qwen2", reads: qwenSettings) {
+  static let qwen2: ModelFamily = gated(
+    "qwen2", heads: LanguageTask.heads("Qwen2"), reads: qwenSettings
+  ) {
     config, layers throws(CheckpointError) in
     var options = try qwen(config, layers, width: GatedDecoder.width(config))
     options.hasQueryBias = true
@@ -11,7 +13,7 @@ extension ModelFamily {
 
   /// Qwen 3: norms of the heads of queries and keys.
   static let qwen3: ModelFamily = gated(
-    "qwen3", classes: "Qwen3", reads: qwenSettings.union(["attention_bias"])
+    "qwen3", heads: LanguageTask.heads("Qwen3"), reads: qwenSettings.union(["attention_bias"])
   ) { config, layers throws(CheckpointError) in
     let width = try config["head_dim"].size()
     var options = try qwen(config, layers, width: width)

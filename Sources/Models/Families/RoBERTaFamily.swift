@@ -1,14 +1,7 @@
-import Checkpoints
-
 extension ModelFamily {
   /// RoBERTa (Liu et al. 2019): BERT with positions that leave padding out, and other heads.
-  static let roberta: ModelFamily = language(
-    "roberta",
-    heads: [
-      "RobertaForSequenceClassification": .sequenceClassification,
-      "RobertaForTokenClassification": .tokenClassification, "RobertaForMaskedLM": .masked,
-    ], prefix: "roberta",
-    storedName: EncoderBuilder.normInPyTorch,
+  static let roberta: ModelFamily = encoder(
+    "roberta", classes: "Roberta",
     nameOrders: [
       ["word_embeddings", "position_embeddings", "token_type_embeddings", "LayerNorm"],
       // Transformers 5
@@ -20,14 +13,8 @@ extension ModelFamily {
         "decoder",
       ] + tables
     },
-    adapterTargets: ["query", "value"], takesPrompt: false,
-    build: { family, config, adapter, data throws(CheckpointError) in
-      var builder = try EncoderBuilder(
-        family, config, adapter, data,
-        .init(
-          numbering: .ofTokens, padding: 1, leavesOutPadding: true, pooler: "classifier.dense",
-          classifier: "classifier.out_proj", tokenHead: "lm_head", transform: "lm_head",
-          transformNorm: "layer_norm", transformFunction: .gelu))
-      return try builder.build()
-    })
+    options: .init(
+      numbering: .ofTokens, padding: 1, leavesOutPadding: true, pooler: "classifier.dense",
+      classifier: "classifier.out_proj", tokenHead: "lm_head", transform: "lm_head",
+      transformNorm: "layer_norm", transformFunction: .gelu))
 }

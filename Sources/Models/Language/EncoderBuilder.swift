@@ -2,10 +2,39 @@ import Checkpoints
 import GraphModule
 import TensorModule
 
+extension ModelFamily {
+  /// A family with the layers of BERT.
+  ///
+  /// - Parameter classes: What Transformers calls the classes of its heads begins with this.
+  static func encoder(
+    _ type: String, classes: String, nameOrders: [[String]], options: EncoderBuilder.Options
+  ) -> ModelFamily {
+    language(
+      type,
+      heads: LanguageTask.heads(
+        classes, [.sequenceClassification, .tokenClassification, .masked]), prefix: type,
+      storedName: normInPyTorch, nameOrders: nameOrders, adapterTargets: ["query", "value"],
+      takesPrompt: false,
+      build: { family, config, adapter, data throws(CheckpointError) in
+        var builder = try EncoderBuilder(family, config, adapter, data, options)
+        return try builder.build()
+      })
+  }
+
+  /// Old checkpoints, and the first ones of BERT, have TensorFlow's names for the weights of norms.
+  @Sendable private static func normInPyTorch(_ name: String) -> String {
+    for (old, new) in [("gamma", "weight"), ("beta", "bias")]
+    where name.hasSuffix(".LayerNorm." + old) {
+      return name.dropLast(old.count) + new
+    }
+    return name
+  }
+}
+
 /// BERT and RoBERTa: learned positions, types of tokens, norms behind each branch, every token sees all.
 struct EncoderBuilder {
   /// What families differ in.
-  struct Options {
+  struct Options: Sendable {
     let numbering: LanguageBuilder.Numbering
     /// The token that fills sequences up, where nothing is said.
     let padding: Int
@@ -32,15 +61,6 @@ struct EncoderBuilder {
 
   private var prefix: String { language.family.type }
 
-  /// Old checkpoints, and the first ones of BERT, have TensorFlow's names for the weights of norms.
-  @Sendable static func normInPyTorch(_ name: String) -> String {
-    for (old, new) in [("gamma", "weight"), ("beta", "bias")]
-    where name.hasSuffix(".LayerNorm." + old) {
-      return name.dropLast(old.count) + new
-    }
-    return name
-  }
-
   init(
     _ family: ModelFamily, _ config: JSONValue, _ adapter: Adapter?, _ data: DataFile?,
     _ options: Options
@@ -53,10 +73,7 @@ struct EncoderBuilder {
     try config["position_embedding_type"].requireValue("absolute")
     columns = try config["hidden_size"].size()
     inner = try config["intermediate_size"].size()
-    heads = try config["num_attention_heads"].size()
-    guard columns % heads == 0 else {
-      throw config["num_attention_heads"].wrong("a divisor of hidden_size")
-    }
+    heads = try config["num_attention_heads"].heads(sharing: columns)
     epsilon = try config["layer_norm_eps"].positive()
     function = try config["hidden_act"].activation()
     self.options = options
@@ -100,21 +117,12 @@ struct EncoderBuilder {
 
   private mutating func block(_ x: ValueID, _ name: String) throws(CheckpointError) -> ValueID {
     let attention = name + ".attention"
-    let width = columns / heads
-    var parts: [ValueID] = []
-    for part in ["query", "key", "value"] {
-      let own = try language.b.linear(
-        x, "\(attention).self.\(part)", outputs: columns, hasBias: true)
-      parts.append(try language.b.reshape(own, to: [language.length, heads, width]))
-    }
-    let mixed = try language.b.attention(
-      SelfAttention(attention + ".self", heads: heads, width: width, isCausal: false), parts[0],
-      parts[1], parts[2], mask: language.mask)
+    let mixed = try language.attention(
+      x, attention + ".self", query: "query", key: "key", value: "value", heads: heads)
     let attended = try output(mixed, after: x, attention + ".output")
-    let hidden = try language.b.linear(
-      attended, name + ".intermediate.dense", outputs: inner, hasBias: true)
-    let active = try language.b.apply(
-      Activation(function), to: [hidden], name: name + ".intermediate")
+    let active = try language.b.activated(
+      attended, name + ".intermediate.dense", outputs: inner, function,
+      name: name + ".intermediate")
     return try output(active, after: attended, name + ".output")
   }
 
@@ -131,17 +139,16 @@ struct EncoderBuilder {
   private mutating func sequenceHead(_ x: ValueID) throws(CheckpointError) -> ValueID {
     let module = options.pooler
     let first = try language.b.select(x, [0], name: module + ".token")
-    let dense = try language.b.linear(first, module, outputs: columns, hasBias: true)
-    let pooled = try language.b.apply(Activation(.tanh), to: [dense], name: module + ".tanh")
+    let pooled = try language.b.activated(
+      first, module, outputs: columns, .tanh, name: module + ".tanh")
     return try language.classify(pooled, options.classifier, hasBias: true)
   }
 
   private mutating func tokenHead(_ x: ValueID) throws(CheckpointError) -> ValueID {
     let (head, transform) = (options.tokenHead, options.transform)
-    let dense = try language.b.linear(
-      language.scored(x, head + ".scored"), transform + ".dense", outputs: columns, hasBias: true)
-    let active = try language.b.apply(
-      Activation(options.transformFunction ?? function), to: [dense], name: transform + ".act")
+    let active = try language.b.activated(
+      language.scored(x, head + ".scored"), transform + ".dense", outputs: columns,
+      options.transformFunction ?? function, name: transform + ".act")
     let normed = try norm(active, "\(transform).\(options.transformNorm)")
     return try language.tokenLogits(
       normed, head + ".decoder", embedding: prefix + ".embeddings.word_embeddings", biasOf: head)

@@ -47,10 +47,8 @@ struct GatedDecoder {
   /// Columns of one head, where a family has no standard of its own.
   static func width(_ config: JSONValue) throws(CheckpointError) -> Int {
     if config["head_dim"].exists { return try config["head_dim"].size() }
-    let heads = config["num_attention_heads"]
-    let (columns, count) = (try config["hidden_size"].size(), try heads.size())
-    guard columns % count == 0 else { throw heads.wrong("a divisor of hidden_size") }
-    return columns / count
+    let columns = try config["hidden_size"].size()
+    return try columns / config["num_attention_heads"].heads(sharing: columns)
   }
 
   static func build(
@@ -99,21 +97,9 @@ struct GatedDecoder {
     }
     for layer in options.rotary.indices { x = try block(x, layer) }
     x = try norm(x, "model.norm")
-    let logits: ValueID
-    switch language.task {
-    case .causal:
-      let scored = try language.scored(x, "lm_head.scored")
-      let plain = try language.tokenLogits(scored, "lm_head", embedding: embedding)
-      logits =
-        if let cap = options.logitCap {
-          try language.b.capped(plain, cap, name: "lm_head.cap")
-        } else { plain }
-    case .sequenceClassification:
-      logits = try language.classify(
-        language.lastToken(x, "score.token"), "score", hasBias: false)
-    case .tokenClassification, .masked:
-      logits = try language.classify(
-        language.scored(x, "score.scored"), "score", hasBias: true)
+    var logits = try language.decoderLogits(x, embedding: embedding, tokenClassifier: "score")
+    if language.task == .causal, let cap = options.logitCap {
+      logits = try language.b.capped(logits, cap, name: "lm_head.cap")
     }
     let buffers = options.rotary.indices.map {
       "model.layers.\($0).self_attn.rotary_emb.inv_freq"
@@ -168,10 +154,10 @@ struct GatedDecoder {
     _ x: ValueID, _ name: String
   ) throws(CheckpointError) -> ValueID {
     let hasBias = options.hasFeedForwardBias
-    let gate = try language.b.linear(x, name + ".gate_proj", outputs: inner, hasBias: hasBias)
+    let open = try language.b.activated(
+      x, name + ".gate_proj", outputs: inner, hasBias: hasBias, options.activation,
+      name: name + ".act_fn")
     let up = try language.b.linear(x, name + ".up_proj", outputs: inner, hasBias: hasBias)
-    let open = try language.b.apply(
-      Activation(options.activation), to: [gate], name: name + ".act_fn")
     let gated = try language.b.apply(Product(), to: [open, up], name: name)
     return try language.b.linear(
       gated, name + ".down_proj", outputs: columns, hasBias: hasBias)

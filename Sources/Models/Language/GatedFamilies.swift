@@ -5,22 +5,17 @@ extension ModelFamily {
   /// A family of gated decoders.
   ///
   /// - Parameters:
-  ///   - classes: What Transformers calls the classes of its heads begins with this.
   ///   - reads: Settings beside those that all such families read.
   ///   - options: What a configuration makes of it.
   static func gated(
-    _ type: String, classes: String, isGemma: Bool = false, reads: Set<String>,
+    _ type: String, heads: [String: LanguageTask], isGemma: Bool = false, reads: Set<String>,
     options:
       @escaping @Sendable (_ config: JSONValue, _ layers: Int) throws(CheckpointError) ->
       GatedDecoder.Options
   ) -> ModelFamily {
     language(
       type,
-      heads: [
-        classes + "ForCausalLM": .causal,
-        classes + "ForSequenceClassification": .sequenceClassification,
-        classes + "ForTokenClassification": .tokenClassification,
-      ], prefix: "model", tiesHead: isGemma,
+      heads: heads, prefix: "model", tiesHead: isGemma,
       nameOrders: [
         [
           "model", "lm_head", "score", "embed_tokens", "layers", "norm", "self_attn", "mlp",
@@ -49,6 +44,7 @@ struct LayerTypes {
   let names: [String]
 
   static let (full, sliding) = ("full_attention", "sliding_attention")
+  static let all = [full, sliding]
 
   /// - Parameter isSliding: Where the configuration lists no types.
   init(
@@ -61,7 +57,7 @@ struct LayerTypes {
     }
     names = try list.strings()
     guard names.count == layers else { throw list.wrong("\(layers) types, one for each layer") }
-    for (place, name) in names.enumerated() where ![Self.full, Self.sliding].contains(name) {
+    for (place, name) in names.enumerated() where !Self.all.contains(name) {
       throw list[place].wrong("\"\(Self.full)\" or \"\(Self.sliding)\"")
     }
   }

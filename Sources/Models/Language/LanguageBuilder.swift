@@ -26,7 +26,7 @@ struct LanguageBuilder {
   var config: JSONValue { b.config }
 
   /// How tokens are numbered: one after the other, or by what the sample brings.
-  enum Numbering {
+  enum Numbering: Sendable {
     /// From this row of the table on.
     case inOrder(from: Int)
     /// Tokens that are not padding (RoBERTa): from the padding's number on.

@@ -1,5 +1,17 @@
 import Checkpoints
 
+extension JSONContent {
+  /// Whether a setting of this content is as if it were left out.
+  var saysNothing: Bool {
+    switch self {
+    case .null, .bool(false), .string(""): true
+    case .array(let elements): elements.isEmpty
+    case .object(let members): members.isEmpty
+    default: false
+    }
+  }
+}
+
 // Settings of a configuration: all that are read, or have no effect, are known.
 extension JSONValue {
   /// - Parameter read: Settings that a family makes something of.
@@ -9,12 +21,7 @@ extension JSONValue {
     for key in try keys()
     where !read.contains(key) && !Self.withoutEffect.contains(key) && !key.hasPrefix("_") {
       let value = self[key]
-      switch try value.content() {
-      case .null, .bool(false), .string(""): continue
-      case .array(let elements) where elements.isEmpty: continue
-      case .object(let members) where members.isEmpty: continue
-      default: break
-      }
+      if try value.content().saysNothing { continue }
       if key == "quantization_config" {
         throw value.wrong(
           "nothing: quantised weights are not read", hint: "Give the model as it was before.")

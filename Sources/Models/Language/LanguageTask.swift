@@ -17,6 +17,24 @@ public enum LanguageTask: String, Sendable, CaseIterable {
 
   /// Whether labels belong to positions.
   var isByPosition: Bool { self != .sequenceClassification }
+
+  /// What a class of Transformers with such a head is called behind the name of its model.
+  private var classEnding: String {
+    switch self {
+    case .sequenceClassification: "ForSequenceClassification"
+    case .tokenClassification: "ForTokenClassification"
+    case .causal: "ForCausalLM"
+    case .masked: "ForMaskedLM"
+    }
+  }
+
+  /// Classes of Transformers for a model of this name and these tasks, those of most decoders.
+  static func heads(
+    _ model: String,
+    _ tasks: [LanguageTask] = [.causal, .sequenceClassification, .tokenClassification]
+  ) -> [String: LanguageTask] {
+    Dictionary(uniqueKeysWithValues: tasks.map { (model + $0.classEnding, $0) })
+  }
 }
 
 extension ModelFamily {

@@ -29,10 +29,10 @@ struct RotaryPositions: Sendable, Equatable {
     for t in 0..<positions {
       for (j, frequency) in frequencies.enumerated() {
         let angle = Double(t) * frequency
-        for column in [j, j + half] {
-          cosines[t * width + column] = factor * cos(angle)
-          sines[t * width + column] = factor * sin(angle)
-        }
+        let (cosine, sine) = (factor * cos(angle), factor * sin(angle))
+        let first = t * width + j
+        (cosines[first], cosines[first + half]) = (cosine, cosine)
+        (sines[first], sines[first + half]) = (sine, sine)
       }
     }
     (self.cosines, self.sines) = (cosines, sines)
@@ -58,8 +58,6 @@ struct RotarySettings {
     "attention_factor", "beta_fast", "beta_slow", "mscale", "mscale_all_dim", "truncate",
     "short_factor", "long_factor", "low_freq_factor", "high_freq_factor", "partial_rotary_factor",
   ]
-  /// Transformers 5 gives each type of layer parameters of its own.
-  static let layerTypes = ["full_attention", "sliding_attention"]
 
   /// - Parameters:
   ///   - layerType: Whose parameters count, where layers differ.
@@ -68,7 +66,7 @@ struct RotarySettings {
   ///   - width: Columns of a head.
   /// - Throws: An error where the configuration says nothing of rotary positions.
   init(
-    _ config: JSONValue, layerType: String = "full_attention", theta: String = "rope_theta",
+    _ config: JSONValue, layerType: String = LayerTypes.full, theta: String = "rope_theta",
     isScaled: Bool = true, width: Int
   ) throws(CheckpointError) {
     self.config = config
@@ -80,7 +78,8 @@ struct RotarySettings {
         throw config["rope_scaling"].wrong("nothing beside rope_parameters")
       }
       let keys = try parameters.keys()
-      if keys.contains(where: Self.layerTypes.contains) { parameters = parameters[layerType] }
+      // Transformers 5 gives each type of layer parameters of its own.
+      if keys.contains(where: LayerTypes.all.contains) { parameters = parameters[layerType] }
     } else if isScaled {
       parameters = config["rope_scaling"]
     }
@@ -105,10 +104,14 @@ struct RotarySettings {
     return base == other.base && width == other.width && content(self) == content(other)
   }
 
+  /// Where the kind of scaling is named.
+  private var typePlace: JSONValue {
+    parameters["rope_type"].exists ? parameters["rope_type"] : parameters["type"]
+  }
+
   private var type: String {
     get throws(CheckpointError) {
-      let place = parameters["rope_type"].exists ? parameters["rope_type"] : parameters["type"]
-      return parameters.exists ? try place.string(default: "default") : "default"
+      try parameters.exists ? typePlace.string(default: "default") : "default"
     }
   }
 
@@ -156,7 +159,7 @@ struct RotarySettings {
     case "yarn": return try yarn(frequencies, columns)
     case "longrope": return try long(frequencies, count)
     default:
-      throw parameters[parameters["rope_type"].exists ? "rope_type" : "type"].wrong(
+      throw typePlace.wrong(
         "default, linear, dynamic, yarn, longrope or llama3")
     }
   }

@@ -2,7 +2,7 @@ import Checkpoints
 import GraphModule
 import TensorModule
 
-/// Softmax attention of tokens to tokens, after the projections.
+/// Softmax attention of tokens to themselves and what is before them, after the projections.
 struct SelfAttention {
   let name: String
   let heads: Int
@@ -11,8 +11,6 @@ struct SelfAttention {
   /// Columns of one head.
   let width: Int
   let scale: Double
-  /// Whether tokens see themselves and what is before them alone.
-  var isCausal = true
   /// How many tokens a token sees, itself and the ones before it; `nil`: all of them.
   var window: Int?
   var cap: Cap?
@@ -26,21 +24,18 @@ struct SelfAttention {
   }
 
   init(
-    _ name: String, heads: Int, keyHeads: Int? = nil, width: Int, scale: Double? = nil,
-    isCausal: Bool = true
+    _ name: String, heads: Int, keyHeads: Int? = nil, width: Int, scale: Double? = nil
   ) {
     self.name = name
     self.heads = heads
     self.keyHeads = keyHeads ?? heads
     self.width = width
     self.scale = scale ?? 1 / Double(width).squareRoot()
-    self.isCausal = isCausal
   }
 
   /// Whether a token sees another one that is so far behind it; before it is a negative distance.
-  func sees(_ distance: Int) -> Bool {
-    if isCausal && distance > 0 { return false }
-    return window.map { abs(distance) < $0 } ?? true
+  static func sees(_ distance: Int, window: Int?) -> Bool {
+    distance <= 0 && window.map { -distance < $0 } ?? true
   }
 }
 
@@ -79,13 +74,10 @@ extension TransformerBuilder {
     var inputs: [ValueID] = []
     for x in [q, keys, values] { inputs.append(try reshape(x, to: [tokens, columns])) }
     if let mask { inputs.append(mask) }
-    let hides = layer.isCausal || layer.window != nil
-    let buckets =
-      hides
-      ? PositionBuckets(queries: Array(0..<tokens), keys: tokens) { layer.sees($0) ? 0 : -1 } : nil
     return try apply(
-      Attention(heads: layer.heads, scale: layer.scale, buckets: buckets), to: inputs,
-      name: layer.name)
+      Attention(
+        heads: layer.heads, scale: layer.scale,
+        buckets: .causal(tokens: tokens, window: layer.window)), to: inputs, name: layer.name)
   }
 
   /// Heads `[T, heads, width]` turned by the angles of their positions.
@@ -127,7 +119,9 @@ extension TransformerBuilder {
           "a sample", found: "\(tokens) tokens", expected: "at most 46340 where scores have a cap"),
         at: .init(file: config.file), hint: "Use shorter samples.")
     }
-    let visible = (0..<count).map { layer.sees($0 % tokens - $0 / tokens) ? 1.0 : 0 }
+    let visible = (0..<count).map {
+      SelfAttention.sees($0 % tokens - $0 / tokens, window: layer.window) ? 1.0 : 0
+    }
     return try apply(
       Constant(visible, shape: [tokens, tokens], element: .boolean), to: [], name: layer.name)
   }

@@ -179,6 +179,15 @@ struct TransformerBuilder {
     return try apply(Sum(), to: [result, scaled], name: module + ".lora_B")
   }
 
+  /// A linear layer, and a function of what it gives.
+  mutating func activated(
+    _ x: ValueID, _ module: String, outputs: Int, hasBias: Bool = true,
+    storage: ParameterSpec.Storage = .plain, _ function: ElementFunction, name: String
+  ) throws(CheckpointError) -> ValueID {
+    let hidden = try linear(x, module, outputs: outputs, hasBias: hasBias, storage: storage)
+    return try apply(Activation(function), to: [hidden], name: name)
+  }
+
   /// `scale B A` that the adapter adds to the weight of a module: A [rank, in], B [out, rank]; and
   /// `scale b` to its bias, if it has a b [out].
   struct LowRankChange {
@@ -272,6 +281,17 @@ extension JSONValue {
     let value = try size(default: standard)
     guard value <= 1000 else { throw wrong("at most 1000 layers") }
     return value
+  }
+
+  /// A number of heads among which the columns of a model are dealt out.
+  ///
+  /// - Parameter name: The setting of the columns.
+  func heads(
+    sharing columns: Int, of name: String = "hidden_size", default standard: Int? = nil
+  ) throws(CheckpointError) -> Int {
+    let heads = try size(default: standard)
+    guard columns % heads == 0 else { throw wrong("a divisor of \(name)") }
+    return heads
   }
 
   /// An activation by the name that Transformers gives it.

@@ -74,11 +74,8 @@ enum ViTBuilder {
   ) throws(CheckpointError) -> ValueID {
     let name = "vit.encoder.layer.\(layer)"
     let config = b.config
-    let heads = try config["num_attention_heads"].size(default: 12)
     let columns = b.shape(x)[1]
-    guard columns % heads == 0 else {
-      throw config["num_attention_heads"].wrong("a divisor of hidden_size")
-    }
+    let heads = try config["num_attention_heads"].heads(sharing: columns, default: 12)
     let hasBias = try config["qkv_bias"].bool(default: true)
     let normed = try b.norm(x, name + ".layernorm_before", epsilon: epsilon, centered: true)
     let attention = name + ".attention.attention"
@@ -93,12 +90,12 @@ enum ViTBuilder {
     let attended = try b.apply(Sum(), to: [projected, x], name: name + ".attention")
 
     let second = try b.norm(attended, name + ".layernorm_after", epsilon: epsilon, centered: true)
-    let inner = try b.linear(
-      second, name + ".intermediate.dense",
-      outputs: config["intermediate_size"].size(default: 3072), hasBias: true)
+    let inner = try config["intermediate_size"].size(default: 3072)
     let function = try JSONValue.activation(
       named: config["hidden_act"].string(default: "gelu"), at: config["hidden_act"])
-    let active = try b.apply(Activation(function), to: [inner], name: name + ".intermediate")
+    let active = try b.activated(
+      second, name + ".intermediate.dense", outputs: inner, function,
+      name: name + ".intermediate")
     let outer = try b.linear(
       active, name + ".output.dense", outputs: columns, hasBias: true)
     return try b.apply(Sum(), to: [outer, attended], name: name + ".output")
