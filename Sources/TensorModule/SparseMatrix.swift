@@ -27,10 +27,11 @@ public struct SparseMatrix: Sendable {
   /// - Parameters:
   ///   - columns: How many there are.
   ///   - rows: Of each row its entries.
-  ///   - limit: Of rows and of entries; `nil` beyond it, before the memory for them is asked for.
+  ///   - limit: Of rows, of columns and of entries; `nil` beyond it, before memory is asked for.
   public init?(
     columns: Int, rows: some Sequence<some Sequence<Term>>, atMost limit: Int = Int(Int32.max)
   ) {
+    guard columns <= limit else { return nil }
     self.init(columns: columns)
     for row in rows {
       guard self.rows < limit else { return nil }
@@ -47,10 +48,11 @@ public struct SparseMatrix: Sendable {
   /// - Parameters:
   ///   - columns: How many there are.
   ///   - sources: Of each row the column, `nil` in an empty one.
-  ///   - limit: Of rows; `nil` beyond it.
+  ///   - limit: Of rows and of columns; `nil` beyond it.
   public init?(
     columns: Int, taking sources: some Sequence<Int?>, atMost limit: Int = Int(Int32.max)
   ) {
+    guard columns <= limit else { return nil }
     self.init(columns: columns)
     for source in sources {
       guard rows < limit else { return nil }

@@ -8,6 +8,7 @@ struct SparseMatrixTests {
     #expect(SparseMatrix(columns: 3, rows: endless, atMost: 5)?.count == nil)
     #expect(SparseMatrix(columns: 3, taking: (0...).lazy.map { $0 }, atMost: 5)?.count == nil)
     #expect(SparseMatrix(columns: 3, taking: [nil, nil, nil], atMost: 2)?.count == nil)
+    #expect(SparseMatrix(columns: 4, taking: [0], atMost: 3)?.count == nil)
     #expect(SparseMatrix(columns: 3, taking: [nil, 2, 0], atMost: 3)?.count == 2)
   }
 
