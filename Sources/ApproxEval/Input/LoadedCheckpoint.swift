@@ -20,6 +20,8 @@ package struct LoadedCheckpoint: Sendable {
   private let equalWeights: [EqualWeights]
   /// Whether the adapter decides what trains, and no patterns.
   private let areAdapted: Bool
+  /// Those of the graph.
+  let parameterNames: Set<String>
   /// Of the checkpoint and of its data.
   package let lossSettings: LossSettings
   /// The name of the run that it belongs to.
@@ -66,6 +68,7 @@ package struct LoadedCheckpoint: Sendable {
           && source.adapterParameters.contains(spec.name)
     }
     program = Program(graph: model.graph, isTrainable: isTrainable)
+    parameterNames = Set(model.graph.parameters.map(\.name))
     layerProgram = program.isLayerwise ? nil : program.layerwise
     equalWeights =
       model.type == "sequential" ? try EqualWeights.all(in: program, source) : []
@@ -89,7 +92,7 @@ package struct LoadedCheckpoint: Sendable {
       parameters: ParameterRole.all(in: layerProgram ?? program)
         + unused.map {
           ParameterRole(name: $0.name, count: $0.count, status: .unused, kroneckerBlock: nil)
-        }, notes: model.notes, equalWeights: equalWeights, hasWeightedLoss: !weightingWords.isEmpty,
+        }, notes: model.notes.map { SettingText($0) }, equalWeights: equalWeights, hasWeightedLoss: !weightingWords.isEmpty,
       data: data.map {
         DataDescription(samples: $0.count, carriesDraws: $0.sampledLabels != nil)
       })
@@ -196,7 +199,7 @@ package struct LoadedCheckpoint: Sendable {
       try tensor.requireShape(spec.shape)
       try tensor.requireFloatingPoint()
     }
-    let known = Set(program.graph.parameters.map(\.name)).union(model.unreadTensors)
+    let known = parameterNames.union(model.unreadTensors)
     for (name, tensor) in source.parameters.sorted(by: { $0.key < $1.key })
     where !known.contains(name) {
       throw CheckpointError(

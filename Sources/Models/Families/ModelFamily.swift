@@ -68,8 +68,10 @@ package struct ModelFamily: Sendable {
   ) throws(CheckpointError) -> ModelFamily {
     if let family = named(type) { return family }
     throw CheckpointError(
-      .unknownName(what: "model_type", found: type, known: all.map(\.type)),
-      at: .init(file: config.file))
+      .unsupportedName(what: "model_type", found: type, supported: all.map(\.type)),
+      at: .init(file: config.file),
+      hint: "Supported are \(all.map(\.type).joined(separator: ", ")). Any other network is read as "
+        + "torch.export saves it.")
   }
 }
 
