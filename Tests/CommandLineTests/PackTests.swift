@@ -97,8 +97,8 @@ extension CommandLineTests {
         // Rows in one line.
         try Command.run(["inspect"] + arguments, environment: ["COLUMNS": "200"]).output
           .components(separatedBy: "\n").filter {
-          $0.hasSuffix("  yes") || $0.hasSuffix("  no")
-        }.map { $0.split(separator: " ").joined(separator: " ") }.sorted()
+            $0.hasSuffix("  yes") || $0.hasSuffix("  no")
+          }.map { $0.split(separator: " ").joined(separator: " ") }.sorted()
       }
       let found = try parameters([packed])
       #expect(found.count > 10)

@@ -238,7 +238,9 @@ struct RunTests {
       metadata: try CheckpointFile.open(start).archive.metadata.merging(["epoch": "\(Int.max)"]) {
         $1
       })
-    for (name, tensor) in try CheckpointFile.open(start).archive.tensors { writer.add(name, tensor) }
+    for (name, tensor) in try CheckpointFile.open(start).archive.tensors {
+      writer.add(name, tensor)
+    }
     try writer.write(to: folder.path("last.bin"))
     let error = try #require(throws: EvaluationError.self) {
       try TrainingRun(checkpoint: folder.path("last.bin"), options: options(1))

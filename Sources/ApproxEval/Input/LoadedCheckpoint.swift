@@ -92,7 +92,8 @@ package struct LoadedCheckpoint: Sendable {
       parameters: ParameterRole.all(in: layerProgram ?? program)
         + unused.map {
           ParameterRole(name: $0.name, count: $0.count, status: .unused, kroneckerBlock: nil)
-        }, notes: model.notes.map { SettingText($0) }, equalWeights: equalWeights, hasWeightedLoss: !weightingWords.isEmpty,
+        }, notes: model.notes.map { SettingText($0) }, equalWeights: equalWeights,
+      hasWeightedLoss: !weightingWords.isEmpty,
       data: data.map {
         DataDescription(samples: $0.count, carriesDraws: $0.sampledLabels != nil)
       })

@@ -165,7 +165,8 @@ extension Report.Entry {
   /// What can be made of a reference of which the certificate proves nothing.
   private func unprovedText(_ estimate: Double?) -> String {
     guard let estimate else {
-      return " How far its gamma is above the least possible is not known: compare methods by their gammas, "
+      return
+        " How far its gamma is above the least possible is not known: compare methods by their gammas, "
         + "and by no efficiency."
     }
     let factor = (1 + estimate) * (1 + estimate)

@@ -115,9 +115,12 @@ public func wrapped(_ text: String, width: Int = 80, indent: String = "  ") -> S
   return (lines + [line]).joined(separator: "\n")
 }
 
-/// The same for parts that are joined by commas, none of which is broken.
+/// The same for parts that are joined by commas, none of which is broken unless it is longer than a line.
 public func wrapped(parts: [String], width: Int = 80, indent: String = "  ") -> String {
-  let unbreakable = parts.map { $0.split(separator: " ").joined(separator: "\u{A0}") }
+  let unbreakable = parts.map { part in
+    part.count + indent.count > width
+      ? part : part.split(separator: " ").joined(separator: "\u{A0}")
+  }
   let text = wrapped(unbreakable.joined(separator: ", "), width: width, indent: indent)
   return text.split(separator: "\u{A0}").joined(separator: " ")
 }

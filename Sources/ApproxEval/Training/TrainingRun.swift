@@ -126,7 +126,8 @@ public struct TrainingRun {
     let value = found ?? 0
     if (0...largestCount).contains(value) { return value }
     throw CheckpointError(
-      .unexpectedValue("the \(name)", found: "\(value)", expected: "one that a run can count on from"),
+      .unexpectedValue(
+        "the \(name)", found: "\(value)", expected: "one that a run can count on from"),
       at: .init(file: source.name))
   }
 

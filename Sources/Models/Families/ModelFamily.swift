@@ -24,7 +24,7 @@ package struct ModelFamily: Sendable {
   /// `nil` for what no computation reads.
   let parameterName: @Sendable (String) -> String?
   /// Names of a module in other versions of Transformers, for adapters.
-  var otherNames: @Sendable (_ module: String) -> [String] = { _ in [] }
+  package var otherNames: @Sendable (_ module: String) -> [String] = { _ in [] }
   /// What the names of a model without a head lack in front; `nil` where nothing does.
   var prefix: String?
   /// The model's own name of a tensor of its folder, which older or newer versions name otherwise.
@@ -70,7 +70,8 @@ package struct ModelFamily: Sendable {
     throw CheckpointError(
       .unsupportedName(what: "model_type", found: type, supported: all.map(\.type)),
       at: .init(file: config.file),
-      hint: "Supported are \(all.map(\.type).joined(separator: ", ")). Any other network is read as "
+      hint:
+        "Supported are \(all.map(\.type).joined(separator: ", ")). Any other network is read as "
         + "torch.export saves it.")
   }
 }

@@ -114,9 +114,12 @@ struct Inspect: ParsableCommand {
     return table.text(style)
   }
 
-  /// Without the name of the layer, where that is in front.
+  /// Without what the name of the layer says already.
   private static func own(_ parameter: String, of layer: Inspection.Layer) -> String {
-    parameter.hasPrefix(layer.name + ".")
+    if parameter == layer.name {
+      return parameter.split(separator: ".").last.map(String.init) ?? parameter
+    }
+    return parameter.hasPrefix(layer.name + ".")
       ? String(parameter.dropFirst(layer.name.count + 1)) : parameter
   }
 
@@ -144,7 +147,9 @@ struct Inspect: ParsableCommand {
 
   private static func notes(_ it: Inspection, _ style: TextStyle) -> String? {
     let notes = it.description.allNotes
-    return notes.isEmpty ? nil : notes.map {
+    return notes.isEmpty
+      ? nil
+      : notes.map {
         wrapped($0.spelled(by: .options), width: style.sentenceWidth) + "\n"
       }.joined()
   }
