@@ -51,9 +51,9 @@ extension Report.Entry {
     guard let first = found.first, let largest = found.map(\.largest).max() else { return nil }
     let isOne = first.names.count == 1
     return
-      "\(listed(first.names)) \(isOne ? "is of" : "are of") unsigned bytes, scored as the numbers "
+      "\(listed(first.names)) \(isOne ? "holds" : "hold") unsigned bytes, scored as the numbers "
       + "that they are, up to \(largest). If the network was trained on scaled inputs, such as x / 255, "
-      + "all of this is about another network: write the data as forward had them, in float32."
+      + "all of this is about another network: write the data as it was given them, in float32."
   }
 
   /// How many samples were left out as duplicates, and of which methods.

@@ -151,31 +151,22 @@ extension Report.Entry {
     if bound > 0.01, references.allSatisfy({ $0.status == .converged || $0.status == .exact }) {
       return " The certificate, which cannot be tight here, alone would allow \(percent(bound))."
     }
-    let estimates = excesses.compactMap(\.estimate)
-    var estimate = estimates.count == excesses.count ? estimates.max() : nil
-    if let found = estimate, found >= bound { estimate = nil }
-    if bound > Self.largestUsefulExcess { return unprovedText(estimate) }
-    return " Its gamma is at most \(percent(bound)) above the least possible"
-      + (estimate.map { ", by estimate \(percent($0))" } ?? "") + "."
-  }
-
-  /// Twice the least gamma: efficiencies beyond are off by more than a factor of four.
-  private static let largestUsefulExcess = 1.0
-
-  /// What can be made of a reference of which the certificate proves nothing.
-  private func unprovedText(_ estimate: Double?) -> String {
-    guard let estimate else {
+    // Nor are estimates worth anything where the proof is so far off.
+    if bound > Self.largestUsefulExcess {
       return
         " How far its gamma is above the least possible is not known: compare methods by their gammas, "
         + "and by no efficiency."
     }
-    let factor = (1 + estimate) * (1 + estimate)
-    return estimate > Self.largestUsefulExcess
-      ? " By estimate its gamma is more than twice the least possible: compare methods by their gammas, and "
-        + "by no efficiency."
-      : " By estimate its gamma is \(percent(estimate)) above the least possible, and every efficiency up to "
-        + "\(shortened(factor, digits: 2)) times too high; nothing near it is proved."
+    let estimates = excesses.compactMap(\.estimate)
+    var text = " Its gamma is at most \(percent(bound)) above the least possible"
+    if let estimate = estimates.max(), estimates.count == excesses.count, estimate < bound {
+      text += ", by estimate \(percent(estimate))"
+    }
+    return text + "."
   }
+
+  /// Twice the least gamma: efficiencies may be off by more than a factor of four.
+  private static let largestUsefulExcess = 1.0
 
   private func percent(_ share: Double) -> String { shortened(100 * share, digits: 2) + " %" }
 
