@@ -183,7 +183,7 @@ extension Inspection {
         }),
       "updates": .list(
         updates.map { .members(["name": .text($0.name), "tensors": .integer($0.tensors)]) }),
-      "notes": .texts(description.allNotes),
+      "notes": .texts(description.allNotes.map(\.description)),
       "logits": logits.map {
         .members([
           "samples": .integer($0.samples), "largest_difference": .number($0.largestDifference),

@@ -47,20 +47,34 @@ enum Console {
   static var errorIsTerminal: Bool { isatty(STDERR_FILENO) == 1 }
 
   /// Columns and lines of the terminal behind standard error.
-  static var errorSize: (width: Int, height: Int) { size(STDERR_FILENO) }
+  static var errorSize: (width: Int, height: Int) { terminal(STDERR_FILENO) ?? usual }
 
   /// How texts are shown on standard output: as wide as its terminal, or as `COLUMNS` says.
   static var outputStyle: TextStyle {
-    let columns = ProcessInfo.processInfo.environment["COLUMNS"].flatMap { Int($0) } ?? 0
-    let width = columns > 0 ? columns : size(STDOUT_FILENO).width
+    let width = number("COLUMNS") ?? terminal(STDOUT_FILENO)?.width
     return outputHasColors
       ? TextStyle(width: width, shown: colored) : TextStyle(width: width)
   }
 
-  private static func size(_ terminal: Int32) -> (width: Int, height: Int) {
+  /// Lines that one looks at without scrolling: of the terminal behind standard output, or as `LINES` says.
+  static var outputHeight: Int {
+    number("LINES") ?? terminal(STDOUT_FILENO)?.height ?? usual.height
+  }
+
+  private static func number(_ name: String) -> Int? {
+    ProcessInfo.processInfo.environment[name].flatMap { Int($0) }.flatMap { $0 > 0 ? $0 : nil }
+  }
+
+  private static let usual = (width: 80, height: 24)
+
+  /// `nil` where there is no terminal.
+  private static func terminal(_ descriptor: Int32) -> (width: Int, height: Int)? {
     var size = winsize()
-    guard ioctl(terminal, UInt(TIOCGWINSZ), &size) == 0 else { return (80, 24) }
-    return (size.ws_col > 0 ? Int(size.ws_col) : 80, size.ws_row > 0 ? Int(size.ws_row) : 24)
+    guard ioctl(descriptor, UInt(TIOCGWINSZ), &size) == 0 else { return nil }
+    return (
+      size.ws_col > 0 ? Int(size.ws_col) : usual.width,
+      size.ws_row > 0 ? Int(size.ws_row) : usual.height
+    )
   }
 
   /// Green what is best, red what is worse.

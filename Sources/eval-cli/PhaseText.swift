@@ -2,7 +2,7 @@ import ApproxEval
 
 /// Where the time of a batch goes, as tables.
 enum PhaseText {
-  /// What the phases took, beside what their shapes predict.
+  /// What the phases took, beside what their shapes predict: for a log, in whole lines.
   static func table(_ costs: [PhaseCost]) -> String {
     var table = TextTable([
       ("phase", .left), ("seconds", .right), ("operations", .right), ("predicted", .right),
@@ -34,7 +34,7 @@ enum PhaseText {
         operations(phase.work.operations), bytes(phase.work.bytes, digits: 3),
       ])
     }
-    return table.text
+    return table.text(Console.outputStyle)
   }
 
   private static func name(_ phase: PhaseCost.Phase) -> String {

@@ -44,7 +44,8 @@ final class ScoreRun: Sendable {
         outputs: outputs,
         progress: Progress(
           plan, finished: outputs.finished, isShown: !log.quiet && !log.verbose),
-        texts: CheckpointTexts(layerLines: log.verbose ? .max : Self.layerLines)))
+        texts: CheckpointTexts(
+          Console.outputStyle, layerLines: log.verbose ? .max : Self.layerLines)))
   }
 
   private static func announce(
@@ -186,8 +187,8 @@ final class ScoreRun: Sendable {
     return report
   }
 
-  /// Rows that a screen has room for below the rest of a table.
-  private static let layerLines = 24
+  /// What a screen has room for between two empty lines and with the next prompt.
+  private static var layerLines: Int { Console.outputHeight - 3 }
 
   private func printCheckpoints(
     _ state: inout State, while isReady: (_ checkpoint: Int) -> Bool

@@ -24,7 +24,7 @@ final class TrainingProgress {
   func show(_ event: TrainingRun.Event) {
     switch event {
     case .step(let step):
-      steps = step.step
+      steps = step.step - run.firstStep
       loss = step.loss
       if log.verbose {
         Console.log(

@@ -2,6 +2,7 @@ import Checkpoints
 import Curvature
 import Foundation
 import HessianFree
+import Models
 import TensorModule
 import TestSupport
 import Testing
@@ -276,6 +277,76 @@ struct MethodTests {
         this tensor has no meaning here
           at \(path), tensor stray
           A file of several directions has tensors updates.<update>.<parameter> only.
+        """)
+  }
+
+  /// A script has the names of its own version of Transformers and of PEFT's wrappers; they were no names
+  /// of parameters here.
+  @Test(arguments: ["file", "model", "own"]) func updatesMayHaveTheNamesOfTheScript(
+    _ spelling: String
+  ) throws {
+    let folder = try TestFolder()
+    let path = folder.path("mine.safetensors")
+    let source = fixture("hf_double/vit_version_5")
+    var options = options([.sgd])
+    options.reference = .none
+    options.adapter = source + "/adapter"
+    options.dataFile = source + "/data.safetensors"
+    options.updateFiles = [path]
+    let loaded = try LoadedCheckpoint(path: source + "/base", options: options)
+    var writer = SafetensorsWriter()
+    var written: Set<String> = []
+    let adapter = try TensorArchive.open(source + "/adapter/adapter_model.safetensors")
+    for (name, tensor) in adapter.tensors {
+      let bare = String(name.dropFirst("base_model.model.".count))
+      let own = try #require(
+        Model.parameterName(ofAdapterTensor: bare, modelType: "vit"))
+      // The file has biases of base layers twice.
+      guard written.insert(own).inserted else { continue }
+      let spelt =
+        switch spelling {
+        case "file": name
+        case "model":
+          name.replacing(".lora_A.", with: ".lora_A.default.").replacing(
+            ".lora_B.", with: ".lora_B.default.")
+        default: own
+        }
+      writer.add(
+        spelt, shape: tensor.shape,
+        Vector((0..<tensor.count).map { Double($0 + own.utf8.count) }))
+    }
+    try writer.write(to: path)
+    #expect(loaded.program.trainable.count > 2)
+    let score = try Evaluation(options).score(checkpoint: source + "/base")[0].scores[1]
+    // A direction by the names of the model, whatever the file has called them.
+    let expected = Vector<Double>(count: loaded.program.parameterCount)
+    for parameter in loaded.program.trainable {
+      let spec = loaded.program.graph.parameters[parameter.index]
+      let offset = loaded.program.offsets[parameter.index]!
+      for i in 0..<spec.count { expected[offset + i] = Double(i + spec.name.utf8.count) }
+    }
+    var square = 0.0
+    for i in 0..<expected.count { square += expected[i] * expected[i] }
+    #expect(mismatch(score.updateNorm, square.squareRoot(), tolerance: 1e-12) == nil)
+    #expect(score.method == "update:mine" && score.gamma > 0)
+  }
+
+  /// The name that is meant stands in front of what an update is.
+  @Test func aMisspeltTensorOfAnUpdateIsFound() throws {
+    let folder = try TestFolder()
+    let path = folder.path("mine.safetensors")
+    try write([("fc.weigth", [1, 1], [1]), ("fc.bias", [1], [0])], to: path)
+    var options = options([.sgd])
+    options.updateFiles = [path]
+    let error = try #require(throws: EvaluationError.self) {
+      try Evaluation(options).score(checkpoint: fixture("golden/toy_least_squares.bin"))
+    }
+    #expect(
+      error.description == """
+        this tensor has no meaning here
+          at \(path), tensor fc.weigth
+          Did you mean fc.weight?
+          An update has one tensor for every trainable parameter.
         """)
   }
 

@@ -67,8 +67,8 @@ struct NoteTests {
       let inspection = try Inspection(checkpoint: file.path)
       let report = try report(file.path)
       for note in inspection.description.allNotes {
-        #expect(report.notes.contains { $0.hasSuffix(note) })
-        #expect(inspection.json.document.contains(note))
+        #expect(report.notes.contains { $0.hasSuffix(note.description) })
+        #expect(inspection.json.document.contains(note.description))
       }
       #expect(inspection.description.allNotes.isEmpty == !report.text.contains("Equal"))
       return Self.unwrapped(report.text)
@@ -180,6 +180,76 @@ struct NoteTests {
     let stored = try report(wrong: 0, draws: (0..<samples).map { Int64($0 % 3) })
     let words = Self.unwrapped(stored.text)
     #expect(words.contains("sf is ef here.") && !words.contains("Other draws"), "no more to take")
+  }
+
+  /// Images in 0..255 for a network that was trained on [0, 1] were scored without a word.
+  @Test func bytesThatNobodyHasScaledAreNoted() throws {
+    let linear =
+      #"{"type": "linear", "name": "a", "in_features": 4, "out_features": 2, "bias": false}"#
+    func text(
+      _ bytes: [UInt8], layers: String = linear, shape: [Int] = [4], type: DType = .u8
+    ) throws -> (String, [String]) {
+      let file = try TemporaryCheckpoint(
+        model: #"{"type": "sequential", "input_shape": \#(shape), "layers": [\#(layers)]}"#
+      ) { writer in
+        writer.add(
+          "params.a.weight", shape: [2, 4], Vector([0.01, 0.02, -0.01, 0, 0.01, -0.02, 0.03, 0]))
+        if type == .u8 {
+          writer.add("batch.inputs", dtype: type, shape: [2] + shape, data: Data(bytes))
+        } else {
+          writer.add("batch.inputs", shape: [2] + shape, Vector(bytes.map(Double.init)))
+        }
+        writer.add("batch.labels", shape: [2], integers: [0, 1])
+        if layers.contains("batch_norm2d") {
+          for (name, value) in [("running_mean", 100.0), ("running_var", 50)] {
+            writer.add("params.n.\(name)", shape: [1], Vector([value]))
+          }
+        }
+      }
+      let own = try report(file.path)
+      let twice = Report(own.entries + own.entries)
+      #expect(twice.text.components(separatedBy: "unsigned bytes").count <= 2, "once for both")
+      return (Self.unwrapped(own.text), own.notes)
+    }
+    let image: [UInt8] = [0, 10, 200, 255, 3, 4, 5, 6]
+    let note =
+      "inputs holds unsigned bytes, scored as the numbers that they are, up to 255. If the network was "
+      + "trained on scaled inputs, such as x / 255, all of this is about another network: write the data "
+      + "as it was given them, in float32."
+    let (words, notes) = try text(image)
+    #expect(words.contains(note), "\(words)")
+    #expect(notes.contains { $0.hasSuffix(note) })
+    #expect(
+      try text(image, layers: #"{"type": "flatten"}, "# + linear, shape: [1, 2, 2]).0
+        .contains(note), "in another shape")
+    // Yes and no; numbers of the network's own type; a network that scales them.
+    #expect(try !text([0, 1, 1, 0, 1, 1, 0, 0]).0.contains("unsigned bytes"))
+    #expect(try !text(image, type: .f64).0.contains("unsigned bytes"))
+    let scaled =
+      #"{"type": "batch_norm2d", "name": "n", "num_features": 1, "affine": false}, "#
+      + #"{"type": "flatten"}, "# + linear
+    #expect(try !text(image, layers: scaled, shape: [1, 2, 2]).0.contains("unsigned bytes"))
+  }
+
+  /// "at most 4.9e+30 % above the least possible" told nobody what to do.
+  @Test func aBoundThatBoundsNothingIsNotTold() throws {
+    func text(bound: Double, estimate: Double?) throws -> String {
+      var own = try report(fixture("golden/toy_logistic.bin")).entries[0]
+      own.results[0].gammaBound = 1 / (1 + bound)
+      own.results[0].reference?.gamma = 1
+      own.results[0].reference?.status = .notConverged
+      own.results[0].reference?.leastGammaEstimate = estimate.map { 1 / (1 + $0) }
+      return Self.unwrapped(own.text)
+    }
+    #expect(
+      try text(bound: 0.5, estimate: 0.25).contains(
+        "Its gamma is at most 50 % above the least possible, by estimate 25 %."))
+    // An estimate from the same solve is no better.
+    let unknown = try text(bound: 4.9e28, estimate: 0.38)
+    #expect(
+      unknown.contains(
+        "How far its gamma is above the least possible is not known: compare methods by their gammas, "
+          + "and by no efficiency.") && !unknown.contains("e+") && !unknown.contains("38 %"))
   }
 
   /// How many samples an option had left out stood nowhere, nor which methods it does not concern.

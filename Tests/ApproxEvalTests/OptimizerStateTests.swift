@@ -332,9 +332,50 @@ struct OptimizerStateTests {
       ])
   }
 
+  /// Where parameters of one shape can trade places, the order of a file without names is an assumption;
+  /// it was told as if it were known.
+  @Test func anOrderThatNothingConfirmsIsSaidToBeAssumed() throws {
+    let layer = #"{"type": "linear", "in_features": 2, "out_features": 2, "name": "#
+    let file = try TemporaryCheckpoint(
+      model: #"{"type": "sequential", "input_shape": [2], "layers": ["# + layer
+        + #""0"}, {"type": "tanh"}, "# + layer + #""2"}]}"#
+    ) { writer in
+      for name in ["0", "2"] {
+        writer.add("params.\(name).weight", shape: [2, 2], Vector([0.5, 1, -1, 0.25]))
+        writer.add("params.\(name).bias", shape: [2], Vector([0.0, 1]))
+      }
+      writer.add("batch.inputs", shape: [2, 2], Vector([1.0, 2, -1, 0.5]))
+      writer.add("batch.labels", shape: [2], integers: [0, 1])
+    }
+    var options = Self.options("alike")
+    let note =
+      "update:adam-state is the next step of Adam or AdamW on the batch's mean gradient; parameters are "
+      + "told apart by the model's order. That order is an assumption, which the file neither confirms nor "
+      + "denies: parameters of one shape can have traded places. Names in the file decide it, as of an "
+      + "optimiser made with model.named_parameters(), or --parameter-order FILE, a list of them."
+    let evaluation = Evaluation(options)
+    let description = try evaluation.describe(checkpoint: file.path)
+    let names = SettingNames { "--" + $0.name.replacing(" ", with: "-") }
+    let report = Report([
+      Report.Entry(description, try evaluation.score(checkpoint: file.path), names: names)
+    ])
+    #expect(report.notes.contains { $0.hasSuffix(note) }, "\(report.notes)")
+    #expect(report.text.replacing("\n  ", with: " ").contains(note))
+    // Decided.
+    let list = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
+    try "2.weight\n2.bias\n0.weight\n0.bias\n".write(to: list, atomically: true, encoding: .utf8)
+    defer { try? FileManager.default.removeItem(at: list) }
+    options.parameterOrder = list.path
+    let decided = try Evaluation(options).describe(checkpoint: file.path).notes
+    #expect(decided.count == 1 && !decided[0].description.contains("assumption"))
+    // Without states, in one group, every order is the same.
+    let sgd = try Evaluation(Self.options("sgd")).describe(checkpoint: Self.checkpoint).notes
+    #expect(!sgd[0].description.contains("assumption"))
+  }
+
   @Test func weightDecayIsSaidToBeLeftOut() throws {
     let notes = try Evaluation(Self.options("lion")).describe(checkpoint: Self.checkpoint).notes
-    #expect(notes.count == 1 && notes[0].hasSuffix("Its weight decay is left out."))
+    #expect(notes.count == 1 && notes[0].description.hasSuffix("Its weight decay is left out."))
   }
 
   /// Runs with a list of names, and without one where `names` is nil.

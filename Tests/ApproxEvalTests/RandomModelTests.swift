@@ -29,6 +29,36 @@ import Testing
     #expect(model.trainableParameters == setup.trainable)
   }
 
+  /// ViT's layers in Transformers 5; PEFT finds no `query` there, and this found no `q_proj`.
+  @Test func targetsMayBeThoseOfTransformers5() throws {
+    let path = fixture("hf/vit_lora/base")
+    var files: [TensorArchive] = []
+    let folders = [["query", "value", "intermediate.dense"], ["q_proj", "v_proj", "fc1"]].map {
+      ($0, NSTemporaryDirectory() + "/random-model-" + UUID().uuidString)
+    }
+    defer { for (_, folder) in folders { try? FileManager.default.removeItem(atPath: folder) } }
+    for (targets, folder) in folders {
+      let model = try RandomModel(
+        config: path, adapter: .lowRank(.init(targets: targets, bias: .adapted)))
+      try FileManager.default.createDirectory(
+        atPath: folder, withIntermediateDirectories: true)
+      try model.writeAdapter(to: folder)
+      files.append(try TensorArchive.open(folder + "/adapter_model.safetensors"))
+      var options = EvaluationOptions()
+      options.adapter = folder
+      options.dataFile = fixture("hf/vit_lora/data.safetensors")
+      #expect(
+        try Evaluation(options).describe(checkpoint: path).trainableParameters
+          == model.trainableParameters)
+    }
+    let old = files[0].tensors.keys.sorted()
+    let new = files[1].tensors.keys.sorted()
+    #expect(old.count == new.count && Set(old).isDisjoint(with: new))
+    // As PEFT has them on Transformers 5 (fixtures/hf_double/vit_version_5).
+    #expect(new.contains("base_model.model.vit.layers.0.attention.q_proj.lora_A.weight"))
+    #expect(new.contains("base_model.model.vit.layers.1.mlp.fc1.base_layer.bias"))
+  }
+
   /// With n numbers the deviation is known to 1 / sqrt(2 n), the mean to 1 / sqrt(n) deviations;
   /// five of these.
   @Test(arguments: [0.02, 1, 30])

@@ -175,8 +175,15 @@ import Testing
     #expect(row["reference_excess_estimate"] == .empty)
     let text = report.entries[0].text.replacingOccurrences(of: "\n  ", with: " ")
     #expect(text.contains("above the least possible."))
-    #expect(text.contains("Chosen by prediction: conjugate gradients had not converged after "))
+    #expect(text.contains(" Conjugate gradients had not converged after "))
+    let choice = "The reference is chosen by predicted operations: an iteration "
+    #expect(text.contains(choice))
     #expect(report.notes.contains { $0.contains("reference by gram: conjugate gradients") })
+    // What was predicted is the same for all checkpoints of a size: once.
+    let series = Report(report.entries + report.entries).text
+      .replacingOccurrences(of: "\n  ", with: " ")
+    #expect(series.components(separatedBy: choice).count == 2)
+    #expect(series.components(separatedBy: " had not converged after ").count == 3)
   }
 
   // MARK: - Choice

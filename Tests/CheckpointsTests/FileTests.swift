@@ -211,6 +211,7 @@ import Testing
         "\(error)" == """
           there is no tensor \(shown)
             at \(shown), \(shown), tensor \(shown)
+            Did you mean \(shown)?
             \(shown)
           """)
     }

@@ -248,6 +248,21 @@ import Testing
     return message(for: folder.path) { _ = try AdapterDirectory.open(folder.path) }
   }
 
+  /// What they call their tensors is not the fault: it was named in place of the kind.
+  @Test(arguments: ["PREFIX_TUNING", "VERA"])
+  func adaptersOfOtherKindsAreOpened(_ kind: String) throws {
+    let folder = try TemporaryFolder()
+    let header = #"{"prompt_embeddings":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}"#
+    for (name, bytes) in [
+      ("adapter_config.json", Array("{\"peft_type\": \"\(kind)\"}".utf8)),
+      ("adapter_model.safetensors", safetensors(header, data: [1])),
+    ] {
+      #expect(
+        FileManager.default.createFile(atPath: folder.path + "/" + name, contents: Data(bytes)))
+    }
+    #expect(try AdapterDirectory.open(folder.path).tensors.keys.sorted() == ["prompt_embeddings"])
+  }
+
   @Test func aNameWithoutPrefixIsRefused() throws {
     let prefixHint = "The names of an adapter's parameters begin with base_model.model."
     #expect(

@@ -18,7 +18,9 @@ extension CommandLineTests {
     private static func diff(_ folder: TemporaryFolder, _ more: [String] = []) throws
       -> Command.Result
     {
-      try Command.run(["diff", folder.path("a"), folder.path("b")] + more)
+      // Rows in one line, whatever the length of the paths.
+      try Command.run(
+        ["diff", folder.path("a"), folder.path("b")] + more, environment: ["COLUMNS": "300"])
     }
 
     private static func change(

@@ -94,13 +94,41 @@ extension CommandLineTests {
       let result = try Command.run(["pack"] + arguments + ["-o", packed])
       #expect(result.status == 0, "\(result.error)")
       func parameters(_ arguments: [String]) throws -> [String] {
-        try Command.run(["inspect"] + arguments).output.components(separatedBy: "\n").filter {
-          $0.hasSuffix("  yes") || $0.hasSuffix("  no")
-        }.map { $0.split(separator: " ").joined(separator: " ") }.sorted()
+        // Rows in one line.
+        try Command.run(["inspect"] + arguments, environment: ["COLUMNS": "200"]).output
+          .components(separatedBy: "\n").filter {
+            $0.hasSuffix("  yes") || $0.hasSuffix("  no")
+          }.map { $0.split(separator: " ").joined(separator: " ") }.sorted()
       }
       let found = try parameters([packed])
       #expect(found.count > 10)
       #expect(try parameters(arguments) == found)
+    }
+
+    /// As other fields of a row: said, or taken from the file or its name.
+    @Test func stagesAreSaid() throws {
+      let temporary = try TemporaryFolder()
+      let source = Fixture.path("digits/epoch-40.bin")
+      func packed(_ options: [String]) throws -> (epoch: Int?, step: Int?) {
+        let path = temporary.path("\(options.count).bin")
+        let result = try Command.run(["pack", source, "-o", path, "--force"] + options)
+        #expect(result.status == 0, "\(result.error)")
+        let file = try CheckpointFile.open(path)
+        for (name, value) in [("epoch", file.epoch), ("step", file.step)] {
+          #expect(result.output.contains("\(name) \(value ?? -1)"), "\(result.output)")
+        }
+        return (file.epoch, file.step)
+      }
+      #expect(try packed([]) == (40, 1880))
+      #expect(try packed(["--epoch", "3"]) == (3, 1880))
+      #expect(try packed(["--epoch", "3", "--step", "7"]) == (3, 7))
+      let scored = try Command.run(
+        ["score", temporary.path("4.bin"), "--reference", "none", "--quiet", "--format", "csv"])
+      #expect(scored.output.split(separator: "\r\n").last?.contains(",3,7,0,160,") == true)
+      for option in ["--epoch", "--step"] {
+        let wrong = try Command.run(["pack", source, "-o", temporary.path("x"), option, "-1"])
+        #expect(wrong.status == 64 && wrong.error.contains("-1 is less than 0"), "\(wrong.error)")
+      }
     }
 
     @Test func fileHoldsWhatTheModelReadsUnderItsNames() throws {

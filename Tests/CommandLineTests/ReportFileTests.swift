@@ -261,7 +261,42 @@ extension CommandLineTests {
         json.output.replacingOccurrences(of: Fixture.root.path, with: "FIXTURES"), "inspect-json")
     }
 
-    /// The batch of --batch-size, not that of the file.
+    /// Names of a Hugging Face model are longer than most terminals are wide.
+    @Test(arguments: [60, 100]) func inspectFitsTheTerminal(_ width: Int) throws {
+      let folder = Fixture.path("hf/vit_lora") + "/"
+      let result = try Command.run(
+        [
+          "inspect", folder + "base", "--adapter", folder + "adapter", "--data",
+          folder + "data.safetensors",
+        ], environment: ["COLUMNS": String(width)])
+      #expect(result.status == 0, "\(result.error)")
+      // The first line is the path.
+      for line in result.output.split(separator: "\n").dropFirst() {
+        #expect(line.count <= width, "\(line)")
+      }
+      #expect(result.output.contains("weight, bias"), "without the name of the layer")
+      let whole = try Command.run(
+        ["inspect", folder + "base"], environment: ["COLUMNS": "", "LINES": ""])
+      #expect(
+        whole.output.contains("\nvit.encoder.layer.0.attention.attention.query.weight  [16, 16]"))
+    }
+
+    /// Of every checkpoint's layers no more than a screen, and where the rest is.
+    @Test(arguments: [20, 50]) func layersFitTheScreen(_ height: Int) throws {
+      let result = try Command.run(
+        ["score", Fixture.path("digits/epoch-01.bin"), "--per-layer", "--methods", "paper"]
+          + ["--reference", "none", "--quiet"], environment: ["LINES": String(height)])
+      #expect(result.status == 0, "\(result.error)")
+      let start = try #require(result.output.range(of: "Each direction restricted")).lowerBound
+      let lines = result.output[start...].split(separator: "\n", omittingEmptySubsequences: false)
+        .dropLast(2)
+      // Between two empty lines, and with a prompt below.
+      #expect(lines.count + 3 <= height, "\(lines.count)")
+      let rest = "... and 14 of 21 rows more: --verbose, or layers.csv in the folder of --output"
+      #expect(lines.contains { $0 == rest } == (height == 20), "\(result.output)")
+      #expect(height == 20 || lines.count == 2 + 2 + 21)
+    }
+
     /// As the table of scores does.
     @Test func inspectTellsWhatNothingReads() throws {
       let folder = Fixture.path("hf_double/t5_saves_shared") + "/"
@@ -279,6 +314,7 @@ extension CommandLineTests {
       #expect(scores.output.contains("N = 4, mean loss"))
     }
 
+    /// The batch of --batch-size, not that of the file.
     @Test func inspectEstimatesForTheBatchThatIsAskedFor() throws {
       let path = Fixture.path("golden/cnn_small.bin")
       let result = try Command.run(["inspect", path, "--batch-size", "3"])

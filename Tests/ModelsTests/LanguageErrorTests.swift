@@ -270,7 +270,7 @@ struct LanguageErrorTests {
   private func place(of error: CheckpointError) -> String? {
     switch error.problem {
     case .missingValue(let path, _), .unexpectedValue(let path, _, _), .unknownKey(let path, _),
-      .unknownName(let path, _, _):
+      .unsupportedName(let path, _, _):
       path
     case .unexpectedSetting(let setting, _, _): setting.name
     default: error.location.tensor

@@ -139,6 +139,30 @@ struct TransformerErrorTests {
     }
   }
 
+  /// Programs have written these names, and other programs know them: nobody has misspelt one.
+  /// "Did you mean PROMPT_TUNING?" was the hint for PREFIX_TUNING, and gemma2 that for gemma.
+  @Test(arguments: ["PREFIX_TUNING", "P_TUNING", "IA3", "ADALORA"])
+  func kindsOfAdaptersThatAreNotRead(_ kind: String) throws {
+    let error = try #require(throws: CheckpointError.self) {
+      try model("t5", "{}", adapter: #"{"peft_type": "\#(kind)"}"#)
+    }
+    #expect(
+      "\(error)" == """
+        peft_type "\(kind)" is not supported
+          at adapter_config.json
+          Supported are LORA or PROMPT_TUNING.
+        """)
+  }
+
+  @Test(arguments: ["gemma", "mt5", "deit", "llama4", "xlm-roberta"])
+  func kindsOfModelsThatAreNotRead(_ kind: String) throws {
+    let error = try #require(throws: CheckpointError.self) { try model(kind, "{}") }
+    let lines = "\(error)".split(separator: "\n")
+    #expect(lines[0] == "model_type \"\(kind)\" is not supported")
+    #expect(lines[2].hasPrefix("  Supported are vit, t5, bert, "))
+    #expect(lines[2].hasSuffix(". Any other network is read as torch.export saves it."))
+  }
+
   private func model(_ type: String, _ config: String, adapter: String? = nil) throws {
     let config = try JSONValue(parsing: config, name: "config", file: "config.json")
     let peft = try adapter.map {

@@ -202,6 +202,52 @@ struct RunTests {
     }
   }
 
+  /// A checkpoint counts on: in double, where nothing is rounded between the runs, and for an optimiser without
+  /// a state, two runs of two epochs are one of four, bit for bit.
+  @Test(arguments: [OptimizerKind.sgd, .sf]) func runsCountOn(_ kind: OptimizerKind) throws {
+    let folder = try Folder()
+    try Fixture.whole.write(to: folder)
+    func options(_ epochs: Int) -> TrainingOptions {
+      var options = TrainingOptions(
+        OptimizerSettings(kind), dataFile: folder.path("data.safetensors"))
+      options.optimizer.schedule = .constant
+      options.precision = .float64
+      options.epochs = epochs
+      options.saveEvery = 3
+      options.batchSize = 2
+      options.threads = 1
+      return options
+    }
+    let start = folder.path("start.bin")
+    let whole = try TrainingRun(checkpoint: start, options: options(4))
+    try whole.run(into: folder.path("whole"))
+    try TrainingRun(checkpoint: start, options: options(2)).run(into: folder.path("first"))
+    let second = try TrainingRun(
+      checkpoint: folder.path("first/epoch-02.bin"), options: options(2))
+    #expect(second.firstEpoch == 2 && second.firstStep == 8 && second.steps == 8)
+    let result = try second.run(into: folder.path("second"))
+    #expect(result.epochs.map(\.epoch) == [2, 3, 4] && result.epochs.map(\.step) == [8, 12, 16])
+    // Its first and its last epoch, and those that are asked for.
+    #expect(
+      TrainingRun.checkpoints(in: folder.path("second")) == [2, 3, 4].map { "epoch-0\($0).bin" })
+    #expect(try folder.data("second/epoch-04.bin") == folder.data("whole/epoch-04.bin"))
+    #expect(
+      try folder.table("second", "steps").dropFirst() == folder.table("whole", "steps").suffix(8))
+    // A number that nothing can follow.
+    var writer = SafetensorsWriter(
+      metadata: try CheckpointFile.open(start).archive.metadata.merging(["epoch": "\(Int.max)"]) {
+        $1
+      })
+    for (name, tensor) in try CheckpointFile.open(start).archive.tensors {
+      writer.add(name, tensor)
+    }
+    try writer.write(to: folder.path("last.bin"))
+    let error = try #require(throws: EvaluationError.self) {
+      try TrainingRun(checkpoint: folder.path("last.bin"), options: options(1))
+    }
+    #expect(error.description.hasPrefix("the epoch is \(Int.max), expected"))
+  }
+
   @Test func savesEveryFewEpochsAndTheLast() throws {
     let folder = try Folder()
     let result = try digits(.sgd) {

@@ -14,6 +14,8 @@ struct BatchEvaluation<S: EngineScalar> {
   let batch: Int
   /// The same batch in double, made when the dense reference asks for it.
   let doubleProblem: () throws -> BatchProblem<Double>
+  /// Inputs that nobody has scaled.
+  var bytes: ByteInputs?
   let updates: [String: PreparedUpdate<S>]
   /// Of the solves of all batches.
   let workspace: ReferenceWorkspace<S>
@@ -75,7 +77,7 @@ struct BatchEvaluation<S: EngineScalar> {
       gradientNormRatio: imbalance(gradients.norms),
       logitGradientNormRatio: imbalance(problem.output.gradientNorms),
       gammaBound: problem.output.gammaBound, sampledLabels: sampledLabels(gradients),
-      duplicates: duplicates(gradients), reference: reference?.record,
+      duplicates: duplicates(gradients), bytes: bytes, reference: reference?.record,
       trace: reference?.trace ?? [], scores: scorer.scores(order: options.methods),
       layers: scorer.layers?.scores(order: options.methods) ?? [],
       costs: phases.costs(

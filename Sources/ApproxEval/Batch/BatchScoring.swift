@@ -246,7 +246,7 @@ struct BatchScorer<S: EngineScalar> {
         return try BatchProblem(
           checkpoint, parameters: checkpoint.parameters(Double.self, areRead: true, pool: pool),
           batch: source.reader.read(samples, Double.self), pool: pool, budget: budget.forward)
-      }, updates: updates, workspace: workspace, phases: phases)
+      }, bytes: read.bytes, updates: updates, workspace: workspace, phases: phases)
     return try inBatch(batch, of: checkpoint.path, options) { try body(evaluation) }
   }
 }

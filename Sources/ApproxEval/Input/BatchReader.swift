@@ -17,6 +17,8 @@ package struct BatchReader: Sendable {
   package let storedDraws: Int
   /// What the data hold of the model's inputs, by the model's names for them.
   package let inputs: [String: StoredTensor]
+  /// Of these, bytes that nothing scales.
+  let bytes: [String]
 
   package init(
     _ data: DataFile, graph: Graph, loss: Loss, weighting: LossWeighting = .none,
@@ -43,6 +45,7 @@ package struct BatchReader: Sendable {
         hint: "A decoder's positions see all before them: leave out positions by the label -100.")
     }
     inputs = try data.inputs(stored)
+    bytes = Self.bytes(graph, inputs)
     for (name, tensor) in data.others.sorted(by: { $0.key < $1.key })
     where !graph.inputs.contains(where: { $0.name == name })
       && LossSettings.isLikelyMeant(by: name)
@@ -60,6 +63,7 @@ package struct BatchReader: Sendable {
     package let weighting: LossWeighting
     /// One entry per stored draw.
     package let sampledLabels: [Labels]
+    let bytes: ByteInputs?
   }
 
   package func read<S: EngineScalar>(
@@ -78,7 +82,7 @@ package struct BatchReader: Sendable {
     let (labels, weighting) = try scoredLabels(samples)
     return Batch(
       inputs: BatchInputs(samples: samples.count, values: values), labels: labels,
-      weighting: weighting, sampledLabels: try readDraws(samples))
+      weighting: weighting, sampledLabels: try readDraws(samples), bytes: byteInputs(values))
   }
 
   /// Labels and indices of these samples are in range, at least one label is scored.

@@ -20,6 +20,8 @@ package struct LoadedCheckpoint: Sendable {
   private let equalWeights: [EqualWeights]
   /// Whether the adapter decides what trains, and no patterns.
   private let areAdapted: Bool
+  /// Those of the graph.
+  let parameterNames: Set<String>
   /// Of the checkpoint and of its data.
   package let lossSettings: LossSettings
   /// The name of the run that it belongs to.
@@ -66,6 +68,7 @@ package struct LoadedCheckpoint: Sendable {
           && source.adapterParameters.contains(spec.name)
     }
     program = Program(graph: model.graph, isTrainable: isTrainable)
+    parameterNames = Set(model.graph.parameters.map(\.name))
     layerProgram = program.isLayerwise ? nil : program.layerwise
     equalWeights =
       model.type == "sequential" ? try EqualWeights.all(in: program, source) : []
@@ -89,31 +92,11 @@ package struct LoadedCheckpoint: Sendable {
       parameters: ParameterRole.all(in: layerProgram ?? program)
         + unused.map {
           ParameterRole(name: $0.name, count: $0.count, status: .unused, kroneckerBlock: nil)
-        }, notes: model.notes, equalWeights: equalWeights, hasWeightedLoss: !weightingWords.isEmpty,
+        }, notes: model.notes.map { SettingText($0) }, equalWeights: equalWeights,
+      hasWeightedLoss: !weightingWords.isEmpty,
       data: data.map {
         DataDescription(samples: $0.count, carriesDraws: $0.sampledLabels != nil)
       })
-  }
-
-  private var lossWords: [String] {
-    weightingWords + (lossSettings.reduction?.value == "mean" ? ["scored as a sum"] : [])
-  }
-
-  private var weightingWords: [String] {
-    var words: [String] = []
-    if let smoothing = lossSettings.labelSmoothing?.value, smoothing > 0 {
-      words.append("label smoothing \(shortened(smoothing))")
-    }
-    if lossSettings.classWeights != nil { words.append("weights of classes") }
-    if lossSettings.positiveWeights != nil { words.append("weights of positives") }
-    if data?.weights != nil { words.append("weights of samples") }
-    if hasSoftLabels { words.append("soft labels") }
-    return words
-  }
-
-  /// Whether labels of cross-entropy are probabilities of all classes.
-  package var hasSoftLabels: Bool {
-    loss == .crossEntropy && data?.labels.dtype.isFloatingPoint == true
   }
 
   /// What PEFT trains and no computation reads; patterns that name what trains do not name it.
@@ -196,7 +179,7 @@ package struct LoadedCheckpoint: Sendable {
       try tensor.requireShape(spec.shape)
       try tensor.requireFloatingPoint()
     }
-    let known = Set(program.graph.parameters.map(\.name)).union(model.unreadTensors)
+    let known = parameterNames.union(model.unreadTensors)
     for (name, tensor) in source.parameters.sorted(by: { $0.key < $1.key })
     where !known.contains(name) {
       throw CheckpointError(

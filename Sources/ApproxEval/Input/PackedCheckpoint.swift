@@ -21,20 +21,28 @@ public struct PackedCheckpoint {
 
   /// Opens the sources and checks them; numbers are read when the file is written.
   ///
-  /// - Parameter options: Adapter, data file, batch size, seed and trainable patterns count here.
-  ///   With a batch size the samples are those of the first batch that an evaluation would draw;
-  ///   without, all samples in their order.
+  /// - Parameters:
+  ///   - options: Adapter, data file, batch size, seed and trainable patterns count here. With a batch
+  ///     size the samples are those of the first batch that an evaluation would draw; without, all
+  ///     samples in their order.
+  ///   - epoch, step: In place of what the source or its name says.
   public init(
-    checkpoint path: String, options: EvaluationOptions = EvaluationOptions()
+    checkpoint path: String, options: EvaluationOptions = EvaluationOptions(), epoch: Int? = nil,
+    step: Int? = nil
   ) throws(EvaluationError) {
     self = try evaluating {
-      try PackedCheckpoint(LoadedCheckpoint(path: path, options: options), options)
+      try PackedCheckpoint(
+        LoadedCheckpoint(path: path, options: options), options, epoch: epoch, step: step)
     }
   }
 
-  init(_ checkpoint: LoadedCheckpoint, _ options: EvaluationOptions) throws {
+  init(
+    _ checkpoint: LoadedCheckpoint, _ options: EvaluationOptions, epoch: Int? = nil,
+    step: Int? = nil
+  ) throws {
     let source = checkpoint.source
-    var writer = SafetensorsWriter(metadata: try Self.metadata(checkpoint, options))
+    var writer = SafetensorsWriter(
+      metadata: try Self.metadata(checkpoint, options, epoch: epoch, step: step))
     for spec in checkpoint.program.graph.parameters {
       writer.add("params." + spec.name, try source.parameter(spec.name))
     }
@@ -58,7 +66,10 @@ public struct PackedCheckpoint {
       }
     }
     updates = kept.map(\.name)
-    description = checkpoint.description
+    var description = checkpoint.description
+    description.epoch = epoch ?? description.epoch
+    description.step = step ?? description.step
+    self.description = description
     self.writer = writer
     files = checkpoint.files
   }

@@ -63,7 +63,8 @@ public struct RandomModel {
   public let trainableParameters: Int
   /// Of the model with the adapter.
   public let allParameters: Int
-  /// Linear layers of the model, by name: what LoRA can change.
+  /// Linear layers of the model: what LoRA can change, by the names that versions of Transformers have for
+  /// them.
   public let linearLayers: [String]
 
   private let family: ModelFamily
@@ -96,7 +97,8 @@ public struct RandomModel {
     takesPrompt = family.takesPrompt
     base = model.graph.parameters
     baseParameters = base.reduce(0) { $0 + $1.count }
-    linearLayers = model.graph.nodes.filter { $0.operation is Linear }.map(\.name)
+    let layers = model.graph.nodes.filter { $0.operation is Linear }.map(\.name)
+    linearLayers = layers + layers.flatMap(family.otherNames)
     self.seed = seed
     pool = WorkerPool(threads: threads)
     guard let adapter else {
@@ -112,7 +114,14 @@ public struct RandomModel {
     let trained = adapted.graph.parameters.filter { adapted.adapted!.contains($0.name) }
     trainableParameters = trained.reduce(0) { $0 + $1.count }
     allParameters = adapted.graph.parameters.reduce(0) { $0 + $1.count }
-    adapterTensors = Self.fileNames(trained)
+    // A file has the names of the version that its targets are of.
+    var isOther = false
+    if case .lowRank(let change) = adapter {
+      isOther = !(change.targets ?? []).allSatisfy { target in
+        layers.contains { ("." + $0).hasSuffix("." + target) }
+      }
+    }
+    adapterTensors = Self.fileNames(trained) { isOther ? family.otherNames($0).first ?? $0 : $0 }
   }
 
   /// Writes config.json and model.safetensors.
@@ -225,22 +234,27 @@ extension RandomModel {
 
   /// The names under which PEFT saves what an adapter trains. A bias of a layer that LoRA changes
   /// is that of the wrapped layer; other parameters than biases it does not save.
+  ///
+  /// - Parameter spelt: A module's name in the file.
   private static func fileNames(
-    _ trained: [ParameterSpec]
+    _ trained: [ParameterSpec], _ spelt: (String) -> String
   ) -> [(name: String, spec: ParameterSpec)] {
+    let factors = [".lora_A.weight", ".lora_B.weight"]
     let changed = Set(
       trained.compactMap { spec in
-        spec.name.hasSuffix(".lora_A.weight") ? String(spec.name.dropLast(14)) : nil
+        spec.name.hasSuffix(factors[0]) ? String(spec.name.dropLast(factors[0].count)) : nil
       })
     return trained.compactMap { spec in
       if spec.name == "prompt_embeddings" { return (spec.name, spec) }
       let prefix = "base_model.model."
-      if spec.name.hasSuffix(".lora_A.weight") || spec.name.hasSuffix(".lora_B.weight") {
-        return (prefix + spec.name, spec)
+      if let factor = factors.first(where: spec.name.hasSuffix) {
+        return (prefix + spelt(String(spec.name.dropLast(factor.count))) + factor, spec)
       }
       guard spec.name.hasSuffix(".bias") else { return nil }
       let module = String(spec.name.dropLast(5))
-      return (prefix + (changed.contains(module) ? module + ".base_layer.bias" : spec.name), spec)
+      return (
+        prefix + spelt(module) + (changed.contains(module) ? ".base_layer" : "") + ".bias", spec
+      )
     }
   }
 }

@@ -16,7 +16,7 @@ package protocol UpdateSource: Sendable {
   /// Parameters that it has something for.
   func tensorCount(_ checkpoint: LoadedCheckpoint) throws(CheckpointError) -> Int
   /// What a reader of the scores must know.
-  func notes(_ checkpoint: LoadedCheckpoint) throws(CheckpointError) -> [String]
+  func notes(_ checkpoint: LoadedCheckpoint) throws(CheckpointError) -> [SettingText]
   func prepared<S: EngineScalar>(
     _ checkpoint: LoadedCheckpoint, _: S.Type, pool: WorkerPool
   ) throws(CheckpointError) -> PreparedUpdate<S>
@@ -92,28 +92,45 @@ package struct StoredUpdate: UpdateSource {
 
   /// There is one tensor for every trainable parameter, with its shape, and no other.
   package func check(_ checkpoint: LoadedCheckpoint) throws(CheckpointError) {
+    _ = try parts(checkpoint)
+  }
+
+  /// The tensors in the order of the trainable parameters, which a script may know by other names than the
+  /// checkpoint, as of another version of Transformers.
+  private func parts(_ checkpoint: LoadedCheckpoint) throws(CheckpointError) -> [StoredTensor] {
     let program = checkpoint.program
     let specs = program.trainable.map { program.graph.parameters[$0.index] }
     let names = Set(specs.map(\.name))
-    for (name, tensor) in tensors.sorted(by: { $0.key < $1.key }) where !names.contains(name) {
-      throw CheckpointError(
-        .unexpectedTensor(near: nearMisses(name, among: names)), at: tensor.location,
-        hint: "An update has one tensor for every trainable parameter.")
+    var found: [String: StoredTensor] = [:]
+    for (name, tensor) in tensors.sorted(by: { $0.key < $1.key }) {
+      let own = checkpoint.ownName(of: name)
+      guard let own, names.contains(own) else {
+        throw CheckpointError(
+          .unexpectedTensor(near: nearMisses(own ?? name, among: names)), at: tensor.location,
+          hint: "An update has one tensor for every trainable parameter.")
+      }
+      if let other = found.updateValue(tensor, forKey: own) {
+        throw CheckpointError(
+          .sameThing("the parameter \(own)", other: other.name), at: tensor.location)
+      }
     }
+    var parts: [StoredTensor] = []
     for spec in specs {
-      guard let tensor = tensors[spec.name] else {
+      guard let tensor = found[spec.name] else {
         throw CheckpointError(
           .missingTensor(prefix + spec.name, near: nearMisses(spec.name, among: tensors.keys)),
           at: .init(file: path))
       }
       try tensor.requireShape(spec.shape)
       try tensor.requireFloatingPoint()
+      parts.append(tensor)
     }
+    return parts
   }
 
   package func tensorCount(_: LoadedCheckpoint) -> Int { tensors.count }
 
-  package func notes(_: LoadedCheckpoint) throws(CheckpointError) -> [String] { [] }
+  package func notes(_: LoadedCheckpoint) throws(CheckpointError) -> [SettingText] { [] }
 
   package func prepared<S: EngineScalar>(
     _ checkpoint: LoadedCheckpoint, _: S.Type, pool: WorkerPool
@@ -124,13 +141,14 @@ package struct StoredUpdate: UpdateSource {
   private func direction<S: EngineScalar>(
     _ checkpoint: LoadedCheckpoint, _: S.Type, pool: WorkerPool
   ) throws(CheckpointError) -> DirectionForm<S> {
-    try check(checkpoint)
+    let tensors = try parts(checkpoint)
     // Of all types only double has numbers that single precision would round.
-    if S.self == Float.self, tensors.values.contains(where: { $0.dtype == .f64 }) {
-      let exact: StoredDirection<Double> = try read(checkpoint, pool).stored
+    if S.self == Float.self, tensors.contains(where: { $0.dtype == .f64 }) {
+      let exact: StoredDirection<Double> = try read(tensors, checkpoint, pool).stored
       return .explicit(ScaledVector(rounding: exact.vector().vector))
     }
-    let (stored, largest): (StoredDirection<S>, Double) = try read(checkpoint, pool)
+    let (stored, largest): (StoredDirection<S>, Double) = try read(
+      tensors, checkpoint, pool)
     let unit = powerOfTwo(near: largest)
     // As it is, unless its size would bring sums of it near the ends of single precision.
     if (0x1p-32...0x1p32).contains(unit) { return .stored(stored) }
@@ -144,14 +162,14 @@ package struct StoredUpdate: UpdateSource {
 
   /// All entries, where they lie if the file has them as the engine does, and the largest magnitude.
   private func read<S: EngineScalar>(
-    _ checkpoint: LoadedCheckpoint, _ pool: WorkerPool
+    _ tensors: [StoredTensor], _ checkpoint: LoadedCheckpoint, _ pool: WorkerPool
   ) throws(CheckpointError) -> (stored: StoredDirection<S>, largest: Double) {
     let program = checkpoint.program
     var parts: [Vector<S>] = []
     var (largest, square) = (0.0, 0.0)
-    for parameter in program.trainable {
+    for (parameter, tensor) in zip(program.trainable, tensors) {
       let spec = program.graph.parameters[parameter.index]
-      let part = try tensors[spec.name]!.measuredVector(of: S.self, spec, pool: pool)
+      let part = try tensor.measuredVector(of: S.self, spec, pool: pool)
       parts.append(part.vector)
       largest = max(largest, part.largest)
       square += part.square

@@ -103,7 +103,7 @@ package struct OptimizerState: UpdateSource {
 
   private func members(
     _ checkpoint: LoadedCheckpoint
-  ) throws(CheckpointError) -> (members: [Member], rule: ParameterOrder.Rule) {
+  ) throws(CheckpointError) -> (members: [Member], order: ParameterOrder) {
     let program = checkpoint.program
     let order = try order(checkpoint)
     let offsets = Dictionary(
@@ -130,7 +130,7 @@ package struct OptimizerState: UpdateSource {
             + "\(.trainable) leaves parameters out.")
       }
     }
-    return (members, order.rule)
+    return (members, order)
   }
 
   package func check(_ checkpoint: LoadedCheckpoint) throws(CheckpointError) {
@@ -159,18 +159,26 @@ package struct OptimizerState: UpdateSource {
     try members(checkpoint).members.count
   }
 
-  package func notes(_ checkpoint: LoadedCheckpoint) throws(CheckpointError) -> [String] {
-    var notes = [
+  package func notes(_ checkpoint: LoadedCheckpoint) throws(CheckpointError) -> [SettingText] {
+    let order = try members(checkpoint).order
+    var notes: [SettingText] = [
       "the next step of \(optimizer.title) on the batch's mean gradient; parameters are told apart "
-        + "\(try members(checkpoint).rule.text)."
+        + "\(order.rule.text)."
     ]
+    if order.isAssumed {
+      notes.append(
+        "That order is an assumption, which the file neither confirms nor denies: parameters of one "
+          + "shape can have traded places. Names in the file decide it, as of an optimiser made with "
+          + "model.named_parameters(), or \(.parameterOrder) FILE, a list of them.")
+    }
     for key in ["weight_decay", "weight_decay_1d"] {
       for settings in settings where try settings.number(key, default: 0) != 0 {
-        let sentence = "Its weight decay is left out."
+        let sentence: SettingText = "Its weight decay is left out."
         if !notes.contains(sentence) { notes.append(sentence) }
       }
     }
-    return ["update:\(name) is " + (notes + (try optimizer.remarks(file))).joined(separator: " ")]
+    notes += try optimizer.remarks(file).map { SettingText($0) }
+    return [SettingText("update:\(name) is ") + notes.joined(separator: " ")]
   }
 
   // MARK: - The step

@@ -1,7 +1,6 @@
 import Checkpoints
 import Foundation
 import GraphModule
-import Models
 
 /// Which place in an optimiser's groups belongs to which parameter of a model.
 struct ParameterOrder {
@@ -34,6 +33,8 @@ struct ParameterOrder {
   }
 
   let rule: Rule
+  /// Whether parameters could be in another order that fits as well.
+  let isAssumed: Bool
   /// For each place in the groups' order; `nil` for a parameter that this model's program lacks.
   let specs: [ParameterSpec?]
 
@@ -49,7 +50,7 @@ struct ParameterOrder {
     var specs: [ParameterSpec?] = []
     var given: [String: String] = [:]
     for (name, place) in zip(names, places) {
-      let own = known[name] == nil ? Self.modelName(name, checkpoint.model.type) : name
+      let own = checkpoint.ownName(of: name)
       guard let own, let spec = known[own] else {
         // Such as a base model's frozen copy of a module that PEFT has saved anew.
         if !place.hasState {
@@ -74,7 +75,7 @@ struct ParameterOrder {
       }
       specs.append(spec)
     }
-    (self.rule, self.specs) = (rule, specs)
+    (self.rule, self.specs, isAssumed) = (rule, specs, false)
   }
 
   // Names of 50,000 parameters, many times those of any model.
@@ -97,19 +98,6 @@ struct ParameterOrder {
     return text.split(whereSeparator: \.isNewline).map {
       $0.trimmingCharacters(in: .whitespaces)
     }.filter { !$0.isEmpty }
-  }
-
-  /// Without the wrappers of DataParallel, torch.compile and PEFT, as an adapter's file has it;
-  /// `nil` for what a saved module has replaced.
-  private static func modelName(_ name: String, _ modelType: String) -> String? {
-    var bare = name[...]
-    let wrappers = ["module.", "_orig_mod.", "_fsdp_wrapped_module.", "base_model.model."]
-    while let wrapper = wrappers.first(where: { bare.hasPrefix($0) }) {
-      bare = bare.dropFirst(wrapper.count)
-    }
-    if bare == "prompt_encoder.default.embedding.weight" { return "prompt_embeddings" }
-    return Model.parameterName(
-      ofAdapterTensor: String(bare).replacing(".default.", with: "."), modelType: modelType)
   }
 
   // MARK: - By order
@@ -153,6 +141,12 @@ struct ParameterOrder {
       zip(order, places).allSatisfy { $1.shape == nil || $0.shape == $1.shape }
     }
     let groups = Set(places.map(\.group))
+    // Equal shapes can trade places, and what has no shape any; of one group without states nobody would
+    // notice.
+    let shapes = places.compactMap(\.shape)
+    isAssumed =
+      places.count > 1 && Set(shapes).count < places.count
+      && (groups.count > 1 || places.contains(where: \.hasState))
     if groups.count < 2 {
       if let (spec, place) = zip(candidates, places).first(where: {
         $1.shape != nil && $0.shape != $1.shape

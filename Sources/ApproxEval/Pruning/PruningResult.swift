@@ -58,7 +58,7 @@ extension PruningResult {
   }
 
   /// What a person sees: sparsity by sparsity the methods below each other.
-  public var text: String {
+  public func text(_ style: TextStyle = TextStyle()) -> String {
     let hasDampings = Set(rows.compactMap(\.damping)).count > 1
     var text = TextTable(
       [("sparsity", .right), ("method", .left)] + (hasDampings ? [("damping", .left)] : [])
@@ -75,7 +75,7 @@ extension PruningResult {
             row.measure.accuracy.map { shortened(100 * $0) } ?? "",
           ])
     }
-    return text.text
+    return text.text(style)
   }
 }
 

@@ -134,9 +134,8 @@ final class BatchReference<S: EngineScalar> {
     guard best.record.kind != .cg else { return first }
     var turned = ReferenceSolution(
       form: best.form, record: best.record, trace: first.trace, isInDouble: best.isInDouble)
-    turned.record.choice =
-      "conjugate gradients had not converged after \(first.record.iterations ?? 0) iterations; "
-      + (choice.reason ?? "")
+    turned.record.choice = choice.reason
+    turned.record.iterationsBefore = first.record.iterations
     return turned
   }
 

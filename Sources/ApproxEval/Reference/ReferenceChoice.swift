@@ -28,7 +28,7 @@ struct ReferenceChoice: Equatable {
   var fallbacks: [Fallback] = []
   /// For the first, where there is something to turn to and a bound to tell how far it is.
   var outlook: ReferenceOutlook?
-  /// A clause; `nil` where the options decide.
+  /// What follows "chosen by"; `nil` where the options decide.
   let reason: String?
 
   /// What the prediction rests on, in operations of a large product in single precision and bytes.
@@ -63,7 +63,7 @@ struct ReferenceChoice: Equatable {
       iterations = options.cgIterations
       reason =
         fallsBack
-        ? "B [\(costs.rows), \(costs.columns)] does not fit into the memory, B B^T does" : nil
+        ? "size: B [\(costs.rows), \(costs.columns)] does not fit into the memory, B B^T does" : nil
       return
     }
     kind = .cg
@@ -79,7 +79,7 @@ struct ReferenceChoice: Equatable {
     }
     reason =
       candidates.isEmpty
-      ? "nothing else fits into the memory"
+      ? "size: nothing else fits into the memory"
       : "predicted operations: an iteration \(Self.rounded(costs.iteration)), "
         + candidates.map { "\($0.name) \(Self.rounded($0.cost))" }.joined(separator: ", ")
     // What would take far longer than all the iterations that were asked for is not begun.

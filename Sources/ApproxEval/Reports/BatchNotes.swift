@@ -45,6 +45,17 @@ extension Report.Entry {
     return text + ". Other draws give other directions; \(names(.mcSamples)) takes more of them."
   }
 
+  /// Which inputs are bytes that nobody has scaled, and what to do about it.
+  var bytesNote: String? {
+    let found = results.compactMap(\.bytes)
+    guard let first = found.first, let largest = found.map(\.largest).max() else { return nil }
+    let isOne = first.names.count == 1
+    return
+      "\(listed(first.names)) \(isOne ? "holds" : "hold") unsigned bytes, scored as the numbers "
+      + "that they are, up to \(largest). If the network was trained on scaled inputs, such as x / 255, "
+      + "all of this is about another network: write the data as it was given them, in float32."
+  }
+
   /// How many samples were left out as duplicates, and of which methods.
   var duplicatesNote: String? {
     let counts = results.compactMap(\.duplicates)

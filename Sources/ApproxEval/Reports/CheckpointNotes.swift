@@ -2,7 +2,9 @@ import Checkpoints
 
 extension CheckpointDescription {
   /// What a reader must know of the checkpoint, whatever the batch.
-  public var allNotes: [String] { notes + equalWeightsNotes + [unusedNote].compactMap { $0 } }
+  public var allNotes: [SettingText] {
+    notes + (equalWeightsNotes + [unusedNote].compactMap { $0 }).map { SettingText($0) }
+  }
 
   /// Layers that may be one.
   private var equalWeightsNotes: [String] {

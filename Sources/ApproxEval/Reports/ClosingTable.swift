@@ -2,32 +2,6 @@ import Checkpoints
 import Foundation
 import Metrics
 
-/// How a text is shown.
-public struct TextStyle: Sendable {
-  /// What a number is beside the others of its row.
-  public enum Mark: Sendable {
-    /// The smallest of the row.
-    case best
-    /// Than plain gradient descent.
-    case worse
-    /// Neither.
-    case none
-  }
-
-  /// Characters of a line.
-  public var width: Int
-  /// A cell as it is shown, such as in a colour: in as many columns.
-  public var shown: @Sendable (String, Mark) -> String
-
-  /// - Parameter width: Characters in a line.
-  public init(
-    width: Int = 80, shown: @escaping @Sendable (String, Mark) -> String = { text, _ in text }
-  ) {
-    self.width = width
-    self.shown = shown
-  }
-}
-
 /// The end of a run over several checkpoints: gamma relative to plain gradient descent, a row for
 /// each stage of training and a column for each method, with the best of every row and what is worse
 /// than plain gradient descent marked.
@@ -150,7 +124,7 @@ struct ClosingTable {
     }
     var blocks: [Range<Int>] = []
     var start = 0
-    let room = style.width - heads.reduce(0) { $0 + $1 + 2 }
+    let room = style.lineWidth - heads.reduce(0) { $0 + $1 + 2 }
     for column in methods.indices {
       let used = widths[start...column].reduce(0) { $0 + $1 + 1 }
       if used > room && column > start {
@@ -162,7 +136,7 @@ struct ClosingTable {
     let title =
       "gamma/gamma_SGD: [best], ! worse than plain gradient descent"
       + (hasDampings ? "; of several dampings the best" : "")
-    return wrapped(title, width: style.width) + "\n"
+    return wrapped(title, width: style.lineWidth) + "\n"
       + blocks.map { "\n" + block($0, labels, heads, widths, style) }.joined()
   }
 

@@ -37,8 +37,8 @@ extension Report {
 extension Report.Entry {
   /// gamma/gamma_SGD of every block and method, means over the batches; `nil` without.
   ///
-  /// - Parameter lines: Whole blocks are shown as far as they fit, one at the least.
-  func layerText(lines: Int) -> String? {
+  /// - Parameter lines: Of all of it, at the most, where that leaves room for a row.
+  func layerText(_ style: TextStyle, lines: Int) -> String? {
     struct Key: Hashable {
       var layer: String
       var label: String
@@ -55,28 +55,42 @@ extension Report.Entry {
       }
     }
     if blocks.isEmpty { return nil }
-    var table = TextTable([
-      ("block", .left), ("parameters", .right), ("status", .left), ("method", .left),
-      ("gamma/gamma_SGD", .right),
-    ])
-    let shown = blocks.prefix(max(lines / max(labels.count, 1), 1))
-    for block in shown {
+    var rows: [[String]] = []
+    for block in blocks {
       for label in labels {
         let known = (ratios[Key(layer: block.layer, label: label)] ?? []).compactMap { $0 }
         let isFirst = label == labels[0]
-        table.append([
+        rows.append([
           isFirst ? block.layer : "", isFirst ? grouped(block.parameters) : "",
           isFirst ? block.status.rawValue : "", label,
           known.isEmpty ? "" : shortened(Summary(known).mean),
         ])
       }
     }
-    let rest = blocks.count - shown.count
-    return "Each direction restricted to one block, against the gradient restricted to it:\n\n"
-      + table.text
-      + (rest > 0
-        ? wrapped("... and \(grouped(rest)) blocks more: \(names(.verbose)), or layers.csv.") + "\n"
-        : "")
+    func text(_ count: Int) -> String {
+      var table = TextTable([
+        ("block", .left), ("parameters", .right), ("status", .left), ("method", .left),
+        ("gamma/gamma_SGD", .right),
+      ])
+      for row in rows.prefix(count) { table.append(row) }
+      let rest =
+        "... and \(grouped(rows.count - count)) of \(grouped(rows.count)) rows more: "
+        + "\(names(.verbose)), or layers.csv in the folder of \(names(.output))"
+      return wrapped(
+        "Each direction restricted to one block, against the gradient restricted to it:",
+        width: style.sentenceWidth) + "\n\n" + table.text(style)
+        + (count < rows.count ? wrapped(rest, width: style.sentenceWidth) + "\n" : "")
+    }
+    var count = rows.count
+    while count > 1 {
+      let shown = text(count)
+      let excess = shown.count { $0 == "\n" } - lines
+      if excess <= 0 { return shown }
+      count = max(min(count - 1, lines), 1)
+      // Whole blocks, where one fits.
+      if count > labels.count { count -= count % labels.count }
+    }
+    return text(count)
   }
 
   /// Which tensors methods with Kronecker products have none for; `nil` if it has them all, or was

@@ -164,8 +164,10 @@ public struct ReferenceRecord: Sendable, Equatable, Codable {
   /// An estimate, no bound, of the least gamma that any direction has, from the steps of the solver
   /// (`LanczosSteps`) or the residual; `nil` where there is none.
   public var leastGammaEstimate: Double?
-  /// Why `auto` has picked this solver; `nil` where the options name it.
+  /// By what `auto` has picked this solver: `predicted operations: ...`; `nil` where the options name it.
   public var choice: String?
+  /// Of conjugate gradients, which had not converged when `auto` turned to this solver.
+  public var iterationsBefore: Int?
   /// What would help on this problem where it did not converge, as far as anything would.
   public var advice: SettingText?
   /// The scored row whose direction is the reference, as its gamma is lower than what the solver has
@@ -246,6 +248,8 @@ public struct BatchResult: Sendable, Codable {
   public var sampledLabels: SampledLabelCount?
   /// `nil` unless asked for.
   public var duplicates: DuplicateCount?
+  /// Inputs that may want scaling; `nil` without.
+  public var bytes: ByteInputs?
   /// `nil` without a reference.
   public var reference: ReferenceRecord?
   /// Iterates of the reference; empty for the direct solvers.
@@ -315,7 +319,7 @@ public struct CheckpointDescription: Sendable, Equatable, Codable {
   /// In the order of the model.
   public var parameters: [ParameterRole] = []
   /// What is to be known of the user's directions that are scored.
-  public var notes: [String] = []
+  public var notes: [SettingText] = []
   /// What may be one layer that is used several times.
   public var equalWeights: [EqualWeights] = []
   /// Whether labels are weighed, smoothed or soft: then drawn ones count otherwise than true ones.

@@ -169,7 +169,11 @@ extension Report {
             + ": gamma may be off by \(score.gammaErrorText), by rounding.")
       }
       if let reference = result.reference, let choice = reference.choice {
-        notes.append(place + "reference by \(reference.kind.name): \(choice).")
+        let before = reference.iterationsBefore.map {
+          "conjugate gradients had not converged after \($0) iterations, "
+        }
+        notes.append(
+          place + "reference by \(reference.kind.name): \(before ?? "")chosen by \(choice).")
       }
       if let reference = result.reference, !reference.isConverged {
         notes.append(
@@ -199,7 +203,10 @@ extension Report {
 
 extension Report.Entry {
   /// What a reader must know of the checkpoint, and of labels and samples of all batches.
-  var notes: [String] { description.allNotes + batchNotes }
+  var notes: [String] { checkpointNotes + [bytesNote].compactMap { $0 } + batchNotes }
+
+  /// The part of them that holds whatever the batch.
+  var checkpointNotes: [String] { description.allNotes.map { $0.spelled(by: names) } }
 
   /// The part of them that is of labels and samples.
   var batchNotes: [String] { [sampledLabelsNote, duplicatesNote].compactMap { $0 } }

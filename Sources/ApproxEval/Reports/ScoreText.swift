@@ -10,9 +10,11 @@ extension Report {
 
   /// Its checkpoints, each with its table, and what is said of all of them.
   ///
-  /// - Parameter layerLines: Of the table of each checkpoint's layers, at the most.
-  public func checkpointsText(layerLines: Int = .max) -> String {
-    var texts = CheckpointTexts(layerLines: layerLines)
+  /// - Parameter layerLines: Of what is said of each checkpoint's layers, at the most.
+  public func checkpointsText(
+    _ style: TextStyle = TextStyle(), layerLines: Int = .max
+  ) -> String {
+    var texts = CheckpointTexts(style, layerLines: layerLines)
     return entries.map { texts.next($0) }.joined() + texts.end(self)
   }
 
@@ -25,16 +27,19 @@ extension Report {
 /// What a person sees of the checkpoints of a run, one after another. What is the same for several, as
 /// notes on their parameters are, stands once.
 public struct CheckpointTexts: Sendable {
+  private let style: TextStyle
   private let layerLines: Int
   private var said: Set<String> = []
   private var isFirst = true
 
-  /// - Parameter layerLines: Of the table of each checkpoint's layers, at the most.
-  public init(layerLines: Int = .max) { self.layerLines = layerLines }
+  /// - Parameter layerLines: Of what is said of each checkpoint's layers, at the most.
+  public init(_ style: TextStyle = TextStyle(), layerLines: Int = .max) {
+    (self.style, self.layerLines) = (style, layerLines)
+  }
 
   /// The next checkpoint with its table, below what was said of those before it.
   public mutating func next(_ entry: Report.Entry) -> String {
-    below(entry.text(layerLines: layerLines, said: &said))
+    below(entry.text(style, layerLines: layerLines, said: &said))
   }
 
   /// Of all checkpoints in how many batches the reference did not converge, and what their batches have
@@ -63,18 +68,21 @@ extension Report.Entry {
   /// As it is printed, with every layer that was scored.
   public var text: String {
     var said: Set<String> = []
-    return text(layerLines: .max, said: &said)
+    return text(TextStyle(), layerLines: .max, said: &said)
   }
 
   /// The table alone.
   public var tableText: String { table.text }
 
   /// - Parameter said: Notes that stand below an earlier table and hold here as well.
-  fileprivate func text(layerLines: Int, said: inout Set<String>) -> String {
+  fileprivate func text(
+    _ style: TextStyle, layerLines: Int, said: inout Set<String>
+  ) -> String {
     let lasting = lastingNotes.filter { said.insert($0).inserted }
     return
-      ([heading, table.text, referenceText] + remarks + lasting + batchNotes.map { wrapped($0) }
-      + [layerText(lines: layerLines).map { "\n" + $0 }].compactMap { $0 })
+      ([heading, table.text(style), referenceText] + remarks + lasting
+      + batchNotes.map { wrapped($0) }
+      + [layerText(style, lines: layerLines).map { "\n" + $0 }].compactMap { $0 })
       .joined(separator: "\n") + "\n"
   }
 
@@ -115,7 +123,7 @@ extension Report.Entry {
         "Reference: \(first.solver), residual \(shortened(first.residual, digits: 2)). "
           + (first.isConverged && first.replacement == nil
             ? first.explanation.spelled(by: names) : first.outcome)
-          + excessText + choiceText)
+          + turnText + excessText)
     }
     var solvers: [String] = []
     for reference in references where !solvers.contains(reference.solver) {
@@ -132,7 +140,7 @@ extension Report.Entry {
       "residual " + shortened(low, digits: 2)
         + (low < high ? " to " + shortened(high, digits: 2) : ""))
     return wrapped(
-      "Reference: " + parts.joined(separator: ", ") + ". " + stops + excessText + choiceText)
+      "Reference: " + parts.joined(separator: ", ") + ". " + stops + turnText + excessText)
   }
 
   /// How far gamma of the reference can be above the least: proved, and estimated.
@@ -143,24 +151,36 @@ extension Report.Entry {
     if bound > 0.01, references.allSatisfy({ $0.status == .converged || $0.status == .exact }) {
       return " The certificate, which cannot be tight here, alone would allow \(percent(bound))."
     }
-    var text = " Its gamma is at most \(percent(bound)) above the least possible"
+    // Nor are estimates worth anything where the proof is so far off.
+    if bound > Self.largestUsefulExcess {
+      return
+        " How far its gamma is above the least possible is not known: compare methods by their gammas, "
+        + "and by no efficiency."
+    }
     let estimates = excesses.compactMap(\.estimate)
+    var text = " Its gamma is at most \(percent(bound)) above the least possible"
     if let estimate = estimates.max(), estimates.count == excesses.count, estimate < bound {
       text += ", by estimate \(percent(estimate))"
     }
     return text + "."
   }
 
+  /// Twice the least gamma: efficiencies may be off by more than a factor of four.
+  private static let largestUsefulExcess = 1.0
+
   private func percent(_ share: Double) -> String { shortened(100 * share, digits: 2) + " %" }
 
-  /// Why `auto` has turned to another solver.
-  private var choiceText: String {
-    let choices = references.compactMap(\.choice)
-    guard let choice = choices.first else { return "" }
-    let several =
-      choices.count < references.count || choices.count > 1
-      ? "in \(choices.count) of \(references.count) batches, in the first of them " : ""
-    return " Chosen by prediction: \(several)\(choice)."
+  /// After what `auto` has turned to another solver.
+  private var turnText: String {
+    let counts = references.compactMap(\.iterationsBefore)
+    if counts.isEmpty { return "" }
+    let several = references.count > 1 ? " in \(counts.count) of \(references.count) batches" : ""
+    return " Conjugate gradients had not converged after \(range(counts)) iterations\(several)."
+  }
+
+  /// By what solvers were chosen, in the first batch where they were.
+  private var choiceNote: String? {
+    references.lazy.compactMap(\.choice).first.map { "The reference is chosen by \($0)." }
   }
 
   /// Why the solves stopped, the commonest reason first.
@@ -220,9 +240,10 @@ extension Report.Entry {
     return remarks
   }
 
-  /// What does not depend on the batches.
+  /// What is the same for many checkpoints and stands below the first of them.
   private var lastingNotes: [String] {
-    [kroneckerRemark].compactMap { $0 } + description.allNotes.map { wrapped($0) }
+    [kroneckerRemark].compactMap { $0 }
+      + ([choiceNote, bytesNote].compactMap { $0 } + checkpointNotes).map { wrapped($0) }
   }
 
   /// Batches done again in double, and gammas that rounding may have moved.

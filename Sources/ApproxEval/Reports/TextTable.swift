@@ -27,13 +27,62 @@ public struct TextTable: Sendable {
   private static let longestCell = 400
 
   /// A line of titles, a rule, and a line per row, each ended by a line feed.
-  public var text: String {
+  public var text: String { text(TextStyle()) }
+
+  /// The same in lines that are no wider than the screen, as far as titles and numbers let them: the widest
+  /// words are broken, each within its column.
+  public func text(_ style: TextStyle) -> String {
     let titles = columns.map(\.title)
-    let widths = columns.indices.map { column in
-      rows.reduce(titles[column].count) { max($0, $1[column].count) }
-    }
+    let widths = widths(within: style.width)
     let rule = widths.map { String(repeating: "-", count: $0) }
-    return ([titles, rule] + rows).map { line($0, widths) + "\n" }.joined()
+    var text = line(titles, widths) + line(rule, widths)
+    for row in rows {
+      let cells = zip(row, widths).map { Self.broken($0, width: $1) }
+      for part in 0..<(cells.map(\.count).max() ?? 0) {
+        text += line(cells.map { part < $0.count ? $0[part] : "" }, widths)
+      }
+    }
+    return text
+  }
+
+  /// Of each column.
+  private func widths(within limit: Int?) -> [Int] {
+    var widths = columns.indices.map { column in
+      rows.reduce(columns[column].title.count) { max($0, $1[column].count) }
+    }
+    guard let limit else { return widths }
+    let least = columns.indices.map { column in
+      columns[column].alignment == .right
+        ? widths[column] : max(columns[column].title.count, Self.shortestCell)
+    }
+    var excess = widths.reduce(0, +) + 2 * (widths.count - 1) - limit
+    while excess > 0 {
+      let broken = widths.indices.filter { widths[$0] > least[$0] }
+      guard let widest = broken.max(by: { widths[$0] < widths[$1] }) else { break }
+      widths[widest] -= 1
+      excess -= 1
+    }
+    return widths
+  }
+
+  /// A column of words is not made narrower.
+  private static let shortestCell = 12
+
+  /// In lines of at most `width` characters, all but the first with an indent: at spaces where there are any,
+  /// or else behind the dots and strokes of names.
+  private static func broken(_ cell: String, width: Int) -> [String] {
+    var lines: [String] = []
+    var rest = Array(cell)
+    while true {
+      let indent = lines.isEmpty ? "" : "  "
+      let room = max(width - indent.count, 1)
+      if rest.count <= room { return lines + [indent + String(rest)] }
+      let space = rest[...room].lastIndex(of: " ") ?? 0
+      let joint = rest[..<room].lastIndex { "._-/".contains($0) } ?? 0
+      let end = space > 0 ? space : joint > 0 ? joint + 1 : room
+      lines.append(indent + String(rest[..<end]))
+      rest.removeFirst(space > 0 ? end + 1 : end)
+    }
   }
 
   private func line(_ cells: [String], _ widths: [Int]) -> String {
@@ -44,7 +93,7 @@ public struct TextTable: Sendable {
       line += columns[index].alignment == .left ? cell + space : space + cell
     }
     while line.last == " " { line.removeLast() }
-    return line
+    return line + "\n"
   }
 }
 
@@ -66,9 +115,12 @@ public func wrapped(_ text: String, width: Int = 80, indent: String = "  ") -> S
   return (lines + [line]).joined(separator: "\n")
 }
 
-/// The same for parts that are joined by commas, none of which is broken.
+/// The same for parts that are joined by commas, none of which is broken unless it is longer than a line.
 public func wrapped(parts: [String], width: Int = 80, indent: String = "  ") -> String {
-  let unbreakable = parts.map { $0.split(separator: " ").joined(separator: "\u{A0}") }
+  let unbreakable = parts.map { part in
+    part.count + indent.count > width
+      ? part : part.split(separator: " ").joined(separator: "\u{A0}")
+  }
   let text = wrapped(unbreakable.joined(separator: ", "), width: width, indent: indent)
   return text.split(separator: "\u{A0}").joined(separator: " ")
 }

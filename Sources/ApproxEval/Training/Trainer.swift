@@ -42,9 +42,13 @@ final class Trainer<S: EngineScalar> {
 
   /// One step on these samples.
   ///
-  /// - Parameter step: From 0.
+  /// - Parameters:
+  ///   - place: Among the steps of the run, from 0.
+  ///   - first: Steps that an earlier run has made.
   /// - Throws: `NonFinite`, with the parameters as they were unless it is they that are not finite.
-  func step(_ batch: [Int], step: Int, of steps: Int, epoch: Int) throws -> TrainingStep {
+  func step(
+    _ batch: [Int], place: Int, of steps: Int, epoch: Int, after first: Int
+  ) throws -> TrainingStep {
     let start = ContinuousClock.now
     let settings = options.optimizer
     let problem = try problem(
@@ -55,7 +59,8 @@ final class Trainer<S: EngineScalar> {
     }
     do {
       try BatchDirection.write(
-        settings, problem.linearization, problem.output, seed: options.seed, step: step,
+        settings, problem.linearization, problem.output, seed: options.seed,
+        step: first + place,
         to: direction)
     } catch LinearAlgebraError.nonFinite {
       throw NonFinite(reason: "the Gram matrix is beyond all numbers", isStep: true)
@@ -68,7 +73,7 @@ final class Trainer<S: EngineScalar> {
       // A zero direction stays zero.
       if norm > 0 { operations.axpby(0, direction, 1 / norm, direction) }
     }
-    let rate = settings.schedule.rate(settings.learningRate, step: step, of: steps)
+    let rate = settings.schedule.rate(settings.learningRate, step: place, of: steps)
     operations.copy(master.values, to: before)
     optimizer.step(master.values, direction, learningRate: rate)
     master.publish()
@@ -77,7 +82,7 @@ final class Trainer<S: EngineScalar> {
         reason: "a parameter is \(ReportCell.spelling(master.values[index]))", isStep: true)
     }
     return TrainingStep(
-      step: step + 1, epoch: epoch, samples: batch.count, loss: loss, learningRate: rate,
+      step: first + place + 1, epoch: epoch, samples: batch.count, loss: loss, learningRate: rate,
       updateNorm: operations.distance(master.values, before),
       seconds: (ContinuousClock.now - start).seconds)
   }

@@ -19,6 +19,10 @@ public struct TrainingRecord: Sendable {
   public let options: TrainingOptions
   /// Samples per step, as it came out.
   public let batchSize: Int
+  /// Of the start.
+  public let firstEpoch: Int
+  /// Of the start.
+  public let firstStep: Int
   /// What was trained.
   public let description: CheckpointDescription
   /// Everything that was read: model, data.
@@ -31,6 +35,7 @@ public struct TrainingRecord: Sendable {
     self.command = command
     options = run.options
     batchSize = run.batchSize
+    (firstEpoch, firstStep) = (run.firstEpoch, run.firstStep)
     description = run.description
     self.start = start
     files = try FileRecord.all(run.files)
@@ -60,6 +65,8 @@ public struct TrainingRecord: Sendable {
       "recipe": .text(options.recipe?.name),
       "optimizer": optimizer,
       "epochs": .integer(options.epochs),
+      "first_epoch": .integer(firstEpoch),
+      "first_step": .integer(firstStep),
       "batch_size": .integer(batchSize),
       "validation": validation,
       "files": .list(files.map(\.json)),

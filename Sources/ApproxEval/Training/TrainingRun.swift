@@ -30,6 +30,10 @@ public struct TrainingRun {
   public let batchSize: Int
   /// In one epoch.
   public let stepsPerEpoch: Int
+  /// Of the start, by which the checkpoint counts on: its own; 0 where it has none.
+  public let firstEpoch: Int
+  /// As the epoch.
+  public let firstStep: Int
 
   /// What has been opened.
   public let files: InputFiles
@@ -82,6 +86,8 @@ public struct TrainingRun {
     checkpoint = try LoadedCheckpoint(source: source, options: evaluation, files: files)
     description = checkpoint.description
     modelKind = ModelKind(checkpoint.model)
+    firstEpoch = try Self.count("epoch", source.epoch, source)
+    firstStep = try Self.count("step", source.step, source)
     var share: Double?
     if case .share(let held) = options.validation { share = held }
     samples = try TrainingSamples(checkpoint, share: share, seed: options.seed)
@@ -111,7 +117,23 @@ public struct TrainingRun {
     ).budget().forward
   }
 
-  /// Steps of the whole run.
+  /// Far more than any run has, and little enough to count on from.
+  private static let largestCount = 1_000_000_000_000
+
+  private static func count(
+    _ name: String, _ found: Int?, _ source: CheckpointSource
+  ) throws(CheckpointError) -> Int {
+    let value = found ?? 0
+    if (0...largestCount).contains(value) { return value }
+    throw CheckpointError(
+      .unexpectedValue(
+        "the \(name)", found: "\(value)", expected: "one that a run can count on from"),
+      at: .init(file: source.name))
+  }
+
+  private var lastEpoch: Int { firstEpoch + options.epochs }
+
+  /// Steps of this run.
   public var steps: Int { stepsPerEpoch * options.epochs }
 
   /// Files that the run would replace, and does not: checkpoints in the folder.
@@ -173,16 +195,17 @@ public struct TrainingRun {
       let (training, watched) = try trainer.measure()
       try files.requireUnchanged()
       var file: String?
-      if epoch % options.saveEvery == 0 || epoch == options.epochs {
+      let step = firstStep + result.steps.count
+      if epoch % options.saveEvery == 0 || epoch == firstEpoch || epoch == lastEpoch {
         try OutputFiles.makeFolder(folder)
         file = name(epoch)
         try writer.write(
-          trainer.parameters, epoch: epoch, step: result.steps.count,
+          trainer.parameters, epoch: epoch, step: step,
           to: "\(folder)/\(file!)")
       }
       result.epochs.append(
         TrainingEpoch(
-          epoch: epoch, step: result.steps.count, training: training, validation: watched,
+          epoch: epoch, step: step, training: training, validation: watched,
           checkpoint: file, seconds: seconds))
       try write(result, folder)
       observe(.epoch(result.epochs.last!))
@@ -190,7 +213,8 @@ public struct TrainingRun {
     /// A step whose direction cannot be found for its numbers.
     func step(_ batch: [Int], _ epoch: Int) throws -> TrainingStep {
       do {
-        return try trainer.step(batch, step: result.steps.count, of: steps, epoch: epoch)
+        return try trainer.step(
+          batch, place: result.steps.count, of: steps, epoch: epoch, after: firstStep)
       } catch let error as LinearAlgebraError
         where BatchFailure.kind(of: .linearAlgebra(error)) == .numbers
       {
@@ -198,8 +222,8 @@ public struct TrainingRun {
       }
     }
     do {
-      try finishEpoch(0, seconds: 0)
-      for epoch in 1...options.epochs {
+      try finishEpoch(firstEpoch, seconds: 0)
+      for epoch in firstEpoch + 1...lastEpoch {
         let start = ContinuousClock.now
         for batch in samples.batches(
           epoch: epoch, size: batchSize, seed: options.seed)
@@ -221,14 +245,14 @@ public struct TrainingRun {
       }
       try write(result, folder)
       throw EvaluationError.diverged(
-        step: result.steps.count + (failure.isStep ? 1 : 0), reason: failure.reason,
-        lastEpoch: result.epochs.count - 1, folder: folder)
+        step: firstStep + result.steps.count + (failure.isStep ? 1 : 0), reason: failure.reason,
+        lastEpoch: result.epochs.last!.epoch, folder: folder)
     }
     return result
   }
 
   private func name(_ epoch: Int) -> String {
-    let digits = max(2, String(options.epochs).count)
+    let digits = max(2, String(lastEpoch).count)
     let number = String(epoch)
     return "epoch-" + String(repeating: "0", count: digits - number.count) + number + ".bin"
   }

@@ -2,9 +2,9 @@ import TensorModule
 
 /// One step of a training run.
 public struct TrainingStep: Sendable, Equatable {
-  /// From 1.
+  /// From 1, or counting on from the start.
   public let step: Int
-  /// The epoch that it belongs to, from 1.
+  /// The epoch that it belongs to, likewise.
   public let epoch: Int
   /// Of the mini-batch.
   public let samples: Int
@@ -18,11 +18,11 @@ public struct TrainingStep: Sendable, Equatable {
   public let seconds: Double
 }
 
-/// The state of a model after an epoch; epoch 0 is the start.
+/// The state of a model after an epoch; the first is the start.
 public struct TrainingEpoch: Sendable, Equatable {
-  /// 0 for the start.
+  /// For the start that of its checkpoint, 0 where it has none.
   public let epoch: Int
-  /// Steps that have been made.
+  /// Steps that have been made, those before the start with it.
   public let step: Int
   /// Of the model as it is at the end of the epoch, over all samples that are trained on.
   public let training: Measure

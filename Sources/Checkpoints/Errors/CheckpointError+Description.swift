@@ -6,7 +6,8 @@ extension CheckpointError: ExplainedError {
   public var message: ErrorMessage {
     let place = location.description
     return ErrorMessage(
-      sentence, at: place.isEmpty ? nil : SettingText(place), [hint ?? advice].compactMap { $0 })
+      sentence, at: place.isEmpty ? nil : SettingText(place),
+      [question, hint ?? advice].compactMap { $0 })
   }
 }
 
@@ -98,6 +99,7 @@ extension CheckpointError {
       "\(setting) is \(found), expected \(expected)"
     case .unknownKey(let path, _): "unknown key \(path)"
     case .unknownName(let what, let found, _): "unknown \(what) \(quoted(found))"
+    case .unsupportedName(let what, let found, _): "\(what) \(quoted(found)) is not supported"
     }
   }
 
@@ -180,12 +182,20 @@ extension CheckpointError {
     case .tooLargeToUnpack:
       "Allow more with \(.memory), or save it as safetensors, which is read where it lies."
     case .implausibleSize: "Deflate cannot do that: the file is damaged or a zip bomb."
-    case .missingTensor(_, let near), .unexpectedTensor(let near), .missingValue(_, let near),
-      .unknownKey(_, let near):
-      didYouMean(near).map { SettingText($0) }
     case .sampleCountMismatch: "The first dimension counts samples and must agree."
     case .unknownName(_, let found, let known):
       SettingText(didYouMean(nearMisses(found, among: known)) ?? "Known are \(list(known)).")
+    case .unsupportedName(_, _, let supported): "Supported are \(list(supported))."
+    default: nil
+    }
+  }
+
+  /// What may be meant, before any other advice.
+  private var question: SettingText? {
+    switch problem {
+    case .missingTensor(_, let near), .unexpectedTensor(let near), .missingValue(_, let near),
+      .unknownKey(_, let near):
+      didYouMean(near).map { SettingText($0) }
     default: nil
     }
   }

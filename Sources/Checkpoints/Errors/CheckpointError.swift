@@ -5,7 +5,8 @@ public struct CheckpointError: Error, Equatable, Sendable {
   public var problem: Problem
   /// Where.
   public var location: Location
-  /// Advice for this very case, in place of the general advice for the problem.
+  /// Advice for this very case, in place of the general advice for the problem. Names that are near stand in
+  /// front of either.
   public var hint: SettingText?
 
   /// - Parameter hint: In place of the general advice.
@@ -152,6 +153,8 @@ public struct CheckpointError: Error, Equatable, Sendable {
     case unknownKey(String, near: [String])
     /// A name outside a known list: `what` says of what, e.g. "loss".
     case unknownName(what: String, found: String, known: [String])
+    /// A name that a program has written and that other programs know: no name near it is meant.
+    case unsupportedName(what: String, found: String, supported: [String])
   }
 
   /// A tensor of another shape than its network has.

@@ -39,22 +39,25 @@ public struct AdapterDirectory: Sendable {
         .missingFiles(Self.weightFiles, what: "file of adapter parameters"),
         at: .init(file: path), hint: "Save the adapter with save_pretrained().")
     }
-    let isPrompt = try config["peft_type"].string() == "PROMPT_TUNING"
+    let type = try config["peft_type"].string()
     var tensors: [String: StoredTensor] = [:]
     for (name, tensor) in try folder.tensors(name).tensors.sorted(by: { $0.key < $1.key }) {
-      tensors[try Self.bare(name, tensor, isPrompt: isPrompt)] = tensor
+      tensors[try Self.bare(name, tensor, type)] = tensor
     }
     self.tensors = tensors
   }
 
   /// The name in the base model's terms.
   private static func bare(
-    _ name: String, _ tensor: StoredTensor, isPrompt: Bool
+    _ name: String, _ tensor: StoredTensor, _ type: String
   ) throws(CheckpointError) -> String {
     if name.hasPrefix(prefix) && name != prefix && name != prefix + promptEmbeddings {
       return String(name.dropFirst(prefix.count))
     }
+    let isPrompt = type == "PROMPT_TUNING"
     if isPrompt && name == promptEmbeddings { return name }
+    // Of kinds that are not read the names are not known: it is the kind that is refused.
+    if !isPrompt && type != "LORA" { return name }
     throw CheckpointError(
       .unexpectedTensor(near: []), at: tensor.location,
       hint: isPrompt

@@ -99,6 +99,11 @@ extension SettingText: ExpressibleByStringInterpolation {
 extension SettingText: Codable {
   public init(from decoder: any Decoder) throws {
     let container = try decoder.singleValueContainer()
+    // As versions have written it that knew no settings there.
+    if let text = try? container.decode(String.self) {
+      parts = [text]
+      return
+    }
     parts = try container.decode([String].self)
     if parts.count % 2 == 0 {
       throw DecodingError.dataCorruptedError(

@@ -12,7 +12,8 @@ enum Adapter: Sendable {
     case "PROMPT_TUNING": self = .promptTuning(try PromptTuning(config))
     default:
       throw CheckpointError(
-        .unknownName(what: "peft_type", found: type, known: ["LORA", "PROMPT_TUNING"]),
+        .unsupportedName(
+          what: "peft_type", found: type, supported: ["LORA", "PROMPT_TUNING"]),
         at: .init(file: config.file))
     }
   }

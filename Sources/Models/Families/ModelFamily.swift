@@ -24,7 +24,7 @@ package struct ModelFamily: Sendable {
   /// `nil` for what no computation reads.
   let parameterName: @Sendable (String) -> String?
   /// Names of a module in other versions of Transformers, for adapters.
-  var otherNames: @Sendable (_ module: String) -> [String] = { _ in [] }
+  package var otherNames: @Sendable (_ module: String) -> [String] = { _ in [] }
   /// What the names of a model without a head lack in front; `nil` where nothing does.
   var prefix: String?
   /// The model's own name of a tensor of its folder, which older or newer versions name otherwise.
@@ -68,8 +68,11 @@ package struct ModelFamily: Sendable {
   ) throws(CheckpointError) -> ModelFamily {
     if let family = named(type) { return family }
     throw CheckpointError(
-      .unknownName(what: "model_type", found: type, known: all.map(\.type)),
-      at: .init(file: config.file))
+      .unsupportedName(what: "model_type", found: type, supported: all.map(\.type)),
+      at: .init(file: config.file),
+      hint:
+        "Supported are \(all.map(\.type).joined(separator: ", ")). Any other network is read as "
+        + "torch.export saves it.")
   }
 }
 

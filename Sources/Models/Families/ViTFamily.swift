@@ -11,6 +11,7 @@ extension ModelFamily {
     loss: { _, config throws(CheckpointError) in try classificationLoss(config) },
     lossTypes: ["ForImageClassification", "ForSequenceClassification"],
     parameterName: { unwrapped($0).map(ViTBuilder.nameInVersion4) },
+    otherNames: ViTBuilder.otherNames,
     nameOrders: [["intermediate", "output"] + norms, norms + ["intermediate", "output"]].map {
       [
         "vit", "classifier", "embeddings", "encoder", "cls_token", "position_embeddings",

@@ -52,7 +52,7 @@ extension ModelFamily {
     let name = try first.string()
     guard let task = heads[name] else {
       throw CheckpointError(
-        .unknownName(what: first.path, found: name, known: heads.keys.sorted()),
+        .unsupportedName(what: first.path, found: name, supported: heads.keys.sorted()),
         at: .init(file: config.file),
         hint: "Say another with \(.task): \(taskNames).")
     }

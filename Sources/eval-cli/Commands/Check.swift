@@ -54,6 +54,6 @@ struct Check: ParsableCommand {
     let remarks = items.filter { !$0.passed || !$0.isApplicable }.map {
       wrapped("\($0.name): \($0.explanation)") + "\n"
     }
-    return table.text + verdict + remarks.joined()
+    return table.text(Console.outputStyle) + verdict + remarks.joined()
   }
 }

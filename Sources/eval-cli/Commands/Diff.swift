@@ -53,7 +53,7 @@ struct Diff: ParsableCommand {
           shortened(100 * row.change, digits: 2), shortened(100 * row.allowed, digits: 2),
         ])
       }
-      text += table.text + Self.rest(difference.moved.count, limit) + "\n"
+      text += table.text(Console.outputStyle) + Self.rest(difference.moved.count, limit) + "\n"
     }
     for (keys, folder) in [(difference.onlyBefore, before), (difference.onlyAfter, after)]
     where !keys.isEmpty {

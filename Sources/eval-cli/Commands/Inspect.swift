@@ -64,15 +64,16 @@ struct Inspect: ParsableCommand {
     if json {
       try Console.write(document: inspection.json.document)
     } else {
-      try Console.print(Self.text(inspection))
+      try Console.print(Self.text(inspection, Console.outputStyle))
     }
   }
 
-  private static func text(_ it: Inspection) -> String {
+  private static func text(_ it: Inspection, _ style: TextStyle) -> String {
     [
-      printable(it.description.path) + "\n" + wrapped(parts: heading(it)) + "\n" + batch(it),
-      layers(it),
-      parameters(it), updates(it), notes(it), logits(it), resources(it),
+      printable(it.description.path) + "\n"
+        + wrapped(parts: heading(it), width: style.sentenceWidth) + "\n" + batch(it, style),
+      layers(it, style), parameters(it, style), updates(it, style), notes(it, style),
+      logits(it, style), resources(it, style),
     ].compactMap { $0 }.joined(separator: "\n")
   }
 
@@ -91,28 +92,38 @@ struct Inspect: ParsableCommand {
     return parts + ["\(grouped(it.fileSize)) bytes"]
   }
 
-  private static func batch(_ it: Inspection) -> String {
+  private static func batch(_ it: Inspection, _ style: TextStyle) -> String {
     guard let samples = it.samples else { return "no batch: score needs --data\n" }
     if it.batch.isEmpty { return "batches from \(grouped(samples)) samples of --data\n" }
     let tensors = it.batch.map { "\($0.name) \($0.dtype) \($0.shape)" }
     return wrapped(
       parts: ["batch of \(grouped(samples)) samples: " + tensors[0]]
-        + tensors.dropFirst()) + "\n"
+        + tensors.dropFirst(), width: style.sentenceWidth) + "\n"
   }
 
-  private static func layers(_ it: Inspection) -> String {
+  private static func layers(_ it: Inspection, _ style: TextStyle) -> String {
     var table = TextTable([
       ("layer", .left), ("operation", .left), ("output", .left), ("parameters", .left),
     ])
     for layer in it.layers {
       table.append([
-        layer.name, layer.operation, "\(layer.shape)", layer.parameters.joined(separator: ", "),
+        layer.name, layer.operation, "\(layer.shape)",
+        layer.parameters.map { own($0, of: layer) }.joined(separator: ", "),
       ])
     }
-    return table.text
+    return table.text(style)
   }
 
-  private static func parameters(_ it: Inspection) -> String {
+  /// Without what the name of the layer says already.
+  private static func own(_ parameter: String, of layer: Inspection.Layer) -> String {
+    if parameter == layer.name {
+      return parameter.split(separator: ".").last.map(String.init) ?? parameter
+    }
+    return parameter.hasPrefix(layer.name + ".")
+      ? String(parameter.dropFirst(layer.name.count + 1)) : parameter
+  }
+
+  private static func parameters(_ it: Inspection, _ style: TextStyle) -> String {
     var table = TextTable([
       ("parameter", .left), ("shape", .left), ("type", .left), ("count", .right),
       ("trainable", .left),
@@ -124,30 +135,35 @@ struct Inspect: ParsableCommand {
         parameter.isBuffer ? "no (statistics)" : parameter.isTrainable ? "yes" : "no",
       ])
     }
-    return table.text
+    return table.text(style)
   }
 
-  private static func updates(_ it: Inspection) -> String? {
+  private static func updates(_ it: Inspection, _ style: TextStyle) -> String? {
     if it.updates.isEmpty { return nil }
     return wrapped(
-      "updates: " + it.updates.map { "\($0.name) (\($0.tensors) tensors)" }.joined(separator: ", ")
-    ) + "\n"
+      "updates: " + it.updates.map { "\($0.name) (\($0.tensors) tensors)" }.joined(separator: ", "),
+      width: style.sentenceWidth) + "\n"
   }
 
-  private static func notes(_ it: Inspection) -> String? {
+  private static func notes(_ it: Inspection, _ style: TextStyle) -> String? {
     let notes = it.description.allNotes
-    return notes.isEmpty ? nil : notes.map { wrapped($0) + "\n" }.joined()
+    return notes.isEmpty
+      ? nil
+      : notes.map {
+        wrapped($0.spelled(by: .options), width: style.sentenceWidth) + "\n"
+      }.joined()
   }
 
-  private static func logits(_ it: Inspection) -> String? {
+  private static func logits(_ it: Inspection, _ style: TextStyle) -> String? {
     guard let logits = it.logits else { return nil }
     return wrapped(
       "logits of \(grouped(logits.samples)) sample\(logits.samples == 1 ? "" : "s"): largest "
         + "difference \(shortened(logits.relativeDifference, digits: 2)) of the largest logit, "
-        + "\(shortened(logits.largestLogit, digits: 3)), in sample \(logits.worstSample)") + "\n"
+        + "\(shortened(logits.largestLogit, digits: 3)), in sample \(logits.worstSample)",
+      width: style.sentenceWidth) + "\n"
   }
 
-  private static func resources(_ it: Inspection) -> String? {
+  private static func resources(_ it: Inspection, _ style: TextStyle) -> String? {
     guard let needs = it.resources else { return nil }
     var heading = [
       "estimate for a batch of \(grouped(needs.samples)): forward pass "
@@ -160,11 +176,11 @@ struct Inspect: ParsableCommand {
       heading.append(
         "forward values of \(grouped(needs.recomputedSamples)) samples computed again each time")
     }
-    return wrapped(parts: heading) + "\n"
+    return wrapped(parts: heading, width: style.sentenceWidth) + "\n"
       + wrapped(
         parts: needs.memoryWithoutReference.expectedBuffers.map {
           "\($0.name) \(bytes($0.bytes, digits: 3))"
-        })
+        }, width: style.sentenceWidth)
       + "\n\n"
       + PhaseText.prediction(needs.phases)
   }

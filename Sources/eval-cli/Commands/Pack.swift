@@ -41,6 +41,16 @@ struct Pack: ParsableCommand {
       valueName: "n"))
   var batchSize: Int?
 
+  @Option(
+    parsing: .unconditional,
+    help: .init(
+      "When in training it was saved. (default: as the checkpoint, its trainer_state.json or its name says)",
+      valueName: "n"))
+  var epoch: Int?
+
+  @Option(parsing: .unconditional, help: .init("The same in steps.", valueName: "n"))
+  var step: Int?
+
   @Option(parsing: .unconditional, help: .init("Key of the draw.", valueName: "number"))
   var seed: UInt64 = EvaluationOptions().seed
 
@@ -52,8 +62,12 @@ struct Pack: ParsableCommand {
       options.batchSize = try OptionValues.positive(batchSize, "--batch-size")
     }
     options.seed = seed
+    for (value, option) in [(epoch, "--epoch"), (step, "--step")] {
+      if let value { _ = try OptionValues.notNegative(value, option) }
+    }
     try OutputFiles.requireNew(file: output, force: replacing.force)
-    let packed = try PackedCheckpoint(checkpoint: checkpoint, options: options)
+    let packed = try PackedCheckpoint(
+      checkpoint: checkpoint, options: options, epoch: epoch, step: step)
     try OutputFiles.makeParent(of: output)
     try packed.write(to: output)
     try Console.print(text(packed))
@@ -68,6 +82,8 @@ struct Pack: ParsableCommand {
       packed.samples.map { "\(grouped($0)) sample\($0 == 1 ? "" : "s")" }
         ?? "no batch: score needs --data",
     ]
+    if let epoch = about.epoch { parts.append("epoch \(epoch)") }
+    if let step = about.step { parts.append("step \(step)") }
     if !packed.updates.isEmpty { parts.append("updates " + packed.updates.joined(separator: " ")) }
     return "written: \(printable(output))\n" + wrapped(parts: parts) + "\n"
   }

@@ -71,7 +71,8 @@ struct Prune: ParsableCommand {
       if !log.quiet { Console.log(Self.line(row)) }
     }
     if let folder { try record?.write(result, to: folder, end: system.now) }
-    try Console.print(result.text + (folder.map { "written: \(printable($0))\n" } ?? ""))
+    try Console.print(
+      result.text(Console.outputStyle) + (folder.map { "written: \(printable($0))\n" } ?? ""))
   }
 
   private static func summary(_ pruning: Pruning) -> String {

@@ -15,7 +15,8 @@ struct Train: ParsableCommand {
       Adafactor as in PyTorch, and Adafactor as in Transformers. The folder gets epoch-00.bin (the \
       start), epoch-01.bin and so on, which score reads, steps.csv, epochs.csv and train.json. The \
       order of samples depends on seed and epoch alone, and a run has the same bits whatever the \
-      number of threads.
+      number of threads. A checkpoint that has an epoch and a step is counted on from there; the \
+      optimiser and its schedule begin anew, as checkpoints do not have their state.
 
       Examples:
         eval-cli train net.json --data train.npz -o run/ --epochs 40
@@ -79,7 +80,7 @@ struct Train: ParsableCommand {
     if result.isInterrupted {
       Console.log(
         "interrupted after step \(result.steps.count) of \(run.steps); checkpoints up to epoch "
-          + "\(result.epochs.count - 1) are in \(printable(folder))")
+          + "\(result.epochs.last?.epoch ?? run.firstEpoch) are in \(printable(folder))")
       Interruption.exit()
     }
   }
@@ -130,6 +131,7 @@ struct Train: ParsableCommand {
       "\(run.options.epochs) epoch\(run.options.epochs == 1 ? "" : "s") of "
         + "\(grouped(run.stepsPerEpoch)) step\(run.stepsPerEpoch == 1 ? "" : "s") with "
         + run.options.optimizer.kind.rawValue)
+    if run.firstEpoch > 0 { parts.append("from epoch \(run.firstEpoch) on") }
     return wrapped(parts: parts)
   }
 
@@ -144,7 +146,7 @@ struct Train: ParsableCommand {
         ["\(epoch.epoch)", "\(epoch.step)"] + cells(epoch.training)
           + (epoch.validation.map(cells) ?? []))
     }
-    return table.text + "written: \(printable(folder))\n"
+    return table.text(Console.outputStyle) + "written: \(printable(folder))\n"
   }
 
   private static func cells(_ measure: TrainingEpoch.Measure) -> [String] {

@@ -95,6 +95,11 @@ enum OptionValues {
     return value
   }
 
+  static func notNegative(_ value: Int, _ option: String) throws(UsageError) -> Int {
+    if value < 0 { throw UsageError("\(value) is less than 0", at: option) }
+    return value
+  }
+
   static func notNegative(_ value: Double, _ option: String) throws(UsageError) -> Double {
     if !(value >= 0 && value.isFinite) {
       throw UsageError("\(value) is not a number that is at least 0", at: option)

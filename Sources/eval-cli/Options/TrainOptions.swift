@@ -96,8 +96,7 @@ struct TrainingScheduleOptions: ParsableArguments {
       options.batchSize = try OptionValues.positive(batchSize, "--batch-size")
     }
     options.saveEvery = try OptionValues.positive(saveEvery, "--save-every")
-    if carry < 0 { throw UsageError("\(carry) is less than 0", at: "--carry") }
-    options.carriedSamples = carry
+    options.carriedSamples = try OptionValues.notNegative(carry, "--carry")
     options.seed = seed
   }
 }
