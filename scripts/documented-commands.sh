@@ -16,6 +16,7 @@ untried() { reason[$1]=$2; }
 
 # Steps of the check itself.
 untried 'make demo' 'a step of .ci/run'
+untried 'make test' 'a step of .ci/run'
 untried 'eval-cli score fixtures/digits/epoch-*.bin --damping 1e-7 --reference dense' \
   'make demo runs it'
 

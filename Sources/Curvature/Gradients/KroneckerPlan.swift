@@ -45,13 +45,18 @@ package struct KroneckerPlan: Sendable {
       taken.formUnion(layer.parameters)
     }
     self.layers = layers
+    var users: [ParameterID: [Node]] = [:]
+    for node in program.graph.nodes {
+      for parameter in node.parameters { users[parameter, default: []].append(node) }
+    }
     exact = program.trainable.filter { !taken.contains($0) }.map {
-      ($0, KroneckerPlan.exception($0, program))
+      ($0, KroneckerPlan.exception($0, of: users[$0] ?? [], program))
     }
   }
 
-  private static func exception(_ parameter: ParameterID, _ program: Program) -> Exception {
-    let users = program.graph.nodes.filter { $0.parameters.contains(parameter) }
+  private static func exception(
+    _ parameter: ParameterID, of users: [Node], _ program: Program
+  ) -> Exception {
     // Its partner in the layer may be the one that is shared.
     if users.contains(where: { user in
       user.operation.linearLayer != nil
