@@ -22,20 +22,51 @@ struct GradientMatrices {
   let rows: Int
   let columns: Int
   private let form: Form
+  /// Whether columns sum to zero.
+  private let isCentred: Bool
 
-  private init(samples: Int, rows: Int, columns: Int, _ form: Form) {
+  private init(samples: Int, rows: Int, columns: Int, isCentred: Bool = false, _ form: Form) {
     (self.samples, self.rows, self.columns, self.form) = (samples, rows, columns, form)
+    self.isCentred = isCentred
+    if isCentred { centre() }
   }
 
-  /// - Parameter shape: `[rows, columns]`, of a weight whose gradients are written out.
-  init(_ weight: WeightRows, samples: Int, shape: (rows: Int, columns: Int)) {
+  /// - Parameters:
+  ///   - shape: `[rows, columns]`, of a weight whose gradients are written out.
+  ///   - isCentred: Whether every column of a gradient sums to zero in exact arithmetic, as at logits of
+  ///     cross-entropy. Sums that the rounding of single precision has left would be an eigenvector with
+  ///     an eigenvalue that powers lift.
+  init(
+    _ weight: WeightRows, samples: Int, shape: (rows: Int, columns: Int), isCentred: Bool = false
+  ) {
     switch weight {
     case .products(let positions, let outputs, let inputs, let b, let a):
       self.init(
-        samples: samples, rows: outputs, columns: inputs,
+        samples: samples, rows: outputs, columns: inputs, isCentred: isCentred,
         .products(positions: positions, b: b, a: a))
     case .explicit(let values):
-      self.init(samples: samples, rows: shape.rows, columns: shape.columns, .explicit(values))
+      self.init(
+        samples: samples, rows: shape.rows, columns: shape.columns, isCentred: isCentred,
+        .explicit(values))
+    }
+  }
+
+  /// Takes the means of columns out, in place.
+  private func centre() {
+    let (values, width): (Vector<Double>, Int) =
+      switch form {
+      case .products(_, let b, _): (b, 1)
+      case .explicit(let values): (values, columns)
+      }
+    let size = rows * width
+    for first in stride(from: 0, to: values.count, by: max(size, 1)) {
+      for column in 0..<width {
+        let start = first + column
+        var sum = 0.0
+        for row in 0..<rows { sum += values[start + row * width] }
+        let mean = sum / Double(rows)
+        for row in 0..<rows { values.pointer[start + row * width] -= mean }
+      }
     }
   }
 
@@ -99,7 +130,7 @@ struct GradientMatrices {
     case .products(let positions, let b, let a):
       let count = samples * positions
       return GradientMatrices(
-        samples: samples, rows: k, columns: l,
+        samples: samples, rows: k, columns: l, isCentred: isCentred && left == nil,
         .products(
           positions: positions,
           b: left.map { Self.product(b, count, rows, $0) } ?? b,
@@ -108,7 +139,7 @@ struct GradientMatrices {
       let wide = right.map { Self.product(values, samples * rows, columns, $0) } ?? values
       guard let left else {
         return GradientMatrices(
-          samples: samples, rows: k, columns: l, .explicit(wide))
+          samples: samples, rows: k, columns: l, isCentred: isCentred, .explicit(wide))
       }
       let result = Vector<Double>(count: samples * k * l)
       for n in 0..<samples {
@@ -231,7 +262,7 @@ struct GradientMatrices {
       let (unitB, unitA) = (unit(b), unit(a))
       return (
         GradientMatrices(
-          samples: samples, rows: rows, columns: columns,
+          samples: samples, rows: rows, columns: columns, isCentred: isCentred,
           .products(positions: positions, b: divided(b, unitB), a: divided(a, unitA))),
         unitB * unitA
       )
@@ -239,7 +270,8 @@ struct GradientMatrices {
       let own = unit(values)
       return (
         GradientMatrices(
-          samples: samples, rows: rows, columns: columns, .explicit(divided(values, own))), own
+          samples: samples, rows: rows, columns: columns, isCentred: isCentred,
+          .explicit(divided(values, own))), own
       )
     }
   }
@@ -303,12 +335,12 @@ struct GradientMatrices {
     switch form {
     case .products(let positions, let b, let a):
       return GradientMatrices(
-        samples: samples, rows: rows, columns: columns,
+        samples: samples, rows: rows, columns: columns, isCentred: isCentred,
         .products(
           positions: positions, b: noisy(b, width: rows, rowsOfSample: positions), a: a))
     case .explicit(let values):
       return GradientMatrices(
-        samples: samples, rows: rows, columns: columns,
+        samples: samples, rows: rows, columns: columns, isCentred: isCentred,
         .explicit(noisy(values, width: rows * columns, rowsOfSample: 1)))
     }
   }

@@ -98,7 +98,7 @@ struct BatchEvaluation<S: EngineScalar> {
       errors: GammaErrorEstimate(gradients))
     if options.perLayer {
       scorer.layers = LayerScorer(
-        problem: problem, gradient: gradients.gradient, gammaOfReference: reference?.record.gamma,
+        problem: problem, gradient: gradients.gradientForm, gammaOfReference: reference?.record.gamma,
         errors: scorer.errors)
     }
     if let reference {

@@ -66,13 +66,13 @@ struct BatchMemory<S: EngineScalar> {
       plan.during([("parts of directions", needs.formedBlocks(together))])
     }
     if !options.perLayer { return }
-    let width = min(perPass, max(1, LayerScorer<S>.copyBytes / max(needs.vector.value, 1)))
-    let tensors = min(program.trainable.count, max(width, LayerScorer<S>.widestBlock(program)))
-    addPass(tangents: tensors)
-    plan.during([
-      ("directions restricted to tensors", ByteCount(tensors) * needs.vector),
-      ("directions", needs.vector),
-    ])
+    let kept = LayerScorer<S>.together(directions, logits: samples * logits)
+    if needs.usesCombinations {
+      plan.keep(
+        "kernels of layer inputs", needs.gramOfTensors(program.trainable, draws: 1).kernels)
+    }
+    // Of a block, of one of its tensors, and what is found of them.
+    plan.during([("tangents of layers", needs.doubles(kept, samples, 2 * logits + 5))])
   }
 
   /// Whether directions of solvers are combinations, which no preconditioner knows.
@@ -112,9 +112,7 @@ struct BatchMemory<S: EngineScalar> {
     var count = 1
     var blocks = Set<[ParameterID]>()
     var squares = Set<MethodNeeds.Squares>()
-    if needs.usesCombinations,
-      options.perLayer || options.methods.contains(where: \.needs.readsGradient)
-    {
+    if needs.usesCombinations, options.methods.contains(where: \.needs.readsGradient) {
       plan.keep("gradient", needs.vector)
     }
     for method in options.methods where method != .baseline {
