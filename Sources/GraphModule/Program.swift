@@ -108,7 +108,10 @@ package struct Program: Sendable {
   /// neither tangents nor cotangents. It reads no forward value that this one does not keep.
   package func restricted(to group: [ParameterID]) -> Program {
     let names = Set(group.map { graph.parameters[$0.index].name })
-    return Program(graph: graph, passes: []) { names.contains($0.name) }
+    // Fusions are of tangents that all parameters have.
+    var own = graph
+    own.tangentFusions = []
+    return Program(graph: own, passes: []) { names.contains($0.name) }
   }
 
   /// Whether a trainable parameter moves the output.

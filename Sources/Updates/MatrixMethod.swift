@@ -87,7 +87,7 @@ struct MatrixMethod<Step: MatrixStep>: DirectionRule {
     writeElements(gradients, elements, lambdas: own, to: parts)
     try writeWeights(gradients, weights, lambdas: own, to: parts)
     return zip(lambdas, parts).enumerated().map { place, one in
-      let (scaled, error) = one.1.finished()
+      let (scaled, error, _) = one.1.finished()
       return Direction(
         damping: isDamped ? dampings[place] : nil, lambda: isDamped ? one.0.value : nil,
         scaled: scaled, relativeError: error)

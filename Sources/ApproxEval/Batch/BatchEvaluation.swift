@@ -24,6 +24,8 @@ struct BatchEvaluation<S: EngineScalar> {
     var result: BatchResult
     /// As the solver has left it, also where a row is better.
     let reference: ReferenceSolution<S>?
+    /// Whether some gamma is marked that more digits would move.
+    let isMarkedByRounding: Bool
   }
 
   /// - Parameter first: What conjugate gradients have found in single precision.
@@ -81,7 +83,8 @@ struct BatchEvaluation<S: EngineScalar> {
       costs: phases.costs(
         prediction(gradients), iterations: iterations),
       seconds: (clock.now - start).seconds)
-    return Outcome(result: result, reference: solved)
+    return Outcome(
+      result: result, reference: solved, isMarkedByRounding: scorer.isMarkedByRounding)
   }
 
   /// What conjugate gradients find.

@@ -20,6 +20,8 @@ struct DirectionScorer<S: EngineScalar> {
   private(set) var better: (place: Int, gamma: Double)?
   /// Whether some direction is missing for want of range in S.
   private(set) var overflowsInEngine = false
+  /// Whether rounding alone may have moved some gamma by more than is marked: more digits would help.
+  private(set) var isMarkedByRounding = false
   /// Scores layer by layer, where they are asked for.
   var layers: LayerScorer<S>?
 
@@ -114,6 +116,10 @@ struct DirectionScorer<S: EngineScalar> {
     let direction = found.direction
     if direction.overflowsInEngine { overflowsInEngine = true }
     let norm = problem.norm(direction.form)
+    let rounding = errors.error(
+      halves.sensitivity, norm: norm / direction.form.scale,
+      relativeError: direction.relativeError, unitRoundoff: unitRoundoff)
+    if !gamma.isNaN && !(rounding <= GammaErrorEstimate.limit) { isMarkedByRounding = true }
     let quadratic = halves.unscaled.fisherQuadratic
     // Of numbers whose squares may leave their range.
     let length = norm / direction.form.scale
@@ -134,13 +140,17 @@ struct DirectionScorer<S: EngineScalar> {
         updateNorm: direction.overflows ? .nan : norm,
         cosineGradient: cosineGradient(direction.form, norm, halves) ?? .nan,
         cosineReference: cosineReference(direction.form, norm, halves), seconds: seconds,
-        gammaError: gamma.isNaN
-          ? nil
-          : errors.error(
-            halves.sensitivity, norm: norm / direction.form.scale,
-            relativeError: direction.relativeError, unitRoundoff: unitRoundoff),
+        gammaError: gamma.isNaN ? nil : rounding + missing(direction, halves),
         defect: defect(gamma, direction, halves), monteCarloSamples: found.draws,
-        sharpness: sharpness, withinLayers: within.flatMap(number)))
+        sharpness: sharpness, withinLayers: within.flatMap(number), solves: direction.solves))
+  }
+
+  /// What iterations that have left out e of d may have moved gamma by: `|e|_F / |d|_F` to first order, as F
+  /// couples the blocks, each of which e is orthogonal to in its own metric.
+  private func missing(_ direction: Direction<S>, _ halves: BatchProblem<S>.Halves) -> Double {
+    if direction.missing == 0 { return 0 }
+    let share = direction.missing / halves.unscaled.fisherQuadratic.squareRoot()
+    return share.isNaN ? .infinity : share + share * share
   }
 
   /// Why there is no gamma, of several reasons the one that explains all rows.

@@ -118,7 +118,10 @@ struct BatchMemory<S: EngineScalar> {
     for method in options.methods where method != .baseline {
       let own = method.needs
       let variants = own.isSampled ? sampledDraws : [0]
-      if own.usesFisherRows { addFisherRows() }
+      let groups = own.fisherBlocks?.groups(of: program) ?? []
+      if own.usesFisherRows || !groups.isEmpty && sizes(draws: 0).blockSolver(groups) == .matrices {
+        addFisherRows()
+      }
       for k in variants { blocks.formUnion(addSystems(of: method, draws: k, all: draws)) }
       let number = variants.count * (own.isDamped ? dampings : 1)
       count += number
@@ -159,9 +162,7 @@ struct BatchMemory<S: EngineScalar> {
   mutating func addSystems(
     of method: UpdateMethod, draws: Int, all: Int
   ) -> Set<[ParameterID]> {
-    let layerProgram = checkpoint.layerProgram ?? program
-    let sizes = MethodSizes(
-      batch: needs, layerProgram: layerProgram, draws: draws, workers: options.threads)
+    let sizes = sizes(draws: draws)
     if let workspace = method.workspace(sizes) { plan.during([workspace]) }
     let own = method.needs
     if own.gram == .whole {
@@ -171,10 +172,16 @@ struct BatchMemory<S: EngineScalar> {
         addSolver(draws: all)
       }
     }
-    let groups = own.gram?.groups(of: layerProgram) ?? []
+    let groups = own.gram?.groups(of: sizes.layerProgram) ?? []
     if !own.isSampled { return Set(groups) }
     addSampledBlocks(groups, draws: draws)
     return []
+  }
+
+  private func sizes(draws: Int) -> MethodSizes<S> {
+    MethodSizes(
+      batch: needs, layerProgram: checkpoint.layerProgram ?? program, draws: draws,
+      workers: options.threads, blockLimits: options.blockLimits)
   }
 
   /// Both solvers of `BatchGradients` at once.
