@@ -55,18 +55,42 @@ final class DirectionParts<S: EngineScalar> {
   /// The part of one tensor: `values`, in its storage order, times two to the power `exponent`.
   func set(_ parameter: ParameterID, _ values: UnsafePointer<Double>, exponent: Int) {
     let count = program.graph.parameters[parameter.index].count
-    let largest = Kernels.largest(values, count: count)
+    set(parameter, values, rows: 1, columns: count, stride: count, exponent: exponent)
+  }
+
+  /// The same of values in rows, from one of which to the next there are `stride`.
+  func set(
+    _ parameter: ParameterID, _ values: UnsafePointer<Double>, rows: Int, columns: Int, stride: Int,
+    exponent: Int
+  ) {
+    let largest = (0..<rows).reduce(0.0) {
+      let own = Kernels.largest(values + $1 * stride, count: columns)
+      return own.isFinite ? max($0, own) : .infinity
+    }
     guard largest.isFinite else {
       exponents[parameter.index] = Self.invalid
       return
     }
     if largest == 0 { return }
-    let own = largest.exponent
+    let own = max(largest.exponent, -1022)
     let target = vector.pointer + program.offsets[parameter.index]!
-    let factor = Double(sign: .plus, exponent: -max(own, -1022), significand: 1)
-    for i in 0..<count { target[i] = S(values[i] * factor) }
-    exponents[parameter.index] = exponent + max(own, -1022)
+    let factor = Double(sign: .plus, exponent: -own, significand: 1)
+    withUnsafeTemporaryAllocation(of: Double.self, capacity: Self.tile) {
+      let tile = $0.baseAddress!
+      for row in 0..<rows {
+        for first in Swift.stride(from: 0, to: columns, by: Self.tile) {
+          let count = min(Self.tile, columns - first)
+          Kernels.copy(values + row * stride + first, tile, count: count)
+          Kernels.axpby(0, tile, factor, tile, count: count)
+          Kernels.fromDouble(tile, target + row * columns + first, count: count)
+        }
+      }
+    }
+    exponents[parameter.index] = exponent + own
   }
+
+  /// Numbers that are converted at once, in the first-level cache.
+  private static var tile: Int { 2048 }
 
   /// The parts of several tensors, one after the other in `values`.
   func set(_ group: [ParameterID], _ values: UnsafePointer<Double>, exponent: Int) {
