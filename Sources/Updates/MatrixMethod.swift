@@ -125,7 +125,8 @@ struct MatrixMethod<Step: MatrixStep>: DirectionRule {
     let unit = powerOfTwo(near: rows.scales.max() ?? 0)
     let level = TensorLevel(gradients)
     let centred =
-      gradients.output.loss == .crossEntropy ? gradients.linearization.layerProgram.logitTensors : []
+      gradients.output.loss == .crossEntropy
+      ? gradients.linearization.layerProgram.logitTensors : []
     for first in stride(from: 0, to: weights.count, by: pool.threads) {
       let own = weights[first..<min(first + pool.threads, weights.count)]
       let matrices = own.map {

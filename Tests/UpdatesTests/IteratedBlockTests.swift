@@ -1,5 +1,4 @@
 import Curvature
-import GraphModule
 import HessianFree
 import TensorModule
 import TestSupport

@@ -101,7 +101,8 @@ struct BatchEvaluation<S: EngineScalar> {
       errors: GammaErrorEstimate(gradients))
     if options.perLayer {
       scorer.layers = LayerScorer(
-        problem: problem, gradient: gradients.gradientForm, gammaOfReference: reference?.record.gamma,
+        problem: problem, gradient: gradients.gradientForm,
+        gammaOfReference: reference?.record.gamma,
         errors: scorer.errors)
     }
     if let reference {

@@ -34,7 +34,8 @@ package struct Combination<S: EngineScalar> {
   /// that it is no larger.
   func restricted(_ own: PerSampleGradients<S>) -> Combination {
     Combination(
-      basis: own, weights: weights, scale: scale, cotangent: cotangent, norm: norm, cancels: cancels)
+      basis: own, weights: weights, scale: scale, cotangent: cotangent, norm: norm, cancels: cancels
+    )
   }
 
   /// `[P]`: one product per layer.
