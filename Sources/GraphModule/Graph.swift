@@ -99,14 +99,19 @@ package struct Graph: Sendable {
   package internal(set) var tangentFusions: [any TangentFusion] = []
 }
 
-/// Builds a graph node by node; names that repeat with the same shape are one shared parameter.
-package struct GraphBuilder {
+/// Builds a graph node by node; names that repeat with the same shape are one shared parameter. A class:
+/// builders of models hold it, and a copy of one of them must not copy the graph.
+package final class GraphBuilder {
   private var inputs: [InputSpec] = []
   private var parameters: [ParameterSpec] = []
   private var parameterByName: [String: ParameterID] = [:]
   private var nodes: [Node] = []
   private var types: [ValueType] = []
   private var cost = 0
+  private var ownNumbers = 0
+
+  /// Of `Operation.ownNumbers`, 512 MB of them: a few lines of a file can ask for any number.
+  private static let mostOwnNumbers = 1 << 26
 
   package init() {}
 
@@ -121,7 +126,7 @@ package struct GraphBuilder {
   }
 
   /// Inputs come before any node.
-  package mutating func input(
+  package func input(
     _ name: String, shape: [Int], kind: ValueType.Element
   ) throws(GraphError) -> ValueID {
     precondition(nodes.isEmpty, "GraphBuilder: input \(name) after the first node")
@@ -150,7 +155,7 @@ package struct GraphBuilder {
   }
 
   /// Tells that a node reads an index input as the rows of a table: the smallest table counts.
-  package mutating func limitIndex(_ input: ValueID, below rows: Int) {
+  package func limitIndex(_ input: ValueID, below rows: Int) {
     guard case .index(let bound) = types[input.index].element else {
       preconditionFailure("GraphBuilder: input \(inputs[input.index].name) holds no indices")
     }
@@ -161,7 +166,7 @@ package struct GraphBuilder {
   /// Declares a parameter, or finds the one of that name (tied weights).
   ///
   /// - Throws: An error if it is too large, or the name is taken by a parameter of another shape.
-  package mutating func parameter(
+  package func parameter(
     _ name: String, shape: [Int], storage: ParameterSpec.Storage = .plain, isBuffer: Bool = false
   ) throws(GraphError) -> ParameterID {
     if let known = parameterByName[name] {
@@ -180,7 +185,7 @@ package struct GraphBuilder {
   }
 
   /// - Throws: An error with the node's name where the operation does not take what it is given.
-  package mutating func apply(
+  package func apply(
     _ operation: some Operation, to inputs: [ValueID], parameters: [ParameterID] = [],
     name: String
   ) throws(GraphError) -> ValueID {
@@ -193,9 +198,17 @@ package struct GraphBuilder {
       guard let total = checkedSum(cost, operation.operationCount), total <= 1 << 60 else {
         throw GraphError(.size([cost, operation.operationCount]))
       }
+      guard ownNumbers + operation.ownNumbers <= Self.mostOwnNumbers else {
+        throw GraphError(
+          .other(
+            "what the layers hold beside parameters",
+            found: "\(ownNumbers + operation.ownNumbers) numbers",
+            expected: "at most \(Self.mostOwnNumbers)"))
+      }
       return (type, total)
     }
     cost = total
+    ownNumbers += operation.ownNumbers
     let output = ValueID(index: types.count)
     nodes.append(
       Node(

@@ -16,6 +16,8 @@ package protocol Operation: Sendable {
   mutating func bind(_ operands: Operands) throws(GraphError) -> ValueType
   /// Multiplications and additions of the value for one sample, for cost estimates.
   var operationCount: Int { get }
+  /// Numbers of eight bytes that it holds beside parameters: constants, tables of places.
+  var ownNumbers: Int { get }
   /// How `torch.nn` begins the parameter in this slot.
   ///
   /// - Parameter shape: Of the parameter.
@@ -63,6 +65,7 @@ package protocol Operation: Sendable {
 
 extension Operation {
   package var operationCount: Int { 0 }
+  package var ownNumbers: Int { 0 }
   package func scratch(samples: Int, directions: Int) -> Int { 0 }
   package func readsOneRow(_ input: Int) -> Bool { false }
   package func restricted(to rows: [Int]) -> (operation: any Operation, reads: [Bool])? { nil }

@@ -114,6 +114,10 @@ package struct Operands {
 ///
 /// - Throws: An error beyond 2^53, which no run comes to the end of.
 package func checkedCost(_ factors: Int...) throws(GraphError) -> Int {
+  try checkedCost(factors)
+}
+
+package func checkedCost(_ factors: [Int]) throws(GraphError) -> Int {
   guard let cost = checkedProduct(factors, atMost: 1 << 53) else {
     throw GraphError(.size(factors))
   }

@@ -428,7 +428,7 @@ struct OptimizerStateTests {
   }
 
   private static func specs(_ shapes: [(String, [Int])]) throws -> [ParameterSpec] {
-    var builder = GraphBuilder()
+    let builder = GraphBuilder()
     let input = try builder.input("x", shape: [1], kind: .real)
     for (name, shape) in shapes { _ = try builder.parameter(name, shape: shape) }
     return builder.finish(output: input, shape: [1]).parameters

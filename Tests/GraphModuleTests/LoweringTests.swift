@@ -110,7 +110,7 @@ struct LoweringCase: Sendable, CustomStringConvertible {
 
 /// Builds graphs in few words.
 struct LoweringGraph {
-  var builder = GraphBuilder()
+  let builder = GraphBuilder()
 
   mutating func input(
     _ name: String, _ shape: [Int], _ kind: ValueType.Element = .real

@@ -146,7 +146,7 @@ struct OperationGraph {
   init(_ test: OperationCase, _ form: Form) throws {
     self.test = test
     self.form = form
-    var b = GraphBuilder()
+    let b = GraphBuilder()
     var values: [ValueID?] = []
     for (i, input) in test.inputs.enumerated() {
       let kind: ValueType.Element =

@@ -137,8 +137,10 @@ private let viewCases: [OperationCase] = [
   ) { x, _, _ in x[0] },
   sparse("sparse map", [2, 3, 2]), sparse("sparse map of the last dimension", [2, 3]),
   picks(
-    "sparse map that takes", SparseMap(axis: 0, columns: 3, taking: [2, 0, 2]), [3, 2],
+    "sparse map that takes", SparseMap(axis: 0, SparseMatrix(columns: 3, taking: [2, 0, 2])!), [3, 2],
     [4, 5, 0, 1, 4, 5]),
+  windows("sparse map of windows", isTransposed: false),
+  windows("sparse map of windows put back", isTransposed: true),
   OperationCase("detach", Detach(), [.real([2, 3])]) { x, _, _ in x[0].map { Dual($0.value) } },
   OperationCase(
     "detach of the rows of an index", Detach(index: 1), [.real([4, 2]), .index([4], bound: 2)]
@@ -193,10 +195,40 @@ private func place(_ row: [Double], _ extreme: (Double, Double) -> Double) -> In
   row.firstIndex(of: row.reduce(row[0], extreme))!
 }
 
+/// Windows of 2 x 2 on an image of 3 x 2 with padding beside it: `[places, taps]` of the pixels, two
+/// channels.
+private func windows(_ name: String, isTransposed: Bool) -> OperationCase {
+  let axes: [KroneckerMatrix.Axis] = [
+    .init(
+      SparseMatrix(columns: 3, taking: [0, 1, 1, 2])!, rowOffsets: [0, 2, 12, 14],
+      columnOffsets: [0, 2, 4]),
+    .init(
+      SparseMatrix(columns: 2, taking: [nil, 0, 0, 1, 1, nil])!,
+      rowOffsets: [0, 1, 4, 5, 8, 9], columnOffsets: [0, 1]),
+  ]
+  // What tap (i, j) of window (y, x) sees.
+  let sources = (0..<24).map { row -> Int? in
+    let (y, x, i, j) = (row / 12, row / 4 % 3, row / 2 % 2, row % 2)
+    return (0..<2).contains(x + j - 1) ? (y + i) * 2 + x + j - 1 : nil
+  }
+  let operation = SparseMap(axis: 0, grid: isTransposed ? axes.map(\.transposed) : axes)
+  return OperationCase(name, operation, [.real([isTransposed ? 24 : 6, 2])]) { x, _, _ in
+    if !isTransposed {
+      return (0..<48).map { i in sources[i / 2].map { x[0][$0 * 2 + i % 2] } ?? Dual(0) }
+    }
+    return (0..<12).map { i in
+      sources.indices.filter { sources[$0] == i / 2 }
+        .reduce(Dual(0)) { $0 + x[0][$1 * 2 + i % 2] }
+    }
+  }
+}
+
 /// Rows of two entries, of none and of one.
 private func sparse(_ name: String, _ shape: [Int]) -> OperationCase {
-  let operation = SparseMap(
-    axis: 1, columns: 3, rows: [[.init(0, 2), .init(2, -1)], [], [.init(1, 0.5)], [.init(2)]])
+  let rows: [[SparseMap.Term]] = [
+    [.init(0, 2), .init(2, -1)], [], [.init(1, 0.5)], [.init(2)],
+  ]
+  let operation = SparseMap(axis: 1, SparseMatrix(columns: 3, rows: rows)!)
   return OperationCase(name, operation, [.real(shape)]) { x, _, _ in
     let inner = shape.count > 2 ? shape[2] : 1
     return (0..<shape[0] * 4 * inner).map { place in

@@ -18,7 +18,7 @@ struct ParameterStorageTests {
   }
 
   @Test func linearLayersTakeThem() throws {
-    var builder = GraphBuilder()
+    let builder = GraphBuilder()
     let x = try builder.input("x", shape: [4, 2], kind: .real)
     let weight = try builder.parameter("w", shape: [2, 3], storage: .transposed)
     let y = try builder.apply(Linear(), to: [x], parameters: [weight], name: "layer")

@@ -11,7 +11,7 @@ struct SharedValueTests {
   /// How often a value is computed, whatever the number of samples, chunks and passes.
   @Test(arguments: [(false, 1), (true, 12)])
   func frozenSharedValuesAreComputedOnce(_ trains: Bool, expected: Int) throws {
-    var b = GraphBuilder()
+    let b = GraphBuilder()
     let x = try b.input("x", shape: [2, 3], kind: .real)
     let table = try b.parameter("table", shape: [2, 3])
     let weight = try b.parameter("weight", shape: [3])
@@ -66,7 +66,7 @@ struct SharedValueTests {
   }
 
   @Test func typesSayWhatIsShared() throws {
-    var b = GraphBuilder()
+    let b = GraphBuilder()
     let x = try b.input("x", shape: [3], kind: .real)
     let constant = try b.apply(Constant([1, 2, 3], shape: [3]), to: [], name: "constant")
     let both = try b.apply(Sum(), to: [constant, constant], name: "both")
@@ -75,7 +75,7 @@ struct SharedValueTests {
   }
 
   @Test func constantsThatDoNotFitAreErrors() throws {
-    var b = GraphBuilder()
+    let b = GraphBuilder()
     for constant in [
       Constant([1, 2], shape: [3]), Constant([1, 5], shape: [2], element: .index(bound: 5)),
       Constant([0.5], shape: [1], element: .index(bound: 5)),

@@ -24,10 +24,9 @@ struct ScatteringTests {
   /// A source may be longer than the index: its first entries are meant.
   @Test(arguments: ["aten.scatter.src", "aten.scatter_add.default"])
   func entriesOfTheIndexCount(_ name: String) throws {
-    var probe = OperatorProbe()
-    let (x, source) = (try probe.input([6], self.x), try probe.input([8], self.source))
     for kind in ["constant", "computed"] {
-      var probe = probe
+      var probe = OperatorProbe()
+      let (x, source) = (try probe.input([6], self.x), try probe.input([8], self.source))
       let rows = kind == "constant" ? [[4, 1, 3], [4, 1, 3]] : [[5], [2]]
       let count = rows[0].count
       let index: ImportedTensor
@@ -85,7 +84,6 @@ struct ScatteringTests {
     let row = OperatorProbe.constant([1, 2], [3, 1], .integer)
     for (x, index, source) in [(x, column, source), (flat, row, flat)] {
       #expect(throws: ImportFailure.self) {
-        var probe = probe
         _ = try probe.call(
           name[...],
           [

@@ -101,8 +101,12 @@ void ck_contract(ck_dtype t, const ck_strides *s, double alpha, const void *a, c
 // MARK: Constant sparse matrices
 
 // out = A x, or += with accumulate, for every item: x [items, columns, inner], out [items, rows, inner].
-// Row r of A has the entries starts[r] <= e < starts[r + 1], weights[e] in column indices[e].
-void ck_sparse_product(ck_dtype t, const int32_t *starts, const int32_t *indices,
+// A is the Kronecker product of three matrices, whose arrays are behind each other: of the first
+// row_counts[0] rows, row r lies at row_offsets[r] and has the entries starts[r] <= e < starts[r + 1],
+// weights[e] in the column at entry_offsets[e]; each has row_counts + 1 starts, from 0. A row of A is at
+// the sum of the three rows' offsets, all of which are different and below rows; so are its columns.
+void ck_sparse_product(ck_dtype t, const ptrdiff_t *row_counts, const int32_t *starts,
+                       const ptrdiff_t *row_offsets, const ptrdiff_t *entry_offsets,
                        const double *weights, size_t rows, size_t columns, const void *x,
                        size_t items, size_t inner, void *out, int accumulate);
 

@@ -3,7 +3,7 @@ import TensorModule
 /// A graph that is written anew from another one, node by node.
 struct Rewriting {
   let graph: Graph
-  private var builder: GraphBuilder
+  private let builder: GraphBuilder
   /// Per value of the graph, the one that has taken its place.
   private var made: [ValueID?]
 

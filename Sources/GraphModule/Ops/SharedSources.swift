@@ -82,6 +82,8 @@ package struct Constant: Operation {
     return type
   }
 
+  package var ownNumbers: Int { values.count }
+
   package func needs(_ use: DerivativeUse) -> ForwardNeeds { ForwardNeeds() }
 
   package func forward<S: EngineScalar>(_ pass: ForwardPass<S>) {

@@ -74,7 +74,7 @@ extension ProgramImporter {
     _ new: ImportedTensor, views: [ProgramMutations.View], in old: ImportedTensor
   ) throws -> ImportedTensor {
     let shape = old.sampleShape
-    let count = shape.reduce(1, *)
+    let count = try TensorBuilder.constantCount(shape)
     var places = old
     (places.storage, places.kind) = (.constant((0..<count).map(Double.init)), .integer)
     let shown = try replayed(views, on: places)
@@ -94,7 +94,7 @@ extension ProgramImporter {
     let source = try builder.reshaped(
       builder.canonical(builder.real(part)), to: [numbers.count])
     let moved = try builder.apply(
-      SparseMap(axis: 0, columns: numbers.count, taking: sources), [source])
+      SparseMap(axis: 0, SparseMatrix(columns: numbers.count, taking: sources)!), [source])
     let result = builder.made(
       try builder.reshaped(moved, to: shape), old.sizes, old.batch, kind: old.kind)
     if !sources.contains(nil) { return result }

@@ -16,6 +16,9 @@ struct ProgramImporter {
   /// Tensors that are read as numbers of the graph itself.
   private(set) var constants: Set<String> = []
   private(set) var notes: [String] = []
+  /// Numbers that nodes have made before any data come, and how many may be, 1 GB.
+  private var constantCount = 0
+  private static let mostConstants = 1 << 27
   /// Of one sample's output; `nil` for the last axis.
   var classAxis: Int?
 
@@ -160,7 +163,13 @@ struct ProgramImporter {
     let call = OperatorCall(
       results: try results(names), arguments: try arguments(of: node), names: names)
     guard let build = Operators.builder(node.operation) else { return }
-    for (name, result) in zip(names, try build(&builder, call)) { values[name] = result }
+    for (name, result) in zip(names, try build(&builder, call)) {
+      values[name] = result
+      constantCount += result.constants?.count ?? 0
+    }
+    guard constantCount <= Self.mostConstants else {
+      throw ImportFailure("the program makes more than \(Self.mostConstants) constants")
+    }
   }
 
   /// What goes wrong at a node is said with its name.

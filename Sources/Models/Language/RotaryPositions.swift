@@ -126,9 +126,9 @@ struct RotarySettings {
     guard columns > 0, columns <= width, columns % 2 == 0 else {
       throw config.wrong("an even number of columns of each head to turn, at most \(width)")
     }
-    guard checkedProduct(count, width, atMost: 1 << 28) != nil else {
+    guard checkedProduct(count, width, atMost: 1 << 24) != nil else {
       throw config.wrong(
-        "heads and samples of at most 2^28 angles; there are \(count) tokens and \(width) columns")
+        "heads and samples of at most 2^24 angles; there are \(count) tokens and \(width) columns")
     }
     let (frequencies, factor) = try scaled(type, columns, count)
     return RotaryPositions(

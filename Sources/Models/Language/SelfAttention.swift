@@ -93,7 +93,8 @@ extension TransformerBuilder {
       return column < half
         ? [SparseMap.Term(column + half, -1)] : [SparseMap.Term(column - half)]
     }
-    let turned = try apply(SparseMap(axis: 2, columns: width, rows: partners), to: [x], name: name)
+    let matrix = SparseMatrix(columns: width, rows: partners)!
+    let turned = try apply(SparseMap(axis: 2, matrix), to: [x], name: name)
     let kept = try apply(Product(), to: [x, angles.cosines], name: name)
     let added = try apply(Product(), to: [turned, angles.sines], name: name)
     return try apply(Sum(), to: [kept, added], name: name)
@@ -113,10 +114,10 @@ extension TransformerBuilder {
   mutating func visible(
     _ layer: SelfAttention, tokens: Int
   ) throws(CheckpointError) -> ValueID {
-    guard let count = checkedProduct(tokens, tokens, atMost: Int(Int32.max)) else {
+    guard let count = checkedProduct(tokens, tokens, atMost: 1 << 25) else {
       throw CheckpointError(
         .unexpectedValue(
-          "a sample", found: "\(tokens) tokens", expected: "at most 46340 where scores have a cap"),
+          "a sample", found: "\(tokens) tokens", expected: "at most 5792 where scores have a cap"),
         at: .init(file: config.file), hint: "Use shorter samples.")
     }
     let visible = (0..<count).map {

@@ -1,5 +1,6 @@
 import Checkpoints
 import GraphModule
+import TensorModule
 
 /// Rows of the table of tokens that an adapter trains in place of the model's own (PEFT's
 /// `trainable_token_indices`).
@@ -63,8 +64,8 @@ extension LanguageBuilder {
     let own = try b.apply(MatrixProduct(isTransposed: true), to: [x, rows], name: name)
     var places = [Int?](repeating: nil, count: vocabulary)
     for (place, token) in trained.tokens.enumerated() { places[token] = place }
-    let spread = try b.apply(
-      SparseMap(axis: 1, columns: trained.tokens.count, taking: places), to: [own], name: name)
+    let matrix = SparseMatrix(columns: trained.tokens.count, taking: places)!
+    let spread = try b.apply(SparseMap(axis: 1, matrix), to: [own], name: name)
     let isTrained = try b.apply(
       Constant(
         places.map { $0 == nil ? 0 : 1 }, shape: [vocabulary], element: .boolean), to: [],

@@ -26,10 +26,8 @@ extension SequentialBuilder {
     _ l: LayerContext, _ v: Value,
     _ body: (inout TensorBuilder, ImportedTensor) throws -> ImportedTensor
   ) throws(CheckpointError) -> Value {
-    var builder = TensorBuilder()
+    var builder = TensorBuilder(graph: graph)
     builder.label = l.label
-    swap(&builder.graph, &graph)
-    defer { swap(&builder.graph, &graph) }
     do {
       let result = try body(&builder, builder.tensor(v))
       let shape = Array(result.sizes.dropFirst())

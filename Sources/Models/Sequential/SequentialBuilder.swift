@@ -27,7 +27,7 @@ struct SequentialBuilder {
     var isOrderFree: Bool { shape.count < 2 || shape[0] == 1 || count == shape[0] }
   }
 
-  var graph = GraphBuilder()
+  let graph = GraphBuilder()
   var unreadTensors: Set<String> = []
   /// Layers so far, those of branches among them.
   private var layerCount = 0

@@ -102,8 +102,9 @@ extension TensorBuilder {
 
   /// `index == 0 ..< count` along a new last dimension.
   mutating func oneHot(_ index: ImportedTensor, _ count: Int) throws -> ImportedTensor {
+    let numbers = (0..<(try Self.constantCount([count]))).map(Double.init)
     let classes = ImportedTensor(
-      sizes: [count], batch: nil, kind: .integer, storage: .constant((0..<count).map(Double.init)))
+      sizes: [count], batch: nil, kind: .integer, storage: .constant(numbers))
     var result = try compared(.equal, unsqueezed(real(index), index.rank), classes)
     result.kind = .integer
     return result

@@ -317,6 +317,7 @@ extension TensorBuilder {
       guard let strides = broadcastStrides(result.sampleShape, to: shape) else {
         throw ImportFailure("\(result.sizes) cannot be repeated to \(target)")
       }
+      _ = try Self.constantCount(shape)
       result.storage = .constant(
         ConstantViews.strided(values, shape: shape, strides: strides))
       result.sizes = target

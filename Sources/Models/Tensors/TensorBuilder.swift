@@ -1,9 +1,10 @@
 import GraphModule
+import TensorModule
 
 /// Builds a graph of one sample from tensors with a dimension of samples, as PyTorch shows them. What an
 /// operator computes is told by `Operators`.
 struct TensorBuilder {
-  var graph = GraphBuilder()
+  let graph: GraphBuilder
   /// What stands for the number of samples in sizes.
   let samples: Int
   /// Whether it stands for any number.
@@ -18,15 +19,29 @@ struct TensorBuilder {
   static let nominalSamples = 1_000_003
 
   init(
-    samples: Int = nominalSamples, isSymbolic: Bool = true,
+    graph: GraphBuilder = GraphBuilder(), samples: Int = nominalSamples, isSymbolic: Bool = true,
     read: @escaping (String) -> Bool = { _ in true }
   ) {
+    self.graph = graph
     (self.samples, self.isSymbolic, self.read) = (samples, isSymbolic, read)
   }
 
   /// Whether anything reads a result of an operator.
   func isRead(_ call: OperatorCall, _ result: Int) -> Bool {
     call.resultNames.indices.contains(result) && read(call.resultNames[result])
+  }
+
+  /// Entries of a table along one dimension: more than any sound or image has places.
+  static let mostTerms = 1 << 22
+  /// Numbers of a tensor that the program makes itself, as a mask of 5,792 by 5,792 tokens.
+  private static let mostConstants = 1 << 25
+
+  /// How many numbers a tensor of this shape has that is made before any data come.
+  static func constantCount(_ shape: [Int]) throws -> Int {
+    guard let count = checkedProduct(shape, atMost: mostConstants) else {
+      throw ImportFailure("a constant \(shape) of more than \(mostConstants) numbers")
+    }
+    return count
   }
 
   mutating func apply(

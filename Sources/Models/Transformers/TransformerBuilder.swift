@@ -5,7 +5,7 @@ import TensorModule
 /// What the builders of transformer models share: layers over tokens `[T, columns]`, with the
 /// adapter applied where it says so, and a record of what trains.
 struct TransformerBuilder {
-  var graph = GraphBuilder()
+  let graph = GraphBuilder()
   let config: JSONValue
   let adapter: Adapter?
   /// The name of a module in other versions of Transformers, for adapters.

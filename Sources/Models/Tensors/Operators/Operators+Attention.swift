@@ -81,6 +81,6 @@ extension TensorBuilder {
     guard own > 0, heads % own == 0, x.batch?.axis != axis else {
       throw ImportFailure("\(own) heads of keys for \(heads) of queries")
     }
-    return try mapped(x, axis, (0..<heads).map { [.init($0 / (heads / own))] })
+    return try mapped(x, axis, taking: (0..<heads).lazy.map { $0 / (heads / own) })
   }
 }

@@ -80,7 +80,7 @@ extension TensorBuilder {
         let size = x.sizes[axis + 2]
         x = try mapped(
           x, axis + 2,
-          (-before..<size + behind).map { (0..<size).contains($0) ? [.init($0)] : [] })
+          taking: (-before..<size + behind).lazy.map { (0..<size).contains($0) ? $0 : nil })
       }
       window = try WindowGeometry(
         image: Array(x.sizes.dropFirst(2)), kernel: window.kernel, stride: window.stride,
@@ -122,9 +122,8 @@ extension TensorBuilder {
     guard groups > 0, channels % groups == 0, outputs % groups == 0,
       weight.sizes[1] == channels / groups
     else { throw ImportFailure("a kernel \(weight.sizes) on \(channels) channels") }
-    let map = SparseMap(axis: 0, columns: window.pixels, taking: try window.sources())
     let flat = try reshaped(pixels, to: [window.pixels, channels])
-    let taps = try apply(map, [flat])
+    let taps = try apply(SparseMap(axis: 0, grid: try window.grid()), [flat])
     let own = channels / groups
     if groups == 1, let parameters = ownKernel(weight, bias) {
       // In this order the kernel is the weight of a linear layer.
@@ -210,12 +209,8 @@ extension TensorBuilder {
     if groups > 1 { products = try apply(View(.permute([1, 0, 2])), [products]) }
     products = try reshaped(
       products, to: [window.places * window.taps, groups * perGroup])
-    var targets = [[SparseMap.Term]](repeating: [], count: window.pixels)
-    for (row, pixel) in try window.sources().enumerated() {
-      if let pixel { targets[pixel].append(.init(row)) }
-    }
     let id = try apply(
-      SparseMap(axis: 0, columns: window.places * window.taps, rows: targets), [products])
+      SparseMap(axis: 0, grid: try window.grid().map(\.transposed)), [products])
     let result = imported(
       try reshaped(id, to: window.image + [groups * perGroup]), Array(size.dropFirst()),
       samples: x.sizes[0])

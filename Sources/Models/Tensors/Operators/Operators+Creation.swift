@@ -24,7 +24,7 @@ extension Operators {
       table["aten.\(name)"] = { _, call in
         let result = call.results[0]
         let columns = result.sizes[1]
-        let values = (0..<result.sizes[0] * columns).map { $0 / columns == $0 % columns ? 1.0 : 0 }
+        let values = (0..<(try TensorBuilder.constantCount(result.sizes))).map { $0 / columns == $0 % columns ? 1.0 : 0 }
         return [
           ImportedTensor(
             sizes: result.sizes, batch: nil, kind: result.kind, storage: .constant(values))
@@ -66,7 +66,7 @@ extension Operators {
       ]
     }
     _ = try call.real("end")
-    let values = (0..<result.sizes[0]).map { start + Double($0) * step }
+    let values = (0..<(try TensorBuilder.constantCount(result.sizes))).map { start + Double($0) * step }
     return [
       ImportedTensor(sizes: result.sizes, batch: nil, kind: result.kind, storage: .constant(values))
     ]
@@ -81,7 +81,7 @@ extension TensorBuilder {
       throw ImportFailure.mixing("a triangle of samples")
     }
     let shape = Array(x.sizes.suffix(2))
-    let mask = (0..<shape[0] * shape[1]).map { place -> Double in
+    let mask = (0..<(try Self.constantCount(shape))).map { place -> Double in
       let distance = place % shape[1] - place / shape[1]
       return (keepsLower ? distance <= diagonal : distance >= diagonal) ? 1 : 0
     }

@@ -72,7 +72,7 @@ extension TensorBuilder {
       result.storage = .constant(ConstantViews.permuted(parts, shape: first, to: back))
       return result
     }
-    return try mapped(x, dimension, own.map { [.init($0)] })
+    return try mapped(x, dimension, taking: own.lazy.map { $0 })
   }
 
   /// `x[:, i]`, `x[:, i, j]` with constant indices of one shape in dimensions beside each other.

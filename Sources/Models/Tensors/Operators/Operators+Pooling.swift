@@ -73,19 +73,50 @@ extension TensorBuilder {
 
   /// Sparse maps of the last dimensions, one after the other.
   mutating func mapped(
-    _ x: ImportedTensor, _ dimension: Int, _ rows: [[SparseMap.Term]]
+    _ x: ImportedTensor, _ dimension: Int, _ rows: some Sequence<some Sequence<SparseMap.Term>>
+  ) throws -> ImportedTensor {
+    try mapped(x, dimension) { SparseMatrix(columns: $0, rows: rows, atMost: Self.mostTerms) }
+  }
+
+  /// Entries of a dimension by their indices, 0 where there is none.
+  mutating func mapped(
+    _ x: ImportedTensor, _ dimension: Int, taking sources: some Sequence<Int?>
+  ) throws -> ImportedTensor {
+    try mapped(x, dimension) { SparseMatrix(columns: $0, taking: sources, atMost: Self.mostTerms) }
+  }
+
+  /// Entries of a dimension added up where indices say, in one of so many entries.
+  mutating func mapped(
+    _ x: ImportedTensor, _ dimension: Int, adding indices: [Int], to size: Int
+  ) throws -> ImportedTensor {
+    try mapped(x, dimension) { _ in
+      size <= Self.mostTerms ? SparseMatrix(columns: size, taking: indices)?.transposed : nil
+    }
+  }
+
+  private mutating func mapped(
+    _ x: ImportedTensor, _ dimension: Int, _ matrix: (_ columns: Int) -> SparseMatrix?
   ) throws -> ImportedTensor {
     guard x.batch?.axis != dimension else {
       throw ImportFailure.mixing("it moves samples, dimension \(dimension)")
     }
-    let x = try real(x)
-    let order = x.order
-    let columns = x.sizes[dimension]
-    let id = try alongAxis(x, order.firstIndex(of: x.sampleAxis(dimension))!) {
-      SparseMap(axis: $0, columns: columns, rows: rows)
+    guard let matrix = matrix(x.sizes[dimension]) else {
+      throw ImportFailure("more than \(Self.mostTerms) entries of a table of places")
     }
     var sizes = x.sizes
-    sizes[dimension] = rows.count
+    sizes[dimension] = matrix.rows
+    return try mapped(x, dimension, [.init(matrix)], sizes)
+  }
+
+  /// Dimensions that lie beside each other as one, `dimension`.
+  mutating func mapped(
+    _ x: ImportedTensor, _ dimension: Int, _ grid: [KroneckerMatrix.Axis], _ sizes: [Int]
+  ) throws -> ImportedTensor {
+    let x = try real(x)
+    let order = x.order
+    let id = try alongAxis(x, order.firstIndex(of: x.sampleAxis(dimension))!) {
+      SparseMap(axis: $0, grid: grid)
+    }
     return made(id, sizes, x.batch, order: order, kind: x.kind)
   }
 
@@ -117,12 +148,12 @@ extension TensorBuilder {
     for axis in 0..<rank {
       let size = window.image[axis]
       let (before, behind) = window.padding[axis]
-      let rows = (0..<window.outputs[axis]).map { place -> [SparseMap.Term] in
+      let rows = (0..<window.outputs[axis]).lazy.map { place in
         let first = place * window.stride[axis] - before
         let last = min(first + window.kernel[axis], size + behind)
         let inside = max(first, 0)..<max(min(last, size), max(first, 0))
         let count = countsPadding ? last - first : inside.count
-        return inside.map { .init($0, 1 / Double(count)) }
+        return inside.lazy.map { SparseMap.Term($0, 1 / Double(count)) }
       }
       result = try mapped(result, x.rank - rank + axis, rows)
     }
@@ -133,19 +164,12 @@ extension TensorBuilder {
     let x = try call.tensor("self")
     let window = try window(x, call, rank: rank)
     if rank == 2, let fast = try pooled(x, window, isPlain: true, MaxPool.init) { return fast }
-    // A tap in the padding sees what another tap of its window sees.
-    let sources = try window.sources()
-    let taken = try (0..<window.places).flatMap { place -> [[SparseMap.Term]] in
-      let own = sources[place * window.taps..<(place + 1) * window.taps]
-      guard let first = own.lazy.compactMap({ $0 }).first else {
-        throw ImportFailure("a window that sees nothing of the image")
-      }
-      return own.map { [.init($0 ?? first)] }
-    }
     let front = Array(x.sizes.dropLast(rank))
     let flat = try viewed(x, front + [window.pixels])
     let taps = try viewed(
-      mapped(flat, front.count, taken), front + [window.places, window.taps])
+      mapped(
+        flat, front.count, window.grid(repeatsEdges: true), front + [window.places * window.taps]),
+      front + [window.places, window.taps])
     let result = try reduced(taps, .maximum, [front.count + 1], keeps: false)
     return try viewed(result, front + window.outputs)
   }
@@ -193,9 +217,9 @@ extension TensorBuilder {
       let dimension = x.rank - rank + axis
       let (size, count) = (x.sizes[dimension], outputs[axis])
       if size == count { continue }
-      let rows = (0..<count).map { place -> [SparseMap.Term] in
+      let rows = (0..<count).lazy.map { place in
         let range = place * size / count..<((place + 1) * size + count - 1) / count
-        return range.map { .init($0, 1 / Double(range.count)) }
+        return range.lazy.map { SparseMap.Term($0, 1 / Double(range.count)) }
       }
       result = try mapped(result, dimension, rows)
     }
@@ -242,8 +266,9 @@ extension TensorBuilder {
       if before == 0, behind == 0 { continue }
       let size = x.sizes[dimension]
       // Negative amounts cut off.
-      let bounds = -(1 << 24)...1 << 24
-      guard bounds.contains(before), bounds.contains(behind), size > 0, size + before + behind > 0
+      let bounds = -Self.mostTerms...Self.mostTerms
+      guard bounds.contains(before), bounds.contains(behind), size > 0,
+        (1...Self.mostTerms).contains(size + before + behind)
       else {
         throw ImportFailure("padding by \(before) and \(behind) of a dimension of \(size)")
       }
@@ -260,7 +285,7 @@ extension TensorBuilder {
       guard sources.allSatisfy({ $0.map((0..<size).contains) ?? true }) else {
         throw ImportFailure("padding by \(before) and \(behind) of a dimension of \(size)")
       }
-      result = try mapped(result, dimension, sources.map { $0.map { [.init($0)] } ?? [] })
+      result = try mapped(result, dimension, taking: sources)
       if value != 0, mode == "constant" {
         let isNew = sources.map { $0 == nil ? 1.0 : 0 }
         let condition = ImportedTensor(
@@ -284,7 +309,7 @@ extension TensorBuilder {
       let dimension = try OperatorCall.dimension(dimension, rank: x.rank)
       let size = x.sizes[dimension]
       x = try mapped(
-        x, dimension, (0..<size).map { [.init((($0 - shift) % size + size) % size)] })
+        x, dimension, taking: (0..<size).lazy.map { (($0 - shift) % size + size) % size })
     }
     return given.isEmpty ? try viewed(x, sizes) : x
   }

@@ -22,12 +22,9 @@ extension Operators {
       let window = try builder.blocks(call, image: Array(x.sizes.suffix(2)))
       let front = Array(x.sizes.dropLast(2))
       let flat = try builder.viewed(x, front + [window.pixels])
-      let sources = try window.sources()
-      // [places, taps] to [taps, places].
-      let taps = (0..<window.taps * window.places).map { i -> [SparseMap.Term] in
-        sources[i % window.places * window.taps + i / window.places].map { [.init($0)] } ?? []
-      }
-      return [try builder.viewed(builder.mapped(flat, front.count, taps), call.results[0].sizes)]
+      let taps = try builder.mapped(
+        flat, front.count, window.grid(.tapsFirst), front + [window.taps * window.places])
+      return [try builder.viewed(taps, call.results[0].sizes)]
     }
     table["aten.col2im.default"] = { builder, call in
       let x = try call.tensor("self")
@@ -35,13 +32,9 @@ extension Operators {
         call, image: WindowGeometry.spread(call.integers("output_size"), 2))
       let front = Array(call.results[0].sizes.dropLast(2))
       let flat = try builder.viewed(x, front + [window.taps * window.places])
-      var rows = [[SparseMap.Term]](repeating: [], count: window.pixels)
-      for (i, pixel) in try window.sources().enumerated() {
-        if let pixel {
-          rows[pixel].append(.init(i % window.taps * window.places + i / window.taps))
-        }
-      }
-      return [try builder.viewed(builder.mapped(flat, front.count, rows), call.results[0].sizes)]
+      let pixels = try builder.mapped(
+        flat, front.count, window.grid(.tapsFirst).map(\.transposed), front + [window.pixels])
+      return [try builder.viewed(pixels, call.results[0].sizes)]
     }
     return table
   }()
@@ -111,7 +104,7 @@ extension TensorBuilder {
       guard size > 0, (1...1 << 24).contains(count), (0...Double(1 << 24)).contains(ratio) else {
         throw ImportFailure("a dimension of \(size) at \(count) places")
       }
-      let rows = (0..<count).map {
+      let rows = (0..<count).lazy.map {
         mode.terms(at: $0, ratio: ratio, size: size, alignsCorners: alignsCorners)
       }
       result = try mapped(result, dimension, rows)

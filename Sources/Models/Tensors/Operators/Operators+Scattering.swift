@@ -89,9 +89,7 @@ extension TensorBuilder {
     guard x.sizes.indices.contains(dimension), indices.count == x.sizes[dimension] else {
       throw ImportFailure("\(indices.count) indices for \(x.sizes)")
     }
-    var rows = [[SparseMap.Term]](repeating: [], count: size)
-    for (place, index) in indices.enumerated() { rows[index].append(.init(place)) }
-    return try mapped(x, dimension, rows)
+    return try mapped(x, dimension, adding: indices, to: size)
   }
 
   /// Entries of a dimension replaced, the last of several at the same index.
@@ -103,7 +101,7 @@ extension TensorBuilder {
     }
     let size = x.sizes[dimension]
     let indices = try inside(indices, size)
-    var last: [Int?] = Array(repeating: nil, count: size)
+    var last: [Int?] = Array(repeating: nil, count: try Self.constantCount([size]))
     for (place, index) in indices.enumerated() { last[index] = place }
     let isNew = ImportedTensor(
       sizes: [size] + [Int](repeating: 1, count: x.rank - dimension - 1), batch: nil,
@@ -119,7 +117,7 @@ extension TensorBuilder {
     let moved =
       rows.constants != nil && x.constants != nil
       ? try taken(rows, dimension, last.map { $0 ?? 0 })
-      : try mapped(rows, dimension, last.map { $0.map { [.init($0)] } ?? [] })
+      : try mapped(rows, dimension, taking: last)
     if x.constants?.allSatisfy({ $0 == 0 }) == true, moved.constants == nil,
       moved.batch == x.batch
     {

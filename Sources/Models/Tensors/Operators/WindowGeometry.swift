@@ -17,6 +17,9 @@ struct WindowGeometry {
     roundsUp: Bool = false
   ) throws {
     let rank = image.count
+    guard (1...KroneckerMatrix.mostAxes).contains(rank) else {
+      throw ImportFailure("windows in \(rank) dimensions")
+    }
     (self.image, self.kernel) = (image, kernel)
     (self.stride, self.padding, self.dilation) = (stride, padding, dilation)
     guard kernel.count == rank, stride.count == rank, padding.count == rank, dilation.count == rank,
@@ -57,31 +60,55 @@ struct WindowGeometry {
   var places: Int { outputs.reduce(1, *) }
   var taps: Int { kernel.reduce(1, *) }
 
-  /// Which pixel each tap of each window sees, `[places, taps]`, `nil` in the padding.
-  func sources() throws -> [Int?] {
-    guard checkedProduct([places, taps], atMost: 1 << 26) != nil else {
-      throw ImportFailure("windows of \(kernel) on \(image) are too many")
-    }
-    var result: [Int?] = []
-    result.reserveCapacity(places * taps)
-    for place in Self.indices(outputs) {
-      for tap in Self.indices(kernel) {
-        var pixel: Int? = 0
-        for axis in image.indices {
-          let at = place[axis] * stride[axis] + tap[axis] * dilation[axis] - padding[axis].0
-          pixel =
-            (0..<image[axis]).contains(at) ? pixel.map { $0 * image[axis] + at } : nil
-        }
-        result.append(pixel)
-      }
-    }
-    return result
+  /// How the windows of an image lie, and what they see of it.
+  enum Layout {
+    /// `[places, taps]`
+    case placesFirst
+    /// `[taps, places]`
+    case tapsFirst
   }
 
-  /// All indices of a shape in order.
-  private static func indices(_ shape: [Int]) -> [[Int]] {
-    shape.reduce([[]]) { heads, size in
-      heads.flatMap { head in (0..<size).map { head + [$0] } }
+  /// What each tap of each window sees of the pixels; nothing in the padding, or what another tap of
+  /// its window sees (`repeatsEdges`).
+  func grid(
+    _ layout: Layout = .placesFirst, repeatsEdges: Bool = false
+  ) throws -> [KroneckerMatrix.Axis] {
+    try image.indices.map { axis in
+      let matrix = SparseMatrix(
+        columns: image[axis], taking: sources(axis, repeatsEdges: repeatsEdges),
+        atMost: TensorBuilder.mostTerms)
+      guard let matrix, checkedProduct([places, taps], atMost: Int(Int32.max)) != nil else {
+        throw ImportFailure("windows of \(kernel) on \(image) are too many")
+      }
+      if repeatsEdges, matrix.count < matrix.rows {
+        throw ImportFailure("a window that sees nothing of the image")
+      }
+      let (place, tap) = (rowMajorStrides(outputs)[axis], rowMajorStrides(kernel)[axis])
+      let pixel = rowMajorStrides(image)[axis]
+      return KroneckerMatrix.Axis(
+        matrix,
+        rowOffsets: (0..<outputs[axis] * kernel[axis]).map {
+          let (own, inside) = $0.quotientAndRemainder(dividingBy: kernel[axis])
+          return layout == .placesFirst
+            ? own * place * taps + inside * tap : inside * tap * places + own * place
+        },
+        columnOffsets: (0..<image[axis]).map { $0 * pixel })
+    }
+  }
+
+  /// Along one dimension, by place and by tap.
+  private func sources(_ axis: Int, repeatsEdges: Bool) -> some Sequence<Int?> {
+    let (size, taps) = (image[axis], kernel[axis])
+    let (stride, dilation, before) = (stride[axis], dilation[axis], padding[axis].0)
+    return (0..<outputs[axis]).lazy.flatMap { place in
+      let start = place * stride - before
+      // The first tap in the image; in its place those of the padding see the same.
+      let first = start < 0 ? start + (dilation - 1 - start) / dilation * dilation : start
+      let edge = (0..<size).contains(first) && first < start + taps * dilation ? first : nil
+      return (0..<taps).lazy.map { tap -> Int? in
+        let at = start + tap * dilation
+        return (0..<size).contains(at) ? at : repeatsEdges ? edge : nil
+      }
     }
   }
 }
