@@ -48,6 +48,10 @@ public struct KroneckerMatrix: Sendable {
   public let rows: Int
   /// How many columns there are.
   public let columns: Int
+  /// How many numbers it keeps.
+  public var storedNumbers: Int {
+    starts.count + rowOffsets.count + entryOffsets.count + weights.count
+  }
   /// How many entries each axis has.
   public let counts: [Int]
   /// Whether every entry is in one of the columns.

@@ -137,7 +137,8 @@ private let viewCases: [OperationCase] = [
   ) { x, _, _ in x[0] },
   sparse("sparse map", [2, 3, 2]), sparse("sparse map of the last dimension", [2, 3]),
   picks(
-    "sparse map that takes", SparseMap(axis: 0, SparseMatrix(columns: 3, taking: [2, 0, 2])!), [3, 2],
+    "sparse map that takes", SparseMap(axis: 0, SparseMatrix(columns: 3, taking: [2, 0, 2])!),
+    [3, 2],
     [4, 5, 0, 1, 4, 5]),
   windows("sparse map of windows", isTransposed: false),
   windows("sparse map of windows put back", isTransposed: true),

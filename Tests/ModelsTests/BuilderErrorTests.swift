@@ -268,8 +268,8 @@ struct BuilderErrorTests {
       "model.layers[0].align_corners is true, expected nothing: PyTorch takes none with nearest"),
     // Tables of places, whose sizes are a few digits of a file.
     Mistake(
-      #"{"type": "zero_pad1d", "padding": [4194304, 0]}"#, input: "[1, 4]",
-      "the input of model.layers[0] zero_pad1d is [1, 4], expected one that the layer's options fit: padding by 4194304 and 0 of a dimension of 4"
+      #"{"type": "zero_pad1d", "padding": [1048576, 0]}"#, input: "[1, 4]",
+      "the input of model.layers[0] zero_pad1d is [1, 4], expected one that the layer's options fit: padding by 1048576 and 0 of a dimension of 4"
     ),
     Mistake(
       #"{"type": "max_pool3d", "kernel_size": 2, "stride": 1}"#, input: "[1, 1025, 1025, 1025]",

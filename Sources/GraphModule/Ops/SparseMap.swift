@@ -40,8 +40,7 @@ package struct SparseMap: Operation {
 
   package private(set) var operationCount = 0
 
-  /// Of each entry in either matrix its weight and its place.
-  package var ownNumbers: Int { 4 * matrix.counts.reduce(0, +) }
+  package var ownNumbers: Int { matrix.storedNumbers + transpose.storedNumbers }
 
   package func readsOneRow(_ input: Int) -> Bool { true }
 

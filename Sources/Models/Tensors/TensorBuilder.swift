@@ -31,8 +31,8 @@ struct TensorBuilder {
     call.resultNames.indices.contains(result) && read(call.resultNames[result])
   }
 
-  /// Entries of a table along one dimension: more than any sound or image has places.
-  static let mostTerms = 1 << 22
+  /// Entries of a table along one dimension, which may be a minute of sound at 16 kHz.
+  static let mostTerms = 1 << 20
   /// Numbers of a tensor that the program makes itself, as a mask of 5,792 by 5,792 tokens.
   private static let mostConstants = 1 << 25
 

@@ -24,7 +24,8 @@ extension Operators {
       table["aten.\(name)"] = { _, call in
         let result = call.results[0]
         let columns = result.sizes[1]
-        let values = (0..<(try TensorBuilder.constantCount(result.sizes))).map { $0 / columns == $0 % columns ? 1.0 : 0 }
+        let count = try TensorBuilder.constantCount(result.sizes)
+        let values = (0..<count).map { $0 / columns == $0 % columns ? 1.0 : 0 }
         return [
           ImportedTensor(
             sizes: result.sizes, batch: nil, kind: result.kind, storage: .constant(values))
@@ -66,7 +67,8 @@ extension Operators {
       ]
     }
     _ = try call.real("end")
-    let values = (0..<(try TensorBuilder.constantCount(result.sizes))).map { start + Double($0) * step }
+    let count = try TensorBuilder.constantCount(result.sizes)
+    let values = (0..<count).map { start + Double($0) * step }
     return [
       ImportedTensor(sizes: result.sizes, batch: nil, kind: result.kind, storage: .constant(values))
     ]
