@@ -6,14 +6,14 @@ import Updates
 
 @testable import ApproxEval
 
-/// `layer-ng` where the matrices of its blocks are too large: 9 samples of 1000 outputs.
+/// `layer-ng` where the matrices of its blocks are too large: 130 samples of 64 classes have 8320 rows of B.
 struct BlockSolveTests {
   private static var problem: Problem {
     Problem(
       Case(
-        "many outputs", input: [6],
-        linear("a", 6, 5) + #", {"type": "tanh"}, "# + linear("b", 5, 1000),
-        loss: "mse", trainable: ["a.weight", "a.bias"], samples: 9))
+        "many rows", input: [6],
+        linear("a", 6, 5) + #", {"type": "tanh"}, "# + linear("b", 5, 64),
+        trainable: ["a.weight", "a.bias"], samples: 130))
   }
 
   private func score(
@@ -83,16 +83,18 @@ struct BlockSolveTests {
 
   /// What does not fit is refused with what it would take, and what would do.
   @Test func tooLittleMemoryIsRefused() throws {
-    let without = try score { $0.methods = [.sgd] }.estimate.memory.total
-    let with = try score { $0.methods = [.layerNG] }.estimate.memory.total
-    #expect(with > without)
-    let memory = (with + without) / 2
-    do {
-      _ = try score { $0.memory = memory }
-      Issue.record("\(memory) bytes are not enough")
-    } catch EvaluationError.memory(let shortage) {
-      #expect(shortage.needed > memory && shortage.allowed == memory)
-      #expect(!shortage.remedies.isEmpty && shortage.isChoice)
+    var memory = try score { $0.methods = [.layerNG] }.estimate.memory.total
+    // With less, forward values are computed again, until that does not help any more.
+    while memory > 1000 {
+      memory -= memory / 10
+      do {
+        _ = try score { $0.memory = memory }
+      } catch EvaluationError.memory(let shortage) {
+        #expect(shortage.needed > memory && shortage.allowed == memory)
+        #expect(!shortage.remedies.isEmpty && shortage.isChoice)
+        return
+      }
     }
+    Issue.record("1 kB is not enough")
   }
 }
