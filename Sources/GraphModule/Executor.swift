@@ -92,8 +92,24 @@ package protocol TangentSource<S> {
   func addTangents(_ pass: TangentPass<S>, first: Int)
 }
 
-/// Runs the program's passes over one chunk of samples at a time, in memory of its own: one
-/// executor per worker thread.
+/// What passes over one chunk compute in: as much as the largest of them has taken. Executors whose passes
+/// do not run at the same time may share it.
+package final class PassMemory<S: EngineScalar> {
+  fileprivate var forward = Vector<S>(count: 0)
+  fileprivate var tangents = Vector<S>(count: 0)
+  fileprivate var cotangents = Vector<S>(count: 0)
+  fileprivate var scratch = Vector<S>(count: 0)
+
+  package init() {}
+
+  fileprivate func grow(_ part: ReferenceWritableKeyPath<PassMemory, Vector<S>>, to count: Int) {
+    if self[keyPath: part].count >= count { return }
+    self[keyPath: part] = Vector(count: 0)  // Not both at once.
+    self[keyPath: part] = Vector(count: count)
+  }
+}
+
+/// Runs the program's passes over one chunk of samples at a time: one executor per worker thread.
 package final class Executor<S: EngineScalar> {
   private let program: Program
   private let maximumSamples: Int
@@ -108,10 +124,7 @@ package final class Executor<S: EngineScalar> {
   private let fusions: [Int: any TangentFusion]
   private var maximumDirections = 0
   private var frame: Frame<S>!
-  private var forwardArena = Vector<S>(count: 0)
-  private var tangentArena = Vector<S>(count: 0)
-  private var cotangentArena = Vector<S>(count: 0)
-  private var scratch = Vector<S>(count: 0)
+  package let memory: PassMemory<S>
   private var first = 0
 
   /// - Parameters:
@@ -119,9 +132,10 @@ package final class Executor<S: EngineScalar> {
   ///   - pool: Shares the work inside of operations, where this is the only executor.
   package init(
     program: Program, parameters: ParameterStore<S>, maximumSamples: Int,
-    shared: SharedValues<S>? = nil, pool: WorkerPool? = nil
+    shared: SharedValues<S>? = nil, pool: WorkerPool? = nil, memory: PassMemory<S> = PassMemory()
   ) {
     self.program = program
+    self.memory = memory
     self.shared = (shared ?? SharedValues(program: program, parameters: parameters)).repeated(
       program, samples: maximumSamples)
     self.pool = pool
@@ -149,19 +163,12 @@ package final class Executor<S: EngineScalar> {
       let scratchCount = graph.nodes.reduce(0) {
         max($0, $1.operation.scratch(samples: maximumSamples, directions: directions))
       }
-      grow(&scratch, to: scratchCount)
-      frame.scratch = scratch.pointer
+      memory.grow(\.scratch, to: scratchCount)
       frame.pool = pool
     }
     let rows = maximumSamples * directions
-    if tangents { grow(&tangentArena, to: tangentPlan.total * rows) }
-    if cotangents { grow(&cotangentArena, to: cotangentPlan.total * rows) }
-  }
-
-  private func grow(_ arena: inout Vector<S>, to count: Int) {
-    if arena.count >= count { return }
-    arena = Vector(count: 0)  // Not both at once.
-    arena = Vector(count: count)
+    if tangents { memory.grow(\.tangents, to: tangentPlan.total * rows) }
+    if cotangents { memory.grow(\.cotangents, to: cotangentPlan.total * rows) }
   }
 
   /// Points the frame at `samples` samples, which begin at `first` in the batch and at
@@ -174,6 +181,7 @@ package final class Executor<S: EngineScalar> {
     let graph = program.graph
     self.first = first
     frame.samples = samples
+    frame.scratch = memory.scratch.pointer
     for value in graph.sizes.indices {
       if value < graph.inputs.count {
         frame.values[value] = inputs.pointer(value, offset: first * graph.sizes[value])
@@ -185,23 +193,23 @@ package final class Executor<S: EngineScalar> {
         }
       }
     }
-    for node in graph.nodes.indices {
-      frame.saved[node] = store.saved[node].map {
-        $0.pointer + storeOffset * program.needs[node].saved
-      }
-      frame.savedDoubles[node] = store.savedDoubles[node].map {
-        $0.pointer + storeOffset * program.needs[node].savedDoubles
-      }
+    // A store may have more than this program reads.
+    for (node, need) in program.needs.enumerated() {
+      frame.saved[node] =
+        need.saved > 0 ? store.saved[node]!.pointer + storeOffset * need.saved : nil
+      frame.savedDoubles[node] =
+        need.savedDoubles > 0
+        ? store.savedDoubles[node]!.pointer + storeOffset * need.savedDoubles : nil
     }
   }
 
   /// Values of every node of the bound chunk.
   package func forward() {
-    grow(&forwardArena, to: forwardPlan.total * maximumSamples)
+    memory.grow(\.forward, to: forwardPlan.total * maximumSamples)
     for (index, node) in program.graph.nodes.enumerated()
     where shared[node.output.index] == nil {
       if let offset = forwardPlan.offsets[node.output.index] {
-        frame.values[node.output.index] = forwardArena.pointer + offset * frame.samples
+        frame.values[node.output.index] = memory.forward.pointer + offset * frame.samples
       }
       let need = program.needs[index]
       node.operation.forward(
@@ -227,7 +235,7 @@ package final class Executor<S: EngineScalar> {
       for (index, pointer) in pointers.enumerated() { row[index] = pointer }
     }
     for value in program.graph.sizes.indices {
-      frame.tangents[value] = tangentPlan.offsets[value].map { tangentArena.pointer + $0 * rows }
+      frame.tangents[value] = tangentPlan.offsets[value].map { memory.tangents.pointer + $0 * rows }
     }
     for (index, node) in program.graph.nodes.enumerated()
     where program.isActive[node.output.index] {
@@ -249,7 +257,7 @@ package final class Executor<S: EngineScalar> {
     let rows = frame.samples * directions
     for value in program.graph.sizes.indices {
       frame.cotangents[value] = cotangentPlan.offsets[value].map {
-        cotangentArena.pointer + $0 * rows
+        memory.cotangents.pointer + $0 * rows
       }
       frame.cotangentWritten[value] = false
     }

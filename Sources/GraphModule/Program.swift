@@ -104,6 +104,19 @@ package struct Program: Sendable {
     }
   }
 
+  /// The same graph with some of its trainable parameters alone: what is upstream of the first of them has
+  /// neither tangents nor cotangents. It reads no forward value that this one does not keep.
+  package func restricted(to group: [ParameterID]) -> Program {
+    let names = Set(group.map { graph.parameters[$0.index].name })
+    // Fusions are of tangents that all parameters have.
+    var own = graph
+    own.tangentFusions = []
+    return Program(graph: own, passes: []) { names.contains($0.name) }
+  }
+
+  /// Whether a trainable parameter moves the output.
+  package var movesOutput: Bool { isActive[graph.output.index] }
+
   /// Multiplications and additions of one forward pass of one sample.
   package var operationCount: Int {
     graph.nodes.reduce(0) { $0 + $1.operation.operationCount }

@@ -12,6 +12,11 @@ package struct Direction<S: EngineScalar> {
   /// An estimate of `|d - exact d|_2 / |d|_2`: what the rounding of the per-sample gradients has left
   /// in it; 0 for a direction that is taken as it is.
   package let relativeError: Double
+  /// What iterations have left out of it, in the metric of the curvature: an estimate of
+  /// `|d - exact d|_F` without the scale of `form`.
+  package internal(set) var missing = 0.0
+  /// How they have ended; `nil` for a direction that takes none.
+  package internal(set) var solves: BlockSolves?
   /// Whether there is no direction, and `form` is zero: lambda or what it takes to solve for the
   /// direction is beyond the range of numbers.
   package private(set) var overflows = false

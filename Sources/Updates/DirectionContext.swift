@@ -1,4 +1,6 @@
 import Curvature
+import GraphModule
+import HessianFree
 import TensorModule
 
 /// What rules know of a batch. What several of them need is made once, when the first of them asks.
@@ -10,18 +12,36 @@ package final class DirectionContext<S: EngineScalar> {
     gradients.linearization, gradients.output)
   private var squares: [MethodNeeds.Squares: SummedSquares<S>] = [:]
   private let source: (any DirectionSource<S>)?
+  /// Of solves of blocks by iterations.
+  let blockLimits: SolveLimits
+  /// How blocks are solved with; `nil`: as their sizes have it.
+  private let givenBlockSolver: BlockSolver?
   private let draw: (_ draws: Int) -> [LogitGradient]
 
   /// - Parameters:
   ///   - source: Not needed by methods that neither solve nor read.
+  ///   - blockLimits: Of solves of blocks by iterations.
+  ///   - blockSolver: By default as the sizes of blocks have it.
   ///   - draw: Draws labels for whoever estimates what it cannot sum.
   package init(
     _ gradients: BatchGradients<S>, source: (any DirectionSource<S>)? = nil,
+    blockLimits: SolveLimits = SolveLimits(), blockSolver: BlockSolver? = nil,
     draw: ((_ draws: Int) -> [LogitGradient])? = nil
   ) {
     self.gradients = gradients
     self.source = source
+    self.blockLimits = blockLimits
+    givenBlockSolver = blockSolver
     self.draw = draw ?? { gradients.output.sampledGradients(draws: $0, seed: 0, batch: 0) }
+  }
+
+  func blockSolver(_ groups: [[ParameterID]]) -> BlockSolver {
+    if let givenBlockSolver { return givenBlockSolver }
+    let linearization = gradients.linearization
+    let needs = BatchNeeds<S>(
+      linearization.program, samples: linearization.samples, threads: linearization.pool.threads,
+      budget: linearization.budget)
+    return BlockSolver(needs, groups, iterations: blockLimits.maxIterations)
   }
 
   package func summedSquares(_ kind: MethodNeeds.Squares) -> SummedSquares<S> {

@@ -16,7 +16,11 @@ final class DirectionParts<S: EngineScalar> {
   private static var invalid: Int { .max }
   /// Of each parameter, as two factors.
   private let errors: UnsafeMutablePointer<(value: Double, exponent: Int)>
+  /// The same of what solves have left out, in the metric of the curvature.
+  private let missing: UnsafeMutablePointer<(value: Double, exponent: Int)>
   private let count: Int
+  /// Of blocks that are solved for by iterations, one after the other.
+  var solves = BlockSolves()
 
   init(_ program: Program) {
     self.program = program
@@ -26,11 +30,14 @@ final class DirectionParts<S: EngineScalar> {
     exponents.initialize(repeating: Self.absent, count: count)
     errors = .allocate(capacity: count)
     errors.initialize(repeating: (0, 0), count: count)
+    missing = .allocate(capacity: count)
+    missing.initialize(repeating: (0, 0), count: count)
   }
 
   deinit {
     exponents.deallocate()
     errors.deallocate()
+    missing.deallocate()
   }
 
   /// How far the part of one tensor, or of a layer named by one of its tensors, may be from exact
@@ -39,21 +46,51 @@ final class DirectionParts<S: EngineScalar> {
     errors[parameter.index] = (value, exponent)
   }
 
+  /// `|d - exact d|` of a block, which is named by one of its tensors, in the metric of the curvature:
+  /// `value` times two to the power `exponent`.
+  func setMissing(_ parameter: ParameterID, _ value: Double, exponent: Int) {
+    missing[parameter.index] = (value, exponent)
+  }
+
   /// The part of one tensor: `values`, in its storage order, times two to the power `exponent`.
   func set(_ parameter: ParameterID, _ values: UnsafePointer<Double>, exponent: Int) {
     let count = program.graph.parameters[parameter.index].count
-    let largest = Kernels.largest(values, count: count)
+    set(parameter, values, rows: 1, columns: count, stride: count, exponent: exponent)
+  }
+
+  /// The same of values in rows, from one of which to the next there are `stride`.
+  func set(
+    _ parameter: ParameterID, _ values: UnsafePointer<Double>, rows: Int, columns: Int, stride: Int,
+    exponent: Int
+  ) {
+    let largest = (0..<rows).reduce(0.0) {
+      let own = Kernels.largest(values + $1 * stride, count: columns)
+      return own.isFinite ? max($0, own) : .infinity
+    }
     guard largest.isFinite else {
       exponents[parameter.index] = Self.invalid
       return
     }
     if largest == 0 { return }
-    let own = largest.exponent
+    let own = max(largest.exponent, -1022)
     let target = vector.pointer + program.offsets[parameter.index]!
-    let factor = Double(sign: .plus, exponent: -max(own, -1022), significand: 1)
-    for i in 0..<count { target[i] = S(values[i] * factor) }
-    exponents[parameter.index] = exponent + max(own, -1022)
+    let factor = Double(sign: .plus, exponent: -own, significand: 1)
+    withUnsafeTemporaryAllocation(of: Double.self, capacity: Self.tile) {
+      let tile = $0.baseAddress!
+      for row in 0..<rows {
+        for first in Swift.stride(from: 0, to: columns, by: Self.tile) {
+          let count = min(Self.tile, columns - first)
+          Kernels.copy(values + row * stride + first, tile, count: count)
+          Kernels.axpby(0, tile, factor, tile, count: count)
+          Kernels.fromDouble(tile, target + row * columns + first, count: count)
+        }
+      }
+    }
+    exponents[parameter.index] = exponent + own
   }
+
+  /// Numbers that are converted at once, in the first-level cache.
+  private static var tile: Int { 2048 }
 
   /// The parts of several tensors, one after the other in `values`.
   func set(_ group: [ParameterID], _ values: UnsafePointer<Double>, exponent: Int) {
@@ -75,13 +112,13 @@ final class DirectionParts<S: EngineScalar> {
 
   /// All parts in one scale, NaN where one of them is not finite, with an estimate of the whole
   /// direction's relative error.
-  func finished() -> (scaled: ScaledVector<S>, relativeError: Double) {
+  func finished() -> (scaled: ScaledVector<S>, relativeError: Double, missing: Double) {
     let present = program.trainable.filter { exponents[$0.index] != Self.absent }
     if present.contains(where: { exponents[$0.index] == Self.invalid }) {
-      return (ScaledVector(vector: vector, scale: .nan), .infinity)
+      return (ScaledVector(vector: vector, scale: .nan), .infinity, .infinity)
     }
     guard let top = present.map({ exponents[$0.index] }).max() else {
-      return (ScaledVector(vector: vector, scale: 1), 0)
+      return (ScaledVector(vector: vector, scale: 1), 0, 0)
     }
     for parameter in present {
       let shift = max(exponents[parameter.index] - top, -1074)
@@ -94,19 +131,25 @@ final class DirectionParts<S: EngineScalar> {
     let norm = Kernels.dot(
       UnsafePointer(vector.pointer), UnsafePointer(vector.pointer), count: vector.count
     ).squareRoot()
-    let error = (0..<count).reduce(0.0) { sum, place in
+    return (
+      ScaledVector(
+        vector: vector,
+        scale: Double(sign: .plus, exponent: min(max(top, -1022), 1023), significand: 1)),
+      size(of: errors, top: top) / norm, size(of: missing, top: top)
+    )
+  }
+
+  /// The root of the sum of squares, over two to the power `top`.
+  private func size(
+    of errors: UnsafeMutablePointer<(value: Double, exponent: Int)>, top: Int
+  ) -> Double {
+    (0..<count).reduce(0.0) { sum, place in
       let (value, exponent) = errors[place]
       // Beyond the range of numbers it is as good as infinite.
       let shift = min(max(exponent - top, -1022), 1023)
       let own = value * Double(sign: .plus, exponent: shift, significand: 1)
       return sum + own * own
-    }
-    return (
-      ScaledVector(
-        vector: vector,
-        scale: Double(sign: .plus, exponent: min(max(top, -1022), 1023), significand: 1)),
-      error.squareRoot() / norm
-    )
+    }.squareRoot()
   }
 }
 
@@ -125,9 +168,13 @@ struct DampedParts<S: EngineScalar> {
 
   func finished() -> [Direction<S>] {
     zip(all, dampings).map { one, damping in
-      let (scaled, error) = one.parts.finished()
-      return Direction(
+      let (scaled, error, missing) = one.parts.finished()
+      var direction = Direction(
         damping: damping.damping, lambda: damping.lambda, scaled: scaled, relativeError: error)
+      if one.parts.solves.blocks > 0 {
+        (direction.missing, direction.solves) = (missing, one.parts.solves)
+      }
+      return direction
     }
   }
 

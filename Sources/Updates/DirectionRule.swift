@@ -1,5 +1,6 @@
 import Curvature
 import GraphModule
+import HessianFree
 import TensorModule
 
 /// How the directions of a method are made.
@@ -27,12 +28,22 @@ package struct MethodSizes<S: EngineScalar> {
   /// Monte-Carlo labels per sample; 0 for a method that has none.
   package let draws: Int
   package let workers: Int
+  /// Of solves of blocks by iterations.
+  package let blockLimits: SolveLimits
 
-  package init(batch: BatchNeeds<S>, layerProgram: Program, draws: Int, workers: Int) {
+  package init(
+    batch: BatchNeeds<S>, layerProgram: Program, draws: Int, workers: Int, blockLimits: SolveLimits
+  ) {
     self.batch = batch
     self.layerProgram = layerProgram
     self.draws = draws
     self.workers = workers
+    self.blockLimits = blockLimits
+  }
+
+  /// How blocks of the Fisher matrix are solved with.
+  package func blockSolver(_ groups: [[ParameterID]]) -> BlockSolver {
+    BlockSolver(batch, groups, iterations: blockLimits.maxIterations)
   }
 }
 

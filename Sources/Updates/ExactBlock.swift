@@ -107,4 +107,13 @@ extension MethodSizes {
     let gram = batch.gramOfTensors(groups.flatMap { $0 }, draws: rootColumns)
     return largest + gram.workspace + gram.kernels + batch.weightedSum(inDouble: true)
   }
+
+  /// The vectors of the solve of the largest block, its residuals, and passes of one direction.
+  func iteratedBlocks(_ groups: [[ParameterID]]) -> ByteCount {
+    let count = groups.reduce(0) { max($0, batch.program.count(of: $1)) }
+    let kept = blockLimits.keptBytes(of: count, S.self, after: blockLimits.maxIterations)
+    return kept + batch.scalars(6, count) + batch.doubles(2, count)
+      + batch.arenas(tangents: 1, cotangents: 1) + batch.accumulators
+      + batch.weightedSum(inDouble: true)
+  }
 }

@@ -1,28 +1,32 @@
 import Curvature
 import GraphModule
+import HessianFree
 import TensorModule
 
 extension UpdateMethod {
   /// The exact Fisher block of each parameter tensor.
   public static let blockNG = UpdateMethod(
     "block-ng", "`(F_tt + λ I)⁻¹ g_t` with the exact Fisher block of each parameter tensor",
-    ExactBlocks.needs, ExactBlocks(partition: .tensors))
+    ExactBlocks.needs(.tensors), ExactBlocks(partition: .tensors))
 
   /// The layerwise oracle (arXiv 2510.09378).
   public static let layerNG = UpdateMethod(
     "layer-ng",
     "`(F_bb + λ I)⁻¹ g_b` with the exact Fisher block of each layer, weight and bias together: what a "
       + "layerwise method can reach at best",
-    ExactBlocks.needs, ExactBlocks(partition: .modules))
+    ExactBlocks.needs(.modules), ExactBlocks(partition: .modules))
 }
 
 /// The natural gradient of every block by itself: `(F_bb + lambda I)^-1 g_b`, which is
-/// `B_b^T (B_b B_b^T + lambda I)^-1 w` as `F_bb = B_b^T B_b` and `g_b = B_b^T w`. lambda is that of EF.
+/// `B_b^T (B_b B_b^T + lambda I)^-1 w` as `F_bb = B_b^T B_b` and `g_b = B_b^T w`; where these matrices are large,
+/// by conjugate gradients on F_bb (`BlockSolver`). lambda is that of EF.
 ///
 /// Restricted to its block it has the least gamma of all directions (without damping); over all blocks
 /// together that is no theorem, as F couples them.
 private struct ExactBlocks: DirectionRule {
-  static let needs = MethodNeeds(isDamped: true, usesFisherRows: true)
+  static func needs(_ partition: BlockPartition) -> MethodNeeds {
+    MethodNeeds(isDamped: true, fisherBlocks: partition.needs)
+  }
 
   let partition: BlockPartition
 
@@ -35,16 +39,22 @@ private struct ExactBlocks: DirectionRule {
     let parts = DampedParts<S>(program, dampings, lambdas)
     // Cross-entropy of a single logit is constant.
     if gradients.output.rootColumns == 0 { return parts.finished() }
+    let groups = partition.groups(program)
+    if context.blockSolver(groups) == .iterations {
+      try context.writeIteratedBlocks(groups, to: parts)
+      return parts.finished()
+    }
     guard let target = context.fisherTarget else { return parts.beyondNumbers() }
-    try context.writeExactBlocks(partition.groups(program), target, to: parts)
+    try context.writeExactBlocks(groups, target, to: parts)
     return parts.finished()
   }
 
   func workspace<S: EngineScalar>(_ sizes: MethodSizes<S>) -> MethodWorkspace? {
-    (
-      "blocks of the Fisher matrix",
-      sizes.exactBlocks(partition.groups(sizes.batch.program))
-    )
+    let groups = partition.groups(sizes.batch.program)
+    return switch sizes.blockSolver(groups) {
+    case .matrices: ("blocks of the Fisher matrix", sizes.exactBlocks(groups))
+    case .iterations: ("solves of blocks", sizes.iteratedBlocks(groups))
+    }
   }
 }
 
@@ -65,6 +75,22 @@ extension DirectionContext {
       errors: values.indices.map {
         gradients.errors.squares[$0 % samples] * max(abs(values[$0]), mean[$0 % samples])
       })
+  }
+
+  /// The parts of blocks, one after the other: their passes share the memory of one linearization.
+  func writeIteratedBlocks(
+    _ groups: [[ParameterID]], to parts: DampedParts<S>
+  ) throws(SolveError) {
+    let error = gradients.errors.relative[..<gradients.samples].max() ?? 0
+    for group in groups {
+      guard let block = IteratedBlock(gradients, group) else { continue }
+      let count = gradients.linearization.program.count(of: group)
+      for (lambda, parts) in parts.all {
+        try block.write(
+          lambda: lambda, batchUnit: gradients.gram.unit,
+          error: error * Rounding.alignment(count), limits: blockLimits, to: parts)
+      }
+    }
   }
 
   /// The parts of blocks, several at the same time.

@@ -4,7 +4,7 @@ import TensorModule
 /// The gradients of one weight, sample by sample, as matrices `G_n` [rows, columns] in double, in the form
 /// that costs less: as products of a few rows of the layer's outputs and inputs, or written out.
 struct GradientMatrices {
-  private enum Form {
+  enum Form {
     /// `G_n = B_n^T A_n`: b `[N T, rows]`, a `[N T, columns]`.
     case products(positions: Int, b: Vector<Double>, a: Vector<Double>)
     /// `[N, rows, columns]`
@@ -21,21 +21,52 @@ struct GradientMatrices {
   let samples: Int
   let rows: Int
   let columns: Int
-  private let form: Form
+  let form: Form
+  /// Whether columns sum to zero.
+  let isCentred: Bool
 
-  private init(samples: Int, rows: Int, columns: Int, _ form: Form) {
+  init(samples: Int, rows: Int, columns: Int, isCentred: Bool = false, _ form: Form) {
     (self.samples, self.rows, self.columns, self.form) = (samples, rows, columns, form)
+    self.isCentred = isCentred
+    if isCentred { centre() }
   }
 
-  /// - Parameter shape: `[rows, columns]`, of a weight whose gradients are written out.
-  init(_ weight: WeightRows, samples: Int, shape: (rows: Int, columns: Int)) {
+  /// - Parameters:
+  ///   - shape: `[rows, columns]`, of a weight whose gradients are written out.
+  ///   - isCentred: Whether every column of a gradient sums to zero in exact arithmetic, as at logits of
+  ///     cross-entropy. Sums that the rounding of single precision has left would be an eigenvector with
+  ///     an eigenvalue that powers lift.
+  init(
+    _ weight: WeightRows, samples: Int, shape: (rows: Int, columns: Int), isCentred: Bool = false
+  ) {
     switch weight {
     case .products(let positions, let outputs, let inputs, let b, let a):
       self.init(
-        samples: samples, rows: outputs, columns: inputs,
+        samples: samples, rows: outputs, columns: inputs, isCentred: isCentred,
         .products(positions: positions, b: b, a: a))
     case .explicit(let values):
-      self.init(samples: samples, rows: shape.rows, columns: shape.columns, .explicit(values))
+      self.init(
+        samples: samples, rows: shape.rows, columns: shape.columns, isCentred: isCentred,
+        .explicit(values))
+    }
+  }
+
+  /// Takes the means of columns out, in place.
+  private func centre() {
+    let (values, width): (Vector<Double>, Int) =
+      switch form {
+      case .products(_, let b, _): (b, 1)
+      case .explicit(let values): (values, columns)
+      }
+    let size = rows * width
+    for first in stride(from: 0, to: values.count, by: max(size, 1)) {
+      for column in 0..<width {
+        let start = first + column
+        var sum = 0.0
+        for row in 0..<rows { sum += values[start + row * width] }
+        let mean = sum / Double(rows)
+        for row in 0..<rows { values.pointer[start + row * width] -= mean }
+      }
     }
   }
 
@@ -99,7 +130,7 @@ struct GradientMatrices {
     case .products(let positions, let b, let a):
       let count = samples * positions
       return GradientMatrices(
-        samples: samples, rows: k, columns: l,
+        samples: samples, rows: k, columns: l, isCentred: isCentred && left == nil,
         .products(
           positions: positions,
           b: left.map { Self.product(b, count, rows, $0) } ?? b,
@@ -108,7 +139,7 @@ struct GradientMatrices {
       let wide = right.map { Self.product(values, samples * rows, columns, $0) } ?? values
       guard let left else {
         return GradientMatrices(
-          samples: samples, rows: k, columns: l, .explicit(wide))
+          samples: samples, rows: k, columns: l, isCentred: isCentred, .explicit(wide))
       }
       let result = Vector<Double>(count: samples * k * l)
       for n in 0..<samples {
@@ -231,7 +262,7 @@ struct GradientMatrices {
       let (unitB, unitA) = (unit(b), unit(a))
       return (
         GradientMatrices(
-          samples: samples, rows: rows, columns: columns,
+          samples: samples, rows: rows, columns: columns, isCentred: isCentred,
           .products(positions: positions, b: divided(b, unitB), a: divided(a, unitA))),
         unitB * unitA
       )
@@ -239,77 +270,9 @@ struct GradientMatrices {
       let own = unit(values)
       return (
         GradientMatrices(
-          samples: samples, rows: rows, columns: columns, .explicit(divided(values, own))), own
+          samples: samples, rows: rows, columns: columns, isCentred: isCentred,
+          .explicit(divided(values, own))), own
       )
-    }
-  }
-
-  // MARK: - Range
-
-  /// The same matrices in orthonormal bases of what they span, where that is less than everything: with
-  /// fewer rows of all samples than entries in one.
-  func reduced() throws(LinearAlgebraError) -> ReducedMatrices {
-    var (left, right): (RowSpectrum?, RowSpectrum?) = (nil, nil)
-    switch form {
-    case .products(let positions, let b, let a):
-      let count = samples * positions
-      if count < rows {
-        left = try RowSpectrum(rows: count, columns: rows) { [rows] in
-          Kernels.copy(b.pointer + $0.lowerBound * rows, $1, count: $0.count * rows)
-        }
-      }
-      if count < columns {
-        right = try RowSpectrum(rows: count, columns: columns) { [columns] in
-          Kernels.copy(a.pointer + $0.lowerBound * columns, $1, count: $0.count * columns)
-        }
-      }
-    case .explicit(let values):
-      if samples * columns < rows {
-        left = try RowSpectrum(rows: samples * columns, columns: rows) { [rows, columns] in
-          for (place, i) in $0.enumerated() {
-            let source = values.pointer + i / columns * rows * columns + i % columns
-            for r in 0..<rows { $1[place * rows + r] = source[r * columns] }
-          }
-        }
-      }
-      if samples * rows < columns {
-        right = try RowSpectrum(rows: samples * rows, columns: columns) { [columns] in
-          Kernels.copy(values.pointer + $0.lowerBound * columns, $1, count: $0.count * columns)
-        }
-      }
-    }
-    return ReducedMatrices(
-      matrices: transformed(
-        left: left.map { ($0.values.count, $0.basis) },
-        right: right.map { ($0.values.count, $0.basis) }),
-      left: left?.basis, right: right?.basis, rows: rows, columns: columns)
-  }
-
-  /// The same with random errors of these sizes, relative to each row or matrix.
-  ///
-  /// - Parameter errors: `[N]`
-  func perturbed(_ errors: [Double]) -> GradientMatrices {
-    func noisy(_ x: Vector<Double>, width: Int, rowsOfSample: Int) -> Vector<Double> {
-      let result = x.copy()
-      for row in 0..<x.count / max(width, 1) {
-        let values = result.pointer + row * width
-        let norm = Kernels.dot(values, values, count: width).squareRoot()
-        let size = errors[row / rowsOfSample] * norm / Double(width).squareRoot()
-        var generator = CounterRandom(seed: 0, batch: 0, sample: row, stream: .vectors)
-        for i in 0..<width { values[i] += size * generator.normal() }
-      }
-      return result
-    }
-    switch form {
-    case .products(let positions, let b, let a):
-      return GradientMatrices(
-        samples: samples, rows: rows, columns: columns,
-        .products(
-          positions: positions, b: noisy(b, width: rows, rowsOfSample: positions), a: a))
-    case .explicit(let values):
-      return GradientMatrices(
-        samples: samples, rows: rows, columns: columns,
-        .explicit(noisy(values, width: rows * columns, rowsOfSample: 1)))
     }
   }
 }

@@ -79,18 +79,14 @@ extension DampedParts {
 extension DirectionParts {
   /// The part of one layer, `[out, in + 1]`, split into weight and bias.
   fileprivate func set(_ layer: KroneckerPlan.Layer, _ solution: Vector<Double>, exponent: Int) {
-    guard let bias = layer.bias else {
-      return set(layer.weight, solution.pointer, exponent: exponent)
-    }
     let (outputs, inputs) = (layer.linear.outputs, layer.linear.inputs)
-    let weight = Vector<Double>(count: outputs * inputs)
-    let ones = Vector<Double>(count: outputs)
-    for o in 0..<outputs {
-      let row = solution.pointer + o * (inputs + 1)
-      Kernels.copy(row, weight.pointer + o * inputs, count: inputs)
-      ones.pointer[o] = row[inputs]
-    }
-    set(layer.weight, weight.pointer, exponent: exponent)
-    set(bias, ones.pointer, exponent: exponent)
+    let stride = inputs + (layer.bias == nil ? 0 : 1)
+    set(
+      layer.weight, solution.pointer, rows: outputs, columns: inputs, stride: stride,
+      exponent: exponent)
+    guard let bias = layer.bias else { return }
+    set(
+      bias, solution.pointer + inputs, rows: outputs, columns: 1, stride: stride,
+      exponent: exponent)
   }
 }

@@ -87,7 +87,7 @@ struct MatrixMethod<Step: MatrixStep>: DirectionRule {
     writeElements(gradients, elements, lambdas: own, to: parts)
     try writeWeights(gradients, weights, lambdas: own, to: parts)
     return zip(lambdas, parts).enumerated().map { place, one in
-      let (scaled, error) = one.1.finished()
+      let (scaled, error, _) = one.1.finished()
       return Direction(
         damping: isDamped ? dampings[place] : nil, lambda: isDamped ? one.0.value : nil,
         scaled: scaled, relativeError: error)
@@ -124,12 +124,15 @@ struct MatrixMethod<Step: MatrixStep>: DirectionRule {
     let rows = gradients.perSample.prefix(draws: 1)
     let unit = powerOfTwo(near: rows.scales.max() ?? 0)
     let level = TensorLevel(gradients)
+    let centred =
+      gradients.output.loss == .crossEntropy
+      ? gradients.linearization.layerProgram.logitTensors : []
     for first in stride(from: 0, to: weights.count, by: pool.threads) {
       let own = weights[first..<min(first + pool.threads, weights.count)]
       let matrices = own.map {
         GradientMatrices(
           rows.weightRows(of: $0.parameter, dividedBy: unit), samples: gradients.samples,
-          shape: ($0.rows, $0.columns))
+          shape: ($0.rows, $0.columns), isCentred: centred.contains($0.parameter))
       }
       _ = try pool.results(own.count) { task throws(LinearAlgebraError) in
         try write(

@@ -80,6 +80,9 @@ public struct MethodNeeds: Sendable, Equatable {
   public var squares: Squares?
   /// Whether gradients for each column of the root of H go into it: as many as the model has outputs.
   public var usesFisherRows = false
+  /// Of which groups of tensors the Fisher matrix is solved with: from such gradients where they are few, and
+  /// by iterations with products otherwise; `nil`: none.
+  public var fisherBlocks: GramMatrices?
   /// `nil`: none.
   public var solve: Solve?
   /// Whether the direction is a weighted sum of gradients at the logits taken back through the
@@ -123,8 +126,10 @@ public struct MethodNeeds: Sendable, Equatable {
     case .modules: parts.append("a Gram matrix for each layer")
     case .exceptions, nil: break
     }
-    if usesFisherRows && !hasKroneckerProducts {
-      parts.append("a Gram matrix of them for each block")
+    if fisherBlocks != nil {
+      parts.append(
+        "a backward pass for each output, a Gram matrix of them for each block; where these are "
+          + "large, a solve with products of the curvature for each block")
     }
     return parts.isEmpty ? "nothing" : parts.joined(separator: ", ")
   }

@@ -21,7 +21,7 @@ struct RowBlock<S: EngineScalar> {
     init(_ all: PerSampleGradients<S>, _ group: [ParameterID]) {
       self.group = group
       rows = all.restricted(to: group)
-      gram = rows.gramMatrix()
+      gram = rows.gramMatrix(withSums: false)
     }
   }
 

@@ -19,7 +19,7 @@ extension Program {
   /// - Precondition: Every linear layer is applied to its own rows.
   package var weightRoles: [(parameter: ParameterID, role: WeightRole)] {
     precondition(isLayerwise, "weightRoles: layers without their rows")
-    let head = headWeight
+    let head = headLayer?.weight
     var weights: Set<ParameterID> = []
     var tables: Set<ParameterID> = []
     for node in graph.nodes {
@@ -49,14 +49,23 @@ extension Program {
     }
   }
 
-  /// The weight of the linear layer whose outputs are the logits, with nothing but views and adapters
-  /// in between.
-  private var headWeight: ParameterID? {
+  /// The weight and the bias of the layer whose outputs are the logits, where nothing else reads them. A loss
+  /// that does not change with a constant added to all logits has gradients whose sum over the outputs is
+  /// zero there.
+  var logitTensors: [ParameterID] {
+    guard let head = headLayer else { return [] }
+    return [head.weight, head.bias].compactMap { $0 }.filter {
+      useCounts[$0.index] == 1 && graph.parameters[$0.index].shape.first == graph.classes
+    }
+  }
+
+  /// The linear layer whose outputs are the logits, with nothing but views and adapters in between.
+  private var headLayer: (weight: ParameterID, bias: ParameterID?)? {
     var value = graph.output.index
     while value >= graph.inputs.count {
       let node = graph.nodes[value - graph.inputs.count]
       if let linear = node.operation.linearLayer, linear.rows == .input(0) {
-        return node.parameters[linear.weightSlot]
+        return (node.parameters[linear.weightSlot], linear.biasSlot.map { node.parameters[$0] })
       }
       guard let carried = node.operation.carriedInput else { return nil }
       value = node.inputs[carried].index

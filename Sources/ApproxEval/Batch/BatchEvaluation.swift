@@ -26,6 +26,8 @@ struct BatchEvaluation<S: EngineScalar> {
     var result: BatchResult
     /// As the solver has left it, also where a row is better.
     let reference: ReferenceSolution<S>?
+    /// Whether some gamma is marked that more digits would move.
+    let isMarkedByRounding: Bool
   }
 
   /// - Parameter first: What conjugate gradients have found in single precision.
@@ -83,7 +85,8 @@ struct BatchEvaluation<S: EngineScalar> {
       costs: phases.costs(
         prediction(gradients), iterations: iterations),
       seconds: (clock.now - start).seconds)
-    return Outcome(result: result, reference: solved)
+    return Outcome(
+      result: result, reference: solved, isMarkedByRounding: scorer.isMarkedByRounding)
   }
 
   /// What conjugate gradients find.
@@ -100,7 +103,8 @@ struct BatchEvaluation<S: EngineScalar> {
       errors: GammaErrorEstimate(gradients))
     if options.perLayer {
       scorer.layers = LayerScorer(
-        problem: problem, gradient: gradients.gradient, gammaOfReference: reference?.record.gamma,
+        problem: problem, gradient: gradients.gradientForm,
+        gammaOfReference: reference?.record.gamma,
         errors: scorer.errors)
     }
     if let reference {

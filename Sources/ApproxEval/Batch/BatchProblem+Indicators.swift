@@ -14,6 +14,12 @@ extension BatchProblem {
     package let sensitivity: GammaSensitivity
     /// `J d` of the unscaled direction, `[N, O C]`, where it was asked for.
     package let tangent: Vector<Double>?
+
+    var withoutTangent: Halves {
+      Halves(
+        fisherQuadratic: fisherQuadratic, gradientDot: gradientDot, unscaled: unscaled,
+        sensitivity: sensitivity, tangent: nil)
+    }
   }
 
   /// `d^T F d` and `d^T g` for several directions, those of a kind in one pass.
@@ -49,6 +55,40 @@ extension BatchProblem {
 
   package func quadratics(_ directions: [ScaledVector<S>]) -> [Halves] {
     quadratics(directions.map { .explicit($0) })
+  }
+
+  /// The same of directions whose `J d` is known, `[N, O C]` each.
+  func quadratics(ofTangents tangents: [Vector<Double>]) -> [Halves] {
+    let size = linearization.logitCount
+    let sums = SampleSums(linearization.schedule, width: 2 * tangents.count)
+    let parts = Vector<Double>(count: 3 * tangents.count * linearization.samples)
+    let chunks = linearization.schedule.chunks
+    linearization.pool.run(chunks.count) { number, _ in
+      let chunk = chunks[number]
+      let q = Vector<S>(count: chunk.count * size)
+      for (r, tangent) in tangents.enumerated() {
+        Kernels.fromDouble(tangent.pointer + chunk.first * size, q.pointer, count: q.count)
+        writeHalves(
+          chunk, overwriting: q.pointer, to: sums[chunk] + 2 * r,
+          parts: parts.pointer + 3 * (r * linearization.samples + chunk.first))
+      }
+    }
+    return tangents.enumerated().map { r, tangent in
+      halves(r, sums, parts, scale: 1, tangent: tangent)
+    }
+  }
+
+  /// The halves of direction `r` of a pass.
+  private func halves(
+    _ r: Int, _ sums: SampleSums, _ parts: Vector<Double>, scale: Double, tangent: Vector<Double>?
+  ) -> Halves {
+    let (quadratic, dot) = (sums.total(2 * r), sums.total(2 * r + 1))
+    return Halves(
+      fisherQuadratic: quadratic * scale * scale, gradientDot: dot * scale,
+      unscaled: Indicator(fisherQuadratic: quadratic, gradientDot: dot),
+      sensitivity: sensitivity(
+        UnsafePointer(parts.pointer + 3 * r * linearization.samples), quadratic: quadratic,
+        gradientDot: dot), tangent: tangent)
   }
 
   /// All of one kind, and of one basis.
@@ -94,22 +134,14 @@ extension BatchProblem {
     if let basis { basis.jvp(weights, score) } else { linearization.jvp(pointers, score) }
     withExtendedLifetime(directions) {}
     return directions.indices.map { r in
-      let (quadratic, dot) = (sums.total(2 * r), sums.total(2 * r + 1))
-      let scale = scales[r]
-      let sensitivity = sensitivity(
-        UnsafePointer(parts.pointer + 3 * r * linearization.samples), quadratic: quadratic,
-        gradientDot: dot)
-      return Halves(
-        fisherQuadratic: quadratic * scale * scale, gradientDot: dot * scale,
-        unscaled: Indicator(fisherQuadratic: quadratic, gradientDot: dot),
-        sensitivity: sensitivity, tangent: keepsTangents ? kept[r] : nil)
+      halves(r, sums, parts, scale: scales[r], tangent: keepsTangents ? kept[r] : nil)
     }
   }
 
   /// `q^T H q` and `u . q` of a chunk's samples to `row`, what `sensitivity` reads to `parts`.
   ///
   /// - Parameter q: Tangents, which are not needed any more.
-  func writeHalves(
+  private func writeHalves(
     _ chunk: Schedule.Chunk, overwriting q: UnsafeMutablePointer<S>,
     to row: UnsafeMutablePointer<Double>, parts: UnsafeMutablePointer<Double>
   ) {
@@ -128,7 +160,7 @@ extension BatchProblem {
   }
 
   /// - Parameter parts: Chunk by chunk `u_n . q_n`, `u_n . H q_n` and `|H q_n|^2`, H over its unit.
-  func sensitivity(
+  private func sensitivity(
     _ parts: UnsafePointer<Double>, quadratic: Double, gradientDot: Double
   ) -> GammaSensitivity {
     let unit = curvatureUnit

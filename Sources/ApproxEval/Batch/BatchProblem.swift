@@ -44,6 +44,20 @@ package final class BatchProblem<S: EngineScalar> {
     curvatureUnit = output.curvatureUnit(.fisher) ?? 1
   }
 
+  /// The same batch with some of the trainable tensors: directions have their entries alone.
+  private init(_ other: BatchProblem, _ linearization: Linearization<S>) {
+    self.linearization = linearization
+    (output, labels, storedDraws) = (other.output, other.labels, other.storedDraws)
+    operations = VectorOperations(
+      pool: linearization.pool, count: linearization.parameterCount)
+    curvatureUnit = other.curvatureUnit
+  }
+
+  /// - Returns: `nil` where the logits do not depend on these tensors.
+  package func restricted(to group: [ParameterID]) -> BatchProblem? {
+    linearization.restricted(to: group).map { BatchProblem(self, $0) }
+  }
+
   /// What of `memory` forward values may take where everything else leaves as much: three quarters, less the parameters and the dozen
   /// vectors of length P that directions and solvers need, but never less than a quarter.
   static func forwardBudget(_ program: Program, memory: Int) -> Int {

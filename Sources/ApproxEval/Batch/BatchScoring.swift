@@ -104,7 +104,7 @@ final class BatchScoring {
     var reference: ReferenceSolution<Float>?
     do {
       let first = try inSingle(budget).outcome(batch)
-      if !first.result.hasMark && !first.result.overflowsInSingle { return first.result }
+      if !first.isMarkedByRounding && !first.result.overflowsInSingle { return first.result }
       seconds = first.result.seconds
       if evaluation.options.certifiesReference { reference = first.reference }
     } catch  where isOverflow(error) {}

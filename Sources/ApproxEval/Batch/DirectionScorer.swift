@@ -20,6 +20,8 @@ struct DirectionScorer<S: EngineScalar> {
   private(set) var better: (place: Int, gamma: Double)?
   /// Whether some direction is missing for want of range in S.
   private(set) var overflowsInEngine = false
+  /// Whether rounding alone may have moved some gamma by more than is marked: more digits would help.
+  private(set) var isMarkedByRounding = false
   /// Scores layer by layer, where they are asked for.
   var layers: LayerScorer<S>?
 
@@ -40,6 +42,9 @@ struct DirectionScorer<S: EngineScalar> {
     let clock = ContinuousClock()
     let start = clock.now
     let halves = halves(found.map(\.direction))
+    let listed = found.indices.filter { found[$0].role != .baseline || listsGradient }
+    let within = scoreLayers(listed.map { found[$0] }, listed.map { halves[$0] })
+    var rest = within[...]
     let share = (clock.now - start).seconds / Double(max(found.count, 1))
     for (place, (item, halves)) in zip(found, halves).enumerated() {
       let direction = item.direction
@@ -49,7 +54,8 @@ struct DirectionScorer<S: EngineScalar> {
       }
       if item.role == .baseline { gammaOfGradient = gamma }
       guard item.role != .baseline || listsGradient else { continue }
-      append(item, halves, gamma: gamma, seconds: item.seconds + share)
+      append(
+        item, halves, gamma: gamma, within: rest.popFirst(), seconds: item.seconds + share)
     }
   }
 
@@ -75,10 +81,25 @@ struct DirectionScorer<S: EngineScalar> {
     tangentOfReference = halves.tangent
     let gamma = direction.overflows ? .nan : exact ?? halves.unscaled.gamma
     gammaOfReference = gamma
+    let unitRoundoff = exact == nil ? S.unitRoundoff : Double.unitRoundoff
+    let found = FoundDirection(method: .ng, role: .reference, direction: direction)
     append(
-      FoundDirection(method: .ng, role: .reference, direction: direction), halves, gamma: gamma,
-      seconds: seconds + (clock.now - start).seconds,
-      unitRoundoff: exact == nil ? S.unitRoundoff : Double.unitRoundoff)
+      found, halves, gamma: gamma,
+      within: scoreLayers([found], [halves], unitRoundoff: unitRoundoff).first,
+      seconds: seconds + (clock.now - start).seconds, unitRoundoff: unitRoundoff)
+  }
+
+  /// Layer by layer, where that is asked for: the shares of `d^T F d` within layers.
+  private mutating func scoreLayers(
+    _ found: [FoundDirection<S>], _ halves: [BatchProblem<S>.Halves],
+    unitRoundoff: Double = S.unitRoundoff
+  ) -> [Double] {
+    if layers == nil { return [] }
+    let wholes = zip(found, halves).map { item, halves in
+      let form = item.direction.form
+      return (problem.norm(form) / form.scale, halves.unscaled.fisherQuadratic)
+    }
+    return layers!.score(found, wholes: wholes, unitRoundoff: unitRoundoff)
   }
 
   /// J d of explicit directions is kept where the reference is a combination.
@@ -89,15 +110,17 @@ struct DirectionScorer<S: EngineScalar> {
   }
 
   private mutating func append(
-    _ found: FoundDirection<S>, _ halves: BatchProblem<S>.Halves, gamma: Double, seconds: Double,
-    unitRoundoff: Double = S.unitRoundoff
+    _ found: FoundDirection<S>, _ halves: BatchProblem<S>.Halves, gamma: Double, within: Double?,
+    seconds: Double, unitRoundoff: Double = S.unitRoundoff
   ) {
     let direction = found.direction
     if direction.overflowsInEngine { overflowsInEngine = true }
     let norm = problem.norm(direction.form)
+    let rounding = errors.error(
+      halves.sensitivity, norm: norm / direction.form.scale,
+      relativeError: direction.relativeError, unitRoundoff: unitRoundoff)
+    if !gamma.isNaN && !(rounding <= GammaErrorEstimate.limit) { isMarkedByRounding = true }
     let quadratic = halves.unscaled.fisherQuadratic
-    let within = layers?.score(
-      found, norm: norm, fisherQuadratic: quadratic, unitRoundoff: unitRoundoff)
     // Of numbers whose squares may leave their range.
     let length = norm / direction.form.scale
     let sharpness = direction.overflows || !(length > 0) ? nil : number(quadratic / length / length)
@@ -117,13 +140,17 @@ struct DirectionScorer<S: EngineScalar> {
         updateNorm: direction.overflows ? .nan : norm,
         cosineGradient: cosineGradient(direction.form, norm, halves) ?? .nan,
         cosineReference: cosineReference(direction.form, norm, halves), seconds: seconds,
-        gammaError: gamma.isNaN
-          ? nil
-          : errors.error(
-            halves.sensitivity, norm: norm / direction.form.scale,
-            relativeError: direction.relativeError, unitRoundoff: unitRoundoff),
+        gammaError: gamma.isNaN ? nil : rounding + missing(direction, halves),
         defect: defect(gamma, direction, halves), monteCarloSamples: found.draws,
-        sharpness: sharpness, withinLayers: within.flatMap(number)))
+        sharpness: sharpness, withinLayers: within.flatMap(number), solves: direction.solves))
+  }
+
+  /// What iterations that have left out e of d may have moved gamma by: `|e|_F / |d|_F` to first order, as F
+  /// couples the blocks, each of which e is orthogonal to in its own metric.
+  private func missing(_ direction: Direction<S>, _ halves: BatchProblem<S>.Halves) -> Double {
+    if direction.missing == 0 { return 0 }
+    let share = direction.missing / halves.unscaled.fisherQuadratic.squareRoot()
+    return share.isNaN ? .infinity : share + share * share
   }
 
   /// Why there is no gamma, of several reasons the one that explains all rows.

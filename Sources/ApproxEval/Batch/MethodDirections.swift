@@ -44,10 +44,13 @@ struct MethodDirections<S: EngineScalar> {
     }
     source = SolvedDirections(
       options: options, problem: problem, gradients: gradients, solver: solver, updates: updates)
-    var contexts = [gradients.draws: DirectionContext(gradients, source: source, draw: draw)]
+    let source = source
+    func context(_ gradients: BatchGradients<S>) -> DirectionContext<S> {
+      DirectionContext(gradients, source: source, blockLimits: options.blockLimits, draw: draw)
+    }
+    var contexts = [gradients.draws: context(gradients)]
     for count in draws where contexts[count] == nil {
-      contexts[count] = DirectionContext(
-        BatchGradients(gradients, draws: count), source: source, draw: draw)
+      contexts[count] = context(BatchGradients(gradients, draws: count))
     }
     self.contexts = contexts
   }
@@ -83,6 +86,14 @@ struct MethodDirections<S: EngineScalar> {
         damping: damping, count: gradients.linearization.parameterCount,
         isOfEngine: usable.contains(damping))
     }
+  }
+}
+
+extension EvaluationOptions {
+  /// Of solves of blocks: those of the reference. The certificate does not end them: it speaks of all
+  /// parameters together.
+  var blockLimits: SolveLimits {
+    SolveLimits(relativeTolerance: cgTolerance, maxIterations: cgIterations)
   }
 }
 

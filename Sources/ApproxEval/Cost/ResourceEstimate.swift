@@ -2,6 +2,7 @@ import Curvature
 import Foundation
 import GraphModule
 import TensorModule
+import Updates
 
 /// What scoring one batch will take, estimated from shapes before any number is read.
 public struct ResourceEstimate: Sendable, Equatable {
@@ -24,8 +25,8 @@ public struct ResourceEstimate: Sendable, Equatable {
   public var forwardOperations: Int
   /// The same of one Fisher-vector product of the batch.
   public var productOperations: Double
-  /// The same of the whole batch if conjugate gradients use all their iterations; a dense
-  /// reference is not counted.
+  /// The same of the whole batch if conjugate gradients use all their iterations, also those for blocks of
+  /// the Fisher matrix; a dense reference is not counted.
   public var batchOperations: Double
   /// What the evaluation may allocate.
   public var memory: MemoryPlan
@@ -56,9 +57,9 @@ public struct ResourceEstimate: Sendable, Equatable {
     let planner = MemoryPlanner(
       checkpoint, samples: samples, options: options.inPrecision(S.self), task)
     let planned = planner.best()
-    let needs = ProductNeeds(
-      BatchNeeds<S>(
-        program, samples: samples, threads: options.threads, budget: planned.forward))
+    let batch = BatchNeeds<S>(
+      program, samples: samples, threads: options.threads, budget: planned.forward)
+    let needs = ProductNeeds(batch)
     memory = planner.largest()
     memoryWithoutReference = planner.withoutReference(forward: planned.forward)
     self.samples = samples
@@ -84,7 +85,22 @@ public struct ResourceEstimate: Sendable, Equatable {
     let products =
       Double(solves) * Double(options.cgIterations)
       + Double(options.dampings.count) * Double(truncated)
-    batchOperations = updates.operations + products * productOperations
+    batchOperations =
+      updates.operations + products * productOperations + Self.blockSolves(batch, options)
+  }
+
+  /// Of solves of blocks by iterations that take all that are allowed, as those of a solver.
+  private static func blockSolves<S: EngineScalar>(
+    _ needs: BatchNeeds<S>, _ options: EvaluationOptions
+  ) -> Double {
+    let iterations = options.blockLimits.maxIterations
+    return options.methods.reduce(0) { sum, method in
+      let groups = method.needs.fisherBlocks?.groups(of: needs.program) ?? []
+      guard !groups.isEmpty, BlockSolver(needs, groups, iterations: iterations) == .iterations
+      else { return sum }
+      let products = groups.reduce(0) { $0 + ProductNeeds(needs.restricted(to: $1)).operations }
+      return sum + Double(options.dampings.count * iterations) * products
+    }
   }
 
   /// Seconds for so many batches at a rate in operations per second.

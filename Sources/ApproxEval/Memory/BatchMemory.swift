@@ -66,13 +66,13 @@ struct BatchMemory<S: EngineScalar> {
       plan.during([("parts of directions", needs.formedBlocks(together))])
     }
     if !options.perLayer { return }
-    let width = min(perPass, max(1, LayerScorer<S>.copyBytes / max(needs.vector.value, 1)))
-    let tensors = min(program.trainable.count, max(width, LayerScorer<S>.widestBlock(program)))
-    addPass(tangents: tensors)
-    plan.during([
-      ("directions restricted to tensors", ByteCount(tensors) * needs.vector),
-      ("directions", needs.vector),
-    ])
+    let kept = LayerScorer<S>.together(directions, logits: samples * logits)
+    if needs.usesCombinations {
+      plan.keep(
+        "kernels of layer inputs", needs.gramOfTensors(program.trainable, draws: 1).kernels)
+    }
+    // Of a block, of one of its tensors, and what is found of them.
+    plan.during([("tangents of layers", needs.doubles(kept, samples, 2 * logits + 5))])
   }
 
   /// Whether directions of solvers are combinations, which no preconditioner knows.
@@ -112,15 +112,16 @@ struct BatchMemory<S: EngineScalar> {
     var count = 1
     var blocks = Set<[ParameterID]>()
     var squares = Set<MethodNeeds.Squares>()
-    if needs.usesCombinations,
-      options.perLayer || options.methods.contains(where: \.needs.readsGradient)
-    {
+    if needs.usesCombinations, options.methods.contains(where: \.needs.readsGradient) {
       plan.keep("gradient", needs.vector)
     }
     for method in options.methods where method != .baseline {
       let own = method.needs
       let variants = own.isSampled ? sampledDraws : [0]
-      if own.usesFisherRows { addFisherRows() }
+      let groups = own.fisherBlocks?.groups(of: program) ?? []
+      if own.usesFisherRows || !groups.isEmpty && sizes(draws: 0).blockSolver(groups) == .matrices {
+        addFisherRows()
+      }
       for k in variants { blocks.formUnion(addSystems(of: method, draws: k, all: draws)) }
       let number = variants.count * (own.isDamped ? dampings : 1)
       count += number
@@ -161,9 +162,7 @@ struct BatchMemory<S: EngineScalar> {
   mutating func addSystems(
     of method: UpdateMethod, draws: Int, all: Int
   ) -> Set<[ParameterID]> {
-    let layerProgram = checkpoint.layerProgram ?? program
-    let sizes = MethodSizes(
-      batch: needs, layerProgram: layerProgram, draws: draws, workers: options.threads)
+    let sizes = sizes(draws: draws)
     if let workspace = method.workspace(sizes) { plan.during([workspace]) }
     let own = method.needs
     if own.gram == .whole {
@@ -173,10 +172,16 @@ struct BatchMemory<S: EngineScalar> {
         addSolver(draws: all)
       }
     }
-    let groups = own.gram?.groups(of: layerProgram) ?? []
+    let groups = own.gram?.groups(of: sizes.layerProgram) ?? []
     if !own.isSampled { return Set(groups) }
     addSampledBlocks(groups, draws: draws)
     return []
+  }
+
+  private func sizes(draws: Int) -> MethodSizes<S> {
+    MethodSizes(
+      batch: needs, layerProgram: checkpoint.layerProgram ?? program, draws: draws,
+      workers: options.threads, blockLimits: options.blockLimits)
   }
 
   /// Both solvers of `BatchGradients` at once.

@@ -88,6 +88,28 @@ extension Report.Entry {
   }
 }
 
+extension Report.Entry {
+  /// Which methods' blocks were solved for by iterations, and which of them have not converged.
+  var blockSolvesNote: String? {
+    let solved = results.flatMap { result in
+      result.scores.compactMap { score in score.solves.map { (score.method, $0) } }
+    }
+    if solved.isEmpty { return nil }
+    let all = solved.reduce(0) { $0 + $1.1.blocks }
+    let open = solved.reduce(0) { $0 + $1.1.unconverged }
+    let most = solved.reduce(0) { max($0, $1.1.iterations) }
+    let residual = solved.reduce(0) { max($0, $1.1.residual) }
+    let names = listed(methods { $0.solves != nil })
+    let text =
+      "\(names): blocks of the Fisher matrix too large to form, \(grouped(all)) solves by conjugate "
+      + "gradients with up to \(grouped(most)) iterations"
+    if open == 0 { return text + "; all have converged." }
+    return text
+      + "; \(grouped(open)) have not converged (residual up to \(shortened(residual, digits: 2))), and gamma "
+      + "is marked by what is estimated to be missing. \(self.names(.cgIterations)) allows more."
+  }
+}
+
 extension SampledLabelCount {
   /// A tenth or less: one label more or less is felt.
   var isFew: Bool { all > 0 && changed <= all / 10 }

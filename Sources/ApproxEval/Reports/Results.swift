@@ -1,5 +1,6 @@
 import Checkpoints
 import Metrics
+import Updates
 
 /// One method at one damping on one batch; the columns of scores.csv.
 public struct Score: Sendable, Equatable, Codable {
@@ -49,6 +50,9 @@ public struct Score: Sendable, Equatable, Codable {
   /// The share of `d^T F d` within layers, `sum_b d_b^T F_bb d_b` over the blocks of `LayerScore`: what is
   /// left to 1 lies across them, and may be negative. `nil` unless there are scores of layers.
   public var withinLayers: Double?
+  /// How iterations for the blocks of its direction have ended, whose error is in `gammaError`; `nil`
+  /// where none were needed.
+  public var solves: BlockSolves?
 
   /// Whether gamma may be off by more than a thousandth.
   public var isMarked: Bool { gammaError.map { !($0 <= GammaErrorEstimate.limit) } ?? false }

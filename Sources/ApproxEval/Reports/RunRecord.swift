@@ -209,7 +209,9 @@ extension Report.Entry {
   var checkpointNotes: [String] { description.allNotes.map { $0.spelled(by: names) } }
 
   /// The part of them that is of labels and samples.
-  var batchNotes: [String] { [sampledLabelsNote, duplicatesNote].compactMap { $0 } }
+  var batchNotes: [String] {
+    [sampledLabelsNote, duplicatesNote, blockSolvesNote].compactMap { $0 }
+  }
 
   /// Why the gradients of these batches are zero, as a clause.
   func reason(ofZeroGradient flat: [BatchResult]) -> String {

@@ -10,6 +10,8 @@ package struct GradientPlan: Sendable {
     case direct
   }
   package let program: Program
+  /// Whether layers may factor, for which the rows of all samples must be at hand at once.
+  let factors: Bool
   /// Per node; `nil` where nothing is trainable.
   package let routes: [Route?]
   /// Per parameter: where the directly accumulated ones lie in a lane's accumulator.
@@ -20,10 +22,9 @@ package struct GradientPlan: Sendable {
   /// Whether nearly all work is in linear layers whose weights leave the cache.
   let isWide: Bool
 
-  /// - Parameter factors: Whether layers may factor, for which the rows of all samples must be
-  ///   at hand at once.
   init(_ program: Program, factors: Bool = true) {
     self.program = program
+    self.factors = factors
     let graph = program.graph
     var direct = Set<ParameterID>()
     routes = graph.nodes.enumerated().map { index, node in

@@ -6,7 +6,7 @@ import TensorModule
 extension PerSampleGradients {
   /// The rows of the first R draws.
   package func prefix(draws: Int) -> PerSampleGradients {
-    PerSampleGradients(self, draws: draws, entries: entries)
+    PerSampleGradients(self, draws: draws, entries: entries, of: linearization)
   }
 
   /// The gradients w.r.t. one trainable tensor.
@@ -15,7 +15,11 @@ extension PerSampleGradients {
   }
 
   /// The gradients w.r.t. some trainable tensors.
-  package func restricted(to group: [ParameterID]) -> PerSampleGradients {
+  ///
+  /// - Parameter restricted: A linearization in these tensors alone, for products with J.
+  package func restricted(
+    to group: [ParameterID], of restricted: Linearization<S>? = nil
+  ) -> PerSampleGradients {
     let wanted = Set(group)
     var found = 0
     let own = entries.compactMap { entry -> Entry? in
@@ -38,7 +42,8 @@ extension PerSampleGradients {
     }
     precondition(
       found == wanted.count, "restricted: of \(wanted.count) parameters \(found) are trainable")
-    return PerSampleGradients(self, draws: draws, entries: own)
+    return PerSampleGradients(
+      self, draws: draws, entries: own, of: restricted ?? linearization)
   }
 
   /// `sum_rows coefficient[row] g_row` of some tensors, one after the other, multiplied and added in

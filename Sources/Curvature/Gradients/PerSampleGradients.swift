@@ -47,9 +47,11 @@ package final class PerSampleGradients<S: EngineScalar> {
   }
 
   /// The same rows, or some of them: the first draws, and tensors of one's choice.
-  init(_ other: PerSampleGradients, draws: Int, entries: [Entry]) {
+  init(
+    _ other: PerSampleGradients, draws: Int, entries: [Entry], of linearization: Linearization<S>
+  ) {
     precondition(draws <= other.draws, "PerSampleGradients: \(draws) of \(other.draws) draws")
-    linearization = other.linearization
+    self.linearization = linearization
     self.draws = draws
     scales = Array(other.scales.prefix(draws * other.linearization.samples))
     self.entries = entries

@@ -20,6 +20,16 @@ package struct BatchNeeds<S: EngineScalar>: Sendable {
       bytesPerSample: ForwardStore<S>.bytesPerSample(program))
   }
 
+  private init(_ other: BatchNeeds, _ program: Program) {
+    self.program = program
+    (batch, samples) = (other.batch, other.samples)
+  }
+
+  /// As of `Linearization.restricted`, for what passes compute.
+  package func restricted(to group: [ParameterID]) -> BatchNeeds {
+    BatchNeeds(self, program.restricted(to: group))
+  }
+
   package var logitCount: Int { program.graph.outputShape.reduce(1, *) }
 
   /// Whether directions are combinations of per-sample gradients that are not formed.

@@ -37,9 +37,9 @@ package final class Linearization<S: EngineScalar> {
   /// What the kept ones leave of it.
   private let spareBudget: Int
   /// Per node (`rowKernel`).
-  let rowKernels = FormedOnce<RowKernelKey, Vector<Double>>()
+  let rowKernels: FormedOnce<RowKernelKey, Vector<Double>>
   /// Per node, of convolutions that factor (`inputRows`).
-  let unfoldedRows = FormedOnce<Int, Vector<S>>()
+  let unfoldedRows: FormedOnce<Int, Vector<S>>
 
   package typealias Chunk = Schedule.Chunk
   package typealias Scalars = UnsafeMutablePointer<S>
@@ -74,10 +74,13 @@ package final class Linearization<S: EngineScalar> {
     keptSamples = batch.keptSamples
     operations = 2 * Double(program.operationCount) * Double(samples)
     self.budget = budget
+    (rowKernels, unfoldedRows) = (FormedOnce(), FormedOnce())
     spareBudget = max(0, budget - keptSamples * bytesPerSample)
     store = ForwardStore(program: program, samples: keptSamples)
     logitValues = Vector(count: samples * program.graph.outputShape.reduce(1, *))
     let largest = schedule.largestChunk
+    directionsPerPass = Self.directionsPerPass(
+      tangents: program.bufferCounts.tangents, largestChunk: largest)
     let shared = SharedValues(program: program, parameters: parameters)
     executors = (0..<batch.workers).map { _ in
       Executor(
@@ -92,6 +95,39 @@ package final class Linearization<S: EngineScalar> {
       Kernels.copy(
         executor.logits, logitValues.pointer + chunk.first * count, count: chunk.count * count)
     }
+  }
+
+  /// The same function of some of the trainable parameters, the others fixed. Forward values, kernels and
+  /// the memory of passes are those of `other`: the two do not run at the same time.
+  private init(_ other: Linearization, program: Program) {
+    self.program = program
+    layerProgram = program
+    (parameters, pool, inputs) = (other.parameters, other.pool, other.inputs)
+    (samples, keptSamples, schedule) = (other.samples, other.keptSamples, other.schedule)
+    (store, logitValues) = (other.store, other.logitValues)
+    (sharesProducts, operations) = (other.sharesProducts, other.operations)
+    (budget, spareBudget) = (other.budget, other.spareBudget)
+    // Its passes are in the memory of the others.
+    directionsPerPass = other.directionsPerPass
+    (rowKernels, unfoldedRows) = (other.rowKernels, other.unfoldedRows)
+    plan = GradientPlan(program, factors: other.plan.factors)
+    let largest = schedule.largestChunk
+    let shared = SharedValues(program: program, parameters: parameters)
+    executors = other.executors.map {
+      Executor(
+        program: program, parameters: other.parameters, maximumSamples: largest, shared: shared,
+        pool: other.sharesProducts ? other.pool : nil, memory: $0.memory)
+    }
+    spareStores = other.spareStores
+  }
+
+  /// The linearization in some of the trainable parameters alone: their columns of J at the cost of the
+  /// passes from the first of them on.
+  ///
+  /// - Returns: `nil` where the logits do not depend on them.
+  package func restricted(to group: [ParameterID]) -> Linearization? {
+    let own = program.restricted(to: group)
+    return own.movesOutput ? Linearization(self, program: own) : nil
   }
 
   /// P
@@ -215,10 +251,7 @@ package final class Linearization<S: EngineScalar> {
   /// How many directions fit into one pass without the tangents of a chunk growing beyond 64 MiB
   /// for each worker: more gain nothing once products are a thousand rows tall, and leave the
   /// caches.
-  package var directionsPerPass: Int {
-    Self.directionsPerPass(
-      tangents: program.bufferCounts.tangents, largestChunk: schedule.largestChunk)
-  }
+  package let directionsPerPass: Int
 
   static func directionsPerPass(tangents: Int, largestChunk: Int) -> Int {
     max(1, (1 << 26) / max(tangents * MemoryLayout<S>.stride * largestChunk, 1))

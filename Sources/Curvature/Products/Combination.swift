@@ -30,6 +30,14 @@ package struct Combination<S: EngineScalar> {
     self.cancels = cancels
   }
 
+  /// The same rows restricted to some tensors: `own` are those of the basis. What is then known of the norm is
+  /// that it is no larger.
+  func restricted(_ own: PerSampleGradients<S>) -> Combination {
+    Combination(
+      basis: own, weights: weights, scale: scale, cotangent: cotangent, norm: norm, cancels: cancels
+    )
+  }
+
   /// `[P]`: one product per layer.
   package func vector() -> ScaledVector<S> {
     let sum = basis.weightedSums([weights], inDouble: cancels)[0]
