@@ -112,11 +112,15 @@ package final class GraphBuilder {
 
   /// Of `Operation.ownNumbers`, 512 MB of them: a few lines of a file can ask for any number.
   private static let mostOwnNumbers = 1 << 26
+  private let mostNodes: Int
 
-  package init() {}
+  /// - Parameter mostNodes: A line of a file can ask for any number of them; by default those of some 6,000
+  ///   steps of an LSTM.
+  package init(mostNodes: Int = 100_000) { self.mostNodes = mostNodes }
 
   /// A graph of the same inputs and parameters, with their numbers.
-  init(inputsAndParametersOf graph: Graph) {
+  convenience init(inputsAndParametersOf graph: Graph) {
+    self.init(mostNodes: .max)
     inputs = graph.inputs
     types = Array(graph.types.prefix(inputs.count))
     parameters = graph.parameters
@@ -197,6 +201,12 @@ package final class GraphBuilder {
       type.isShared = operands.inputs.allSatisfy(\.isShared)
       guard let total = checkedSum(cost, operation.operationCount), total <= 1 << 60 else {
         throw GraphError(.size([cost, operation.operationCount]))
+      }
+      guard nodes.count < mostNodes else {
+        throw GraphError(
+          .other(
+            "the network", found: "one of more operations",
+            expected: "at most \(mostNodes); shorten its sequences"))
       }
       guard ownNumbers + operation.ownNumbers <= Self.mostOwnNumbers else {
         throw GraphError(

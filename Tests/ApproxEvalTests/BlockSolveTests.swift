@@ -58,7 +58,7 @@ struct BlockSolveTests {
     let row = try #require(found.results[0].scores.first { $0.method == "layer-ng" })
     #expect(row.solves?.unconverged == 1 && row.solves?.iterations == 1)
     #expect(row.isMarked)
-    #expect(found.note?.contains("1 have not converged") == true)
+    #expect(found.note?.contains("1 has not converged") == true)
     let oracle = DenseOracle(Self.problem)
     let expected = oracle.gamma(
       DenseOracle.blockSolve(

@@ -105,7 +105,8 @@ extension Report.Entry {
       + "gradients with up to \(grouped(most)) iterations"
     if open == 0 { return text + "; all have converged." }
     return text
-      + "; \(grouped(open)) have not converged (residual up to \(shortened(residual, digits: 2))), and gamma "
+      + "; \(grouped(open)) \(open == 1 ? "has" : "have") not converged (residual up to "
+      + "\(shortened(residual, digits: 2))), and gamma "
       + "is marked by what is estimated to be missing. \(self.names(.cgIterations)) allows more."
   }
 }

@@ -14,9 +14,19 @@ private struct Holding: Operation {
   func vjp<S: EngineScalar>(_ pass: CotangentPass<S>) {}
 }
 
-/// A few lines of a file can ask for tables of any size.
-struct OwnNumbersTests {
-  @Test func allOfAGraphHaveALimit() throws {
+/// A few lines of a file can ask for tables of any size, and for any number of steps.
+struct GraphLimitTests {
+  @Test func operationsHaveALimit() throws {
+    let builder = GraphBuilder(mostNodes: 3)
+    for _ in 0..<3 {
+      _ = try builder.apply(Holding(ownNumbers: 0), to: [], name: "a")
+    }
+    #expect(throws: GraphError.self) {
+      try builder.apply(Holding(ownNumbers: 0), to: [], name: "one more")
+    }
+  }
+
+  @Test func numbersOfItsOwnHaveALimit() throws {
     let builder = GraphBuilder()
     for _ in 0..<2 { _ = try builder.apply(Holding(ownNumbers: 1 << 25), to: [], name: "a") }
     #expect(throws: GraphError.self) {
