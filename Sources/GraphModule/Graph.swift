@@ -205,8 +205,8 @@ package final class GraphBuilder {
       guard nodes.count < mostNodes else {
         throw GraphError(
           .other(
-            "the network", found: "one of more operations",
-            expected: "at most \(mostNodes); shorten its sequences"))
+            "the number of operations", found: "above \(mostNodes)",
+            expected: "fewer: shorter sequences, or fewer layers"))
       }
       guard ownNumbers + operation.ownNumbers <= Self.mostOwnNumbers else {
         throw GraphError(
