@@ -275,6 +275,12 @@ struct BuilderErrorTests {
       #"{"type": "max_pool3d", "kernel_size": 2, "stride": 1}"#, input: "[1, 1025, 1025, 1025]",
       "the input of model.layers[0] max_pool3d is [1, 1025, 1025, 1025], expected one that the layer's options fit: windows of [2, 2, 2] on [1025, 1025, 1025] are too many"
     ),
+    // It took minutes where every step copied the graph so far.
+    Mistake(
+      #"{"type": "lstm", "name": "a", "input_size": 3, "hidden_size": 2, "batch_first": true}"#,
+      input: "[8000, 3]",
+      "the number of operations of model.layers[0] lstm a is above 100000, expected fewer: shorter sequences, or fewer layers"
+    ),
     // Residuals.
     Mistake(#"{"type": "residual"}"#, "model.layers[0].layers is missing"),
     Mistake(

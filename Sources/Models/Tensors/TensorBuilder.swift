@@ -50,9 +50,8 @@ struct TensorBuilder {
     try graph.apply(operation, to: inputs, parameters: parameters, name: label)
   }
 
-  /// The same numbers in another shape. It changes nothing, and is mutating so that a value that is
-  /// made in its place is made before.
-  mutating func reshaped(_ value: ValueID, to shape: [Int]) throws -> ValueID {
+  /// The same numbers in another shape.
+  func reshaped(_ value: ValueID, to shape: [Int]) throws -> ValueID {
     try graph.reshape(value, to: shape)
   }
 
