@@ -141,13 +141,20 @@ extension PerSampleGradients {
   /// `f_i f_j K_ij`, both triangles, from the lower one.
   private func mirrored(_ lower: UnsafePointer<Double>, _ factors: [Double]) -> Vector<Double> {
     let count = count
-    let matrix = Vector<Double>(count: count * count)
+    let matrix = Vector<Double>(unsetCount: count * count)
     let target = matrix.pointer
-    linearization.pool.run(count) { i, _ in
-      for j in 0...i {
-        let value = lower[i * count + j] * factors[i] * factors[j]
-        target[i * count + j] = value
-        target[j * count + i] = value
+    // Tile by tile: columns of the upper triangle would each touch as many cache lines as they are long.
+    let width = 32
+    linearization.pool.run((count + width - 1) / width) { tile, _ in
+      let rows = tile * width..<min((tile + 1) * width, count)
+      for first in stride(from: 0, to: rows.upperBound, by: width) {
+        for i in rows where i >= first {
+          for j in first...min(first + width - 1, i) {
+            let value = lower[i * count + j] * factors[i] * factors[j]
+            target[i * count + j] = value
+            target[j * count + i] = value
+          }
+        }
       }
     }
     return matrix
