@@ -37,11 +37,12 @@ struct DeterminismTests {
         let found = try bits(engine, threads: threads)
         for (result, expected) in zip(found, one) {
           #expect(result.bits == expected.bits, "\(result.name): 1 and \(threads) threads")
-          // Losses of real targets are one loop on the thread that asks, and norms alone of a small
-          // model one tile.
+          // Losses of real targets are one loop on the thread that asks. Norms alone of a small table are
+          // one tile, and so are all products of few of its rows.
           let isOneTask =
             result.name == "losses" && model.loss != "cross_entropy"
-            || result.name == "Gram matrix, norms" && model.name == "tokens"
+            || result.name.hasPrefix("Gram matrix") && model.name == "tokens"
+              && (samples < 32 || result.name == "Gram matrix, norms")
           if samples > 1 && !isOneTask {
             #expect(result.sharedCalls > 0, "\(result.name): only one of \(threads) workers ran")
           }
