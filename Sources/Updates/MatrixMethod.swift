@@ -69,7 +69,7 @@ struct MatrixMethod<Step: MatrixStep>: DirectionRule {
     let gradients = context.gradients
     let program = gradients.linearization.program
     let lambdas = isDamped ? dampings.map { gradients.lambda($0) } : [(value: 0, scaled: 0)]
-    let parts = lambdas.map { _ in DirectionParts<S>(program) }
+    let parts = lambdas.map { _ in DirectionParts<S>(program, samples: gradients.samples) }
     // The root has the unit itself, not its square.
     let own = lambdas.map { $0.scaled.timesPowerOfTwo(2 * gradients.gram.unit.exponent) }
     var elements: [(parameter: ParameterID, step: ElementwiseStep)] = []
@@ -88,9 +88,11 @@ struct MatrixMethod<Step: MatrixStep>: DirectionRule {
     try writeWeights(gradients, weights, lambdas: own, to: parts)
     return zip(lambdas, parts).enumerated().map { place, one in
       let (scaled, error, _) = one.1.finished()
-      return Direction(
+      var direction = Direction(
         damping: isDamped ? dampings[place] : nil, lambda: isDamped ? one.0.value : nil,
         scaled: scaled, relativeError: error)
+      direction.response = one.1.response
+      return direction
     }
   }
 
@@ -145,8 +147,9 @@ struct MatrixMethod<Step: MatrixStep>: DirectionRule {
     _ all: GradientMatrices, _ weight: Weight, unit: Double, level: TensorLevel, lambdas: [Double],
     to parts: [DirectionParts<S>]
   ) throws(LinearAlgebraError) {
+    let (smaller, cancellation) = all.inSmallerForm()
     // In units of its own: one tensor's gradients may be 1e-60 of another's.
-    let (matrices, own) = all.normalized
+    let (matrices, own) = smaller.normalized
     let size = unit * own
     let scaled = lambdas.map { min($0 / size, 0x1p996) }
     let share = level.share(
@@ -156,19 +159,24 @@ struct MatrixMethod<Step: MatrixStep>: DirectionRule {
     let steps = try step.steps(reduced.matrices, isVector: weight.isVector, lambdas: scaled)
     // What another rounding of the gradients would have made of it.
     let others = try step.steps(
-      reduced.matrices.perturbed(level.errors.map { $0 * share.errorFactor }),
+      reduced.matrices.perturbed(
+        zip(level.errors, cancellation).map { $0 * max(share.errorFactor, $1) }),
       isVector: weight.isVector, lambdas: scaled)
     let factor = step.factor(rows: all.rows, columns: all.columns)
     let exponent = step.scaleExponent * (unit.exponent + own.exponent)
     for (place, parts) in parts.enumerated() {
       let values = steps[place]
-      let (norm, distance) = (VectorNorms.norm(values), VectorNorms.distance(values, others[place]))
+      let difference = VectorNorms.difference(values, others[place])
+      let (norm, distance) = (VectorNorms.norm(values), VectorNorms.norm(difference))
       let result = reduced.expanded(values)
       Kernels.axpby(0, result.pointer, factor, result.pointer, count: result.count)
       parts.set(weight.parameter, result.pointer, exponent: exponent)
       parts.setError(
         weight.parameter, relative: norm > 0 ? distance / norm : 0, of: result.pointer,
         count: result.count, exponent: exponent)
+      parts.setResponse(
+        weight.parameter, reduced.matrices.products(with: difference).map { $0 * factor * size },
+        exponent: exponent)
     }
   }
 
@@ -192,6 +200,7 @@ struct MatrixMethod<Step: MatrixStep>: DirectionRule {
     for (parameter, step) in elements {
       let count = program.graph.parameters[parameter.index].count
       defer { start += count }
+      let norms = rows.restricted(to: parameter).gramMatrix(.norms)
       for (lambda, parts) in zip(lambdas, parts) {
         let (values, relativeError) = step.values(
           g.values.pointer + start, ratio: g.unit / unit, squares.pointer + start, count: count,
@@ -201,6 +210,10 @@ struct MatrixMethod<Step: MatrixStep>: DirectionRule {
         parts.set(parameter, values.pointer, exponent: exponent)
         parts.setError(
           parameter, relative: relativeError, of: values.pointer, count: count, exponent: exponent)
+        let error = relativeError * VectorNorms.norm(values)
+        parts.setResponse(
+          parameter, (0..<gradients.samples).map { norms.norm($0) * error }, exponent: exponent,
+          isBound: true)
       }
     }
   }
@@ -271,10 +284,10 @@ enum VectorNorms {
     Kernels.dot(x.pointer, x.pointer, count: x.count).squareRoot()
   }
 
-  static func distance(_ x: Vector<Double>, _ y: Vector<Double>) -> Double {
+  static func difference(_ x: Vector<Double>, _ y: Vector<Double>) -> Vector<Double> {
     let difference = x.copy()
     Kernels.axpby(-1, y.pointer, 1, difference.pointer, count: x.count)
-    return norm(difference)
+    return difference
   }
 }
 
@@ -282,7 +295,18 @@ extension BatchNeeds {
   /// The gradients of one weight in double, in coordinates once more, and the bases.
   func matrices(of parameter: ParameterID, rows: Int, columns: Int) -> ByteCount {
     let form = weightForm(of: parameter)
+    // The same in coordinates, perturbed, and turned twice.
+    let spanned = { (own: Int, other: Int) in
+      min(own, (ByteCount(samples) * ByteCount(other)).value)
+    }
+    let (k, l) = (spanned(rows, columns), spanned(columns, rows))
+    let written =
+      doubles(5, samples, rows * columns) + doubles(6, rows, columns) + doubles(5, k, k)
+      + doubles(5, l, l)
     switch form {
+    case .products(let positions)
+    where GradientMatrices.isSmallerWritten(positions: positions, rows: rows, columns: columns):
+      return doubles(samples * positions, rows + columns) + written
     case .products(let positions):
       let count = samples * positions
       let (k, l) = (min(rows, count), min(columns, count))
@@ -291,14 +315,7 @@ extension BatchNeeds {
         + doubles(4, positions, positions)
         + doubles(2, min(count, rows), rows) + doubles(2, min(count, columns), columns)
         + doubles(5, k, k) + doubles(5, l, l) + doubles(6, k, l) + doubles(2, rows, columns)
-    case .explicit:
-      // The same in coordinates, perturbed, and turned twice.
-      let spanned = { (own: Int, other: Int) in
-        min(own, (ByteCount(samples) * ByteCount(other)).value)
-      }
-      let (k, l) = (spanned(rows, columns), spanned(columns, rows))
-      return doubles(5, samples, rows * columns) + doubles(6, rows, columns) + doubles(5, k, k)
-        + doubles(5, l, l)
+    case .explicit: return written
     }
   }
 }
