@@ -30,7 +30,12 @@ private struct EigenvalueKFAC: DirectionRule {
     let rows = TrueLabelRows(gradients)
     let own = lambdas.map { rescaled(lambda: $0, from: gradients.gram.unit, to: rows.unit) }
     try parts.setLayers(
-      plan, rows, lambdas: own, exponent: -rows.unit.exponent, block: EigenvalueBlock.init)
+      plan, rows, lambdas: own, exponent: -rows.unit.exponent
+    ) { index, layer, weights throws(LinearAlgebraError) in
+      try EigenvalueBlock(
+        layer, weights: weights,
+        inputs: context.sharedLayers?.value(index, layer, [0: weights]).inputs)
+    }
     let target = EmpiricalTarget.ones.values(gradients)
     for (parameter, _) in plan.exact {
       let block = try context.blocks.block([parameter])
@@ -67,8 +72,9 @@ private struct EigenvalueBlock: LayerBlock {
   private let sum: Vector<Double>
   private let squares: Vector<Double>
 
+  /// - Parameter known: The eigenvectors of the inputs, where they are known.
   init<S: EngineScalar>(
-    _ rows: LayerRows<S>, weights: [Double]
+    _ rows: LayerRows<S>, weights: [Double], inputs known: RowSpectrum?
   ) throws(LinearAlgebraError) {
     let (count, outputs, inputs) = (rows.count, rows.outputColumns, rows.inputColumns)
     let (a, b) = (Vector<Double>(count: count * inputs), Vector<Double>(count: count * outputs))
@@ -77,9 +83,11 @@ private struct EigenvalueBlock: LayerBlock {
     left = try RowSpectrum(rows: count, columns: outputs) {
       Kernels.copy(b.pointer + $0.lowerBound * outputs, $1, count: $0.count * outputs)
     }
-    right = try RowSpectrum(rows: count, columns: inputs) {
-      Kernels.copy(a.pointer + $0.lowerBound * inputs, $1, count: $0.count * inputs)
-    }
+    right =
+      try known
+      ?? RowSpectrum(rows: count, columns: inputs) {
+        Kernels.copy(a.pointer + $0.lowerBound * inputs, $1, count: $0.count * inputs)
+      }
     let rotated = GradientMatrices(
       .products(
         positions: rows.layer.linear.positions, outputs: outputs, inputs: inputs, cotangents: b,

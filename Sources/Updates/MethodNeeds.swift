@@ -85,6 +85,8 @@ public struct MethodNeeds: Sendable, Equatable {
   public var fisherBlocks: GramMatrices?
   /// `nil`: none.
   public var solve: Solve?
+  /// What of it other methods need as well; `nil`: nothing that is kept for them.
+  public var shares: SharedStatistics.Kind?
   /// Whether the direction is a weighted sum of gradients at the logits taken back through the
   /// network, which then need not be formed.
   public var isWeightedSum = false
