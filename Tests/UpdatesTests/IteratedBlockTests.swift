@@ -8,25 +8,6 @@ import Testing
 
 /// Blocks of the Fisher matrix by conjugate gradients, as they are where their matrices are large.
 struct IteratedBlockTests {
-  /// Frozen layers over positions with low-rank changes beside them, as LoRA has them: four blocks, each of
-  /// one matrix, and products that go through frozen layers.
-  private static let lowRank = Case(
-    "low rank", input: [3, 6],
-    adapted("p", 6, 5) + #", {"type": "gelu"}, "# + adapted("q", 5, 4)
-      + #", {"type": "flatten"}, "# + linear("h", 12, 3),
-    trainable: ["p.down.weight", "p.up.weight", "q.down.weight", "q.up.weight"], samples: 4)
-
-  private static func adapted(_ name: String, _ inputs: Int, _ outputs: Int) -> String {
-    func matrix(_ part: String, _ inputs: Int, _ outputs: Int) -> String {
-      #"{"type": "linear", "name": "\#(name).\#(part)", "in_features": \#(inputs), "#
-        + #""out_features": \#(outputs), "bias": false}"#
-    }
-    return #"{"type": "residual", "layers": [\#(matrix("down", inputs, 2)), "#
-      + #"\#(matrix("up", 2, outputs))], "shortcut": [\#(linear(name, inputs, outputs))]}"#
-  }
-
-  private static let all = cases + [lowRank]
-
   private func directions<S: EngineScalar>(
     _ method: UpdateMethod, _ gradients: BatchGradients<S>, _ dampings: [String],
     _ solver: BlockSolver, limits: SolveLimits
@@ -38,7 +19,7 @@ struct IteratedBlockTests {
 
   /// The two ways and the definition, over weight sharing, tied tensors, low-rank
   /// changes and what factors.
-  @Test(arguments: all, [UpdateMethod.layerNG, .blockNG])
+  @Test(arguments: cases + [lowRank], [UpdateMethod.layerNG, .blockNG])
   func iterationsMatricesAndTheDefinitionAgree(_ test: Case, _ method: UpdateMethod) throws {
     let oracle = DenseOracle(Problem(test))
     let (engine, gradients) = try batch(oracle, draws: [], Double.self)
@@ -62,7 +43,7 @@ struct IteratedBlockTests {
     }
   }
 
-  @Test(arguments: all.filter { $0.weights.isEmpty })
+  @Test(arguments: cases + [lowRank].filter { $0.weights.isEmpty })
   func singlePrecisionAgreesToItsRounding(_ test: Case) throws {
     let oracle = DenseOracle(Problem(test))
     let (engine, gradients) = try batch(oracle, draws: [], Float.self)
@@ -74,7 +55,7 @@ struct IteratedBlockTests {
   }
 
   /// What is said to be missing of a solve that ends early is what is, or more.
-  @Test(arguments: all.filter { $0.name != "one output" }, [1, 2, 3])
+  @Test(arguments: cases + [lowRank].filter { $0.name != "one output" }, [1, 2, 3])
   func earlyEndsAreTold(_ test: Case, _ iterations: Int) throws {
     let oracle = DenseOracle(Problem(test))
     let (engine, gradients) = try batch(oracle, draws: [], Double.self)
