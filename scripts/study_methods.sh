@@ -4,14 +4,13 @@
 #
 #   scripts/study_methods.sh FOLDER
 #
-# EPOCHS, BATCHES (scored per checkpoint, a tenth of them here) and SEED as for study.sh, which runs this. Needs
-# the release build.
+# EPOCHS, BATCHES and SEED as for study.sh, which runs this; of the batches a tenth of the MLP, fewer of the others,
+# which take longer. Needs the release build.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 folder=$1
 epochs=${EPOCHS:-40}
-batches=$(((${BATCHES:-100} + 9) / 10))
 seed=${SEED:-1337}
 cli=$root/.build/release/eval-cli
 digits=$root/fixtures/digits
@@ -50,16 +49,19 @@ ends() {
   done
 }
 
-# Trains one network and scores it: NAME MODEL DATA.
+# So many per cent of all batches, one at the least.
+share() { printf '%d' $(((${BATCHES:-100} * $1 + 99) / 100)); }
+
+# Trains one network and scores it: NAME MODEL DATA, and the batches of a stage and of a stage of the sweep.
 survey() {
-  local name=$1 model=$2 data=$3
+  local name=$1 model=$2 data=$3 batches=$4 swept=$5
   "$cli" train "$model" --data "$data" -o "$folder/$name/run" --epochs "$last" --seed "$seed" \
     --optimizer adam --learning-rate 1e-3 --quiet >/dev/null
   local common=(--data "$data" --seed "$seed" --quiet)
   step "$name: every method at near-zero damping, $batches batches a stage"
   "$cli" score $(stages "$folder/$name/run") "${common[@]}" --batches "$batches" --methods all \
     --output "$folder/$name/methods" >/dev/null
-  step "$name: dampings"
+  step "$name: dampings, $swept batches a stage"
   "$cli" score $(ends "$folder/$name/run") "${common[@]}" --batches "$swept" --methods "$damped" \
     --damping 1e-7,1e-5,1e-3,1e-1,1e1 --output "$folder/$name/damping" >/dev/null
   for results in methods damping; do
@@ -95,7 +97,6 @@ table() {
 
 [ "${#epochs}" -ge 2 ] || epochs=0$epochs
 width=${#epochs}
-swept=$(((batches + 4) / 5))
 damped=sgd,ef,ief,sf,kfac,ekfac,iekfac,evkfac,foof,soap,layer-ng,block-ng,layer-ef,layer-ief,layer-sf,diag-ng,diag-ef,diag-ief,adam
 
 step "the digits table: one batch of 160 at epochs 0, 3, 10 and 40"
@@ -107,9 +108,10 @@ mkdir -p "$folder/transformer"
 as_images "$folder/transformer/images.safetensors"
 "$cli" init "$root/fixtures/configs/digits-vit.json" -o "$folder/transformer/vit" --seed "$seed" >/dev/null
 
-survey mlp "$root/fixtures/configs/digits-mlp.json" "$digits/digits.safetensors"
-survey cnn "$root/fixtures/configs/digits-cnn.json" "$digits/digits.safetensors"
-survey transformer "$folder/transformer/vit" "$folder/transformer/images.safetensors"
+survey mlp "$root/fixtures/configs/digits-mlp.json" "$digits/digits.safetensors" "$(share 10)" "$(share 2)"
+survey cnn "$root/fixtures/configs/digits-cnn.json" "$digits/digits.safetensors" "$(share 5)" "$(share 2)"
+survey transformer "$folder/transformer/vit" "$folder/transformer/images.safetensors" "$(share 2)" \
+  "$(share 1)"
 
 step "efficiency in per cent: the digits table, then each network"
 for results in digits mlp/methods cnn/methods transformer/methods; do
