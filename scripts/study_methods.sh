@@ -5,7 +5,7 @@
 #   scripts/study_methods.sh FOLDER
 #
 # EPOCHS, BATCHES and SEED as for study.sh, which runs this; of the batches a tenth of the MLP, fewer of the others,
-# which take longer. Needs the release build.
+# which take longer. BATCH_SIZE is that of all three. Needs the release build.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
@@ -57,7 +57,7 @@ survey() {
   local name=$1 model=$2 data=$3 batches=$4 swept=$5
   "$cli" train "$model" --data "$data" -o "$folder/$name/run" --epochs "$last" --seed "$seed" \
     --optimizer adam --learning-rate 1e-3 --quiet >/dev/null
-  local common=(--data "$data" --seed "$seed" --quiet)
+  local common=(--data "$data" --seed "$seed" --batch-size "${BATCH_SIZE:-160}" --quiet)
   step "$name: every method at near-zero damping, $batches batches a stage"
   "$cli" score $(stages "$folder/$name/run") "${common[@]}" --batches "$batches" --methods all \
     --output "$folder/$name/methods" >/dev/null

@@ -8,7 +8,7 @@ extension UpdateMethod {
     "evkfac",
     "the eigenbases of `ekfac` with the exact second moments of the samples' gradients in them: "
       + "`G' / (mean_n G_n'² + λ)`, and back; other tensors as `block-ef`, of means",
-    MethodNeeds(isDamped: true, gram: .exceptions, hasKroneckerProducts: true),
+    MethodNeeds(isDamped: true, gram: .exceptions, hasKroneckerProducts: true, shares: .layers),
     EigenvalueKFAC())
 }
 
@@ -83,11 +83,13 @@ private struct EigenvalueBlock: LayerBlock {
     left = try RowSpectrum(rows: count, columns: outputs) {
       Kernels.copy(b.pointer + $0.lowerBound * outputs, $1, count: $0.count * outputs)
     }
-    right =
-      try known
-      ?? RowSpectrum(rows: count, columns: inputs) {
+    if let known {
+      right = known
+    } else {
+      right = try RowSpectrum(rows: count, columns: inputs) {
         Kernels.copy(a.pointer + $0.lowerBound * inputs, $1, count: $0.count * inputs)
       }
+    }
     let rotated = GradientMatrices(
       .products(
         positions: rows.layer.linear.positions, outputs: outputs, inputs: inputs, cotangents: b,

@@ -35,9 +35,11 @@ private struct FOOF: DirectionRule {
     } else {
       try parts.setLayers(plan, trueRows, lambdas: own, exponent: trueRows.unit.exponent) {
         index, rows, weights throws(LinearAlgebraError) in
-        try InputBlock(
-          rows.layer,
-          shared?.value(index, rows, [0: weights]) ?? LayerStatistics(rows, [0: weights]))
+        let weights = [0: weights]
+        guard let shared else {
+          return try InputBlock(rows.layer, LayerStatistics(rows, weights))
+        }
+        return try InputBlock(rows.layer, shared.value(index, rows, weights))
       }
     }
     let ones = [Double](repeating: 1, count: gradients.samples)

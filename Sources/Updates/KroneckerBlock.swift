@@ -60,9 +60,13 @@ struct KroneckerBlock: LayerBlock {
     spans = (!isReduced, !isReduced && factor.spansGradient)
     let count = rows.count
     rowCount = count
-    inputFactor =
-      try shared?.inputs
-      ?? RowSpectrum(rows: count, columns: inputs) { rows.writeInputs($0, to: $1) }
+    if let shared {
+      inputFactor = shared.inputs
+    } else {
+      inputFactor = try RowSpectrum(rows: count, columns: inputs) {
+        rows.writeInputs($0, to: $1)
+      }
+    }
     alphas = inputFactor.values.map { $0 / Double(count) }
     outputFactor = try RowSpectrum(rows: factor.draws.count * count, columns: outputs) {
       range, out in

@@ -5,16 +5,10 @@ import TensorModule
 /// What is kept from one method for those after it, where several of a batch need it and it is small: by shapes
 /// and methods alone, as memory is planned before.
 package struct SharedStatistics: Sendable {
-  /// What methods may have in common.
-  package enum Kind: Sendable {
-    /// Gradients of weights in bases of what they span.
-    case matrices
-    /// Eigenvectors of the inputs of linear layers, and the layers' gradients.
-    case layers
-  }
+  package typealias Kind = MethodNeeds.Shared
 
   /// Kept up to here.
-  private static var mostBytes: ByteCount { 1 << 27 }
+  private static var mostBytes: ByteCount { ByteCount(1 << 27) }
 
   let kinds: Set<Kind>
   package let bytes: ByteCount

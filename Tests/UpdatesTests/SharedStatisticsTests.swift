@@ -8,7 +8,8 @@ import Testing
 /// What methods of one batch have in common is made once, and changes nothing.
 struct SharedStatisticsTests {
   private static let methods: [UpdateMethod] = [
-    .kfac, .foof, .ekfac, .iekfac, .evkfac, .muon, .muonPolar, .soap, .shampoo, .shampooSquared,
+    .kfac, .foof, .ekfac, .iekfac, .eigenvalueKFAC, .muon, .muonPolar, .soap, .shampoo,
+    .shampooSquared,
     .klShampoo,
   ]
 
