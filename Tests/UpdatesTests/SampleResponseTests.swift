@@ -1,4 +1,3 @@
-import GraphModule
 import TensorModule
 import TestSupport
 import Testing
@@ -8,11 +7,13 @@ import Testing
 /// What errors of directions do to the samples.
 struct SampleResponseTests {
   /// Parts with signs may cancel, bounds may not; each part has a power of two of its own.
-  @Test func partsOfTensorsAreAddedUp() {
-    let responses = SampleResponses(parameters: 3, samples: 2)
-    responses.set(ParameterID(index: 0), [3, 1], exponent: 1, isBound: false)
-    responses.set(ParameterID(index: 1), [-1, 2], exponent: 2, isBound: false)
-    responses.set(ParameterID(index: 2), [3, 4], exponent: 0, isBound: true)
+  @Test func partsOfTensorsAreAddedUp() throws {
+    let program = try EngineProblem(Problem(Case("mlp", input: [3], mlp)), Double.self).program
+    let parameters = program.trainable
+    let responses = SampleResponses(parameters: program.graph.parameters.count, samples: 2)
+    responses.set(parameters[0], [3, 1], exponent: 1, isBound: false)
+    responses.set(parameters[1], [-1, 2], exponent: 2, isBound: false)
+    responses.set(parameters[2], [3, 4], exponent: 0, isBound: true)
     let total = responses.total(top: 1)
     #expect(total[0] == (1 + 1.5 * 1.5).squareRoot())
     #expect(total[1] == (25 + 4.0).squareRoot())

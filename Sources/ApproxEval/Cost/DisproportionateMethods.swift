@@ -7,8 +7,9 @@ import Updates
 public struct DisproportionateMethods: Sendable, Equatable {
   /// In the order of the options.
   public var methods: [UpdateMethod]
-  /// Matrix products that they may take on a batch, and those of everything else.
+  /// Multiplications and additions that they may take on a batch.
   public var operations: Double
+  /// Those of everything else.
   public var otherOperations: Double
 
   /// What their solves may take at the most and still be worth it, whatever the rest of a batch takes: some
