@@ -97,7 +97,7 @@ instead 'DATA=mine.npz MODEL=net.json scripts/study.sh mine/' \
    DATA=mine.npz MODEL=net.json EPOCHS=1 BATCHES=1 scripts/study.sh mine/'
 
 # Minutes.
-instead 'make study' "make -C '$root' study EPOCHS=4 BATCHES=2 FOLDER=\"\$PWD/short\""
+instead 'make study' "make -C '$root' study EPOCHS=4 BATCHES=2 BATCH_SIZE=16 FOLDER=\"\$PWD/short\""
 instead 'eval-cli score study/adam/epoch-?[02468].bin --data fixtures/digits/digits.safetensors --batches 100 --cg-iterations 1000 --cg-gap 0.01 --output study/e1' \
   'eval-cli score study/adam/epoch-?[02468].bin --data fixtures/digits/digits.safetensors --batches 1 --cg-iterations 1000 --cg-gap 0.01 --output study/e1'
 instead 'eval-cli score study/adam/epoch-{01,20,40}.bin --data fixtures/digits/digits.safetensors --batches 100 --damping 1e-9,...,1e3 --reference none --output study/e3' \

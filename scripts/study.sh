@@ -4,6 +4,7 @@
 #   scripts/study.sh [FOLDER]            the digits, into study/ or FOLDER
 #   DATA=mine.npz MODEL=net.json scripts/study.sh mine/
 #
+# Without DATA and MODEL also every method on three networks, by study_methods.sh.
 # DATA is an .npz or safetensors file with inputs and labels, MODEL the JSON description of a
 # sequential model; EPOCHS, BATCHES (scored per checkpoint) and SEED may be set too. Needs the release
 # build; `make study` sees to that. The folder must not exist: nothing is overwritten.
@@ -82,6 +83,11 @@ for results in e1 e3 solver; do
   "$cli" plot "$folder/$results" --quiet >/dev/null || [ $? -eq 69 ]
 done
 "$cli" report "$folder/e1" >/dev/null || [ $? -eq 69 ]
+
+# The other networks are of the digits.
+if [ -z "${DATA:-}${MODEL:-}" ]; then
+  EPOCHS=$epochs BATCHES=$batches SEED=$seed "$root/scripts/study_methods.sh" "$folder/networks"
+fi
 
 step "E2: final training loss, and gamma/gamma_SGD with batches of 32 in the middle of the Adam run"
 "$root/scripts/study_table.sh" "$folder" "$((last / 2))"

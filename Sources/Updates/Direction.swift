@@ -12,6 +12,9 @@ package struct Direction<S: EngineScalar> {
   /// An estimate of `|d - exact d|_2 / |d|_2`: what the rounding of the per-sample gradients has left
   /// in it; 0 for a direction that is taken as it is.
   package let relativeError: Double
+  /// What an error of this size does to the samples where it is measured, `[N]`: `|g_n . (d - exact d)|` without
+  /// the scale of `form`.
+  package internal(set) var response: [Double]?
   /// What iterations have left out of it, in the metric of the curvature: an estimate of
   /// `|d - exact d|_F` without the scale of `form`.
   package internal(set) var missing = 0.0

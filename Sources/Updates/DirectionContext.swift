@@ -17,21 +17,32 @@ package final class DirectionContext<S: EngineScalar> {
   /// How blocks are solved with; `nil`: as their sizes have it.
   private let givenBlockSolver: BlockSolver?
   private let draw: (_ draws: Int) -> [LogitGradient]
+  /// What is kept for methods to come; `nil`: nothing of it.
+  let preparedWeights: PreparedWeights?
+  let sharedLayers: SharedLayers?
 
   /// - Parameters:
   ///   - source: Not needed by methods that neither solve nor read.
   ///   - blockLimits: Of solves of blocks by iterations.
   ///   - blockSolver: By default as the sizes of blocks have it.
+  ///   - shared: What is kept for methods to come.
   ///   - draw: Draws labels for whoever estimates what it cannot sum.
   package init(
     _ gradients: BatchGradients<S>, source: (any DirectionSource<S>)? = nil,
     blockLimits: SolveLimits = SolveLimits(), blockSolver: BlockSolver? = nil,
-    draw: ((_ draws: Int) -> [LogitGradient])? = nil
+    shared: SharedStatistics = .none, draw: ((_ draws: Int) -> [LogitGradient])? = nil
   ) {
     self.gradients = gradients
     self.source = source
     self.blockLimits = blockLimits
     givenBlockSolver = blockSolver
+    let layerProgram = gradients.linearization.layerProgram
+    preparedWeights =
+      shared.kinds.contains(.matrices)
+      ? PreparedWeights(parameters: layerProgram.graph.parameters.count) : nil
+    sharedLayers =
+      shared.kinds.contains(.layers)
+      ? SharedLayers(layers: KroneckerPlan(layerProgram).layers.count) : nil
     self.draw = draw ?? { gradients.output.sampledGradients(draws: $0, seed: 0, batch: 0) }
   }
 

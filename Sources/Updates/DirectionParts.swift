@@ -21,9 +21,15 @@ final class DirectionParts<S: EngineScalar> {
   private let count: Int
   /// Of blocks that are solved for by iterations, one after the other.
   var solves = BlockSolves()
+  /// Of each parameter and sample, where it is measured.
+  private let responses: SampleResponses?
 
-  init(_ program: Program) {
+  /// - Parameter samples: N, where what errors do to the samples is measured.
+  init(_ program: Program, samples: Int? = nil) {
     self.program = program
+    responses = samples.map {
+      SampleResponses(parameters: program.graph.parameters.count, samples: $0)
+    }
     vector = Vector(count: program.parameterCount)
     count = max(program.graph.parameters.count, 1)
     exponents = .allocate(capacity: count)
@@ -44,6 +50,14 @@ final class DirectionParts<S: EngineScalar> {
   /// arithmetic: `value` times two to the power `exponent`.
   func setError(_ parameter: ParameterID, _ value: Double, exponent: Int) {
     errors[parameter.index] = (value, exponent)
+  }
+
+  /// What the error e of the part of one tensor does along the gradients of the samples, `[N]`: `g_n . e` of the
+  /// tensor, or a bound on its size.
+  func setResponse(
+    _ parameter: ParameterID, _ values: [Double], exponent: Int, isBound: Bool = false
+  ) {
+    responses?.set(parameter, values, exponent: exponent, isBound: isBound)
   }
 
   /// `|d - exact d|` of a block, which is named by one of its tensors, in the metric of the curvature:
@@ -137,6 +151,15 @@ final class DirectionParts<S: EngineScalar> {
         scale: Double(sign: .plus, exponent: min(max(top, -1022), 1023), significand: 1)),
       size(of: errors, top: top) / norm, size(of: missing, top: top)
     )
+  }
+
+  /// Of the whole error of the direction that `finished` returns, `[N]`, where it was measured.
+  var response: [Double]? {
+    guard let responses else { return nil }
+    let top = program.trainable.lazy.map { self.exponents[$0.index] }.filter {
+      $0 != Self.absent && $0 != Self.invalid
+    }.max()
+    return responses.total(top: top ?? 0)
   }
 
   /// The root of the sum of squares, over two to the power `top`.

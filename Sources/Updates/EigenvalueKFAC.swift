@@ -8,7 +8,7 @@ extension UpdateMethod {
     "evkfac",
     "the eigenbases of `ekfac` with the exact second moments of the samples' gradients in them: "
       + "`G' / (mean_n G_n'² + λ)`, and back; other tensors as `block-ef`, of means",
-    MethodNeeds(isDamped: true, gram: .exceptions, hasKroneckerProducts: true),
+    MethodNeeds(isDamped: true, gram: .exceptions, hasKroneckerProducts: true, shares: .layers),
     EigenvalueKFAC())
 }
 
@@ -30,7 +30,12 @@ private struct EigenvalueKFAC: DirectionRule {
     let rows = TrueLabelRows(gradients)
     let own = lambdas.map { rescaled(lambda: $0, from: gradients.gram.unit, to: rows.unit) }
     try parts.setLayers(
-      plan, rows, lambdas: own, exponent: -rows.unit.exponent, block: EigenvalueBlock.init)
+      plan, rows, lambdas: own, exponent: -rows.unit.exponent
+    ) { index, layer, weights throws(LinearAlgebraError) in
+      try EigenvalueBlock(
+        layer, weights: weights,
+        inputs: context.sharedLayers?.value(index, layer, [0: weights]).inputs)
+    }
     let target = EmpiricalTarget.ones.values(gradients)
     for (parameter, _) in plan.exact {
       let block = try context.blocks.block([parameter])
@@ -67,8 +72,9 @@ private struct EigenvalueBlock: LayerBlock {
   private let sum: Vector<Double>
   private let squares: Vector<Double>
 
+  /// - Parameter known: The eigenvectors of the inputs, where they are known.
   init<S: EngineScalar>(
-    _ rows: LayerRows<S>, weights: [Double]
+    _ rows: LayerRows<S>, weights: [Double], inputs known: RowSpectrum?
   ) throws(LinearAlgebraError) {
     let (count, outputs, inputs) = (rows.count, rows.outputColumns, rows.inputColumns)
     let (a, b) = (Vector<Double>(count: count * inputs), Vector<Double>(count: count * outputs))
@@ -77,8 +83,12 @@ private struct EigenvalueBlock: LayerBlock {
     left = try RowSpectrum(rows: count, columns: outputs) {
       Kernels.copy(b.pointer + $0.lowerBound * outputs, $1, count: $0.count * outputs)
     }
-    right = try RowSpectrum(rows: count, columns: inputs) {
-      Kernels.copy(a.pointer + $0.lowerBound * inputs, $1, count: $0.count * inputs)
+    if let known {
+      right = known
+    } else {
+      right = try RowSpectrum(rows: count, columns: inputs) {
+        Kernels.copy(a.pointer + $0.lowerBound * inputs, $1, count: $0.count * inputs)
+      }
     }
     let rotated = GradientMatrices(
       .products(

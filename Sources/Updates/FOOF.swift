@@ -7,7 +7,7 @@ extension UpdateMethod {
   public static let foof = UpdateMethod(
     "foof",
     "`G (A + λ I)⁻¹` for each linear layer, A the mean of `a aᵀ`; every other tensor takes g",
-    MethodNeeds(isDamped: true, decomposition: .inputs), FOOF())
+    MethodNeeds(isDamped: true, decomposition: .inputs, shares: .layers), FOOF())
 }
 
 /// Gradient descent on the outputs of the neurons (method.md 7): the gradient of a linear layer, weight
@@ -26,8 +26,22 @@ private struct FOOF: DirectionRule {
       gradients.linearization.program, dampings, dampings.map { gradients.lambda($0) })
     let own = parts.all.map { rescaled(lambda: $0.lambda, from: gradients.gram.unit, to: 1) }
     let trueRows = TrueLabelRows(gradients)
-    try parts.setLayers(
-      plan, trueRows, lambdas: own, exponent: trueRows.unit.exponent, block: InputBlock.init)
+    let shared = context.sharedLayers
+    if let shared, shared.isComplete {
+      parts.setLayers(
+        plan, gradients.linearization.pool, lambdas: own, error: trueRows.error,
+        exponent: trueRows.unit.exponent
+      ) { InputBlock(plan.layers[$0], shared[$0]!) }
+    } else {
+      try parts.setLayers(plan, trueRows, lambdas: own, exponent: trueRows.unit.exponent) {
+        index, rows, weights throws(LinearAlgebraError) in
+        let weights = [0: weights]
+        guard let shared else {
+          return try InputBlock(rows.layer, LayerStatistics(rows, weights))
+        }
+        return try InputBlock(rows.layer, shared.value(index, rows, weights))
+      }
+    }
     let ones = [Double](repeating: 1, count: gradients.samples)
     for (parameter, _) in plan.exact {
       let rows = trueRows.source.restricted(to: parameter)
@@ -64,14 +78,14 @@ private struct InputBlock: LayerBlock {
   private let gradientSize: Double
   private let rowCount: Int
 
-  init<S: EngineScalar>(
-    _ rows: LayerRows<S>, weights: [Double]
-  ) throws(LinearAlgebraError) {
-    (outputs, inputs) = (rows.outputColumns, rows.inputColumns)
-    factor = try RowSpectrum(rows: rows.count, columns: inputs) { rows.writeInputs($0, to: $1) }
-    alphas = factor.values.map { $0 / Double(rows.count) }
-    let (g, size) = rows.gradient([0: weights])
-    (gradientSize, rowCount) = (size, rows.count)
+  init(_ layer: KroneckerPlan.Layer, _ statistics: LayerStatistics) {
+    outputs = layer.linear.outputs
+    factor = statistics.inputs
+    inputs = factor.columns
+    rowCount = statistics.rowCount
+    alphas = factor.values.map { $0 / Double(statistics.rowCount) }
+    let g: Vector<Double>
+    (g, gradientSize) = statistics.gradient
     coordinates = Vector(count: outputs * alphas.count)
     BLAS.gemm(
       transposeB: true, m: outputs, n: alphas.count, k: inputs, g.pointer, lda: inputs,

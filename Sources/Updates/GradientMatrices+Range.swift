@@ -42,7 +42,40 @@ extension GradientMatrices {
       left: left?.basis, right: right?.basis, rows: rows, columns: columns)
   }
 
-  /// The same with random errors of these sizes, relative to each row or matrix.
+  /// Whether products of rows of many positions take more than the matrices that they are.
+  static func isSmallerWritten(positions: Int, rows: Int, columns: Int) -> Bool {
+    positions > 1 && rows * columns <= positions * (rows + columns)
+  }
+
+  /// The same matrices in the form that takes less. Beside them how much larger what each is the sum of is than
+  /// itself, `[N]`: that is what its errors are relative to.
+  func inSmallerForm() -> (matrices: GradientMatrices, cancellation: [Double]) {
+    guard case .products(let positions, let b, let a) = form,
+      Self.isSmallerWritten(positions: positions, rows: rows, columns: columns)
+    else { return (self, [Double](repeating: 1, count: samples)) }
+    let values = Vector<Double>(count: samples * rows * columns)
+    let cancellation = (0..<samples).map { n in
+      let own = values.pointer + n * rows * columns
+      write(n, to: own)
+      var parts = 0.0
+      for t in n * positions..<(n + 1) * positions {
+        let (x, y) = (
+          UnsafePointer(b.pointer + t * rows), UnsafePointer(a.pointer + t * columns)
+        )
+        parts += Kernels.dot(x, x, count: rows) * Kernels.dot(y, y, count: columns)
+      }
+      let square = Kernels.dot(UnsafePointer(own), UnsafePointer(own), count: rows * columns)
+      return square > 0 ? max(1, (parts / square).squareRoot()) : 1
+    }
+    return (
+      GradientMatrices(
+        samples: samples, rows: rows, columns: columns, isCentred: isCentred, .explicit(values)),
+      cancellation
+    )
+  }
+
+  /// The same with random errors of these sizes, relative to each row or matrix: of single entries, and a common
+  /// one of each sample, as the rounding of logits makes it.
   ///
   /// - Parameter errors: `[N]`
   func perturbed(_ errors: [Double]) -> GradientMatrices {
@@ -52,8 +85,10 @@ extension GradientMatrices {
         let values = result.pointer + row * width
         let norm = Kernels.dot(values, values, count: width).squareRoot()
         let size = errors[row / rowsOfSample] * norm / Double(width).squareRoot()
+        var common = CounterRandom(seed: 0, batch: 1, sample: row / rowsOfSample, stream: .vectors)
+        let factor = 1 + errors[row / rowsOfSample] * common.normal()
         var generator = CounterRandom(seed: 0, batch: 0, sample: row, stream: .vectors)
-        for i in 0..<width { values[i] += size * generator.normal() }
+        for i in 0..<width { values[i] = factor * values[i] + size * generator.normal() }
       }
       return result
     }

@@ -87,6 +87,27 @@ struct GradientMatrices {
     return result
   }
 
+  /// `<G_n, X>` for every sample, X `[rows, columns]`.
+  func products(with x: Vector<Double>) -> [Double] {
+    switch form {
+    case .explicit(let values):
+      return (0..<samples).map {
+        Kernels.dot(values.pointer + $0 * x.count, UnsafePointer(x.pointer), count: x.count)
+      }
+    case .products(let positions, let b, let a):
+      // `sum_t b_t . X a_t`
+      let moved = Vector<Double>(count: b.count)
+      BLAS.gemm(
+        transposeB: true, m: samples * positions, n: rows, k: columns, a.pointer, lda: columns,
+        x.pointer, ldb: columns, moved.pointer, ldc: rows)
+      let size = positions * rows
+      return (0..<samples).map {
+        Kernels.dot(
+          b.pointer + $0 * size, UnsafePointer(moved.pointer + $0 * size), count: size)
+      }
+    }
+  }
+
   /// `sum_n G_n * G_n`, entry by entry.
   var squares: Vector<Double> {
     let result = Vector<Double>(count: rows * columns)
@@ -109,7 +130,7 @@ struct GradientMatrices {
   }
 
   /// `G_n`
-  private func write(_ n: Int, to out: UnsafeMutablePointer<Double>) {
+  func write(_ n: Int, to out: UnsafeMutablePointer<Double>) {
     switch form {
     case .products(let positions, let b, let a):
       BLAS.gemm(

@@ -20,7 +20,8 @@ extension UpdateMethod {
   public static let kfacReduce = UpdateMethod(
     "kfac@reduce", family: kfac.family,
     "`kfac` with the positions of a sample reduced to one row before the factors are formed",
-    KFAC.needs(trueLabelMethod: "ekfac@reduce"), KFAC(labels: .sampled, reducesPositions: true))
+    KFAC.needs(trueLabelMethod: "ekfac@reduce", reducesPositions: true),
+    KFAC(labels: .sampled, reducesPositions: true))
 
   /// `kfacExact` with reduced positions.
   public static let kfacExactReduce = UpdateMethod(
@@ -34,7 +35,8 @@ extension UpdateMethod {
 
   /// `ekfac` with reduced positions.
   public static let ekfacReduce = UpdateMethod(
-    "ekfac@reduce", family: ekfac.family, "`ekfac` with positions reduced", KFAC.needs(),
+    "ekfac@reduce", family: ekfac.family, "`ekfac` with positions reduced",
+    KFAC.needs(reducesPositions: true),
     KFAC(labels: .given(.ones), reducesPositions: true))
 
   /// Improved empirical K-FAC (Wu et al. 2024).
@@ -45,7 +47,8 @@ extension UpdateMethod {
 
   /// `iekfac` with reduced positions.
   public static let iekfacReduce = UpdateMethod(
-    "iekfac@reduce", family: iekfac.family, "`iekfac` with positions reduced", KFAC.needs(),
+    "iekfac@reduce", family: iekfac.family, "`iekfac` with positions reduced",
+    KFAC.needs(reducesPositions: true),
     KFAC(labels: .given(.squares), reducesPositions: true))
 }
 
@@ -68,12 +71,12 @@ private struct KFAC: DirectionRule {
   }
 
   static func needs(
-    trueLabelMethod: String? = nil, usesFisherRows: Bool = false
+    trueLabelMethod: String? = nil, usesFisherRows: Bool = false, reducesPositions: Bool = false
   ) -> MethodNeeds {
     MethodNeeds(
       isDamped: true, sampledLabels: trueLabelMethod.map { .init(trueLabelMethod: $0) },
       gram: usesFisherRows ? nil : .exceptions, hasKroneckerProducts: true,
-      usesFisherRows: usesFisherRows)
+      usesFisherRows: usesFisherRows, shares: usesFisherRows || reducesPositions ? nil : .layers)
   }
 
   let labels: Labels
@@ -136,6 +139,7 @@ private struct KFAC: DirectionRule {
   ) throws(LinearAlgebraError) {
     let gradients = context.gradients
     let rows = isExpected ? expectedRows(context) : rows(gradients)
+    let shared = isExpected || reducesPositions ? nil : context.sharedLayers
     let own = parts.all.map {
       rescaled(lambda: $0.lambda, from: gradients.gram.unit, to: rows.factorUnit)
     }
@@ -143,8 +147,10 @@ private struct KFAC: DirectionRule {
     try parts.setLayers(
       plan, rows.source, cotangents: rows.cotangents, lambdas: own, error: rows.error,
       exponent: exponent
-    ) { layer throws(LinearAlgebraError) in
-      try KroneckerBlock(layer, rows.factor, gradientWeights: rows.gradient)
+    ) { index, layer throws(LinearAlgebraError) in
+      try KroneckerBlock(
+        layer, rows.factor, gradientWeights: rows.gradient,
+        shared: shared?.value(index, layer, rows.gradient))
     }
   }
 

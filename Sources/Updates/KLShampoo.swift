@@ -7,7 +7,7 @@ extension UpdateMethod {
     "kl-shampoo",
     "`S_a^(-1/2) G S_b^(-1/2)`, `S_a = mean_n G_n S_b⁻¹ G_nᵀ / d_b` and the reverse at "
       + "their fixed point; other tensors as `adam`",
-    MethodNeeds(decomposition: .alternatingFactors),
+    MethodNeeds(decomposition: .alternatingFactors, shares: .matrices),
     MatrixMethod(step: KLShampoo(), isDamped: false))
 }
 

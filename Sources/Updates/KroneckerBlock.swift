@@ -45,9 +45,12 @@ struct KroneckerBlock: LayerBlock {
   /// The norms of the rows that g is the sum of, added in squares.
   private let gradientSize: Double
 
-  /// - Parameter gradientWeights: What rows are multiplied by in g.
+  /// - Parameters:
+  ///   - gradientWeights: What rows are multiplied by in g.
+  ///   - shared: Of the same rows and weights, where it is known.
   init<S: EngineScalar>(
-    _ all: LayerRows<S>, _ factor: OutputFactor, gradientWeights: RowWeights
+    _ all: LayerRows<S>, _ factor: OutputFactor, gradientWeights: RowWeights,
+    shared: LayerStatistics? = nil
   ) throws(LinearAlgebraError) {
     let (outputs, inputs) = (all.outputColumns, all.inputColumns)
     self.outputs = outputs
@@ -57,7 +60,13 @@ struct KroneckerBlock: LayerBlock {
     spans = (!isReduced, !isReduced && factor.spansGradient)
     let count = rows.count
     rowCount = count
-    inputFactor = try RowSpectrum(rows: count, columns: inputs) { rows.writeInputs($0, to: $1) }
+    if let shared {
+      inputFactor = shared.inputs
+    } else {
+      inputFactor = try RowSpectrum(rows: count, columns: inputs) {
+        rows.writeInputs($0, to: $1)
+      }
+    }
     alphas = inputFactor.values.map { $0 / Double(count) }
     outputFactor = try RowSpectrum(rows: factor.draws.count * count, columns: outputs) {
       range, out in
@@ -73,7 +82,8 @@ struct KroneckerBlock: LayerBlock {
       }
     }
 
-    let (g, size) = all.gradient(gradientWeights)
+    let (g, size) =
+      shared.map { ($0.gradient.g.copy(), $0.gradient.size) } ?? all.gradient(gradientWeights)
     gradientSize = size
     let (kA, kB) = (alphas.count, outputFactor.values.count)
     let half = Vector<Double>(count: kB * inputs)

@@ -35,12 +35,22 @@ extension DampedParts {
   /// The same of the rows of the true labels, which a block gets with their weights.
   func setLayers<Block: LayerBlock>(
     _ plan: KroneckerPlan, _ rows: TrueLabelRows<S>, lambdas: [Double], exponent: Int,
-    block: (LayerRows<S>, [Double]) throws(LinearAlgebraError) -> Block
+    block: (_ index: Int, LayerRows<S>, [Double]) throws(LinearAlgebraError) -> Block
   ) throws(LinearAlgebraError) {
     try setLayers(
       plan, rows.source, cotangents: { rows.gradients.writeCotangents(draws: 1, $0, to: $1) },
       lambdas: lambdas, error: rows.error, exponent: exponent,
-      block: { layer throws(LinearAlgebraError) in try block(layer, rows.weights) })
+      block: { index, layer throws(LinearAlgebraError) in try block(index, layer, rows.weights) })
+  }
+
+  /// The same of blocks that need no rows.
+  func setLayers<Block: LayerBlock>(
+    _ plan: KroneckerPlan, _ pool: WorkerPool, lambdas: [Double], error: Double, exponent: Int,
+    block: (_ index: Int) -> Block
+  ) {
+    pool.run(plan.layers.count) { index, _ in
+      set(plan.layers[index], block(index), lambdas: lambdas, error: error, exponent: exponent)
+    }
   }
 
   /// The parts of all linear layers, several at the same time.
@@ -54,25 +64,31 @@ extension DampedParts {
     _ plan: KroneckerPlan, _ rows: PerSampleGradients<S>,
     cotangents: (_ chunk: Schedule.Chunk, UnsafeMutablePointer<S>) -> Void,
     lambdas: [Double], error: Double, exponent: Int,
-    block: (LayerRows<S>) throws(LinearAlgebraError) -> Block
+    block: (_ index: Int, LayerRows<S>) throws(LinearAlgebraError) -> Block
   ) throws(LinearAlgebraError) {
     let outcomes = TaskResults<Result<Void, LinearAlgebraError>>(count: plan.layers.count)
     rows.forEachLayer(plan, cotangents) { index, rows in
-      let layer = plan.layers[index]
       outcomes.set(
         index,
         Result { () throws(LinearAlgebraError) in
-          let block = try block(rows)
-          for (lambda, (_, parts)) in zip(lambdas, all) {
-            let (solution, relativeError) = block.solved(lambda: lambda, rows: error)
-            parts.set(layer, solution, exponent: exponent)
-            parts.setError(
-              layer.weight, relative: relativeError, of: solution.pointer, count: solution.count,
-              exponent: exponent)
-          }
+          set(
+            plan.layers[index], try block(index, rows), lambdas: lambdas, error: error,
+            exponent: exponent)
         })
     }
     for outcome in outcomes.all { try outcome.get() }
+  }
+
+  private func set<Block: LayerBlock>(
+    _ layer: KroneckerPlan.Layer, _ block: Block, lambdas: [Double], error: Double, exponent: Int
+  ) {
+    for (lambda, (_, parts)) in zip(lambdas, all) {
+      let (solution, relativeError) = block.solved(lambda: lambda, rows: error)
+      parts.set(layer, solution, exponent: exponent)
+      parts.setError(
+        layer.weight, relative: relativeError, of: solution.pointer, count: solution.count,
+        exponent: exponent)
+    }
   }
 }
 

@@ -69,7 +69,7 @@ struct MatrixMethod<Step: MatrixStep>: DirectionRule {
     let gradients = context.gradients
     let program = gradients.linearization.program
     let lambdas = isDamped ? dampings.map { gradients.lambda($0) } : [(value: 0, scaled: 0)]
-    let parts = lambdas.map { _ in DirectionParts<S>(program) }
+    let parts = lambdas.map { _ in DirectionParts<S>(program, samples: gradients.samples) }
     // The root has the unit itself, not its square.
     let own = lambdas.map { $0.scaled.timesPowerOfTwo(2 * gradients.gram.unit.exponent) }
     var elements: [(parameter: ParameterID, step: ElementwiseStep)] = []
@@ -85,12 +85,14 @@ struct MatrixMethod<Step: MatrixStep>: DirectionRule {
       }
     }
     writeElements(gradients, elements, lambdas: own, to: parts)
-    try writeWeights(gradients, weights, lambdas: own, to: parts)
+    try writeWeights(context, weights, lambdas: own, to: parts)
     return zip(lambdas, parts).enumerated().map { place, one in
       let (scaled, error, _) = one.1.finished()
-      return Direction(
+      var direction = Direction(
         damping: isDamped ? dampings[place] : nil, lambda: isDamped ? one.0.value : nil,
         scaled: scaled, relativeError: error)
+      direction.response = one.1.response
+      return direction
     }
   }
 
@@ -117,10 +119,11 @@ struct MatrixMethod<Step: MatrixStep>: DirectionRule {
   }
 
   private func writeWeights<S: EngineScalar>(
-    _ gradients: BatchGradients<S>, _ weights: [Weight], lambdas: [Double],
+    _ context: DirectionContext<S>, _ weights: [Weight], lambdas: [Double],
     to parts: [DirectionParts<S>]
   ) throws(LinearAlgebraError) {
-    let pool = gradients.linearization.pool
+    let gradients = context.gradients
+    let (pool, kept) = (gradients.linearization.pool, context.preparedWeights)
     let rows = gradients.perSample.prefix(draws: 1)
     let unit = powerOfTwo(near: rows.scales.max() ?? 0)
     let level = TensorLevel(gradients)
@@ -129,46 +132,51 @@ struct MatrixMethod<Step: MatrixStep>: DirectionRule {
       ? gradients.linearization.layerProgram.logitTensors : []
     for first in stride(from: 0, to: weights.count, by: pool.threads) {
       let own = weights[first..<min(first + pool.threads, weights.count)]
-      let matrices = own.map {
-        GradientMatrices(
-          rows.weightRows(of: $0.parameter, dividedBy: unit), samples: gradients.samples,
-          shape: ($0.rows, $0.columns), isCentred: centred.contains($0.parameter))
+      // By all threads, and only what no method before has made of them.
+      let all = own.map { weight in
+        kept?.isKnown(weight.parameter) == true
+          ? nil
+          : GradientMatrices(
+            rows.weightRows(of: weight.parameter, dividedBy: unit), samples: gradients.samples,
+            shape: (weight.rows, weight.columns), isCentred: centred.contains(weight.parameter))
       }
       _ = try pool.results(own.count) { task throws(LinearAlgebraError) in
-        try write(
-          matrices[task], own[first + task], unit: unit, level: level, lambdas: lambdas, to: parts)
+        let weight = own[first + task]
+        var prepared = kept?[weight.parameter]
+        if let matrices = all[task] {
+          prepared = try PreparedWeight.prepared(matrices, unit: unit, level: level)
+          kept?.set(weight.parameter, prepared)
+        }
+        if let prepared { try write(prepared, weight, lambdas: lambdas, to: parts) }
       }
     }
   }
 
   private func write<S: EngineScalar>(
-    _ all: GradientMatrices, _ weight: Weight, unit: Double, level: TensorLevel, lambdas: [Double],
+    _ prepared: PreparedWeight, _ weight: Weight, lambdas: [Double],
     to parts: [DirectionParts<S>]
   ) throws(LinearAlgebraError) {
-    // In units of its own: one tensor's gradients may be 1e-60 of another's.
-    let (matrices, own) = all.normalized
-    let size = unit * own
+    let (reduced, size) = (prepared.reduced, prepared.size)
     let scaled = lambdas.map { min($0 / size, 0x1p996) }
-    let share = level.share(
-      of: matrices.squareNorm.squareRoot() * size, entries: all.rows * all.columns)
-    if share.isRounding { return }
-    let reduced = try matrices.reduced()
     let steps = try step.steps(reduced.matrices, isVector: weight.isVector, lambdas: scaled)
     // What another rounding of the gradients would have made of it.
     let others = try step.steps(
-      reduced.matrices.perturbed(level.errors.map { $0 * share.errorFactor }),
-      isVector: weight.isVector, lambdas: scaled)
-    let factor = step.factor(rows: all.rows, columns: all.columns)
-    let exponent = step.scaleExponent * (unit.exponent + own.exponent)
+      reduced.matrices.perturbed(prepared.errors), isVector: weight.isVector, lambdas: scaled)
+    let factor = step.factor(rows: weight.rows, columns: weight.columns)
+    let exponent = step.scaleExponent * prepared.exponent
     for (place, parts) in parts.enumerated() {
       let values = steps[place]
-      let (norm, distance) = (VectorNorms.norm(values), VectorNorms.distance(values, others[place]))
+      let difference = VectorNorms.difference(values, others[place])
+      let (norm, distance) = (VectorNorms.norm(values), VectorNorms.norm(difference))
       let result = reduced.expanded(values)
       Kernels.axpby(0, result.pointer, factor, result.pointer, count: result.count)
       parts.set(weight.parameter, result.pointer, exponent: exponent)
       parts.setError(
         weight.parameter, relative: norm > 0 ? distance / norm : 0, of: result.pointer,
         count: result.count, exponent: exponent)
+      parts.setResponse(
+        weight.parameter, reduced.matrices.products(with: difference).map { $0 * factor * size },
+        exponent: exponent)
     }
   }
 
@@ -192,6 +200,7 @@ struct MatrixMethod<Step: MatrixStep>: DirectionRule {
     for (parameter, step) in elements {
       let count = program.graph.parameters[parameter.index].count
       defer { start += count }
+      let norms = rows.restricted(to: parameter).gramMatrix(.norms)
       for (lambda, parts) in zip(lambdas, parts) {
         let (values, relativeError) = step.values(
           g.values.pointer + start, ratio: g.unit / unit, squares.pointer + start, count: count,
@@ -201,6 +210,10 @@ struct MatrixMethod<Step: MatrixStep>: DirectionRule {
         parts.set(parameter, values.pointer, exponent: exponent)
         parts.setError(
           parameter, relative: relativeError, of: values.pointer, count: count, exponent: exponent)
+        let error = relativeError * VectorNorms.norm(values)
+        parts.setResponse(
+          parameter, (0..<gradients.samples).map { norms.norm($0) * error }, exponent: exponent,
+          isBound: true)
       }
     }
   }
@@ -239,66 +252,14 @@ extension ElementwiseStep {
   }
 }
 
-/// How large gradients are, and what rounding leaves in them where they cancel.
-private struct TensorLevel {
-  /// Of gradients in double that exact arithmetic has zero, as a share of what they are summed from.
-  static var rounding: Double { 1e-14 }
-
-  /// Of rows, `[N]`, as shares of their norms.
-  let errors: [Double]
-  /// The root of the sum of all rows' squares, for one entry on the average.
-  let ofEntry: Double
-
-  init<S: EngineScalar>(_ gradients: BatchGradients<S>) {
-    errors = Array(gradients.errors.relative[..<gradients.samples])
-    let ones = (0..<gradients.gram.count).map { $0 < gradients.samples ? 1.0 : 0 }
-    ofEntry =
-      gradients.size(of: ones) * gradients.gram.unit
-      / Double(max(gradients.linearization.parameterCount, 1)).squareRoot()
-  }
-
-  /// - Parameter size: The root of the sum of squares of one tensor's gradients.
-  /// - Returns: Whether it is nothing but rounding, and by how much its errors, as shares of it, are larger
-  ///   than those of whole rows.
-  func share(of size: Double, entries: Int) -> (isRounding: Bool, errorFactor: Double) {
-    let usual = ofEntry * Double(entries).squareRoot()
-    return (size <= Self.rounding * usual, size > 0 ? max(1, usual / size) : 1)
-  }
-}
-
 enum VectorNorms {
   static func norm(_ x: Vector<Double>) -> Double {
     Kernels.dot(x.pointer, x.pointer, count: x.count).squareRoot()
   }
 
-  static func distance(_ x: Vector<Double>, _ y: Vector<Double>) -> Double {
+  static func difference(_ x: Vector<Double>, _ y: Vector<Double>) -> Vector<Double> {
     let difference = x.copy()
     Kernels.axpby(-1, y.pointer, 1, difference.pointer, count: x.count)
-    return norm(difference)
-  }
-}
-
-extension BatchNeeds {
-  /// The gradients of one weight in double, in coordinates once more, and the bases.
-  func matrices(of parameter: ParameterID, rows: Int, columns: Int) -> ByteCount {
-    let form = weightForm(of: parameter)
-    switch form {
-    case .products(let positions):
-      let count = samples * positions
-      let (k, l) = (min(rows, count), min(columns, count))
-      // As they are and normalised.
-      return doubles(2, count, rows + columns) + doubles(3, count, k + l)
-        + doubles(4, positions, positions)
-        + doubles(2, min(count, rows), rows) + doubles(2, min(count, columns), columns)
-        + doubles(5, k, k) + doubles(5, l, l) + doubles(6, k, l) + doubles(2, rows, columns)
-    case .explicit:
-      // The same in coordinates, perturbed, and turned twice.
-      let spanned = { (own: Int, other: Int) in
-        min(own, (ByteCount(samples) * ByteCount(other)).value)
-      }
-      let (k, l) = (spanned(rows, columns), spanned(columns, rows))
-      return doubles(5, samples, rows * columns) + doubles(6, rows, columns) + doubles(5, k, k)
-        + doubles(5, l, l)
-    }
+    return difference
   }
 }

@@ -64,6 +64,14 @@ public struct MethodNeeds: Sendable, Equatable {
     case iterate(after: Int)
   }
 
+  /// What methods may have in common beside rows and Gram matrices.
+  public enum Shared: Sendable {
+    /// Gradients of weights in bases of what they span.
+    case matrices
+    /// Eigenvectors of the inputs of linear layers, and the layers' gradients.
+    case layers
+  }
+
   /// Whether there is a direction for each damping, or one.
   public var isDamped = false
   /// Those that go into it; `nil`: none.
@@ -85,6 +93,8 @@ public struct MethodNeeds: Sendable, Equatable {
   public var fisherBlocks: GramMatrices?
   /// `nil`: none.
   public var solve: Solve?
+  /// What of it other methods need as well; `nil`: nothing that is kept for them.
+  public var shares: Shared?
   /// Whether the direction is a weighted sum of gradients at the logits taken back through the
   /// network, which then need not be formed.
   public var isWeightedSum = false

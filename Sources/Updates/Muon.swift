@@ -7,14 +7,14 @@ extension UpdateMethod {
     "muon",
     "five Newton-Schulz steps on `G / ‖G‖`, times `√max(1, rows / columns)`; vectors, tables and "
       + "the head as `adam`",
-    MethodNeeds(decomposition: .bases),
+    MethodNeeds(decomposition: .bases, shares: .matrices),
     MatrixMethod(step: Muon(isPolar: false), isDamped: false))
 
   /// What Newton-Schulz iterations tend to.
   public static let muonPolar = UpdateMethod(
     "muon@polar", family: muon.family,
     "as `muon` with what its steps approximate: `U Vᵀ`, `G = U S Vᵀ`",
-    MethodNeeds(decomposition: .bases),
+    MethodNeeds(decomposition: .bases, shares: .matrices),
     MatrixMethod(step: Muon(isPolar: true), isDamped: false))
 }
 

@@ -7,7 +7,7 @@ extension UpdateMethod {
     "soap",
     "in the eigenbases of Shampoo's L and R: `G' / (√(Σ G_n'²) + λ)`, and back; other tensors "
       + "as `adam`",
-    MethodNeeds(isDamped: true, decomposition: .factors),
+    MethodNeeds(isDamped: true, decomposition: .factors, shares: .matrices),
     MatrixMethod(step: SOAP(), isDamped: true))
 }
 

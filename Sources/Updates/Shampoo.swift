@@ -7,13 +7,13 @@ extension UpdateMethod {
     "shampoo",
     "`L^(-1/4) G R^(-1/4)`, `L = Σ G_n G_nᵀ`, `R = Σ G_nᵀ G_n`, G_n a weight's gradient "
       + "of sample n as a matrix",
-    MethodNeeds(decomposition: .factors),
+    MethodNeeds(decomposition: .factors, shares: .matrices),
     MatrixMethod(step: Shampoo(power: -0.25), isDamped: false))
 
   /// With the powers that make `L ⊗ R` an approximation of the curvature (Morwani et al. 2024).
   public static let shampooSquared = UpdateMethod(
     "shampoo@2", family: shampoo.family, "`L^(-1/2) G R^(-1/2)`",
-    MethodNeeds(decomposition: .factors),
+    MethodNeeds(decomposition: .factors, shares: .matrices),
     MatrixMethod(step: Shampoo(power: -0.5), isDamped: false))
 }
 

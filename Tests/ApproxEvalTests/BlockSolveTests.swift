@@ -81,6 +81,33 @@ struct BlockSolveTests {
     #expect(few > none)
   }
 
+  /// Methods that only a set has named give way where their solves are out of proportion, and only there.
+  @Test func solvesOutOfProportionGiveWay() throws {
+    let folder = try TestFolder()
+    let path = folder.path("many.bin")
+    try Self.problem.write(to: path)
+    var options = EvaluationOptions()
+    options.methods = [.sgd, .layerNG, .muon]
+    options.reference = .none
+    let evaluation = Evaluation(options)
+    let inputs = [CheckpointInput(path: path)]
+    let found = try #require(
+      evaluation.disproportionate([.layerNG, .muon], inputs, fewOperations: 0))
+    #expect(found.methods == [.layerNG])
+    #expect(found.operations > 10 * found.otherOperations && found.otherOperations > 0)
+    #expect(found.note.contains("layer-ng") && found.note.contains("layer-sf"))
+    // Seconds are worth it whatever the rest takes.
+    #expect(evaluation.disproportionate([.layerNG], inputs) == nil)
+    #expect(evaluation.disproportionate([.muon], inputs, fewOperations: 0) == nil)
+    // Matrices take no iterations.
+    let small = [CheckpointInput(path: fixture("golden/mlp_tanh.bin"))]
+    #expect(evaluation.disproportionate([.layerNG], small, fewOperations: 0) == nil)
+    // A few iterations are not out of proportion.
+    options.cgIterations = 5
+    #expect(
+      Evaluation(options).disproportionate([.layerNG], inputs, fewOperations: 0) == nil)
+  }
+
   /// What does not fit is refused with what it would take, and what would do.
   @Test func tooLittleMemoryIsRefused() throws {
     var memory = try score { $0.methods = [.layerNG] }.estimate.memory.total

@@ -144,6 +144,35 @@ struct GammaErrorTests {
     }
   }
 
+  /// What errors of directions do is measured where samples are enough to tell: a bound would mark methods that
+  /// lift small singular values wherever they have some.
+  @Test(arguments: [1.0, 3.0])
+  func methodsThatLiftSmallSingularValuesAreNotMarked(_ scale: Double) throws {
+    var problem = Problem(
+      Case(
+        "wide", input: [40],
+        linear("a", 40, 60) + #", {"type": "gelu"}, "# + linear("b", 60, 50)
+          + #", {"type": "tanh"}, "# + linear("c", 50, 10), samples: 24, seed: 3))
+    for (name, values) in problem.parameters {
+      problem.parameters[name] = values.map { $0 * scale }
+    }
+    let file = try checkpoint(problem, draws: [])
+    let options = options(
+      [.muon, .muonPolar, .shampoo, .shampooSquared, .soap, .klShampoo], [Damping("rel:1e-7")!])
+    let single = try estimated(file.path, options, Float.self)
+    let double = try estimated(file.path, options, Double.self)
+    for (score, exact) in zip(single.scores, double.scores) {
+      let error = try #require(score.gammaError)
+      let found = abs(score.gamma / exact.gamma - 1)
+      #expect(found <= max(error, 1e-3), "\(score.method): \(found) is more than \(error)")
+      // Saturated units are where estimates of any kind fall short, and leave entries that are nothing but
+      // rounding, which steps entry by entry lift.
+      if scale == 1 {
+        #expect(!score.isMarked && found <= error, "\(score.method): \(error), found \(found)")
+      }
+    }
+  }
+
   // MARK: - Which precision
 
   /// Batches with the two inputs that nearly agree are done again, the others are not.

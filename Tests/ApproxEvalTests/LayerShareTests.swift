@@ -10,6 +10,33 @@ import Updates
 /// `sharpness`, `fisher_within_layers`, `fisher_across_layers` and `fisher_share` against the Fisher matrix as a
 /// matrix.
 struct LayerShareTests {
+  /// A theorem, of every case with values of an independent framework: restricted to a layer no direction has a
+  /// smaller gamma than that layer's natural gradient.
+  @Test(arguments: GoldenTests.small + ["digits/epoch-03", "digits/epoch-40"])
+  func noDirectionLeadsTheLayerwiseOracleInALayer(_ name: String) throws {
+    var options = EvaluationOptions()
+    options.methods = [
+      .sgd, .ef, .ief, .sf, .kfac, .ekfac, .foof, .muon, .soap, .shampoo, .klShampoo, .sign,
+      .layerNG,
+    ]
+    options.dampings = [Damping("0")!, Damping("rel:1e-3")!]
+    options.perLayer = true
+    options.precision = .float64
+    let result = try Evaluation(options).score(checkpoint: fixture(name + ".bin"))[0]
+    let blocks = result.layers.filter { $0.kind == .block }
+    let best = blocks.filter { $0.method == "layer-ng" && $0.damping == "0" }
+    #expect(!best.isEmpty && Set(best.map(\.layer)) == Set(blocks.map(\.layer)))
+    for row in blocks {
+      let own = try #require(best.first { $0.layer == row.layer })
+      guard row.gamma.isFinite, own.gamma.isFinite else { continue }
+      // What arithmetic has left in the two, where eigenvalues fade into rounding.
+      let slack = max(1e-9, 2 * ((row.gammaError ?? 0) + (own.gammaError ?? 0)))
+      #expect(
+        own.gamma <= row.gamma * (1 + slack),
+        "\(row.layer), \(row.method) at \(row.damping ?? "-"): \(row.gamma), oracle \(own.gamma)")
+    }
+  }
+
   /// Networks with one module, two and more, and with weights that several positions share.
   @Test(arguments: ["toy_logistic", "mse_mlp", "mlp_tanh", "cnn_small", "tokens_ignore"])
   func columnsAreThoseOfTheDenseFisherMatrix(_ name: String) throws {

@@ -96,6 +96,23 @@ package let cases: [Case] = [
     weights: [.positives, .positions]),
 ]
 
+/// Frozen layers over positions with low-rank changes beside them, as LoRA has them: four matrices, each a block of
+/// its own, and products that go through frozen layers.
+package let lowRank = Case(
+  "low rank", input: [3, 6],
+  adapted("p", 6, 5) + "," + gelu + "," + adapted("q", 5, 4) + #", {"type": "flatten"}, "#
+    + linear("h", 12, 3),
+  trainable: ["p.down.weight", "p.up.weight", "q.down.weight", "q.up.weight"], samples: 4)
+
+private func adapted(_ name: String, _ inputs: Int, _ outputs: Int) -> String {
+  func matrix(_ part: String, _ inputs: Int, _ outputs: Int) -> String {
+    #"{"type": "linear", "name": "\#(name).\#(part)", "in_features": \#(inputs), "#
+      + #""out_features": \#(outputs), "bias": false}"#
+  }
+  return #"{"type": "residual", "layers": [\#(matrix("down", inputs, 2)), "#
+    + #"\#(matrix("up", 2, outputs))], "shortcut": [\#(linear(name, inputs, outputs))]}"#
+}
+
 package func linear(_ name: String, _ inputs: Int, _ outputs: Int) -> String {
   #"{"type": "linear", "name": "\#(name)", "in_features": \#(inputs), "out_features": \#(outputs)}"#
 }

@@ -118,7 +118,8 @@ struct DirectionScorer<S: EngineScalar> {
     let norm = problem.norm(direction.form)
     let rounding = errors.error(
       halves.sensitivity, norm: norm / direction.form.scale,
-      relativeError: direction.relativeError, unitRoundoff: unitRoundoff)
+      relativeError: direction.relativeError, response: direction.response,
+      unitRoundoff: unitRoundoff)
     if !gamma.isNaN && !(rounding <= GammaErrorEstimate.limit) { isMarkedByRounding = true }
     let quadratic = halves.unscaled.fisherQuadratic
     // Of numbers whose squares may leave their range.

@@ -106,7 +106,7 @@ struct LayerScorer<S: EngineScalar> {
           errors.error(
             $0.sensitivity, norm: part.norm,
             relativeError: direction.relativeError * whole.norm / part.norm,
-            unitRoundoff: unitRoundoff)
+            response: direction.response, unitRoundoff: unitRoundoff)
         }
         let quadratic = part.halves?.unscaled.fisherQuadratic ?? 0
         rows.append(
@@ -196,18 +196,18 @@ struct LayerScorer<S: EngineScalar> {
     }
     let restricted = DirectionForm.restricted(
       forms, to: tensor.parameter, of: problem.linearization.program, on: own.linearization)
-    return zip(restricted, own.quadratics(restricted, keepsTangents: true)).map { form, halves in
+    return zip(restricted, own.quadratics(restricted.map(\.form), keepsTangents: true)).map {
+      form, halves in
       Part(halves: halves, norm: norm(own, form, halves))
     }
   }
 
   /// `|d|_2` without the scale of d.
   private func norm(
-    _ own: BatchProblem<S>, _ form: DirectionForm<S>, _ halves: BatchProblem<S>.Halves
+    _ own: BatchProblem<S>, _ form: TensorForm<S>, _ halves: BatchProblem<S>.Halves
   ) -> Double {
     switch form {
     case .explicit(let scaled): return own.operations.norm(scaled.vector)
-    case .stored(let stored): return stored.norm
     case .combination(let combination):
       // The square of what is left where rows cancel has lost twice as many digits.
       if combination.cancels { return own.norm(combination.vector()) / combination.scale }

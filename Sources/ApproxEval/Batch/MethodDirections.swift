@@ -45,10 +45,20 @@ struct MethodDirections<S: EngineScalar> {
     source = SolvedDirections(
       options: options, problem: problem, gradients: gradients, solver: solver, updates: updates)
     let source = source
-    func context(_ gradients: BatchGradients<S>) -> DirectionContext<S> {
-      DirectionContext(gradients, source: source, blockLimits: options.blockLimits, draw: draw)
+    func context(
+      _ gradients: BatchGradients<S>, shared: SharedStatistics = .none
+    ) -> DirectionContext<S> {
+      DirectionContext(
+        gradients, source: source, blockLimits: options.blockLimits, shared: shared, draw: draw)
     }
-    var contexts = [gradients.draws: context(gradients)]
+    let linearization = gradients.linearization
+    let shared = SharedStatistics(
+      options.methods,
+      BatchNeeds<S>(
+        linearization.program, samples: linearization.samples,
+        threads: linearization.pool.threads, budget: linearization.budget),
+      layerProgram: linearization.layerProgram)
+    var contexts = [gradients.draws: context(gradients, shared: shared)]
     for count in draws where contexts[count] == nil {
       contexts[count] = context(BatchGradients(gradients, draws: count))
     }

@@ -28,6 +28,8 @@ public struct ResourceEstimate: Sendable, Equatable {
   /// The same of the whole batch if conjugate gradients use all their iterations, also those for blocks of
   /// the Fisher matrix; a dense reference is not counted.
   public var batchOperations: Double
+  /// The part of them that goes into blocks of the Fisher matrix.
+  public var blockSolveOperations: Double
   /// What the evaluation may allocate.
   public var memory: MemoryPlan
   /// The same without a reference, which takes as much as it needs iterations.
@@ -85,8 +87,9 @@ public struct ResourceEstimate: Sendable, Equatable {
     let products =
       Double(solves) * Double(options.cgIterations)
       + Double(options.dampings.count) * Double(truncated)
+    blockSolveOperations = Self.blockSolves(batch, options)
     batchOperations =
-      updates.operations + products * productOperations + Self.blockSolves(batch, options)
+      updates.operations + products * productOperations + blockSolveOperations
   }
 
   /// Of solves of blocks by iterations that take all that are allowed, as those of a solver.

@@ -115,6 +115,9 @@ struct BatchMemory<S: EngineScalar> {
     if needs.usesCombinations, options.methods.contains(where: \.needs.readsGradient) {
       plan.keep("gradient", needs.vector)
     }
+    plan.keep(
+      "statistics that methods share",
+      SharedStatistics(options.methods, needs, layerProgram: sizes(draws: 0).layerProgram).bytes)
     for method in options.methods where method != .baseline {
       let own = method.needs
       let variants = own.isSampled ? sampledDraws : [0]

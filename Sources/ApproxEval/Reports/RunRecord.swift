@@ -26,6 +26,8 @@ public struct RunRecord: Sendable {
   public var shard: Shard?
   /// Checkpoints that could not be scored, or not to their end.
   public var failures: [FailureRecord] = []
+  /// What a reader must know of what was asked for; notes on results are not among them.
+  public var notes: [String] = []
   /// Folders of the shards that the results come from.
   public var merged: [String] = []
   /// What it ran on.
@@ -84,7 +86,7 @@ public struct RunRecord: Sendable {
       "checkpoints": .list(report.entries.map(json)),
       "files": .list(files.map(\.json)),
       "machine": machine.json,
-      "notes": .texts(report.notes),
+      "notes": .texts(notes + report.notes),
     ])
   }
 

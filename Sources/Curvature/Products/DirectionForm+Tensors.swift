@@ -1,13 +1,26 @@
 import GraphModule
 import TensorModule
 
+/// A direction restricted to one tensor: one whose numbers stay where they were read is a vector then.
+package enum TensorForm<S: EngineScalar> {
+  case explicit(ScaledVector<S>)
+  case combination(Combination<S>)
+
+  package var form: DirectionForm<S> {
+    switch self {
+    case .explicit(let vector): .explicit(vector)
+    case .combination(let combination): .combination(combination)
+    }
+  }
+}
+
 extension DirectionForm {
   /// Some directions restricted to a trainable tensor, as the linearization in it alone has them: nothing is
   /// copied or formed. Combinations of one basis are combinations of one basis.
   package static func restricted(
     _ forms: [DirectionForm], to parameter: ParameterID, of whole: Program,
     on own: Linearization<S>
-  ) -> [DirectionForm] {
+  ) -> [TensorForm<S>] {
     var bases: [(basis: PerSampleGradients<S>, own: PerSampleGradients<S>)] = []
     func restricted(_ basis: PerSampleGradients<S>) -> PerSampleGradients<S> {
       if let known = bases.first(where: { $0.basis === basis }) { return known.own }

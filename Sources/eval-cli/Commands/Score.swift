@@ -61,25 +61,30 @@ struct Score: ParsableCommand {
   @OptionGroup(title: "Messages") var log: LogOptions
 
   func run() throws {
-    let options = try evaluationOptions()
+    var options = try evaluationOptions()
     let part = try share.part()
     let start = POSIXFileSystem().now
     Interruption.watch()
     try destination.requireWritable()
-    let evaluation = Evaluation(options)
+    var evaluation = Evaluation(options)
+    let inputs = try evaluation.inputs(
+      checkpoints: checkpoints, adapters: adapters.adapter, files: updateFiles.series)
+    let long = evaluation.disproportionate(try updates.methodsOfSetsAlone(), inputs)
+    if let long {
+      options.methods.removeAll { long.methods.contains($0) }
+      evaluation = Evaluation(options, files: evaluation.files)
+      if !log.quiet { Console.log(wrapped(long.note)) }
+    }
     // Whatever the headers of all files tell comes before the first computation.
-    let plan = try evaluation.plan(
-      evaluation.inputs(
-        checkpoints: checkpoints, adapters: adapters.adapter, files: updateFiles.series),
-      keepsGoing: share.keepGoing
-    ).part(part)
+    let plan = try evaluation.plan(inputs, keepsGoing: share.keepGoing).part(part)
     if let failure = plan.leftOut.first, plan.checkpoints.isEmpty { throw failure.error }
     let needsRecord = destination.output != nil || destination.format == .json
-    let record =
+    var record =
       try needsRecord
       ? RunRecord(
         command: CommandLine.arguments, options: options, files: evaluation.files, start: start)
       : nil
+    record?.notes = [long?.note].compactMap { $0 }
     let run = try ScoreRun(plan, record: record, destination: destination, log: log)
     Interruption.response.withLock { $0 = run.interrupt }
     if !log.quiet { try Self.announce(evaluation, plan, skipping: run.finished) }

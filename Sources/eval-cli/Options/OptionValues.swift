@@ -24,6 +24,12 @@ enum OptionValues {
     return methods
   }
 
+  /// Those that only sets in such a list name.
+  static func methodsOfSetsAlone(_ list: String) throws(UsageError) -> [UpdateMethod] {
+    let names = items(list)
+    return try methods(list).filter { !names.contains($0.name) }
+  }
+
   /// `1,10`; what is repeated counts once.
   static func draws(_ list: String) throws(UsageError) -> [Int] {
     var draws: [Int] = []

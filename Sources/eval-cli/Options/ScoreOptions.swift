@@ -1,6 +1,7 @@
 import ApproxEval
 import ArgumentParser
 import Foundation
+import Updates
 
 /// How many batches.
 struct BatchCountOptions: ParsableArguments {
@@ -70,6 +71,11 @@ struct UpdateOptions: ParsableArguments {
       the smaller gradient. (default: off)
       """, valueName: "x"))
   var dropDuplicates: Double?
+
+  /// Methods that are asked for as members of a set alone.
+  func methodsOfSetsAlone() throws(UsageError) -> [UpdateMethod] {
+    methods.isEmpty ? [] : try OptionValues.methodsOfSetsAlone(OptionValues.joined(methods))
+  }
 
   func apply(to options: inout EvaluationOptions) throws(UsageError) {
     if !methods.isEmpty {
