@@ -1,3 +1,4 @@
+import Crypto
 import Foundation
 import TestSupport
 import Testing
@@ -50,9 +51,15 @@ import Testing
     return reader
   }
 
-  /// Nothing is loaded, nothing runs, and ids are distinct.
+  /// Nothing is loaded, nothing runs but the script of the page, and ids are distinct.
   private func expectSelfContained(_ html: String, _ reader: Reader) {
-    for name in ["script", "link", "img", "iframe", "image", "object", "embed", "base"] {
+    #expect(reader.elements["script"] == 1)
+    #expect(html.components(separatedBy: "<script").count == 2)
+    #expect(html.contains("<script>\(PageScript.text)</script>"))
+    #expect(
+      reader.values("content").contains(
+        "default-src 'none'; style-src 'unsafe-inline'; script-src '\(PageScript.digest)'"))
+    for name in ["link", "img", "iframe", "image", "object", "embed", "base"] {
       #expect(reader.elements[name] == nil, "\(name)")
     }
     for name in ["src", "srcset", "data", "action", "xlink:href"] {
@@ -100,8 +107,9 @@ import Testing
     let reader = try read(html)
     expectSelfContained(html, reader)
     // 4 training, 3 damping, 2 methods, 3 reference, 3 efficiency, 3 layers.
-    #expect(reader.elements["svg"] == 18)
-    #expect(reader.elements["desc"] == 18, "each picture in words")
+    // 2 fit.
+    #expect(reader.values("role").count { $0 == "img" } == 20)
+    #expect(reader.elements["desc"] == 20, "each picture in words")
     #expect(reader.values("scope").contains("col"))
     #expect(reader.elements["table"]! >= 5)
     #expect(html.contains("prefers-color-scheme: dark"))
@@ -142,6 +150,27 @@ import Testing
     let draft = try ResultsDraft()
     try draft.remove("run.json")
     #expect(try read(page(draft, isDrawn: false)).text.contains("The folder has no run.json"))
+  }
+
+  /// The policy names the script that the page has, and no other.
+  @Test func policyHasTheDigestOfTheScript() {
+    let digest = Data(SHA256.hash(data: Data(PageScript.text.utf8))).base64EncodedString()
+    #expect(PageScript.digest == "sha256-" + digest)
+  }
+
+  /// Every mark of a curve, bar and map says its value, and what a legend can hide is marked.
+  @Test func marksSayTheirValues() throws {
+    let figures = try FigureSet(Results(folder: ResultsDraft().path)).figures
+    let html = try page(ResultsDraft())
+    let reader = try read(html)
+    let titles = html.components(separatedBy: "<title>").count - 2
+    let marks = figures.flatMap { figure in
+      figure.panels.indices.flatMap { GnuplotScript(page: figure, panel: $0).elements[0] }
+    }
+    #expect(titles == marks.reduce(0) { $0 + $1.values.count } && titles > 100)
+    #expect(html.contains("<title>ief: 0.375 at 0, from 0.275 to 0.475 in the middle of 2 batches<"))
+    let entries = Set(reader.values("data-entry"))
+    #expect(entries == Set(figures.flatMap(\.legend).map(\.label)))
   }
 
   /// A gamma that rounding may have moved has a star on the page, and figures say so below.

@@ -8,6 +8,8 @@ package struct Results: Sendable {
   package var batches: [BatchRow]?
   package var iterates: [IterateRow]?
   package var layers: [LayerRow]?
+  /// Of the folders that training has written.
+  package var epochs: [EpochRow]?
   /// The record of each folder, run.json.
   package var records: [Record] = []
 
@@ -48,7 +50,8 @@ package struct Results: Sendable {
     batches = try table("batches").map(BatchRow.read)
     iterates = try table("cg").map(IterateRow.read)
     layers = try table("layers").map(LayerRow.read)
-    if scores == nil && batches == nil && iterates == nil && layers == nil {
+    if let table = try table("epochs") { epochs = try EpochRow.read(table, run: folder) }
+    if scores == nil && batches == nil && iterates == nil && layers == nil && epochs == nil {
       let hasJournal = system.exists(joined(folder, Self.journalName))
       throw TableError(hasJournal ? .unfinishedRun : .noTables(Self.tableNames), file: folder)
     }
