@@ -128,7 +128,7 @@ import Testing
   @Test func tablesHaveTheMeansOfTheRun() throws {
     let reader = try read(try page(ResultsDraft(), isDrawn: false))
     // ief: 0.25 and 0.5. ef at epoch 2: 1 % / 1.5² and 1 % / 3², as far as references converged.
-    #expect(reader.text.contains("0.375 ± 0.18"))
+    #expect(reader.text.contains("0.3750 ± 0.18"))
     #expect(
       reader.text.contains("tolerance 1, iterations 1")
         || reader.text.contains("iterations 1, tolerance 1"))

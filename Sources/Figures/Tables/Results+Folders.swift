@@ -24,6 +24,8 @@ extension Results {
     }
     self = parts[0]
     folder = folders.joined(separator: ", ")
+    // Epochs do not tell their run.
+    epochs = nil
     for part in parts.dropFirst() {
       scores = Self.joined(scores, part.scores)
       batches = Self.joined(batches, part.batches)

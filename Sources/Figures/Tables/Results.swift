@@ -8,6 +8,8 @@ package struct Results: Sendable {
   package var batches: [BatchRow]?
   package var iterates: [IterateRow]?
   package var layers: [LayerRow]?
+  /// Of the training run, where its table was put beside the others.
+  package var epochs: [EpochRow]?
   /// The record of each folder, run.json.
   package var records: [Record] = []
 
@@ -48,6 +50,7 @@ package struct Results: Sendable {
     batches = try table("batches").map(BatchRow.read)
     iterates = try table("cg").map(IterateRow.read)
     layers = try table("layers").map(LayerRow.read)
+    epochs = try Self.table("epochs.csv", in: folder).map(EpochRow.read)
     if scores == nil && batches == nil && iterates == nil && layers == nil {
       let hasJournal = system.exists(joined(folder, Self.journalName))
       throw TableError(hasJournal ? .unfinishedRun : .noTables(Self.tableNames), file: folder)
