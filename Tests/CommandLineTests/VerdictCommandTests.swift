@@ -36,7 +36,8 @@ extension CommandLineTests {
       let folder = try TemporaryFolder()
       let score = try Command.run(
         ["score"] + ["00", "20", "40"].map { Fixture.path("digits/epoch-\($0).bin") } + [
-          "--data", Fixture.path("digits/digits.safetensors"), "--batch-size", "32", "--batches", "6",
+          "--data", Fixture.path("digits/digits.safetensors"), "--batch-size", "32", "--batches",
+          "6",
           "--damping", "1e-7,1e-1", "--reference", "gram", "--output", folder.path("r"), "--quiet",
         ])
       #expect(score.status == 0, "\(score.error)")
@@ -47,15 +48,19 @@ extension CommandLineTests {
       }
       let closing = score.output.split(separator: "\n").drop { !$0.hasPrefix("epoch ") }.dropFirst()
         .prefix(3).map(words)
-      let table = report.output.split(separator: "\n").drop { !$0.hasPrefix("| stage") }.dropFirst(2)
-        .prefix(3).map(words)
+      let table = report.output.split(separator: "\n").drop { !$0.hasPrefix("| stage") }.dropFirst(
+        2
+      )
+      .prefix(3).map(words)
       #expect(closing.count == 3 && table.count == 3)
       for (row, other) in zip(closing, table) {
         #expect(row.count == 5)
         // `epoch`, its number, ef, ief, sf, ng; then loss and imbalance.
         #expect(other.dropFirst(1).prefix(5).map { $0.replacing("?", with: "") } == row)
       }
-      #expect(report.output.contains("ef at epochs 20 and 40") || report.output.contains("Worse than sgd: ef"))
+      #expect(
+        report.output.contains("ef at epochs 20 and 40")
+          || report.output.contains("Worse than sgd: ef"))
     }
   }
 }

@@ -164,7 +164,7 @@ import Testing
     let html = try page(draft, isDrawn: false)
     let text = try read(html).text
     #expect(text.contains(note + " They have a star."))
-    #expect(html.components(separatedBy: " *</td>").count == 2, "one cell")
+    #expect(html.components(separatedBy: "<span class=\"mark\"> *</span>").count == 2, "one cell")
     let figures = try FigureSet(Results(folder: draft.path)).figures
     for name in ["training", "damping", "methods", "efficiency"] {
       #expect(try #require(figures.first { $0.name == name }).notes.contains(note), "\(name)")

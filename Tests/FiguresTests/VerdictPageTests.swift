@@ -26,7 +26,10 @@ import Testing
   /// is no tag.
   @Test func namesAreOnlyTextInMarkdown() throws {
     let draft = try VerdictDraft(
-      run: "", Self.hostile.enumerated().map { index, name in Method(name) { _, _ in 0.5 + 0.01 * Double(index) } })
+      run: "",
+      Self.hostile.enumerated().map { index, name in
+        Method(name) { _, _ in 0.5 + 0.01 * Double(index) }
+      })
     let text = try VerdictMarkdown(draft.results).text
     let body = text.dropFirst(VerdictMarkdown.marker.count)
     #expect(!body.contains("<") && !body.contains("\r"))
@@ -39,7 +42,14 @@ import Testing
         cells = count
       } else {
         cells = nil
-        #expect(["", "#", "-", "V", "C", "e", "T", "γ", "E", "B", "\\", "S"].contains(String(line.prefix(1))), "\(line)")
+        // A word, or a block of ours.
+        let start = line.hasPrefix("  ") ? line.dropFirst(2) : line
+        let isBlock = ["# Scores", "## Verdict", "### How", "- **", "- ", "\\["].contains {
+          line.hasPrefix($0)
+        }
+        #expect(line.isEmpty || isBlock || start.first!.isLetter, "\(line)")
+        // Broken before words that begin with a letter, of which there is one soon.
+        #expect(line.count <= 160, "\(line)")
       }
     }
     #expect(text.contains("two?lines") && text.contains("\\`code\\`") && text.contains("a\\|b"))
@@ -47,7 +57,9 @@ import Testing
 
   @Test func namesAreOnlyTextOnThePage() throws {
     let draft = try VerdictDraft(
-      Self.hostile.enumerated().map { index, name in Method(name) { _, _ in 0.5 + 0.01 * Double(index) } })
+      Self.hostile.enumerated().map { index, name in
+        Method(name) { _, _ in 0.5 + 0.01 * Double(index) }
+      })
     let html = try page(draft)
     let parser = XMLParser(data: Data(html.utf8))
     #expect(parser.parse(), "\(String(describing: parser.parserError))")
@@ -59,12 +71,20 @@ import Testing
   @Test func cellsHaveTheirNumbers() throws {
     let html = try page(VerdictDraft([Method("ef") { stage, _ in [1.0 / 3, 2, 1e-12][stage] }]))
     #expect(html.contains("<table class=\"sortable\">"))
-    #expect(html.contains("data-value=\"0.3333333333333333\">[0.333<span class=\"mark\">]</span></td>"))
-    #expect(html.contains("class=\"number worse\" data-value=\"2.0\">2.000<span class=\"mark\">!</span></td>"))
+    #expect(
+      html.contains("data-value=\"0.3333333333333333\">[0.333<span class=\"mark\">]</span></td>"))
+    #expect(
+      html.contains(
+        "class=\"number worse\" data-value=\"2.0\">2.000<span class=\"mark\">!</span></td>"))
     #expect(html.contains("data-value=\"1e-12\">[1.00e-12"))
+    #expect(html.contains("data-value=\"10.0\">10.0</td>"), "no marks, no room")
     // Which of the tables is seen needs no script.
     #expect(html.components(separatedBy: "type=\"radio\"").count == 3)
-    #expect(html.range(of: "id=\"verdict\"")!.lowerBound < html.range(of: "<h2>", range: html.range(of: "id=\"verdict\"")!.upperBound..<html.endIndex)!.upperBound)
+    #expect(
+      html.range(of: "id=\"verdict\"")!.lowerBound
+        < html.range(
+          of: "<h2>", range: html.range(of: "id=\"verdict\"")!.upperBound..<html.endIndex)!
+        .upperBound)
   }
 
   @Test func longAndWideTablesStayLegible() throws {
@@ -84,15 +104,25 @@ import Testing
   }
 
   @Test func denormalNumbersAreShown() throws {
-    let text = try VerdictDraft(stages: 1, [Method("a") { _, _ in Double.leastNonzeroMagnitude }, Method("b") { _, _ in 1e300 }]).text
-    #expect(text.views[0].table.rows[0].prefix(3).map(\.whole) == ["epoch 0", "[4.94e-324]", "1.00e+300!"])
+    let text = try VerdictDraft(
+      stages: 1,
+      [Method("a") { _, _ in Double.leastNonzeroMagnitude }, Method("b") { _, _ in 1e300 }]
+    ).text
+    #expect(
+      text.views[0].table.rows[0].prefix(3).map(\.whole) == [
+        "epoch 0", "[4.94e-324]", "1.00e+300!",
+      ])
   }
 
   /// Two folders are two runs, each with its verdict.
   @Test func runsHaveAVerdictEach() throws {
-    let (a, b) = (try VerdictDraft([Method("ef") { _, _ in 0.5 }]), try VerdictDraft([Method("ef") { _, _ in 2 }]))
+    let (a, b) = (
+      try VerdictDraft([Method("ef") { _, _ in 0.5 }]),
+      try VerdictDraft([Method("ef") { _, _ in 2 }])
+    )
     let texts = try VerdictText.all(Results(folders: [a.path, b.path]))
-    #expect(texts.count == 2 && texts.allSatisfy { $0.title != nil && $0.views[0].table.rows.count == 3 })
+    #expect(
+      texts.count == 2 && texts.allSatisfy { $0.title != nil && $0.views[0].table.rows.count == 3 })
     #expect(texts[0].headline.hasPrefix("Best: ef at all 3 stages"))
     #expect(texts[1].headline == "Best: sgd at all 3 stages. Worse than sgd: ef at all 3 stages.")
     #expect(texts[1].views[0].table.rows[0][0].text == "epoch 0", "the title tells the run")
@@ -108,16 +138,23 @@ import Testing
     let table = try draft.text.views[0].table
     let column = try #require(table.columns.firstIndex { $0.title == "accuracy %" })
     #expect(table.rows.map { $0[column].text } == ["10.0", "", "87.5"])
+    try draft.draft.write("epochs.csv", ["of,another", "program,1"])
+    #expect(try draft.results.epochs == nil)
   }
 
   /// Records of many checkpoints with many tensors stay short, and folded.
   @Test func recordIsFoldedAndShort() throws {
     let draft = try VerdictDraft([Method("ef") { _, _ in 0.5 }])
-    let parameters = (0..<200).map { #"{"name": "layer.\#($0).weight", "count": 8, "status": "trained"}"# }
-      .joined(separator: ", ")
-    let checkpoints = (0..<50).map { #"{"path": "run/\#($0).bin", "base": null, "parameters": [\#(parameters)]}"# }
-      .joined(separator: ", ")
-    try draft.draft.write("run.json", [#"{"version": "1", "start": "today", "checkpoints": [\#(checkpoints)]}"#])
+    let parameters = (0..<200).map {
+      #"{"name": "layer.\#($0).weight", "count": 8, "status": "trained"}"#
+    }
+    .joined(separator: ", ")
+    let checkpoints = (0..<50).map {
+      #"{"path": "run/\#($0).bin", "base": null, "parameters": [\#(parameters)]}"#
+    }
+    .joined(separator: ", ")
+    try draft.draft.write(
+      "run.json", [#"{"version": "1", "start": "today", "checkpoints": [\#(checkpoints)]}"#])
     let html = try page(draft)
     #expect(!html.contains("{&quot;"), "no JSON")
     #expect(html.contains("<details><summary>The record"))
@@ -129,10 +166,14 @@ import Testing
 
   /// Digits stand below digits: 0.5 is 0.5000 beside 0.4375.
   @Test func zerosAtTheEndAreKept() throws {
-    #expect(significant(0.5) == "0.5000" && significant(214) == "214.0" && significant(2140) == "2140")
-    #expect(significant(65_000) == "6.500e+04" && significant(.nan) == "" && significant(.infinity) == "inf")
+    #expect(
+      significant(0.5) == "0.5000" && significant(214) == "214.0" && significant(2140) == "2140")
+    #expect(
+      significant(65_000) == "6.500e+04" && significant(.nan) == ""
+        && significant(.infinity) == "inf")
     #expect(spread(0.5, 0.03) == "0.5000 ± 0.030")
-    let tables = ScoreTables(try Results(folder: ResultsDraft().path)).scores
+    let draft = try ResultsDraft()
+    let tables = ScoreTables(try Results(folder: draft.path)).scores
     #expect(tables.contains(">0.3750 ± 0.18<"))
   }
 }

@@ -70,8 +70,13 @@ import Testing
       [Method("a") { _, batch in batch == 0 ? 0.01 : 0.6 }, Method("b") { _, _ in 0.58 }]
     ).text
     // (0.01 + 9 * 0.6) / 10 = 0.541
-    #expect(text.headline == "Best: a, 0.541 of sgd's γ. That is not sure. No method is worse than sgd at any stage.")
-    #expect(text.evidence?.rows[0].map(\.whole) == ["epoch 0", "a", "b", "1 of 10 batches, p = 0.021", "no"])
+    #expect(
+      text.headline
+        == "Best: a, 0.541 of sgd's γ. That is not sure. No method is worse than sgd at any stage.")
+    #expect(
+      text.evidence?.rows[0].map(\.whole) == [
+        "epoch 0", "a", "b", "1 of 10 batches, p = 0.021", "no",
+      ])
     #expect(text.views[0].table.rows[0].map(\.whole).prefix(3) == ["epoch 0", "[0.541]?", "0.580"])
     #expect(text.legend.contains("? not sure"))
   }
@@ -86,14 +91,18 @@ import Testing
         + "test at 5 %.")
     #expect(text.headline.contains("There are too few batches to be sure which is best."))
     // 2^(1 - 3)
-    #expect(text.confidence.contains { $0.contains("the least p of 3 batches is 0.25") }, "\(text.confidence)")
+    #expect(
+      text.confidence.contains { $0.contains("the least p of 3 batches is 0.25") },
+      "\(text.confidence)")
     #expect(!text.views[0].table.rows.joined().contains { $0.after.contains("?") })
   }
 
   @Test func oneBatchIsOne() throws {
     let text = try VerdictDraft(stages: 2, batches: 1, [Method("ef") { _, _ in 2 }]).text
     #expect(
-      text.sentence("ef") == "behind sgd at all 2 stages: γ / γ(sgd) 2.000. Not sure: at epoch 0 ahead in 0 of 1 batch; at epoch 1 ahead in 0 of 1 batch.")
+      text.sentence("ef")
+        == "behind sgd at all 2 stages: γ / γ(sgd) 2.000. Not sure: at epoch 0, ahead in 0 of 1 batch; at epoch 1, ahead in 0 of 1 batch."
+    )
     #expect(text.confidence.contains { $0.hasSuffix("What other batches would say is not known.") })
     #expect(!text.confidence.contains { $0.contains("sign test") })
   }
@@ -107,16 +116,21 @@ import Testing
     // gamma(sgd) would differ; so the draft's batches are made alike by a division.
     let draft = try VerdictDraft(stages: 1, data: 8, methods)
     try draft.draft.edit("scores.csv") { text in
-      text = text.split(separator: "\r\n", omittingEmptySubsequences: false).enumerated().map { line, row in
+      text = text.split(separator: "\r\n", omittingEmptySubsequences: false).enumerated().map {
+        line, row in
         var cells = row.split(separator: ",", omittingEmptySubsequences: false).map(String.init)
         if line > 0 && cells.count > 8 { cells[7] = cells[8] }
         return cells.joined(separator: ",")
       }.joined(separator: "\r\n")
     }
     let text = try draft.text
-    #expect(text.sentence("ef")?.hasSuffix("Not sure: ahead in 1 of 1 batch, taken 10 times.") == true, "\(text.methods)")
+    #expect(
+      text.sentence("ef")?.hasSuffix("Not sure: ahead in 1 of 1 batch, taken 10 times.") == true,
+      "\(text.methods)")
     // Drawn labels do differ: 2 (1 + 10) / 2^10.
-    #expect(text.sentence("sf")?.contains("Sure: in 9 of 10 draws of labels (p = 0.021).") == true, "\(text.methods)")
+    #expect(
+      text.sentence("sf")?.contains("Sure: in 9 of 10 draws of labels (p = 0.021).") == true,
+      "\(text.methods)")
     #expect(text.confidence.contains { $0.hasPrefix("Every batch has all samples of the data") })
   }
 
@@ -126,16 +140,24 @@ import Testing
     // Late in training no sampled label differs, and sf is ef up to rounding.
     let text = try VerdictDraft(
       stages: 2,
-      [Method("ef") { _, _ in 0.5 }, Method("sf") { _, _ in 0.5 * (1 + 1e-12) }, Method("x") { _, _ in 0.7 }]
+      [
+        Method("ef") { _, _ in 0.5 }, Method("sf") { _, _ in 0.5 * (1 + 1e-12) },
+        Method("x") { _, _ in 0.7 },
+      ]
     ).text
     #expect(text.headline.hasPrefix("Best: ef and sf at all 2 stages. No method"))
-    #expect(text.evidence?.rows[0].map(\.whole) == ["epoch 0", "ef and sf", "x", "10 of 10 batches, p = 0.0039", "yes"])
+    #expect(
+      text.evidence?.rows[0].map(\.whole) == [
+        "epoch 0", "ef and sf", "x", "10 of 10 batches, p = 0.0039", "yes",
+      ])
   }
 
   @Test func marksOfRoundingReachTheCells() throws {
     let text = try VerdictDraft(stages: 1, error: 0.02, [Method("ef") { _, _ in 0.99 }]).text
     // Within both errors of sgd's: nothing is decided.
-    #expect(text.sentence("ef")?.hasSuffix("Not sure: ahead in 0 of 10 batches (10 equal).") == true, "\(text.methods)")
+    #expect(
+      text.sentence("ef")?.hasSuffix("Not sure: ahead in 0 of 10 batches (10 equal).") == true,
+      "\(text.methods)")
     #expect(text.views[0].table.rows[0][1].whole.hasSuffix("*"))
     #expect(text.confidence.contains { $0.contains("may be off by up to 2 %") })
   }
@@ -149,9 +171,13 @@ import Testing
       Method("c") { stage, _ in stage == 1 ? nil : 0.5 },
     ]).text
     #expect(text.views[0].table.rows[1].prefix(4).map(\.whole) == ["epoch 1", "none", "inf!?", ""])
-    #expect(text.sentence("a")?.hasSuffix("No number in 1 of 10 batches at epoch 1, and so no mean there.") == true)
+    #expect(
+      text.sentence("a")?.hasSuffix(
+        "No number in 1 of 10 batches at epoch 1, and so no mean there.") == true)
     #expect(text.sentence("b")?.contains("inf (epoch 1)") == true, "\(text.methods)")
-    #expect(text.sentence("b")?.contains("at epoch 1 ahead in 9 of 10 batches, p = ") == true, "\(text.methods)")
+    #expect(
+      text.sentence("b")?.contains("at epoch 1, ahead in 9 of 10 batches, p = ") == true,
+      "\(text.methods)")
     #expect(text.sentence("c")?.hasSuffix("Not scored at epoch 1.") == true)
     #expect(text.sentence("c")?.hasPrefix("ahead of sgd wherever it was scored") == true)
     #expect(text.legend.contains("none: a batch has no number"))
@@ -163,7 +189,8 @@ import Testing
     ).text
     #expect(
       text.headline
-        == "Best: ief at all 3 stages. Without sgd there is nothing that methods could fail against.")
+        == "Best: ief at all 3 stages. Without sgd there is nothing that methods could fail against."
+    )
     #expect(text.views[0].name == "γ (1/√nats)")
     // 0.5 times the mean of 1 to 10.
     #expect(text.sentence("ef") == "γ 2.750.")
@@ -180,7 +207,8 @@ import Testing
   /// What is worse than sgd at a stage is not best there.
   @Test func sgdCanBeBest() throws {
     let text = try VerdictDraft([Method("ef") { stage, _ in stage == 2 ? 2 : 0.5 }]).text
-    #expect(text.headline == "Best: ef at epochs 0 and 1; sgd at epoch 2. Worse than sgd: ef at epoch 2.")
+    #expect(
+      text.headline == "Best: ef at epochs 0 and 1; sgd at epoch 2. Worse than sgd: ef at epoch 2.")
     #expect(text.views[0].table.rows[2][1].whole == "2.000!")
   }
 
@@ -196,11 +224,13 @@ import Testing
         // Six tests: three stages, two dampings.
         == "ahead of sgd at all 3 stages: γ / γ(sgd) 0.500 (epoch 0) to 0.900 (epoch 1). Sure at all 3 "
         + "stages: in all 10 batches (p = 0.012). Its damping moves it by a factor of up to 60 (at epoch "
-        + "2). At its smallest damping: falls behind sgd at epoch 1 and stays behind.")
+        + "2). With its smallest damping: falls behind sgd at epoch 1 and stays behind.")
     #expect(
       text.headline
-        == "Best: ef at all 3 stages. Worse than sgd: ef at its smallest damping at epochs 1 and 2.")
-    #expect(text.views.map(\.name) == ["γ / γ(sgd), best damping", "smallest damping", "efficiency"])
+        == "Best: ef at all 3 stages. Worse than sgd: ef with its smallest damping at epochs 1 and 2."
+    )
+    #expect(
+      text.views.map(\.name) == ["γ / γ(sgd), best damping", "smallest damping", "efficiency"])
     #expect(text.views[1].table.rows.map { $0[1].whole } == ["[0.500]", "6.000!", "30.000!"])
   }
 
@@ -209,7 +239,9 @@ import Testing
     let text = try VerdictDraft(stages: 30, [Method("ef") { _, _ in 0.5 }]).text
     #expect(text.sentence("ef")?.contains("Not sure at all 30 stages: too few batches.") == true)
     let more = try VerdictDraft(stages: 30, batches: 12, [Method("ef") { _, _ in 0.5 }]).text
-    #expect(more.sentence("ef")?.contains("Sure at all 30 stages: in all 12 batches (p = 0.015).") == true)
+    #expect(
+      more.sentence("ef")?.contains("Sure at all 30 stages: in all 12 batches (p = 0.015).") == true
+    )
   }
 
   // MARK: - References
@@ -218,7 +250,11 @@ import Testing
     let text = try VerdictDraft(
       isConverged: { stage, batch in stage < 2 || batch > 0 }, [Method("ef") { _, _ in 0.5 }]
     ).text
-    #expect(text.confidence.contains { $0.hasPrefix("The reference did not converge in 1 of 30 batches (its γ is at most 25 % above") }, "\(text.confidence)")
+    #expect(
+      text.confidence.contains {
+        $0.hasPrefix(
+          "The reference did not converge in 1 of 30 batches (its γ is at most 25 % above")
+      }, "\(text.confidence)")
     let rows = try #require(text.views.last?.table.rows)
     // 1 % / 0.25; one of ten batches has 0.8 of it for sure.
     #expect(rows[0].map(\.whole) == ["epoch 0", "1.0", "[4.0]"])

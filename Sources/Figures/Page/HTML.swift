@@ -40,8 +40,13 @@ enum HTML {
       element(
         "th", "scope=\"col\"" + (column.isNumber ? " class=\"number\"" : ""), escaped(column.title))
     }.joined()
+    // Room for a mark behind every number of a column that has some: digits stand below digits.
+    let hasMarks = table.columns.indices.map { column in
+      table.rows.contains { !$0[column].after.isEmpty }
+    }
     let body = table.rows.map { row in
-      "<tr>" + zip(table.columns, row).enumerated().map { cell($1.1, $1.0, isHeading: $0 == 0) }.joined()
+      "<tr>"
+        + row.indices.map { cell(row[$0], $0, table.columns[$0], hasMark: hasMarks[$0]) }.joined()
         + "</tr>\n"
     }.joined()
     // A region that scrolls has to be reachable by keyboard.
@@ -57,8 +62,9 @@ enum HTML {
   }
 
   private static func cell(
-    _ cell: DataTable.Cell, _ column: DataTable.Column, isHeading: Bool
+    _ cell: DataTable.Cell, _ place: Int, _ column: DataTable.Column, hasMark: Bool
   ) -> String {
+    let isHeading = place == 0
     var kinds = column.isNumber ? ["number"] : []
     switch cell.emphasis {
     case .none: break
@@ -73,7 +79,7 @@ enum HTML {
     let text = escaped(cell.before + cell.text)
     return element(
       isHeading ? "th" : "td", attributes,
-      cell.after.isEmpty ? text : text + element("span", "class=\"mark\"", escaped(cell.after)))
+      hasMark ? text + element("span", "class=\"mark\"", escaped(cell.after)) : text)
   }
 }
 

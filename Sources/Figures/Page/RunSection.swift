@@ -81,14 +81,18 @@ struct RunSection {
       all.count > columnLimit ? "\(all.count - columnLimit) more columns" : nil,
     ].compactMap { $0 }
     if !left.isEmpty {
-      body += HTML.element(
-        "p", "class=\"note\"", HTML.escaped("\(caption): \(left.joined(separator: " and ")) in run.json."))
+      body +=
+        HTML.element(
+          "p", "class=\"note\"",
+          HTML.escaped("\(caption): \(left.joined(separator: " and ")) in run.json."))
         + "\n"
     }
     // Of lists within, such as the parameters of each checkpoint, the first one that is not empty.
     for key in keys {
       for object in objects {
-        guard let inner = object[key], isTable(inner), case .array(let items) = inner else { continue }
+        guard let inner = object[key], isTable(inner), case .array(let items) = inner else {
+          continue
+        }
         let owner = object["path"].map { " of " + text($0) } ?? ""
         body += rows(key + owner, items)
         break

@@ -50,7 +50,8 @@ package struct Results: Sendable {
     batches = try table("batches").map(BatchRow.read)
     iterates = try table("cg").map(IterateRow.read)
     layers = try table("layers").map(LayerRow.read)
-    epochs = try Self.table("epochs.csv", in: folder).map(EpochRow.read)
+    // Another program's table may have that name.
+    epochs = try? Self.table("epochs.csv", in: folder).map(EpochRow.read)
     if scores == nil && batches == nil && iterates == nil && layers == nil {
       let hasJournal = system.exists(joined(folder, Self.journalName))
       throw TableError(hasJournal ? .unfinishedRun : .noTables(Self.tableNames), file: folder)

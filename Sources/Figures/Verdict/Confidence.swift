@@ -7,10 +7,13 @@ struct Confidence {
   /// - Parameters:
   ///   - scores, batches: Of the verdict's run.
   init(_ verdict: Verdict, scores: [ScoreRow], batches: [BatchRow]) {
-    sentences = [
-      Self.batches(verdict, batches), Self.overlap(batches), Self.test(verdict), Self.selection(verdict),
-      Self.references(batches), scores.markNote.map { $0 + " Cells with them have a star." },
-    ].compactMap { $0 }
+    sentences =
+      verdict.notes
+      + [
+        Self.batches(verdict, batches), Self.overlap(batches), Self.test(verdict),
+        Self.selection(verdict),
+        Self.references(batches), scores.markNote.map { $0 + " Cells with them have a star." },
+      ].compactMap { $0 }
   }
 
   private static func batches(_ verdict: Verdict, _ rows: [BatchRow]) -> String? {
@@ -42,8 +45,9 @@ struct Confidence {
   }
 
   private static func test(_ verdict: Verdict) -> String? {
-    let all = (verdict.best.joined().compactMap { $0?.comparison }
-      + verdict.winners.compactMap { $0?.rival?.comparison })
+    let all =
+      (verdict.best.joined().compactMap { $0?.comparison }
+        + verdict.winners.compactMap { $0?.rival?.comparison })
     if !all.contains(where: { $0.p != nil }) { return nil }
     if !verdict.canBeSure {
       let pairs = all.map(\.pairs).max() ?? 0
@@ -66,7 +70,9 @@ struct Confidence {
 
   private static func references(_ rows: [BatchRow]) -> String? {
     let referenced = rows.filter { !$0.referenceStop.isEmpty }
-    if referenced.isEmpty { return "There is no reference: efficiencies are what is proved at the least." }
+    if referenced.isEmpty {
+      return "There is no reference: efficiencies are what is proved at the least."
+    }
     let failed = referenced.count { !$0.hasConvergedReference }
     let bound = referenced.compactMap(\.referenceExcessBound).filter(\.isFinite).max()
     let excess = bound.map {

@@ -15,7 +15,7 @@ extension PairedComparison {
   /// `p < 0.001`, `p = 0.021`
   static func text(p: Double?) -> String {
     guard let p else { return "no test" }
-    return p < 0.001 ? "p < 0.001" : "p = " + String(format: p < 0.0995 ? "%.2g" : "%.2f", p)
+    return p < 0.001 ? "p < 0.001" : "p = " + String(format: "%.2g", p)
   }
 }
 

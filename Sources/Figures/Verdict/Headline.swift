@@ -33,7 +33,10 @@ struct Headline {
       let number = all.count == 1 ? ", \(measured(winner.mean))" : ""
       return "Best: \(order[0])\(place)\(number)."
     }
-    let ranked = order.sorted { stages[$0]!.count > stages[$1]!.count }
+    // In the order of training, if all of them have room.
+    let ranked =
+      order.count <= Self.longestList
+      ? order : order.sorted { stages[$0]!.count > stages[$1]!.count }
     let parts = ranked.prefix(Self.longestList).map { "\($0) at \(names.list(stages[$0]!))" }
     let rest = ranked.count - parts.count
     return "Best: " + parts.joined(separator: "; ")
@@ -59,7 +62,9 @@ struct Headline {
   }
 
   private var failures: String {
-    if verdict.measure == .gamma { return "Without sgd there is nothing that methods could fail against." }
+    if verdict.measure == .gamma {
+      return "Without sgd there is nothing that methods could fail against."
+    }
     let judged = verdict.methods.indices.filter { method in
       !verdict.methods[method].isReference
         && verdict.best.contains { Verdict.standing($0[method]) != nil }
@@ -82,14 +87,14 @@ struct Headline {
     names.count <= 8 ? enumeration(names) : "\(names.count) other methods"
   }
 
-  /// `ef at epochs 20 and 40 (at its smallest damping at epochs 3 to 40)`
+  /// `ef at epochs 20 and 40, with its smallest damping at epochs 3 to 40`
   private func failure(_ method: Int) -> String {
     func behind(_ cells: [[Verdict.Cell?]]) -> [Int] {
       cells.indices.filter { Verdict.standing(cells[$0][method]) == .behind }
     }
     let (best, least) = (behind(verdict.best), behind(verdict.leastDamped))
     let name = verdict.methods[method].name
-    let smallest = "at its smallest damping"
+    let smallest = "with its smallest damping"
     // Where there is one stage it need not be named.
     func place(_ stages: [Int]) -> String { names.count == 1 ? "" : " at \(names.list(stages))" }
     if best == least { return name + place(best) + doubt(method, best) }

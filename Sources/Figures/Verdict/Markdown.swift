@@ -18,7 +18,8 @@ enum Markdown {
       case "_": result += isWithin ? "_" : "\\_"
       // Of an address, which readers make links of.
       case ":" where scalars[(index + 1)...].starts(with: "//".unicodeScalars): result += "\\:"
-      case "." where scalars[..<index].suffix(3).map({ $0.properties.lowercaseMapping }) == ["w", "w", "w"]:
+      case "."
+      where scalars[..<index].suffix(3).map({ $0.properties.lowercaseMapping }) == ["w", "w", "w"]:
         result += "\\."
       default: result.unicodeScalars.append(scalar)
       }
@@ -26,7 +27,7 @@ enum Markdown {
     return result
   }
 
-  static func paragraph(_ text: String) -> String { escaped(text) + "\n\n" }
+  static func paragraph(_ text: String) -> String { wrapped(escaped(text)) + "\n\n" }
 
   static func heading(_ level: Int, _ text: String) -> String {
     String(repeating: "#", count: level) + " " + escaped(text) + "\n\n"
@@ -34,10 +35,25 @@ enum Markdown {
 
   /// - Parameter items: Markup.
   static func list(_ items: [String]) -> String {
-    items.map { "- \($0)\n" }.joined() + (items.isEmpty ? "" : "\n")
+    items.map { wrapped("- " + $0, indent: "  ") + "\n" }.joined() + (items.isEmpty ? "" : "\n")
   }
 
-  /// Lines of tables are no longer, where columns let them.
+  /// In lines for people. Only words that begin with a letter begin a line: others may begin a block there.
+  private static func wrapped(_ text: String, indent: String = "") -> String {
+    var lines: [String] = []
+    var line = ""
+    for word in text.split(separator: " ", omittingEmptySubsequences: false) {
+      if line.count + 1 + word.count > lineWidth, !line.isEmpty, word.first?.isLetter ?? false {
+        lines.append(line)
+        line = indent + word
+      } else {
+        line += lines.isEmpty && line.isEmpty ? String(word) : " " + word
+      }
+    }
+    return (lines + [line]).joined(separator: "\n")
+  }
+
+  /// Lines are no longer, where words and columns let them.
   private static let lineWidth = 110
 
   /// Its columns below each other; where they are too many for a line, in several tables of some of them, each

@@ -29,11 +29,13 @@ struct MethodSentence {
   /// `ahead of sgd up to epoch 10, behind from epoch 20 on: γ / γ(sgd) 0.463 to 1.294.`
   private var course: String {
     if present.isEmpty { return "has no ratio to sgd." }
-    return Self.course(standings, names) + ": γ / γ(sgd) " + range + "."
+    return course(verdict.best) + ": γ / γ(sgd) " + range + "."
   }
 
   /// Where the mean is below or above that of plain gradient descent.
-  static func course(_ standings: [Verdict.Standing?], _ names: StageNames) -> String {
+  private func course(_ table: [[Verdict.Cell?]]) -> String {
+    let cells = table.map { $0[method] }
+    let standings = cells.map(Verdict.standing)
     let present = standings.indices.filter { standings[$0] != nil }
     let behind = present.filter { standings[$0] == .behind }
     let ahead = present.filter { standings[$0] == .ahead }
@@ -52,9 +54,10 @@ struct MethodSentence {
     }
     let isWhole = ahead.count + behind.count == present.count
     if isWhole, let last = ahead.last, let first = behind.first, last < first {
-      return behind.count == 1
-        ? "falls behind sgd at \(names[first]), the last stage"
-        : "falls behind sgd at \(names[first]) and stays behind"
+      // Of one batch a mean is all there is.
+      let doubt = Verdict.isSure(cells[first]!) ? "" : " in the mean"
+      return "falls behind sgd\(doubt) at \(names[first])"
+        + (behind.count == 1 ? ", the last stage" : " and stays behind")
     }
     if isWhole, let last = behind.last, let first = ahead.first, last < first {
       return "behind sgd at \(names.list(behind)), ahead from \(names[first]) on"
@@ -68,7 +71,8 @@ struct MethodSentence {
     func one(_ stage: Int) -> String {
       ratioText(cells[stage]!.mean) + (names.count > 1 ? " (\(names[stage]))" : "")
     }
-    return cells[low]!.mean == cells[high]!.mean ? ratioText(cells[low]!.mean) : "\(one(low)) to \(one(high))"
+    return cells[low]!.mean == cells[high]!.mean
+      ? ratioText(cells[low]!.mean) : "\(one(low)) to \(one(high))"
   }
 
   /// By how much the batches agree.
@@ -88,7 +92,8 @@ struct MethodSentence {
       let (count, all) = (max(worst.wins, worst.losses), worst.pairs)
       parts.append(
         "Sure" + (compared.count > 1 ? " at \(names.list(sure))" : "") + ": in "
-          + (count == all ? "all \(all) " : (sure.count > 1 ? "at least " : "") + "\(count) of \(all) ")
+          + (count == all
+            ? "all \(all) " : (sure.count > 1 ? "at least " : "") + "\(count) of \(all) ")
           + (worst.isOverDraws ? "draws of labels" : "batches")
           + " (\(PairedComparison.text(p: p))).")
     }
@@ -96,9 +101,9 @@ struct MethodSentence {
       if unsure.count <= 3 {
         let each = unsure.map { stage in
           let one = cells[stage]!.comparison!
-          return (names.count > 1 ? "at \(names[stage]) " : "") + "ahead in " + one.evidence
+          return (names.count > 1 ? "at \(names[stage]), " : "") + "ahead in " + one.evidence
         }
-        parts.append((sure.isEmpty ? "Not sure: " : "Not sure ") + each.joined(separator: "; ") + ".")
+        parts.append("Not sure: " + each.joined(separator: "; ") + ".")
       } else {
         let canBeSure = unsure.contains { cells[$0]!.comparison!.canBeSure }
         parts.append(
@@ -114,7 +119,7 @@ struct MethodSentence {
     guard let most = factors.max(by: { $0.1 < $1.1 }) else { return "" }
     let place = factors.count > 1 ? " (at \(names[most.0]))" : ""
     return most.1 < 1.1
-      ? "Its damping hardly moves it: by a factor of \(factorText(max(most.1, 1))) at the most\(place)."
+      ? "Its damping hardly moves it: by \(shown(100 * (most.1 - 1), digits: 2)) % at the most\(place)."
       : "Its damping moves it by a factor of up to \(factorText(most.1))\(place)."
   }
 
@@ -123,7 +128,7 @@ struct MethodSentence {
     if verdict.methods[method].dampings < 2 { return "" }
     let least = verdict.leastDamped.map { Verdict.standing($0[method]) }
     if least == standings || least.allSatisfy({ $0 == nil }) { return "" }
-    return "At its smallest damping: " + Self.course(least, names) + "."
+    return "With its smallest damping: " + course(verdict.leastDamped) + "."
   }
 
   private var gaps: String {

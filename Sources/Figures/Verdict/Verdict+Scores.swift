@@ -19,7 +19,8 @@ extension Verdict {
 /// Makes the verdict on one run.
 private struct Judge {
   private let groups: ScoreGroups
-  private let stages: Stages
+  private let stages: [Stages.Stage]
+  private let notes: [String]
   private let columns: [Variant]
   private let sgd: Variant?
   private let measure: Verdict.Measure
@@ -27,9 +28,14 @@ private struct Judge {
   private let epochs: [EpochRow]
   private let facts: BatchFacts
 
+  /// More rows than anybody reads.
+  private static let stageLimit = 200
+
   init(_ scores: [ScoreRow], _ batches: [BatchRow], _ epochs: [EpochRow]) {
-    groups = ScoreGroups(scores, labelLimit: 40, variantLimit: .max)
-    stages = Stages(scores.map(\.place))
+    groups = ScoreGroups(scores, labelLimit: 40)
+    let stages = Stages(scores.map(\.place))
+    self.stages = stages.selection(Self.stageLimit)
+    notes = stages.note(Self.stageLimit) + groups.note
     columns = groups.compared
     sgd = groups.variants.first { $0.role == .baseline }
     let hasRatios = scores.contains {
@@ -46,7 +52,7 @@ private struct Judge {
     if columns.isEmpty { return nil }
     var best: [[Choice?]] = []
     var least: [[Choice?]] = []
-    for stage in stages.stages {
+    for stage in stages {
       let choices = columns.map { self.choices($0, at: stage.checkpoint) }
       best.append(
         choices.map { all in
@@ -56,17 +62,17 @@ private struct Judge {
     }
     let dampings = columns.map { groups.dampings($0).count }
     return Verdict(
-      place: place, run: run, measure: measure, stages: stages.stages.map(\.label),
+      place: place, run: run, measure: measure, stages: stages.map(\.label),
       methods: zip(columns, dampings).map {
         .init(name: groups.name($0), isReference: $0.isReference, dampings: max($1, 1))
       },
       // The best of several dampings may be best by chance: each is a test of its own.
-      best: cells(best, tests: dampings.map { max($0, 1) * stages.stages.count }),
-      leastDamped: cells(least, tests: dampings.map { _ in stages.stages.count }),
-      baseline: stages.stages.map { stage in
+      best: cells(best, tests: dampings.map { max($0, 1) * stages.count }),
+      leastDamped: cells(least, tests: dampings.map { _ in stages.count }),
+      baseline: stages.map { stage in
         baselineRows(stage.checkpoint).map(efficiency)
       },
-      winners: winners(best), surroundings: stages.stages.map(surroundings))
+      winners: winners(best), surroundings: stages.map(surroundings), notes: notes)
   }
 
   // MARK: - Cells
@@ -107,7 +113,7 @@ private struct Judge {
 
   /// `[stage][method]`; each method's comparisons are one statement.
   private func cells(_ choices: [[Choice?]], tests: [Int]) -> [[Verdict.Cell?]] {
-    var cells = zip(stages.stages, choices).map { stage, row in
+    var cells = zip(stages, choices).map { stage, row in
       row.map { choice in choice.map { cell($0, baselineRows(stage.checkpoint)) } }
     }
     for method in columns.indices {
@@ -142,7 +148,7 @@ private struct Judge {
   // MARK: - The best of each stage
 
   private func winners(_ choices: [[Choice?]]) -> [Verdict.Winner?] {
-    var winners = zip(stages.stages, choices).map { stage, row in
+    var winners = zip(stages, choices).map { stage, row in
       winner(row, baselineRows(stage.checkpoint))
     }
     // One statement about all stages; the winner's damping is the best of several.
@@ -170,7 +176,8 @@ private struct Judge {
     let best = candidates.reduce(candidates[0]) { $1.mean < $0.mean ? $1 : $0 }
     var winner = Verdict.Winner(methods: best.method.map { [$0] } ?? [], mean: best.mean)
     var hardest = -1.0
-    for other in candidates where other.method != best.method {
+    // Of rivals that are told apart as badly the closest one is shown.
+    for other in candidates.sorted(by: { $0.mean < $1.mean }) where other.method != best.method {
       let comparison = PairedComparison(best.rows, other.rows, whole: facts.whole)
       if comparison.areEqual {
         if let method = other.method, best.method != nil { winner.methods.append(method) }

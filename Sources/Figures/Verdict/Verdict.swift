@@ -19,6 +19,8 @@ package struct Verdict: Sendable {
   /// The least mean of each stage and how sure it is; `nil` without any.
   package var winners: [Winner?]
   package var surroundings: [Surroundings]
+  /// What is left out.
+  package var notes: [String]
 
   /// What is compared.
   package enum Measure: Equatable, Sendable {

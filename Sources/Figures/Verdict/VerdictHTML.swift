@@ -14,8 +14,13 @@ struct VerdictHTML {
     body += HTML.element("p", "class=\"headline\"", HTML.escaped(text.headline)) + "\n"
     body += views(text.views, id)
     body += HTML.element("p", "class=\"note\"", HTML.escaped(text.legend)) + "\n"
-    body += list(text.methods.map { HTML.element("strong", "", HTML.escaped($0.name)) + ": " + HTML.escaped($0.sentence) })
-    body += HTML.element("h3", "", text.title == nil ? "How sure" : HTML.escaped("How sure, \(text.title!)"))
+    body += list(
+      text.methods.map {
+        HTML.element("strong", "", HTML.escaped($0.name)) + ": " + HTML.escaped($0.sentence)
+      })
+    body +=
+      HTML.element(
+        "h3", "", text.title == nil ? "How sure" : HTML.escaped("How sure, \(text.title!)"))
       + "\n" + list(text.confidence.map { HTML.escaped($0) })
     if let evidence = text.evidence {
       body +=
@@ -44,6 +49,8 @@ struct VerdictHTML {
   static let style = """
     .headline { font-size: 1.1rem; font-weight: 600; }
     .verdict table { margin-right: 1rem; }
+    .verdict td, .verdict tbody th { min-width: 0; }
+    .verdict tbody th { white-space: nowrap; }
     .verdict ul { padding-left: 1.25rem; }
     .verdict .scroll { max-height: 30rem; overflow: auto; }
     .best { font-weight: 700; background: color-mix(in srgb, #009e73 22%, transparent); }

@@ -13,7 +13,8 @@ package struct VerdictMarkdown: Sendable {
     text += Markdown.paragraph(ResultsPage.explanation)
     let verdicts = VerdictText.all(results)
     if verdicts.isEmpty {
-      text += Markdown.paragraph("The scores have no method beside sgd, and so there is no verdict.")
+      text += Markdown.paragraph(
+        "The scores have no method beside sgd, and so there is no verdict.")
     }
     for verdict in verdicts { text += Self.text(verdict) }
     // One line feed at the end.

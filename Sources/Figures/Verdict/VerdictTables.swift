@@ -75,7 +75,9 @@ struct VerdictTables {
     let isSure = isWinner ? winner?.isSure ?? true : Verdict.isSure(cell)
     if let doubted, doubted.canBeSure || verdict.canBeSure, !isSure, !cell.mean.isNaN,
       !verdict.methods[method].isReference
-    { shown.after += "?" }
+    {
+      shown.after += "?"
+    }
     if cell.isMarked { shown.after += "*" }
     return shown
   }
@@ -102,7 +104,8 @@ struct VerdictTables {
       guard let efficiency else { return .nan }
       return efficiency.mean.isNaN ? efficiency.low ?? .nan : efficiency.mean
     }
-    let columns = [verdict.baseline] + methods.map { method in verdict.best.map { $0[method]?.efficiency } }
+    let columns =
+      [verdict.baseline] + methods.map { method in verdict.best.map { $0[method]?.efficiency } }
     guard columns.joined().contains(where: { !best($0).isNaN }) else { return nil }
     let hasBaseline = verdict.baseline.contains { $0 != nil }
     var table = DataTable(
@@ -127,7 +130,8 @@ struct VerdictTables {
         return cell
       }
       table.rows.append(
-        [DataTable.Cell(verdict.stages[stage], Double(stage))] + cells.dropFirst(hasBaseline ? 0 : 1))
+        [DataTable.Cell(verdict.stages[stage], Double(stage))]
+          + cells.dropFirst(hasBaseline ? 0 : 1))
     }
     return table
   }
@@ -180,7 +184,7 @@ struct VerdictTables {
   var evidence: DataTable? {
     guard verdict.winners.contains(where: { $0?.rival != nil }) else { return nil }
     var table = DataTable(
-      "The best of each stage and the method that is told apart from it worst",
+      "The best of each stage and its closest rival",
       words: ["stage", "best", "beside", "has the smaller γ in", "sure"])
     for (stage, winner) in verdict.winners.enumerated() {
       guard let winner, let rival = winner.rival else { continue }

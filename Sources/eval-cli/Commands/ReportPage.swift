@@ -32,7 +32,8 @@ struct ReportPage: ParsableCommand {
   }
 
   @Argument(
-    help: "Folders that score --output has written; several are judged and drawn beside each other.",
+    help:
+      "Folders that score --output has written; several are judged and drawn beside each other.",
     completion: .directory)
   var results: [String]
 
