@@ -44,7 +44,8 @@ import Testing
   }
 
   @Test func belowItIsTheSame() {
-    let (panels, notes) = [panel(near.map(curve) + [curve("far", [1e-9, 0.5, 0.5])])].sharingHeight()
+    let (panels, notes) = [panel(near.map(curve) + [curve("far", [1e-9, 0.5, 0.5])])]
+      .sharingHeight()
     #expect(panels[0].y.low > 0.05 && notes == ["far goes off the scale, to 1e-09."])
     let point = OffScale.marks(of: panels[0])[0].points[0]
     #expect(point.from > point.to && point.to > panels[0].y.low)
@@ -52,7 +53,7 @@ import Testing
 
   /// What all have in common is no outlier, nor is what a picture can show.
   @Test func axesHoldWhatIsNotFarFromTheRest() {
-    for values in [[0.6, 5, 40], [0.5, 0.9, 1.2]] {
+    for values in [[0.6, 5, 400], [0.5, 0.9, 1.2]] {
       let (panels, notes) = [panel(near.map(curve) + [curve("ef", values)])].sharingHeight()
       #expect(notes == [] && OffScale.marks(of: panels[0]).isEmpty, "\(values)")
     }
@@ -62,10 +63,11 @@ import Testing
   }
 
   @Test func panelsOfOneQuantityShareTheirAxis() throws {
-    let set = try FigureSet(Results(folder: ResultsDraft().path))
+    let set = try FigureSet(results(of: ResultsDraft()))
     for name in ["damping", "methods"] {
       let figure = try #require(set.figures.first { $0.name == name })
-      #expect(Set(figure.panels.map(\.y.low)).count == 1 && Set(figure.panels.map(\.y.high)).count == 1)
+      #expect(
+        Set(figure.panels.map(\.y.low)).count == 1 && Set(figure.panels.map(\.y.high)).count == 1)
     }
     let training = try #require(set.figures.first { $0.name == "training" })
     #expect(training.panels[0].y == training.panels[1].y)
@@ -77,7 +79,8 @@ import Testing
   // MARK: - Marks
 
   @Test(arguments: [
-    ([1e-7, 1e-5, 1e-3, 0.1], ["1e-7", "1e-5", "1e-3", "1e-1"]), ([0.1, 1, 10], ["0.1", "1", "10"]),
+    ([1e-7, 1e-5, 1e-3, 0.1], ["1e-7", "1e-5", "1e-3", "1e-1"]),
+    ([0.1, 1, 10], ["0.1", "1", "10"]),
     ([0, 5000, 10000], ["0", "5000", "10000"]), ([0, 500_000, 1e6], ["0", "5e5", "1e6"]),
     ([1, 1e6], ["1e0", "1e6"]), ([-2, 0, 2], ["-2", "0", "2"]),
   ])
@@ -114,11 +117,13 @@ import Testing
   }
 
   @Test func panelsHaveAxesOfOneLength() throws {
-    for figure in try FigureSet(Results(folder: ResultsDraft().path)).figures {
+    for figure in try FigureSet(results(of: ResultsDraft())).figures {
       let layout = FigureLayout(figure)
       let boxes = figure.panels.indices.map(layout.axes)
       #expect(Set(boxes.map { $0.right - $0.left }).count == 1, "\(figure.name)")
-      for box in boxes { #expect(box.left > 0 && box.right < layout.width && box.bottom < layout.height) }
+      for box in boxes {
+        #expect(box.left > 0 && box.right < layout.width && box.bottom < layout.height)
+      }
       // 9 points are 12 pixels, at 0.76 of the width on a page and at 7 inches of paper.
       #expect(Double(FigureLayout.font) * 0.76 >= 12)
       let perPanel = Double(layout.width) / Double(layout.columns)
@@ -128,13 +133,16 @@ import Testing
 
   @Test func oneLegendStandsBelowOrInTheFreePlace() {
     let curves = near.map(curve)
-    let (two, three) = (figure([panel(curves), panel(curves)]), figure(Array(repeating: panel(curves), count: 3)))
+    let (two, three) = (
+      figure([panel(curves), panel(curves)]), figure(Array(repeating: panel(curves), count: 3))
+    )
     #expect(two.legend.map(\.label) == ["one", "a", "b", "c"])
     let below = FigureLayout(two)
     #expect(below.key!.top >= below.axes(0).bottom && below.key!.bottom == below.height)
     let free = FigureLayout(three)
     #expect(free.key!.left == 420 && free.key!.top > free.axes(1).bottom)
-    #expect(GnuplotScript(three, formats: [.svg]).script.components(separatedBy: "set key ").count == 2)
+    #expect(
+      GnuplotScript(three, formats: [.svg]).script.components(separatedBy: "set key ").count == 2)
     #expect(figure([panel([])]).legend.isEmpty, "a title says what one line is")
   }
 

@@ -55,7 +55,9 @@ final class Browser {
   }
 
   deinit {
-    process.terminate()
+    // Debian's program is a script around it, which a signal would end alone.
+    session = nil
+    _ = try? call("Browser.close")
     process.waitUntilExit()
     close(input)
     close(output)

@@ -17,11 +17,11 @@ struct BrowserTests {
     _ body: (Browser) throws -> Void
   ) throws {
     try inFolder { folder in
-      let results = try Results(folder: (draft ?? ResultsDraft()).path)
-      let figures = try FigureSet(results)
+      let read = try results(of: draft ?? ResultsDraft())
+      let figures = try FigureSet(read)
       let pictures = try PanelPictures(figures.figures, with: Gnuplot())
       let file = folder.appendingPathComponent("page.html")
-      try Data(ResultsPage(results, figures, pictures).html.utf8).write(to: file)
+      try Data(ResultsPage(read, figures, pictures).html.utf8).write(to: file)
       let browser = try Browser(in: folder)
       try prepare(browser)
       try browser.show(file, width: width)
@@ -95,7 +95,8 @@ struct BrowserTests {
         "window.table = [...document.querySelectorAll('#scores table')].find(it => it.tBodies[0]"
           + ".rows.length > 3); window.table.closest('details')?.setAttribute('open', '')")
       // The column of γ, by what stands above it.
-      let column = "[...window.table.tHead.rows[0].cells].findIndex(it => it.textContent.startsWith('γ'))"
+      let column =
+        "[...window.table.tHead.rows[0].cells].findIndex(it => it.textContent.startsWith('γ'))"
       let cells =
         "[...window.table.tBodies[0].rows].map(row => (c => c.dataset.value || c.textContent)"
         + "(row.cells[\(column)])).map(parseFloat)"
@@ -138,7 +139,8 @@ struct BrowserTests {
       let size = try browser.number(
         "Math.min(...[...document.querySelectorAll('figure svg text')].map(it => "
           + "parseFloat(it.closest('[font-size]').getAttribute('font-size')) * "
-          + "it.ownerSVGElement.getBoundingClientRect().width / it.ownerSVGElement.viewBox.baseVal.width))")
+          + "it.ownerSVGElement.getBoundingClientRect().width / it.ownerSVGElement.viewBox.baseVal.width))"
+      )
       #expect(size >= 12, "\(size)")
       #expect(try browser.number("document.documentElement.scrollWidth") <= Double(width))
       let cut = try browser.text(
@@ -153,17 +155,17 @@ struct BrowserTests {
   @Test func followsTheDark() throws {
     func brightness(_ scheme: String) throws -> Double {
       var value = 0.0
-      try withPage(
-        prepare: {
-          try $0.call(
-            "Emulation.setEmulatedMedia",
-            ["features": [["name": "prefers-color-scheme", "value": scheme]]])
-        }
-      ) {
-        value = try $0.number(
+      func darken(_ browser: Browser) throws {
+        try browser.call(
+          "Emulation.setEmulatedMedia",
+          ["features": [["name": "prefers-color-scheme", "value": scheme]]])
+      }
+      try withPage(prepare: darken) { (browser: Browser) throws in
+        value = try browser.number(
           "parseInt(getComputedStyle(document.body).backgroundColor.match(/[0-9]+/)[0])")
-        let ink = try $0.number(
-          "parseInt(getComputedStyle(document.querySelector('figure svg')).color.match(/[0-9]+/)[0])")
+        let ink = try browser.number(
+          "parseInt(getComputedStyle(document.querySelector('figure svg')).color.match(/[0-9]+/)[0])"
+        )
         #expect(abs(ink - value) > 150, "pictures are seen")
       }
       return value
@@ -173,15 +175,18 @@ struct BrowserTests {
   }
 
   @Test func withoutItsScriptThePageShowsEverything() throws {
-    try withPage(
-      prepare: { try $0.call("Emulation.setScriptExecutionDisabled", ["value": true]) }
-    ) { browser in
+    func disable(_ browser: Browser) throws {
+      try browser.call("Emulation.setScriptExecutionDisabled", ["value": true])
+    }
+    try withPage(prepare: disable) { (browser: Browser) throws in
       #expect(try browser.isTrue("!document.querySelector('button, #value')"))
       #expect(try browser.isTrue("document.querySelector('.legend').textContent.includes('ief')"))
       #expect(try browser.number("document.querySelectorAll('figure svg').length") == 20)
       #expect(
-        try browser.text("document.querySelector('#training [data-entry=ief] use title').textContent")
-          .hasPrefix("ief: 0.375 at 0"))
+        try browser.text(
+          "document.querySelector('#training [data-entry=ief] use title').textContent"
+        )
+        .hasPrefix("ief: 0.375 at 0"))
     }
   }
 
@@ -193,7 +198,8 @@ struct BrowserTests {
     }
     try withPage(draft) { browser in
       #expect(try browser.isTrue("!document.querySelector('img')"))
-      let entry = "[...document.querySelectorAll('.legend button')].find(it => it.textContent.includes('<img') || it.textContent.includes('@_'))"
+      let entry =
+        "[...document.querySelectorAll('.legend button')].find(it => it.textContent.includes('<img') || it.textContent.includes('@_'))"
       try browser.click(entry)
       #expect(try browser.number("document.querySelectorAll('svg .off').length") > 0)
     }

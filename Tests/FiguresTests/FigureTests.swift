@@ -150,7 +150,9 @@ import Updates
       return
     }
     // sgd: 1 % in both batches; 0.8 % is proved, and counts where batch 1 did not converge.
-    #expect(first.first == Bar(
+    #expect(
+      first.first
+        == Bar(
           label: "sgd", style: CurveStyle(color: .grey, marker: .cross, dash: .dashed), value: 1,
           low: nil))
     #expect(last.first?.value == 1)

@@ -17,10 +17,13 @@ import Testing
 
   /// Braces and environments close, and every number of the figure is there.
   @Test func picturesAreWhole() throws {
-    for draft in [try ResultsDraft(), try ResultsDraft(checkpoints: DrawingTests.hostile, hasEpochs: false)] {
-      for figure in try FigureSet(Results(folder: draft.path)).figures {
+    for draft in [
+      try ResultsDraft(), try ResultsDraft(checkpoints: DrawingTests.hostile, hasEpochs: false),
+    ] {
+      for figure in try FigureSet(results(of: draft)).figures {
         let text = PGFFigure(figure).text
-        let plain = text.replacing("\\\\", with: "").replacing("\\{", with: "").replacing("\\}", with: "")
+        let plain = text.replacing("\\\\", with: "").replacing("\\{", with: "").replacing(
+          "\\}", with: "")
         #expect(plain.count { $0 == "{" } == plain.count { $0 == "}" }, "\(figure.name)")
         for environment in ["tikzpicture", "groupplot"] {
           #expect(text.components(separatedBy: "\\begin{\(environment)}").count == 2)
@@ -50,7 +53,7 @@ import Testing
   func picturesCompile() throws {
     let names = DrawingTests.hostile.filter { $0.count < 100 }
     let figures = try FigureSet(
-      Results(folder: ResultsDraft(checkpoints: names, hasEpochs: false).path)
+      results(of: ResultsDraft(checkpoints: names, hasEpochs: false))
     ).figures
     var text = """
       \\documentclass{article}
@@ -68,7 +71,8 @@ import Testing
         try Data(PGFFigure(figure).text.utf8).write(
           to: folder.appendingPathComponent(figure.name + ".pgf"))
       }
-      try Data((text + "\\end{document}\n").utf8).write(to: folder.appendingPathComponent("doc.tex"))
+      try Data((text + "\\end{document}\n").utf8).write(
+        to: folder.appendingPathComponent("doc.tex"))
       let process = Process()
       process.executableURL = URL(fileURLWithPath: "/usr/bin/pdflatex")
       process.arguments = ["-halt-on-error", "-interaction=nonstopmode", "doc.tex"]

@@ -136,7 +136,7 @@ import Testing
   @Test func tablesHaveTheMeansOfTheRun() throws {
     let reader = try read(try page(ResultsDraft(), isDrawn: false))
     // ief: 0.25 and 0.5. ef at epoch 2: 1 % / 1.5² and 1 % / 3², as far as references converged.
-    #expect(reader.text.contains("0.375 ± 0.18"))
+    #expect(reader.text.contains("0.3750 ± 0.18"))
     #expect(
       reader.text.contains("tolerance 1, iterations 1")
         || reader.text.contains("iterations 1, tolerance 1"))
@@ -160,7 +160,7 @@ import Testing
 
   /// Every mark of a curve, bar and map says its value, and what a legend can hide is marked.
   @Test func marksSayTheirValues() throws {
-    let figures = try FigureSet(Results(folder: ResultsDraft().path)).figures
+    let figures = try FigureSet(results(of: ResultsDraft())).figures
     let html = try page(ResultsDraft())
     let reader = try read(html)
     let titles = html.components(separatedBy: "<title>").count - 2
@@ -168,7 +168,8 @@ import Testing
       figure.panels.indices.flatMap { GnuplotScript(page: figure, panel: $0).elements[0] }
     }
     #expect(titles == marks.reduce(0) { $0 + $1.values.count } && titles > 100)
-    #expect(html.contains("<title>ief: 0.375 at 0, from 0.275 to 0.475 in the middle of 2 batches<"))
+    #expect(
+      html.contains("<title>ief: 0.375 at 0, from 0.275 to 0.475 in the middle of 2 batches<"))
     let entries = Set(reader.values("data-entry"))
     #expect(entries == Set(figures.flatMap(\.legend).map(\.label)))
   }
@@ -193,7 +194,7 @@ import Testing
     let html = try page(draft, isDrawn: false)
     let text = try read(html).text
     #expect(text.contains(note + " They have a star."))
-    #expect(html.components(separatedBy: " *</td>").count == 2, "one cell")
+    #expect(html.components(separatedBy: "<span class=\"mark\"> *</span>").count == 2, "one cell")
     let figures = try FigureSet(Results(folder: draft.path)).figures
     for name in ["training", "damping", "methods", "efficiency"] {
       #expect(try #require(figures.first { $0.name == name }).notes.contains(note), "\(name)")

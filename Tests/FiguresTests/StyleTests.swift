@@ -16,7 +16,8 @@ import Updates
     for method in UpdateMethod.named {
       #expect(CurveStyle.named[method.name] != nil, "\(method.name)")
     }
-    #expect(Set(CurveStyle.named.keys) == Set(UpdateMethod.named.map(\.name)), "and nothing else has")
+    #expect(
+      Set(CurveStyle.named.keys) == Set(UpdateMethod.named.map(\.name)), "and nothing else has")
     #expect(Set(CurveStyle.named.values.map(look)).count == CurveStyle.named.count)
   }
 
@@ -60,7 +61,8 @@ import Updates
 
   @Test func coloursOfMapsGoFromBlueToOrangeThroughLight() {
     #expect(Palette.color(0).hexadecimal == "#f7f7f7")
-    #expect(Palette.color(-1).hexadecimal == "#08519c" && Palette.color(-7).hexadecimal == "#08519c")
+    #expect(
+      Palette.color(-1).hexadecimal == "#08519c" && Palette.color(-7).hexadecimal == "#08519c")
     #expect(Palette.color(1).hexadecimal == "#a63603")
     #expect(Palette.color(0.25) == Palette.RGB(red: 250, green: 211, blue: 177), "half of the way")
   }

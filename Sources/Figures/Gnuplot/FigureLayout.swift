@@ -38,7 +38,9 @@ struct FigureLayout {
     let grids = panels.compactMap { panel -> Int? in
       if case .cells(let grid) = panel.content { grid.columns.count } else { nil }
     }
-    panelWidth = max(420, (grids.max() ?? 0) * 58 + margins.left + margins.right)
+    // Bars with long names need some length of their own.
+    let inner = max((grids.max() ?? 0) * 58, panels.contains(where: \.hasBars) ? 220 : 0)
+    panelWidth = max(420, inner + margins.left + margins.right)
     let columns = panels.count == 1 || panelWidth > 600 ? 1 : 2
     self.columns = columns
     heights = stride(from: 0, to: panels.count, by: columns).map { first in
@@ -46,8 +48,9 @@ struct FigureLayout {
         + margins.bottom
     }
     let entries = figure.legend
-    // Each entry is as wide as the widest, with its line and gaps.
-    let entryWidth = ((entries.map(\.label.count).max() ?? 0) + 7) * Self.character
+    // Each entry is as wide as the widest, with its line and gaps: no more columns than gnuplot, which
+    // thinks letters wider than they are, agrees to.
+    let entryWidth = ((entries.map(\.label.count).max() ?? 0) + 6) * 11
     keyIsPanel =
       panels.count % columns != 0 && entryWidth <= panelWidth
       && (entries.count / max(1, panelWidth / entryWidth) + 1) * Self.line <= heights.last!
@@ -92,7 +95,7 @@ struct FigureLayout {
   // MARK: - What labels need
 
   private static func left(_ panel: Panel) -> Int {
-    let own = (panel.y.label.isEmpty ? 4 : 30) + longest(panel.y) * character + 14
+    let own = (panel.y.label.isEmpty ? 4 : 36) + longest(panel.y) * 10 + 14
     // Names below the axis end at their marks and begin to the left.
     guard isSlanted(panel.x), let first = panel.x.ticks?.first?.label.count else { return own }
     return max(own, 10 + first * character * 3 / 4)
@@ -126,5 +129,11 @@ struct FigureLayout {
 
   private static func longest(_ axis: Axis) -> Int {
     axis.ticks?.map(\.label.count).max() ?? 0
+  }
+}
+
+extension Panel {
+  fileprivate var hasBars: Bool {
+    if case .bars = content { true } else { false }
   }
 }

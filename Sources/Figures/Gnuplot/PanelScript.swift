@@ -105,7 +105,7 @@ extension PanelScript {
     } else {
       let label = text(name, axis.label)
       // gnuplot leaves more room between the numbers and the label than there is.
-      let offset = name == "x" ? "0,0.45" : "0.5,0"
+      let offset = name == "x" ? "0,0.45" : "0.4,0"
       command("set \(name)label \(label) offset \(offset) textcolor rgb '\(ink)'")
     }
     command("\(axis.isLogarithmic ? "set" : "unset") logscale \(name)")
@@ -168,9 +168,23 @@ extension PanelScript {
       add(
         "data index \(block) using 1:2 with linespoints lw 2 \(look(curve.style)) "
           + "pt \(curve.style.marker.rawValue) ps 0.9 pointinterval \(curve.markerInterval) notitle",
-        PlotElement(entry: curve.label, values: panel.values(of: curve)))
+        PlotElement(
+          entry: curve.label,
+          values: isDotted(curve) ? [] : panel.values(of: curve, every: curve.markerInterval)))
+    }
+    for (curve, block) in zip(curves, blocks) where isDotted(curve) {
+      add(
+        "data index \(block) using 1:2 with points pt 7 ps 0.3 "
+          + "lc rgb '\(curve.style.color.rawValue)' notitle",
+        PlotElement(entry: curve.label, values: panel.values(of: curve, every: 1)))
     }
     for marks in OffScale.marks(of: panel) { write(marks, &data) }
+  }
+
+  /// Whether points without a marker have a dot, to be pointed at; of solves with hundreds of iterations
+  /// they would be half of the page.
+  private func isDotted(_ curve: Curve) -> Bool {
+    curve.markerInterval > 1 && curve.points.count <= 100
   }
 
   private mutating func write(_ marks: OffScale, _ data: inout DataFile) {
@@ -188,7 +202,8 @@ extension PanelScript {
     add(
       "data index \(block) every ::\(marks.farthest)::\(marks.farthest) "
         + "using 1:(sqrt($3)*sqrt($4)):(\(name).sprintf(' %.3g', $2)) with labels "
-        + (isLeft ? "left offset 0.8,0" : "right offset -0.8,0") + " textcolor rgb '\(ink)' notitle",
+        + (isLeft ? "left offset 0.8,0" : "right offset -0.8,0")
+        + " textcolor rgb '\(ink)' notitle",
       PlotElement(entry: marks.label))
   }
 
@@ -246,6 +261,6 @@ extension PanelScript {
     add(
       "data index \(block) using 1:2:(sprintf($3 >= 99.5 && $3 < 9999.5 ? '%.0f' : '%.2g', $3)):"
         + "(abs($4) > \(GnuplotText.number(reach * Palette.darkness)) ? 0xffffff : 0x101010) "
-        + "with labels textcolor rgb variable font ',15' notitle", PlotElement(entry: ""))
+        + "with labels textcolor rgb variable notitle", PlotElement(entry: ""))
   }
 }

@@ -8,9 +8,9 @@ package struct PlotElement: Equatable, Sendable {
 
 extension Panel {
   /// What the marks of a curve say: those within the axes.
-  func values(of curve: Curve) -> [String] {
+  func values(of curve: Curve, every interval: Int) -> [String] {
     curve.points.enumerated().compactMap { index, point in
-      index % curve.markerInterval == 0 && holds(point) ? value(of: point, curve.label) : nil
+      index % interval == 0 && holds(point) ? value(of: point, curve.label) : nil
     }
   }
 

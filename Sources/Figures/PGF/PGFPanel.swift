@@ -31,7 +31,8 @@ struct PGFPanel {
       ticks = ticks.enumerated().filter { $0.offset % step == 0 }.map(\.element)
     }
     let isSlanted = name == "x" && FigureLayout.isSlanted(axis)
-    return "  \(name)label={\(TeXText.escaped(axis.label))}, \(name)mode=\(axis.isLogarithmic ? "log" : "normal"), "
+    return
+      "  \(name)label={\(TeXText.escaped(axis.label))}, \(name)mode=\(axis.isLogarithmic ? "log" : "normal"), "
       + "\(name)min=\(number(axis.low)), \(name)max=\(number(axis.high)),\n"
       + "  \(name)tick={\(ticks.map { number($0.position) }.joined(separator: ","))}, "
       + "\(name)ticklabels={\(ticks.map { "{\(TeXText.escaped($0.label))}" }.joined(separator: ","))}"
@@ -61,7 +62,8 @@ struct PGFPanel {
       let look =
         ranged.count == 1
         ? "\(color), mark=none" : "draw=none, fill=\(color), fill opacity=\(opacity), mark=none"
-      text += "\\addplot[\(look)] \(Self.coordinates(highs + lows))\(ranged.count == 1 ? "" : " -- cycle");\n"
+      text +=
+        "\\addplot[\(look)] \(Self.coordinates(highs + lows))\(ranged.count == 1 ? "" : " -- cycle");\n"
     }
     for curve in curves {
       let points = curve.points.map { ($0.x, $0.y) }

@@ -21,9 +21,10 @@ enum TeXText {
   }
 
   private static let commands: [Unicode.Scalar: String] = [
-    "\\": "\\textbackslash{}", "{": "\\{", "}": "\\}", "$": "\\$", "&": "\\&", "#": "\\#", "_": "\\_",
+    "\\": "\\textbackslash{}", "{": "\\{", "}": "\\}", "$": "\\$", "&": "\\&", "#": "\\#",
+    "_": "\\_",
     "%": "\\%", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "<": "\\textless{}",
-    ">": "\\textgreater{}", "|": "\\textbar{}", "\"": "\\textquotedbl{}", "`": "\\textasciigrave{}",
+    ">": "\\textgreater{}", "|": "\\textbar{}", "\"": "{\\char34}", "`": "\\textasciigrave{}",
     "'": "\\textquotesingle{}", "γ": "$\\gamma$", "λ": "$\\lambda$", "‖": "$\\Vert$", "ₙ": "$_n$",
     "√": "$\\surd$", "−": "$-$", "×": "$\\times$", "…": "\\ldots{}", "±": "$\\pm$",
     "≥": "$\\geq$", "→": "$\\rightarrow$",

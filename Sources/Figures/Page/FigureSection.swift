@@ -22,8 +22,10 @@ struct FigureSection {
       }
       body += "</ul>\n"
     }
-    for note in figure.notes {
-      body += HTML.element("p", "class=\"note\"", HTML.escaped(note)) + "\n"
+    if !figure.notes.isEmpty {
+      body += "<ul class=\"note\">\n"
+      for note in figure.notes { body += HTML.element("li", "", HTML.escaped(note)) + "\n" }
+      body += "</ul>\n"
     }
     return body
   }

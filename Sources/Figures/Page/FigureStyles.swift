@@ -1,9 +1,10 @@
 extension Stylesheet {
   /// Figures: panels beside each other as the width allows, and never so small that their text is below
-  /// 9 points (12 pixels): what is wider than the screen scrolls, and says so.
+  /// 9 points (12 pixels): what is wider than the screen scrolls, and says so. All panels of a page are of
+  /// one width, however many a figure has.
   static let figures = """
     .panels { display: grid; gap: 1rem; align-items: start;
-      grid-template-columns: repeat(auto-fit, minmax(min(100%, 21rem), 1fr)); }
+      grid-template-columns: repeat(auto-fill, minmax(min(100%, 21rem), 1fr)); }
     figure { margin: 0; padding: 0.5rem; background: var(--card); border-radius: 0.5rem;
       overflow-x: auto; min-width: 0; }
     figure svg { display: block; width: 100%; height: auto; margin: 0 auto; color: var(--ink); }

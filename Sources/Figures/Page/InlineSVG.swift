@@ -23,8 +23,9 @@ struct InlineSVG {
       }
     }
     let notes = Self.notes(tags, elements)
+    let empty = Self.emptyGroups(tags)
     var markup = ""
-    for (index, tag) in tags.enumerated() {
+    for (index, tag) in tags.enumerated() where !empty.contains(index) {
       if tag.name.hasPrefix("svg") {
         markup += Self.root(tag.name, name: name)
         markup += "<title id=\"\(name)-title\">\(HTML.escaped(title))</title>"
@@ -52,6 +53,18 @@ struct InlineSVG {
     var name: String
     /// Up to the next.
     var text: String
+  }
+
+  /// gnuplot opens a group for every change of its pen: many hold nothing.
+  private static func emptyGroups(_ tags: [Tag]) -> Set<Int> {
+    var empty: Set<Int> = []
+    for index in tags.indices.dropLast()
+    where tags[index].name.hasPrefix("g fill=") && tags[index + 1].name == "/g"
+      && tags[index].text.allSatisfy(\.isWhitespace)
+    {
+      empty.formUnion([index, index + 1])
+    }
+    return empty
   }
 
   private enum Note {

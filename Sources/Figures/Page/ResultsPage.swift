@@ -19,20 +19,30 @@ package struct ResultsPage: Sendable {
     self.pictures = pictures
   }
 
-  /// Whether a page that this program has written is at the path.
-  package static func isPage(_ path: String) -> Bool {
+  /// Whether a page, or a text, that this program has written is at the path.
+  package static func isReport(_ path: String) -> Bool {
     guard let file = try? MappedFile(path: path, acceptsPipes: false) else { return false }
     defer { withExtendedLifetime(file) {} }
-    return String(decoding: file.bytes.prefix(1000), as: UTF8.self)
-      .contains("content=\"\(generator)\"")
+    let head = String(decoding: file.bytes.prefix(1000), as: UTF8.self)
+    return head.contains("content=\"\(generator)\"") || head.hasPrefix(VerdictMarkdown.marker)
   }
+
+  static func title(_ results: Results) -> String {
+    "Scores: " + singleLine(results.folder, limit: 60)
+  }
+
+  /// What every reader has to know of the numbers.
+  static let explanation =
+    "γ says how much of the loss a direction can take away per step: smaller is better, and the natural "
+    + "gradient has the least. γ / γ(sgd) below 1 beats plain gradient descent."
 
   package var html: String {
     let records = results.records.map { RunSection($0.run) }
     let tables = ScoreTables(results)
-    let title = "Scores: " + singleLine(results.folder, limit: 60)
+    let title = Self.title(results)
     let sections: [(id: String, title: String, body: String)] =
-      figures.figures.map { ($0.name, $0.title, FigureSection($0, pictures[$0]).body) }
+      verdict
+      + figures.figures.map { ($0.name, $0.title, FigureSection($0, pictures[$0]).body) }
       + [("scores", "Scores", tables.scores), ("batches", "Batches", tables.batches)]
       .filter { !$0.2.isEmpty }
       + zip(results.records, records).enumerated().map { index, record in
@@ -63,14 +73,14 @@ package struct ResultsPage: Sendable {
       <style>
       \(Stylesheet.text)
       \(Stylesheet.figures)
+      \(VerdictHTML.style)
       </style>
       </head>
       <body>
       <header>
       <h1>\(HTML.escaped(title))</h1>
       \(records.map { HTML.paragraph($0.lead) }.joined())\(HTML.paragraph(
-        "γ says how much of the loss a direction can take away per step: smaller is better, and "
-        + "the natural gradient has the least. γ / γ(sgd) below 1 beats plain gradient descent."))</header>
+        Self.explanation))</header>
       <nav aria-label="Contents"><ul>
       \(links)
       </ul></nav>
@@ -81,5 +91,11 @@ package struct ResultsPage: Sendable {
       </html>
 
       """
+  }
+
+  /// What a reader wants first.
+  private var verdict: [(id: String, title: String, body: String)] {
+    let body = VerdictHTML(VerdictText.all(results)).body
+    return body.isEmpty ? [] : [("verdict", "Verdict", body)]
   }
 }

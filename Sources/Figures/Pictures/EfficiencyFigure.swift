@@ -42,7 +42,8 @@ enum EfficiencyFigure {
     // unless bars would be slivers then, and little more: what a reference that has not come near
     // makes of a share says nothing.
     let whole = 100.0
-    let axis = Axis.fromZero("efficiency (%)", to: most < whole / 5 ? most : min(max(most, whole), 2 * whole))
+    let axis = Axis.fromZero(
+      "efficiency (%)", to: most < whole / 5 ? most : min(max(most, whole), 2 * whole))
     if axis.high < whole { notes.append("The scale ends far below 100 %.") }
     let far = ends.count { $0 > axis.high }
     if far > 0 { notes.append("\(far) bar\(far == 1 ? " goes" : "s go") off the scale.") }

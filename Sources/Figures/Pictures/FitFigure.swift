@@ -12,17 +12,18 @@ enum FitFigure {
     if places.isEmpty {
       places = epochs.map {
         Place(
-          checkpoint: "\($0.run) \($0.epoch)", epoch: $0.epoch, step: $0.step, batch: "", run: $0.run)
+          checkpoint: "\($0.run) \($0.epoch ?? -1)", epoch: $0.epoch, step: $0.step, batch: "",
+          run: $0.run)
       }
     }
     let stages = Stages(places)
     let training = TrainingRuns(epochs, stages)
     let losses =
       curves("batches", .blue, batches, stages, \.meanLoss)
-      + training.curves("training data", .green, \.trainLoss)
+      + training.curves("training data", .green, \.loss)
       + training.curves("validation data", .orange, \.validationLoss)
     let accuracies =
-      training.curves("training data", .green) { 100 * $0.trainAccuracy }
+      training.curves("training data", .green) { 100 * ($0.accuracy ?? .nan) }
       + training.curves("validation data", .orange) { 100 * $0.validationAccuracy }
     let imbalances = curves("imbalance", .purple, batches, stages, \.gradientNormRatio)
     var panels: [Panel] = []
@@ -49,11 +50,13 @@ enum FitFigure {
         remedy: "Score with an output folder, and name the folder of the training as well.")
     }
     if shares.isEmpty {
-      notes.append("There is no accuracy: name the folder of the training, with epochs.csv, as well.")
+      notes.append(
+        "There is no accuracy: name the folder of the training, with epochs.csv, as well.")
     }
     return Figure(
       name: name, title: title,
-      caption: "Mean over batches, per scored position; \(bandSentence). Training and validation data "
+      caption:
+        "Mean over batches, per scored position; \(bandSentence). Training and validation data "
         + "are all that the training had. The imbalance is the largest over the smallest per-sample "
         + "gradient norm.",
       panels: panels, notes: notes)
@@ -98,7 +101,8 @@ private struct TrainingRuns {
     }
     self.stages = stages
     names = RunNames(
-      (stages.stages.map(\.run) + rows.map(\.run)).map { Place(checkpoint: "", batch: "", run: $0) })
+      (stages.stages.map(\.run) + rows.map(\.run)).map { Place(checkpoint: "", batch: "", run: $0) }
+    )
   }
 
   func curves(_ label: String, _ color: Color, _ value: (EpochRow) -> Double) -> [Curve] {
@@ -106,7 +110,8 @@ private struct TrainingRuns {
       Curve(
         label: label + (names.label(part.run).map { ", " + $0 } ?? ""), style: .ofRun(index, color),
         points: part.rows.compactMap { row in
-          guard let x = stages.position(epoch: row.epoch, step: row.step), value(row).isFinite else {
+          guard let x = stages.position(epoch: row.epoch, step: row.step), value(row).isFinite
+          else {
             return nil
           }
           return Curve.Point(x: x, y: value(row), deviation: nil, range: nil, batches: 1)

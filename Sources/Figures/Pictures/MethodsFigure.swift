@@ -49,7 +49,8 @@ enum MethodsFigure {
     let (shared, far) = panels.sharingHeight()
     return Figure(
       name: name, title: title,
-      caption: "Mean over batches of γ relative to plain gradient descent; \(bandSentence). Below 1 "
+      caption:
+        "Mean over batches of γ relative to plain gradient descent; \(bandSentence). Below 1 "
         + "the method beats sgd; ng is the natural gradient, which no direction beats. The best "
         + "damping is the one with the smallest mean at that stage.",
       panels: shared, notes: far + notes)

@@ -26,7 +26,9 @@ enum Palette {
     let index = min(Int(position), stops.count - 2)
     let part = position - Double(index)
     func mixed(_ channel: KeyPath<RGB, Int>) -> Int {
-      let (a, b) = (Double(stops[index][keyPath: channel]), Double(stops[index + 1][keyPath: channel]))
+      let (a, b) = (
+        Double(stops[index][keyPath: channel]), Double(stops[index + 1][keyPath: channel])
+      )
       return Int((a + (b - a) * part).rounded())
     }
     return RGB(red: mixed(\.red), green: mixed(\.green), blue: mixed(\.blue))

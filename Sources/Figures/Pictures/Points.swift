@@ -47,6 +47,8 @@ func drawable(_ curves: [Curve], panel: String) -> (curves: [Curve], notes: [Str
           + "no finite positive value there.")
     }
     curve.points.removeAll { !$0.isDrawable }
+    // Markers that touch hide each other and the dash.
+    curve.markerInterval = max(1, curve.points.count / 12)
     if !curve.points.isEmpty { kept.append(curve) }
   }
   return (kept, notes)
@@ -91,9 +93,9 @@ extension [Panel] {
     var axis = Panel.curves("", x: self[0].x, y: label, near, guides: guides).y
     let notes = far.sorted().map { name in
       let values = curves.filter { $0.label == name }.flatMap(\.points).map(\.y)
-      return "\(name) goes off the scale, to "
-        + (values.max()! > axis.high
-          ? shown(values.max()!, digits: 3) : shown(values.min()!, digits: 3)) + "."
+      let middle = (log10(axis.low) + log10(axis.high)) / 2
+      let farthest = values.max { abs(log10($0) - middle) < abs(log10($1) - middle) }!
+      return "\(name) goes off the scale, to \(shown(farthest, digits: 3))."
     }
     if !far.isEmpty { axis = axis.with(roomFor: far.count) }
     return (
@@ -105,8 +107,8 @@ extension [Panel] {
     )
   }
 
-  /// Names of at most a quarter of the curves, without which the others spread over more than four
-  /// times the height.
+  /// Names of at most a quarter of the curves, and three, without which the others spread over more than
+  /// four times the height.
   private static func far(_ curves: [Curve], _ guides: [Guide]) -> Set<String> {
     var spans: [String: ClosedRange<Double>] = [:]
     for curve in curves {
@@ -123,15 +125,15 @@ extension [Panel] {
     }
     let whole = length(spans)
     var (near, far) = (spans, Set<String>())
-    for _ in 0..<Swift.max(1, spans.count / 4) where near.count > 1 {
+    for _ in 0..<Swift.min(Swift.max(1, spans.count / 4), 3) where near.count > 1 {
       // The one whose absence shortens the axis most; of equal ones the first by name.
       let names = near.keys.sorted()
       let lengths = names.map { name in length(near.filter { $0.key != name }) }
       guard let least = lengths.min(), let place = lengths.firstIndex(of: least) else { break }
       near[names[place]] = nil
       far.insert(names[place])
-      // What differs by less than a factor of three is never drawn larger than that.
-      if whole > 4 * Swift.max(least, 0.5) { return far }
+      // Three decades are read without help.
+      if whole > 4 * Swift.max(least, 0.75) { return far }
     }
     return []
   }

@@ -32,7 +32,7 @@ struct ScoreGroups {
   ///
   /// - Parameter styles: Those of all results where the rows are some of them.
   init(
-    _ rows: [ScoreRow], styles: MethodStyles? = nil, labelLimit: Int = 24, variantLimit: Int = 64
+    _ rows: [ScoreRow], styles: MethodStyles? = nil, labelLimit: Int = 32, variantLimit: Int = 64
   ) {
     let variantNames = VariantNames(rows.map { ($0.place, $0.direction) })
     runs = variantNames.runs

@@ -58,7 +58,7 @@ package struct Stages: Sendable {
   }
 
   /// Where something of that time is on the axis; `nil` where the axis has no time.
-  func position(epoch: Double, step: Double) -> Double? {
+  func position(epoch: Double?, step: Double?) -> Double? {
     switch clock {
     case .epoch: epoch
     case .step: step

@@ -18,11 +18,13 @@ enum TrainingFigure {
         notes.append("\(title): \(absent)")
         return
       }
-      panels.append(.curves(title, x: stages.axis, y: label, kept, guides: [guide].compactMap { $0 }))
+      panels.append(
+        .curves(title, x: stages.axis, y: label, kept, guides: [guide].compactMap { $0 }))
     }
     for method in ["ef", "ief"] {
       add(
-        "\(method) against sgd", y: "γ / γ(sgd), ratio", relativeToSGD(groups, method, stages), .sgd,
+        "\(method) against sgd", y: "γ / γ(sgd), ratio", relativeToSGD(groups, method, stages),
+        .sgd,
         absent: "scores.csv has no ratios of \(method); score sgd, ef, ief and sf.")
     }
     // The two can be compared at a glance; here EF is what is looked for, wherever it goes.

@@ -15,7 +15,9 @@ extension Results {
       }
     }
     if parts.isEmpty { (parts, trainings) = ([trainings[0]], Array(trainings.dropFirst())) }
-    defer { if !trainings.isEmpty { epochs = (epochs ?? []) + trainings.flatMap { $0.epochs ?? [] } } }
+    defer {
+      if !trainings.isEmpty { epochs = (epochs ?? []) + trainings.flatMap { $0.epochs ?? [] } }
+    }
     precondition(!parts.isEmpty, "Results: no folder")
     if parts.count == 1 {
       self = parts[0]
