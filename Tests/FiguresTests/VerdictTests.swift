@@ -101,7 +101,7 @@ import Testing
     let text = try VerdictDraft(stages: 2, batches: 1, [Method("ef") { _, _ in 2 }]).text
     #expect(
       text.sentence("ef")
-        == "behind sgd at all 2 stages: γ / γ(sgd) 2.000. Not sure: at epoch 0, ahead in 0 of 1 batch; at epoch 1, ahead in 0 of 1 batch."
+        == "behind sgd at all 2 stages: γ / γ(sgd) 2.000. Not sure: at all 2 stages, ahead in 0 of 1 batch."
     )
     #expect(text.confidence.contains { $0.hasSuffix("What other batches would say is not known.") })
     #expect(!text.confidence.contains { $0.contains("sign test") })
@@ -237,7 +237,10 @@ import Testing
   /// Ten batches for 30 tests: 30 / 512 is more than 5 %.
   @Test func manyTestsNeedMoreBatches() throws {
     let text = try VerdictDraft(stages: 30, [Method("ef") { _, _ in 0.5 }]).text
-    #expect(text.sentence("ef")?.contains("Not sure at all 30 stages: too few batches.") == true)
+    #expect(
+      text.sentence("ef")?.contains(
+        "Not sure: at all 30 stages, ahead in 10 of 10 batches, too few for a test at 5 %.") == true
+    )
     let more = try VerdictDraft(stages: 30, batches: 12, [Method("ef") { _, _ in 0.5 }]).text
     #expect(
       more.sentence("ef")?.contains("Sure at all 30 stages: in all 12 batches (p = 0.015).") == true

@@ -97,21 +97,26 @@ struct Headline {
     let smallest = "with its smallest damping"
     // Where there is one stage it need not be named.
     func place(_ stages: [Int]) -> String { names.count == 1 ? "" : " at \(names.list(stages))" }
-    if best == least { return name + place(best) + doubt(method, best) }
-    if best.isEmpty { return "\(name) \(smallest)" + place(least) }
-    return name + place(best) + doubt(method, best)
-      + (least.isEmpty ? "" : ", \(smallest)" + place(least))
+    let told = name + place(best) + verdict.doubt(method, best, in: verdict.best)
+    if best == least { return told }
+    let doubt = verdict.doubt(method, least, in: verdict.leastDamped)
+    if best.isEmpty { return "\(name) \(smallest)" + place(least) + doubt }
+    return told + (least.isEmpty ? "" : ", \(smallest)" + place(least) + doubt)
   }
+}
 
-  /// Where batches do not say that it is worse, though they could.
-  private func doubt(_ method: Int, _ stages: [Int]) -> String {
+extension Verdict {
+  /// Behind the stages at which the mean is worse than sgd: those of them where batches do not say so, though
+  /// they are enough.
+  func doubt(_ method: Int, _ stages: [Int], in table: [[Cell?]]) -> String {
     let unsure = stages.filter { stage in
-      guard let cell = verdict.best[stage][method], cell.comparison?.canBeSure ?? false else {
+      guard let cell = table[stage][method], cell.comparison?.canBeSure ?? false else {
         return false
       }
-      return !Verdict.isSure(cell)
+      return !Self.isSure(cell)
     }
     if unsure.isEmpty { return "" }
-    return unsure.count == stages.count ? " (not sure)" : " (not sure at \(names.list(unsure)))"
+    return unsure.count == stages.count
+      ? " (not sure)" : " (not sure at \(StageNames(self.stages).list(unsure)))"
   }
 }

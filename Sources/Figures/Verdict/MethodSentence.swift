@@ -90,34 +90,43 @@ struct MethodSentence {
       let worst = agreeing.min { $0.part < $1.part }!.one
       let p = sure.compactMap { cells[$0]!.comparison?.p }.max()
       let (count, all) = (max(worst.wins, worst.losses), worst.pairs)
+      let sizes = Set(agreeing.map(\.one.pairs)).sorted()
       parts.append(
         "Sure" + (compared.count > 1 ? " at \(names.list(sure))" : "") + ": in "
           + (count == all
-            ? "all \(all) " : (sure.count > 1 ? "at least " : "") + "\(count) of \(all) ")
+            ? "all \(sizes.count > 1 ? "\(sizes[0]) to \(sizes.last!)" : "\(all)") "
+            : (sure.count > 1 ? "at least " : "") + "\(count) of \(all) ")
           + (worst.isOverDraws ? "draws of labels" : "batches")
           + " (\(PairedComparison.text(p: p))).")
     }
-    if !unsure.isEmpty {
-      if unsure.count <= 3 {
-        let each = unsure.map { stage in
-          let one = cells[stage]!.comparison!
-          return (names.count > 1 ? "at \(names[stage]), " : "") + "ahead in " + one.evidence
-        }
-        parts.append("Not sure: " + each.joined(separator: "; ") + ".")
-      } else {
-        let canBeSure = unsure.contains { cells[$0]!.comparison!.canBeSure }
-        parts.append(
-          "Not sure at \(names.list(unsure))"
-            + (canBeSure ? "." : ": too few batches."))
-      }
-    }
+    if !unsure.isEmpty { parts.append(doubts(unsure)) }
     return parts.joined(separator: " ")
+  }
+
+  /// What the batches say at stages where that is not enough; what is the same is said once.
+  private func doubts(_ stages: [Int]) -> String {
+    var order: [String] = []
+    var places: [String: [Int]] = [:]
+    for stage in stages {
+      let evidence = cells[stage]!.comparison!.evidence
+      if places[evidence] == nil { order.append(evidence) }
+      places[evidence, default: []].append(stage)
+    }
+    if order.count > 3 {
+      let canBeSure = stages.contains { cells[$0]!.comparison!.canBeSure }
+      return "Not sure at \(names.list(stages))" + (canBeSure ? "." : ": too few batches.")
+    }
+    return "Not sure: "
+      + order.map { evidence in
+        (names.count > 1 ? "at \(names.list(places[evidence]!)), " : "") + "ahead in " + evidence
+      }.joined(separator: "; ") + "."
   }
 
   private var damping: String {
     let factors = present.compactMap { stage in cells[stage]!.dampingFactor.map { (stage, $0) } }
     guard let most = factors.max(by: { $0.1 < $1.1 }) else { return "" }
     let place = factors.count > 1 ? " (at \(names[most.0]))" : ""
+    if most.1 < 1.0005 { return "Its damping does not move it." }
     return most.1 < 1.1
       ? "Its damping hardly moves it: by \(shown(100 * (most.1 - 1), digits: 2)) % at the most\(place)."
       : "Its damping moves it by a factor of up to \(factorText(most.1))\(place)."
@@ -128,7 +137,9 @@ struct MethodSentence {
     if verdict.methods[method].dampings < 2 { return "" }
     let least = verdict.leastDamped.map { Verdict.standing($0[method]) }
     if least == standings || least.allSatisfy({ $0 == nil }) { return "" }
-    return "With its smallest damping: " + course(verdict.leastDamped) + "."
+    let behind = least.indices.filter { least[$0] == .behind }
+    return "With its smallest damping: " + course(verdict.leastDamped)
+      + verdict.doubt(method, behind, in: verdict.leastDamped) + "."
   }
 
   private var gaps: String {

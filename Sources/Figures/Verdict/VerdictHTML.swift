@@ -49,7 +49,7 @@ struct VerdictHTML {
   static let style = """
     .headline { font-size: 1.1rem; font-weight: 600; }
     .verdict table { margin-right: 1rem; }
-    .verdict td, .verdict tbody th { min-width: 0; }
+    .verdict th, .verdict td { min-width: 0; padding-right: 0.5rem; }
     .verdict tbody th { white-space: nowrap; }
     .verdict ul { padding-left: 1.25rem; }
     .verdict .scroll { max-height: 30rem; overflow: auto; }

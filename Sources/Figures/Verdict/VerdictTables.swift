@@ -22,7 +22,7 @@ struct VerdictTables {
         table: table(
           measure + " at each stage, mean over batches"
             + (verdict.hasDampings ? "; each method at its best damping of the stage" : ""),
-          verdict.best))
+          verdict.best, beside: surroundings))
     ]
     if verdict.hasDampings {
       views.append(
@@ -30,7 +30,7 @@ struct VerdictTables {
           name: "smallest damping",
           table: table(
             measure + " at each stage, mean over batches; each method at its smallest damping",
-            verdict.leastDamped)))
+            verdict.leastDamped, beside: [])))
     }
     if let efficiency { views.append(View(name: "efficiency", table: efficiency)) }
     return views
@@ -38,7 +38,9 @@ struct VerdictTables {
 
   // MARK: - gamma
 
-  private func table(_ caption: String, _ cells: [[Verdict.Cell?]]) -> DataTable {
+  private func table(
+    _ caption: String, _ cells: [[Verdict.Cell?]], beside surroundings: [SurroundingColumn]
+  ) -> DataTable {
     var table = DataTable(
       caption, words: ["stage"],
       numbers: verdict.methods.map { $0.isReference ? $0.name + " (reference)" : $0.name }
