@@ -102,10 +102,12 @@ package final class PassMemory<S: EngineScalar> {
 
   package init() {}
 
-  fileprivate func grow(_ part: ReferenceWritableKeyPath<PassMemory, Vector<S>>, to count: Int) {
-    if self[keyPath: part].count >= count { return }
-    self[keyPath: part] = Vector(count: 0)  // Not both at once.
-    self[keyPath: part] = Vector(count: count)
+  /// Called before every pass: a key path in place of the reference would be looked up each time, at some
+  /// per cent of the time of a small batch.
+  fileprivate static func grow(_ part: inout Vector<S>, to count: Int) {
+    if part.count >= count { return }
+    part = Vector(count: 0)  // Not both at once.
+    part = Vector(count: count)
   }
 }
 
@@ -163,12 +165,12 @@ package final class Executor<S: EngineScalar> {
       let scratchCount = graph.nodes.reduce(0) {
         max($0, $1.operation.scratch(samples: maximumSamples, directions: directions))
       }
-      memory.grow(\.scratch, to: scratchCount)
+      PassMemory.grow(&memory.scratch, to: scratchCount)
       frame.pool = pool
     }
     let rows = maximumSamples * directions
-    if tangents { memory.grow(\.tangents, to: tangentPlan.total * rows) }
-    if cotangents { memory.grow(\.cotangents, to: cotangentPlan.total * rows) }
+    if tangents { PassMemory.grow(&memory.tangents, to: tangentPlan.total * rows) }
+    if cotangents { PassMemory.grow(&memory.cotangents, to: cotangentPlan.total * rows) }
   }
 
   /// Points the frame at `samples` samples, which begin at `first` in the batch and at
@@ -205,7 +207,7 @@ package final class Executor<S: EngineScalar> {
 
   /// Values of every node of the bound chunk.
   package func forward() {
-    memory.grow(\.forward, to: forwardPlan.total * maximumSamples)
+    PassMemory.grow(&memory.forward, to: forwardPlan.total * maximumSamples)
     for (index, node) in program.graph.nodes.enumerated()
     where shared[node.output.index] == nil {
       if let offset = forwardPlan.offsets[node.output.index] {

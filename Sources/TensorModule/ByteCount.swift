@@ -15,7 +15,7 @@ public struct ByteCount: Comparable, Hashable, Sendable, ExpressibleByIntegerLit
 
   /// What a vector of so many scalars takes.
   public init<T>(vector count: ByteCount, of _: T.Type) {
-    self = ZeroedMemory.taken(by: ByteCount(count, of: T.self))
+    self = VectorMemory.taken(by: ByteCount(count, of: T.self))
   }
 
   /// The sum, or the largest number.

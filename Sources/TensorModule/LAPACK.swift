@@ -137,58 +137,9 @@ extension LAPACK {
   }
 }
 
-// MARK: - Cholesky
-
-/// `A = L L^T` of a symmetric positive definite matrix (dpotrf).
-public struct CholeskyFactorization: Sendable {
-  /// Rows of A.
-  public let n: Int
-  /// `[n, n]`; L in the lower triangle, what was there in the upper one.
-  private let factor: Vector<Double>
-
-  /// Reads the lower triangle of `a`, `[n, n]`, and keeps its memory.
-  public init(n: Int, overwriting a: Vector<Double>) throws(LinearAlgebraError) {
-    precondition(a.count == n * n, "CholeskyFactorization: \(a.count) elements for [\(n), \(n)]")
-    self.n = n
-    factor = a
-    if n == 0 { return }
-    if n > Int(Int32.max) / 8 { throw .tooLarge(rows: n, columns: n) }
-    for row in 0..<n { try requireFinite(a.pointer + row * n, row + 1, offset: row * n) }
-    let info = LAPACKE_dpotrf(
-      LAPACK_COL_MAJOR, CChar(UInt8(ascii: "U")), Int32(n), a.pointer, Int32(n))
-    if info > 0 { throw .notPositiveDefinite(order: Int(info)) }
-    try check(info, "dpotrf")
-  }
-
-  /// `A^-1 b` for each row `b` of `rightHandSides`, `[count, n]`; NaN in one makes all NaN.
-  public func solve(_ rightHandSides: [Double]) -> [Double] {
-    if n == 0 { return [] }
-    precondition(
-      rightHandSides.count % n == 0, "CholeskyFactorization: \(rightHandSides.count) of \(n)")
-    var solutions = rightHandSides
-    if solutions.contains(where: \.isNaN) {
-      return [Double](repeating: .nan, count: solutions.count)
-    }
-    let info = LAPACKE_dpotrs(
-      LAPACK_COL_MAJOR, CChar(UInt8(ascii: "U")), Int32(n), Int32(solutions.count / n),
-      factor.pointer, Int32(n), &solutions, Int32(n))
-    precondition(info == 0, "dpotrs: argument \(-info) is not valid")
-    return solutions
-  }
-
-  /// `B := L^-1 B`, B `[n, columns]` by rows: then `B^T B` is `B^T A^-1 B`, a sum of squares on its
-  /// diagonal.
-  public func halfSolve(columns: Int, _ b: UnsafeMutablePointer<Double>) {
-    if n == 0 || columns == 0 { return }
-    cblas_dtrsm(
-      CblasRowMajor, CblasLeft, CblasLower, CblasNoTrans, CblasNonUnit, Int32(n), Int32(columns), 1,
-      factor.pointer, Int32(n), b, Int32(columns))
-  }
-}
-
 // MARK: - Helpers
 
-private func requireFinite(
+func requireFinite(
   _ a: UnsafePointer<Double>, _ count: Int, offset: Int
 ) throws(LinearAlgebraError) {
   let index = Int(ck_first_nonfinite(CK_F64, a, count))
@@ -197,7 +148,7 @@ private func requireFinite(
 
 /// A negative `info` other than the codes for memory means a wrong argument: an error in this
 /// file, as the inputs are checked before.
-private func check(_ info: Int32, _ routine: String) throws(LinearAlgebraError) {
+func check(_ info: Int32, _ routine: String) throws(LinearAlgebraError) {
   if info == 0 { return }
   if info == LAPACK_WORK_MEMORY_ERROR || info == LAPACK_TRANSPOSE_MEMORY_ERROR {
     throw .outOfMemory(routine: routine)

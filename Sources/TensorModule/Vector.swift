@@ -14,12 +14,18 @@ public final class Vector<Scalar: EngineScalar>: @unchecked Sendable {
   private let owner: AnyObject
 
   /// A vector of zeros.
-  public init(count: Int) {
+  public convenience init(count: Int) { self.init(count: count, zeroed: true) }
+
+  /// A vector of whatever was in its memory, for what writes all of it.
+  public convenience init(unsetCount count: Int) { self.init(count: count, zeroed: false) }
+
+  private init(count: Int, zeroed: Bool) {
     precondition(count >= 0, "Vector: negative count \(count)")
     self.count = count
-    let block = ZeroedMemory(bytes: ByteCount(ByteCount(max(count, 1)), of: Scalar.self).value)
-    pointer = block.pointer.bindMemory(to: Scalar.self, capacity: max(count, 1))
-    owner = block
+    let bytes = ByteCount(ByteCount(max(count, 1)), of: Scalar.self).value
+    let memory = VectorMemory(bytes: bytes, zeroed: zeroed)
+    pointer = memory.pointer.bindMemory(to: Scalar.self, capacity: max(count, 1))
+    owner = memory
   }
 
   /// A vector over memory that `owner` holds, such as a mapped file: to be read only.
@@ -31,7 +37,7 @@ public final class Vector<Scalar: EngineScalar>: @unchecked Sendable {
 
   /// A copy of these.
   public convenience init(_ values: some Collection<Scalar>) {
-    self.init(count: values.count)
+    self.init(unsetCount: values.count)
     for (index, value) in values.enumerated() { pointer[index] = value }
   }
 
@@ -49,7 +55,7 @@ public final class Vector<Scalar: EngineScalar>: @unchecked Sendable {
 
   /// Another vector of the same numbers.
   public func copy() -> Vector {
-    let copy = Vector(count: count)
+    let copy = Vector(unsetCount: count)
     copy.pointer.update(from: pointer, count: count)
     return copy
   }

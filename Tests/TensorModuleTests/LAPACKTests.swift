@@ -89,6 +89,41 @@ private func identity(_ n: Int) -> [Double] {
     #expect(largestDifference(found, solutions) <= 1000 * backwardError)
   }
 
+  /// Three whole blocks of 192 columns and a part of one, of a matrix whose factor is known.
+  @Test func largeMatricesAreFactoredInBlocks() throws {
+    let n = 601
+    var factor = randomMatrix(n, n, seed: 5)
+    for i in 0..<n {
+      for j in i + 1..<n { factor[i * n + j] = 0 }
+      factor[i * n + i] = 40
+    }
+    let lower = Vector(factor)
+    var a = [Double](repeating: 0, count: n * n)
+    BLAS.gemm(
+      transposeB: true, m: n, n: n, k: n, lower.pointer, lda: n, lower.pointer, ldb: n, &a, ldc: n)
+    let solution = randomMatrix(1, n, seed: 6)
+    let rightHandSide = product(solution, a, 1, n, n)
+    for i in 0..<n { for j in i + 1..<n { a[i * n + j] = .nan } }
+    var found: [[Double]] = []
+    for threads in 1...3 {
+      let factorization = try CholeskyFactorization(
+        n: n, overwriting: Vector(a), pool: WorkerPool(threads: threads))
+      found.append(factorization.solve(rightHandSide))
+    }
+    // The condition number is below 100.
+    #expect(largestDifference(found[0], solution) <= 1000 * backwardError)
+    #expect(found[1] == found[0] && found[2] == found[0])
+  }
+
+  @Test func theMinorThatIsNotPositiveIsNamedInBlocksToo() {
+    let n = 500
+    var a = identity(n)
+    a[430 * (n + 1)] = -1
+    #expect(throws: LinearAlgebraError.notPositiveDefinite(order: 431)) {
+      try CholeskyFactorization(n: n, overwriting: Vector(a), pool: WorkerPool(threads: 2))
+    }
+  }
+
   @Test func choleskyNamesTheMinorThatIsNotPositive() {
     let a: [Double] = [1, 0, 0, 0, 4, 0, 0, 0, -1]
     #expect(throws: LinearAlgebraError.notPositiveDefinite(order: 3)) {

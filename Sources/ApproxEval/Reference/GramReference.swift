@@ -184,7 +184,8 @@ package struct GramReference<S: EngineScalar> {
     for _ in 0..<3 {
       let matrix = weighted(relative)
       for i in 0..<count { matrix.pointer[i * (count + 1)] = diagonal[i] + damping }
-      factor = try? CholeskyFactorization(n: count, overwriting: matrix)
+      factor = try? CholeskyFactorization(
+        n: count, overwriting: matrix, pool: problem.linearization.pool)
       if factor != nil { break }
       damping *= 100
     }
@@ -244,7 +245,9 @@ package struct GramReference<S: EngineScalar> {
     let scaled = zip(target, sizes).map { $0 / $1 }
     guard count > 0, scaled.allSatisfy(\.isFinite) else { return nil }
     let units = unit * unit
-    guard let factor = try? CholeskyFactorization(n: count, overwriting: gram.copy())
+    guard
+      let factor = try? CholeskyFactorization(
+        n: count, overwriting: gram.copy(), pool: problem.linearization.pool)
     else { return nil }
     var y = factor.solve(scaled)
     let correction = factor.solve(zip(scaled, product(y)).map { $0 - $1 })
@@ -288,10 +291,10 @@ package struct GramReference<S: EngineScalar> {
 
   /// `D R R^T D / unit^2`
   private func weighted(_ d: [Double]) -> Vector<Double> {
-    let matrix = gram.copy()
+    let matrix = Vector<Double>(unsetCount: count * count)
     problem.linearization.pool.run(count) { i, _ in
-      let row = matrix.pointer + i * count
-      for j in 0..<count { row[j] *= d[i] * d[j] }
+      let (row, target) = (gram.pointer + i * count, matrix.pointer + i * count)
+      for j in 0..<count { target[j] = row[j] * (d[i] * d[j]) }
     }
     return matrix
   }

@@ -141,13 +141,20 @@ extension PerSampleGradients {
   /// `f_i f_j K_ij`, both triangles, from the lower one.
   private func mirrored(_ lower: UnsafePointer<Double>, _ factors: [Double]) -> Vector<Double> {
     let count = count
-    let matrix = Vector<Double>(count: count * count)
+    let matrix = Vector<Double>(unsetCount: count * count)
     let target = matrix.pointer
-    linearization.pool.run(count) { i, _ in
-      for j in 0...i {
-        let value = lower[i * count + j] * factors[i] * factors[j]
-        target[i * count + j] = value
-        target[j * count + i] = value
+    // Tile by tile: columns of the upper triangle would each touch as many cache lines as they are long.
+    let width = 32
+    linearization.pool.run((count + width - 1) / width) { tile, _ in
+      let rows = tile * width..<min((tile + 1) * width, count)
+      for first in stride(from: 0, to: rows.upperBound, by: width) {
+        for i in rows where i >= first {
+          for j in first...min(first + width - 1, i) {
+            let value = lower[i * count + j] * factors[i] * factors[j]
+            target[i * count + j] = value
+            target[j * count + i] = value
+          }
+        }
       }
     }
     return matrix
@@ -180,63 +187,6 @@ extension PerSampleGradients {
         linearization.addGram(
           ofRows: sums.pointer, columns: factors.outputs, blocks, lanes, to: total)
       }
-    }
-  }
-
-  // MARK: - Pairs of positions
-
-  /// `K_(dn)(em) = sum_ts (a_nt . a_ms + [bias]) (b_dnt . b_ems)`, all of them whatever the blocks: the
-  /// products with the sum rest on them.
-  private func addGramOfPairs(
-    node: Int, _ factors: Factorization, hasBias: Bool, rows: Vector<S>,
-    _ blocks: GramBlocks, _ lanes: GramLanes<S>, to total: Vector<Double>
-  ) {
-    let positions = factors.positions
-    let inputRows = samples * positions
-    let kernel = linearization.rowKernel(node: node, factors, hasBias: hasBias, lanes)
-    let drawnRows = draws * inputRows
-    let b = linearization.symmetricSum(
-      ofRows: rows.pointer, columns: factors.outputs, .init(rows: drawnRows, split: drawnRows),
-      lanes)
-    let (a, out) = (kernel.pointer, total.pointer)
-    let samples = samples
-    /// For i >= j: of the products of cotangents only the lower triangle is filled.
-    func product(_ i: Int, _ j: Int) -> Double {
-      var sum = 0.0
-      for t in 0..<positions {
-        let at = a + ((i % samples) * positions + t) * inputRows + (j % samples) * positions
-        let bt = i * positions + t
-        for s in 0..<positions {
-          let bs = j * positions + s
-          sum += at[s] * b[max(bt, bs) * drawnRows + min(bt, bs)]
-        }
-      }
-      return sum
-    }
-    let weights = blocks.sumWeights
-    // Rows of the result are independent.
-    if positions == 1 && weights.isEmpty && !blocks.isDiagonal {
-      linearization.pool.run(count) { i, _ in
-        let at = a + (i % samples) * samples
-        for first in stride(from: 0, through: i, by: samples) {
-          let bt = b + i * drawnRows + first
-          let target = out + blocks.place(i, first)
-          for m in 0..<min(samples, i + 1 - first) { target[m] += at[m] * bt[m] }
-        }
-      }
-      return
-    }
-    linearization.pool.run(count) { i, _ in
-      var dot = 0.0
-      for j in 0...i {
-        let value = product(i, j)
-        if !blocks.isDiagonal || i == j { out[blocks.place(i, j)] += value }
-        if j < weights.count { dot += weights[j] * value }
-      }
-      if i + 1 < weights.count {
-        for j in i + 1..<weights.count { dot += weights[j] * product(j, i) }
-      }
-      out[blocks.firstDot + i] += dot
     }
   }
 

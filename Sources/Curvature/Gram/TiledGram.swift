@@ -219,7 +219,7 @@ final class GramLanes<S: EngineScalar> {
     private func grow<T>(_ vector: inout Vector<T>, _ count: Int) {
       if vector.count >= count { return }
       vector = Vector(count: 0)  // Not both at once.
-      vector = Vector(count: count)
+      vector = Vector(unsetCount: count)
     }
   }
 
