@@ -121,7 +121,11 @@ let package = Package(
         .product(name: "Crypto", package: "swift-crypto"),
       ]),
     .testTarget(
-      name: "FiguresTests", dependencies: ["Figures", "ApproxEval", "TestSupport", "Updates"]),
+      name: "FiguresTests",
+      dependencies: [
+        "Figures", "ApproxEval", "TestSupport", "Updates",
+        .product(name: "Crypto", package: "swift-crypto"),
+      ]),
     // Runs the built command.
     .testTarget(
       name: "CommandLineTests",

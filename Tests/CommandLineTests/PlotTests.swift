@@ -6,7 +6,7 @@ extension CommandLineTests {
   /// `plot` and `report`: files, texts and exit codes.
   @Suite struct PlotTests {
     static let names = [
-      "training", "damping", "methods", "reference", "efficiency", "layers-tensor",
+      "training", "damping", "methods", "fit", "reference", "efficiency", "layers-tensor",
     ]
 
     @Test func scriptsAreAsRecorded() throws {
@@ -24,7 +24,9 @@ extension CommandLineTests {
         for end in ["svg", "png"] {
           #expect(FileManager.default.fileExists(atPath: folder.path("out/\(name).\(end)")))
         }
-        #expect(!FileManager.default.fileExists(atPath: folder.path("out/\(name).pdf")))
+        for end in ["pdf", "pgf"] {
+          #expect(!FileManager.default.fileExists(atPath: folder.path("out/\(name).\(end)")))
+        }
       }
       let text = (result.output + result.error)
         .replacingOccurrences(of: folder.url.path, with: "DIR")
@@ -66,6 +68,26 @@ extension CommandLineTests {
         "\(again.error)")
       #expect(
         try String(contentsOfFile: folder.path("out/layers-block.gp"), encoding: .utf8) == "mine")
+    }
+
+    /// What TeX draws needs no gnuplot.
+    @Test func picturesForTeXNeedNoGnuplot() throws {
+      let (draft, folder) = (try ResultsDraft(), try TemporaryFolder())
+      let result = try Command.run(
+        ["plot", draft.path, "-o", folder.path("out"), "--format", "pgf", "--quiet"],
+        environment: ["PATH": ""])
+      #expect(result.status == 0, "\(result.error)")
+      #expect(result.output.contains("training.gp, .dat, .pgf"))
+      for name in Self.names {
+        let text = try String(contentsOfFile: folder.path("out/\(name).pgf"), encoding: .utf8)
+        #expect(text.hasSuffix("\\end{tikzpicture}\n"))
+      }
+      let both = try Command.run([
+        "plot", draft.path, "-o", folder.path("both"), "--format", "pgf,svg", "--quiet",
+      ])
+      #expect(both.status == 0, "\(both.error)")
+      #expect(FileManager.default.fileExists(atPath: folder.path("both/fit.svg")))
+      #expect(FileManager.default.fileExists(atPath: folder.path("both/fit.pgf")))
     }
 
     // MARK: - gnuplot is missing

@@ -14,14 +14,6 @@ import Testing
     String(repeating: "long ", count: 60) + "\\", "'\u{301}'; plot 1; '", "''", ">\u{301}<",
   ]
 
-  private func folder(_ body: (URL) throws -> Void) throws {
-    let url = FileManager.default.temporaryDirectory.appendingPathComponent(
-      "drawing-" + UUID().uuidString)
-    try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
-    defer { try? FileManager.default.removeItem(at: url) }
-    try body(url)
-  }
-
   private func draw(_ draft: ResultsDraft, _ formats: [GnuplotScript.Format], in url: URL) throws {
     let gnuplot = try Gnuplot()
     for figure in try FigureSet(Results(folder: draft.path)).figures {
@@ -41,7 +33,7 @@ import Testing
   }
 
   @Test func everyFigureIsDrawnInEveryFormatWithoutAWarning() throws {
-    try folder { try draw(ResultsDraft(), GnuplotScript.Format.allCases, in: $0) }
+    try inFolder { try draw(ResultsDraft(), GnuplotScript.Format.allCases, in: $0) }
   }
 
   @Test func hostileNamesAreOnlyText() throws {
@@ -53,14 +45,14 @@ import Testing
       }
     }
     try draft.edit("layers.csv") { $0 = $0.replacingOccurrences(of: "0.bias", with: "'0`b\\") }
-    try folder { url in
+    try inFolder { url in
       try draw(draft, [.svg, .png], in: url)
       let names = try FileManager.default.contentsOfDirectory(atPath: url.path)
       #expect(
         names.allSatisfy { ["gp", "dat", "svg", "png"].contains(($0 as NSString).pathExtension) })
       // And what is shown is the name, not what it would mean.
       let svg = try String(contentsOf: url.appendingPathComponent("methods.svg"), encoding: .utf8)
-      #expect(svg.contains("update:i…{x}_2 \\"), "cut to 16 characters")
+      #expect(svg.contains("… pwned` {x}_2 \\"), "cut to 32 characters")
       let training = try String(
         contentsOf: url.appendingPathComponent("training.svg"), encoding: .utf8)
       // Of a path, the last component.
@@ -70,7 +62,7 @@ import Testing
 
   @Test func scriptsDrawAgainByHandInTheirFolder() throws {
     let draft = try ResultsDraft()
-    try folder { url in
+    try inFolder { url in
       try draw(draft, [.svg], in: url)
       let script = try String(contentsOf: url.appendingPathComponent("damping.gp"), encoding: .utf8)
       #expect(!script.contains(url.path) && !script.contains(draft.path), "no absolute path")
@@ -88,7 +80,7 @@ import Testing
   }
 
   @Test func gnuplotsOwnErrorIsShown() throws {
-    try folder { url in
+    try inFolder { url in
       try Data("plot 1 with nonsense\n".utf8).write(to: url.appendingPathComponent("bad.gp"))
       #expect {
         try Gnuplot().run(["bad.gp"], in: url.path)

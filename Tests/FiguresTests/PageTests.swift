@@ -1,3 +1,4 @@
+import Crypto
 import Foundation
 import TestSupport
 import Testing
@@ -50,9 +51,15 @@ import Testing
     return reader
   }
 
-  /// Nothing is loaded, nothing runs, and ids are distinct.
+  /// Nothing is loaded, nothing runs but the script of the page, and ids are distinct.
   private func expectSelfContained(_ html: String, _ reader: Reader) {
-    for name in ["script", "link", "img", "iframe", "image", "object", "embed", "base"] {
+    #expect(reader.elements["script"] == 1)
+    #expect(html.components(separatedBy: "<script").count == 2)
+    #expect(html.contains("<script>\(PageScript.text)</script>"))
+    #expect(
+      reader.values("content").contains(
+        "default-src 'none'; style-src 'unsafe-inline'; script-src '\(PageScript.digest)'"))
+    for name in ["link", "img", "iframe", "image", "object", "embed", "base"] {
       #expect(reader.elements[name] == nil, "\(name)")
     }
     for name in ["src", "srcset", "data", "action", "xlink:href"] {
@@ -100,8 +107,9 @@ import Testing
     let reader = try read(html)
     expectSelfContained(html, reader)
     // 4 training, 3 damping, 2 methods, 3 reference, 3 efficiency, 3 layers.
-    #expect(reader.elements["svg"] == 18)
-    #expect(reader.elements["desc"] == 18, "each picture in words")
+    // 2 fit.
+    #expect(reader.values("role").count { $0 == "img" } == 20)
+    #expect(reader.elements["desc"] == 20, "each picture in words")
     #expect(reader.values("scope").contains("col"))
     #expect(reader.elements["table"]! >= 5)
     #expect(html.contains("prefers-color-scheme: dark"))
@@ -128,7 +136,7 @@ import Testing
   @Test func tablesHaveTheMeansOfTheRun() throws {
     let reader = try read(try page(ResultsDraft(), isDrawn: false))
     // ief: 0.25 and 0.5. ef at epoch 2: 1 % / 1.5² and 1 % / 3², as far as references converged.
-    #expect(reader.text.contains("0.375 ± 0.18"))
+    #expect(reader.text.contains("0.3750 ± 0.18"))
     #expect(
       reader.text.contains("tolerance 1, iterations 1")
         || reader.text.contains("iterations 1, tolerance 1"))
@@ -142,6 +150,28 @@ import Testing
     let draft = try ResultsDraft()
     try draft.remove("run.json")
     #expect(try read(page(draft, isDrawn: false)).text.contains("The folder has no run.json"))
+  }
+
+  /// The policy names the script that the page has, and no other.
+  @Test func policyHasTheDigestOfTheScript() {
+    let digest = Data(SHA256.hash(data: Data(PageScript.text.utf8))).base64EncodedString()
+    #expect(PageScript.digest == "sha256-" + digest)
+  }
+
+  /// Every mark of a curve, bar and map says its value, and what a legend can hide is marked.
+  @Test func marksSayTheirValues() throws {
+    let figures = try FigureSet(results(of: ResultsDraft())).figures
+    let html = try page(ResultsDraft())
+    let reader = try read(html)
+    let titles = html.components(separatedBy: "<title>").count - 2
+    let marks = figures.flatMap { figure in
+      figure.panels.indices.flatMap { GnuplotScript(page: figure, panel: $0).elements[0] }
+    }
+    #expect(titles == marks.reduce(0) { $0 + $1.values.count } && titles > 100)
+    #expect(
+      html.contains("<title>ief: 0.375 at 0, from 0.275 to 0.475 in the middle of 2 batches<"))
+    let entries = Set(reader.values("data-entry"))
+    #expect(entries == Set(figures.flatMap(\.legend).map(\.label)))
   }
 
   /// A gamma that rounding may have moved has a star on the page, and figures say so below.
@@ -164,7 +194,7 @@ import Testing
     let html = try page(draft, isDrawn: false)
     let text = try read(html).text
     #expect(text.contains(note + " They have a star."))
-    #expect(html.components(separatedBy: " *</td>").count == 2, "one cell")
+    #expect(html.components(separatedBy: "<span class=\"mark\"> *</span>").count == 2, "one cell")
     let figures = try FigureSet(Results(folder: draft.path)).figures
     for name in ["training", "damping", "methods", "efficiency"] {
       #expect(try #require(figures.first { $0.name == name }).notes.contains(note), "\(name)")

@@ -26,39 +26,69 @@ struct DataFile {
   mutating func append(_ curve: Curve, of panel: Panel) -> Int {
     append(
       "\(panel.title), \(curve.label)",
-      columns: ["x", "mean", "deviation", "bar_low", "bar_high", "batches"],
+      columns: ["x", "mean", "deviation", "low", "high", "batches"],
       curve.points.map { point in
-        // What lies below the axis is drawn to its end: a logarithm has no zero.
-        let low = point.deviation.map { max(point.y - $0, panel.y.low) }
-        let high = point.deviation.map { min(point.y + $0, panel.y.high) }
-        return [point.x, point.y, point.deviation, low, high, Double(point.batches)]
+        // A value of zero has no place on a logarithm: it is drawn to the end of the axis.
+        let low = point.range.map { $0.lowerBound > 0 ? $0.lowerBound : panel.y.low }
+        return [
+          point.x, point.y, point.deviation, low, point.range?.upperBound, Double(point.batches),
+        ]
       })
+  }
+
+  mutating func append(_ marks: OffScale, of panel: Panel) -> Int {
+    append(
+      "\(panel.title), \(marks.label): off the scale", columns: ["x", "value", "from", "to"],
+      marks.points.map { [$0.x, $0.value, $0.from, $0.to] })
   }
 
   mutating func append(_ bars: [Bar], of panel: Panel) -> Int {
     append(
       panel.title + ": " + bars.map(\.label).joined(separator: ", "),
-      columns: ["position", "value", "low", "colour"],
+      columns: ["position", "value", "low", "colour", "marker"],
       bars.enumerated().map { index, bar in
         [
-          Double(bars.count - 1 - index), bar.value, bar.low,
-          Double(Int(bar.color.rawValue.dropFirst(), radix: 16)!),
+          Double(bars.count - 1 - index), bar.value, bar.low, bar.style.color.number,
+          Double(bar.style.marker.rawValue),
         ]
       })
   }
 
   mutating func append(_ grid: CellGrid, of panel: Panel) -> Int {
-    var rows: [[Double?]] = []
-    let reach = log10(grid.reach)
-    for (row, values) in grid.values.enumerated() {
-      for (column, value) in values.enumerated() {
-        guard let value else { continue }
-        rows.append([
-          Double(column), Double(grid.rows.count - 1 - row), value,
-          min(max(log10(value), -reach), reach),
-        ])
+    append(
+      panel.title, columns: ["column", "row", "value", "colour"],
+      grid.cells.map { cell in
+        [
+          Double(cell.column), Double(grid.rows.count - 1 - cell.row), cell.value,
+          cell.place * log10(grid.reach),
+        ]
+      })
+  }
+}
+
+extension Color {
+  var number: Double { Double(Int(rawValue.dropFirst(), radix: 16)!) }
+}
+
+extension CellGrid {
+  struct Cell {
+    var row: Int
+    var column: Int
+    var value: Double
+    /// On the scale of colours, from -1 to 1.
+    var place: Double
+  }
+
+  /// Those that are not blank.
+  var cells: [Cell] {
+    values.enumerated().flatMap { row, values in
+      values.enumerated().compactMap { column, value in
+        value.map {
+          Cell(
+            row: row, column: column, value: $0,
+            place: min(max(log10($0) / log10(reach), -1), 1))
+        }
       }
     }
-    return append(panel.title, columns: ["column", "row", "value", "colour"], rows)
   }
 }

@@ -15,65 +15,91 @@ package struct GnuplotScript: Sendable {
   package let script: String
   /// Of NAME.dat
   package let data: String
+  /// Of each panel's plot command.
+  let elements: [[PlotElement]]
 
-  /// - Parameter isTransparent: whether a page behind an SVG is to be seen.
-  package init(_ figure: Figure, formats: [Format], isTransparent: Bool = false) {
-    name = figure.name
+  package init(_ figure: Figure, formats: [Format]) {
+    let layout = FigureLayout(figure)
+    self.init(
+      figure, figure.name, figure.panels, formats, (layout.width, layout.height),
+      figure.panels.indices.map(layout.axes), layout)
+  }
+
+  /// A panel alone with the margins that it has in its figure, without legend and background: for a
+  /// page, which has its own.
+  init(page figure: Figure, panel index: Int) {
+    let layout = FigureLayout(figure)
+    self.init(
+      figure, "\(figure.name)-panel\(index + 1)", [figure.panels[index]], [.svg],
+      (layout.panelWidth, layout.panelHeight[index]), [layout.axesAlone(index)], nil)
+  }
+
+  /// - Parameter layout: Where there is a legend, and not for a page.
+  private init(
+    _ figure: Figure, _ name: String, _ panels: [Panel], _ formats: [Format],
+    _ size: (width: Int, height: Int), _ boxes: [FigureLayout.Box], _ layout: FigureLayout?
+  ) {
+    self.name = name
     self.formats = formats
     var data = DataFile(figure)
     var texts = ""
-    var panels = ""
-    for (index, panel) in figure.panels.enumerated() {
+    var commands = ""
+    var elements: [[PlotElement]] = []
+    for (index, panel) in panels.enumerated() {
       var part = PanelScript(panel, prefix: "panel\(index + 1)")
-      part.write(&data)
+      part.write(&data, in: boxes[index])
       texts += part.texts
-      panels += part.commands
+      commands += part.commands
+      elements.append(part.elements)
     }
-    let isSeveral = figure.panels.count > 1
-    let rows = (figure.panels.count + figure.columns - 1) / figure.columns
-    let sizes = figure.panels.map(PanelSize.init)
-    let width = figure.columns * sizes.map(\.width).max()!
-    let height = rows * sizes.map(\.height).max()!
+    if let layout, let box = layout.key {
+      var part = PanelScript(panels[0], prefix: "legend")
+      part.write(figure.legend, columns: layout.keyColumns, in: box)
+      texts += part.texts
+      commands += part.commands
+    }
     var script = GnuplotText.comment(figure.title + ". " + figure.caption)
     for note in figure.notes { script += GnuplotText.comment(note) }
     script += """
-      # Draw it again, in the folder of this file: gnuplot \(figure.name).gp
+      # Draw it again, in the folder of this file: gnuplot \(name).gp
 
       reset
       set encoding utf8
-      name = '\(figure.name)'
+      set samples 2
+      name = '\(name)'
       data = name.'.dat'
       formats = '\(formats.map(\.rawValue).joined(separator: " "))'  # any of svg png pdf
-      width = \(width); height = \(height)  # of the svg; the png has twice as many pixels
+      width = \(size.width); height = \(size.height)  # of the svg; the png has twice as many pixels
 
       # Text. From here on it is called by name only.
       \(texts)
       do for [format in formats] {
         if (format eq 'svg') {
-          set terminal svg noenhanced size width,height font 'sans-serif,\(PanelSize.font)' \
-      \(isTransparent ? "" : "background '#ffffff' ")dashlength 0.8
+          set terminal svg noenhanced size width,height font 'sans-serif,\(FigureLayout.font)' \
+      \(layout == nil ? "" : "background '#ffffff' ")dashlength 0.8
         }
         if (format eq 'png') {
-          set terminal pngcairo noenhanced size 2*width,2*height font 'sans,\(PanelSize.font)' \
+          set terminal pngcairo noenhanced size 2*width,2*height font 'sans,\(FigureLayout.font)' \
       fontscale 1.5 linewidth 2 pointscale 2 dashlength 0.8
         }
-        if (format eq 'pdf') {
-          set terminal pdfcairo noenhanced size width/72.0,height/72.0 font 'sans,\(PanelSize.font)' \
-      fontscale 0.75 linewidth 2 dashlength 1.2
+        if (format eq 'pdf') {  # 7 inches for two panels, 3.5 for one: no text below 9 points
+          set terminal pdfcairo noenhanced size width/120.0,height/120.0 \
+      font 'sans,\(FigureLayout.font)' fontscale 0.45 linewidth 1.2 pointscale 0.6 dashlength 0.8
         }
         set output name.'.'.format
-        set border lc rgb '\(Color.ink.rawValue)'
+        set border 31 lc rgb '\(Color.ink.rawValue)'
+        set multiplot
 
       """
-    if isSeveral { script += "  set multiplot layout \(rows),\(figure.columns)\n" }
-    script += panels
-    if isSeveral { script += "  unset multiplot\n" }
+    script += commands
     script += """
+        unset multiplot
         unset output
       }
 
       """
     self.script = script
     self.data = data.text
+    self.elements = elements
   }
 }

@@ -33,32 +33,53 @@ enum HTML {
     element("h\(level)", "", escaped(text)) + "\n"
   }
 
-  /// A table that scrolls by itself where the screen is narrow. Cells are texts; the first of every
-  /// row is its heading, and columns in `numbers` stand to the right.
-  static func table(
-    _ caption: String, _ columns: [String], _ rows: [[String]], numbers: Range<Int>
-  ) -> String {
-    func kind(_ column: Int) -> String { numbers.contains(column) ? "class=\"number\"" : "" }
-    let head = columns.enumerated().map {
-      element("th", "scope=\"col\" " + kind($0), escaped($1))
+  /// A table that scrolls by itself where the screen is narrow. The first cell of every row is its heading.
+  /// `data-value` has the number behind a text, with all digits, for whatever sorts the rows.
+  static func table(_ table: DataTable) -> String {
+    let head = table.columns.map { column in
+      element(
+        "th", "scope=\"col\"" + (column.isNumber ? " class=\"number\"" : ""), escaped(column.title))
     }.joined()
-    let body = rows.map { row in
+    // Room for a mark behind every number of a column that has some: digits stand below digits.
+    let hasMarks = table.columns.indices.map { column in
+      table.rows.contains { !$0[column].after.isEmpty }
+    }
+    let body = table.rows.map { row in
       "<tr>"
-        + row.enumerated().map { column, cell in
-          column == 0
-            ? element("th", "scope=\"row\"", escaped(cell))
-            : element("td", kind(column), escaped(cell))
-        }.joined() + "</tr>\n"
+        + row.indices.map { cell(row[$0], $0, table.columns[$0], hasMark: hasMarks[$0]) }.joined()
+        + "</tr>\n"
     }.joined()
     // A region that scrolls has to be reachable by keyboard.
     return """
-      <div class="scroll" role="region" tabindex="0" aria-label="\(escaped(caption))"><table>
-      <caption>\(escaped(caption))</caption>
+      <div class="scroll" role="region" tabindex="0" aria-label="\(escaped(table.caption))"><table\(
+        table.isSortable ? " class=\"sortable\"" : "")>
+      <caption>\(escaped(table.caption))</caption>
       <thead><tr>\(head)</tr></thead>
       <tbody>
       \(body)</tbody></table></div>
 
       """
+  }
+
+  private static func cell(
+    _ cell: DataTable.Cell, _ place: Int, _ column: DataTable.Column, hasMark: Bool
+  ) -> String {
+    let isHeading = place == 0
+    var kinds = column.isNumber ? ["number"] : []
+    switch cell.emphasis {
+    case .none: break
+    case .best: kinds.append("best")
+    case .worse: kinds.append("worse")
+    }
+    let attributes = [
+      isHeading ? "scope=\"row\"" : nil,
+      kinds.isEmpty ? nil : "class=\"\(kinds.joined(separator: " "))\"",
+      cell.value.map { "data-value=\"\($0)\"" },
+    ].compactMap { $0 }.joined(separator: " ")
+    let text = escaped(cell.before + cell.text)
+    return element(
+      isHeading ? "th" : "td", attributes,
+      hasMark ? text + element("span", "class=\"mark\"", escaped(cell.after)) : text)
   }
 }
 
@@ -69,8 +90,16 @@ func shown(_ value: Double, digits: Int = 4) -> String {
   return String(format: "%.\(digits)g", value)
 }
 
-/// `0.4230 ± 0.0120`
+/// With so many significant digits, zeros at the end as well, so that digits stand below digits.
+func significant(_ value: Double, digits: Int = 4) -> String {
+  if !value.isFinite { return shown(value) }
+  let text = String(format: "%#.\(digits)g", value)
+  // `214.` is `214`.
+  return text.last == "." ? String(text.dropLast()) : text
+}
+
+/// `0.4230 ± 0.012`
 func spread(_ mean: Double, _ deviation: Double?) -> String {
-  guard let deviation, deviation > 0, !mean.isNaN else { return shown(mean) }
-  return shown(mean) + " ± " + shown(deviation, digits: 2)
+  guard let deviation, deviation > 0, !mean.isNaN else { return significant(mean) }
+  return significant(mean) + " ± " + significant(deviation, digits: 2)
 }

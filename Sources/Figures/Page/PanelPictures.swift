@@ -21,13 +21,10 @@ package struct PanelPictures: Sendable {
       throw CheckpointError(.cannotWrite(code: EACCES), at: .init(file: folder.path))
     }
     defer { try? FileManager.default.removeItem(at: folder) }
-    var scripts: [GnuplotScript] = []
+    var scripts: [[GnuplotScript]] = []
     for figure in figures {
-      for index in figure.panels.indices {
-        var single = figure
-        single.name = Self.name(figure, index)
-        single.panels = [figure.panels[index]]
-        let script = GnuplotScript(single, formats: [.svg], isTransparent: true)
+      let panels = figure.panels.indices.map { GnuplotScript(page: figure, panel: $0) }
+      for script in panels {
         for (name, text) in [(".gp", script.script), (".dat", script.data)] {
           do {
             try Data(text.utf8).write(to: folder.appendingPathComponent(script.name + name))
@@ -35,26 +32,22 @@ package struct PanelPictures: Sendable {
             throw CheckpointError(.cannotWrite(code: ENOSPC), at: .init(file: folder.path))
           }
         }
-        scripts.append(script)
       }
+      scripts.append(panels)
     }
-    _ = try gnuplot.draw(scripts, in: folder.path)
+    _ = try gnuplot.draw(scripts.flatMap(\.self), in: folder.path)
     var pictures: [String: [String]] = [:]
-    for figure in figures {
-      pictures[figure.name] = try figure.panels.indices.map { index in
-        let name = Self.name(figure, index)
-        let file = try MappedFile(path: folder.appendingPathComponent(name + ".svg").path)
+    for (figure, panels) in zip(figures, scripts) {
+      pictures[figure.name] = try zip(figure.panels, panels).map { panel, script in
+        let path = folder.appendingPathComponent(script.name + ".svg").path
+        let file = try MappedFile(path: path)
         return InlineSVG(
-          String(decoding: file.bytes, as: UTF8.self), name: name,
-          title: figure.panels[index].title, description: figure.panels[index].description
+          String(decoding: file.bytes, as: UTF8.self), name: script.name, title: panel.title,
+          description: panel.description, elements: script.elements[0]
         ).markup
       }
     }
     self.pictures = pictures
-  }
-
-  private static func name(_ figure: Figure, _ index: Int) -> String {
-    "\(figure.name)-panel\(index + 1)"
   }
 
   subscript(figure: Figure) -> [String]? { pictures[figure.name] }
@@ -80,7 +73,7 @@ extension Panel {
         "\($0.label): level at \(shown($0.level, digits: 3))"
       }
       return axes + ". " + (lines + levels).joined(separator: "; ") + "."
-    case .bars(let bars):
+    case .bars(let bars, _):
       return axes + ". "
         + bars.map { bar in
           "\(bar.label): \(shown(bar.value, digits: 3))"

@@ -2,8 +2,9 @@ import Checkpoints
 import Foundation
 import Metrics
 
-/// The results of a run as one page of HTML that needs nothing else: no network, no scripts, no
-/// fonts. It is well-formed XML as well, so that any reader of either can check it.
+/// The results of a run as one page of HTML that needs nothing else: no network, no fonts, and its own
+/// script only for convenience. It is well-formed XML as well, so that any reader of either can check
+/// it.
 package struct ResultsPage: Sendable {
   private let results: Results
   private let figures: FigureSet
@@ -18,20 +19,30 @@ package struct ResultsPage: Sendable {
     self.pictures = pictures
   }
 
-  /// Whether a page that this program has written is at the path.
-  package static func isPage(_ path: String) -> Bool {
+  /// Whether a page, or a text, that this program has written is at the path.
+  package static func isReport(_ path: String) -> Bool {
     guard let file = try? MappedFile(path: path, acceptsPipes: false) else { return false }
     defer { withExtendedLifetime(file) {} }
-    return String(decoding: file.bytes.prefix(1000), as: UTF8.self)
-      .contains("content=\"\(generator)\"")
+    let head = String(decoding: file.bytes.prefix(1000), as: UTF8.self)
+    return head.contains("content=\"\(generator)\"") || head.hasPrefix(VerdictMarkdown.marker)
   }
+
+  static func title(_ results: Results) -> String {
+    "Scores: " + singleLine(results.folder, limit: 60)
+  }
+
+  /// What every reader has to know of the numbers.
+  static let explanation =
+    "γ says how much of the loss a direction can take away per step: smaller is better, and the natural "
+    + "gradient has the least. γ / γ(sgd) below 1 beats plain gradient descent."
 
   package var html: String {
     let records = results.records.map { RunSection($0.run) }
     let tables = ScoreTables(results)
-    let title = "Scores: " + singleLine(results.folder, limit: 60)
+    let title = Self.title(results)
     let sections: [(id: String, title: String, body: String)] =
-      figures.figures.map { ($0.name, $0.title, body($0)) }
+      verdict
+      + figures.figures.map { ($0.name, $0.title, FigureSection($0, pictures[$0]).body) }
       + [("scores", "Scores", tables.scores), ("batches", "Batches", tables.batches)]
       .filter { !$0.2.isEmpty }
       + zip(results.records, records).enumerated().map { index, record in
@@ -56,51 +67,35 @@ package struct ResultsPage: Sendable {
       <head>
       <meta charset="utf-8" />
       <meta name="viewport" content="width=device-width, initial-scale=1" />
-      <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'" />
+      <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src '\(PageScript.digest)'" />
       <meta name="generator" content="\(Self.generator)" />
       <title>\(HTML.escaped(title))</title>
       <style>
       \(Stylesheet.text)
+      \(Stylesheet.figures)
+      \(VerdictHTML.style)
       </style>
       </head>
       <body>
       <header>
       <h1>\(HTML.escaped(title))</h1>
       \(records.map { HTML.paragraph($0.lead) }.joined())\(HTML.paragraph(
-        "γ says how much of the loss a direction can take away per step: smaller is better, and "
-        + "the natural gradient has the least. γ / γ(sgd) below 1 beats plain gradient descent."))</header>
+        Self.explanation))</header>
       <nav aria-label="Contents"><ul>
       \(links)
       </ul></nav>
       <main>
       \(parts)\(gaps.isEmpty ? "" : "<section id=\"missing\">\n<h2>Not drawn</h2>\n<ul>\n\(gaps)</ul>\n</section>\n")</main>
+      <script>\(PageScript.text)</script>
       </body>
       </html>
 
       """
   }
 
-  private func body(_ figure: Figure) -> String {
-    var body = HTML.paragraph(figure.caption)
-    if let panels = pictures[figure] {
-      body += "<div class=\"panels\">\n"
-      for (panel, picture) in zip(figure.panels, panels) {
-        // What scrolls has to be reachable by keyboard.
-        let isWide = PanelSize(panel).isWide
-        body +=
-          HTML.element("figure", isWide ? "class=\"wide\" tabindex=\"0\"" : "", picture) + "\n"
-      }
-      body += "</div>\n"
-    } else {
-      body += "<p class=\"note\">gnuplot could not draw it. In words:</p>\n<ul>\n"
-      for panel in figure.panels {
-        body += "<li>\(HTML.escaped(panel.title + ". " + panel.description))</li>\n"
-      }
-      body += "</ul>\n"
-    }
-    for note in figure.notes {
-      body += HTML.element("p", "class=\"note\"", HTML.escaped(note)) + "\n"
-    }
-    return body
+  /// What a reader wants first.
+  private var verdict: [(id: String, title: String, body: String)] {
+    let body = VerdictHTML(VerdictText.all(results)).body
+    return body.isEmpty ? [] : [("verdict", "Verdict", body)]
   }
 }

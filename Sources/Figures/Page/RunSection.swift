@@ -1,6 +1,6 @@
 import Checkpoints
 
-/// run.json for people: whatever it holds, in tables, so that a newer record loses nothing.
+/// run.json for people: folded, whatever it holds in short tables; the file has all of it.
 struct RunSection {
   /// A sentence for the top of the page.
   let lead: String
@@ -27,13 +27,17 @@ struct RunSection {
       default: break
       }
     }
-    if case .array(let notes)? = members["notes"], !notes.isEmpty {
-      body +=
-        "<details><summary>\(notes.count) note\(notes.count == 1 ? "" : "s") on the numbers"
-        + "</summary>\n<ul>\n"
-        + notes.map { "<li>\(HTML.escaped(Self.text($0)))</li>\n" }.joined() + "</ul>\n</details>\n"
-    }
-    self.body = body
+    self.body =
+      "<details><summary>The record: command, options, files, machine</summary>\n" + body
+      + "</details>\n" + Self.notes(members["notes"])
+  }
+
+  private static func notes(_ value: JSONContent?) -> String {
+    guard case .array(let notes)? = value, !notes.isEmpty else { return "" }
+    return
+      "<details><summary>\(notes.count) note\(notes.count == 1 ? "" : "s") on the numbers"
+      + "</summary>\n<ul>\n"
+      + notes.map { "<li>\(HTML.escaped(text($0)))</li>\n" }.joined() + "</ul>\n</details>\n"
   }
 
   private static func isTable(_ value: JSONContent) -> Bool {
@@ -45,35 +49,70 @@ struct RunSection {
     }
   }
 
+  /// Of those that say something.
   private static func pairs(_ caption: String, _ members: [String: JSONContent]) -> String {
-    HTML.table(
-      caption, ["name", "value"],
-      members.sorted { $0.key < $1.key }.map { [$0.key, text($0.value)] },
-      numbers: 0..<0)
+    var table = DataTable(caption, words: ["name", "value"])
+    table.isSortable = false
+    table.rows = members.sorted { $0.key < $1.key }.map { [.init($0.key), .init(text($0.value))] }
+      .filter { !$0[1].text.isEmpty }
+    return table.rows.isEmpty ? "" : HTML.table(table)
   }
 
+  /// A page is for people: tables of many rows, or of what differs from row to row, are in the file.
+  private static let rowLimit = 20
+  private static let columnLimit = 24
+
   private static func rows(_ caption: String, _ items: [JSONContent]) -> String {
-    let objects = items.map { item -> [String: JSONContent] in
+    let objects = items.prefix(rowLimit).map { item -> [String: JSONContent] in
       if case .object(let members) = item { members } else { [:] }
     }
-    let all = Set(objects.flatMap(\.keys)).sorted()
-    // What identifies a row comes first.
-    let keys = all.filter { $0 == "path" } + all.filter { $0 != "path" }
-    // Objects that have little in common would make a table of the square of their number.
-    if keys.count > 64 {
-      return HTML.table(caption, ["entry"], items.map { [$0.text] }, numbers: 0..<0)
+    let all = Set(objects.flatMap(\.keys)).sorted().filter { key in
+      objects.contains { !($0[key].map(text) ?? "").isEmpty }
     }
-    return HTML.table(
-      caption, keys, objects.map { object in keys.map { object[$0].map(text) ?? "" } },
-      numbers: 0..<0)
+    // What identifies a row comes first.
+    let names = all.filter { $0 == "path" || $0 == "name" }
+    let keys = (names + all.filter { !names.contains($0) }).prefix(columnLimit)
+    if keys.isEmpty { return "" }
+    var table = DataTable(caption, words: Array(keys))
+    table.rows = objects.map { object in keys.map { .init(object[$0].map(text) ?? "") } }
+    var body = HTML.table(table)
+    let left = [
+      items.count > rowLimit ? "\(items.count - rowLimit) more rows" : nil,
+      all.count > columnLimit ? "\(all.count - columnLimit) more columns" : nil,
+    ].compactMap { $0 }
+    if !left.isEmpty {
+      body +=
+        HTML.element(
+          "p", "class=\"note\"",
+          HTML.escaped("\(caption): \(left.joined(separator: " and ")) in run.json."))
+        + "\n"
+    }
+    // Of lists within, such as the parameters of each checkpoint, the first one that is not empty.
+    for key in keys {
+      for object in objects {
+        guard let inner = object[key], isTable(inner), case .array(let items) = inner else {
+          continue
+        }
+        let owner = object["path"].map { " of " + text($0) } ?? ""
+        body += rows(key + owner, items)
+        break
+      }
+    }
+    return body
   }
 
   private static func text(_ value: JSONContent) -> String {
     switch value {
     case .null: ""
     case .string(let text): text
-    case .array(let items): items.map(text).joined(separator: " ")
-    case .bool, .integer, .real, .object: value.text
+    case .array(let items):
+      isTable(value)
+        ? "\(items.count) entr\(items.count == 1 ? "y" : "ies")"
+        : items.map(text).joined(separator: " ")
+    case .object(let members):
+      members.sorted { $0.key < $1.key }.map { "\($0.key): \(text($0.value))" }
+        .joined(separator: ", ")
+    case .bool, .integer, .real: value.text
     }
   }
 }

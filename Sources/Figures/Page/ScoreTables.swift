@@ -14,87 +14,96 @@ struct ScoreTables {
   var scores: String {
     guard let rows = results.scores, !rows.isEmpty else { return "" }
     let groups = ScoreGroups(rows, labelLimit: 60, variantLimit: .max)
-    let batches = results.batches ?? []
-    let converged = Set(batches.filter(\.hasConvergedReference).map(\.place))
-    // Batches that have all samples of the data: but for drawn labels their spread is rounding.
-    let whole = Set(batches.filter { $0.samples == $0.dataSamples }.map(\.place))
+    let facts = BatchFacts(results.batches ?? [])
     var text = HTML.paragraph(
       "Mean over batches ± one standard deviation. Efficiency: the share of the loss decrease of "
         + "the exact natural gradient, under the local quadratic model; where its solver did not "
         + "converge, ≥ is what is proved."
         + (rows.markNote.map { " \($0) They have a star." } ?? ""))
     for stage in stages.stages {
-      var cells: [[String]] = []
+      var table = DataTable(
+        singleLine(stage.checkpoint, limit: 80), words: ["method", "damping"],
+        numbers: ["γ (1/√nats)", "γ / γ(sgd)", "efficiency (%)", "batches"])
       for one in groups.combinations(stage.checkpoint) {
         let scores = groups.rows(stage.checkpoint, one.variant, one.damping)
-        let varies = scores.contains { $0.direction.draws != nil || !whole.contains($0.place) }
-        cells.append([
-          groups.name(one.variant), one.variant.isReference ? "reference" : one.damping ?? "",
-          Self.cell(scores.map(\.gamma), varies) + (scores.contains(where: \.isMarked) ? " *" : ""),
+        let varies = facts.varies(scores)
+        var gamma = Self.cell(scores.map(\.gamma), varies)
+        if scores.contains(where: \.isMarked) { gamma.after = " *" }
+        table.rows.append([
+          .init(groups.name(one.variant)), Self.damping(one, scores), gamma,
           Self.cell(scores.map(\.gammaRelativeToSGD), varies),
-          Self.efficiency(scores, converged, varies), String(scores.count),
+          Self.efficiency(scores, low: facts.provedEfficiency(scores), varies),
+          .init(String(scores.count), Double(scores.count)),
         ])
       }
-      if cells.isEmpty { continue }
-      let isOpen = stage == stages.stages.first || stage == stages.stages.last
+      if table.rows.isEmpty { continue }
+      // The verdict has said what most want to know; of several stages each is a press away.
+      let isOpen = stages.stages.count == 1
       text +=
         "<details\(isOpen ? " open=\"open\"" : "")><summary>\(HTML.escaped(stage.label))</summary>\n"
-        + HTML.table(
-          singleLine(stage.checkpoint, limit: 80),
-          ["method", "damping", "γ (1/√nats)", "γ / γ(sgd)", "efficiency (%)", "batches"], cells,
-          numbers: 2..<6) + "</details>\n"
+        + HTML.table(table) + "</details>\n"
     }
     return text
   }
 
+  /// Sorted by the lambda that was used.
+  private static func damping(
+    _ one: ScoreGroups.Combination, _ rows: [ScoreRow]
+  ) -> DataTable.Cell {
+    one.variant.isReference
+      ? .init("reference") : .init(one.damping ?? "", Summary(rows.map(\.lambda)).mean)
+  }
+
   /// - Parameter varies: Whether the spread is one of batches.
-  private static func cell(_ values: [Double], _ varies: Bool = true) -> String {
+  private static func cell(_ values: [Double], _ varies: Bool = true) -> DataTable.Cell {
     let summary = Summary(values)
-    return spread(summary.mean, varies ? summary.standardDeviation : nil)
+    return .init(spread(summary.mean, varies ? summary.standardDeviation : nil), summary.mean)
   }
 
   private static func efficiency(
-    _ rows: [ScoreRow], _ converged: Set<Place>, _ varies: Bool
-  ) -> String {
-    let summary = Summary(rows.map { 100 * $0.efficiency })
-    let low = Summary(
-      rows.map { 100 * (converged.contains($0.place) ? $0.efficiency : $0.efficiencyLow) }
-    ).mean
-    let share = spread(summary.mean, varies ? summary.standardDeviation : nil)
-    if low.isNaN || rows.allSatisfy({ converged.contains($0.place) }) { return share }
-    return share.isEmpty ? "≥ " + shown(low) : share + " (≥ \(shown(low)))"
+    _ rows: [ScoreRow], low: Double?, _ varies: Bool
+  ) -> DataTable.Cell {
+    let share = cell(rows.map { 100 * $0.efficiency }, varies)
+    guard let low = low.map({ 100 * $0 }) else { return share }
+    return share.text.isEmpty
+      ? .init("≥ " + significant(low), low)
+      : .init(share.text + " (≥ \(significant(low)))", share.value)
   }
 
   /// One row per checkpoint; empty without batches.
   var batches: String {
     guard let rows = results.batches, !rows.isEmpty else { return "" }
     let byCheckpoint = Dictionary(grouping: rows, by: \.place.checkpoint)
-    let cells = stages.stages.compactMap { stage -> [String]? in
-      guard let rows = byCheckpoint[stage.checkpoint] else { return nil }
-      return [
-        stage.label, singleLine(stage.checkpoint, limit: 60), String(rows.count),
-        Self.range(rows.map(\.samples)), Self.cell(rows.map(\.meanLoss)),
-        Self.cell(rows.map(\.gradientNormRatio)),
+    var table = DataTable("Batches and references by checkpoint", words: ["stage", "checkpoint"])
+    table.columns +=
+      ["batches", "samples", "mean loss", "imbalance", "iterations", "residual"].map {
+        .init(title: $0, isNumber: true)
+      } + [.init(title: "stopped by")]
+    for (index, stage) in stages.stages.enumerated() {
+      guard let rows = byCheckpoint[stage.checkpoint] else { continue }
+      let residual = rows.compactMap(\.referenceResidual).max()
+      table.rows.append([
+        .init(stage.label, Double(index)), .init(singleLine(stage.checkpoint, limit: 60)),
+        .init(String(rows.count), Double(rows.count)), Self.range(rows.map(\.samples)),
+        Self.cell(rows.map(\.meanLoss)), Self.cell(rows.map(\.gradientNormRatio)),
         Self.range(rows.compactMap(\.referenceIterations)),
-        rows.compactMap(\.referenceResidual).max().map { shown($0, digits: 2) } ?? "",
-        Self.stops(rows),
-      ]
+        .init(residual.map { significant($0, digits: 2) } ?? "", residual), .init(Self.stops(rows)),
+      ])
     }
     return HTML.paragraph(
       "Mean loss: per scored position. Imbalance: the largest over the smallest per-sample gradient "
         + "norm. Residual: the worst of all batches.")
-      + HTML.table(
-        "Batches and references by checkpoint",
-        [
-          "stage", "checkpoint", "batches", "samples", "mean loss", "imbalance", "iterations",
-          "residual", "stopped by",
-        ], cells, numbers: 2..<8)
+      + (table.rows.count <= 6
+        ? HTML.table(table)
+        : "<details><summary>\(table.rows.count) checkpoints</summary>\n" + HTML.table(table)
+          + "</details>\n")
   }
 
-  private static func range(_ values: [Double]) -> String {
-    guard let low = values.min(), let high = values.max() else { return "" }
-    return low == high
-      ? shown(low, digits: 12) : "\(shown(low, digits: 12)) to \(shown(high, digits: 12))"
+  private static func range(_ values: [Double]) -> DataTable.Cell {
+    guard let low = values.min(), let high = values.max() else { return .init("") }
+    return .init(
+      low == high
+        ? shown(low, digits: 12) : "\(shown(low, digits: 12)) to \(shown(high, digits: 12))", high)
   }
 
   /// `certificate 9, iterations 1`

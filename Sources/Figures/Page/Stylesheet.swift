@@ -14,13 +14,6 @@ enum Stylesheet {
     h1 { font-size: 1.5rem; line-height: 1.25; } h2 { font-size: 1.25rem; margin-top: 2.5rem; }
     a { color: var(--link); }
     nav ul { display: flex; flex-wrap: wrap; gap: 0.25rem 1.25rem; padding: 0; list-style: none; }
-    .panels { display: grid; gap: 1rem;
-      grid-template-columns: repeat(auto-fit, minmax(min(100%, 21rem), 1fr)); }
-    figure { margin: 0; padding: 0.5rem; background: var(--card); border-radius: 0.5rem; }
-    figure svg { display: block; width: 100%; max-width: 44rem; height: auto; margin: 0 auto;
-      color: var(--ink); }
-    figure.wide { grid-column: 1 / -1; overflow-x: auto; }
-    figure.wide svg { min-width: 44rem; max-width: none; }
     .note, .faint { color: var(--faint); }
     .scroll { overflow-x: auto; margin: 1rem 0; }
     table { border-collapse: collapse; font-variant-numeric: tabular-nums; }

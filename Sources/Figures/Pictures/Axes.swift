@@ -14,15 +14,18 @@ extension Axis {
     // What differs by rounding only has no length to be divided.
     let isLong = high - low > max(size * 1e-9, 1 / reach)
     let margin = isLong ? (high - low) * 0.05 : max(size * 0.1, 1)
+    let (start, end) = (
+      rounded(low - margin, within: margin), rounded(high + margin, within: margin)
+    )
     return Axis(
-      label: label, isLogarithmic: false, low: rounded(low - margin, within: margin),
-      high: rounded(high + margin, within: margin))
+      label: label, isLogarithmic: false, low: start, high: end, ticks: even(start, end))
   }
 
   /// A linear axis from zero to beyond the largest value.
   static func fromZero(_ label: String, to largest: Double) -> Axis {
     let high = largest.isNaN ? 0 : min(largest, reach) * 1.25
-    return Axis(label: label, isLogarithmic: false, low: 0, high: max(high, 1e-3))
+    let end = max(high, 1e-3)
+    return Axis(label: label, isLogarithmic: false, low: 0, high: end, ticks: even(0, end))
   }
 
   /// A logarithmic axis that holds the values with a margin on both sides; those that are not
@@ -55,24 +58,50 @@ extension Axis {
         let isLabelled = labelled.contains(digit) && decade % step == 0
         if !isLabelled && (span > 6 || (step > 1 && digit > 1)) { continue }
         // The number that is read from this text, so that label and position agree.
-        let value = decimal("\(digit)e\(decade)")
-        ticks.append(Tick(position: value, label: isLabelled ? short(value) : ""))
+        ticks.append(
+          Tick(position: decimal("\(digit)e\(decade)"), label: isLabelled ? "labelled" : ""))
       }
     }
-    return ticks.count { !$0.label.isEmpty } > 1 ? ticks : even(pow(10, low), pow(10, high))
+    let long = ticks.indices.filter { !ticks[$0].label.isEmpty }
+    if long.count < 2 { return even(pow(10, low), pow(10, high)) }
+    let texts = labels(long.map { ticks[$0].position })
+    for (index, text) in zip(long, texts) { ticks[index].label = text }
+    return ticks
   }
 
-  /// Even steps, for a range so short that it holds hardly a round number.
+  /// Even steps between the ends of a linear axis, or of a logarithmic one so short that it holds
+  /// hardly a round number.
   private static func even(_ low: Double, _ high: Double) -> [Tick] {
-    let rough = (high - low) / 4
+    // Half of each, as the difference of the largest numbers is none.
+    let rough = (high / 4 - low / 4)
     let decade = Int(log10(rough).rounded(.down))
     let digit = [1, 2, 5].last { decimal("\($0)e\(decade)") <= rough } ?? 1
     let step = decimal("\(digit)e\(decade)")
-    return (Int((low / step).rounded(.up))...Int((high / step).rounded(.down))).map {
-      // Again the number that its label says.
-      let label = short(Double($0) * step)
-      return Tick(position: decimal(label), label: label)
+    let (first, last) = ((low / step).rounded(.up), (high / step).rounded(.down))
+    // Numbers that differ in their last digits only have no round ones between them.
+    guard step > 0, abs(first) < 1e15, abs(last) < 1e15, first <= last else { return [] }
+    // Again the numbers that labels say.
+    let values = (Int(first)...Int(last)).map { decimal("\($0 * digit)e\(decade)") }
+    return zip(values, labels(values)).map { Tick(position: $0, label: $1) }
+  }
+
+  /// All in one format: plain where no number is longer than five digits, else with powers of ten.
+  static func labels(_ values: [Double]) -> [String] {
+    let plain = values.map { String(format: "%.12g", $0) }
+    if plain.allSatisfy({ $0.drop { $0 == "-" }.count <= 6 && !$0.contains("e") }) { return plain }
+    return values.map { value in
+      if value == 0 || !value.isFinite { return short(value) }
+      let exponent = Int((log10(abs(value)) + 1e-9).rounded(.down))
+      return mantissa(value, exponent) + "e\(exponent)"
     }
+  }
+
+  private static func mantissa(_ value: Double, _ exponent: Int) -> String {
+    // The power of ten of a denormal number would be zero.
+    String(
+      format: "%.3g",
+      exponent < -300
+        ? value * 1e300 / pow(10, Double(exponent + 300)) : value / pow(10, Double(exponent)))
   }
 
   /// To three digits, which are enough for the end of an axis and easier to edit.
@@ -95,11 +124,17 @@ extension Axis {
     if !value.isFinite { return value.description }
     let exponent = Int((log10(abs(value)) + 1e-9).rounded(.down))
     if (-3...3).contains(exponent) { return String(format: "%.12g", value) }
-    // The power of ten of a denormal number would be zero.
-    let digits =
-      exponent < -300
-      ? value * 1e300 / pow(10, Double(exponent + 300)) : value / pow(10, Double(exponent))
-    return String(format: "%.3g", digits) + "e\(exponent)"
+    return mantissa(value, exponent) + "e\(exponent)"
+  }
+
+  /// Longer at both ends by a line of text for each of so many curves that leave it.
+  func with(roomFor lines: Int) -> Axis {
+    let (bottom, top) = (log10(low), log10(high))
+    let room = (top - bottom) * min(0.07 * Double(lines), 0.35)
+    let (start, end) = (max(bottom - room, -307), min(top + room, 307))
+    return Axis(
+      label: label, isLogarithmic: true, low: Self.rounded(pow(10, start)),
+      high: Self.rounded(pow(10, end)), ticks: Self.decades(start, end))
   }
 
   /// One place per name, the first at the top.

@@ -1,12 +1,12 @@
 /// Fig 3 of Wu et al. 2024: what damping does to each method, at a few stages of training.
 enum DampingFigure {
   private static let name = "damping"
-  private static let title = "Approximations against damping (Fig 3)"
+  private static let title = "Methods against damping (Wu et al. 2024, Fig. 3)"
   private static let panelLimit = 6
 
   static func make(_ results: Results) throws(FigureGap) -> Figure {
     let scores = results.scores ?? []
-    let groups = ScoreGroups(scores)
+    let groups = ScoreGroups(scores, styles: MethodStyles(results))
     let swept = groups.variants.filter { groups.dampings($0).count > 1 }
     if swept.isEmpty {
       throw FigureGap(
@@ -37,7 +37,7 @@ enum DampingFigure {
         .curves(
           stage.label, x: .logarithmic(scale.label, holding: positions), y: "γ / γ(sgd), ratio",
           kept + levels(groups, swept, stage, at: positions),
-          guides: [Guide(label: "sgd", level: 1, style: .guide)]))
+          guides: [.sgd]))
     }
     if panels.isEmpty {
       throw FigureGap(
@@ -48,12 +48,12 @@ enum DampingFigure {
     {
       notes.append("Damping 0 has no place on a logarithmic axis and is left out.")
     }
+    let (shared, far) = panels.sharingHeight()
     return Figure(
       name: name, title: title,
-      caption: "Mean over batches of γ relative to plain gradient descent, for every damping; bars "
-        + "are one standard deviation, and a bar that would reach zero runs to the bottom. Below 1 "
-        + "the method beats sgd. Methods without damping are dotted levels.",
-      panels: panels, notes: notes)
+      caption: "Mean over batches of γ relative to plain gradient descent, for every damping; "
+        + bandSentence + ". Below 1 the method beats sgd. Methods without damping are levels.",
+      panels: shared, notes: far + notes)
   }
 
   /// The methods that have one value for all dampings.
@@ -64,13 +64,11 @@ enum DampingFigure {
       let rows = groups.leastDamped(stage.checkpoint, variant)
       let level = Curve.Point(x: 0, rows.map(\.gammaRelativeToSGD))
       if !level.isDrawable { return nil }
-      var style = groups.style(variant)
-      style.dash = .dotted
       return Curve(
-        label: groups.label(variant), style: style,
+        label: groups.label(variant), style: groups.style(variant),
         points: positions.map {
-          .init(x: $0, y: level.y, deviation: nil, batches: level.batches)
-        })
+          .init(x: $0, y: level.y, deviation: nil, range: nil, batches: level.batches)
+        }, markerInterval: max(1, positions.count - 1))
     }
   }
 

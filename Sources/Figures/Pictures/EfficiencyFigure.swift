@@ -9,7 +9,7 @@ enum EfficiencyFigure {
 
   static func make(_ results: Results) throws(FigureGap) -> Figure {
     let scores = results.scores ?? []
-    let groups = ScoreGroups(scores)
+    let groups = ScoreGroups(scores, styles: MethodStyles(results))
     let stages = Stages(scores.map(\.place))
     let converged = results.batches.map { batches in
       Set(batches.filter(\.hasConvergedReference).map(\.place))
@@ -21,7 +21,7 @@ enum EfficiencyFigure {
       for variant in groups.variants where !variant.isReference {
         let rows = groups.leastDamped(stage.checkpoint, variant)
         if rows.isEmpty { continue }
-        let bar = bar(groups.name(variant), groups.style(variant).color, rows, converged ?? [])
+        let bar = bar(groups.name(variant), groups.style(variant), rows, converged ?? [])
         if bar.value.isFinite {
           bars.append(bar)
         } else {
@@ -30,18 +30,27 @@ enum EfficiencyFigure {
       }
       if !bars.isEmpty { charts.append((stage, bars)) }
     }
-    // One scale for all, with room for the number at the end of the longest bar.
-    guard let most = charts.flatMap(\.bars).map({ max($0.value, $0.low ?? 0) }).max() else {
+    let ends = charts.flatMap(\.bars).map { max($0.value, $0.low ?? 0) }
+    guard let most = ends.max() else {
       throw FigureGap(
         name: name, title: title,
         reason: results.scores == nil
           ? "scores.csv is missing." : "scores.csv has no finite efficiency.",
         remedy: "Score sgd, ef, ief and sf with an output folder.")
     }
-    let axis = Axis.fromZero("efficiency (%)", to: most)
+    // One scale for all, with room for the number at the end of the longest bar. It holds 100 %
+    // unless bars would be slivers then, and little more: what a reference that has not come near
+    // makes of a share says nothing.
+    let whole = 100.0
+    let axis = Axis.fromZero(
+      "efficiency (%)", to: most < whole / 5 ? most : min(max(most, whole), 2 * whole))
+    if axis.high < whole { notes.append("The scale ends far below 100 %.") }
+    let far = ends.count { $0 > axis.high }
+    if far > 0 { notes.append("\(far) bar\(far == 1 ? " goes" : "s go") off the scale.") }
     let panels = charts.map { stage, bars in
       Panel(
-        title: stage.label, x: axis, y: .names(bars.map(\.label)), content: .bars(bars))
+        title: stage.label, x: axis, y: .names(bars.map(\.label)),
+        content: .bars(bars, mark: axis.high < whole ? nil : whole))
     }
     if converged == nil {
       notes.append("batches.csv is missing: every bracket begins at what the certificate proves.")
@@ -54,19 +63,22 @@ enum EfficiencyFigure {
       caption:
         "Share of the loss decrease of the exact natural gradient, under the local quadratic "
         + "model, that each method gets at its smallest damping: mean over batches. Where the "
-        + "reference did not converge in every batch, the true share lies in the bracket.",
+        + "reference did not converge in every batch, the true share lies in the bracket. The line "
+        + "is at 100 %, the natural gradient.",
       panels: panels, notes: notes)
   }
 
   private static func bar(
-    _ label: String, _ color: Color, _ rows: [ScoreRow], _ converged: Set<Place>
+    _ label: String, _ style: CurveStyle, _ rows: [ScoreRow], _ converged: Set<Place>
   ) -> Bar {
     func percent(_ values: [Double]) -> Double { 100 * Summary(values).mean }
     let hasReference = !rows.contains { $0.efficiency.isNaN }
     let low = percent(
       rows.map { converged.contains($0.place) ? $0.efficiency : $0.efficiencyLow })
+    var style = style
+    if style.color == .ink { style.color = .grey }
     return Bar(
-      label: label, color: color == .ink ? .grey : color,
+      label: label, style: style,
       value: hasReference ? percent(rows.map(\.efficiency)) : low,
       low: !hasReference || rows.allSatisfy { converged.contains($0.place) } || !low.isFinite
         ? nil : low)

@@ -10,15 +10,25 @@ package struct Figure: Equatable, Sendable {
   /// What the panels leave out, in sentences.
   package var notes: [String] = []
 
-  /// Panels side by side.
-  package var columns: Int {
-    if case .cells(let grid)? = panels.first?.content, grid.columns.count > 5 { return 1 }
-    return switch panels.count {
-    case 1: 1
-    case 2, 4: 2
-    default: 3
+  /// What colours, markers and dashes mean, once for all panels. Nothing where titles say it.
+  package var legend: [LegendEntry] {
+    var entries: [LegendEntry] = []
+    var known: Set<String> = []
+    func add(_ entry: LegendEntry) {
+      if !entry.label.isEmpty && known.insert(entry.label).inserted { entries.append(entry) }
     }
+    for panel in panels {
+      guard case .curves(let curves, let guides) = panel.content else { continue }
+      for guide in guides { add(LegendEntry(label: guide.label, style: guide.style)) }
+      for curve in curves { add(LegendEntry(label: curve.label, style: curve.style)) }
+    }
+    return entries.count > 1 ? entries : []
   }
+}
+
+package struct LegendEntry: Equatable, Sendable {
+  package var label: String
+  package var style: CurveStyle
 }
 
 package struct Panel: Equatable, Sendable {
@@ -29,7 +39,8 @@ package struct Panel: Equatable, Sendable {
 
   package enum Content: Equatable, Sendable {
     case curves([Curve], guides: [Guide])
-    case bars([Bar])
+    /// With the place of a line that matters, if the axis holds it.
+    case bars([Bar], mark: Double?)
     case cells(CellGrid)
   }
 }
@@ -65,6 +76,8 @@ package struct Curve: Equatable, Sendable {
     package var y: Double
     /// The standard deviation over batches; `nil` for a single one.
     package var deviation: Double?
+    /// Where the middle 80 % of the batches are; `nil` for a single one.
+    package var range: ClosedRange<Double>?
     package var batches: Int
   }
 }
@@ -74,12 +87,16 @@ package struct Guide: Equatable, Sendable {
   package var label: String
   package var level: Double
   package var style: CurveStyle
+
+  /// Where a direction is worth as much as the gradient.
+  static let sgd = Guide(label: "sgd = 1", level: 1, style: .guide)
 }
 
 /// A horizontal bar, and the bracket in which the true value lies.
 package struct Bar: Equatable, Sendable {
   package var label: String
-  package var color: Color
+  /// Colour and marker.
+  package var style: CurveStyle
   package var value: Double
   /// `nil` where the value is exact up to rounding.
   package var low: Double?
@@ -118,6 +135,7 @@ package struct FigureSet: Sendable {
     add(marks) { () throws(FigureGap) in try TrainingFigure.make(results) }
     add(marks) { () throws(FigureGap) in try DampingFigure.make(results) }
     add(marks) { () throws(FigureGap) in try MethodsFigure.make(results) }
+    add { () throws(FigureGap) in try FitFigure.make(results) }
     add { () throws(FigureGap) in try ReferenceFigure.make(results) }
     add(marks) { () throws(FigureGap) in try EfficiencyFigure.make(results) }
     add { () throws(FigureGap) in try LayersFigure.make(results, kind: .block) }

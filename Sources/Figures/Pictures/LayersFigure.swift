@@ -31,7 +31,7 @@ enum LayersFigure {
           place: Place(checkpoint: key($0), batch: $0.place.batch), direction: $0.direction,
           lambda: $0.lambda, gamma: .nan, gammaRelativeToSGD: $0.gammaRelativeToSGD,
           efficiency: .nan, efficiencyLow: .nan, gammaError: .nan, isMarked: false)
-      })
+      }, styles: MethodStyles(results))
     let variants = groups.compared
     let stages = Stages(rows.map(\.place))
     var layers: [String] = []
@@ -60,13 +60,13 @@ enum LayersFigure {
         name: name, title: title, reason: "layers.csv has no finite ratio to sgd.",
         remedy: "Score sgd, ef, ief and sf layer by layer with an output folder.")
     }
-    // Two decades at the most, so that one layer far off does not wash out all others.
-    let reach = min(max(values.reduce(1) { max($0, $1, 1 / $1) }, 1.25), 100)
+    let reach = Self.reach(values)
     return Figure(
       name: name, title: title,
       caption: "Mean over batches of γ relative to plain gradient descent, both restricted to one "
         + "\(kind.rawValue), at the smallest damping of each method. Blue, below 1: better than "
-        + "sgd; orange, above 1: worse. Blank: no value.",
+        + "sgd; orange, above 1: worse. Colours end at a factor of \(shown(reach, digits: 3)), which nine of "
+        + "ten values keep to. Blank: no value.",
       panels: grids.map { stage, cells in
         Panel(
           title: stage.label,
@@ -82,6 +82,14 @@ enum LayersFigure {
               rows: layers.map { singleLine($0, limit: 32) }, columns: variants.map(groups.label),
               values: cells, reach: reach, valueLabel: "γ / γ(sgd), ratio")))
       }, notes: notes)
+  }
+
+  /// The distance from 1, as a factor, that nine of ten values keep to: the colours are for these, and
+  /// one layer far off does not wash out all others.
+  private static func reach(_ values: [Double]) -> Double {
+    let factors = values.map { max($0, 1 / $0) }.filter(\.isFinite).sorted()
+    if factors.isEmpty { return 1e300 }
+    return min(max(factors[(factors.count * 9 - 1) / 10], 1.25), 1e300)
   }
 
   /// One name for a checkpoint and a layer; neither holds a NUL.

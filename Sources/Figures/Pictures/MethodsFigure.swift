@@ -1,12 +1,12 @@
 /// Fig 5 of Wu et al. 2024: all methods over training, the K-FAC family among them.
 enum MethodsFigure {
   private static let name = "methods"
-  private static let title = "All methods over training (Fig 5)"
+  private static let title = "All methods over training (Wu et al. 2024, Fig. 5)"
   private static let kroneckerFactored = ["kfac", "ekfac", "iekfac"]
 
   static func make(_ results: Results) throws(FigureGap) -> Figure {
     let scores = results.scores ?? []
-    let groups = ScoreGroups(scores)
+    let groups = ScoreGroups(scores, styles: MethodStyles(results))
     let stages = Stages(scores.map(\.place))
     let variants = groups.compared
     var panels: [Panel] = []
@@ -23,7 +23,7 @@ enum MethodsFigure {
       panels.append(
         .curves(
           title, x: stages.axis, y: "γ / γ(sgd), ratio", kept,
-          guides: [Guide(label: "sgd", level: 1, style: .guide)]))
+          guides: [.sgd]))
     }
     add("at the smallest damping") { stage, variant in
       let rows = groups.leastDamped(stage.checkpoint, variant)
@@ -46,13 +46,14 @@ enum MethodsFigure {
         "scores.csv has no \(absent.joined(separator: ", ")); score them too to compare "
           + "with the K-FAC family.")
     }
+    let (shared, far) = panels.sharingHeight()
     return Figure(
       name: name, title: title,
-      caption: "Mean over batches of γ relative to plain gradient descent; bars are one standard "
-        + "deviation, and a bar that would reach zero runs to the bottom. Below 1 the method beats "
-        + "sgd; ng is the natural gradient, which no direction beats. The best damping is the one "
-        + "with the smallest mean at that stage.",
-      panels: panels, notes: notes)
+      caption:
+        "Mean over batches of γ relative to plain gradient descent; \(bandSentence). Below 1 "
+        + "the method beats sgd; ng is the natural gradient, which no direction beats. The best "
+        + "damping is the one with the smallest mean at that stage.",
+      panels: shared, notes: far + notes)
   }
 
   private static func best(

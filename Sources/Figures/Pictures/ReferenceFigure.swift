@@ -1,7 +1,7 @@
 /// Appendix F.2 of Wu et al. 2024: how the reference solve comes to the natural gradient.
 enum ReferenceFigure {
   private static let name = "reference"
-  private static let title = "The reference, iteration by iteration (F.2)"
+  private static let title = "The reference, iteration by iteration (Wu et al. 2024, F.2)"
   private static let curveLimit = 6
 
   static func make(_ results: Results) throws(FigureGap) -> Figure {
@@ -37,9 +37,10 @@ enum ReferenceFigure {
       let rows = (solves[solve] ?? []).sorted { $0.iteration < $1.iteration }
       let style = CurveStyle.ofStage(index)
       func curve(_ value: (IterateRow) -> Double) -> Curve {
-        let points = rows.map {
-          Curve.Point(x: $0.iteration, y: value($0), deviation: nil, batches: 1)
-        }.filter(\.isDrawable)
+        let points = thinned(
+          rows.map {
+            Curve.Point(x: $0.iteration, y: value($0), deviation: nil, range: nil, batches: 1)
+          }.filter(\.isDrawable))
         return Curve(
           label: stage.label, style: style, points: points,
           markerInterval: max(1, points.count / 8))
@@ -62,7 +63,7 @@ enum ReferenceFigure {
         title, x: .linear("iteration of the solver", holding: iterations), y: y, kept,
         guides: guides)
     }
-    let panels = [
+    var panels = [
       panel("gamma", y: "γ (1/√nats)", gammas, guides),
       panel("gamma above its bound", y: "γ / γ_bound − 1, ratio", excesses),
       panel("residual", y: "‖g − F x‖ / ‖g‖, ratio", residuals),
@@ -72,6 +73,8 @@ enum ReferenceFigure {
         name: name, title: title, reason: "cg.csv has no finite number.",
         remedy: "Look at reference_stop in batches.csv for what went wrong.")
     }
+    let iterations = panels.map(\.x).max { $0.high < $1.high }!
+    for index in panels.indices { panels[index].x = iterations }
     var notes = stages.note(curveLimit)
     if excesses.isEmpty {
       notes.append("batches.csv has no gamma_bound for these solves: score with an output folder.")
@@ -82,6 +85,13 @@ enum ReferenceFigure {
         + "direction gets; curves end where the solver stopped, or where the difference to the "
         + "bound is lost in rounding.",
       panels: panels, notes: notes)
+  }
+
+  /// Of so many points, as many as a picture can show, with the first and the last.
+  private static func thinned(_ points: [Curve.Point]) -> [Curve.Point] {
+    let limit = 200
+    if points.count <= limit { return points }
+    return (0..<limit).map { points[$0 * (points.count - 1) / (limit - 1)] }
   }
 
   private struct Solve: Hashable {

@@ -12,8 +12,14 @@ package struct Stages: Sendable {
   package let stages: [Stage]
   /// With the unit.
   private let axisLabel: String
-  /// Whether positions are only an order.
-  private let isOrder: Bool
+  /// What positions are.
+  private let clock: Clock
+
+  private enum Clock {
+    case epoch
+    case step
+    case order
+  }
 
   /// By epoch where every checkpoint of a run has one of its own, else by step, else in the given
   /// order.
@@ -31,14 +37,14 @@ package struct Stages: Sendable {
     let positions: [Double]
     let labels: [String]
     if let epochs = distinct(checkpoints.map(\.epoch)) {
-      (positions, axisLabel, isOrder) = (epochs, "training (epochs)", false)
+      (positions, axisLabel, clock) = (epochs, "training (epochs)", .epoch)
       labels = epochs.map { "epoch " + Axis.short($0) }
     } else if let steps = distinct(checkpoints.map(\.step)) {
-      (positions, axisLabel, isOrder) = (steps, "training (steps)", false)
+      (positions, axisLabel, clock) = (steps, "training (steps)", .step)
       labels = steps.map { "step " + Axis.short($0) }
     } else {
-      (positions, axisLabel, isOrder) = (
-        checkpoints.indices.map { Double($0 + 1) }, "checkpoint (in the order given)", true
+      (positions, axisLabel, clock) = (
+        checkpoints.indices.map { Double($0 + 1) }, "checkpoint (in the order given)", .order
       )
       labels = names
     }
@@ -51,24 +57,58 @@ package struct Stages: Sendable {
     }.sorted { $0.position < $1.position }
   }
 
+  /// Where something of that time is on the axis; `nil` where the axis has no time.
+  func position(epoch: Double?, step: Double?) -> Double? {
+    switch clock {
+    case .epoch: epoch
+    case .step: step
+    case .order: nil
+    }
+  }
+
   package var axis: Axis {
     var axis = Axis.linear(axisLabel, holding: stages.map(\.position))
-    if isOrder && stages.count <= 12 {
+    // Runs share places.
+    var known: Set<Double> = []
+    let places = stages.filter { known.insert($0.position).inserted }
+    let positions = places.map(\.position)
+    if clock == .order && stages.count <= 12 {
       axis.ticks = stages.map { Axis.Tick(position: $0.position, label: $0.label) }
+    } else if clock != .order && Self.haveRoom(positions, axis) {
+      axis.ticks = zip(positions, Axis.labels(positions)).map { Axis.Tick(position: $0, label: $1) }
     }
     return axis
   }
 
-  /// At most so many, evenly over training, with the first and the last.
+  /// Whether each position can have its own number below the axis.
+  private static func haveRoom(_ positions: [Double], _ axis: Axis) -> Bool {
+    let width = Double(Axis.labels(positions).map(\.count).max() ?? 0) + 1
+    // A line has room for about 34 digits.
+    return positions.count <= 12
+      && zip(positions.dropFirst(), positions).allSatisfy {
+        ($0 - $1) / (axis.high - axis.low) > width / 34
+      }
+  }
+
+  /// At most so many, evenly over training, with the first and the last; of several runs the same
+  /// stages, as long as two have room.
   package func selection(_ limit: Int) -> [Stage] {
     if stages.count <= limit { return stages }
-    return (0..<limit).map { stages[$0 * (stages.count - 1) / (limit - 1)] }
+    let positions = Dictionary(grouping: stages, by: \.position)
+    let count = limit / (positions.values.map(\.count).max() ?? 1)
+    func even<T>(_ all: [T], _ count: Int) -> [T] {
+      all.count <= count ? all : (0..<count).map { all[$0 * (all.count - 1) / (count - 1)] }
+    }
+    if count < 2 { return even(stages, limit) }
+    let chosen = Set(even(positions.keys.sorted(), count))
+    return stages.filter { chosen.contains($0.position) }
   }
 
   /// What a figure with a selection says about it.
   func note(_ limit: Int) -> [String] {
-    stages.count <= limit
-      ? [] : ["\(limit) of \(stages.count) checkpoints are shown, evenly over training."]
+    let shown = selection(limit).count
+    return shown == stages.count
+      ? [] : ["\(shown) of \(stages.count) checkpoints are shown, evenly over training."]
   }
 
   /// Last components of the paths where these differ, else the paths.

@@ -1,6 +1,7 @@
 /// Colours after Okabe and Ito, which people with the common kinds of colour blindness tell apart.
 /// Their yellow is left out: on white it cannot be seen. Their black is `ink`, which a page may
-/// replace by the colour of its text. No curve rests on colour alone: markers and dashes differ too.
+/// replace by the colour of its text. No curve rests on colour alone: no two have the same marker and
+/// dash.
 package enum Color: String, Sendable, CaseIterable {
   case ink = "#222222"
   case vermilion = "#D55E00"
@@ -14,7 +15,7 @@ package enum Color: String, Sendable, CaseIterable {
 }
 
 /// By gnuplot's numbers, which are the same for all of the terminals used here.
-package enum Marker: Int, Sendable {
+package enum Marker: Int, Sendable, CaseIterable {
   case none = 0
   case plus = 1
   case cross = 2
@@ -33,26 +34,28 @@ package enum Marker: Int, Sendable {
   case pentagon = 15
 }
 
-package enum Dash: Int, Sendable {
-  case solid = 1
-  case dashed = 2
-  case dotted = 3
+package enum Dash: Sendable, CaseIterable {
+  case solid
+  case dashed
+  case dotted
+  case dashDot
+  case dashDotDot
+  case long
+  case longDot
 }
 
-package struct CurveStyle: Equatable, Sendable {
+package struct CurveStyle: Hashable, Sendable {
   package var color: Color
   package var marker: Marker = .none
   package var dash: Dash = .solid
 
   /// A level to compare with.
   static let guide = CurveStyle(color: .ink, dash: .dashed)
-}
 
-// MARK: - By method
+  // MARK: By method
 
-extension CurveStyle {
-  /// A method looks the same in every figure.
-  private static let named: [String: CurveStyle] = [
+  /// Of the methods that have a name of their own, by that name: kin share a colour.
+  static let named: [String: CurveStyle] = [
     "sgd": CurveStyle(color: .ink, marker: .cross, dash: .dashed),
     "ng": CurveStyle(color: .ink, marker: .diamond),
     "ef": CurveStyle(color: .vermilion, marker: .circle),
@@ -60,59 +63,48 @@ extension CurveStyle {
     "sf": CurveStyle(color: .green, marker: .triangle),
     "gn": CurveStyle(color: .sky, marker: .openDiamond, dash: .dashed),
     "kfac": CurveStyle(color: .orange, marker: .down),
+    "kfac@exact": CurveStyle(color: .orange, marker: .openDown, dash: .dashed),
+    "kfac@reduce": CurveStyle(color: .orange, marker: .down, dash: .dotted),
+    "kfac@exact@reduce": CurveStyle(color: .orange, marker: .openDown, dash: .dashDot),
     "ekfac": CurveStyle(color: .sky, marker: .pentagon),
-    "iekfac": CurveStyle(color: .purple, marker: .diamond),
+    "ekfac@reduce": CurveStyle(color: .sky, marker: .pentagon, dash: .dotted),
+    "iekfac": CurveStyle(color: .purple, marker: .openDown),
+    "iekfac@reduce": CurveStyle(color: .purple, marker: .openDown, dash: .dotted),
+    "evkfac": CurveStyle(color: .sky, marker: .openPentagon),
+    "foof": CurveStyle(color: .green, marker: .star),
     "block-ef": CurveStyle(color: .vermilion, marker: .openCircle, dash: .dashed),
     "block-ief": CurveStyle(color: .blue, marker: .openSquare, dash: .dashed),
     "block-sf": CurveStyle(color: .green, marker: .openTriangle, dash: .dashed),
+    "block-ng": CurveStyle(color: .ink, marker: .openDiamond),
+    "layer-ef": CurveStyle(color: .vermilion, marker: .openCircle, dash: .dashDot),
+    "layer-ief": CurveStyle(color: .blue, marker: .openSquare, dash: .dashDot),
+    "layer-sf": CurveStyle(color: .green, marker: .openTriangle, dash: .dashDot),
+    "layer-ng": CurveStyle(color: .ink, marker: .openDiamond, dash: .dashDot),
     "diag-ef": CurveStyle(color: .vermilion, marker: .plus, dash: .dotted),
     "diag-ief": CurveStyle(color: .blue, marker: .star, dash: .dotted),
+    "diag-ng": CurveStyle(color: .ink, marker: .cross, dash: .dotted),
     "adam": CurveStyle(color: .purple, marker: .openPentagon, dash: .dashed),
+    "shampoo": CurveStyle(color: .purple, marker: .diamond, dash: .long),
+    "shampoo@2": CurveStyle(color: .purple, marker: .openDiamond, dash: .long),
+    "soap": CurveStyle(color: .orange, marker: .square, dash: .long),
+    "kl-shampoo": CurveStyle(color: .purple, marker: .circle, dash: .dashDot),
+    "muon": CurveStyle(color: .sky, marker: .triangle, dash: .long),
+    "muon@polar": CurveStyle(color: .sky, marker: .openTriangle, dash: .long),
+    "sign": CurveStyle(color: .green, marker: .plus),
+    "sophia": CurveStyle(color: .vermilion, marker: .star, dash: .long),
   ]
 
-  /// For directions from files, which have names of their own.
-  private static let spare: [CurveStyle] = [
-    CurveStyle(color: .purple, marker: .openDown, dash: .dotted),
-    CurveStyle(color: .orange, marker: .openDiamond, dash: .dotted),
-    CurveStyle(color: .sky, marker: .star, dash: .dashed),
-    CurveStyle(color: .green, marker: .openPentagon, dash: .dotted),
-    CurveStyle(color: .ink, marker: .openSquare, dash: .dotted),
-    CurveStyle(color: .blue, marker: .openDown),
-    CurveStyle(color: .vermilion, marker: .openTriangle, dash: .dotted),
-    CurveStyle(color: .purple, marker: .plus),
-    CurveStyle(color: .orange, marker: .openCircle, dash: .dashed),
-    CurveStyle(color: .green, marker: .cross),
-  ]
+  // MARK: By run
 
-  /// For further variants of one method (`ng@5`, more draws), in its colour.
-  private static let further: [(marker: Marker, dash: Dash)] = [
-    (.openDown, .dashed), (.openPentagon, .dotted), (.star, .dashed), (.openCircle, .dotted),
-    (.plus, .dashed), (.openSquare, .dotted),
-  ]
-
-  /// Of each variant, in their order.
-  static func of(_ variants: [Variant]) -> [Variant: CurveStyle] {
-    var styles: [Variant: CurveStyle] = [:]
-    var plain: Set<String> = []
-    var others: [String: Int] = [:]
-    for variant in variants {
-      let family = variant.family
-      let style = named[family]
-      if let style, family == variant.method, plain.insert(family).inserted {
-        styles[variant] = style
-        continue
-      }
-      // Families share one count of those without a look of their own.
-      let count = others[style == nil ? "" : family, default: 0]
-      others[style == nil ? "" : family] = count + 1
-      if let style {
-        let look = further[count % further.count]
-        styles[variant] = CurveStyle(color: style.color, marker: look.marker, dash: look.dash)
-      } else {
-        styles[variant] = spare[count % spare.count]
-      }
-    }
-    return styles
+  /// Of what is no method, in a colour of its own.
+  static func ofRun(_ index: Int, _ color: Color) -> CurveStyle {
+    let markers: [Color: Marker] = [
+      .purple: .diamond, .blue: .square, .green: .triangle, .orange: .down,
+    ]
+    let marker = (markers[color] ?? .circle).rawValue - (index % 2)
+    return CurveStyle(
+      color: color, marker: Marker(rawValue: marker) ?? .circle,
+      dash: Dash.allCases[index % Dash.allCases.count])
   }
 
   // MARK: By stage of training

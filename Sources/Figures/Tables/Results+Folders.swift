@@ -4,12 +4,26 @@ extension Results {
   /// - Throws: As for one folder.
   package init(folders: [String]) throws(TableError) {
     var parts: [Results] = []
-    for folder in folders { parts.append(try Results(folder: folder)) }
+    var trainings: [Results] = []
+    for folder in folders {
+      let part = try Results(folder: folder)
+      // What training has written is of runs that others score.
+      if part.checkpoints.isEmpty && part.epochs != nil {
+        trainings.append(part)
+      } else {
+        parts.append(part)
+      }
+    }
+    if parts.isEmpty { (parts, trainings) = ([trainings[0]], Array(trainings.dropFirst())) }
+    defer {
+      if !trainings.isEmpty { epochs = (epochs ?? []) + trainings.flatMap { $0.epochs ?? [] } }
+    }
     precondition(!parts.isEmpty, "Results: no folder")
     if parts.count == 1 {
       self = parts[0]
       return
     }
+    let folders = parts.map(\.folder)
     let runs = parts.map(\.runs)
     let checkpoints = parts.map(\.checkpoints)
     let (sharesRuns, sharesCheckpoints) = (Self.share(runs), Self.share(checkpoints))
@@ -29,6 +43,7 @@ extension Results {
       batches = Self.joined(batches, part.batches)
       iterates = Self.joined(iterates, part.iterates)
       layers = Self.joined(layers, part.layers)
+      epochs = Self.joined(epochs, part.epochs)
       records += part.records
     }
   }

@@ -8,6 +8,8 @@ package struct Results: Sendable {
   package var batches: [BatchRow]?
   package var iterates: [IterateRow]?
   package var layers: [LayerRow]?
+  /// Of training, where its table was put beside the others or its folder was named as well.
+  package var epochs: [EpochRow]?
   /// The record of each folder, run.json.
   package var records: [Record] = []
 
@@ -48,7 +50,9 @@ package struct Results: Sendable {
     batches = try table("batches").map(BatchRow.read)
     iterates = try table("cg").map(IterateRow.read)
     layers = try table("layers").map(LayerRow.read)
-    if scores == nil && batches == nil && iterates == nil && layers == nil {
+    // Another program's table may have that name.
+    epochs = try? Self.table("epochs.csv", in: folder).map { try EpochRow.read($0, run: folder) }
+    if scores == nil && batches == nil && iterates == nil && layers == nil && epochs == nil {
       let hasJournal = system.exists(joined(folder, Self.journalName))
       throw TableError(hasJournal ? .unfinishedRun : .noTables(Self.tableNames), file: folder)
     }

@@ -181,6 +181,9 @@ package struct BatchRow: Sendable {
   package var referenceStop: String
   /// Whether the reference is the natural gradient up to rounding or tolerance.
   package var hasConvergedReference: Bool
+  /// By how much the reference's gamma is above the least at most, as a share; `nil` where the table does not
+  /// tell.
+  package var referenceExcessBound: Double?
 
   static func read(_ table: CSVTable) throws(TableError) -> [BatchRow] {
     try TableCells.rows(
@@ -200,7 +203,8 @@ package struct BatchRow: Sendable {
         referenceResidual: try cells.number("reference_residual"),
         referenceStop: cells.text("reference_stop"),
         hasConvergedReference: try cells.flag("reference_converged")
-          ?? inferredConvergence(cells))
+          ?? inferredConvergence(cells),
+        referenceExcessBound: try cells.number("reference_excess_bound"))
     }
   }
 

@@ -10,15 +10,16 @@ struct Plot: ParsableCommand {
     commandName: "plot",
     abstract: "Draws the figures of results folders.",
     discussion: """
-      From the CSV files that score --output has written: training (Fig 2 of the paper), damping \
-      (Fig 3), methods (Fig 5), reference (the solver, iteration by iteration), efficiency, and \
-      layers where the run has them. Several runs, in one folder or several, are curves of their \
+      From the CSV files that score --output has written: training (Fig. 2 of Wu et al. 2024), \
+      damping (Fig. 3), methods (Fig. 5), fit (loss, accuracy and imbalance), reference (the solver, \
+      iteration by iteration), efficiency, and layers where the run has them. Several runs, in one folder or several, are curves of their \
       own. What a figure lacks, and how to make it, is told on standard \
       error. Beside each picture stay its script NAME.gp and its data NAME.dat; after editing \
       them, draw again with: gnuplot NAME.gp
 
-      Needs gnuplot (Debian: gnuplot-nox). Without it scripts and data are still written; the exit \
-      code is then 69.
+      svg, png and pdf need gnuplot (Debian: gnuplot-nox). Without it scripts and data are still \
+      written; the exit code is then 69. pgf is for papers: a picture of pgfplots with all its \
+      numbers, for \\input{NAME.pgf}; TeX draws it.
 
       Example: eval-cli plot results/ --format svg,pdf
       """)
@@ -36,8 +37,8 @@ struct Plot: ParsableCommand {
 
   @Option(
     help: .init(
-      "List of svg, png, pdf; repeatable. (default: svg,png)", valueName: "list"),
-    completion: .list(GnuplotScript.Format.allCases.map(\.rawValue)))
+      "List of svg, png, pdf, pgf; repeatable. (default: svg,png)", valueName: "list"),
+    completion: .list(FigureFormat.allCases.map(\.rawValue)))
   var format: [String] = []
 
   @OptionGroup(title: "Messages") var log: QuietOption
@@ -48,24 +49,32 @@ struct Plot: ParsableCommand {
     let figures = try FigureSet(Results(folders: results))
     try OutputFiles.requireWritable(folder: folder)
     var files = OutputFiles()
-    let scripts = figures.figures.map { GnuplotScript($0, formats: formats) }
+    let drawn = formats.compactMap(\.gnuplot)
+    let scripts = figures.figures.map { GnuplotScript($0, formats: drawn) }
     for script in scripts {
       files.add("\(folder)/\(script.name).gp", script.script)
       files.add("\(folder)/\(script.name).dat", script.data)
     }
+    if formats.contains(.pgf) {
+      for figure in figures.figures {
+        files.add("\(folder)/\(figure.name).pgf", PGFFigure(figure).text)
+      }
+    }
     try files.write()
     for script in scripts {
-      try Console.print("written: \(printable(folder))/\(script.name).gp, .dat\n")
+      let others = formats.contains(.pgf) ? ", .pgf" : ""
+      try Console.print("written: \(printable(folder))/\(script.name).gp, .dat\(others)\n")
     }
     if !log.quiet {
       tell(figures)
       tellEarlier(in: folder, besides: scripts.map(\.name))
     }
+    if drawn.isEmpty { return }
     let gnuplot = try Gnuplot()
     for script in scripts {
       let said = try gnuplot.draw([script], in: folder)
       if !said.isEmpty { Console.log(said) }
-      let pictures = formats.map { "." + $0.rawValue }.joined(separator: ", ")
+      let pictures = drawn.map { "." + $0.rawValue }.joined(separator: ", ")
       try Console.print("drawn: \(printable(folder))/\(script.name)\(pictures)\n")
     }
   }

@@ -165,11 +165,11 @@ enum OptionValues {
   }
 
   /// `svg,png`; what is repeated counts once.
-  static func formats(_ lists: [String]) throws(UsageError) -> [GnuplotScript.Format] {
-    var formats: [GnuplotScript.Format] = []
+  static func formats(_ lists: [String]) throws(UsageError) -> [FigureFormat] {
+    var formats: [FigureFormat] = []
     for name in lists.flatMap(items) {
-      guard let format = GnuplotScript.Format(rawValue: name) else {
-        let known = GnuplotScript.Format.allCases.map(\.rawValue)
+      guard let format = FigureFormat(rawValue: name) else {
+        let known = FigureFormat.allCases.map(\.rawValue)
         throw UsageError(
           "unknown format \"\(name)\"", at: "--format",
           "Known are \(known.joined(separator: ", ")).")
