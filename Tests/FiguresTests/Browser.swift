@@ -58,7 +58,8 @@ final class Browser {
     // Debian's program is a script around it, which a signal would end alone.
     session = nil
     _ = try? call("Browser.close")
-    process.waitUntilExit()
+    for _ in 0..<100 where process.isRunning { usleep(100_000) }
+    if process.isRunning { kill(process.processIdentifier, SIGKILL) }
     close(input)
     close(output)
   }
