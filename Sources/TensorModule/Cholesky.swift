@@ -1,3 +1,4 @@
+import CKernels
 import COpenBLAS
 
 /// `A = L L^T` of a symmetric positive definite matrix: LAPACK's dpotrf, and of large ones in blocks that
@@ -79,6 +80,11 @@ extension CholeskyFactorization {
     for first in Swift.stride(from: 0, to: n, by: width) {
       let columns = min(width, n - first)
       let diagonal = a + first * (n + 1)
+      // Numbers that have left their range: a positive definite matrix of numbers has none.
+      for row in 0..<columns
+      where Int(ck_first_nonfinite(CK_F64, diagonal + row * n, row + 1)) <= row {
+        throw .notPositiveDefinite(order: first + row + 1)
+      }
       try factor(diagonal, columns, stride: n, first: first)
       let next = first + columns
       let tiles = (n - next + width - 1) / width

@@ -11,7 +11,8 @@ import Synchronization
 /// A block that is given back is kept for the next one of its size, since batches take the same sizes one
 /// after the other: fresh pages, and telling all threads that the old ones are gone, took a third of the
 /// time of a small batch. What is kept and what is in use are never together more than what was in use at
-/// once before, so that the peak is what it would be without.
+/// once before, so that the peak of these blocks is what it would be without; beside other memory up to
+/// `mostKept` may be kept that no plan counts.
 enum LargeBlocks {
   /// Memory that nobody else has.
   struct Block: @unchecked Sendable {
@@ -27,6 +28,8 @@ enum LargeBlocks {
     /// The one given back last comes last.
     var kept: [Block] = []
     var used = 0
+    /// What is being asked of the system.
+    var pending = 0
     var mostUsed = 0
 
     var keptBytes: Int { kept.reduce(0) { $0 + $1.count } }
@@ -52,7 +55,8 @@ enum LargeBlocks {
         state.use(length)
         return state.kept.remove(at: place)
       }
-      release(&state, downTo: max(state.mostUsed - state.used - length, 0))
+      release(&state, downTo: max(state.mostUsed - state.used - state.pending - length, 0))
+      state.pending += length
       return nil
     }
     if let kept { return (kept, false) }
@@ -62,8 +66,11 @@ enum LargeBlocks {
         release(&state, downTo: 0)
         return map(length)
       }
+    state.withLock { state in
+      state.pending -= length
+      if fresh != nil { state.use(length) }
+    }
     guard let fresh else { return nil }
-    state.withLock { $0.use(length) }
     #if os(Linux)
       // Advice only: without huge pages everything is as it was. More than half of one is cheaper
       // than the small pages that it takes the place of.
@@ -76,6 +83,10 @@ enum LargeBlocks {
   static func giveBack(_ block: Block) {
     state.withLock { state in
       state.used -= block.count
+      if block.count > mostKept {
+        munmap(block.start, block.count)
+        return
+      }
       state.kept.append(block)
       release(&state, downTo: mostKept)
     }

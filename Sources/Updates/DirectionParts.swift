@@ -21,14 +21,16 @@ final class DirectionParts<S: EngineScalar> {
   private let count: Int
   /// Of blocks that are solved for by iterations, one after the other.
   var solves = BlockSolves()
-  /// Of each parameter and sample, where it is measured.
-  private let responses: SampleResponses?
+  /// Of each parameter and sample, for each of the errors with which it is measured.
+  private let responses: [SampleResponses]
 
-  /// - Parameter samples: N, where what errors do to the samples is measured.
-  init(_ program: Program, samples: Int? = nil) {
+  /// - Parameters:
+  ///   - samples: N, where what errors do to the samples is measured.
+  ///   - errors: With how many of them.
+  init(_ program: Program, samples: Int = 0, errors draws: Int = 0) {
     self.program = program
-    responses = samples.map {
-      SampleResponses(parameters: program.graph.parameters.count, samples: $0)
+    responses = (0..<draws).map { _ in
+      SampleResponses(parameters: program.graph.parameters.count, samples: samples)
     }
     vector = Vector(count: program.parameterCount)
     count = max(program.graph.parameters.count, 1)
@@ -52,12 +54,17 @@ final class DirectionParts<S: EngineScalar> {
     errors[parameter.index] = (value, exponent)
   }
 
-  /// What the error e of the part of one tensor does along the gradients of the samples, `[N]`: `g_n . e` of the
-  /// tensor, or a bound on its size.
-  func setResponse(
-    _ parameter: ParameterID, _ values: [Double], exponent: Int, isBound: Bool = false
-  ) {
-    responses?.set(parameter, values, exponent: exponent, isBound: isBound)
+  /// What one of the errors e of the part of a tensor does along the gradients of the samples, `[N]`: `g_n . e` of
+  /// the tensor.
+  func setResponse(_ parameter: ParameterID, error: Int, _ values: [Double], exponent: Int) {
+    responses[error].set(parameter, values, exponent: exponent, isBound: false)
+  }
+
+  /// A bound on its size, whatever the error.
+  func setResponseBound(_ parameter: ParameterID, _ values: [Double], exponent: Int) {
+    for response in responses {
+      response.set(parameter, values, exponent: exponent, isBound: true)
+    }
   }
 
   /// `|d - exact d|` of a block, which is named by one of its tensors, in the metric of the curvature:
@@ -153,13 +160,15 @@ final class DirectionParts<S: EngineScalar> {
     )
   }
 
-  /// Of the whole error of the direction that `finished` returns, `[N]`, where it was measured.
+  /// Of the whole error of the direction that `finished` returns, `[N]`, where it was measured: of several the
+  /// largest.
   var response: [Double]? {
-    guard let responses else { return nil }
+    if responses.isEmpty { return nil }
     let top = program.trainable.lazy.map { self.exponents[$0.index] }.filter {
       $0 != Self.absent && $0 != Self.invalid
     }.max()
-    return responses.total(top: top ?? 0)
+    let totals = responses.map { $0.total(top: top ?? 0) }
+    return totals[0].indices.map { n in totals.reduce(0) { max($0, $1[n]) } }
   }
 
   /// The root of the sum of squares, over two to the power `top`.

@@ -77,17 +77,20 @@ extension GradientMatrices {
   /// The same with random errors of these sizes, relative to each row or matrix: of single entries, and a common
   /// one of each sample, as the rounding of logits makes it.
   ///
-  /// - Parameter errors: `[N]`
-  func perturbed(_ errors: [Double]) -> GradientMatrices {
+  /// - Parameters:
+  ///   - errors: `[N]`
+  ///   - draw: Which of several independent ones.
+  func perturbed(_ errors: [Double], draw: Int) -> GradientMatrices {
     func noisy(_ x: Vector<Double>, width: Int, rowsOfSample: Int) -> Vector<Double> {
       let result = x.copy()
       for row in 0..<x.count / max(width, 1) {
         let values = result.pointer + row * width
         let norm = Kernels.dot(values, values, count: width).squareRoot()
         let size = errors[row / rowsOfSample] * norm / Double(width).squareRoot()
-        var common = CounterRandom(seed: 0, batch: 1, sample: row / rowsOfSample, stream: .vectors)
+        var common = CounterRandom(
+          seed: 0, batch: 2 * draw + 1, sample: row / rowsOfSample, stream: .vectors)
         let factor = 1 + errors[row / rowsOfSample] * common.normal()
-        var generator = CounterRandom(seed: 0, batch: 0, sample: row, stream: .vectors)
+        var generator = CounterRandom(seed: 0, batch: 2 * draw, sample: row, stream: .vectors)
         for i in 0..<width { values[i] = factor * values[i] + size * generator.normal() }
       }
       return result

@@ -62,6 +62,9 @@ struct ElementwiseStep: Sendable {
 struct MatrixMethod<Step: MatrixStep>: DirectionRule {
   let step: Step
   let isDamped: Bool
+  /// Other roundings of the gradients whose steps tell how far this one may be off: of one the least
+  /// singular value, which makes most of it, may by chance have next to no error.
+  private static var errors: Int { 2 }
 
   func directions<S: EngineScalar>(
     _ context: DirectionContext<S>, dampings: [Damping]
@@ -69,7 +72,9 @@ struct MatrixMethod<Step: MatrixStep>: DirectionRule {
     let gradients = context.gradients
     let program = gradients.linearization.program
     let lambdas = isDamped ? dampings.map { gradients.lambda($0) } : [(value: 0, scaled: 0)]
-    let parts = lambdas.map { _ in DirectionParts<S>(program, samples: gradients.samples) }
+    let parts = lambdas.map { _ in
+      DirectionParts<S>(program, samples: gradients.samples, errors: Self.errors)
+    }
     // The root has the unit itself, not its square.
     let own = lambdas.map { $0.scaled.timesPowerOfTwo(2 * gradients.gram.unit.exponent) }
     var elements: [(parameter: ParameterID, step: ElementwiseStep)] = []
@@ -159,24 +164,31 @@ struct MatrixMethod<Step: MatrixStep>: DirectionRule {
     let (reduced, size) = (prepared.reduced, prepared.size)
     let scaled = lambdas.map { min($0 / size, 0x1p996) }
     let steps = try step.steps(reduced.matrices, isVector: weight.isVector, lambdas: scaled)
-    // What another rounding of the gradients would have made of it.
-    let others = try step.steps(
-      reduced.matrices.perturbed(prepared.errors), isVector: weight.isVector, lambdas: scaled)
+    // What other roundings of the gradients would have made of it.
+    let others = try (0..<Self.errors).map { draw throws(LinearAlgebraError) in
+      try step.steps(
+        reduced.matrices.perturbed(prepared.errors, draw: draw), isVector: weight.isVector,
+        lambdas: scaled)
+    }
     let factor = step.factor(rows: weight.rows, columns: weight.columns)
     let exponent = step.scaleExponent * prepared.exponent
     for (place, parts) in parts.enumerated() {
       let values = steps[place]
-      let difference = VectorNorms.difference(values, others[place])
-      let (norm, distance) = (VectorNorms.norm(values), VectorNorms.norm(difference))
+      let differences = others.map { VectorNorms.difference(values, $0[place]) }
+      let norm = VectorNorms.norm(values)
+      let distance = differences.reduce(0) { max($0, VectorNorms.norm($1)) }
       let result = reduced.expanded(values)
       Kernels.axpby(0, result.pointer, factor, result.pointer, count: result.count)
       parts.set(weight.parameter, result.pointer, exponent: exponent)
       parts.setError(
         weight.parameter, relative: norm > 0 ? distance / norm : 0, of: result.pointer,
         count: result.count, exponent: exponent)
-      parts.setResponse(
-        weight.parameter, reduced.matrices.products(with: difference).map { $0 * factor * size },
-        exponent: exponent)
+      for (error, difference) in differences.enumerated() {
+        parts.setResponse(
+          weight.parameter, error: error,
+          reduced.matrices.products(with: difference).map { $0 * factor * size },
+          exponent: exponent)
+      }
     }
   }
 
@@ -200,7 +212,7 @@ struct MatrixMethod<Step: MatrixStep>: DirectionRule {
     for (parameter, step) in elements {
       let count = program.graph.parameters[parameter.index].count
       defer { start += count }
-      let norms = rows.restricted(to: parameter).gramMatrix(.norms)
+      let norms = rows.restricted(to: parameter).gramMatrix(.norms, withSums: false)
       for (lambda, parts) in zip(lambdas, parts) {
         let (values, relativeError) = step.values(
           g.values.pointer + start, ratio: g.unit / unit, squares.pointer + start, count: count,
@@ -211,9 +223,8 @@ struct MatrixMethod<Step: MatrixStep>: DirectionRule {
         parts.setError(
           parameter, relative: relativeError, of: values.pointer, count: count, exponent: exponent)
         let error = relativeError * VectorNorms.norm(values)
-        parts.setResponse(
-          parameter, (0..<gradients.samples).map { norms.norm($0) * error }, exponent: exponent,
-          isBound: true)
+        parts.setResponseBound(
+          parameter, (0..<gradients.samples).map { norms.norm($0) * error }, exponent: exponent)
       }
     }
   }

@@ -43,7 +43,7 @@ struct IteratedBlockTests {
     }
   }
 
-  @Test(arguments: cases + [lowRank].filter { $0.weights.isEmpty })
+  @Test(arguments: (cases + [lowRank]).filter { $0.weights.isEmpty })
   func singlePrecisionAgreesToItsRounding(_ test: Case) throws {
     let oracle = DenseOracle(Problem(test))
     let (engine, gradients) = try batch(oracle, draws: [], Float.self)
@@ -55,7 +55,7 @@ struct IteratedBlockTests {
   }
 
   /// What is said to be missing of a solve that ends early is what is, or more.
-  @Test(arguments: cases + [lowRank].filter { $0.name != "one output" }, [1, 2, 3])
+  @Test(arguments: (cases + [lowRank]).filter { $0.name != "one output" }, [1, 2, 3])
   func earlyEndsAreTold(_ test: Case, _ iterations: Int) throws {
     let oracle = DenseOracle(Problem(test))
     let (engine, gradients) = try batch(oracle, draws: [], Double.self)

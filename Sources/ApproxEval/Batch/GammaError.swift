@@ -78,7 +78,9 @@ package struct GammaErrorEstimate {
   ///
   /// - Returns: `nil` where they are too few to tell.
   private func moved(_ response: [Double]?) -> [Double]? {
-    guard let response, response.count >= Self.fewestSamples else { return nil }
+    guard let response,
+      zip(gradientNorms, jacobianNorms).count(where: { $0 > 0 && $1 > 0 }) >= Self.fewestSamples
+    else { return nil }
     let own = zip(response, gradientNorms).map { $1 > 0 ? Self.caution * $0 / $1 : 0 }
     let (shown, all) = (
       schedule.sum { own[$0] * own[$0] }, schedule.sum { jacobianNorms[$0] * jacobianNorms[$0] }
@@ -91,7 +93,8 @@ package struct GammaErrorEstimate {
   /// common cause.
   private static var caution: Double { 8 }
 
-  /// The root mean square of eight numbers of a normal distribution is below a third of the deviation in one
-  /// case of a thousand.
+  /// Samples that tell anything. Fewer show too little of an error. More are no independent numbers: where one
+  /// singular value makes most of an error, all have its one random factor in common, which is why the larger
+  /// of two such errors is taken.
   private static var fewestSamples: Int { 8 }
 }

@@ -106,7 +106,7 @@ struct LayerScorer<S: EngineScalar> {
           errors.error(
             $0.sensitivity, norm: part.norm,
             relativeError: direction.relativeError * whole.norm / part.norm,
-            response: direction.response, unitRoundoff: unitRoundoff)
+            unitRoundoff: unitRoundoff)
         }
         let quadratic = part.halves?.unscaled.fisherQuadratic ?? 0
         rows.append(

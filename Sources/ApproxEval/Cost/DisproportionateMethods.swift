@@ -7,9 +7,9 @@ import Updates
 public struct DisproportionateMethods: Sendable, Equatable {
   /// In the order of the options.
   public var methods: [UpdateMethod]
-  /// Multiplications and additions that they may take on a batch.
+  /// Multiplications and additions that they may take on a batch, of the checkpoint where these are most.
   public var operations: Double
-  /// Those of everything else.
+  /// Those of everything else there.
   public var otherOperations: Double
 
   /// What their solves may take at the most and still be worth it, whatever the rest of a batch takes: some
@@ -26,8 +26,8 @@ public struct DisproportionateMethods: Sendable, Equatable {
     )
     return
       "left out of a set of methods: \(names), whose solves for blocks of the Fisher matrix may take \(own) "
-      + "operations a batch, beside \(other) of everything else. Its name beside the set's asks for it; "
-      + "layer-sf has the same blocks from sampled labels"
+      + "operations a batch, beside \(other) of everything else. Named beside the set they are scored; "
+      + "layer-sf and block-sf have the same blocks from sampled labels"
   }
 }
 
@@ -63,10 +63,13 @@ extension Evaluation {
       }
       if long.isEmpty { continue }
       let operations = long.reduce(0) { $0 + $1.1 }
+      let before = found?.methods ?? []
       if operations > found?.operations ?? 0 {
         found = DisproportionateMethods(
-          methods: long.map(\.0), operations: operations, otherOperations: other)
+          methods: [], operations: operations, otherOperations: other)
       }
+      let methods = before + long.map(\.0)
+      found?.methods = solving.filter(methods.contains)
     }
     return found
   }

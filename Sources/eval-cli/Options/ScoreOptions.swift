@@ -36,8 +36,9 @@ struct UpdateOptions: ParsableArguments {
     help: .init(
       """
       Update methods, separated by commas: names from the list above, update:<name>, or \
-      \(OptionValues.methodSets("or")) for a set of them. Directions that the checkpoint carries are \
-      scored by default. (default: sgd,ef,ief,sf)
+      \(OptionValues.methodSets("or")) for a set of them. A set leaves out layer-ng and block-ng where \
+      their solves take far longer than all else. Directions that the checkpoint carries are scored by default. \
+      (default: sgd,ef,ief,sf)
       """, valueName: "list"),
     completion: .custom { _, _, typed in OptionValues.completedMethods(typed) })
   var methods: [String] = []
