@@ -60,7 +60,43 @@ import Testing
     #expect(abs(try #require(comparison.p) / 2.630866896130179e-25 - 1) < 1e-12)
     let row = try #require(draft.text.evidence?.rows[0].map(\.whole))
     #expect(row == ["epoch 0", "ief", "sf", "97 of 100 batches, p < 0.001", "yes"])
-    #expect(try draft.text.headline.hasPrefix("Best: ief, 0.500 of sgd's γ. No method is worse"))
+    #expect(
+      try draft.text.headline.hasPrefix("Best: ief, 0.500 of sgd's γ. No method's mean is worse"))
+  }
+
+  /// The smallest damping is not sure because another one is: every table is marked by its own comparisons.
+  @Test func eachTableHasMarksOfItsOwn() throws {
+    /// As often the one as the other.
+    func mixed(_ batch: Int) -> Double { batch % 2 == 0 ? 0.5 : 0.7 }
+    let verdict = try #require(
+      try Verdict.all(
+        VerdictDraft([
+          Method("a", damping: "1e-1") { _, _ in 0.2 },
+          Method("a", damping: "1e-7") { _, batch in mixed(batch) },
+          Method("b", damping: "1e-1") { _, _ in 0.4 },
+          Method("b", damping: "1e-7") { _, batch in mixed(batch + 1) * 1.0001 },
+        ]).results
+      ).first)
+    let views = VerdictTables(verdict).views
+    #expect(views[0].table.rows[0][1].whole == "[0.200]")
+    #expect(views[1].table.rows[0][1].whole == "[0.600]?")
+  }
+
+  /// What rounding alone puts above sgd is not worse than it.
+  @Test func roundingMakesNoMethodWorse() throws {
+    let text = try VerdictDraft(stages: 2, error: 1e-7, [Method("own") { _, _ in 1 + 1e-9 }]).text
+    #expect(text.headline.contains("Its mean is never worse than sgd's."), "\(text.headline)")
+    #expect(!text.views[0].table.rows[0][1].whole.contains("!"))
+  }
+
+  /// Where there is no mean, there is nothing to be said of it.
+  @Test func gapsAreNamedWhereNothingIsWorse() throws {
+    let text = try VerdictDraft([
+      Method("ief") { stage, batch in stage == 2 && batch == 0 ? .nan : 0.5 }
+    ]).text
+    #expect(
+      text.headline.hasSuffix("where it has one: in some batches there is no γ."),
+      "\(text.headline)")
   }
 
   /// A mean that one batch makes is no reason to believe in it.
@@ -72,7 +108,8 @@ import Testing
     // (0.01 + 9 * 0.6) / 10 = 0.541
     #expect(
       text.headline
-        == "Best: a, 0.541 of sgd's γ. That is not sure. No method is worse than sgd at any stage.")
+        == "Best: a, 0.541 of sgd's γ. That is not sure. No method's mean is worse than sgd's at any stage."
+    )
     #expect(
       text.evidence?.rows[0].map(\.whole) == [
         "epoch 0", "a", "b", "1 of 10 batches, p = 0.021", "no",

@@ -83,9 +83,10 @@ struct FigureLayout {
     return Box(left: 0, top: height - keyHeight, right: width, bottom: height)
   }
 
-  /// The layout of one panel that stands alone and keeps its margins.
-  var panelHeight: [Int] { figure.panels.indices.map { heights[$0 / columns] } }
+  /// Of each panel.
+  var panelHeights: [Int] { figure.panels.indices.map { heights[$0 / columns] } }
 
+  /// The layout of one panel that stands alone and keeps its margins.
   func axesAlone(_ index: Int) -> Box {
     Box(
       left: margins.left, top: margins.top, right: panelWidth - margins.right,

@@ -31,7 +31,7 @@ package struct GnuplotScript: Sendable {
     let layout = FigureLayout(figure)
     self.init(
       figure, "\(figure.name)-panel\(index + 1)", [figure.panels[index]], [.svg],
-      (layout.panelWidth, layout.panelHeight[index]), [layout.axesAlone(index)], nil)
+      (layout.panelWidth, layout.panelHeights[index]), [layout.axesAlone(index)], nil)
   }
 
   /// - Parameter layout: Where there is a legend, and not for a page.

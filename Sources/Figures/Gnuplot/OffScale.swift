@@ -40,9 +40,11 @@ struct OffScale {
             x: point.x, value: point.y, from: pow(10, bottom + line * (lowest + 0.95)),
             to: pow(10, bottom + line * (lowest + 0.15)))
       }
-      let farthest = points.indices.max {
-        abs(log10(points[$0].value) - top) < abs(log10(points[$1].value) - top)
-      }!
+      /// Decades beyond the end of the axis.
+      func distance(_ point: Point) -> Double {
+        max(log10(point.value) - top, bottom - log10(point.value))
+      }
+      let farthest = points.indices.max { distance(points[$0]) < distance(points[$1]) }!
       marks.append(
         OffScale(label: curve.label, style: curve.style, points: points, farthest: farthest))
     }

@@ -148,8 +148,7 @@ extension PanelScript {
         PlotElement(entry: guide.label))
     }
     let blocks = curves.map { data.append($0, of: panel) }
-    // Many bands over each other have to be faint.
-    let opacity = curves.count <= 4 ? 0.18 : curves.count <= 8 ? 0.12 : 0.07
+    let opacity = Curve.bandOpacity(of: curves.count)
     for (curve, block) in zip(curves, blocks) {
       let color = "lc rgb '\(curve.style.color.rawValue)'"
       switch curve.points.count(where: { $0.range != nil }) {

@@ -24,10 +24,6 @@ extension Panel {
     return text
   }
 
-  func values(of marks: OffScale) -> [String] {
-    marks.points.map { "\(marks.label): \(shown($0.value)) at \(Axis.short($0.x)), off the scale" }
-  }
-
   func values(of bars: [Bar]) -> [String] {
     bars.map { bar in
       "\(bar.label): \(shown(bar.value)) %" + (bar.low.map { ", at least \(shown($0)) %" } ?? "")

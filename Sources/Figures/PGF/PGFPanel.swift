@@ -52,7 +52,7 @@ struct PGFPanel {
       let line = Self.coordinates([(panel.x.low, guide.level), (panel.x.high, guide.level)])
       text += "\\addplot[\(guide.style.tex)] \(line);\n"
     }
-    let opacity = curves.count <= 4 ? 0.18 : curves.count <= 8 ? 0.12 : 0.07
+    let opacity = Curve.bandOpacity(of: curves.count)
     for curve in curves {
       let ranged = curve.points.filter { $0.range != nil }
       if ranged.isEmpty { continue }

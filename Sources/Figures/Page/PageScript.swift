@@ -3,7 +3,7 @@
 /// and writes text only as text.
 enum PageScript {
   /// Of `text`, for the page's security policy: no other script runs. A test computes it.
-  static let digest = "sha256-ytDU+mv2vcLhBePWO+HvTq4uMBiFxbNtcyhdSnqSSMA="
+  static let digest = "sha256-5eNk8GQ+c3zspP90aAXh+KYGf/kUWFyCahLlbdHX22c="
 
   // Within CDATA, as the page is XML too.
   static let text = """
@@ -93,13 +93,13 @@ enum PageScript {
       const value = cell => {
         const text = (cell.dataset.value ?? cell.textContent).trim();
         const plain = text.replace(/^[≥≤<>~= ]+/, '');
-        if (/^[+-]?inf/i.test(plain)) return plain[0] === '-' ? -Infinity : Infinity;
+        if (/^[+-]?inf(inity)?$/i.test(plain)) return plain[0] === '-' ? -Infinity : Infinity;
         if (plain === '' || plain === 'nan') return null;
         return /^[+-]?([0-9]*[.])?[0-9]+(e[+-]?[0-9]+)?(?![0-9a-z._-])/i.test(plain) ? parseFloat(plain) : text;
       };
       const order = (a, b) => typeof a !== typeof b ? (typeof a === 'number' ? -1 : 1)
         : typeof a === 'string' ? a.localeCompare(b, 'en', { numeric: true }) : a < b ? -1 : a > b ? 1 : 0;
-      for (const table of all('table')) {
+      for (const table of all('table.sortable')) {
         const body = table.tBodies[0];
         const heads = all('thead th', table);
         if (!body || !heads.length || table.querySelector('[colspan], [rowspan]')) continue;

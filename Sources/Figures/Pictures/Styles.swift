@@ -121,3 +121,10 @@ package struct CurveStyle: Hashable, Sendable {
   /// Of the n-th of at most six checkpoints.
   static func ofStage(_ index: Int) -> CurveStyle { stages[index % stages.count] }
 }
+
+extension Curve {
+  /// Of the band of each of so many: many over each other have to be faint.
+  static func bandOpacity(of count: Int) -> Double {
+    count <= 4 ? 0.18 : count <= 8 ? 0.12 : 0.07
+  }
+}

@@ -34,11 +34,13 @@ struct Confidence {
     if !rows.isEmpty && rows.allSatisfy({ $0.samples == $0.dataSamples }) {
       let checkpoints = Set(rows.map(\.place.checkpoint)).count
       return rows.count > checkpoints
-        ? "Every batch has all samples of the data: they are one batch, and only drawn labels differ."
+        ? "Every batch has all samples of the data: they are one batch, and only drawn labels can differ."
         : nil
     }
     let shares = rows.compactMap { row in row.dataSamples.map { row.samples / $0 } }
-    guard let share = shares.max(), share >= 0.25, rows.count > 1 else { return nil }
+    guard let share = shares.max(), share >= 0.25,
+      rows.count > Set(rows.map(\.place.checkpoint)).count
+    else { return nil }
     return
       "Batches overlap: two of them have \(shown(100 * share, digits: 2)) % of their samples in common on "
       + "average, and what they agree on holds for batches of these samples."
@@ -53,7 +55,7 @@ struct Confidence {
       let pairs = all.map(\.pairs).max() ?? 0
       return
         "No sign test can be sure at 5 %: the least p of \(pairs) batches is "
-        + "\(PairedComparison.text(p: SignTest.least(pairs: pairs)).dropFirst(4)), before several tests are "
+        + "\(shown(SignTest.least(pairs: pairs), digits: 2)), before several tests are "
         + "corrected for."
     }
     return

@@ -74,8 +74,14 @@ struct Headline {
       (verdict.best + verdict.leastDamped).contains { Verdict.standing($0[method]) == .behind }
     }
     if failing.isEmpty {
-      return judged.count == 1
-        ? "It is never worse than sgd." : "No method is worse than sgd at any stage."
+      let hasGaps = (verdict.best + verdict.leastDamped).contains { row in
+        judged.contains { row[$0]?.mean.isNaN ?? false }
+      }
+      return
+        (judged.count == 1
+        ? "Its mean is never worse than sgd's"
+        : "No method's mean is worse than sgd's at any stage")
+        + (hasGaps ? ", where it has one: in some batches there is no γ." : ".")
     }
     let told = failing.prefix(Self.longestList).map(failure)
     let rest = failing.dropFirst(told.count).map { verdict.methods[$0].name }

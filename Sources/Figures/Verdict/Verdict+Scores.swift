@@ -6,11 +6,13 @@ extension Verdict {
     let scores = results.scores ?? []
     let runs = RunNames(scores.lazy.map(\.place))
     let batches = results.batches ?? []
-    // Which of several runs its losses are of is not told.
-    let epochs = runs.runs.count == 1 ? results.epochs ?? [] : []
+    // Which of several runs a training is of is not told.
+    let epochs = results.epochs ?? []
+    let isOne = runs.runs.count == 1 && Set(epochs.map(\.run)).count == 1
     return runs.runs.compactMap { run in
       Judge(
-        scores.filter { $0.place.run == run }, batches.filter { $0.place.run == run }, epochs
+        scores.filter { $0.place.run == run }, batches.filter { $0.place.run == run },
+        isOne ? epochs : []
       ).verdict(on: run, named: runs.label(run))
     }
   }
@@ -72,7 +74,9 @@ private struct Judge {
       baseline: stages.map { stage in
         baselineRows(stage.checkpoint).map(efficiency)
       },
-      winners: winners(best), surroundings: stages.map(surroundings), notes: notes)
+      winners: winners(best, areChosen: true),
+      leastDampedWinners: winners(least, areChosen: false), surroundings: stages.map(surroundings),
+      notes: notes)
   }
 
   // MARK: - Cells
@@ -147,7 +151,8 @@ private struct Judge {
 
   // MARK: - The best of each stage
 
-  private func winners(_ choices: [[Choice?]]) -> [Verdict.Winner?] {
+  /// - Parameter areChosen: Whether the dampings are the best of several.
+  private func winners(_ choices: [[Choice?]], areChosen: Bool) -> [Verdict.Winner?] {
     var winners = zip(stages, choices).map { stage, row in
       winner(row, baselineRows(stage.checkpoint))
     }
@@ -155,7 +160,8 @@ private struct Judge {
     let places = winners.indices.filter { winners[$0]?.rival != nil }
     var comparisons = places.map { winners[$0]!.rival!.comparison }
     let tests = places.reduce(0) { sum, stage in
-      sum + (winners[stage]!.methods.map { max(groups.dampings(columns[$0]).count, 1) }.max() ?? 1)
+      let dampings = winners[stage]!.methods.map { max(groups.dampings(columns[$0]).count, 1) }
+      return sum + (areChosen ? dampings.max() ?? 1 : 1)
     }
     PairedComparison.correct(&comparisons, for: tests)
     for (stage, comparison) in zip(places, comparisons) {
@@ -172,7 +178,7 @@ private struct Judge {
     }
     if candidates.isEmpty { return nil }
     if measure == .ratio, let baseline { candidates.append((nil, 1, baseline)) }
-    // Of equal means plain gradient descent is the simpler method, and stands last.
+    // Plain gradient descent stands last: a method that equals it is named.
     let best = candidates.reduce(candidates[0]) { $1.mean < $0.mean ? $1 : $0 }
     var winner = Verdict.Winner(methods: best.method.map { [$0] } ?? [], mean: best.mean)
     var hardest = -1.0

@@ -18,6 +18,8 @@ package struct Verdict: Sendable {
   package var baseline: [Efficiency?]
   /// The least mean of each stage and how sure it is; `nil` without any.
   package var winners: [Winner?]
+  /// The same of the smallest dampings.
+  package var leastDampedWinners: [Winner?]
   package var surroundings: [Surroundings]
   /// What is left out.
   package var notes: [String]
@@ -98,13 +100,15 @@ extension Verdict {
   package enum Standing: Equatable, Sendable {
     case ahead
     case behind
-    /// The same number.
+    /// The same number, or one above it by no more than rounding.
     case level
   }
 
   /// `nil` without a value.
   static func standing(_ cell: Cell?) -> Standing? {
     guard let cell, !cell.mean.isNaN else { return nil }
+    // What no batch tells apart from plain gradient descent is not behind it, whatever rounding makes of the mean.
+    if cell.mean > 1, cell.comparison?.areEqual ?? false { return .level }
     return cell.mean < 1 ? .ahead : cell.mean > 1 ? .behind : .level
   }
 

@@ -38,7 +38,8 @@ struct VerdictHTML {
         + (index == 0 ? " checked=\"checked\"" : "") + " /><label for=\"\(id)-\(index + 1)\">"
         + HTML.escaped(view.name) + "</label>\n"
     }.joined()
-    return "<div class=\"views\">\n" + choices + tables + "</div>\n"
+    return "<div class=\"views\" role=\"group\" aria-label=\"Which table\">\n" + choices + tables
+      + "</div>\n"
   }
 
   private static func list(_ items: [String]) -> String {

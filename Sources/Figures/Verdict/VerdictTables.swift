@@ -22,7 +22,7 @@ struct VerdictTables {
         table: table(
           measure + " at each stage, mean over batches"
             + (verdict.hasDampings ? "; each method at its best damping of the stage" : ""),
-          verdict.best, beside: surroundings))
+          verdict.best, verdict.winners, beside: surroundings))
     ]
     if verdict.hasDampings {
       views.append(
@@ -30,7 +30,7 @@ struct VerdictTables {
           name: "smallest damping",
           table: table(
             measure + " at each stage, mean over batches; each method at its smallest damping",
-            verdict.leastDamped, beside: [])))
+            verdict.leastDamped, verdict.leastDampedWinners, beside: [])))
     }
     if let efficiency { views.append(View(name: "efficiency", table: efficiency)) }
     return views
@@ -39,7 +39,8 @@ struct VerdictTables {
   // MARK: - gamma
 
   private func table(
-    _ caption: String, _ cells: [[Verdict.Cell?]], beside surroundings: [SurroundingColumn]
+    _ caption: String, _ cells: [[Verdict.Cell?]], _ winners: [Verdict.Winner?],
+    beside surroundings: [SurroundingColumn]
   ) -> DataTable {
     var table = DataTable(
       caption, words: ["stage"],
@@ -51,7 +52,7 @@ struct VerdictTables {
       table.rows.append(
         [DataTable.Cell(verdict.stages[stage], Double(stage))]
           + row.enumerated().map { method, cell in
-            cell.map { shown($0, at: stage, method, least: least) } ?? DataTable.Cell("")
+            cell.map { shown($0, method, least: least, winners[stage]) } ?? DataTable.Cell("")
           } + surroundings.map { $0.cell(verdict.surroundings[stage]) })
     }
     return table
@@ -59,7 +60,7 @@ struct VerdictTables {
 
   /// `[0.470]`, `1.079!?`, `0.827*`
   private func shown(
-    _ cell: Verdict.Cell, at stage: Int, _ method: Int, least: Double?
+    _ cell: Verdict.Cell, _ method: Int, least: Double?, _ winner: Verdict.Winner?
   ) -> DataTable.Cell {
     var shown = DataTable.Cell(ratioText(cell.mean), cell.mean)
     let isWorse = Verdict.standing(cell) == .behind && verdict.measure == .ratio
@@ -71,7 +72,6 @@ struct VerdictTables {
       shown.emphasis = .best
     }
     // Of the best it is in doubt whether it is, of others whether they are better or worse than sgd.
-    let winner = verdict.winners[stage]
     let isWinner = shown.emphasis == .best && winner?.methods.contains(method) ?? false
     let doubted = isWinner ? winner?.rival?.comparison : cell.comparison
     let isSure = isWinner ? winner?.isSure ?? true : Verdict.isSure(cell)
@@ -112,7 +112,8 @@ struct VerdictTables {
     let hasBaseline = verdict.baseline.contains { $0 != nil }
     var table = DataTable(
       "Efficiency in %, the share of what the exact natural gradient could gain, mean over batches"
-        + (verdict.hasDampings ? "; at the dampings of the first table" : ""),
+        + (verdict.hasDampings ? "; at the dampings of the first table" : "")
+        + "; its marks are of the means alone, untested",
       words: ["stage"],
       numbers: (hasBaseline ? ["sgd"] : []) + methods.map { verdict.methods[$0].name })
     for stage in verdict.stages.indices {
