@@ -28,7 +28,10 @@ struct TablesReading: Reader {
       precondition(!script.script.isEmpty && !script.data.isEmpty)
     }
     precondition(!ResultsPage(results, figures, .none).html.isEmpty)
-    if results.scores != nil { precondition(!(try VerdictMarkdown(results).text.isEmpty)) }
+    if results.scores != nil {
+      let text = try VerdictMarkdown(results).text
+      precondition(!text.isEmpty)
+    }
   }
 
   func seeds(_ fixtures: Fixtures) throws -> [String: [UInt8]] {
