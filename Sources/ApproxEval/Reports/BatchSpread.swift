@@ -66,9 +66,3 @@ extension Report {
     return notes
   }
 }
-
-/// `a`, `a and b`, `a, b and c`
-func listed(_ names: [String]) -> String {
-  guard let last = names.last, names.count > 1 else { return names.first ?? "" }
-  return names.dropLast().joined(separator: ", ") + " and " + last
-}
