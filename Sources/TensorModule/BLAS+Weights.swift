@@ -45,6 +45,13 @@ extension BLAS {
     }
   }
 
+  /// Of a weight at a time where not all of it may be in memory.
+  static var partBytes: Int { 1 << 25 }
+
+  /// Of a weight that passes through memory, how much there is at a time: parts have at most twice the
+  /// usual size. Products by OpenBLAS have all of it.
+  public static var mostOfPassingWeight: Int { hasOwnProduct ? 2 * partBytes : .max }
+
   /// Whether products of so many columns and such long sums are all computed by the same kernel of our own,
   /// which rounds parts of a weight (`WeightMatrix.rowsAtOnce`) as it rounds the whole.
   ///

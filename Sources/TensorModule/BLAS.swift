@@ -98,7 +98,7 @@ public enum BLAS {
     m <= 16 && n * k >= 1 << 16
   }
 
-  private static let hasOwnProduct = ck_has_product() == 1
+  static let hasOwnProduct = ck_has_product() == 1
 
   /// Where the kernel was measured to be as fast as that of OpenBLAS for such processors, if not
   /// faster; where OpenBLAS takes another one, it loses half of its rate.

@@ -79,7 +79,7 @@ public struct WeightMatrix<S: EngineScalar> {
   /// Rows of the memory that products take at a time where not all of it may be at hand: 32 MB, in whole
   /// panels, tiles and blocks of every kernel.
   public var rowsAtOnce: Int {
-    max(1, (1 << 25) / (stride * bytesPerNumber * Self.wholeRows)) * Self.wholeRows
+    max(1, BLAS.partBytes / (stride * bytesPerNumber * Self.wholeRows)) * Self.wholeRows
   }
 
   /// 768 rows of a panel are whole tiles of 12, and blocks of 8; 1,536 are blocks of 512 columns too.

@@ -43,7 +43,7 @@ import Testing
   private static let shapes = [
     (1, 1, 1), (3, 5, 7), (16, 300, 801), (13, 33, 17), (49, 64, 769), (197, 132, 20),
     (40, 517, 33),
-    (5, 9, 40), (11, 10, 120_000),
+    (5, 9, 40), (17, 66, 8200),
   ]
 
   @Test(arguments: [Kernels.StoredFormat.float16, .bfloat16], [false, true])
@@ -78,7 +78,7 @@ import Testing
         let found = product(
           WeightMatrix(stored.numbers, stride: stride, isTransposed: liesTransposed))
         #expect(
-          zip(found, expected).allSatisfy { $0.bitPattern == $1.bitPattern },
+          found == expected,
           "\(S.self), \(m) x \(n) x \(k), lies transposed: \(liesTransposed)")
         // What has been multiplied is the part from its row and column on.
         let (i, j) = (m - 1, n - 1)

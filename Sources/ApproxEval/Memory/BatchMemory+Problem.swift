@@ -14,7 +14,7 @@ extension BatchMemory {
       guard let tensor = try? checkpoint.source.parameter(spec.name) else { continue }
       let isFrozen = checkpoint.readsInPlace[index]
       if isFrozen, releasesPages, tensor.pages != nil, tensor.isInPlace(S.self) {
-        passing.append(tensor.byteCount)
+        passing.append(min(tensor.byteCount, BLAS.mostOfPassingWeight))
         continue
       }
       files += tensor.residentBytes
