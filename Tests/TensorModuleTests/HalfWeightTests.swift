@@ -120,6 +120,45 @@ import Testing
     }
   }
 
+  /// Parts of a weight that passes through memory: by outputs, and by terms of the sums.
+  @Test(.enabled(if: ck_has_product() == 1), arguments: [false, true])
+  func partsHaveTheBitsOfTheWhole(_ isTransposed: Bool) {
+    checkParts(isTransposed, Float.self)
+    checkParts(isTransposed, Double.self)
+  }
+
+  private func checkParts<S: EngineScalar>(_ isTransposed: Bool, _: S.Type) {
+    // Rows of a weight in memory, and as many of them at a time as products take.
+    let (rows, columns, part) = (2000, 272, 1536)
+    for m in [5, 17, 40] {
+      let (n, k) = isTransposed ? (rows, columns) : (columns, rows)
+      let stored = Stored(.bfloat16, count: rows * columns, seed: 8)
+      var random = TestRandom(seed: 9)
+      let x: [S] = random.array(m * k)
+      let weight = WeightMatrix<S>(stored.numbers, stride: columns)
+      #expect(
+        BLAS.isExactInParts(
+          S.self, transposeB: isTransposed, m: m, widths: isTransposed ? [n, part] : [n],
+          depths: isTransposed ? [k] : [k, part]))
+      let start: [S] = random.array(m * n)
+      var (whole, inParts) = (start, start)
+      BLAS.gemm(
+        transposeB: isTransposed, m: m, n: n, k: k, x, lda: k, weight, beta: 0.5, &whole, ldc: n)
+      for (first, count) in [(0, part), (part, rows - part)] {
+        x.withUnsafeBufferPointer { xs in
+          inParts.withUnsafeMutableBufferPointer { y in
+            BLAS.gemm(
+              transposeB: isTransposed, m: m, n: isTransposed ? count : n,
+              k: isTransposed ? k : count, xs.baseAddress! + (isTransposed ? 0 : first), lda: k,
+              weight.from(row: first), beta: isTransposed || first == 0 ? 0.5 : 1,
+              y.baseAddress! + (isTransposed ? first : 0), ldc: n)
+          }
+        }
+      }
+      #expect(inParts == whole, "\(S.self), \(m) rows")
+    }
+  }
+
   @Test(arguments: [Kernels.StoredFormat.float16, .bfloat16])
   func infinityAndNaNAreFound(_ format: Kernels.StoredFormat) {
     let infinity: UInt16 = format == .float16 ? 0x7c00 : 0x7f80
