@@ -60,8 +60,10 @@ package final class BatchProblem<S: EngineScalar> {
 
   /// What of `memory` forward values may take where everything else leaves as much: three quarters, less the parameters and the dozen
   /// vectors of length P that directions and solvers need, but never less than a quarter.
-  static func forwardBudget(_ program: Program, memory: Int) -> Int {
-    let parameters = program.graph.parameters.reduce(0) { $0 + $1.count }
+  static func forwardBudget(_ checkpoint: LoadedCheckpoint, memory: Int) -> Int {
+    let program = checkpoint.program
+    let parameters =
+      program.graph.parameters.reduce(0) { $0 + $1.count } - checkpoint.countInHalves
     let vectors = (parameters + 12 * program.parameterCount) * MemoryLayout<S>.stride
     return max(memory / 4, memory / 4 * 3 - vectors)
   }

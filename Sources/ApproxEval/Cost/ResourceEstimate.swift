@@ -63,7 +63,7 @@ public struct ResourceEstimate: Sendable, Equatable {
       program, samples: samples, threads: options.threads, budget: planned.forward)
     let needs = ProductNeeds(batch)
     memory = planner.largest()
-    memoryWithoutReference = planner.withoutReference(forward: planned.forward)
+    memoryWithoutReference = planner.withoutReference(planned)
     self.samples = samples
     precision = S.self == Double.self ? .float64 : .float32
     forwardOperations = program.operationCount

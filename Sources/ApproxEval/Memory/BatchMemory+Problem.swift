@@ -1,3 +1,4 @@
+import Checkpoints
 import Curvature
 import GraphModule
 import TensorModule
@@ -7,14 +8,25 @@ extension BatchMemory {
   /// Parameters as `LoadedCheckpoint.parameters` has them.
   mutating func addParameters(areRead: Bool = true) {
     var (files, bytes): (ByteCount, ByteCount) = (0, 0)
-    for (spec, offset) in zip(program.graph.parameters, program.offsets) {
+    // Those that leave memory again.
+    var passing: [Int] = []
+    for (index, spec) in program.graph.parameters.enumerated() {
       guard let tensor = try? checkpoint.source.parameter(spec.name) else { continue }
+      let isFrozen = checkpoint.readsInPlace[index]
+      if isFrozen, releasesPages, tensor.pages != nil, tensor.isInPlace(S.self) {
+        passing.append(min(tensor.byteCount, BLAS.mostOfPassingWeight))
+        continue
+      }
       files += tensor.residentBytes
-      let stored = tensor.dtype == .f32 ? 4 : tensor.dtype == .f64 ? 8 : 0
       let isInPlace =
-        stored == MemoryLayout<S>.stride && spec.storage == .plain && (areRead || offset == nil)
+        isFrozen
+        ? tensor.isInPlace(S.self)
+        : spec.storage == .plain && (areRead || program.offsets[index] == nil)
+          && tensor.isInPlace(S.self) && !tensor.dtype.isHalf
       if !isInPlace { bytes += needs.scalars(spec.count) }
     }
+    // Each worker reads one and fetches another.
+    files += passing.sorted(by: >).prefix(2 * needs.batch.workers).total { ByteCount($0) }
     plan.keepForAllBatches(MemoryPlan.files, files)
     plan.keepForAllBatches("parameters", bytes)
   }
@@ -95,13 +107,38 @@ extension BatchMemory {
   /// What passes of so many directions compute in: it stays for the next one.
   mutating func addPass(tangents: Int = 0, cotangents: Int = 0) {
     plan.grow("work space of operations", to: needs.scratch(max(tangents, cotangents)))
-    plan.grow("tangents", to: needs.tangents(tangents))
-    plan.grow("cotangents", to: needs.cotangents(cotangents))
+    let (own, other) = (needs.tangents(tangents), needs.cotangents(cotangents))
+    let hasBoth = tangents > 0 && cotangents > 0
+    plan.grow("tangents or cotangents", to: hasBoth ? own : max(own, other))
+    if hasBoth { plan.grow("cotangents beside tangents", to: other) }
   }
 
   /// One product with F, or with J^T.
   mutating func addProduct() {
     addPass(tangents: 1, cotangents: 1)
     plan.grow("sums of gradients", to: needs.accumulators)
+  }
+}
+
+extension StoredTensor {
+  /// Whether its numbers can be read where they lie, by whoever reads 16 bits too.
+  fileprivate func isInPlace<S: EngineScalar>(_: S.Type) -> Bool {
+    dtype.isHalf || dtype == (S.self == Float.self ? .f32 : .f64)
+  }
+}
+
+extension DType {
+  fileprivate var isHalf: Bool { self == .f16 || self == .bf16 }
+}
+
+extension LoadedCheckpoint {
+  /// Numbers of frozen parameters that nobody widens.
+  var countInHalves: Int {
+    program.graph.parameters.indices.reduce(0) { sum, index in
+      let spec = program.graph.parameters[index]
+      guard readsInPlace[index], let tensor = try? source.parameter(spec.name), tensor.dtype.isHalf
+      else { return sum }
+      return sum + spec.count
+    }
   }
 }

@@ -13,6 +13,8 @@ struct BatchMemory<S: EngineScalar> {
   let samples: Int
   let needs: BatchNeeds<S>
   let budget: Int
+  /// Whether frozen weights that lie in files leave memory once they have been read.
+  var releasesPages = false
   /// What an exact reference takes that conjugate gradients are followed by.
   var fallback: ByteCount = 0
   var plan = MemoryPlan()

@@ -59,8 +59,11 @@ package struct BatchNeeds<S: EngineScalar>: Sendable {
     let spare =
       batch.keptSamples < samples ? ForwardStore<S>.bytes(program, samples: largest) : 0
     let own = scalars(largest, program.bufferCounts.forward) + scalars(shared.perExecutor) + spare
-    return ForwardStore<S>.bytes(program, samples: batch.keptSamples)
-      + scalars(samples, logitCount) + scalars(shared.once) + batch.workers * own
+    let logits =
+      batch.keptSamples == samples && ForwardStore<S>.keepsLogits(program)
+      ? 0 : scalars(samples, logitCount)
+    return ForwardStore<S>.bytes(program, samples: batch.keptSamples) + logits
+      + scalars(shared.once) + batch.workers * own
   }
 
   /// Memory of all workers for the tangents of so many directions in one pass.
