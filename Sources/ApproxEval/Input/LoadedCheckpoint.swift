@@ -15,6 +15,8 @@ package struct LoadedCheckpoint: Sendable {
   package let program: Program
   /// Where `program` applies some linear layers to other rows than their own, one that does not.
   package let layerProgram: Program?
+  /// Where scored positions are samples of their own.
+  package private(set) var tokens: TokenSamples?
   package let loss: Loss
   /// Of a sequential model, whose layers get their names by hand.
   private let equalWeights: [EqualWeights]
@@ -77,6 +79,7 @@ package struct LoadedCheckpoint: Sendable {
     try checkLossName()
     try checkLabelType()
     try checkTrainable(patterns ?? [], areOptions: !options.trainable.isEmpty)
+    if options.sample == .token { tokens = try TokenSamples(model.graph, program, reader()) }
   }
 
   package var path: String { source.name }
@@ -176,7 +179,11 @@ package struct LoadedCheckpoint: Sendable {
     }
     for spec in program.graph.parameters {
       let tensor = try source.parameter(spec.name)
-      try tensor.requireShape(spec.shape)
+      try tensor.requireShape(
+        spec.shape,
+        hint: source.adapterParameters.contains(spec.name)
+          ? "The adapter is for a model of other sizes: give it with the one that it was trained on."
+          : nil)
       try tensor.requireFloatingPoint()
     }
     let known = parameterNames.union(model.unreadTensors)
