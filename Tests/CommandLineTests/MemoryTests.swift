@@ -128,13 +128,11 @@ extension CommandLineTests {
     }
 
     /// Scored positions that are samples have passes of their own.
-    @Test(arguments: ["sgd,ef,ief,sf", "sgd,diag-ef"])
-    func positionsTakeWhatIsPlanned(_ methods: String) throws {
+    @Test func positionsTakeWhatIsPlanned() throws {
       let positions = try #require(PlannedCase.all.first { $0.name == "positions" })
       let phases = try memory(
         positions,
-        ["--reference", "none", "--methods", methods, "--threads", "1", "--sample", "token"]
-          + ["--batch-size", "20"])
+        ["--reference", "none", "--threads", "1", "--sample", "token", "--batch-size", "12"])
       #expect(phases.count == 4)
       for (phase, measured, planned) in phases {
         #expect(abs(planned / measured - 1) < 0.05, "\(phase): \(measured), planned \(planned)")
