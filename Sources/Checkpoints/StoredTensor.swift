@@ -220,9 +220,10 @@ extension StoredTensor {
   }
 
   /// - Throws: `shapeMismatch` if the shape is another.
-  public func requireShape(_ expected: [Int]) throws(CheckpointError) {
+  public func requireShape(_ expected: [Int], hint: String? = nil) throws(CheckpointError) {
     if shape != expected {
-      throw CheckpointError(.shapeMismatch(found: shape, expected: expected), at: location)
+      throw CheckpointError(
+        .shapeMismatch(found: shape, expected: expected), at: location, hint: hint)
     }
   }
 }

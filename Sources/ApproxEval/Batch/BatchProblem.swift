@@ -13,6 +13,8 @@ package final class BatchProblem<S: EngineScalar> {
   package let storedDraws: [LogitGradient]
   /// An even power of two near the largest entry of H.
   let curvatureUnit: Double
+  /// Makes the samples that gradients are of, where these are scored positions.
+  private let makeTokens: ((BatchProblem) -> SampleProblem<S>)?
 
   /// - Parameter budget: Bytes that forward values may take.
   package init(
@@ -42,6 +44,9 @@ package final class BatchProblem<S: EngineScalar> {
     storedDraws = stored
     operations = VectorOperations(pool: pool, count: linearization.parameterCount)
     curvatureUnit = output.curvatureUnit(.fisher) ?? 1
+    makeTokens = checkpoint.tokens.map { tokens in
+      { SampleProblem(tokensOf: $0, tokens, batch, parameters: parameters) }
+    }
   }
 
   /// The same batch with some of the trainable tensors: directions have their entries alone.
@@ -51,7 +56,14 @@ package final class BatchProblem<S: EngineScalar> {
     operations = VectorOperations(
       pool: linearization.pool, count: linearization.parameterCount)
     curvatureUnit = other.curvatureUnit
+    makeTokens = nil
   }
+
+  /// What gradients of samples are made from, with a forward pass of its own where that are scored positions.
+  func samples() -> SampleProblem<S> { makeTokens?(self) ?? SampleProblem(self) }
+
+  /// The batch as it is, also where samples are scored positions: for what takes no gradients of samples.
+  func sequences() -> SampleProblem<S> { SampleProblem(self, formsDirections: makeTokens != nil) }
 
   /// - Returns: `nil` where the logits do not depend on these tensors.
   package func restricted(to group: [ParameterID]) -> BatchProblem? {

@@ -17,6 +17,8 @@ package struct LoadedCheckpoint: Sendable {
   package let layerProgram: Program?
   /// Per parameter whether it stays in its file where that has 16 bits or the engine's precision.
   let readsInPlace: [Bool]
+  /// Where scored positions are samples of their own.
+  package private(set) var tokens: TokenSamples?
   package let loss: Loss
   /// Of a sequential model, whose layers get their names by hand.
   private let equalWeights: [EqualWeights]
@@ -81,6 +83,7 @@ package struct LoadedCheckpoint: Sendable {
     try checkLossName()
     try checkLabelType()
     try checkTrainable(patterns ?? [], areOptions: !options.trainable.isEmpty)
+    if options.sample == .token { tokens = try TokenSamples(model.graph, program, reader()) }
   }
 
   package var path: String { source.name }
@@ -180,7 +183,11 @@ package struct LoadedCheckpoint: Sendable {
     }
     for spec in program.graph.parameters {
       let tensor = try source.parameter(spec.name)
-      try tensor.requireShape(spec.shape)
+      try tensor.requireShape(
+        spec.shape,
+        hint: source.adapterParameters.contains(spec.name)
+          ? "The adapter is for a model of other sizes: give it with the one that it was trained on."
+          : nil)
       try tensor.requireFloatingPoint()
     }
     let known = parameterNames.union(model.unreadTensors)

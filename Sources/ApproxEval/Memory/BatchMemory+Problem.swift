@@ -54,13 +54,14 @@ extension BatchMemory {
       bytes += needs.doubles(weights?.value.count ?? 0)
     }
     plan.keep(MemoryPlan.files, files)
-    plan.keep("batch", bytes + labels(samples))
+    plan.keep("batch", bytes + labels(needs))
     plan.keep("sampled labels", drawn(draws))
-    plan.keep("output distribution", distribution(samples))
+    plan.keep("output distribution", distribution(needs))
   }
 
-  /// Labels of so many samples and their weights, with what turns them into gradients.
-  func labels(_ samples: Int) -> ByteCount {
+  /// Labels of samples and their weights, with what turns them into gradients.
+  func labels(_ needs: BatchNeeds<S>) -> ByteCount {
+    let (samples, logits) = (needs.samples, needs.logitCount)
     // The samples' own as they are read and kept, and those of the loss.
     let weights = isWeighted ? 4 : 0
     guard checkpoint.loss == .crossEntropy else {
@@ -68,12 +69,12 @@ extension BatchMemory {
     }
     // Soft labels as they are read and kept; of these and of smoothed ones a gradient of all classes.
     let ofClasses = (checkpoint.hasSoftLabels ? 2 : 0) + (isSpread ? 1 : 0)
-    return needs.doubles(samples, program.graph.positions, 6 + weights)
+    return needs.doubles(samples, needs.program.graph.positions, 6 + weights)
       + needs.doubles(samples, logits, ofClasses)
   }
 
-  private func distribution(_ samples: Int) -> ByteCount {
-    needs.doubles(samples, logits, checkpoint.loss == .crossEntropy ? 1 : 3)
+  func distribution(_ needs: BatchNeeds<S>) -> ByteCount {
+    needs.doubles(needs.samples, needs.logitCount, checkpoint.loss == .crossEntropy ? 1 : 3)
   }
 
   /// Whether a label of cross-entropy may speak of several classes.
@@ -88,11 +89,16 @@ extension BatchMemory {
       || settings.positiveWeights != nil
   }
 
-  /// Gradients of sampled labels w.r.t. the outputs.
+  /// Gradients of sampled labels w.r.t. the outputs, of scored positions beside those of the batch.
   func drawn(_ draws: Int) -> ByteCount {
+    drawn(draws, needs) + (checkpoint.tokens == nil ? 0 : drawn(draws, gradients))
+  }
+
+  private func drawn(_ draws: Int, _ needs: BatchNeeds<S>) -> ByteCount {
     checkpoint.loss == .crossEntropy
-      ? needs.doubles(isWeighted ? 4 : 3, draws, samples, program.graph.positions)
-      : needs.doubles(2, draws, samples, logits)
+      ? needs.doubles(
+        isWeighted ? 4 : 3, draws, needs.samples, needs.program.graph.positions)
+      : needs.doubles(2, draws, needs.samples, needs.logitCount)
   }
 
   /// Parameters, batch and forward pass.

@@ -50,6 +50,11 @@ package struct BatchNeeds<S: EngineScalar>: Sendable {
   package var vector: ByteCount { scalars(program.parameterCount) }
   package var exactVector: ByteCount { doubles(program.parameterCount) }
 
+  /// What kept forward values leave of the budget, as of the linearization.
+  package var spareBudget: Int {
+    max(0, batch.budget - batch.keptSamples * ForwardStore<S>.bytesPerSample(program))
+  }
+
   // MARK: - Passes
 
   /// What the forward pass leaves behind, logits included, and what it computes in.

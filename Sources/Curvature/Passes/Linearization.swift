@@ -35,7 +35,7 @@ package final class Linearization<S: EngineScalar> {
   /// Bytes that forward values may take.
   package let budget: Int
   /// What the kept ones leave of it.
-  private let spareBudget: Int
+  package let spareBudget: Int
   /// Per node (`rowKernel`).
   let rowKernels: FormedOnce<RowKernelKey, Vector<Double>>
   /// Per node, of convolutions that factor (`inputRows`).
