@@ -36,6 +36,14 @@ struct TokenSampleTests {
     + #""normalized_shape": [3, 5], "eps": 0.1}, "# + linear("b", 5, 4)
     + #", {"type": "tanh"}, "# + linear("h", 4, 4)
 
+  @Test func positionsWithoutAWeightAreNoSamples() {
+    let labels = Labels.classes([0, 1, -100, 2])
+    #expect(LossWeighting(classes: [0, 1, 2]).scoredRows(labels, of: 3) == [1, 3])
+    #expect(
+      LossWeighting(smoothing: 0.1, classes: [0, 1, 2]).scoredRows(labels, of: 3) == [0, 1, 3])
+    #expect(LossWeighting(samples: [1, 1, 1, 0]).scoredRows(labels, of: 3) == [0, 1])
+  }
+
   // MARK: - Against dense Jacobians
 
   /// Per token g, u and the gradients of drawn labels, by their definitions.

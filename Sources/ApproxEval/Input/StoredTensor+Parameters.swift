@@ -54,7 +54,8 @@ extension StoredTensor {
     guard let index = found.array.prefix(pieces).first(where: { $0 >= 0 }) else { return }
     var value: Float = 0
     Kernels.convert(halves.format, halves.pointer + 2 * Int(index), &value, count: 1)
-    throw notFinite(Int(index), "\(value)", Float.self)
+    // The file itself has it: a wider precision would not help.
+    throw notFinite(Int(index), "\(value)", Double.self)
   }
 
   /// The tensor in the order of the file.

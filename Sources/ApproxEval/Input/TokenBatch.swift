@@ -66,12 +66,19 @@ extension Array {
 }
 
 extension LossWeighting {
-  /// Positions that are scored: their label is not -100, and they have a weight.
+  /// Positions that are scored: their label is not -100, and they have a weight, which for a class is that
+  /// of their label unless smoothing spreads it.
   func scoredRows(_ labels: Labels, of classes: Int) -> [Int] {
     let count: Int
     let isLabelled: (Int) -> Bool
     switch labels {
-    case .classes(let all): (count, isLabelled) = (all.count, { all[$0] >= 0 })
+    case .classes(let all):
+      let weights = smoothing == 0 ? self.classes : nil
+      count = all.count
+      isLabelled = { row in
+        let label = Int(all[row])
+        return label >= 0 && weights?[label] != 0
+      }
     case .real(let all): (count, isLabelled) = (all.count / classes, { _ in true })
     }
     return (0..<count).filter { isLabelled($0) && isWeighted(row: $0, of: count) }

@@ -7,7 +7,7 @@ public enum SampleKind: String, Sendable, CaseIterable, Codable {
   /// A sample of the data with all of its scored positions, whose losses are added.
   case sequence
   /// Every scored position by itself: the batch in which each sequence stands once for each of them, with
-  /// all other labels left out.
+  /// all other labels left out and, of T5, the inputs of the decoder as they were.
   case token
 }
 
