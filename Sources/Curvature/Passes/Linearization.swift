@@ -121,6 +121,47 @@ package final class Linearization<S: EngineScalar> {
     spareStores = other.spareStores
   }
 
+  /// The same function of some of the samples, each as often as it is named. The memory of passes is that
+  /// of `other`: the two do not run at the same time.
+  private init(_ other: Linearization, gathering rows: [Int]) {
+    precondition(other.keptSamples == other.samples, "gathered: forward values are not kept")
+    (program, layerProgram) = (other.program, other.layerProgram)
+    (parameters, pool, budget) = (other.parameters, other.pool, other.budget)
+    (samples, keptSamples, spareBudget) = (rows.count, rows.count, 0)
+    let batch = BatchPlan(
+      other.program, samples: rows.count, threads: other.pool.threads, budget: .max,
+      bytesPerSample: 1)
+    (plan, schedule) = (batch.gradients, batch.schedule)
+    sharesProducts = batch.sharesProducts
+    operations = 2 * Double(other.program.operationCount) * Double(rows.count)
+    (rowKernels, unfoldedRows) = (FormedOnce(), FormedOnce())
+    inputs = other.inputs.gathered(rows, other.program)
+    store = other.store.gathered(rows, other.program)
+    let size = other.logitCount
+    logitValues = Vector(unsetCount: rows.count * size)
+    for (place, row) in rows.enumerated() {
+      Kernels.copy(
+        other.logitValues.pointer + row * size, logitValues.pointer + place * size, count: size)
+    }
+    let largest = schedule.largestChunk
+    directionsPerPass = Self.directionsPerPass(
+      tangents: other.program.bufferCounts.tangents, largestChunk: largest)
+    let shared = SharedValues(program: other.program, parameters: other.parameters)
+    executors = (0..<batch.workers).map {
+      Executor(
+        program: other.program, parameters: other.parameters, maximumSamples: largest,
+        shared: shared, pool: batch.sharesProducts ? other.pool : nil,
+        memory: $0 < other.executors.count ? other.executors[$0].memory : PassMemory())
+    }
+    spareStores = []
+  }
+
+  /// The linearization at some of the samples, each as often as it is named: their rows of J, at the cost
+  /// of a copy of what their forward pass has left.
+  ///
+  /// - Precondition: The forward values of all samples are kept.
+  package func gathered(_ rows: [Int]) -> Linearization { Linearization(self, gathering: rows) }
+
   /// The linearization in some of the trainable parameters alone: their columns of J at the cost of the
   /// passes from the first of them on.
   ///
@@ -138,21 +179,6 @@ package final class Linearization<S: EngineScalar> {
   /// The logits of one chunk, `[n, O C]`.
   package func logits(_ chunk: Chunk) -> UnsafePointer<S> {
     UnsafePointer(logitValues.pointer + chunk.first * logitCount)
-  }
-
-  /// `x . y` of vectors `[N, O C]` in logit space.
-  package func dot(_ x: Vector<Double>, _ y: Vector<Double>) -> Double {
-    precondition(
-      x.count == samples * logitCount && y.count == x.count,
-      "Linearization: \(x.count) and \(y.count) logits")
-    let sums = SampleSums(schedule)
-    for chunk in schedule.chunks {
-      let first = chunk.first * logitCount
-      sums[chunk][0] = Kernels.dot(
-        UnsafePointer(x.pointer + first), UnsafePointer(y.pointer + first),
-        count: chunk.count * logitCount)
-    }
-    return sums.total()
   }
 
   /// J v for several directions at once; `body` gets each chunk's tangents `[R, n, O C]`.
