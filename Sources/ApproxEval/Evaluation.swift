@@ -136,7 +136,8 @@ public struct Evaluation: Sendable {
   ) throws -> BatchProblem<S> {
     try problem(
       checkpoint, batch: batch, budget,
-      parameters: checkpoint.parameters(S.self, areRead: true, pool: pool))
+      parameters: checkpoint.parameters(
+        S.self, areRead: true, releasesPages: budget.releasesPages, pool: pool))
   }
 
   /// The same at other parameters than the checkpoint's.

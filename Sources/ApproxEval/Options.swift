@@ -109,6 +109,8 @@ public struct EvaluationOptions: Sendable {
   public var optimizerState: String?
   /// A list of the parameters' names in that optimiser's order, one a line.
   public var parameterOrder: String?
+  /// What a sample is of which methods take gradients: the scores of a direction do not depend on it.
+  public var sample = SampleKind.sequence
   /// Score every direction restricted to each parameter tensor and each module as well.
   public var perLayer = false
   /// Leave out of EF, iEF and SF, of each pair of samples whose gradients have a larger cosine

@@ -79,9 +79,10 @@ extension Evaluation {
     _ checkpoint: LoadedCheckpoint, along direction: Vector<Double>, step: Double,
     _ budget: MemoryBudget
   ) throws -> [Double] {
-    let store = try checkpoint.parameters(Double.self)
-    for (parameter, vector) in zip(checkpoint.program.graph.parameters.indices, store.vectors) {
-      guard let offset = checkpoint.program.offsets[parameter] else { continue }
+    let store = try checkpoint.parameters(Double.self, releasesPages: budget.releasesPages)
+    for (parameter, offset) in checkpoint.program.offsets.enumerated() {
+      guard let offset else { continue }
+      let vector = store.vector(parameter)
       Kernels.axpby(step, direction.pointer + offset, 1, vector.pointer, count: vector.count)
     }
     let problem = try self.problem(checkpoint, batch: 0, budget, parameters: store)

@@ -62,6 +62,8 @@ extension Setting {
   public static let resume = Setting("resume")
   /// ``/ApproxEval/EvaluationOptions/run``.
   public static let run = Setting("run")
+  /// ``/ApproxEval/EvaluationOptions/sample``.
+  public static let sample = Setting("sample")
   /// ``/ApproxEval/EvaluationOptions/seed``.
   public static let seed = Setting("seed")
   /// Which part of a run is scored.
@@ -86,8 +88,8 @@ extension Setting {
     .adapter, .batchSize, .batches, .cgDamping, .cgGap, .cgIterations, .cgPreconditioner,
     .cgTolerance, .classAxis, .damping, .data, .dropDuplicates, .firstBatch, .force, .holdOut,
     .learningRate, .loss, .mcSamples, .memory, .methods, .model, .normalize, .optimizerState,
-    .output, .parameterOrder, .perLayer, .precision, .reference, .resume, .run, .seed, .shard,
-    .task, .threads, .trainable, .updates, .validation, .verbose, .weights,
+    .output, .parameterOrder, .perLayer, .precision, .reference, .resume, .run, .sample, .seed,
+    .shard, .task, .threads, .trainable, .updates, .validation, .verbose, .weights,
   ]
 }
 

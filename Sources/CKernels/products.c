@@ -15,6 +15,7 @@
 #define DEPTH 768  // of a panel
 #define BLOCK 192  // rows of x that are packed at a time: half of a second-level cache
 #define AHEAD 24   // rows of a weight that are fetched beforehand while it is packed
+#define LINE 64    // bytes that are fetched at a time
 
 // MARK: Memory for panels
 
@@ -31,18 +32,44 @@ static void *own_buffer(void) {
   pthread_once(&once, make_buffer_key);
   void *own = pthread_getspecific(buffer_key);
   if (!own) {
-    own = aligned_alloc(64, BLOCK * DEPTH * sizeof(float));
+    own = aligned_alloc(64, (BLOCK + TILE) * DEPTH * sizeof(float));
     if (!own || pthread_setspecific(buffer_key, own) != 0) abort();
   }
   return own;
 }
 
 #include "real_f32.inc"
+#define WIDTH (2 * LANES)
 #include "products.inc"
+#include "stored_own.inc"
+#include "by_columns.inc"
+#include "stored_end.inc"
+#include "stored_bf16.inc"
+#include "packing.inc"
+#include "by_columns.inc"
+#include "stored_end.inc"
+#include "stored_f16.inc"
+#include "packing.inc"
+#include "by_columns.inc"
+#include "stored_end.inc"
+#undef WIDTH
 #include "real_end.inc"
 
 #include "real_f64.inc"
+#define WIDTH (2 * LANES)
 #include "products.inc"
+#include "stored_own.inc"
+#include "by_columns.inc"
+#include "stored_end.inc"
+#include "stored_bf16.inc"
+#include "packing.inc"
+#include "by_columns.inc"
+#include "stored_end.inc"
+#include "stored_f16.inc"
+#include "packing.inc"
+#include "by_columns.inc"
+#include "stored_end.inc"
+#undef WIDTH
 #include "real_end.inc"
 
 // MARK: y = x x^T, in double
@@ -83,57 +110,58 @@ CK_INLINE void panels_of_rows(const int columns, size_t rows, size_t depth, cons
   }
 }
 
-WIDE static void product_by_rows(size_t m, size_t n, size_t k, float alpha, const float *x,
-                                 size_t ldx, const float *w, size_t ldw, float beta, float *y,
-                                 size_t ldy) {
-  float *packed = own_buffer();
-  size_t blocks = (m + BLOCK - 1) / BLOCK;
-  // Whole panels, and about as many in each block.
-  size_t block = ((m + blocks - 1) / blocks + PANEL - 1) / PANEL * PANEL;
-  for (size_t c = 0; c < k; c += DEPTH) {
-    size_t depth = k - c < DEPTH ? k - c : DEPTH;
-    float old = c == 0 ? beta : 1;
-    for (size_t r = 0; r < m; r += block) {
-      size_t rows = m - r < block ? m - r : block;
-      pack_rows_f32(x + r * ldx + c, ldx, rows, depth, packed);
-      for (size_t j = 0; j < n;) {
-        const float *from = w + j * ldw + c;
-        float *to = y + r * ldy + j;
-        if (n - j >= TILE) {
-          const float *next = n - j >= 2 * TILE ? from + TILE * ldw : NULL;
-          panels_of_rows(TILE, rows, depth, packed, from, ldw, next, alpha, old, to, ldy);
-          j += TILE;
-        } else if (n - j >= 4) {
-          panels_of_rows(4, rows, depth, packed, from, ldw, NULL, alpha, old, to, ldy);
-          j += 4;
-        } else {
-          panels_of_rows(1, rows, depth, packed, from, ldw, NULL, alpha, old, to, ldy);
-          j += 1;
-        }
-      }
-    }
-  }
-}
+#include "real_f32.inc"
+#include "stored_own.inc"
+#include "by_rows.inc"
+#include "stored_end.inc"
+#include "stored_bf16.inc"
+#include "by_rows.inc"
+#include "stored_end.inc"
+#include "stored_f16.inc"
+#include "by_rows.inc"
+#include "stored_end.inc"
+#include "real_end.inc"
 
 int ck_has_product(void) {
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
          __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
 }
 
+// Of two factors whose elements follow each other along the sum, the smaller one is packed. The same
+// choice for every kind of weight: results have the same bits.
+#define SINGLE(kind)                                                                        \
+  do {                                                                                      \
+    if (transposed && n > m) {                                                              \
+      product_by_rows##kind##_f32(m, n, k, (float)alpha, x, ldx, w, ldw, (float)beta, y, ldy); \
+    } else {                                                                                \
+      product_by_columns##kind##_f32(transposed, m, n, k, (float)alpha, x, ldx, w, ldw,     \
+                                     (float)beta, y, ldy);                                  \
+    }                                                                                       \
+  } while (0)
+
 void ck_product(int transposed, size_t m, size_t n, size_t k, float alpha, const float *x,
                 size_t ldx, const float *w, size_t ldw, float beta, float *y, size_t ldy) {
-  // Of two factors whose elements follow each other along the sum, the smaller one is packed.
-  if (transposed && n > m) {
-    product_by_rows(m, n, k, alpha, x, ldx, w, ldw, beta, y, ldy);
-  } else {
-    product_by_columns_f32(transposed, m, n, k, alpha, x, ldx, w, ldw, beta, y, ldy);
-  }
+  SINGLE();
 }
 
 void ck_product_double(int transposed, size_t m, size_t n, size_t k, double alpha, const double *x,
                        size_t ldx, const double *w, size_t ldw, double beta, double *y,
                        size_t ldy) {
   product_by_columns_f64(transposed, m, n, k, alpha, x, ldx, w, ldw, beta, y, ldy);
+}
+
+void ck_product_stored(ck_dtype t, ck_source stored, int transposed, size_t m, size_t n, size_t k,
+                       double alpha, const void *x, size_t ldx, const void *w, size_t ldw,
+                       double beta, void *y, size_t ldy) {
+  if (t == CK_F32 && stored == CK_SOURCE_BF16) {
+    SINGLE(_bf16);
+  } else if (t == CK_F32) {
+    SINGLE(_f16);
+  } else if (stored == CK_SOURCE_BF16) {
+    product_by_columns_bf16_f64(transposed, m, n, k, alpha, x, ldx, w, ldw, beta, y, ldy);
+  } else {
+    product_by_columns_f16_f64(transposed, m, n, k, alpha, x, ldx, w, ldw, beta, y, ldy);
+  }
 }
 
 void ck_symmetric_product(size_t n, size_t k, double alpha, const double *x, size_t ldx,
@@ -153,6 +181,12 @@ void ck_product(int transposed, size_t m, size_t n, size_t k, float alpha, const
 void ck_product_double(int transposed, size_t m, size_t n, size_t k, double alpha, const double *x,
                        size_t ldx, const double *w, size_t ldw, double beta, double *y,
                        size_t ldy) {
+  __builtin_trap();
+}
+
+void ck_product_stored(ck_dtype t, ck_source stored, int transposed, size_t m, size_t n, size_t k,
+                       double alpha, const void *x, size_t ldx, const void *w, size_t ldw,
+                       double beta, void *y, size_t ldy) {
   __builtin_trap();
 }
 

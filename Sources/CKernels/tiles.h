@@ -5,7 +5,7 @@
 #ifndef CK_TILES_H
 #define CK_TILES_H
 
-#include "lanes.h"
+#include "stored.h"
 
 #define PANEL 32  // of single precision
 
@@ -71,10 +71,16 @@ CK_INLINE void transpose_f64(f64x8 *v) {
 
 #include "real_f32.inc"
 #include "tiles.inc"
+#include "stored_own.inc"
+#include "packing.inc"
+#include "stored_end.inc"
 #include "real_end.inc"
 
 #include "real_f64.inc"
 #include "tiles.inc"
+#include "stored_own.inc"
+#include "packing.inc"
+#include "stored_end.inc"
 #include "real_end.inc"
 
 // A tile of y from sums by columns.

@@ -145,6 +145,21 @@ extension StoredTensor {
     }
   }
 
+  /// The numbers where they lie if they have 16 bits, for reading only; `nil` otherwise.
+  package func halvesInPlace() throws(CheckpointError) -> HalfNumbers? {
+    guard count > 0, let format = try? realFormat(), format.isHalf else { return nil }
+    let (owner, count) = (owner, count)
+    return try withBytes { bytes in
+      HalfNumbers(bytes.baseAddress!, count: count, format, owner: owner)
+    }
+  }
+
+  /// Its place in the file, where the system reads what is looked at; `nil` where memory holds all of it.
+  package var pages: (any FilePages)? {
+    owner.copies > 0 || byteCount == 0
+      ? nil : TensorPages(owner: owner, bytes: offset..<offset + byteCount)
+  }
+
   /// All integers, in row-major order.
   ///
   /// - Throws: `wrongDType` if the tensor holds floating-point numbers.
@@ -182,6 +197,15 @@ extension StoredTensor {
   }
 }
 
+/// Bytes of a tensor in a file that is mapped.
+private struct TensorPages: FilePages {
+  let owner: any ByteOwner
+  let bytes: Range<Int>
+
+  func fetch() { owner.fetch(bytes) }
+  func release() { owner.release(bytes) }
+}
+
 // MARK: - Checks
 
 extension StoredTensor {
@@ -196,9 +220,10 @@ extension StoredTensor {
   }
 
   /// - Throws: `shapeMismatch` if the shape is another.
-  public func requireShape(_ expected: [Int]) throws(CheckpointError) {
+  public func requireShape(_ expected: [Int], hint: String? = nil) throws(CheckpointError) {
     if shape != expected {
-      throw CheckpointError(.shapeMismatch(found: shape, expected: expected), at: location)
+      throw CheckpointError(
+        .shapeMismatch(found: shape, expected: expected), at: location, hint: hint)
     }
   }
 }

@@ -1,12 +1,5 @@
 import TensorModule
 
-/// The values of the trainable and frozen parameters in the engine's precision and storage order.
-package struct ParameterStore<S: EngineScalar>: Sendable {
-  package let vectors: [Vector<S>]
-
-  package init(_ vectors: [Vector<S>]) { self.vectors = vectors }
-}
-
 /// One batch as the program reads it: per input `[N, size]`, indices as `Int32`.
 package struct BatchInputs<S: EngineScalar>: Sendable {
   package enum Values: Sendable {
@@ -71,8 +64,12 @@ extension ForwardStore {
   }
 
   private static func isStored(_ value: Int, _ program: Program) -> Bool {
-    program.isStored(value)
-      || value == program.graph.output.index && value >= program.graph.inputs.count
+    program.isStored(value) || value == program.graph.output.index && keepsLogits(program)
+  }
+
+  /// Whether the logits are among the values: they are, unless they are an input.
+  package static func keepsLogits(_ program: Program) -> Bool {
+    program.graph.output.index >= program.graph.inputs.count
   }
 }
 
@@ -96,7 +93,9 @@ package protocol TangentSource<S> {
 /// do not run at the same time may share it.
 package final class PassMemory<S: EngineScalar> {
   fileprivate var forward = Vector<S>(count: 0)
-  fileprivate var tangents = Vector<S>(count: 0)
+  /// Of tangents, or of cotangents in a pass that has no tangents.
+  fileprivate var derivatives = Vector<S>(count: 0)
+  /// Of cotangents beside tangents.
   fileprivate var cotangents = Vector<S>(count: 0)
   fileprivate var scratch = Vector<S>(count: 0)
 
@@ -124,7 +123,10 @@ package final class Executor<S: EngineScalar> {
   private let shared: [(rows: Vector<S>, isOne: Bool)?]
   /// By each of their nodes.
   private let fusions: [Int: any TangentFusion]
+  private let pages: WeightPages?
   private var maximumDirections = 0
+  /// Whether the next cotangents are beside tangents.
+  private var hasBoth = false
   private var frame: Frame<S>!
   package let memory: PassMemory<S>
   private var first = 0
@@ -148,19 +150,20 @@ package final class Executor<S: EngineScalar> {
       for node in fusion.nodes { fusions[node] = fusion }
     }
     self.fusions = fusions
+    pages = parameters.releasesPages ? WeightPages(program, parameters) : nil
     forwardPlan = .forward(program)
     tangentPlan = .tangents(program)
     cotangentPlan = .cotangents(program)
   }
 
-  /// Makes room for R directions at once; memory is kept for later calls.
+  /// Makes room for the next pass, with R directions at once; memory is kept for later calls.
   package func reserve(directions: Int, tangents: Bool, cotangents: Bool) {
     if directions > maximumDirections {
       maximumDirections = directions
       let graph = program.graph
       frame = Frame(
         sizes: graph.sizes, nodeCount: graph.nodes.count,
-        parameterValues: parameters.vectors.map(\.pointer), maximumDirections: directions)
+        parameters: parameters, maximumDirections: directions)
       for (value, row) in shared.enumerated() { frame.isOneRow[value] = row?.isOne ?? false }
       let scratchCount = graph.nodes.reduce(0) {
         max($0, $1.operation.scratch(samples: maximumSamples, directions: directions))
@@ -169,8 +172,13 @@ package final class Executor<S: EngineScalar> {
       frame.pool = pool
     }
     let rows = maximumSamples * directions
-    if tangents { PassMemory.grow(&memory.tangents, to: tangentPlan.total * rows) }
-    if cotangents { PassMemory.grow(&memory.cotangents, to: cotangentPlan.total * rows) }
+    hasBoth = tangents && cotangents
+    if tangents { PassMemory.grow(&memory.derivatives, to: tangentPlan.total * rows) }
+    if hasBoth {
+      PassMemory.grow(&memory.cotangents, to: cotangentPlan.total * rows)
+    } else if cotangents {
+      PassMemory.grow(&memory.derivatives, to: cotangentPlan.total * rows)
+    }
   }
 
   /// Points the frame at `samples` samples, which begin at `first` in the batch and at
@@ -208,16 +216,19 @@ package final class Executor<S: EngineScalar> {
   /// Values of every node of the bound chunk.
   package func forward() {
     PassMemory.grow(&memory.forward, to: forwardPlan.total * maximumSamples)
+    pages?.begin(.forward)
     for (index, node) in program.graph.nodes.enumerated()
     where shared[node.output.index] == nil {
       if let offset = forwardPlan.offsets[node.output.index] {
         frame.values[node.output.index] = memory.forward.pointer + offset * frame.samples
       }
       let need = program.needs[index]
+      pages?.enter(index, .forward)
       node.operation.forward(
         ForwardPass(
           frame: frame, node: node, nodeIndex: index,
           keepsSaved: need.saved > 0 || need.savedDoubles > 0))
+      pages?.leave(index)
     }
   }
 
@@ -237,8 +248,11 @@ package final class Executor<S: EngineScalar> {
       for (index, pointer) in pointers.enumerated() { row[index] = pointer }
     }
     for value in program.graph.sizes.indices {
-      frame.tangents[value] = tangentPlan.offsets[value].map { memory.tangents.pointer + $0 * rows }
+      frame.tangents[value] = tangentPlan.offsets[value].map {
+        memory.derivatives.pointer + $0 * rows
+      }
     }
+    pages?.begin(.tangents)
     for (index, node) in program.graph.nodes.enumerated()
     where program.isActive[node.output.index] {
       // A source may have something to add on the way.
@@ -247,7 +261,9 @@ package final class Executor<S: EngineScalar> {
         continue
       }
       let pass = TangentPass(frame: frame, node: node, nodeIndex: index)
+      pages?.enter(index, .tangents)
       node.operation.jvp(pass)
+      pages?.leave(index)
       source?.addTangents(pass, first: first)
     }
     return frame.tangents[program.graph.output.index]!
@@ -257,10 +273,9 @@ package final class Executor<S: EngineScalar> {
   package func logitCotangents(directions: Int) -> UnsafeMutablePointer<S> {
     frame.directions = directions
     let rows = frame.samples * directions
+    let memory = hasBoth ? memory.cotangents : memory.derivatives
     for value in program.graph.sizes.indices {
-      frame.cotangents[value] = cotangentPlan.offsets[value].map {
-        memory.cotangents.pointer + $0 * rows
-      }
+      frame.cotangents[value] = cotangentPlan.offsets[value].map { memory.pointer + $0 * rows }
       frame.cotangentWritten[value] = false
     }
     return frame.cotangents[program.graph.output.index]!
@@ -270,6 +285,7 @@ package final class Executor<S: EngineScalar> {
   /// trainable parameters to the collector.
   package func vjp(_ collector: some GradientCollector<S>) {
     frame.cotangentWritten[program.graph.output.index] = true
+    pages?.begin(.cotangents)
     for index in program.graph.nodes.indices.reversed() {
       let node = program.graph.nodes[index]
       // A value that nobody reads has no cotangent.
@@ -278,7 +294,9 @@ package final class Executor<S: EngineScalar> {
       }
       let pass = CotangentPass(frame: frame, node: node, nodeIndex: index)
       if program.uses[index].trainableSlots.contains(true) { collector.collect(pass, first: first) }
+      pages?.enter(index, .cotangents)
       node.operation.vjp(pass)
+      pages?.leave(index)
       for input in node.inputs { frame.cotangentWritten[input.index] = true }
     }
   }

@@ -27,6 +27,8 @@ package protocol Operation: Sendable {
   func restricted(to rows: [Int]) -> (operation: any Operation, reads: [Bool])?
   /// Whether the operation reads an input that all samples share from one row (`Pass.stride`).
   func readsOneRow(_ input: Int) -> Bool
+  /// Whether the operation reads the parameter in this slot where its file has it (`Pass.weight`).
+  func readsInPlace(_ slot: Int) -> Bool
 
   /// What the derivatives need of the forward pass.
   func needs(_ use: DerivativeUse) -> ForwardNeeds
@@ -68,6 +70,7 @@ extension Operation {
   package var ownNumbers: Int { 0 }
   package func scratch(samples: Int, directions: Int) -> Int { 0 }
   package func readsOneRow(_ input: Int) -> Bool { false }
+  package func readsInPlace(_ slot: Int) -> Bool { false }
   package func restricted(to rows: [Int]) -> (operation: any Operation, reads: [Bool])? { nil }
   /// Numbers of a table, as of an embedding.
   package func initialization(slot: Int, shape: [Int]) -> Initialization {
@@ -157,10 +160,10 @@ package final class Frame<S: EngineScalar> {
   var scratch: Pointer?
   /// For operations to share their work, where no other executor runs.
   var pool: WorkerPool?
-  private let parameterValues: [Pointer]
+  private let parameters: ParameterStore<S>
 
   init(
-    sizes: [Int], nodeCount: Int, parameterValues: [Pointer], maximumDirections: Int
+    sizes: [Int], nodeCount: Int, parameters: ParameterStore<S>, maximumDirections: Int
   ) {
     let valueCount = sizes.count
     self.sizes = sizes
@@ -176,8 +179,8 @@ package final class Frame<S: EngineScalar> {
     cotangents = table(valueCount, nil)
     cotangentWritten = table(valueCount, false)
     isOneRow = table(valueCount, false)
-    parameterTangents = table(maximumDirections * parameterValues.count, nil)
-    self.parameterValues = parameterValues
+    parameterTangents = table(maximumDirections * parameters.numbers.count, nil)
+    self.parameters = parameters
   }
 
   deinit {
@@ -192,11 +195,20 @@ package final class Frame<S: EngineScalar> {
   }
 
   func parameter(_ id: ParameterID) -> UnsafePointer<S> {
-    UnsafePointer(parameterValues[id.index])
+    UnsafePointer(parameters.vector(id.index).pointer)
+  }
+
+  /// Of a parameter that leaves memory once it has been read.
+  func passingPages(_ id: ParameterID) -> (any FilePages)? {
+    parameters.releasesPages ? parameters.numbers[id.index].pages : nil
+  }
+
+  func weight(_ id: ParameterID, rows: Int, columns: Int) -> WeightMatrix<S> {
+    parameters.numbers[id.index].matrix(rows: rows, columns: columns)
   }
 
   func parameterTangent(_ id: ParameterID, direction: Int) -> UnsafePointer<S>? {
-    parameterTangents[direction * parameterValues.count + id.index]
+    parameterTangents[direction * parameters.numbers.count + id.index]
   }
 }
 
@@ -244,38 +256,10 @@ extension Pass {
   package func parameter(_ slot: Int) -> UnsafePointer<S> {
     frame.parameter(node.parameters[slot])
   }
-}
 
-extension Pass {
-  /// `C = A op(B) + beta C` (see `BLAS.gemm`), in blocks of columns on all threads where the
-  /// whole batch is one chunk.
-  func multiply(
-    transposeB: Bool = false, m: Int, n: Int, k: Int, _ a: UnsafePointer<S>, lda: Int,
-    _ b: UnsafePointer<S>, ldb: Int, beta: S = 0, _ c: UnsafeMutablePointer<S>, ldc: Int
-  ) {
-    guard let pool = frame.pool else {
-      return BLAS.gemm(
-        transposeB: transposeB, m: m, n: n, k: k, a, lda: lda, b, ldb: ldb, beta: beta, c, ldc: ldc)
-    }
-    // Enough columns for OpenBLAS to be near its best rate.
-    let block = 512
-    pool.run((n + block - 1) / block) { task, _ in
-      let first = task * block
-      BLAS.gemm(
-        transposeB: transposeB, m: m, n: min(block, n - first), k: k, a, lda: lda,
-        b + (transposeB ? first * ldb : first), ldb: ldb, beta: beta, c + first, ldc: ldc)
-    }
-  }
-
-  /// Calls `body` with ranges that make up `0 ..< count`, at the same time on all threads where the
-  /// whole batch is one chunk: for work on each element alone.
-  package func forEachRange(_ count: Int, _ body: (Range<Int>) -> Void) {
-    guard let pool = frame.pool else { return body(0..<count) }
-    // Several values of every element fit into a second-level cache.
-    let size = 1 << 15
-    pool.run((count + size - 1) / size) { task, _ in
-      body(task * size..<min(count, (task + 1) * size))
-    }
+  /// A parameter that the operation reads in place (`Operation.readsInPlace`), as a matrix.
+  func weight(_ slot: Int, rows: Int, columns: Int) -> WeightMatrix<S> {
+    frame.weight(node.parameters[slot], rows: rows, columns: columns)
   }
 }
 

@@ -14,8 +14,8 @@ package final class SharedValues<S: EngineScalar>: Sendable {
     let nodes = graph.nodes.indices.filter { program.isConstant[graph.nodes[$0].output.index] }
     if nodes.isEmpty { return }
     let frame = Frame(
-      sizes: graph.sizes, nodeCount: graph.nodes.count,
-      parameterValues: parameters.vectors.map(\.pointer), maximumDirections: 1)
+      sizes: graph.sizes, nodeCount: graph.nodes.count, parameters: parameters,
+      maximumDirections: 1)
     let scratch = Vector<S>(
       count: nodes.map { graph.nodes[$0].operation.scratch(samples: 1, directions: 1) }.max() ?? 0)
     frame.scratch = scratch.pointer

@@ -71,7 +71,8 @@ package struct DataShape: Sendable, Equatable {
     guard !scored.isEmpty else {
       throw CheckpointError(
         .unexpectedValue("labels", found: "only -100", expected: "at least one scored position"),
-        at: data.labels.location)
+        at: data.labels.location,
+        hint: "-100 marks what is not scored: give the positions that count their labels.")
     }
     return scored.sorted()
   }

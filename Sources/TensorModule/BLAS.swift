@@ -32,7 +32,8 @@ public enum BLAS {
   ) {
     if m == 0 || n == 0 { return }
     ProductMeter.count(operations: 2 * m * n * k, scalars: m * k + k * n + m * n, S.self)
-    if isFewRows(m: m, n: n, k: k), !transposeA {
+    let kernel = transposeA ? .openBLAS : kernel(S.self, transposeB: transposeB, m: m, n: n, k: k)
+    if kernel == .fewRows {
       ck_few_rows(
         S.kernelType, transposeB ? 1 : 0, m, n, k, Double(alpha), a, lda, b, ldb, Double(beta), c,
         ldc)
@@ -45,9 +46,7 @@ public enum BLAS {
       UnsafeRawPointer(a), UnsafeRawPointer(b), UnsafeMutableRawPointer(c)
     )
     if S.self == Float.self {
-      if hasOwnProduct, !transposeA,
-        isOwnProductFaster(transposeB: transposeB, m: m, n: n, k: k)
-      {
+      if kernel == .ownProduct {
         ck_product(
           transposeB ? 1 : 0, m, n, k, Float(alpha), rawA.assumingMemoryBound(to: Float.self), lda,
           rawB.assumingMemoryBound(to: Float.self), ldb, Float(beta),
@@ -60,9 +59,7 @@ public enum BLAS {
         rawB.assumingMemoryBound(to: Float.self), blasint(ldb), Float(beta),
         rawC.assumingMemoryBound(to: Float.self), blasint(ldc))
     } else {
-      if hasOwnProduct, !transposeA,
-        isOwnDoubleFaster(transposeB: transposeB, m: m, n: n, k: k)
-      {
+      if kernel == .ownProduct {
         ck_product_double(
           transposeB ? 1 : 0, m, n, k, Double(alpha),
           rawA.assumingMemoryBound(to: Double.self), lda,
@@ -78,13 +75,30 @@ public enum BLAS {
     }
   }
 
+  /// What a product `A op(B)` is computed by.
+  enum Kernel {
+    case fewRows, ownProduct, openBLAS
+  }
+
+  static func kernel<S: EngineScalar>(
+    _: S.Type, transposeB: Bool, m: Int, n: Int, k: Int
+  ) -> Kernel {
+    if isFewRows(m: m, n: n, k: k) { return .fewRows }
+    let isOwn =
+      hasOwnProduct
+      && (S.self == Float.self
+        ? isOwnProductFaster(transposeB: transposeB, m: m, n: n, k: k)
+        : isOwnDoubleFaster(transposeB: transposeB, m: m, n: n, k: k))
+    return isOwn ? .ownProduct : .openBLAS
+  }
+
   /// Where the time is that of reading B: OpenBLAS packs it first, at three times the traffic. Up to
   /// these rows the kernel is 1.3 to 3 times as fast on matrices that come from memory.
   private static func isFewRows(m: Int, n: Int, k: Int) -> Bool {
     m <= 16 && n * k >= 1 << 16
   }
 
-  private static let hasOwnProduct = ck_has_product() == 1
+  static let hasOwnProduct = ck_has_product() == 1
 
   /// Where the kernel was measured to be as fast as that of OpenBLAS for such processors, if not
   /// faster; where OpenBLAS takes another one, it loses half of its rate.

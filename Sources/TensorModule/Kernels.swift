@@ -236,7 +236,10 @@ public enum Kernels {
     /// As in IEEE 754, and the upper half of single precision.
     case float64, float32, float16, bfloat16
 
-    fileprivate var source: ck_source {
+    /// Whether a number has 16 bits.
+    public var isHalf: Bool { self == .float16 || self == .bfloat16 }
+
+    var source: ck_source {
       switch self {
       case .float64: CK_SOURCE_F64
       case .float32: CK_SOURCE_F32
@@ -251,6 +254,15 @@ public enum Kernels {
     _ format: StoredFormat, _ x: UnsafeRawPointer, _ y: Out<S>, count: Int
   ) {
     ck_convert(format.source, x, S.kernelType, y, count)
+  }
+
+  /// The place of the first number in 16 bits that is infinite or NaN; `nil` if there is none.
+  public static func firstNonFinite(
+    _ format: StoredFormat, _ x: UnsafeRawPointer, count: Int
+  ) -> Int? {
+    precondition(format.isHalf, "firstNonFinite: \(format)")
+    let index = ck_first_nonfinite_stored(format.source, x, count)
+    return index == count ? nil : index
   }
 
   /// `y = x`

@@ -62,10 +62,10 @@ enum LargeBlocks {
     if let kept { return (kept, false) }
     let fresh =
       map(length)
-      ?? state.withLock { state in
-        release(&state, downTo: 0)
+      ?? {
+        releaseKept()
         return map(length)
-      }
+      }()
     state.withLock { state in
       state.pending -= length
       if fresh != nil { state.use(length) }
@@ -77,6 +77,11 @@ enum LargeBlocks {
       _ = madvise(fresh.start, max(bytes, hugePage), MADV_HUGEPAGE)
     #endif
     return (fresh, true)
+  }
+
+  /// Gives all that is kept to the system, for whoever finds no memory elsewhere.
+  static func releaseKept() {
+    state.withLock { release(&$0, downTo: 0) }
   }
 
   /// Takes a block back.

@@ -25,10 +25,21 @@ final class VectorMemory {
       return
     }
     block = nil
-    var address: UnsafeMutableRawPointer?
-    guard posix_memalign(&address, 64, bytes) == 0, let address else { MemoryExhaustion.end(bytes) }
+    guard let address = Self.aligned(bytes) ?? Self.alignedWithoutKeptBlocks(bytes) else {
+      MemoryExhaustion.end(bytes)
+    }
     pointer = address
     if zeroed { pointer.initializeMemory(as: UInt8.self, repeating: 0, count: bytes) }
+  }
+
+  private static func aligned(_ bytes: Int) -> UnsafeMutableRawPointer? {
+    var address: UnsafeMutableRawPointer?
+    return posix_memalign(&address, 64, bytes) == 0 ? address : nil
+  }
+
+  private static func alignedWithoutKeptBlocks(_ bytes: Int) -> UnsafeMutableRawPointer? {
+    LargeBlocks.releaseKept()
+    return aligned(bytes)
   }
 
   /// What the system gives for memory that is written from end to end.

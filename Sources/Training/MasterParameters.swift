@@ -15,7 +15,7 @@ package struct MasterParameters<S: EngineScalar> {
     values = Vector(count: program.parameterCount)
     places = program.trainable.map { ($0.index, program.offsets[$0.index]!) }
     for place in places {
-      let vector = store.vectors[place.parameter]
+      let vector = store.vector(place.parameter)
       Kernels.toDouble(vector.pointer, values.pointer + place.offset, count: vector.count)
     }
   }
@@ -23,7 +23,7 @@ package struct MasterParameters<S: EngineScalar> {
   /// Gives the engine the present values.
   package func publish() {
     for place in places {
-      let vector = store.vectors[place.parameter]
+      let vector = store.vector(place.parameter)
       Kernels.fromDouble(values.pointer + place.offset, vector.pointer, count: vector.count)
     }
   }

@@ -23,7 +23,7 @@ struct HuggingFaceTests {
   ]
 
   @Test func allCasesAreThere() {
-    #expect(HuggingFaceTests.cases.count == 69)
+    #expect(HuggingFaceTests.cases.count == 70)
     #expect(Set(HuggingFaceTests.few).isSubset(of: HuggingFaceTests.cases))
   }
 

@@ -82,7 +82,7 @@ import Testing
     (options.batchSize, options.batches, options.firstBatch) = (3, 4, 5)
     (options.memory, options.updateFiles) = (1 << 40, ["u,v.safetensors", "w"])
     (options.scoresStoredUpdates, options.optimizerState) = (false, "s")
-    (options.parameterOrder, options.perLayer) = ("o", true)
+    (options.parameterOrder, options.perLayer, options.sample) = ("o", true, .token)
     (options.dropDuplicates, options.seed, options.precision) = (0.1 + 0.2, .max, .float64)
     let settings = RecordedSettings(options)
     let plain = RecordedSettings(EvaluationOptions())
@@ -175,5 +175,30 @@ import Testing
           "batch 2 of run/a.bin is in the journal, and no batch of this run"
         ])
     #expect(now.carried([:], from: before).differences == [], "nothing would be lost")
+  }
+
+  /// Runs before there was a choice had sequences.
+  @Test func whatASampleIsMustAgree() throws {
+    let plan = Self.plan(batches: 2)
+    var options = EvaluationOptions()
+    let sequences = RunIdentity(try Self.record(options, ["a.bin"]), plan)
+    options.sample = .token
+    let tokens = RunIdentity(try Self.record(options, ["a.bin"]), plan)
+    var older = sequences
+    var content = try #require(
+      JSONSerialization.jsonObject(with: JSONEncoder().encode(older.settings)) as? [String: Any])
+    let entries = try #require(content["entries"] as? [[String: String]])
+    content["entries"] = entries.filter { $0["key"] != "sample" }
+    older.settings = try JSONDecoder().decode(
+      RecordedSettings.self, from: JSONSerialization.data(withJSONObject: content))
+    #expect(older.settings.keys.count == sequences.settings.keys.count - 1)
+    let results = Self.numbered(Self.results(2))
+    #expect(sequences.carried(results, from: older).results.count == 2)
+    for before in [older, sequences] {
+      #expect(
+        tokens.carried(results, from: before).differences.map(\.description) == [
+          "sample is token now, sequence in the journal"
+        ])
+    }
   }
 }

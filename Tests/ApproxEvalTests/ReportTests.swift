@@ -176,20 +176,20 @@ import Testing
     #expect(report.batchesInDouble == 1 && report.batchesRepeated == 1)
     // Of every row, before the reason why there is no gamma. After them come the measures of curvature.
     #expect(
-      report.scores.columns.suffix(4)
-        == ["sharpness", "fisher_within_layers", "fisher_across_layers", "run"])
+      report.scores.columns.suffix(5)
+        == ["sharpness", "fisher_within_layers", "fisher_across_layers", "run", "sample"])
     #expect(
-      report.scores.columns.dropLast(4).suffix(6)
+      report.scores.columns.dropLast(5).suffix(6)
         == ["gamma_error", "precision", "no_gamma", "family", "role", "marked"])
     #expect(
-      report.scores.rows[0].dropLast(4).suffix(6) == [
+      report.scores.rows[0].dropLast(5).suffix(6) == [
         .number(.infinity), .text("float64"), .empty, .text("ef"), .text("method"), .flag(true),
       ])
     #expect(
-      report.scores.rows[1].dropLast(4).suffix(6) == [
+      report.scores.rows[1].dropLast(5).suffix(6) == [
         .number(1e-3), .text("float64"), .empty, .text("ief"), .text("method"), .flag(false),
       ])
-    #expect(Array(report.batches.columns.suffix(2)) == ["reference_converged", "run"])
+    #expect(Array(report.batches.columns.suffix(2)) == ["run", "sequences"])
   }
 
   // MARK: Files

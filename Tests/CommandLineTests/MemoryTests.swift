@@ -127,6 +127,18 @@ extension CommandLineTests {
       }
     }
 
+    /// Scored positions that are samples have passes of their own.
+    @Test func positionsTakeWhatIsPlanned() throws {
+      let positions = try #require(PlannedCase.all.first { $0.name == "positions" })
+      let phases = try memory(
+        positions,
+        ["--reference", "none", "--threads", "1", "--sample", "token", "--batch-size", "12"])
+      #expect(phases.count == 4)
+      for (phase, measured, planned) in phases {
+        #expect(abs(planned / measured - 1) < 0.05, "\(phase): \(measured), planned \(planned)")
+      }
+    }
+
     /// What methods take on their way is planned at the most, as some of it goes by the rank of what they
     /// find; so is what one keeps while others run.
     @Test(

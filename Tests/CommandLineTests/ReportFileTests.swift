@@ -10,7 +10,7 @@ extension CommandLineTests {
       checkpoint,epoch,step,batch,samples,method,damping,lambda,gamma,gamma_rel_sgd,\
       gamma_rel_reference,efficiency,efficiency_low,fisher_quadratic,gradient_dot,update_norm,\
       cosine_gradient,cosine_reference,seconds,mc_samples,gamma_error,precision,no_gamma,\
-      family,role,marked,sharpness,fisher_within_layers,fisher_across_layers,run
+      family,role,marked,sharpness,fisher_within_layers,fisher_across_layers,run,sample
       """,
       "batches": """
       checkpoint,epoch,step,batch,samples,loss,gradient_norm,gradient_norm_ratio,\
@@ -18,7 +18,7 @@ extension CommandLineTests {
       reference_residual,reference_stop,seconds,reference_solver,reference_excess_bound,\
       reference_excess_estimate,precision,mean_loss,reference_status,sampled_labels,\
       sampled_labels_changed,data_samples,duplicates,sampled_duplicates,reference_converged,\
-      run
+      run,sequences
       """,
       "summary": """
       checkpoint,epoch,step,method,damping,mc_samples,batches,gamma_mean,gamma_std,gamma_rel_sgd_mean,\

@@ -49,7 +49,7 @@ import Updates
       try draft.edit(table.name + ".csv") { $0 = table.csv }
     }
     let new = try Results(folder: draft.path)
-    let added: Set = ["family", "role", "marked", "reference_converged"]
+    let added: Set = ["family", "role", "marked", "reference_converged", "sample", "sequences"]
     for table in report.tables {
       var old = ReportTable(
         name: table.name, columns: table.columns.filter { !added.contains($0) })

@@ -69,6 +69,25 @@ private let layerCasesOfTransformers: [OperationCase] = [
   attention("more keys than a vector", queries: 2, keys: 19, heads: 1, width: 2),
   // 108 weights, which are not kept, of 54 numbers in Q, K and V.
   attention("more weights than inputs", queries: 6, keys: 6, heads: 3, width: 1),
+  // The same in tiles of two queries, or of all: with all that hides keys, and with a table.
+  attention("in tiles", queries: 6, keys: 6, heads: 3, width: 1, tileSize: 12),
+  attention(
+    "in tiles, masked", queries: 5, keys: 6, heads: 4, width: 1, hasMask: true, tileSize: 12),
+  attention(
+    "in tiles, causal", queries: 6, keys: 6, heads: 3, width: 1, row: window(isCausal: true),
+    tileSize: 12),
+  attention(
+    "in tiles, within a window", queries: 7, keys: 7, heads: 3, width: 1,
+    row: { $0 <= 0 && $0 > -3 ? 0 : -1 }, tileSize: 14),
+  attention(
+    "in tiles, causal and masked", queries: 6, keys: 6, heads: 3, width: 1, hasMask: true,
+    row: { $0 <= 1 ? 0 : -1 }, tileSize: 12),
+  attention(
+    "in tiles, causal with a table", queries: 6, keys: 6, heads: 3, width: 1,
+    row: window(isCausal: true), hasTable: true, tileSize: 12),
+  attention(
+    "in tiles, queries from the second key on", queries: 4, keys: 6, heads: 4, width: 1,
+    row: window(isCausal: true), hasTable: true, first: 1, tileSize: 6),
   attention("mask", queries: 3, keys: 4, hasMask: true),
   attention("causal", queries: 4, keys: 4, row: window(isCausal: true)),
   attention(
@@ -320,6 +339,13 @@ private let tensorCases: [OperationCase] = [
     attention("", queries: 2, keys: 2, heads: 1, width: 2, scale: 1)
       .value([x[0], x[0], x[0]], whole, p)
   },
+  OperationCase(
+    "attention to itself in tiles", Attention(heads: 3, scale: 0.6, tileSize: 12),
+    [.real([6, 3]), .real([6, 3]), .real([6, 3])], isOneValue: true
+  ) { x, whole, p in
+    attention("", queries: 6, keys: 6, heads: 3, width: 1)
+      .value([x[0], x[0], x[0]], whole, p)
+  },
 ]
 
 /// Row of a distance in a table of five, as for a window of distances.
@@ -332,13 +358,13 @@ private func window(isCausal: Bool) -> @Sendable (Int) -> Int32 {
 private func attention(
   _ name: String, queries: Int, keys: Int, heads: Int = 2, width: Int = 3, scale: Double = 0.6,
   hasMask: Bool = false, row: (@Sendable (Int) -> Int32)? = nil, hasTable: Bool = false,
-  first: Int = 0
+  first: Int = 0, tileSize: Int = 1 << 17
 ) -> OperationCase {
   let operation = Attention(
     heads: heads, scale: scale,
     buckets: row.map {
       PositionBuckets(queries: (0..<queries).map { first + $0 }, keys: keys, row: $0)
-    })
+    }, tileSize: tileSize)
   let sides = [queries, keys, keys].map { OperationInput.real([$0, heads * width]) }
   return OperationCase(
     "attention, " + name, operation, sides + (hasMask ? [.boolean([keys])] : []),

@@ -131,7 +131,7 @@ struct LanguageErrorTests {
 
   @Test(arguments: decoders)
   func adaptersOfOtherFamilies(_ type: String) {
-    expectError(at: "target_modules of the adapter") {
+    expectError(at: "adapter_config.target_modules", saying: "another model") {
       try model(type, adapter: #"{"peft_type": "LORA", "target_modules": ["query_of_another"]}"#)
     }
   }

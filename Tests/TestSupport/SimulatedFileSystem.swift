@@ -288,7 +288,8 @@ extension SimulatedFileSystem {
     map.bytes.deallocate()
   }
 
-  package func release(_ map: FileMap) {}
+  package func release(_ map: FileMap, _ bytes: Range<Int>) {}
+  package func fetch(_ map: FileMap, _ bytes: Range<Int>) {}
 }
 
 // MARK: - Time

@@ -14,7 +14,7 @@ struct Compare: ParsableCommand {
         make compare PEER_PYTHON=venv/bin/python ARGUMENTS='--workloads W1,W2'
       """)
 
-  @Option(help: "Workloads, separated by commas.") var workloads = "W1,W2,W3,W4,W5"
+  @Option(help: "Workloads, separated by commas.") var workloads = "W1,W2,W3,W4,W5,W6,W7"
   @Option(help: "Tasks, separated by commas.")
   var tasks = ComparedTask.allCases.map(\.rawValue).joined(separator: ",")
   @Option(help: "A Python that has the peers; without it, only our side is measured.")

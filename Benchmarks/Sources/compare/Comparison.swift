@@ -53,8 +53,8 @@ struct ComparisonRun: Codable {
         + "\(format(productRates.max() ?? .nan, 0)) GFLOP/s.",
       "",
       "| best peer / ours | " + tasks.map(\.rawValue).joined(separator: " | ")
-        + " | memory of alg4 | products' share of sgemm |",
-      "| --- |" + String(repeating: " ---: |", count: tasks.count + 2),
+        + " | memory of alg4 | products' share of sgemm | gradients per F v |",
+      "| --- |" + String(repeating: " ---: |", count: tasks.count + 3),
     ]
     for workload in workloads {
       let row = tasks.map { task -> String in
@@ -63,7 +63,9 @@ struct ComparisonRun: Codable {
       }
       let memory = comparison(workload, .alg4).map { "\($0.peakMemory >> 20) MB" } ?? ""
       let share = productShares[workload].map { format($0, 2) } ?? ""
-      lines.append("| \(workload) | " + (row + [memory, share]).joined(separator: " | ") + " |")
+      let gradients = gradientsPerProduct(workload).map { format($0, 2) } ?? ""
+      let cells = [workload] + row + [memory, share, gradients]
+      lines.append("| " + cells.joined(separator: " | ") + " |")
     }
     lines += [
       "", "| workload | task | ours, s | MB | best peer, s | MB | variant | all variants, s |",
@@ -79,6 +81,13 @@ struct ComparisonRun: Codable {
       lines.append("| " + cells.joined(separator: " | ") + " |")
     }
     return lines.joined(separator: "\n") + "\n"
+  }
+
+  /// Ours: the unit that travels between machines.
+  private func gradientsPerProduct(_ workload: String) -> Double? {
+    guard let product = comparison(workload, .fvp), let gradient = comparison(workload, .grad)
+    else { return nil }
+    return product.seconds / gradient.seconds
   }
 
   private func comparison(_ workload: String, _ task: ComparedTask) -> Comparison? {

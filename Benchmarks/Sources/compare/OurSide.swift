@@ -15,13 +15,13 @@ struct OurSide {
     var peakMemory: Int
   }
 
-  /// Seconds from the start of the process to its end, file reading included; for `fvp` those of
-  /// the product alone.
+  /// Seconds from the start of the process to its end, file reading included; for `grad` and `fvp`
+  /// those of the step alone.
   func measure(_ task: ComparedTask, _ model: PreparedModel) throws -> Measurement {
-    let child = try ChildProcess(arguments(task, model))
+    let child = try ChildProcess(try arguments(task, model))
     let output = try child.requireSuccess("\(model.name) \(task.rawValue)")
     var seconds = child.seconds
-    if task == .fvp {
+    if task.isTimedInside {
       guard let text = output.split(separator: "\n").last, let own = Double(text) else {
         throw ChildProcess.Failure(description: "no number in \"\(output)\"")
       }
@@ -30,10 +30,10 @@ struct OurSide {
     return Measurement(seconds: seconds, peakMemory: child.peakMemory)
   }
 
-  private func arguments(_ task: ComparedTask, _ model: PreparedModel) -> [String] {
+  private func arguments(_ task: ComparedTask, _ model: PreparedModel) throws -> [String] {
     let score = [command, "score"] + model.arguments + ["--threads", String(threads), "--quiet"]
     switch task {
-    case .fvp, .efset:
+    case .grad, .fvp, .efset:
       var own = [program, "--step", task.rawValue, "--threads", String(threads)]
       own += ["--checkpoint", model.checkpoint, "--batch", String(model.samples)]
       if let adapter = model.adapter { own += ["--adapter", adapter] }
@@ -41,7 +41,7 @@ struct OurSide {
       return own
     case .gamma4:
       return score + ["--methods", "update:d1,update:d2,update:d3,update:d4"]
-        + model.directions.flatMap { ["--updates", $0] } + ["--reference", "none"]
+        + (try model.directions()).flatMap { ["--updates", $0] } + ["--reference", "none"]
     case .alg4: return score + ["--damping", "rel:1e-7", "--reference", "none"]
     case .sweep6: return score + ["--damping", "1,1e-1,1e-2,1e-3,1e-4,1e-5", "--reference", "none"]
     case .cg20:
@@ -63,7 +63,8 @@ extension OurSide {
     let clock = ContinuousClock()
     var times: [Double] = []
     repeat {
-      let time = try clock.measure { try probe.run(.fisherVectorProduct) }.components
+      let steps: [EngineProbe.Step] = task == .grad ? [.forward, .vjp] : [.fisherVectorProduct]
+      let time = try clock.measure { for step in steps { try probe.run(step) } }.components
       times.append(Double(time.seconds) + Double(time.attoseconds) * 1e-18)
     } while times.count < 25 && (times.count < 4 || times.reduce(0, +) < 6)
     // The first warms up.

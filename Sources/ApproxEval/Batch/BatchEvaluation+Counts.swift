@@ -4,9 +4,11 @@ import Updates
 
 // What of a batch is told in counts.
 extension BatchEvaluation {
-  func sampledLabels(_ gradients: BatchGradients<S>) -> SampledLabelCount? {
+  func sampledLabels(
+    _ samples: SampleProblem<S>, _ gradients: BatchGradients<S>
+  ) -> SampledLabelCount? {
     if gradients.sampled.isEmpty { return nil }
-    return problem.output.changedLabels(of: gradients.sampled, truth: problem.labels).map {
+    return samples.output.changedLabels(of: gradients.sampled, truth: samples.labels).map {
       SampledLabelCount(changed: $0.changed, all: $0.all)
     }
   }

@@ -38,7 +38,10 @@ struct BatchEvaluation<S: EngineScalar> {
     // First: what is wrong with a file is told before anything long.
     let updates =
       updates.isEmpty ? [:] : try phases.measure(.directions) { try userDirections() }
-    let gradients = phases.measure(.gram) { makeGradients() }
+    let (samples, gradients) = phases.measure(.gram) {
+      let samples = problem.samples()
+      return (samples, makeGradients(samples))
+    }
     let referenceStart = clock.now
     let solver = try makeSolver()
     var reference: ReferenceSolution<S>?
@@ -54,9 +57,10 @@ struct BatchEvaluation<S: EngineScalar> {
     let baseline = FoundDirection(
       method: .baseline, role: .baseline, direction: gradients.gradientDirection)
     let directions = try phases.measure(.directions) {
-      try [baseline] + found(gradients, solver, updates)
+      try [baseline] + found(samples, gradients, solver, updates)
     }
-    var scorer = self.scorer(gradients, reference, seconds: referenceSeconds)
+    let errors = GammaErrorEstimate(gradients, samples.sequences, problem.output)
+    var scorer = self.scorer(gradients, errors, reference, seconds: referenceSeconds)
     phases.measure(.jvp) {
       scorer.score(directions, listsGradient: options.methods.contains(.baseline))
     }
@@ -64,7 +68,7 @@ struct BatchEvaluation<S: EngineScalar> {
       let replaced = try solver.replacement(
         of: solved, by: directions[better.place], gamma: better.gamma, gradients)
       reference = replaced
-      scorer = self.scorer(gradients, replaced, seconds: referenceSeconds)
+      scorer = self.scorer(gradients, errors, replaced, seconds: referenceSeconds)
       scorer.score(directions, listsGradient: options.methods.contains(.baseline))
     }
     let result = BatchResult(
@@ -72,18 +76,19 @@ struct BatchEvaluation<S: EngineScalar> {
       run: checkpoint.run,
       batch: batch, precision: S.self == Double.self ? .float64 : .float32,
       overflowsInSingle: S.self != Double.self && scorer.overflowsInEngine,
-      samples: problem.linearization.samples,
+      samples: gradients.samples,
+      sequences: options.sample == .token ? problem.linearization.samples : nil,
       recomputedSamples: problem.linearization.samples - problem.linearization.keptSamples,
       loss: problem.output.totalLoss, meanLoss: problem.output.meanLoss,
       gradientNorm: scorer.normOfGradient,
       gradientNormRatio: imbalance(gradients.norms),
-      logitGradientNormRatio: imbalance(problem.output.gradientNorms),
-      gammaBound: problem.output.gammaBound, sampledLabels: sampledLabels(gradients),
+      logitGradientNormRatio: imbalance(samples.output.gradientNorms),
+      gammaBound: problem.output.gammaBound, sampledLabels: sampledLabels(samples, gradients),
       duplicates: duplicates(gradients), bytes: bytes, reference: reference?.record,
       trace: reference?.trace ?? [], scores: scorer.scores(order: options.methods),
       layers: scorer.layers?.scores(order: options.methods) ?? [],
       costs: phases.costs(
-        prediction(gradients), iterations: iterations),
+        prediction(samples, gradients), iterations: iterations),
       seconds: (clock.now - start).seconds)
     return Outcome(
       result: result, reference: solved, isMarkedByRounding: scorer.isMarkedByRounding)
@@ -91,16 +96,17 @@ struct BatchEvaluation<S: EngineScalar> {
 
   /// What conjugate gradients find.
   func iterated() throws -> ReferenceSolution<S>? {
-    try makeSolver().iterated(makeGradients())
+    try makeSolver().iterated(makeGradients(problem.sequences()))
   }
 
   /// With the reference scored, to which all others are relative.
   private func scorer(
-    _ gradients: BatchGradients<S>, _ reference: ReferenceSolution<S>?, seconds: Double
+    _ gradients: BatchGradients<S>, _ errors: GammaErrorEstimate,
+    _ reference: ReferenceSolution<S>?, seconds: Double
   ) -> DirectionScorer<S> {
     var scorer = DirectionScorer(
       problem: problem, gradient: gradients.gradientForm, reference: reference,
-      errors: GammaErrorEstimate(gradients))
+      errors: errors)
     if options.perLayer {
       scorer.layers = LayerScorer(
         problem: problem, gradient: gradients.gradientForm,
@@ -118,11 +124,12 @@ struct BatchEvaluation<S: EngineScalar> {
 
   /// The directions of all methods, unscored: per-sample gradients, Gram matrices, solves.
   func unscored() throws -> [Direction<S>] {
-    let gradients = makeGradients()
+    let samples = problem.samples()
+    let gradients = makeGradients(samples)
     let solver = try makeSolver()
     let sgd =
       options.methods.contains(.baseline) ? [gradients.gradientDirection] : []
-    return try sgd + found(gradients, solver, userDirections()).map(\.direction)
+    return try sgd + found(samples, gradients, solver, userDirections()).map(\.direction)
   }
 
   /// Users' directions for this batch, by name.
@@ -149,30 +156,35 @@ struct BatchEvaluation<S: EngineScalar> {
       doubleProblem: doubleProblem)
   }
 
-  private func makeGradients() -> BatchGradients<S> {
-    BatchGradients(
-      problem.linearization, problem.output, sampled: draws(),
-      dropDuplicates: options.dropDuplicates, isSolved: options.needsGramMatrix)
+  private func makeGradients(_ samples: SampleProblem<S>) -> BatchGradients<S> {
+    samples.gradients(
+      sampled: draws(samples), dropDuplicates: options.dropDuplicates,
+      isSolved: options.needsGramMatrix)
   }
 
-  private func prediction(_ gradients: BatchGradients<S>) -> PhasePrediction {
-    let linearization = problem.linearization
-    return PhasePrediction(
+  private func prediction(
+    _ samples: SampleProblem<S>, _ gradients: BatchGradients<S>
+  ) -> PhasePrediction {
+    func counts(_ linearization: Linearization<S>) -> ProductCounts {
       ProductCounts(
-        linearization.program, samples: linearization.samples, scalar: MemoryLayout<S>.stride),
-      methods: options.methods, dampings: options.dampings.count, draws: gradients.draws,
+        linearization.program, samples: linearization.samples, scalar: MemoryLayout<S>.stride)
+    }
+    return PhasePrediction(
+      counts(problem.linearization),
+      tokens: samples.rows == nil ? nil : counts(samples.linearization), methods: options.methods,
+      dampings: options.dampings.count, draws: gradients.draws,
       usesCombinations: gradients.usesCombinations, isSolved: options.needsGramMatrix)
   }
 
   /// The directions of all methods but the gradient's; iterates of a solver come last.
   private func found(
-    _ gradients: BatchGradients<S>, _ solver: BatchReference<S>,
+    _ samples: SampleProblem<S>, _ gradients: BatchGradients<S>, _ solver: BatchReference<S>,
     _ updates: [String: DirectionForm<S>]
   ) throws -> [FoundDirection<S>] {
     let counts = gradients.draws > 0 ? drawCounts : []
     let directions = MethodDirections(
-      options: options, problem: problem, batch: batch, gradients: gradients, draws: counts,
-      solver: solver, updates: updates)
+      options: options, problem: problem, samples: samples, batch: batch, gradients: gradients,
+      draws: counts, solver: solver, updates: updates)
     let methods = options.methods.filter { $0 != .baseline }
     let ordered =
       methods.filter { $0.needs.iterations == nil } + methods.filter { $0.needs.iterations != nil }
@@ -184,12 +196,12 @@ struct BatchEvaluation<S: EngineScalar> {
   }
 
   /// Monte-Carlo labels: the file's, or drawn; as many as the method that asks for most.
-  private func draws() -> [LogitGradient] {
+  private func draws(_ samples: SampleProblem<S>) -> [LogitGradient] {
     guard options.methods.contains(where: \.needs.isSampled) else { return [] }
     let count = drawCounts.max()!
-    let stored = problem.storedDraws
+    let stored = samples.storedDraws
     if stored.isEmpty {
-      return problem.output.sampledGradients(draws: count, seed: options.seed, batch: batch)
+      return samples.sampledGradients(draws: count, seed: options.seed, batch: batch)
     }
     // As many as there are at the most: `BatchSource` has seen to that.
     return Array(stored.prefix(count))

@@ -13,6 +13,8 @@ package final class BatchProblem<S: EngineScalar> {
   package let storedDraws: [LogitGradient]
   /// An even power of two near the largest entry of H.
   let curvatureUnit: Double
+  /// Makes the samples that gradients are of, where these are scored positions.
+  private let makeTokens: ((BatchProblem) -> SampleProblem<S>)?
 
   /// - Parameter budget: Bytes that forward values may take.
   package init(
@@ -42,6 +44,9 @@ package final class BatchProblem<S: EngineScalar> {
     storedDraws = stored
     operations = VectorOperations(pool: pool, count: linearization.parameterCount)
     curvatureUnit = output.curvatureUnit(.fisher) ?? 1
+    makeTokens = checkpoint.tokens.map { tokens in
+      { SampleProblem(tokensOf: $0, tokens, batch, parameters: parameters) }
+    }
   }
 
   /// The same batch with some of the trainable tensors: directions have their entries alone.
@@ -51,7 +56,14 @@ package final class BatchProblem<S: EngineScalar> {
     operations = VectorOperations(
       pool: linearization.pool, count: linearization.parameterCount)
     curvatureUnit = other.curvatureUnit
+    makeTokens = nil
   }
+
+  /// What gradients of samples are made from, with a forward pass of its own where that are scored positions.
+  func samples() -> SampleProblem<S> { makeTokens?(self) ?? SampleProblem(self) }
+
+  /// The batch as it is, also where samples are scored positions: for what takes no gradients of samples.
+  func sequences() -> SampleProblem<S> { SampleProblem(self, formsDirections: makeTokens != nil) }
 
   /// - Returns: `nil` where the logits do not depend on these tensors.
   package func restricted(to group: [ParameterID]) -> BatchProblem? {
@@ -60,8 +72,10 @@ package final class BatchProblem<S: EngineScalar> {
 
   /// What of `memory` forward values may take where everything else leaves as much: three quarters, less the parameters and the dozen
   /// vectors of length P that directions and solvers need, but never less than a quarter.
-  static func forwardBudget(_ program: Program, memory: Int) -> Int {
-    let parameters = program.graph.parameters.reduce(0) { $0 + $1.count }
+  static func forwardBudget(_ checkpoint: LoadedCheckpoint, memory: Int) -> Int {
+    let program = checkpoint.program
+    let parameters =
+      program.graph.parameters.reduce(0) { $0 + $1.count } - checkpoint.countInHalves
     let vectors = (parameters + 12 * program.parameterCount) * MemoryLayout<S>.stride
     return max(memory / 4, memory / 4 * 3 - vectors)
   }

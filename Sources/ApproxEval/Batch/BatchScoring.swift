@@ -188,7 +188,8 @@ struct BatchScorer<S: EngineScalar> {
     self.budget = budget
     pool = evaluation.pool
     rowOrder = evaluation.rowOrder
-    parameters = try checkpoint.parameters(S.self, areRead: true, pool: pool)
+    parameters = try checkpoint.parameters(
+      S.self, areRead: true, releasesPages: budget.releasesPages, pool: pool)
     var options = evaluation.options
     let wanted = try options.updates(of: checkpoint)
     var updates: [String: PreparedUpdate<S>] = [:]
@@ -244,7 +245,9 @@ struct BatchScorer<S: EngineScalar> {
       doubleProblem: {
         if let same = problem as? BatchProblem<Double> { return same }
         return try BatchProblem(
-          checkpoint, parameters: checkpoint.parameters(Double.self, areRead: true, pool: pool),
+          checkpoint,
+          parameters: checkpoint.parameters(
+            Double.self, areRead: true, releasesPages: budget.releasesPages, pool: pool),
           batch: source.reader.read(samples, Double.self), pool: pool, budget: budget.forward)
       }, bytes: read.bytes, updates: updates, workspace: workspace, phases: phases)
     return try inBatch(batch, of: checkpoint.path, options) { try body(evaluation) }

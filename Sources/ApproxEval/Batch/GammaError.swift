@@ -30,20 +30,36 @@ package struct GammaErrorEstimate {
   private let largestQuadratic: Double
   private let schedule: Schedule
 
-  init<S: EngineScalar>(_ gradients: BatchGradients<S>) {
-    jacobianNorms = gradients.jacobianNorms
-    largestLogits = gradients.output.largestLogits
-    schedule = gradients.linearization.schedule
-    gradientNorms = gradients.output.gradientNorms
-    hessianTraces = gradients.output.hessianTraces
-    let (traces, norms) = (hessianTraces, jacobianNorms)
+  /// Of the samples that responses are of, `|u|` and the sample here that each is a part of.
+  private let parts: (gradientNorms: [Double], samples: [Int])
+
+  /// - Parameters:
+  ///   - sequences: Per sample of the gradients the one of the batch that it is a position of; `nil` where
+  ///     the two are the same.
+  ///   - output: Of the batch.
+  init<S: EngineScalar>(
+    _ gradients: BatchGradients<S>, _ sequences: [Int]?, _ output: OutputState<S>
+  ) {
+    let samples = sequences ?? Array(0..<gradients.samples)
+    parts = (gradients.output.gradientNorms, samples)
+    // J of a position is a part of that of its sequence.
+    var norms = [Double](repeating: 0, count: output.samples)
+    for (sample, norm) in zip(samples, gradients.jacobianNorms) {
+      norms[sample] = max(norms[sample], norm)
+    }
+    jacobianNorms = norms
+    largestLogits = output.largestLogits
+    schedule = output.schedule
+    gradientNorms = output.gradientNorms
+    hessianTraces = output.hessianTraces
+    let traces = hessianTraces
     largestQuadratic = schedule.sum { traces[$0] * norms[$0] * norms[$0] }
   }
 
   /// - Parameters:
   ///   - norm: `|d|_2`, without its scale.
   ///   - relativeError: Of d.
-  ///   - response: What it does to the samples along their gradients, `[N]`, where it was measured.
+  ///   - response: What it does to the samples along their gradients, or to positions, where it was measured.
   ///   - unitRoundoff: Of the arithmetic of the tangents and the logits.
   func error(
     _ sensitivity: GammaSensitivity, norm: Double, relativeError: Double,
@@ -81,12 +97,23 @@ package struct GammaErrorEstimate {
     guard let response,
       zip(gradientNorms, jacobianNorms).count(where: { $0 > 0 && $1 > 0 }) >= Self.fewestSamples
     else { return nil }
-    let own = zip(response, gradientNorms).map { $1 > 0 ? Self.caution * $0 / $1 : 0 }
+    let own = moves(response).map { Self.caution * $0 }
     let (shown, all) = (
       schedule.sum { own[$0] * own[$0] }, schedule.sum { jacobianNorms[$0] * jacobianNorms[$0] }
     )
     let share = all > 0 ? (shown / all).squareRoot() : 0
     return zip(own, jacobianNorms).map { max($0, share * $1) }
+  }
+
+  /// `|J_n e|` as far as the gradients tell: of several positions of a sample, all together.
+  private func moves(_ response: [Double]) -> [Double] {
+    var moves = [Double](repeating: 0, count: jacobianNorms.count)
+    for (part, own) in response.enumerated() where parts.gradientNorms[part] > 0 {
+      let (sample, move) = (parts.samples[part], own / parts.gradientNorms[part])
+      let known = moves[sample]
+      moves[sample] = known == 0 ? move : (known * known + move * move).squareRoot()
+    }
+    return moves
   }
 
   /// Errors of real arithmetic are no random numbers: where units are saturated they are larger, and many have a

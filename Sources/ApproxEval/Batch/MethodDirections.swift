@@ -33,14 +33,14 @@ struct MethodDirections<S: EngineScalar> {
   ///     direction.
   ///   - updates: By name.
   init(
-    options: EvaluationOptions, problem: BatchProblem<S>, batch: Int,
+    options: EvaluationOptions, problem: BatchProblem<S>, samples: SampleProblem<S>, batch: Int,
     gradients: BatchGradients<S>, draws: [Int], solver: BatchReference<S>,
     updates: [String: DirectionForm<S>]
   ) {
     self.options = options
     self.gradients = gradients
     let draw = { (count: Int) in
-      problem.output.sampledGradients(draws: count, seed: options.seed, batch: batch)
+      samples.sampledGradients(draws: count, seed: options.seed, batch: batch)
     }
     source = SolvedDirections(
       options: options, problem: problem, gradients: gradients, solver: solver, updates: updates)

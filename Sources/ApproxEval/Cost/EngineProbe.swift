@@ -145,7 +145,8 @@ private final class TypedProbe<S: EngineScalar>: ProbeEngine {
     source = try evaluation.source(checkpoint)
     pool = WorkerPool(threads: options.threads)
     budget = try evaluation.budget(checkpoint, source, .score(updates: []), S.self)
-    parameters = try checkpoint.parameters(S.self, areRead: true, pool: pool)
+    parameters = try checkpoint.parameters(
+      S.self, areRead: true, releasesPages: budget.releasesPages, pool: pool)
     batch = try source.reader.read(source.samples(0), S.self)
     problem = try BatchProblem(
       checkpoint, parameters: parameters, batch: batch, pool: pool, budget: budget.forward)

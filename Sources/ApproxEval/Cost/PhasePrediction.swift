@@ -12,14 +12,17 @@ struct PhasePrediction {
   /// One product of conjugate gradients or LSQR.
   let iteration: Work
 
+  /// - Parameter tokens: Of scored positions, where these are the samples, with a forward pass of their own.
   init(
-    _ counts: ProductCounts, methods: [UpdateMethod], dampings: Int, draws: Int,
-    usesCombinations: Bool,
-    isSolved: Bool
+    _ counts: ProductCounts, tokens: ProductCounts? = nil, methods: [UpdateMethod], dampings: Int,
+    draws: Int, usesCombinations: Bool, isSolved: Bool
   ) {
     let sampled = methods.contains(where: \.needs.isSampled) ? draws : 0
     forward = counts.forward
-    gram = Double(1 + sampled) * counts.inputs + counts.gram(draws: 1 + sampled, isSolved: isSolved)
+    let samples = tokens ?? counts
+    gram =
+      (tokens?.forward ?? .none) + Double(1 + sampled) * samples.inputs
+      + samples.gram(draws: 1 + sampled, isSolved: isSolved)
     iteration = counts.fisherVectorProduct(usesCombinations: usesCombinations)
     guard methods.allSatisfy({ $0.needs.isWeightedSum && $0.needs.solve == nil }) else {
       (directions, jvp) = (nil, nil)
@@ -27,7 +30,7 @@ struct PhasePrediction {
     }
     // The gradient is scored in any case: others are relative to it.
     let count = Double(1 + methods.count { $0 != .baseline } * dampings)
-    directions = usesCombinations ? Work.none : count * counts.weights
+    directions = usesCombinations ? Work.none : count * samples.weights
     jvp = count * (usesCombinations ? counts.combinedJVP : counts.jvp)
   }
 

@@ -63,18 +63,23 @@ public struct ResourceEstimate: Sendable, Equatable {
       program, samples: samples, threads: options.threads, budget: planned.forward)
     let needs = ProductNeeds(batch)
     memory = planner.largest()
-    memoryWithoutReference = planner.withoutReference(forward: planned.forward)
+    memoryWithoutReference = planner.withoutReference(planned)
     self.samples = samples
     precision = S.self == Double.self ? .float64 : .float32
     forwardOperations = program.operationCount
     recomputedSamples = needs.recomputedSamples
+    let tokens = checkpoint.tokens
+    let usesCombinations = needs.usesCombinations && tokens == nil
     let prediction = PhasePrediction(
-      ProductCounts(program, samples: samples, scalar: scalar), methods: options.methods,
-      dampings: options.dampings.count, draws: options.monteCarloSamples.max() ?? 1,
-      usesCombinations: needs.usesCombinations, isSolved: options.needsGramMatrix)
+      ProductCounts(program, samples: samples, scalar: scalar),
+      tokens: tokens.map {
+        ProductCounts($0.program, samples: $0.most(of: samples), scalar: scalar)
+      },
+      methods: options.methods, dampings: options.dampings.count,
+      draws: options.monteCarloSamples.max() ?? 1, usesCombinations: usesCombinations,
+      isSolved: options.needsGramMatrix)
     // What is not a layer, attention above all, is in the needs only.
-    productOperations =
-      needs.usesCombinations ? prediction.iteration.operations : needs.operations
+    productOperations = usesCombinations ? prediction.iteration.operations : needs.operations
     phases = PhaseCost.Phase.allCases.compactMap { phase in
       let iterations = phase == .reference && options.reference != .none ? 1 : nil
       return prediction.work(phase, iterations: iterations).map { Phase(phase: phase, work: $0) }
@@ -87,7 +92,8 @@ public struct ResourceEstimate: Sendable, Equatable {
     let products =
       Double(solves) * Double(options.cgIterations)
       + Double(options.dampings.count) * Double(truncated)
-    blockSolveOperations = Self.blockSolves(batch, options)
+    blockSolveOperations = Self.blockSolves(
+      batch.ofGradients(tokens, of: samples, threads: options.threads), options)
     batchOperations =
       updates.operations + products * productOperations + blockSolveOperations
   }

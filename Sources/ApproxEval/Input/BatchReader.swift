@@ -122,7 +122,7 @@ package struct BatchReader: Sendable {
     return found
   }
 
-  private func labelsAndWeights(
+  func labelsAndWeights(
     _ samples: [Int]
   ) throws(CheckpointError) -> (Labels, LossWeighting) {
     let labels = try readLabels(data.labels, samples, areTrue: true)

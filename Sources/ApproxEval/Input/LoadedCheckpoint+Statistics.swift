@@ -8,7 +8,7 @@ extension LoadedCheckpoint {
   func requireVariances<S: EngineScalar>(_ store: ParameterStore<S>) throws(CheckpointError) {
     for node in program.graph.nodes where node.operation is BatchNorm {
       let id = node.parameters[BatchNorm.variance]
-      let values = store.vectors[id.index]
+      let values = store.vector(id.index)
       for entry in 0..<values.count where values.pointer[entry] < 0 {
         throw CheckpointError(
           .unexpectedValue(

@@ -15,6 +15,10 @@ package struct LoadedCheckpoint: Sendable {
   package let program: Program
   /// Where `program` applies some linear layers to other rows than their own, one that does not.
   package let layerProgram: Program?
+  /// Per parameter whether it stays in its file where that has 16 bits or the engine's precision.
+  let readsInPlace: [Bool]
+  /// Where scored positions are samples of their own.
+  package private(set) var tokens: TokenSamples?
   package let loss: Loss
   /// Of a sequential model, whose layers get their names by hand.
   private let equalWeights: [EqualWeights]
@@ -70,6 +74,8 @@ package struct LoadedCheckpoint: Sendable {
     program = Program(graph: model.graph, isTrainable: isTrainable)
     parameterNames = Set(model.graph.parameters.map(\.name))
     layerProgram = program.isLayerwise ? nil : program.layerwise
+    let layers = layerProgram?.readsInPlace ?? program.readsInPlace
+    readsInPlace = zip(program.readsInPlace, layers).map { $0 && $1 }
     equalWeights =
       model.type == "sequential" ? try EqualWeights.all(in: program, source) : []
     try checkTensors()
@@ -77,6 +83,7 @@ package struct LoadedCheckpoint: Sendable {
     try checkLossName()
     try checkLabelType()
     try checkTrainable(patterns ?? [], areOptions: !options.trainable.isEmpty)
+    if options.sample == .token { tokens = try TokenSamples(model.graph, program, reader()) }
   }
 
   package var path: String { source.name }
@@ -176,7 +183,11 @@ package struct LoadedCheckpoint: Sendable {
     }
     for spec in program.graph.parameters {
       let tensor = try source.parameter(spec.name)
-      try tensor.requireShape(spec.shape)
+      try tensor.requireShape(
+        spec.shape,
+        hint: source.adapterParameters.contains(spec.name)
+          ? "The adapter is for a model of other sizes: give it with the one that it was trained on."
+          : nil)
       try tensor.requireFloatingPoint()
     }
     let known = parameterNames.union(model.unreadTensors)
@@ -220,101 +231,28 @@ package struct LoadedCheckpoint: Sendable {
   /// - Parameters:
   ///   - areRead: Whether nobody will write to them: then trainable ones stay in the file's memory
   ///     too.
+  ///   - releasesPages: Whether frozen weights leave memory once they have been read
+  ///     (`MemoryBudget.releasesPages`).
   ///   - pool: The threads that look at all numbers.
   /// - Throws: `CheckpointError` naming the tensor and entry that is not finite.
   package func parameters<S: EngineScalar>(
-    _: S.Type, areRead: Bool = false, pool: WorkerPool = WorkerPool(threads: 1)
-  ) throws(CheckpointError) -> ParameterStore<S> {
-    var vectors: [Vector<S>] = []
-    for (spec, offset) in zip(program.graph.parameters, program.offsets) {
-      let tensor = try source.parameter(spec.name)
-      vectors.append(
-        try tensor.finiteVector(
-          of: S.self, spec, isRead: areRead || offset == nil, pool: pool))
-    }
-    let store = ParameterStore(vectors)
-    try requireVariances(store)
-    return store
-  }
-}
-
-extension StoredTensor {
-  func requireFloatingPoint() throws(CheckpointError) {
-    if dtype.isFloatingPoint { return }
-    throw CheckpointError(
-      .wrongDType(found: dtype, expected: DType.allCases.filter(\.isFloatingPoint)),
-      at: location)
-  }
-
-  /// The tensor in the engine's precision and the storage order of a parameter. One that nobody
-  /// writes stays in the file's memory where it can.
-  func finiteVector<S: EngineScalar>(
-    of: S.Type, _ spec: ParameterSpec, isRead: Bool = false,
+    _: S.Type, areRead: Bool = false, releasesPages: Bool = false,
     pool: WorkerPool = WorkerPool(threads: 1)
-  ) throws(CheckpointError) -> Vector<S> {
-    let stored = try storedVector(of: S.self, isRead: isRead)
-    try requireFinite(UnsafePointer(stored.pointer), count: count, pool: pool)
-    return inOrder(stored, spec)
-  }
-
-  /// The tensor in the order of the file.
-  func finiteVector<S: EngineScalar>(of: S.Type) throws(CheckpointError) -> Vector<S> {
-    let values = try vector(of: S.self)
-    try requireFinite(UnsafePointer(values.pointer), count: count)
-    return values
-  }
-
-  func requireFinite<S: EngineScalar>(
-    _ values: UnsafePointer<S>, count: Int, pool: WorkerPool = WorkerPool(threads: 1)
-  ) throws(CheckpointError) {
-    let largest = pool.largest(count) { _, range in
-      Kernels.largest(values + range.lowerBound, count: range.count)
+  ) throws(CheckpointError) -> ParameterStore<S> {
+    var numbers: [ParameterNumbers<S>] = []
+    for (index, spec) in program.graph.parameters.enumerated() {
+      let tensor = try source.parameter(spec.name)
+      if readsInPlace[index] {
+        numbers.append(try tensor.frozenNumbers(spec, pool: pool))
+      } else {
+        let vector = try tensor.finiteVector(
+          of: S.self, spec, isRead: areRead || program.offsets[index] == nil, pool: pool)
+        numbers.append(ParameterNumbers(.scalars(vector)))
+      }
     }
-    try requireFinite(values, count: count, largest: largest)
-  }
-
-  /// The same, to be read only, with the largest magnitude and the sum of squares.
-  func measuredVector<S: EngineScalar>(
-    of: S.Type, _ spec: ParameterSpec, pool: WorkerPool
-  ) throws(CheckpointError) -> (vector: Vector<S>, largest: Double, square: Double) {
-    let stored = try storedVector(of: S.self, isRead: true)
-    let values = UnsafePointer(stored.pointer)
-    let squares = Vector<Double>(count: WorkerPool.rangeCount(count))
-    // While a part is in cache: numbers that come from a file are looked at once.
-    let largest = pool.largest(count) { number, range in
-      let part = values + range.lowerBound
-      squares.pointer[number] = Kernels.dot(part, part, count: range.count)
-      return Kernels.largest(part, count: range.count)
-    }
-    try requireFinite(values, count: count, largest: largest)
-    return (inOrder(stored, spec), largest, squares.array.reduce(0, +))
-  }
-
-  private func storedVector<S: EngineScalar>(
-    of: S.Type, isRead: Bool
-  ) throws(CheckpointError) -> Vector<S> {
-    if isRead, let mapped = try inPlace(as: S.self) { return mapped }
-    return try vector(of: S.self)
-  }
-
-  private func inOrder<S: EngineScalar>(_ stored: Vector<S>, _ spec: ParameterSpec) -> Vector<S> {
-    if spec.storage == .plain { return stored }
-    let ordered = Vector<S>(count: stored.count)
-    spec.reorder(stored.pointer, into: ordered.pointer)
-    return ordered
-  }
-
-  private func requireFinite<S: EngineScalar>(
-    _ values: UnsafePointer<S>, count: Int, largest: Double
-  ) throws(CheckpointError) {
-    if largest.isFinite { return }
-    let index = Kernels.firstNonFinite(values, count: count)!
-    throw CheckpointError(
-      .unexpectedValue("entry \(index)", found: "\(values[index])", expected: "a finite number"),
-      at: location,
-      hint: (S.self == Double.self
-        ? "" : "Numbers beyond the range of float32 need \(.precision) float64; ")
-        + "NaN means that the run had diverged.")
+    let store = ParameterStore(numbers)
+    try requireVariances(store)
+    return releasesPages ? store.releasingPages() : store
   }
 }
 

@@ -64,7 +64,7 @@ extension BatchMemory {
       (
         "forward values while measuring",
         measured.forward + measured.doubles(measured.samples, logits, 4)
-          + labels(measured.samples)
+          + labels(measured)
       )
     ])
   }

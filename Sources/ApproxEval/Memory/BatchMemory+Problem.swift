@@ -1,3 +1,4 @@
+import Checkpoints
 import Curvature
 import GraphModule
 import TensorModule
@@ -7,14 +8,25 @@ extension BatchMemory {
   /// Parameters as `LoadedCheckpoint.parameters` has them.
   mutating func addParameters(areRead: Bool = true) {
     var (files, bytes): (ByteCount, ByteCount) = (0, 0)
-    for (spec, offset) in zip(program.graph.parameters, program.offsets) {
+    // Those that leave memory again.
+    var passing: [Int] = []
+    for (index, spec) in program.graph.parameters.enumerated() {
       guard let tensor = try? checkpoint.source.parameter(spec.name) else { continue }
+      let isFrozen = checkpoint.readsInPlace[index]
+      if isFrozen, releasesPages, tensor.pages != nil, tensor.isInPlace(S.self) {
+        passing.append(min(tensor.byteCount, BLAS.mostOfPassingWeight))
+        continue
+      }
       files += tensor.residentBytes
-      let stored = tensor.dtype == .f32 ? 4 : tensor.dtype == .f64 ? 8 : 0
       let isInPlace =
-        stored == MemoryLayout<S>.stride && spec.storage == .plain && (areRead || offset == nil)
+        isFrozen
+        ? tensor.isInPlace(S.self)
+        : spec.storage == .plain && (areRead || program.offsets[index] == nil)
+          && tensor.isInPlace(S.self) && !tensor.dtype.isHalf
       if !isInPlace { bytes += needs.scalars(spec.count) }
     }
+    // Each worker reads one and fetches another.
+    files += passing.sorted(by: >).prefix(2 * needs.batch.workers).total { ByteCount($0) }
     plan.keepForAllBatches(MemoryPlan.files, files)
     plan.keepForAllBatches("parameters", bytes)
   }
@@ -42,13 +54,14 @@ extension BatchMemory {
       bytes += needs.doubles(weights?.value.count ?? 0)
     }
     plan.keep(MemoryPlan.files, files)
-    plan.keep("batch", bytes + labels(samples))
+    plan.keep("batch", bytes + labels(needs))
     plan.keep("sampled labels", drawn(draws))
-    plan.keep("output distribution", distribution(samples))
+    plan.keep("output distribution", distribution(needs))
   }
 
-  /// Labels of so many samples and their weights, with what turns them into gradients.
-  func labels(_ samples: Int) -> ByteCount {
+  /// Labels of samples and their weights, with what turns them into gradients.
+  func labels(_ needs: BatchNeeds<S>) -> ByteCount {
+    let (samples, logits) = (needs.samples, needs.logitCount)
     // The samples' own as they are read and kept, and those of the loss.
     let weights = isWeighted ? 4 : 0
     guard checkpoint.loss == .crossEntropy else {
@@ -56,12 +69,12 @@ extension BatchMemory {
     }
     // Soft labels as they are read and kept; of these and of smoothed ones a gradient of all classes.
     let ofClasses = (checkpoint.hasSoftLabels ? 2 : 0) + (isSpread ? 1 : 0)
-    return needs.doubles(samples, program.graph.positions, 6 + weights)
+    return needs.doubles(samples, needs.program.graph.positions, 6 + weights)
       + needs.doubles(samples, logits, ofClasses)
   }
 
-  private func distribution(_ samples: Int) -> ByteCount {
-    needs.doubles(samples, logits, checkpoint.loss == .crossEntropy ? 1 : 3)
+  func distribution(_ needs: BatchNeeds<S>) -> ByteCount {
+    needs.doubles(needs.samples, needs.logitCount, checkpoint.loss == .crossEntropy ? 1 : 3)
   }
 
   /// Whether a label of cross-entropy may speak of several classes.
@@ -76,11 +89,16 @@ extension BatchMemory {
       || settings.positiveWeights != nil
   }
 
-  /// Gradients of sampled labels w.r.t. the outputs.
+  /// Gradients of sampled labels w.r.t. the outputs, of scored positions beside those of the batch.
   func drawn(_ draws: Int) -> ByteCount {
+    drawn(draws, needs) + (checkpoint.tokens == nil ? 0 : drawn(draws, gradients))
+  }
+
+  private func drawn(_ draws: Int, _ needs: BatchNeeds<S>) -> ByteCount {
     checkpoint.loss == .crossEntropy
-      ? needs.doubles(isWeighted ? 4 : 3, draws, samples, program.graph.positions)
-      : needs.doubles(2, draws, samples, logits)
+      ? needs.doubles(
+        isWeighted ? 4 : 3, draws, needs.samples, needs.program.graph.positions)
+      : needs.doubles(2, draws, needs.samples, needs.logitCount)
   }
 
   /// Parameters, batch and forward pass.
@@ -95,13 +113,38 @@ extension BatchMemory {
   /// What passes of so many directions compute in: it stays for the next one.
   mutating func addPass(tangents: Int = 0, cotangents: Int = 0) {
     plan.grow("work space of operations", to: needs.scratch(max(tangents, cotangents)))
-    plan.grow("tangents", to: needs.tangents(tangents))
-    plan.grow("cotangents", to: needs.cotangents(cotangents))
+    let (own, other) = (needs.tangents(tangents), needs.cotangents(cotangents))
+    let hasBoth = tangents > 0 && cotangents > 0
+    plan.grow("tangents or cotangents", to: hasBoth ? own : max(own, other))
+    if hasBoth { plan.grow("cotangents beside tangents", to: other) }
   }
 
   /// One product with F, or with J^T.
   mutating func addProduct() {
     addPass(tangents: 1, cotangents: 1)
     plan.grow("sums of gradients", to: needs.accumulators)
+  }
+}
+
+extension StoredTensor {
+  /// Whether its numbers can be read where they lie, by whoever reads 16 bits too.
+  fileprivate func isInPlace<S: EngineScalar>(_: S.Type) -> Bool {
+    dtype.isHalf || dtype == (S.self == Float.self ? .f32 : .f64)
+  }
+}
+
+extension DType {
+  fileprivate var isHalf: Bool { self == .f16 || self == .bf16 }
+}
+
+extension LoadedCheckpoint {
+  /// Numbers of frozen parameters that nobody widens.
+  var countInHalves: Int {
+    program.graph.parameters.indices.reduce(0) { sum, index in
+      let spec = program.graph.parameters[index]
+      guard readsInPlace[index], let tensor = try? source.parameter(spec.name), tensor.dtype.isHalf
+      else { return sum }
+      return sum + spec.count
+    }
   }
 }

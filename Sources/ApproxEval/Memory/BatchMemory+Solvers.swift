@@ -108,8 +108,7 @@ extension BatchMemory {
 
   /// The same with a second one in double.
   private var doubleGramReference: ByteCount {
-    let exact = BatchMemory<Double>(
-      checkpoint, samples: samples, options: options, budget: budget)
+    let exact = inDouble
     return gramReference + doubleProblem + exact.gramReference
   }
 
@@ -148,11 +147,17 @@ extension BatchMemory {
     return ByteCount(required) + doubleProblem
   }
 
+  private var inDouble: BatchMemory<Double> {
+    var exact = BatchMemory<Double>(
+      checkpoint, samples: samples, options: options, budget: budget)
+    exact.releasesPages = releasesPages
+    return exact
+  }
+
   /// The same batch in double beside this one.
   var doubleProblem: ByteCount {
     if S.self == Double.self { return 0 }
-    var exact = BatchMemory<Double>(
-      checkpoint, samples: samples, options: options, budget: budget)
+    var exact = inDouble
     exact.addProblem()
     exact.addProduct()
     return ByteCount(exact.plan.total) + exact.needs.rows(draws: 1)

@@ -12,7 +12,11 @@ struct BatchMemory<S: EngineScalar> {
   let options: EvaluationOptions
   let samples: Int
   let needs: BatchNeeds<S>
+  /// Of the samples that gradients are of: those of the batch, or its scored positions.
+  let gradients: BatchNeeds<S>
   let budget: Int
+  /// Whether frozen weights that lie in files leave memory once they have been read.
+  var releasesPages = false
   /// What an exact reference takes that conjugate gradients are followed by.
   var fallback: ByteCount = 0
   var plan = MemoryPlan()
@@ -29,7 +33,12 @@ struct BatchMemory<S: EngineScalar> {
     self.budget = budget
     needs = BatchNeeds(
       checkpoint.program, samples: samples, threads: options.threads, budget: budget)
+    gradients = needs.ofGradients(
+      checkpoint.tokens, of: samples, threads: options.threads)
   }
+
+  /// Whether directions are combinations of gradients that are not formed.
+  var usesCombinations: Bool { needs.usesCombinations && checkpoint.tokens == nil }
 
   /// All that `BatchEvaluation` takes, in the order in which it does.
   ///
@@ -39,6 +48,7 @@ struct BatchMemory<S: EngineScalar> {
     let draws = sampledDraws.max() ?? 0
     plan.keepForAllBatches("updates", updates.total { $0 + needs.vector })
     plan.begin(.gram)
+    if checkpoint.tokens != nil { addTokens() }
     plan.keep("sampled labels", drawn(draws))
     addGradients(draws: 1 + draws, isDiagonal: !options.needsGramMatrix)
     plan.begin(.reference)
@@ -62,12 +72,12 @@ struct BatchMemory<S: EngineScalar> {
       needs.doubles(isKept ? 1 + directions : 0, samples, logits)
         + needs.doubles(directions, samples, 5))
     addPass(tangents: max(together, 1))
-    if needs.usesCombinations {
+    if usesCombinations {
       plan.during([("parts of directions", needs.formedBlocks(together))])
     }
     if !options.perLayer { return }
     let kept = LayerScorer<S>.together(directions, logits: samples * logits)
-    if needs.usesCombinations {
+    if usesCombinations {
       plan.keep(
         "kernels of layer inputs", needs.gramOfTensors(program.trainable, draws: 1).kernels)
     }
@@ -76,7 +86,7 @@ struct BatchMemory<S: EngineScalar> {
   }
 
   /// Whether directions of solvers are combinations, which no preconditioner knows.
-  var isCombination: Bool { needs.usesCombinations && options.cgPreconditioner == .none }
+  var isCombination: Bool { usesCombinations && options.cgPreconditioner == .none }
 
   /// Draws of the methods that draw.
   private var sampledDraws: [Int] {
@@ -87,56 +97,67 @@ struct BatchMemory<S: EngineScalar> {
 
   /// Per-sample gradients, their Gram matrix and their sum.
   mutating func addGradients(draws: Int, isDiagonal: Bool) {
-    let gram = needs.gram(draws: draws, isDiagonal: isDiagonal)
-    plan.keep("per-sample gradients", needs.rows(draws: draws) + needs.unfolded)
-    addPass(cotangents: draws)
+    let gram = gradients.gram(draws: draws, isDiagonal: isDiagonal)
+    plan.keep("per-sample gradients", gradients.rows(draws: draws) + gradients.unfolded)
+    addGradientPass(cotangents: draws)
     plan.keep("kernels of layer inputs", gram.kernels)
     plan.keep(isDiagonal ? "gradient norms" : "Gram matrix", gram.matrix)
     plan.during([("work space of the Gram matrix", gram.workspace)])
-    plan.keep("directions", needs.usesCombinations ? needs.doubles(samples, logits) : needs.vector)
+    plan.keep(
+      "directions",
+      usesCombinations
+        ? gradients.doubles(gradients.samples, gradients.logitCount) : gradients.vector)
     addSum()
   }
 
   /// While a weighted sum of gradients is formed: in double where they cancel.
   private mutating func addSum() {
     let name = "work space of a direction"
-    if !needs.usesCombinations { plan.during([(name, needs.weightedSum(inDouble: false))]) }
-    plan.during([(name, needs.weightedSum(inDouble: true) + needs.vector)], isExpected: false)
+    if !usesCombinations { plan.during([(name, gradients.weightedSum(inDouble: false))]) }
+    plan.during(
+      [(name, gradients.weightedSum(inDouble: true) + gradients.vector)], isExpected: false)
   }
 
   /// - Returns: How many directions there are.
   private mutating func addMethods(draws: Int) -> Int {
     let dampings = options.dampings.count
     // Weights of all rows, and the cotangent.
-    let combination = needs.doubles(samples, logits) + needs.doubles(1 + draws, samples)
+    let combination =
+      gradients.doubles(gradients.samples, gradients.logitCount)
+      + gradients.doubles(1 + draws, gradients.samples)
     var count = 1
     var blocks = Set<[ParameterID]>()
     var squares = Set<MethodNeeds.Squares>()
-    if needs.usesCombinations, options.methods.contains(where: \.needs.readsGradient) {
-      plan.keep("gradient", needs.vector)
+    if usesCombinations, options.methods.contains(where: \.needs.readsGradient) {
+      plan.keep("gradient", gradients.vector)
     }
     plan.keep(
       "statistics that methods share",
-      SharedStatistics(options.methods, needs, layerProgram: sizes(draws: 0).layerProgram).bytes)
+      SharedStatistics(options.methods, gradients, layerProgram: sizes(draws: 0).layerProgram).bytes
+    )
     for method in options.methods where method != .baseline {
       let own = method.needs
       let variants = own.isSampled ? sampledDraws : [0]
       let groups = own.fisherBlocks?.groups(of: program) ?? []
       if own.usesFisherRows || !groups.isEmpty && sizes(draws: 0).blockSolver(groups) == .matrices {
         addFisherRows()
+      } else if !groups.isEmpty {
+        addBlockProducts()
       }
       for k in variants { blocks.formUnion(addSystems(of: method, draws: k, all: draws)) }
       let number = variants.count * (own.isDamped ? dampings : 1)
       count += number
-      let isCombined = own.solve == nil ? needs.usesCombinations : isCombination
+      let isCombined = own.solve == nil ? usesCombinations : isCombination
       plan.keep(
         "directions",
-        ByteCount(number) * (isCombined && own.isWeightedSum ? combination : needs.vector))
+        ByteCount(number) * (isCombined && own.isWeightedSum ? combination : gradients.vector))
       if let own = own.squares {
-        if squares.insert(own).inserted { plan.keep("squared gradients", needs.exactVector) }
+        if squares.insert(own).inserted { plan.keep("squared gradients", gradients.exactVector) }
         // Those of F come from rows of their own.
-        let rows = own == .ofFisher ? needs.rows(draws: 1) : 0
-        plan.during([("work space of squared gradients", needs.squares + needs.exactVector + rows)])
+        let rows = own == .ofFisher ? gradients.rows(draws: 1) : 0
+        plan.during([
+          ("work space of squared gradients", gradients.squares + gradients.exactVector + rows)
+        ])
       }
       if let solve = own.solve {
         addConjugateGradient(isCombination: isCombination && solve == .solution)
@@ -152,8 +173,8 @@ struct BatchMemory<S: EngineScalar> {
     let name = "rows of the Fisher factor"
     if plan.holds(name) { return }
     // Cross-entropy has one column fewer at each position.
-    plan.keep(name, needs.rows(draws: logits))
-    addPass(cotangents: logits)
+    plan.keep(name, gradients.rows(draws: gradients.logitCount))
+    addGradientPass(cotangents: gradients.logitCount)
   }
 
   /// What a method has of its own, and the systems that it solves.
@@ -183,14 +204,16 @@ struct BatchMemory<S: EngineScalar> {
 
   private func sizes(draws: Int) -> MethodSizes<S> {
     MethodSizes(
-      batch: needs, layerProgram: checkpoint.layerProgram ?? program, draws: draws,
+      batch: gradients, layerProgram: layerProgram, draws: draws,
       workers: options.threads, blockLimits: options.blockLimits)
   }
 
   /// Both solvers of `BatchGradients` at once.
   private mutating func addSolver(draws: Int) {
     let name = "factors of the Gram matrix"
-    let (own, sampled) = (needs.doubles(samples, samples), square(draws * samples))
+    let (own, sampled) = (
+      gradients.doubles(gradients.samples, gradients.samples), square(draws * gradients.samples)
+    )
     if !plan.holds(name) { plan.keep(name, 2 * (own + sampled)) }
     // One damping is solved for by a Cholesky factorisation, where that keeps enough digits.
     plan.during(
@@ -198,12 +221,12 @@ struct BatchMemory<S: EngineScalar> {
       isExpected: options.dampings.count > 1)
   }
 
-  private func square(_ count: Int) -> ByteCount { needs.doubles(count, count) }
+  private func square(_ count: Int) -> ByteCount { gradients.doubles(count, count) }
 
   private mutating func addSampledFisher(draws: Int, of all: Int) {
-    let rows = draws * samples
+    let rows = draws * gradients.samples
     let isPart = draws < all
-    if isPart { plan.keep("Gram matrix", square((1 + draws) * samples)) }
+    if isPart { plan.keep("Gram matrix", square((1 + draws) * gradients.samples)) }
     if rows >= program.parameterCount {
       plan.during([
         (
@@ -213,7 +236,7 @@ struct BatchMemory<S: EngineScalar> {
       ])
     } else if isPart {
       plan.keep(
-        "factors of the Gram matrix", 2 * (square(samples) + square(rows)))
+        "factors of the Gram matrix", 2 * (square(gradients.samples) + square(rows)))
     } else {
       addSolver(draws: all)
     }
@@ -224,10 +247,10 @@ struct BatchMemory<S: EngineScalar> {
     if groups.isEmpty { return }
     let gram = gram(of: groups, draws: 1)
     plan.keep("kernels of layer inputs", gram.kernels)
-    plan.keep("factors of blocks", 2 * groups.count * square(samples))
+    plan.keep("factors of blocks", 2 * groups.count * square(gradients.samples))
     plan.during([
-      ("Gram matrix of a block", gram.matrix + gram.workspace + 2 * square(samples)),
-      ("work space of a direction", needs.weightedSum(inDouble: true)),
+      ("Gram matrix of a block", gram.matrix + gram.workspace + 2 * square(gradients.samples)),
+      ("work space of a direction", gradients.weightedSum(inDouble: true)),
     ])
   }
 
@@ -235,14 +258,14 @@ struct BatchMemory<S: EngineScalar> {
   private func gram(
     of groups: some Collection<[ParameterID]>, draws: Int
   ) -> BatchNeeds<S>.Gram {
-    needs.gramOfTensors(
+    gradients.gramOfTensors(
       Set(groups.joined()).sorted { $0.index < $1.index }, draws: draws)
   }
 
   /// Blocks of sampled labels, one after another.
   private mutating func addSampledBlocks(_ groups: [[ParameterID]], draws: Int) {
     if groups.isEmpty { return }
-    let rows = draws * samples
+    let rows = draws * gradients.samples
     let gram = gram(of: groups, draws: 1 + draws)
     plan.keep("kernels of layer inputs", gram.kernels)
     let decomposed = groups.map { program.count(of: $0) }.filter { $0 <= rows }.max()
@@ -251,7 +274,7 @@ struct BatchMemory<S: EngineScalar> {
       (
         "Gram matrix of a block", max(gram.matrix + max(gram.workspace, 4 * square(rows)), singular)
       ),
-      ("work space of a direction", needs.weightedSum(inDouble: true)),
+      ("work space of a direction", gradients.weightedSum(inDouble: true)),
     ])
   }
 }

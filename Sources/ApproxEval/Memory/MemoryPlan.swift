@@ -165,6 +165,9 @@ struct MemoryBudget: Equatable {
   var reference: Int
   /// Bytes that the batch takes once more in double, for such a reference.
   var doubleProblem: Int
+  /// Whether frozen weights that lie in files leave memory once they have been read: where all of them
+  /// would be more than is allowed.
+  var releasesPages = false
   /// What has been planned.
   var plan = MemoryPlan()
   /// What exact references may come to ask for of `reference`.

@@ -83,40 +83,57 @@ struct MemoryPlanner {
 
   /// The plan that is followed where it fits, otherwise the smallest that was found, and what of it
   /// forward values may take.
-  func best() -> (plan: MemoryPlan, forward: Int) {
+  func best() -> Choice {
     let usual = usualForward
-    var found = (plan: plan(forward: usual), forward: usual)
+    var found = choice(forward: usual, releasesPages: false)
+    if found.plan.total <= allowed { return found }
+    let released = choice(forward: usual, releasesPages: true)
+    if released.plan.total < found.plan.total { found = released }
     if found.plan.total <= allowed { return found }
     // All of them after all, as many as the rest leaves room for, or none.
     let kept = found.plan.bytes(of: "forward values")
     let rest = max(0, kept - (found.plan.total - allowed))
     for forward in [Int.max / 4, rest, rest / 2, 0] {
-      let next = plan(forward: forward)
-      if next.total < found.plan.total { found = (next, forward) }
-      if next.total <= allowed { break }
+      let next = choice(forward: forward, releasesPages: found.releasesPages)
+      if next.plan.total < found.plan.total { found = next }
+      if next.plan.total <= allowed { break }
     }
     return found
+  }
+
+  /// How much of the memory forward values may take, and what follows from that.
+  struct Choice {
+    var plan: MemoryPlan
+    var forward: Int
+    var releasesPages: Bool
+  }
+
+  private func choice(forward: Int, releasesPages: Bool) -> Choice {
+    Choice(
+      plan: plan(forward: forward, releasesPages), forward: forward, releasesPages: releasesPages)
   }
 
   private var usualForward: Int {
     switch options.precision {
     case .float32, .auto:
-      BatchProblem<Float>.forwardBudget(checkpoint.program, memory: options.memory)
-    case .float64: BatchProblem<Double>.forwardBudget(checkpoint.program, memory: options.memory)
+      BatchProblem<Float>.forwardBudget(checkpoint, memory: options.memory)
+    case .float64: BatchProblem<Double>.forwardBudget(checkpoint, memory: options.memory)
     }
   }
 
-  private func plan(forward: Int, fallback: ByteCount = 0) -> MemoryPlan {
+  private func plan(
+    forward: Int, _ releasesPages: Bool, fallback: ByteCount = 0
+  ) -> MemoryPlan {
     switch options.precision {
-    case .float32, .auto: plan(forward: forward, fallback, Float.self)
-    case .float64: plan(forward: forward, fallback, Double.self)
+    case .float32, .auto: plan(forward: forward, releasesPages, fallback, Float.self)
+    case .float64: plan(forward: forward, releasesPages, fallback, Double.self)
     }
   }
 
   private func plan<S: EngineScalar>(
-    forward: Int, _ fallback: ByteCount, _: S.Type
+    forward: Int, _ releasesPages: Bool, _ fallback: ByteCount, _: S.Type
   ) -> MemoryPlan {
-    var memory = memory(S.self, forward: forward)
+    var memory = memory(S.self, forward: forward, releasesPages)
     memory.fallback = fallback
     switch task {
     case .score(let updates): memory.addScoring(updates: updates.map { $0.bytes(checkpoint) })
@@ -128,8 +145,13 @@ struct MemoryPlanner {
     return memory.plan
   }
 
-  private func memory<S: EngineScalar>(_: S.Type, forward: Int) -> BatchMemory<S> {
-    BatchMemory(checkpoint, samples: samples, options: options, budget: forward)
+  private func memory<S: EngineScalar>(
+    _: S.Type, forward: Int, _ releasesPages: Bool
+  ) -> BatchMemory<S> {
+    var memory = BatchMemory<S>(
+      checkpoint, samples: samples, options: options, budget: forward)
+    memory.releasesPages = releasesPages
+    return memory
   }
 
   /// With what conjugate gradients may be followed by, which takes what it finds.
@@ -139,24 +161,29 @@ struct MemoryPlanner {
     let budget = budget(found)
     let fallback =
       options.precision == .float64
-      ? memory(Double.self, forward: found.forward).fallback(within: budget)
-      : memory(Float.self, forward: found.forward).fallback(within: budget)
-    return plan(forward: found.forward, fallback: fallback)
+      ? memory(Double.self, found).fallback(within: budget)
+      : memory(Float.self, found).fallback(within: budget)
+    return plan(forward: found.forward, found.releasesPages, fallback: fallback)
   }
 
-  /// The plan with so much for forward values, without a reference.
-  func withoutReference(forward: Int) -> MemoryPlan {
-    changed { $0.options.reference = .none }.plan(forward: forward)
+  private func memory<S: EngineScalar>(_: S.Type, _ choice: Choice) -> BatchMemory<S> {
+    memory(S.self, forward: choice.forward, choice.releasesPages)
   }
 
-  private func budget(_ found: (plan: MemoryPlan, forward: Int)) -> MemoryBudget {
+  /// The plan of this choice without a reference.
+  func withoutReference(_ choice: Choice) -> MemoryPlan {
+    changed { $0.options.reference = .none }.plan(forward: choice.forward, choice.releasesPages)
+  }
+
+  private func budget(_ found: Choice) -> MemoryBudget {
     let isDouble = options.precision == .float64
-    let single = memory(Float.self, forward: found.forward)
+    let single = memory(Float.self, found)
     return MemoryBudget(
       forward: found.forward, reference: found.plan.room(of: allowed),
-      doubleProblem: isDouble ? 0 : single.doubleProblem.value, plan: found.plan,
+      doubleProblem: isDouble ? 0 : single.doubleProblem.value,
+      releasesPages: found.releasesPages, plan: found.plan,
       demands: isDouble
-        ? memory(Double.self, forward: found.forward).referenceDemands : single.referenceDemands)
+        ? memory(Double.self, found).referenceDemands : single.referenceDemands)
   }
 }
 

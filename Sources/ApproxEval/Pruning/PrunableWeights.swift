@@ -70,7 +70,7 @@ struct PrunableWeights {
   func values<S: EngineScalar>(_ store: ParameterStore<S>) -> Vector<Double> {
     let values = Vector<Double>(count: count)
     for (number, tensor) in tensors.enumerated() {
-      let ordered = flattened(store.vectors[tensor.index], number)
+      let ordered = flattened(store.vector(tensor.index), number)
       Kernels.toDouble(ordered.pointer, values.pointer + starts[number], count: ordered.count)
     }
     return values
@@ -80,7 +80,7 @@ struct PrunableWeights {
   func set<S: EngineScalar>(_ values: Vector<Double>, in store: ParameterStore<S>) {
     for (number, tensor) in tensors.enumerated() {
       let spec = spec(number)
-      let vector = store.vectors[tensor.index]
+      let vector = store.vector(tensor.index)
       let target = isReordered(spec) ? Vector<S>(count: spec.count) : vector
       Kernels.fromDouble(values.pointer + starts[number], target.pointer, count: spec.count)
       if isReordered(spec) { spec.reorder(target.pointer, into: vector.pointer) }

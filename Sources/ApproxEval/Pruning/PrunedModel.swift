@@ -21,9 +21,11 @@ struct PrunedModel<S: EngineScalar> {
     (self.checkpoint, self.weights, self.reader, self.options) = (
       checkpoint, weights, reader, options
     )
-    var vectors = parameters.vectors
-    for tensor in weights.tensors { vectors[tensor.index] = vectors[tensor.index].copy() }
-    store = ParameterStore(vectors)
+    store = parameters.replacing(
+      Dictionary(
+        uniqueKeysWithValues: weights.tensors.map {
+          ($0.index, parameters.vector($0.index).copy())
+        }))
     let names = checkpoint.program.graph.parameters.map(\.name)
     rounded = Set(
       try weights.tensors.filter {
@@ -35,7 +37,7 @@ struct PrunedModel<S: EngineScalar> {
   func set(_ values: Vector<Double>) {
     weights.set(values, in: store)
     for tensor in rounded {
-      let vector = store.vectors[tensor.index]
+      let vector = store.vector(tensor.index)
       for i in 0..<vector.count { vector.pointer[i] = S(Float(vector.pointer[i])) }
     }
   }
@@ -62,7 +64,7 @@ struct PrunedModel<S: EngineScalar> {
       guard weights.tensors.contains(tensor) else { return false }
       let spec = parameters[index]
       let ordered = Vector<S>(count: spec.count)
-      spec.reorder(store.vectors[index].pointer, into: ordered.pointer, toFile: true)
+      spec.reorder(store.vector(index).pointer, into: ordered.pointer, toFile: true)
       if rounded.contains(tensor) {
         let single = Vector<Float>(count: spec.count)
         for i in 0..<spec.count { single.pointer[i] = Float(ordered.pointer[i]) }

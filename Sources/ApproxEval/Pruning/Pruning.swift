@@ -114,7 +114,8 @@ public struct Pruning {
     _ folder: String?, _ pool: WorkerPool, _ observe: (PruningRow) -> Void, _: S.Type
   ) throws -> PruningResult {
     MemoryMeter.restart()
-    let parameters = try checkpoint.parameters(S.self, areRead: true, pool: pool)
+    let parameters = try checkpoint.parameters(
+      S.self, areRead: true, releasesPages: budget.releasesPages, pool: pool)
     let model = try PrunedModel(checkpoint, weights, parameters, source.reader, options)
     let counts = options.sparsities.map { PruningSelection.count($0, of: weights.count) }
     var rows: [PruningRow] = []

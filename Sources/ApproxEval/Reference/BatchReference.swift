@@ -119,7 +119,7 @@ final class BatchReference<S: EngineScalar> {
       for m in 0..<samples { matrix.pointer[n * samples + m] = gram.scaled(n, m) }
     }
     return IterationForecast.iterations(
-      gram: matrix, squares: problem.output.certificates, gap: options.cgGap)
+      gram: matrix, squares: gradients.output.certificates, gap: options.cgGap)
   }
 
   /// `nil` where there is no direction, or memory turns out too small after all.

@@ -8,7 +8,7 @@ extension Report.Entry {
   /// are drawn anew.
   var isOneBatch: Bool {
     guard let data = description.data, results.count > 1 else { return false }
-    return results.allSatisfy { $0.samples == data.samples }
+    return results.allSatisfy { $0.drawn == data.samples }
   }
 
   /// Whether rows of a direction differ from batch to batch by more than rounding.
@@ -21,7 +21,7 @@ extension Report.Entry {
 
   /// What a reader of deviations and standard errors must know.
   var spreadNote: String? {
-    guard let data = description.data, let size = results.map(\.samples).max(), results.count > 1
+    guard let data = description.data, let size = results.map(\.drawn).max(), results.count > 1
     else { return nil }
     if isOneBatch {
       let drawn = methods { varies(draws: $0.monteCarloSamples) }
@@ -65,10 +65,4 @@ extension Report {
     for note in entries.compactMap(\.spreadNote) where !notes.contains(note) { notes.append(note) }
     return notes
   }
-}
-
-/// `a`, `a and b`, `a, b and c`
-func listed(_ names: [String]) -> String {
-  guard let last = names.last, names.count > 1 else { return names.first ?? "" }
-  return names.dropLast().joined(separator: ", ") + " and " + last
 }

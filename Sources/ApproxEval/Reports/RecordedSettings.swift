@@ -51,6 +51,7 @@ struct RecordedSettings: Sendable, Equatable, Codable {
       .storedUpdates: .bool(options.scoresStoredUpdates),
       .optimizerState: .text(options.optimizerState),
       .parameterOrder: .text(options.parameterOrder),
+      .sample: .text(options.sample.rawValue),
       .perLayer: .bool(options.perLayer),
       .dropDuplicates: .number(options.dropDuplicates),
       .seed: ReportJSON(seed: options.seed),
@@ -67,8 +68,11 @@ struct RecordedSettings: Sendable, Equatable, Codable {
 
   subscript(_ setting: Setting) -> ReportJSON { self[setting.key] }
 
+  /// What runs had before there was a choice.
+  private static let before = [Setting.sample.key: SampleKind.sequence.rawValue]
+
   /// In words; `nil` where nothing is given.
-  func text(_ key: String) -> String? { self[key].words }
+  func text(_ key: String) -> String? { self[key].words ?? Self.before[key] }
 
   /// The parts of a list, in their order; none of what is no list.
   func list(_ key: String) -> [String] {

@@ -72,7 +72,7 @@ extension Report {
         "gamma_rel_sgd", "gamma_rel_reference", "efficiency", "efficiency_low",
         "fisher_quadratic", "gradient_dot", "update_norm", "cosine_gradient", "cosine_reference",
         "seconds", "mc_samples", "gamma_error", "precision", "no_gamma", "family", "role",
-        "marked", "sharpness", "fisher_within_layers", "fisher_across_layers", "run",
+        "marked", "sharpness", "fisher_within_layers", "fisher_across_layers", "run", "sample",
       ])
     for result in entries.flatMap(\.results) {
       for score in result.scores {
@@ -91,7 +91,7 @@ extension Report {
           .text(score.family), .text(score.role.rawValue), .flag(score.isMarked),
           .number(score.sharpness), .number(score.withinLayers),
           .number(score.withinLayers.map { 1 - $0 }),
-          .text(result.run),
+          .text(result.run), .text(result.sample.rawValue),
         ])
       }
     }
@@ -109,7 +109,7 @@ extension Report {
         "reference_solver", "reference_excess_bound", "reference_excess_estimate", "precision",
         "mean_loss", "reference_status", "sampled_labels", "sampled_labels_changed",
         "data_samples", "duplicates", "sampled_duplicates", "reference_converged", "run",
-        "reference_excess_short",
+        "sequences", "reference_excess_short",
       ])
     for (entry, result) in entries.flatMap({ entry in entry.results.map { (entry, $0) } }) {
       let reference = result.reference
@@ -126,7 +126,7 @@ extension Report {
         .text(reference?.status.rawValue), .integer(result.sampledLabels?.all),
         .integer(result.sampledLabels?.changed), .integer(entry.description.data?.samples),
         .integer(result.duplicates?.samples), .integer(result.duplicates?.sampled),
-        .flag(reference?.isConverged), .text(result.run),
+        .flag(reference?.isConverged), .text(result.run), .integer(result.drawn),
         .number(result.referenceExcess?.ofShort),
       ])
     }

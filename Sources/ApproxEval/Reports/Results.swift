@@ -219,8 +219,10 @@ public struct BatchResult: Sendable, Codable {
   public var isRepeated = false
   /// Whether some direction is missing for want of range in single precision.
   public var overflowsInSingle = false
-  /// N
+  /// N: scored positions where each of them is a sample.
   public var samples: Int
+  /// Samples of the data that these positions are of; `nil` where the samples are those of the data.
+  public var sequences: Int?
   /// Samples whose forward values did not fit into memory and were recomputed in every pass.
   public var recomputedSamples: Int
   /// L, summed over samples.
@@ -253,6 +255,12 @@ public struct BatchResult: Sendable, Codable {
   public var costs: [PhaseCost] = []
   /// Of the whole batch.
   public var seconds: Double
+
+  /// Samples of the data that it has.
+  var drawn: Int { sequences ?? samples }
+
+  /// What counted as a sample.
+  public var sample: SampleKind { sequences == nil ? .sequence : .token }
 
   /// Whether some gamma may be off by more than a thousandth.
   public var hasMark: Bool { scores.contains { $0.isMarked } }

@@ -91,7 +91,7 @@ extension Report.Entry {
     let samples = sizes.min() == sizes.max() ? grouped(sizes.first ?? 0) : range(sizes)
     var parts = [
       description.model, "P = \(grouped(description.trainableParameters))",
-      "N = \(samples)" + (results.count > 1 ? " x \(grouped(results.count)) batches" : ""),
+      "N = \(samples)\(tokens)" + (results.count > 1 ? " x \(grouped(results.count)) batches" : ""),
     ]
     parts.append("mean loss " + shortened(mean(\.meanLoss)))
     parts += description.lossSettings
@@ -101,6 +101,13 @@ extension Report.Entry {
     if description.epoch == nil, let step = description.step { parts.append("step \(step)") }
     let base = description.base.map { " on " + printable($0) } ?? ""
     return printable(description.path) + base + "\n" + wrapped(parts: parts) + "\n"
+  }
+
+  /// What N counts where that are scored positions.
+  private var tokens: String {
+    let sequences = results.compactMap(\.sequences)
+    guard let most = sequences.max() else { return "" }
+    return " tokens of \(range(sequences)) \(most == 1 ? "sequence" : "sequences")"
   }
 
   private func mean(_ value: (BatchResult) -> Double) -> Double {

@@ -103,13 +103,15 @@ public struct TextTable: Sendable {
 /// begins with `indent`. Names in it are shown as `printable` has them.
 public func wrapped(_ text: String, width: Int = 80, indent: String = "  ") -> String {
   var lines: [String] = []
-  var line = ""
+  var (line, length) = ("", 0)
   for word in printable(text).split(separator: " ") {
-    if !line.isEmpty && line.count + 1 + word.count > width {
+    let added = word.count
+    if length > 0 && length + 1 + added > width {
       lines.append(line)
-      line = indent + word
+      (line, length) = (indent + word, indent.count + added)
     } else {
-      line += line.isEmpty ? String(word) : " " + word
+      line += length == 0 ? String(word) : " " + word
+      length += added + (length == 0 ? 0 : 1)
     }
   }
   return (lines + [line]).joined(separator: "\n")

@@ -159,7 +159,7 @@ extension BatchResult {
     let counts: [Int?] =
       [batch, samples, recomputedSamples, reference?.iterations, sampledLabels?.changed]
       + [sampledLabels?.all, duplicates?.samples, duplicates?.sampled, duplicates?.draws]
-      + [bytes?.largest, reference?.iterationsBefore]
+      + [sequences, bytes?.largest, reference?.iterationsBefore]
       + trace.map(\.iteration)
       + scores.map(\.monteCarloSamples) + layers.flatMap { [$0.parameters, $0.monteCarloSamples] }
     return counts.allSatisfy { $0 ?? 0 >= 0 }

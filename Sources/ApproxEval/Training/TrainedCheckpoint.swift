@@ -21,7 +21,7 @@ struct TrainedCheckpoint<S: EngineScalar> {
       if program.offsets[index] == nil { return false }
       let spec = program.graph.parameters[index]
       let ordered = Vector<S>(count: spec.count)
-      spec.reorder(parameters.vectors[index].pointer, into: ordered.pointer, toFile: true)
+      spec.reorder(parameters.vector(index).pointer, into: ordered.pointer, toFile: true)
       writer.add(name, shape: spec.shape, ordered)
       return true
     }

@@ -40,7 +40,7 @@ public struct TrainingRun {
 
   private let checkpoint: LoadedCheckpoint
   /// Bytes of forward values in a step.
-  private let budget: Int
+  private let budget: MemoryBudget
   private let samples: TrainingSamples
   private let validation: Watched?
 
@@ -114,7 +114,7 @@ public struct TrainingRun {
     planned.batchSize = options.batchSize
     budget = try MemoryPlanner(
       checkpoint, samples: batchSize, options: planned, .train(options.optimizer)
-    ).budget().forward
+    ).budget()
   }
 
   /// Far more than any run has, and little enough to count on from.
@@ -186,8 +186,9 @@ public struct TrainingRun {
       ).map { samples.training[$0] },
       options: options.evaluation(dataFile: options.dataFile))
     let trainer = Trainer<S>(
-      options, checkpoint, samples, validation, budget: budget,
-      parameters: try checkpoint.parameters(S.self), pool: pool)
+      options, checkpoint, samples, validation, budget: budget.forward,
+      parameters: try checkpoint.parameters(S.self, releasesPages: budget.releasesPages),
+      pool: pool)
     var result = TrainingResult()
     func finishEpoch(_ epoch: Int, seconds: Double) throws {
       // First, so that a state that overflows is not saved, and data that cannot be read are found

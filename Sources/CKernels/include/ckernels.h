@@ -13,6 +13,14 @@
 
 typedef enum { CK_F32 = 0, CK_F64 = 1 } ck_dtype;
 
+// How files store numbers: little-endian, at any address.
+typedef enum {
+  CK_SOURCE_F32 = 0,
+  CK_SOURCE_F64 = 1,
+  CK_SOURCE_F16 = 2,
+  CK_SOURCE_BF16 = 3
+} ck_source;
+
 // MARK: Element-wise
 
 typedef enum {
@@ -119,6 +127,12 @@ void ck_few_rows(ck_dtype t, int transposed, size_t m, size_t n, size_t k, doubl
                  const void *x, size_t ldx, const void *w, size_t ldw, double beta, void *y,
                  size_t ldy);
 
+// The same with a w of 16-bit numbers, CK_SOURCE_F16 or CK_SOURCE_BF16, all finite, at any address; ldw
+// counts them. They are widened as they are read: the result has the bits of the widened w's.
+void ck_few_rows_stored(ck_dtype t, ck_source stored, int transposed, size_t m, size_t n, size_t k,
+                        double alpha, const void *x, size_t ldx, const void *w, size_t ldw,
+                        double beta, void *y, size_t ldy);
+
 // MARK: Products of many rows with a large weight, and Gram matrices
 
 // Whether this processor has them: 512-bit vectors.
@@ -133,6 +147,10 @@ void ck_product(int transposed, size_t m, size_t n, size_t k, float alpha, const
 void ck_product_double(int transposed, size_t m, size_t n, size_t k, double alpha, const double *x,
                        size_t ldx, const double *w, size_t ldw, double beta, double *y,
                        size_t ldy);
+// Both with a w as in ck_few_rows_stored.
+void ck_product_stored(ck_dtype t, ck_source stored, int transposed, size_t m, size_t n, size_t k,
+                       double alpha, const void *x, size_t ldx, const void *w, size_t ldw,
+                       double beta, void *y, size_t ldy);
 // The lower triangle of y = alpha x x^T + beta y, x [n, k]. Some of the elements next to the diagonal
 // are written above it too.
 void ck_symmetric_product(size_t n, size_t k, double alpha, const double *x, size_t ldx,
@@ -300,15 +318,10 @@ void ck_conjugate_gradient_step(ck_dtype t, double alpha, const void *v, const v
 
 // MARK: Conversion
 
-typedef enum {
-  CK_SOURCE_F32 = 0,
-  CK_SOURCE_F64 = 1,
-  CK_SOURCE_F16 = 2,
-  CK_SOURCE_BF16 = 3
-} ck_source;
-
 // n numbers from any (unaligned) source of the given kind.
 void ck_convert(ck_source s, const void *source, ck_dtype t, void *destination, size_t n);
+// The index of the first of n 16-bit numbers that is infinite or NaN; n if there is none.
+size_t ck_first_nonfinite_stored(ck_source s, const void *source, size_t n);
 
 // MARK: Meter
 

@@ -60,8 +60,10 @@ public protocol FileSystem: Sendable {
   ) throws(SystemError) -> FileMap
   /// Gives the memory back; nothing may read it afterwards.
   func unmap(_ map: FileMap)
-  /// The pages of the map need not stay in memory; they are read again when they are touched.
-  func release(_ map: FileMap)
+  /// These bytes of the map need not stay in memory; they are read again when they are touched.
+  func release(_ map: FileMap, _ bytes: Range<Int>)
+  /// These bytes of the map will be read soon.
+  func fetch(_ map: FileMap, _ bytes: Range<Int>)
 
   // MARK: Time
 

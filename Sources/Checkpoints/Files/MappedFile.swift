@@ -7,10 +7,16 @@ package protocol ByteOwner: AnyObject, Sendable {
   /// How many times all of the bytes come to be in memory of the process once they are fetched; 0
   /// where the system reads the pages of a file that are looked at.
   var copies: Int { get }
+  /// These bytes will be read soon.
+  func fetch(_ bytes: Range<Int>)
+  /// These bytes need not stay in memory, where they can be read again.
+  func release(_ bytes: Range<Int>)
 }
 
 extension ByteOwner {
   package var copies: Int { 1 }
+  package func fetch(_ bytes: Range<Int>) {}
+  package func release(_ bytes: Range<Int>) {}
 }
 
 /// The bytes of a file, read-only: a memory map of a regular file, a copy of what a pipe carries.
@@ -146,12 +152,16 @@ extension MappedFile {
   }
 
   /// The pages that have been read need not stay in memory.
-  package func release() { if status != nil { system.release(map) } }
+  package func release() { release(0..<bytes.count) }
+
+  private var isMapped: Bool { container == nil && status?.kind == .file }
 }
 
 extension MappedFile: ByteOwner {
   package func load() throws(CheckpointError) -> UnsafeRawBufferPointer { bytes }
-  package var copies: Int { container?.copies ?? (status?.kind == .file ? 0 : 1) }
+  package var copies: Int { container?.copies ?? (isMapped ? 0 : 1) }
+  package func fetch(_ bytes: Range<Int>) { if isMapped { system.fetch(map, bytes) } }
+  package func release(_ bytes: Range<Int>) { if isMapped { system.release(map, bytes) } }
 }
 
 /// Bytes of our own.

@@ -185,9 +185,17 @@ extension POSIXFileSystem {
     munmap(UnsafeMutableRawPointer(mutating: base), map.bytes.count)
   }
 
-  public func release(_ map: FileMap) {
-    guard let base = map.bytes.baseAddress else { return }
-    madvise(UnsafeMutableRawPointer(mutating: base), map.bytes.count, MADV_DONTNEED)
+  public func release(_ map: FileMap, _ bytes: Range<Int>) { advise(map, bytes, MADV_DONTNEED) }
+
+  public func fetch(_ map: FileMap, _ bytes: Range<Int>) { advise(map, bytes, MADV_WILLNEED) }
+
+  /// About all pages that have some of the bytes. What the system makes of it shows in no result.
+  private func advise(_ map: FileMap, _ bytes: Range<Int>, _ advice: Int32) {
+    guard let base = map.bytes.baseAddress, !bytes.isEmpty else { return }
+    let page = Int(getpagesize())
+    let start = bytes.lowerBound / page * page
+    madvise(
+      UnsafeMutableRawPointer(mutating: base + start), bytes.upperBound - start, advice)
   }
 }
 

@@ -131,4 +131,10 @@ private final class FileSlice: ByteOwner {
   }
 
   var copies: Int { file.copies }
+  func fetch(_ bytes: Range<Int>) { file.fetch(inFile(bytes)) }
+  func release(_ bytes: Range<Int>) { file.release(inFile(bytes)) }
+
+  private func inFile(_ bytes: Range<Int>) -> Range<Int> {
+    range.lowerBound + bytes.lowerBound..<range.lowerBound + bytes.upperBound
+  }
 }

@@ -50,6 +50,11 @@ package struct BatchNeeds<S: EngineScalar>: Sendable {
   package var vector: ByteCount { scalars(program.parameterCount) }
   package var exactVector: ByteCount { doubles(program.parameterCount) }
 
+  /// What kept forward values leave of the budget, as of the linearization.
+  package var spareBudget: Int {
+    max(0, batch.budget - batch.keptSamples * ForwardStore<S>.bytesPerSample(program))
+  }
+
   // MARK: - Passes
 
   /// What the forward pass leaves behind, logits included, and what it computes in.
@@ -59,8 +64,11 @@ package struct BatchNeeds<S: EngineScalar>: Sendable {
     let spare =
       batch.keptSamples < samples ? ForwardStore<S>.bytes(program, samples: largest) : 0
     let own = scalars(largest, program.bufferCounts.forward) + scalars(shared.perExecutor) + spare
-    return ForwardStore<S>.bytes(program, samples: batch.keptSamples)
-      + scalars(samples, logitCount) + scalars(shared.once) + batch.workers * own
+    let logits =
+      batch.keptSamples == samples && ForwardStore<S>.keepsLogits(program)
+      ? 0 : scalars(samples, logitCount)
+    return ForwardStore<S>.bytes(program, samples: batch.keptSamples) + logits
+      + scalars(shared.once) + batch.workers * own
   }
 
   /// Memory of all workers for the tangents of so many directions in one pass.

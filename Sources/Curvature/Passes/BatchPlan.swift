@@ -11,6 +11,7 @@ package struct BatchPlan: Sendable {
   /// Samples whose forward values are kept; the others are recomputed in every pass, in memory
   /// for one chunk of each worker.
   package let keptSamples: Int
+  let budget: Int
 
   /// - Parameters:
   ///   - budget: Bytes that forward values may take.
@@ -18,6 +19,7 @@ package struct BatchPlan: Sendable {
   package init(
     _ program: Program, samples: Int, threads: Int, budget: Int, bytesPerSample: Int
   ) {
+    self.budget = budget
     let affordable = budget / max(bytesPerSample, 1)
     // Layers factor only where the rows of all samples are at hand. Not a matter of threads.
     gradients = GradientPlan(program, factors: affordable >= samples)

@@ -35,7 +35,7 @@ package final class Linearization<S: EngineScalar> {
   /// Bytes that forward values may take.
   package let budget: Int
   /// What the kept ones leave of it.
-  private let spareBudget: Int
+  package let spareBudget: Int
   /// Per node (`rowKernel`).
   let rowKernels: FormedOnce<RowKernelKey, Vector<Double>>
   /// Per node, of convolutions that factor (`inputRows`).
@@ -77,7 +77,9 @@ package final class Linearization<S: EngineScalar> {
     (rowKernels, unfoldedRows) = (FormedOnce(), FormedOnce())
     spareBudget = max(0, budget - keptSamples * bytesPerSample)
     store = ForwardStore(program: program, samples: keptSamples)
-    logitValues = Vector(count: samples * program.graph.outputShape.reduce(1, *))
+    // With the values of all samples the logits are kept.
+    let kept = keptSamples == samples ? store.values[program.graph.output.index] : nil
+    logitValues = kept ?? Vector(count: samples * program.graph.outputShape.reduce(1, *))
     let largest = schedule.largestChunk
     directionsPerPass = Self.directionsPerPass(
       tangents: program.bufferCounts.tangents, largestChunk: largest)
@@ -91,6 +93,7 @@ package final class Linearization<S: EngineScalar> {
       ForwardStore(program: program, samples: largest)
     }
     forEachChunk(runsForward: true) { chunk, _, executor in
+      if kept != nil { return }
       let count = logitCount
       Kernels.copy(
         executor.logits, logitValues.pointer + chunk.first * count, count: chunk.count * count)

@@ -211,8 +211,7 @@ extension PanelScript {
     // A mark before a number would read as a minus sign.
     command("set ytics scale 0")
     command("set grid xtics lt 1 lw 0.5 lc rgb '#b0b0b0'")
-    // Longer bars end where there is room for their number, with an arrow.
-    let end = GnuplotText.number(panel.x.high * 0.8)
+    let end = GnuplotText.number(panel.longestBar)
     command("limit = \(end)")
     add(
       "data index \(block) using (0):1:(0):($2 > limit ? limit : $2):($1-0.36):($1+0.36):4 "

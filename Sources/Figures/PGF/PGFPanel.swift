@@ -87,7 +87,7 @@ struct PGFPanel {
   }
 
   private mutating func write(_ bars: [Bar], _ mark: Double?) {
-    let limit = panel.x.high * 0.8
+    let limit = panel.longestBar
     if let mark {
       let line = Self.coordinates([(mark, panel.y.low), (mark, panel.y.high)])
       text += "\\addplot[\(CurveStyle.guide.tex)] \(line);\n"

@@ -30,7 +30,7 @@ extension Stylesheet {
       body { max-width: none; padding: 0; }
       nav, #value, .hint { display: none; }
       figure, tr { break-inside: avoid; } h2 { break-after: avoid; }
-      figure, .scroll { overflow: visible; }
+      figure, .scroll { overflow: visible; background: none; }
       figure svg { min-width: 0 !important; }
     }
     """

@@ -53,7 +53,7 @@ enum HTML {
     return """
       <div class="scroll" role="region" tabindex="0" aria-label="\(escaped(table.caption))"><table\(
         table.isSortable ? " class=\"sortable\"" : "")>
-      <caption>\(escaped(table.caption))</caption>
+      <caption><span>\(escaped(table.caption))</span></caption>
       <thead><tr>\(head)</tr></thead>
       <tbody>
       \(body)</tbody></table></div>

@@ -15,9 +15,16 @@ enum Stylesheet {
     a { color: var(--link); }
     nav ul { display: flex; flex-wrap: wrap; gap: 0.25rem 1.25rem; padding: 0; list-style: none; }
     .note, .faint { color: var(--faint); }
-    .scroll { overflow-x: auto; margin: 1rem 0; }
+    /* A shadow at the edges behind which there is more: covers of the paper's colour scroll with the table. */
+    .scroll { overflow-x: auto; margin: 1rem 0; background:
+      linear-gradient(to right, var(--paper) 40%, transparent) left / 2rem 100% no-repeat local,
+      linear-gradient(to left, var(--paper) 40%, transparent) right / 2rem 100% no-repeat local,
+      linear-gradient(to right, var(--faint), transparent) left / 0.6rem 100% no-repeat scroll,
+      linear-gradient(to left, var(--faint), transparent) right / 0.6rem 100% no-repeat scroll; }
     table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
     caption { text-align: left; padding: 0.25rem 0; font-weight: 600; }
+    caption span { display: inline-block; position: sticky; left: 0;
+      max-width: min(68rem, calc(100vw - 2rem)); }
     th, td { padding: 0.2rem 0.75rem 0.2rem 0; border-bottom: 1px solid var(--line);
       text-align: left; vertical-align: top; }
     tbody th { font-weight: 400; }

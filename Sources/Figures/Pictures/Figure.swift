@@ -43,6 +43,9 @@ package struct Panel: Equatable, Sendable {
     case bars([Bar], mark: Double?)
     case cells(CellGrid)
   }
+
+  /// Longer bars end here, with an arrow: behind it there is room for their number.
+  package var longestBar: Double { x.high * 0.8 }
 }
 
 /// One axis. The range is always given, so that a picture does not depend on what draws it.

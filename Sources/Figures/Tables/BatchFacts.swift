@@ -9,7 +9,7 @@ struct BatchFacts {
 
   init(_ rows: [BatchRow]) {
     converged = Set(rows.filter(\.hasConvergedReference).map(\.place))
-    whole = Set(rows.filter { $0.samples == $0.dataSamples }.map(\.place))
+    whole = Set(rows.filter { $0.drawn == $0.dataSamples }.map(\.place))
   }
 
   /// Whether the spread of a direction's scores is more than rounding.

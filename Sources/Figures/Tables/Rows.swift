@@ -169,6 +169,8 @@ extension [ScoreRow] {
 package struct BatchRow: Sendable {
   package var place: Place
   package var samples: Double
+  /// Samples of the data: fewer than `samples` where these are scored positions.
+  package var drawn: Double
   /// Those that batches come from; `nil` in the tables of versions that did not write it.
   package var dataSamples: Double?
   /// NaN in the tables of versions that did not write it.
@@ -193,8 +195,10 @@ package struct BatchRow: Sendable {
         "gamma_bound", "reference_iterations", "reference_residual", "reference_stop",
       ]
     ) { (cells) throws(TableError) in
-      BatchRow(
-        place: try cells.place(), samples: try cells.measure("samples"),
+      let samples = try cells.measure("samples")
+      return BatchRow(
+        place: try cells.place(), samples: samples,
+        drawn: try cells.number("sequences") ?? samples,
         dataSamples: try cells.number("data_samples"),
         meanLoss: try cells.measure("mean_loss"),
         gradientNormRatio: try cells.measure("gradient_norm_ratio"),

@@ -19,7 +19,7 @@ struct Confidence {
   private static func batches(_ verdict: Verdict, _ rows: [BatchRow]) -> String? {
     let counts = verdict.best.map { row in row.compactMap { $0?.batches }.max() ?? 0 }
     guard let low = counts.min(), let high = counts.max(), high > 0 else { return nil }
-    let samples = rows.map(\.samples)
+    let samples = rows.map(\.drawn)
     let size = samples.min().map {
       $0 == samples.max() ? " of \(shown($0, digits: 12)) samples" : ""
     }
@@ -31,13 +31,13 @@ struct Confidence {
   }
 
   private static func overlap(_ rows: [BatchRow]) -> String? {
-    if !rows.isEmpty && rows.allSatisfy({ $0.samples == $0.dataSamples }) {
+    if !rows.isEmpty && rows.allSatisfy({ $0.drawn == $0.dataSamples }) {
       let checkpoints = Set(rows.map(\.place.checkpoint)).count
       return rows.count > checkpoints
         ? "Every batch has all samples of the data: they are one batch, and only drawn labels can differ."
         : nil
     }
-    let shares = rows.compactMap { row in row.dataSamples.map { row.samples / $0 } }
+    let shares = rows.compactMap { row in row.dataSamples.map { row.drawn / $0 } }
     guard let share = shares.max(), share >= 0.25,
       rows.count > Set(rows.map(\.place.checkpoint)).count
     else { return nil }

@@ -1,3 +1,5 @@
+import Checkpoints
+
 /// The verdict in two sentences: which method is best at each stage, and where methods fail.
 struct Headline {
   private let verdict: Verdict
@@ -16,7 +18,7 @@ struct Headline {
   static func name(_ winner: Verdict.Winner?, in verdict: Verdict) -> String? {
     guard let winner else { return nil }
     return winner.methods.isEmpty
-      ? "sgd" : enumeration(winner.methods.map { verdict.methods[$0].name })
+      ? "sgd" : listed(winner.methods.map { verdict.methods[$0].name })
   }
 
   private var best: String {
@@ -90,7 +92,7 @@ struct Headline {
   }
 
   private static func few(_ names: [String]) -> String {
-    names.count <= 8 ? enumeration(names) : "\(names.count) other methods"
+    names.count <= 8 ? listed(names) : "\(names.count) other methods"
   }
 
   /// `ef at epochs 20 and 40, with its smallest damping at epochs 3 to 40`

@@ -1,3 +1,5 @@
+import Checkpoints
+
 /// Stages of training in words.
 struct StageNames {
   private let labels: [String]
@@ -28,7 +30,7 @@ struct StageNames {
           ? [short(span.lowerBound)]
           : ["\(short(span.lowerBound)) to \(short(span.upperBound))"]
     }
-    return (kind.map { $0 + "s " } ?? "") + enumeration(parts)
+    return (kind.map { $0 + "s " } ?? "") + listed(parts)
   }
 
   private func short(_ stage: Int) -> String {
@@ -47,10 +49,4 @@ struct StageNames {
     }
     return spans
   }
-}
-
-/// `a`, `a and b`, `a, b and c`
-func enumeration(_ parts: [String]) -> String {
-  guard let last = parts.last, parts.count > 1 else { return parts.first ?? "" }
-  return parts.dropLast().joined(separator: ", ") + " and " + last
 }

@@ -4,32 +4,39 @@ import TensorModule
 /// looked up by the bucket of a pair of positions (T5) and a mask over keys.
 ///
 /// Q [Tq, heads d], K and V [Tk, heads d], output [Tq, heads d]. The forward pass keeps the
-/// weights P [heads, Tq, Tk], unless they are larger than Q, K and V: then they are computed from
-/// those again. The derivative of softmax is symmetric, so one kernel serves both directions.
+/// weights P [heads, Tq, Tk], unless they are larger than Q, K and V: then every pass computes them from
+/// those again, tile by tile (`AttentionTiles`). The derivative of softmax is symmetric, so one kernel serves
+/// both directions.
 package struct Attention: Operation {
   package let heads: Int
   package let scale: Double
   /// Which row of the table, parameter 0, `[rows, heads]`, belongs to each pair, and which keys are
   /// hidden (causal); there may be no table.
   package let buckets: PositionBuckets?
-  private var queries = 0
-  private var keys = 0
-  private var width = 0
-  private var hasMask = false
+  /// Scores that a tile has at most, unless one query has more.
+  let tileSize: Int
+  private(set) var queries = 0
+  private(set) var keys = 0
+  private(set) var width = 0
+  private(set) var hasMask = false
   private var tableRows = 0
   private var rowsAreQueries = false
   package private(set) var operationCount = 0
 
-  package init(heads: Int, scale: Double, buckets: PositionBuckets? = nil) {
+  /// - Parameter tileSize: Scores that are computed at a time where weights are not kept.
+  package init(
+    heads: Int, scale: Double, buckets: PositionBuckets? = nil, tileSize: Int = 1 << 17
+  ) {
+    self.tileSize = tileSize
     self.heads = heads
     self.scale = scale
     self.buckets = buckets
   }
 
   static let table = 0
-  private static let (q, k, v, mask) = (0, 1, 2, 3)
+  static let (q, k, v, mask) = (0, 1, 2, 3)
 
-  private var columns: Int { heads * width }
+  var columns: Int { heads * width }
   private var pairs: Int { queries * keys }
   private var weights: Int { heads * pairs }
 
@@ -76,14 +83,19 @@ package struct Attention: Operation {
     return q
   }
 
-  /// Whether derivatives compute P again. With biases and masks that would be more than one product.
-  private var keepsWeights: Bool {
-    buckets != nil || hasMask || weights <= (queries + 2 * keys) * columns
+  /// Whether the forward pass keeps P: where it is not larger than what else it keeps.
+  private var keepsWeights: Bool { weights <= (queries + 2 * keys) * columns }
+
+  /// Queries of a tile: whole vectors, if there is room for them.
+  var tileRows: Int {
+    let rows = max(1, tileSize / max(keys, 1))
+    return min(queries, rows >= 16 ? rows / 16 * 16 : rows)
   }
 
   package func restricted(to rows: [Int]) -> (operation: any Operation, reads: [Bool])? {
     guard rowsAreQueries else { return nil }
-    let operation = Attention(heads: heads, scale: scale, buckets: buckets?.taking(rows))
+    let operation = Attention(
+      heads: heads, scale: scale, buckets: buckets?.taking(rows), tileSize: tileSize)
     return (operation, [true, false, false] + (hasMask ? [false] : []))
   }
 
@@ -94,15 +106,15 @@ package struct Attention: Operation {
 
   package func scratch(samples: Int, directions: Int) -> Int {
     // Scores of one head, the bias of all, weights of one sample.
-    pairs + weights + weights
+    keepsWeights ? pairs + weights + weights : AttentionTiles<ForwardPass<Float>>.scratch(self)
   }
 
   package func forward<S: EngineScalar>(_ pass: ForwardPass<S>) {
+    if !keepsWeights { return forwardInTiles(pass) }
     let bias = buckets == nil ? nil : pass.scratch + pairs
     if let buckets, let bias { write(buckets, pass, to: bias) }
     for n in 0..<pass.samples {
-      let keeps = pass.keepsSaved && keepsWeights
-      let p = keeps ? pass.saved + n * weights : pass.scratch + pairs + weights
+      let p = pass.keepsSaved ? pass.saved + n * weights : pass.scratch + pairs + weights
       for h in 0..<heads {
         let scores = p + h * pairs
         scoreProduct(
@@ -119,9 +131,10 @@ package struct Attention: Operation {
   }
 
   package func jvp<S: EngineScalar>(_ pass: TangentPass<S>) {
+    if !keepsWeights { return jvpInTiles(pass) }
     for n in 0..<pass.samples {
       for h in 0..<heads {
-        let p = weightsOfHead(pass, sample: n, head: h)
+        let p = UnsafePointer(pass.saved + n * weights + h * pairs)
         for r in 0..<pass.directions { jvp(pass, weights: p, sample: n, head: h, direction: r) }
       }
     }
@@ -163,6 +176,7 @@ package struct Attention: Operation {
   }
 
   package func vjp<S: EngineScalar>(_ pass: CotangentPass<S>) {
+    if !keepsWeights { return vjpInTiles(pass) }
     // In the order of writing; one value may be several of the inputs.
     let dv = pass.inputCotangent(Self.v)
     if dv != nil { pass.markWritten(Self.v) }
@@ -171,7 +185,7 @@ package struct Attention: Operation {
     let dk = pass.inputCotangent(Self.k)
     for n in 0..<pass.samples {
       for h in 0..<heads {
-        let p = weightsOfHead(pass, sample: n, head: h)
+        let p = UnsafePointer(pass.saved + n * weights + h * pairs)
         for r in 0..<pass.directions {
           let at = r * pass.samples + n
           let b = row(pass.cotangent, at, queries, h)
@@ -210,6 +224,9 @@ package struct Attention: Operation {
     stride: Int
   ) {
     guard let buckets else { return }
+    if !keepsWeights {
+      return addPerSampleGradientsInTiles(pass, direction: direction, to: out, stride: stride)
+    }
     let cotangent = pass.cotangent(direction: direction)
     for n in 0..<pass.samples {
       for h in 0..<heads {
@@ -225,27 +242,14 @@ package struct Attention: Operation {
 
   // MARK: - Pieces
 
-  /// P of one head: what the forward pass has kept, or the same bits computed again, in scratch.
-  private func weightsOfHead<P: Pass>(
-    _ pass: P, sample n: Int, head h: Int
-  ) -> UnsafePointer<P.S> {
-    if keepsWeights { return UnsafePointer(pass.saved + n * weights + h * pairs) }
-    let p = pass.scratch + pairs
-    scoreProduct(
-      row(pass.value(Self.q), n, queries, h), row(pass.value(Self.k), n, keys, h), beta: 0,
-      into: p)
-    Kernels.softmax(p, bias: nil, mask: nil, rows: queries, columns: keys)
-    return UnsafePointer(p)
-  }
-
   /// Start of one head's columns in the rows of one sample.
-  private func row<S>(_ x: UnsafePointer<S>, _ sample: Int, _ rows: Int, _ head: Int)
+  func row<S>(_ x: UnsafePointer<S>, _ sample: Int, _ rows: Int, _ head: Int)
     -> UnsafePointer<S>
   {
     x + sample * rows * columns + head * width
   }
 
-  private func row<S>(_ x: UnsafeMutablePointer<S>, _ sample: Int, _ rows: Int, _ head: Int)
+  func row<S>(_ x: UnsafeMutablePointer<S>, _ sample: Int, _ rows: Int, _ head: Int)
     -> UnsafeMutablePointer<S>
   {
     x + sample * rows * columns + head * width
@@ -285,14 +289,18 @@ package struct Attention: Operation {
   private func write<S: EngineScalar>(
     _ buckets: PositionBuckets, _ pass: ForwardPass<S>, to bias: UnsafeMutablePointer<S>
   ) {
-    let table = tableRows > 0 ? pass.parameter(Self.table) : nil
+    let table = tableValues(pass)
     for i in 0..<weights { bias[i] = -.infinity }
     buckets.forEachVisible { pair, row in
       for h in 0..<heads { bias[h * pairs + pair] = table.map { $0[row * heads + h] } ?? 0 }
     }
   }
 
-  private func tableTangent<S: EngineScalar>(
+  func tableValues<P: Pass>(_ pass: P) -> UnsafePointer<P.S>? {
+    tableRows > 0 ? pass.parameter(Self.table) : nil
+  }
+
+  func tableTangent<S: EngineScalar>(
     _ pass: TangentPass<S>, _ direction: Int
   ) -> UnsafePointer<S>? {
     tableRows > 0 ? pass.parameterTangent(Self.table, direction: direction) : nil

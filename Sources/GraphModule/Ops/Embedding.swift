@@ -23,6 +23,8 @@ package struct Embedding: Operation {
     return try ValueType(x.shape + [columns])
   }
 
+  package func readsInPlace(_ slot: Int) -> Bool { true }
+
   package func needs(_ use: DerivativeUse) -> ForwardNeeds {
     ForwardNeeds(inputs: [use.trains(Self.weight)])
   }
@@ -35,7 +37,8 @@ package struct Embedding: Operation {
 
   package func forward<S: EngineScalar>(_ pass: ForwardPass<S>) {
     lookUp(
-      pass.parameter(Self.weight), pass.indices(0), count: pass.samples * positions, pass.output)
+      pass.weight(Self.weight, rows: rows, columns: columns), pass.indices(0),
+      count: pass.samples * positions, pass.output)
   }
 
   package func jvp<S: EngineScalar>(_ pass: TangentPass<S>) {
@@ -43,7 +46,8 @@ package struct Embedding: Operation {
     for r in 0..<pass.directions {
       let output = pass.output + r * count * columns
       if let weight = pass.parameterTangent(Self.weight, direction: r) {
-        lookUp(weight, pass.indices(0), count: count, output)
+        lookUp(
+          WeightMatrix(weight, stride: columns), pass.indices(0), count: count, output)
       } else {
         Kernels.zero(output, count: count * columns)
       }
@@ -75,11 +79,11 @@ package struct Embedding: Operation {
   }
 
   private func lookUp<S: EngineScalar>(
-    _ table: UnsafePointer<S>, _ indices: UnsafePointer<Int32>, count: Int,
+    _ table: WeightMatrix<S>, _ indices: UnsafePointer<Int32>, count: Int,
     _ out: UnsafeMutablePointer<S>
   ) {
     for t in 0..<count {
-      Kernels.copy(table + Int(indices[t]) * columns, out + t * columns, count: columns)
+      table.copyRow(Int(indices[t]), count: columns, to: out + t * columns)
     }
   }
 

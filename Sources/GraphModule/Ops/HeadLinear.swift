@@ -63,6 +63,8 @@ package struct HeadLinear: Operation {
     return try ValueType(leading + to)
   }
 
+  package func readsInPlace(_ slot: Int) -> Bool { slot == Self.weight }
+
   package func needs(_ use: DerivativeUse) -> ForwardNeeds {
     ForwardNeeds(inputs: [use.trains(Self.weight)])
   }
@@ -70,7 +72,7 @@ package struct HeadLinear: Operation {
   package func forward<S: EngineScalar>(_ pass: ForwardPass<S>) {
     let rows = pass.samples * positions
     multiply(
-      pass.value(0), pass.parameter(Self.weight), rows: rows, transposed: isTransposed, beta: 0,
+      pass.value(0), weight(pass), rows: rows, transposed: isTransposed, beta: 0,
       into: pass.output)
     if addsBias {
       Kernels.addToRows(pass.parameter(Self.bias), pass.output, rows: rows, columns: narrow)
@@ -82,7 +84,7 @@ package struct HeadLinear: Operation {
     let tangent = pass.tangent(0)
     if let tangent {
       multiply(
-        tangent, pass.parameter(Self.weight), rows: pass.directions * rows,
+        tangent, weight(pass), rows: pass.directions * rows,
         transposed: isTransposed, beta: 0, into: pass.output)
     }
     for r in 0..<pass.directions {
@@ -90,7 +92,8 @@ package struct HeadLinear: Operation {
       var written = tangent != nil
       if let weight = pass.parameterTangent(Self.weight, direction: r) {
         multiply(
-          pass.value(0), weight, rows: rows, transposed: isTransposed, beta: written ? 1 : 0,
+          pass.value(0), WeightMatrix(weight, stride: columns), rows: rows,
+          transposed: isTransposed, beta: written ? 1 : 0,
           into: output)
         written = true
       }
@@ -104,7 +107,7 @@ package struct HeadLinear: Operation {
   package func vjp<S: EngineScalar>(_ pass: CotangentPass<S>) {
     guard let (target, accumulate) = pass.inputCotangent(0) else { return }
     multiply(
-      pass.cotangent, pass.parameter(Self.weight),
+      pass.cotangent, weight(pass),
       rows: pass.directions * pass.samples * positions, transposed: !isTransposed,
       beta: accumulate ? 1 : 0, into: target)
   }
@@ -126,17 +129,21 @@ package struct HeadLinear: Operation {
 
   // MARK: - Pieces
 
+  private func weight<P: Pass>(_ pass: P) -> WeightMatrix<P.S> {
+    pass.weight(Self.weight, rows: narrow, columns: columns)
+  }
+
   /// `y_th = scale W_h x_th + beta y_th`, or with `W_h^T`.
   private func multiply<S: EngineScalar>(
-    _ x: UnsafePointer<S>, _ weight: UnsafePointer<S>, rows: Int, transposed: Bool, beta: S,
+    _ x: UnsafePointer<S>, _ weight: WeightMatrix<S>, rows: Int, transposed: Bool, beta: S,
     into y: UnsafeMutablePointer<S>
   ) {
     let (inputs, outputs) = transposed ? (width, columns) : (columns, width)
     for h in 0..<heads {
       BLAS.gemm(
         transposeB: !transposed, m: rows, n: outputs, k: inputs, alpha: S(scale), x + h * inputs,
-        lda: heads * inputs, weight + h * width * columns, ldb: columns, beta: beta,
-        y + h * outputs, ldc: heads * outputs)
+        lda: heads * inputs, weight.from(row: h * width), beta: beta, y + h * outputs,
+        ldc: heads * outputs)
     }
   }
 

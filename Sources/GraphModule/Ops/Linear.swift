@@ -40,6 +40,8 @@ package struct Linear: Operation {
     makesRows ? (self, [true]) : nil
   }
 
+  package func readsInPlace(_ slot: Int) -> Bool { slot == Self.weight }
+
   package func needs(_ use: DerivativeUse) -> ForwardNeeds {
     ForwardNeeds(inputs: [use.trains(Self.weight)])
   }
@@ -54,7 +56,7 @@ package struct Linear: Operation {
     let rows = pass.samples * positions
     pass.multiply(
       transposeB: true, m: rows, n: outputs, k: inputs, pass.value(0), lda: inputs,
-      pass.parameter(Self.weight), ldb: inputs, pass.output, ldc: outputs)
+      bySlot: Self.weight, pass.output, ldc: outputs)
     if hasBias {
       Kernels.addToRows(pass.parameter(Self.bias), pass.output, rows: rows, columns: outputs)
     }
@@ -66,7 +68,7 @@ package struct Linear: Operation {
     if let tangent {
       pass.multiply(
         transposeB: true, m: pass.directions * rows, n: outputs, k: inputs, tangent, lda: inputs,
-        pass.parameter(Self.weight), ldb: inputs, pass.output, ldc: outputs)
+        bySlot: Self.weight, pass.output, ldc: outputs)
     }
     for r in 0..<pass.directions {
       let output = pass.output + r * rows * outputs
@@ -92,8 +94,7 @@ package struct Linear: Operation {
     guard let (target, accumulate) = pass.inputCotangent(0) else { return }
     pass.multiply(
       m: pass.directions * pass.samples * positions, n: inputs, k: outputs, pass.cotangent,
-      lda: outputs, pass.parameter(Self.weight), ldb: inputs, beta: accumulate ? 1 : 0, target,
-      ldc: inputs)
+      lda: outputs, bySlot: Self.weight, beta: accumulate ? 1 : 0, target, ldc: inputs)
   }
 
   package func addGradient<S: EngineScalar>(

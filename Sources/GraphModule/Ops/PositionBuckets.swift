@@ -27,6 +27,41 @@ package struct PositionBuckets: Sendable {
     PositionBuckets(queries: places.map { queries[$0] }, keys: keys) { rows[$0 + farthest] }
   }
 
+  /// The run of keys that some of these queries see; `nil` where one of them sees none.
+  func keys(seenBy queries: Range<Int>) -> Range<Int>? {
+    guard let nearest = rows.firstIndex(where: { $0 >= 0 }),
+      let last = rows.lastIndex(where: { $0 >= 0 })
+    else { return nil }
+    var (first, end) = (keys, 0)
+    for query in queries {
+      let start = farthest - self.queries[query]
+      let (low, high) = (max(0, nearest - start), min(keys, last + 1 - start))
+      // Between the first and the last distance others may be hidden.
+      guard low < high, (low..<high).contains(where: { rows[start + $0] >= 0 }) else {
+        return nil
+      }
+      (first, end) = (min(first, low), max(end, high))
+    }
+    return first..<end
+  }
+
+  /// Calls `body` with every pair of these queries and keys that is not hidden, in row-major order.
+  func forEachVisible(
+    _ queries: Range<Int>, _ keys: Range<Int>, _ body: (_ pair: Int, _ row: Int) -> Void
+  ) {
+    rows.withUnsafeBufferPointer { rows in
+      var pair = 0
+      for query in queries {
+        let first = farthest - self.queries[query]
+        for key in keys {
+          let row = rows[first + key]
+          if row >= 0 { body(pair, Int(row)) }
+          pair += 1
+        }
+      }
+    }
+  }
+
   var largestRow: Int { Int(rows.max() ?? -1) }
 
   /// Calls `body` with every pair that is not hidden, in row-major order of `[queries, keys]`.

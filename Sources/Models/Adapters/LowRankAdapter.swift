@@ -17,6 +17,8 @@ struct LowRankAdapter: Sendable {
   /// Rows of the embedding that train, if any do.
   let trainedTokens: TrainedTokenList?
   let modulesToSave: [String]
+  /// Where the modules that it changes are named.
+  let targetPlace: JSONValue
   /// Far more than any model has kinds of modules.
   private static let maximumNames = 256
   private static let maximumPatterns = 4096
@@ -72,7 +74,7 @@ struct LowRankAdapter: Sendable {
     guard let targets = try LowRankAdapter.targets(config["target_modules"], work) else {
       throw config["target_modules"].wrong("a list of module names or a regular expression")
     }
-    self.targets = targets
+    (self.targets, targetPlace) = (targets, config["target_modules"])
     excluded = try LowRankAdapter.targets(config["exclude_modules"], work)
     rankPattern = try LowRankAdapter.patterns(config["rank_pattern"], work) {
       value throws(CheckpointError) in try value.size()

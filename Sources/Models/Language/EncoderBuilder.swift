@@ -112,6 +112,8 @@ struct EncoderBuilder {
         "cls.predictions.decoder.weight", "cls.predictions.decoder.bias",
         "cls.seq_relationship.weight", "cls.seq_relationship.bias", "lm_head.decoder.weight",
         "lm_head.decoder.bias",
+        // Of a head that is not tied, in Transformers 5.
+        options.tokenHead + ".bias",
       ]))
   }
 
@@ -151,7 +153,20 @@ struct EncoderBuilder {
       options.transformFunction ?? function, name: transform + ".act")
     let normed = try norm(active, "\(transform).\(options.transformNorm)")
     return try language.tokenLogits(
-      normed, head + ".decoder", embedding: prefix + ".embeddings.word_embeddings", biasOf: head)
+      normed, head + ".decoder", embedding: prefix + ".embeddings.word_embeddings",
+      biasOf: biasOwner)
+  }
+
+  /// The module whose bias is added to the logits of tokens. In Transformers 4 the head and its last layer
+  /// have one bias between them, in 5 only where the head is tied; otherwise that of the layer counts.
+  private var biasOwner: String {
+    get throws(CheckpointError) {
+      let (config, head) = (language.config, options.tokenHead)
+      let version = try config["transformers_version"].string(default: "")
+      let major = version.prefix { $0 != "." }
+      let isTied = try config["tie_word_embeddings"].bool(default: language.family.tiesHead)
+      return !isTied && Int(major) ?? 0 >= 5 ? head + ".decoder" : head
+    }
   }
 
   private mutating func norm(_ x: ValueID, _ module: String) throws(CheckpointError) -> ValueID {

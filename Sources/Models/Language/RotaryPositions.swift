@@ -86,6 +86,13 @@ struct RotarySettings {
     self.parameters = parameters
     if parameters.exists { try parameters.requireKeys(in: Self.parameterNames) }
     let own = parameters["rope_theta"]
+    guard own.exists || config[theta].exists else {
+      throw config[theta].wrong(
+        "a number above zero",
+        hint:
+          "Versions of Transformers fill in what differs: write the one that the model was trained with."
+      )
+    }
     base = try own.exists ? own.positive() : config[theta].positive()
   }
 

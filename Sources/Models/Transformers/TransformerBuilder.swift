@@ -252,12 +252,10 @@ struct TransformerBuilder {
     {
       throw tokens.place.wrong("nothing: trained tokens are read for language models alone")
     }
-    if case .lowRank = adapter, changedModules == 0, !hasTrainedTokens {
-      throw CheckpointError(
-        .unexpectedValue(
-          "target_modules of the adapter", found: "without a match in this model",
-          expected: "names of its linear layers"),
-        at: .init(file: config.file), hint: "The adapter is for another model.")
+    if case .lowRank(let adapter)? = adapter, changedModules == 0, !hasTrainedTokens {
+      throw adapter.targetPlace.wrong(
+        "names of linear layers of the model, a \(type)",
+        hint: "The adapter is for another model: give it with the one that it was trained on.")
     }
     return Model(
       graph: graph.finish(output: output, shape: shape), type: type,

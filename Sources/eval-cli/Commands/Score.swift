@@ -179,7 +179,7 @@ struct Score: ParsableCommand {
     if result.isRepeated { text += ", done again in double" }
     if result.recomputedSamples > 0 {
       text +=
-        ", forward values of \(result.recomputedSamples) of \(result.samples) samples "
+        ", forward values of \(result.recomputedSamples) of \(result.sequences ?? result.samples) samples "
         + "recomputed in every pass (--memory)"
     }
     return text + ", \(shortened(result.seconds, digits: 3)) s"

@@ -129,10 +129,6 @@ enum OptionValues {
     listed(UpdateMethod.named.filter(\.needs.isSampled).map(\.name), "and")
   }
 
-  private static func listed(_ names: [String], _ conjunction: String) -> String {
-    names.dropLast().joined(separator: ", ") + " \(conjunction) " + names.last!
-  }
-
   /// A line on each method, with what it costs beside the gradient, and on each set.
   static var methodSummaries: String {
     let named = UpdateMethod.named.map { ($0.name, $0.summary + " [\($0.needs.cost)]") }

@@ -61,6 +61,14 @@ struct UpdateOptions: ParsableArguments {
       """, valueName: "list"))
   var mcSamples: [String] = []
 
+  @Option(
+    help: .init(
+      """
+      What a sample is for methods that look at single ones: a sequence with all of its scored positions, \
+      or every scored token. The natural gradient and gamma of a direction are the same.
+      """))
+  var sample = EvaluationOptions().sample
+
   @Flag(help: "Score every direction in each tensor and each module alone as well (layers.csv).")
   var perLayer = false
 
@@ -89,6 +97,7 @@ struct UpdateOptions: ParsableArguments {
     if !mcSamples.isEmpty {
       options.monteCarloSamples = try OptionValues.draws(OptionValues.joined(mcSamples))
     }
+    options.sample = sample
     options.perLayer = perLayer
     if let dropDuplicates { options.dropDuplicates = try OptionValues.cosine(dropDuplicates) }
   }

@@ -6,6 +6,7 @@ extension Arithmetic: ExpressibleByArgument {}
 extension LanguageTask: ExpressibleByArgument {}
 extension Precision: ExpressibleByArgument {}
 extension PreconditionerKind: ExpressibleByArgument {}
+extension SampleKind: ExpressibleByArgument {}
 
 extension ReferenceMethod: ExpressibleByArgument {
   /// The values of the option, for its help.
