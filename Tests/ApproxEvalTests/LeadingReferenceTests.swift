@@ -128,15 +128,15 @@ import Updates
       return ReferenceChoice(options, memory: memory, costs)
     }
     let others: [ReferenceChoice.Fallback] = [.bracket, .exact(.gram)]
-    // 20 iterations cost 22, and seven tenths of that are 15.4.
-    let first = choice(15, forecast: 20)
+    // 20 iterations cost 22, and half of that is 11.
+    let first = choice(10.5, forecast: 20)
     #expect(first.beginsWithLeading && first.kind == .cg && first.fallbacks == others)
     #expect(first.reason?.contains("of which the gradients foretell 20, leading classes") == true)
     // Otherwise they are what iterations are given up for, if they are far cheaper than all rows.
     let later = choice(10, forecast: 8)
     #expect(!later.beginsWithLeading && later.fallbacks == [.leading] + others)
     #expect(later.iterations == 110)
-    let never = choice(16, forecast: 20)
+    let never = choice(11.5, forecast: 20)
     #expect(!never.beginsWithLeading && never.fallbacks == others)
     #expect(!choice(1, forecast: nil).beginsWithLeading)
     // Without room, a bound, or a solve without preconditioner there is nothing to compare with.
@@ -155,11 +155,10 @@ import Updates
   /// On matrices of which the answer is known.
   @Test func iterationsAreForetoldByDistinctEigenvalues() {
     func forecast(_ eigenvalues: [Double], _ squares: [Double], gap: Double = 1e-9) -> Int {
-      let count = squares.count
-      let gram = Vector<Double>(count: count * count)
       // g_n . g_n = |w_n|^2 lambda_n: orthogonal gradients.
-      for n in 0..<count { gram.pointer[n * (count + 1)] = squares[n] * eigenvalues[n] }
-      return IterationForecast.iterations(gram: gram, squares: squares, gap: gap)
+      IterationForecast.iterations(squares: squares, gap: gap) { n, m in
+        n == m ? squares[n] * eigenvalues[n] : 0
+      }
     }
     let ones = [Double](repeating: 1, count: 6)
     #expect(forecast(ones, ones) == 1)
@@ -184,13 +183,9 @@ import Updates
     let taken = try ReferenceSolver<Double>(options).conjugateGradient(
       problem, gradient: gradients.gradient
     ).record.iterations!
-    let samples = problem.linearization.samples
-    let gram = Vector<Double>(count: samples * samples)
-    for i in 0..<samples * samples {
-      gram.pointer[i] = gradients.gram.scaled(i / samples, i % samples)
-    }
     let found = IterationForecast.iterations(
-      gram: gram, squares: problem.output.certificates, gap: 1e-2)
+      squares: problem.output.certificates, gap: 1e-2
+    ) { gradients.gram.scaled($0, $1) }
     #expect(found <= taken && found > 0)
     if name == "digits/epoch-40" { #expect(2 * found >= taken, "\(found) of \(taken)") }
   }

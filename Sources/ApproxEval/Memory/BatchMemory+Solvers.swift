@@ -66,6 +66,10 @@ extension BatchMemory {
     if wanted.isEmpty { return }
     if wanted.contains(.conjugateGradients) { addConjugateGradient(isCombination: isCombination) }
     if wanted.contains(.lsqr) { addLSQR() }
+    if options.reference == .auto {
+      plan.during(
+        [("forecast of iterations", IterationForecast.bytes(samples: samples))], isExpected: false)
+    }
     let matrices = [
       wanted.contains(.gramMatrix) ? gramReference : nil,
       wanted.contains(.factorMatrix) ? denseReference : nil,

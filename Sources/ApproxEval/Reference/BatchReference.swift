@@ -108,18 +108,14 @@ final class BatchReference<S: EngineScalar> {
   /// How many iterations the gradients foretell; `nil` where no number of them would cost so much.
   private func forecast(_ gradients: BatchGradients<S>, upTo cost: Double) -> Int? {
     if costs.iterations(IterationForecast.most) < cost { return nil }
-    let samples = gradients.samples
     // Methods that solve have it.
     let known = gradients.gram
     let gram =
       known.products == .norms
       ? gradients.perSample.prefix(draws: 1).gramMatrix(withSums: false) : known
-    let matrix = Vector<Double>(unsetCount: samples * samples)
-    for n in 0..<samples {
-      for m in 0..<samples { matrix.pointer[n * samples + m] = gram.scaled(n, m) }
-    }
     return IterationForecast.iterations(
-      gram: matrix, squares: gradients.output.certificates, gap: options.cgGap)
+      squares: gradients.output.certificates, gap: options.cgGap
+    ) { gram.scaled($0, $1) }
   }
 
   /// `nil` where there is no direction, or memory turns out too small after all.

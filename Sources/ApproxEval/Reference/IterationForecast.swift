@@ -7,24 +7,31 @@ import TensorModule
 /// the real one down: on the digits it came to between a tenth of its iterations early in training and nine
 /// tenths late, and never to more.
 enum IterationForecast {
+  /// What it computes in.
+  static func bytes(samples: Int) -> ByteCount {
+    (ByteCount(samples) + ByteCount(min(samples, most) + 4))
+      * ByteCount(vector: ByteCount(samples), of: Double.self)
+  }
+
   /// More are not looked for.
   static let most = 256
 
   /// - Parameters:
-  ///   - gram: `g_n . g_m` in any unit, `[N, N]`.
+  ///   - gram: `g_n . g_m` in any unit.
   ///   - squares: `|w_n|^2`
   ///   - gap: gamma over its bound, less one, that ends it.
   /// - Returns: `most` where it takes more; 0 where there is nothing to solve.
-  static func iterations(gram: Vector<Double>, squares: [Double], gap: Double) -> Int {
-    let all = squares.count
-    let kept = squares.indices.filter { squares[$0] > 0 && gram[$0 * (all + 1)] > 0 }
+  static func iterations(
+    squares: [Double], gap: Double, gram: (_ n: Int, _ m: Int) -> Double
+  ) -> Int {
+    let kept = squares.indices.filter { squares[$0] > 0 && gram($0, $0) > 0 }
     let count = kept.count
     guard count > 0, squares.allSatisfy(\.isFinite) else { return 0 }
     let target = kept.map { squares[$0].squareRoot() }
     let matrix = Vector<Double>(unsetCount: count * count)
     for (row, i) in kept.enumerated() {
       for (column, j) in kept.enumerated() {
-        matrix.pointer[row * count + column] = gram[i * all + j] / target[row] / target[column]
+        matrix.pointer[row * count + column] = gram(i, j) / target[row] / target[column]
       }
     }
     // Generalised conjugate residuals: directions of which the products are orthogonal, so that

@@ -78,7 +78,8 @@ package struct LeadingReference<S: EngineScalar> {
   ) throws(SolveError) -> ReferenceSolution<S> {
     let output = problem.output
     guard var rows = Self.rows(output, gap: gap, damping: mu, share: share), rows.count > 0 else {
-      return .none(problem, by: .leading, .certainty)
+      return problem.norm(gradient) > 0
+        ? .none(problem, by: .leading, .certainty) : .zero(problem, by: .leading)
     }
     var best: ReferenceSolution<S>?
     for round in 0...Self.rounds {

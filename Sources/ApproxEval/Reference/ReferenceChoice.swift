@@ -143,7 +143,7 @@ struct ReferenceChoice: Equatable {
 
   /// What share of the iterations that are foretold the rows of leading classes may cost, to come first: the
   /// classes that lead may turn out too few.
-  private static var caution: Double { 0.7 }
+  private static var caution: Double { 0.5 }
   /// How many times the iterations that were asked for a direct solver may cost.
   private static var patience: Double { 10 }
 
