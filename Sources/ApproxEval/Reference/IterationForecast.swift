@@ -4,8 +4,8 @@ import TensorModule
 ///
 /// `g_n = B_n^T w_n`: the gradients over `|w_n|` are one row of `U^T B` for each sample, with w in their span.
 /// The same iteration on these rows alone is one of vectors of length N. It leaves out the rows that slow
-/// the real one down: on the digits it came to between a tenth of its iterations early in training and nine
-/// tenths late, and never to more.
+/// the real one down: on the digits it came to a fifth of its iterations early in training and four fifths
+/// late, and never to more.
 enum IterationForecast {
   /// What it computes in.
   static func bytes(samples: Int) -> ByteCount {
