@@ -16,7 +16,7 @@ package struct LoadedCheckpoint: Sendable {
   /// Where `program` applies some linear layers to other rows than their own, one that does not.
   package let layerProgram: Program?
   /// Per parameter whether it stays in its file where that has 16 bits or the engine's precision.
-  let readsInPlace: [Bool]
+  private(set) var readsInPlace: [Bool]
   /// Where scored positions are samples of their own.
   package private(set) var tokens: TokenSamples?
   package let loss: Loss
@@ -84,6 +84,10 @@ package struct LoadedCheckpoint: Sendable {
     try checkLabelType()
     try checkTrainable(patterns ?? [], areOptions: !options.trainable.isEmpty)
     if options.sample == .token { tokens = try TokenSamples(model.graph, program, reader()) }
+    // Its passes may have made other operations of the same layers.
+    for own in [tokens?.program, tokens?.layerProgram].compactMap({ $0 }) {
+      readsInPlace = zip(readsInPlace, own.readsInPlace).map { $0 && $1 }
+    }
   }
 
   package var path: String { source.name }
