@@ -1,34 +1,5 @@
 import TensorModule
 
-// Some samples of a batch, each as often as it is named: what a pass over them reads is copied, and no
-// forward pass repeated.
-
-extension ForwardStore {
-  /// Row i of the copy is row `samples[i]` of this one, which holds all samples.
-  package func gathered(_ rows: [Int], _ program: Program) -> ForwardStore {
-    precondition(
-      rows.allSatisfy { 0..<samples ~= $0 }, "ForwardStore: rows of \(samples) samples")
-    let copy = ForwardStore(program: program, samples: rows.count)
-    for (value, size) in program.graph.sizes.enumerated() {
-      gather(values[value], rows, size: size, to: copy.values[value])
-    }
-    for (node, need) in program.needs.enumerated() {
-      gather(saved[node], rows, size: need.saved, to: copy.saved[node])
-      gather(savedDoubles[node], rows, size: need.savedDoubles, to: copy.savedDoubles[node])
-    }
-    return copy
-  }
-
-  private func gather<T: EngineScalar>(
-    _ source: Vector<T>?, _ rows: [Int], size: Int, to target: Vector<T>?
-  ) {
-    guard let source, let target else { return }
-    for (place, row) in rows.enumerated() {
-      Kernels.copy(source.pointer + row * size, target.pointer + place * size, count: size)
-    }
-  }
-}
-
 extension BatchInputs {
   /// The inputs of some samples, each as often as it is named.
   package func gathered(_ rows: [Int], _ program: Program) -> BatchInputs {

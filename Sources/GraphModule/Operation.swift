@@ -240,15 +240,8 @@ extension Pass {
   }
 
   package var saved: UnsafeMutablePointer<S> { frame.saved[nodeIndex]! }
-  /// Whole numbers, `count` of a sample, where as many scalars would be: what a sample has saved lies at
-  /// the same place whatever lies before it.
-  package func savedIndices(_ sample: Int, count: Int) -> UnsafeMutablePointer<Int32> {
-    indices(in: saved, sample, count: count)
-  }
-  package func indices(
-    in memory: UnsafeMutablePointer<S>, _ sample: Int, count: Int
-  ) -> UnsafeMutablePointer<Int32> {
-    UnsafeMutableRawPointer(memory + sample * count).assumingMemoryBound(to: Int32.self)
+  package var savedIndices: UnsafeMutablePointer<Int32> {
+    UnsafeMutableRawPointer(frame.saved[nodeIndex]!).assumingMemoryBound(to: Int32.self)
   }
   package var savedDoubles: UnsafeMutablePointer<Double> { frame.savedDoubles[nodeIndex]! }
   package var scratch: UnsafeMutablePointer<S> { frame.scratch! }

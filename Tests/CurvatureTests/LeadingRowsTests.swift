@@ -73,7 +73,7 @@ struct LeadingRowsTests {
     }
   }
 
-  /// Rows of some samples, in any order and several times, from a copy of what the forward pass has left.
+  /// Rows of some samples, in any order and several times.
   @Test(arguments: cases)
   func gatheredRowsAreThoseOfTheirSamples(_ test: Case) throws {
     try checkGathered(test, Double.self, tolerance: 1e-12)
@@ -104,7 +104,6 @@ struct LeadingRowsTests {
         mismatch(engine.unscrambled(row.array), expected, tolerance: tolerance) == nil,
         "row \(index) of sample \(n)")
     }
-    // The logits are copied too, and a product with the whole batch is what it was.
     for chunk in gathered.schedule.chunks {
       let logits = gathered.logits(chunk)
       for i in 0..<chunk.count {

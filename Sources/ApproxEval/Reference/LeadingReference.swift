@@ -110,7 +110,7 @@ package struct LeadingReference<S: EngineScalar> {
     let needs = BatchNeeds<S>(
       linearization.program, samples: linearization.samples, threads: linearization.pool.threads,
       budget: linearization.budget)
-    // Of samples whose forward values are computed again in every pass there is nothing to copy.
+    // Where forward values do not fit, those of the rows would not either.
     let isKept = linearization.keptSamples == linearization.samples
     let missing =
       isKept

@@ -220,7 +220,9 @@ extension ReferenceChoice.Costs {
         // As above, each row a sample of its own; the sum in double. A dozen passes start their threads.
         let own = ProductCounts(program, samples: rows, scalar: MemoryLayout<S>.stride)
         let m = Double(rows)
-        let work = own.inputs + 2 * own.gram(draws: 1) + 2 * own.weights + counts.jvp + counts.vjp
+        let work =
+          own.forward + own.inputs + 2 * own.gram(draws: 1) + 2 * own.weights + counts.jvp
+          + counts.vjp
         return Leading(
           rows: rows,
           cost: work.operations + 1.2 * m * m * m + 300 * m * m + 1200 * p + 6e7,

@@ -17,7 +17,7 @@ public struct ReferenceMethod: Sendable {
     static let gramMatrix = Needs(rawValue: 4)
     /// B and its singular vectors, or what else is needed where that is less.
     static let factorMatrix = Needs(rawValue: 8)
-    /// Some rows of B, with a copy of what the forward pass has left of their samples.
+    /// Some rows of B, with a forward pass of their samples.
     static let leadingRows = Needs(rawValue: 16)
   }
 

@@ -139,13 +139,10 @@ package final class Linearization<S: EngineScalar> {
     operations = 2 * Double(other.program.operationCount) * Double(rows.count)
     (rowKernels, unfoldedRows) = (FormedOnce(), FormedOnce())
     inputs = other.inputs.gathered(rows, other.program)
-    store = other.store.gathered(rows, other.program)
-    let size = other.logitCount
-    logitValues = Vector(unsetCount: rows.count * size)
-    for (place, row) in rows.enumerated() {
-      Kernels.copy(
-        other.logitValues.pointer + row * size, logitValues.pointer + place * size, count: size)
-    }
+    store = ForwardStore(program: other.program, samples: rows.count)
+    // Unless they are an input.
+    let kept = store.values[other.program.graph.output.index]
+    logitValues = kept ?? Vector(count: rows.count * other.logitCount)
     let largest = schedule.largestChunk
     directionsPerPass = Self.directionsPerPass(
       tangents: other.program.bufferCounts.tangents, largestChunk: largest)
@@ -157,10 +154,17 @@ package final class Linearization<S: EngineScalar> {
         memory: $0 < other.executors.count ? other.executors[$0].memory : PassMemory())
     }
     spareStores = []
+    // What operations save is theirs alone: it is computed again, and not copied.
+    forEachChunk(runsForward: true) { chunk, _, executor in
+      if kept != nil { return }
+      Kernels.copy(
+        executor.logits, logitValues.pointer + chunk.first * logitCount,
+        count: chunk.count * logitCount)
+    }
   }
 
   /// The linearization at some of the samples, each as often as it is named: their rows of J, at the cost
-  /// of a copy of what their forward pass has left.
+  /// of a forward pass.
   ///
   /// - Precondition: The forward values of all samples are kept.
   package func gathered(_ rows: [Int]) -> Linearization { Linearization(self, gathering: rows) }

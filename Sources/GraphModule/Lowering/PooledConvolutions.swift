@@ -53,7 +53,7 @@ struct PooledConvolution: TangentFusion {
     let directions = 0..<frame.directions
     DirectConvolution.multiplySelected(
       layer.window, outputs: layer.outputs, images: frame.samples, count: outer.node.size,
-      at: outer.savedIndices(0, count: outer.node.size), inner.value(0),
+      at: outer.savedIndices, inner.value(0),
       by: directions.map { inner.parameterTangent(Convolution.weight, direction: $0)! },
       inner.tangent(0)!, by: inner.parameter(Convolution.weight),
       biases: directions.map {

@@ -36,9 +36,10 @@ package struct Gather: Operation {
 
   package func forward<S: EngineScalar>(_ pass: ForwardPass<S>) {
     // One Int32 each; a scalar is at least as wide.
-    let places = pass.keepsSaved ? pass.saved : pass.scratch
+    let spare = UnsafeMutableRawPointer(pass.scratch).assumingMemoryBound(to: Int32.self)
+    let places = pass.keepsSaved ? pass.savedIndices : spare
     for n in 0..<pass.samples {
-      let own = pass.indices(in: places, n, count: count)
+      let own = places + n * count
       self.places.write(pass.indices(1) + n * count, to: own)
       Kernels.gather(
         pass.value(0) + n * inputCount, own, pass.output + n * count, count: count)

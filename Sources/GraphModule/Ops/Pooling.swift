@@ -32,7 +32,7 @@ package struct MaxPool: Operation {
     for n in 0..<pass.samples {
       Kernels.maxPool(
         window, pass.value(0) + n * imageSize, pass.output + n * outputSize,
-        pass.keepsSaved ? pass.savedIndices(n, count: outputSize) : spare)
+        pass.keepsSaved ? pass.savedIndices + n * outputSize : spare)
     }
   }
 

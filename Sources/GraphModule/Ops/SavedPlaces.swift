@@ -10,8 +10,8 @@ extension TangentPass {
   func gatherFromSavedPlaces(of inputCount: Int, count: Int) {
     for i in 0..<directions * samples {
       Kernels.gather(
-        tangent(0)! + i * inputCount, savedIndices(i % samples, count: count),
-        output + i * count, count: count)
+        tangent(0)! + i * inputCount, savedIndices + i % samples * count, output + i * count,
+        count: count)
     }
   }
 }
@@ -24,7 +24,7 @@ extension CotangentPass {
     if !accumulate { Kernels.zero(target, count: rows * inputCount) }
     for i in 0..<rows {
       Kernels.scatterAdd(
-        cotangent + i * count, savedIndices(i % samples, count: count),
+        cotangent + i * count, savedIndices + i % samples * count,
         addingTo: target + i * inputCount, count: count)
     }
   }

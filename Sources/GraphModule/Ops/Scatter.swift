@@ -42,26 +42,24 @@ package struct Scatter: Operation {
 
   package func forward<S: EngineScalar>(_ pass: ForwardPass<S>) {
     // One Int32 each; a scalar is at least as wide.
-    let places = pass.keepsSaved ? pass.saved : pass.scratch
+    let spare = UnsafeMutableRawPointer(pass.scratch).assumingMemoryBound(to: Int32.self)
+    let places = pass.keepsSaved ? pass.savedIndices : spare
     for n in 0..<pass.samples {
-      self.places.write(
-        pass.indices(1) + n * count, to: pass.indices(in: places, n, count: count))
+      self.places.write(pass.indices(1) + n * count, to: places + n * count)
     }
-    add(pass.value(0), rows: pass.samples, to: pass.output) {
-      pass.indices(in: places, $0 % pass.samples, count: count)
-    }
+    add(pass.value(0), places, rows: pass.samples, samples: pass.samples, to: pass.output)
   }
 
   package func jvp<S: EngineScalar>(_ pass: TangentPass<S>) {
-    add(pass.tangent(0)!, rows: pass.directions * pass.samples, to: pass.output) {
-      pass.savedIndices($0 % pass.samples, count: count)
-    }
+    add(
+      pass.tangent(0)!, pass.savedIndices, rows: pass.directions * pass.samples,
+      samples: pass.samples, to: pass.output)
   }
 
   package func vjp<S: EngineScalar>(_ pass: CotangentPass<S>) {
     guard let (target, accumulate) = pass.inputCotangent(0) else { return }
     for i in 0..<pass.directions * pass.samples {
-      let places = pass.savedIndices(i % pass.samples, count: count)
+      let places = pass.savedIndices + i % pass.samples * count
       Kernels.gather(
         pass.cotangent + i * outputCount, places, target + i * count, count: count,
         accumulate: accumulate)
@@ -69,13 +67,14 @@ package struct Scatter: Operation {
   }
 
   private func add<S: EngineScalar>(
-    _ x: UnsafePointer<S>, rows: Int, to output: UnsafeMutablePointer<S>,
-    places: (_ row: Int) -> UnsafeMutablePointer<Int32>
+    _ x: UnsafePointer<S>, _ places: UnsafePointer<Int32>, rows: Int, samples: Int,
+    to output: UnsafeMutablePointer<S>
   ) {
     Kernels.zero(output, count: rows * outputCount)
     for i in 0..<rows {
       Kernels.scatterAdd(
-        x + i * count, places(i), addingTo: output + i * outputCount, count: count)
+        x + i * count, places + i % samples * count, addingTo: output + i * outputCount,
+        count: count)
     }
   }
 }
