@@ -18,7 +18,7 @@ extension CommandLineTests {
       reference_residual,reference_stop,seconds,reference_solver,reference_excess_bound,\
       reference_excess_estimate,precision,mean_loss,reference_status,sampled_labels,\
       sampled_labels_changed,data_samples,duplicates,sampled_duplicates,reference_converged,\
-      run,sequences
+      run,sequences,reference_excess_short
       """,
       "summary": """
       checkpoint,epoch,step,method,damping,mc_samples,batches,gamma_mean,gamma_std,gamma_rel_sgd_mean,\

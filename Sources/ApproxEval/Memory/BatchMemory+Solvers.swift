@@ -66,9 +66,14 @@ extension BatchMemory {
     if wanted.isEmpty { return }
     if wanted.contains(.conjugateGradients) { addConjugateGradient(isCombination: isCombination) }
     if wanted.contains(.lsqr) { addLSQR() }
+    if options.reference == .auto {
+      plan.during(
+        [("forecast of iterations", IterationForecast.bytes(samples: samples))], isExpected: false)
+    }
     let matrices = [
       wanted.contains(.gramMatrix) ? gramReference : nil,
       wanted.contains(.factorMatrix) ? denseReference : nil,
+      wanted.contains(.leadingRows) ? leadingReference(rowsPerPosition: 1) : nil,
     ]
     plan.reserve(
       "matrix of the reference", max(fallback, matrices.compactMap { $0 }.min() ?? 0))
@@ -99,6 +104,12 @@ extension BatchMemory {
     ByteCount(GramNeeds(needs, draws: program.graph.positions * rank).total)
   }
 
+  /// With so many rows of each position at the most.
+  private func leadingReference(rowsPerPosition: Int) -> ByteCount {
+    let rows = samples * program.graph.positions * min(rank, rowsPerPosition)
+    return ByteCount(LeadingReference<S>.requiredMemory(needs, rows: rows))
+  }
+
   /// The same with a second one in double.
   private var doubleGramReference: ByteCount {
     let exact = inDouble
@@ -117,13 +128,21 @@ extension BatchMemory {
     let choice = ReferenceChoice(options, memory: budget.reference, costs)
     let demands = choice.fallbacks.flatMap { fallback in
       switch fallback {
+      case .leading: [ByteCount]()
       case .bracket: [gramReference]
       case .exact(let method):
         method.needs.contains(.factorMatrix)
           ? [denseReference] : [gramReference, doubleGramReference]
       }
     }
-    return demands.filter { $0.value <= budget.reference }.max() ?? 0
+    // How many rows the leading classes have is told by numbers.
+    let leading =
+      options.reference == .auto && options.cgDamping == 0 && options.cgGap > 0
+        && needs.batch.keptSamples == samples
+      ? min(
+        leadingReference(rowsPerPosition: LeadingReference<S>.mostRowsPerPosition),
+        ByteCount(budget.reference)) : 0
+    return max(leading, demands.filter { $0.value <= budget.reference }.max() ?? 0)
   }
 
   private var denseReference: ByteCount {

@@ -11,12 +11,40 @@ extension BatchProblem {
     let size = operations.norm(gradient.vector)
     if size == 0 { return 0 }
     let phi = output.curvatureUnit(.fisher) ?? 1
-    let residual = Vector<S>(count: gradient.vector.count)
-    _ = try FisherOperator(linearization, output, unit: phi).apply(x.vector, into: residual)
+    let product = Vector<S>(count: gradient.vector.count)
+    _ = try FisherOperator(linearization, output, unit: phi).apply(x.vector, into: product)
+    return residual(x, product: product, unit: phi, gradient: gradient, damping: mu) / size
+  }
+
+  /// The same where `J x` of the unscaled vector is known, `[N, O C]`: half a product.
+  package func residual(
+    _ x: ScaledVector<S>, tangent q: Vector<Double>, gradient: ScaledVector<S>, damping mu: Double
+  ) -> Double {
+    let size = operations.norm(gradient.vector)
+    if size == 0 { return 0 }
+    let phi = output.curvatureUnit(.fisher) ?? 1
+    let product = Vector<S>(count: gradient.vector.count)
+    linearization.vjp(into: [product]) { chunk, cotangents in
+      let count = chunk.count * linearization.logitCount
+      withUnsafeTemporaryAllocation(of: Double.self, capacity: count) { exact in
+        let out = exact.baseAddress!
+        let tangents = UnsafePointer(q.pointer + chunk.first * linearization.logitCount)
+        _ = output.multiply(.fisher, chunk: chunk, tangents, into: out, scale: 1 / phi)
+        Kernels.fromDouble(out, cotangents, count: count)
+      }
+    }
+    return residual(x, product: product, unit: phi, gradient: gradient, damping: mu) / size
+  }
+
+  /// `|g - (F + mu I) x|` over the scale of g, given `F x / unit`, which is overwritten.
+  private func residual(
+    _ x: ScaledVector<S>, product: Vector<S>, unit phi: Double, gradient: ScaledVector<S>,
+    damping mu: Double
+  ) -> Double {
     let scale = x.scale / gradient.scale
-    operations.axpby(scale * mu, x.vector, scale * phi, residual)
-    operations.axpby(1, gradient.vector, -1, residual)
-    return operations.norm(residual) / size
+    operations.axpby(scale * mu, x.vector, scale * phi, product)
+    operations.axpby(1, gradient.vector, -1, product)
+    return operations.norm(product)
   }
 
   /// The same of the best multiple of a direction that has no length of its own: the sine of the angle

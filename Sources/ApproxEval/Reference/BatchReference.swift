@@ -11,12 +11,15 @@ final class BatchReference<S: EngineScalar> {
   let problem: BatchProblem<S>
   let budget: MemoryBudget
   private let workspace: ReferenceWorkspace<S>
-  private let choice: ReferenceChoice
+  private var choice: ReferenceChoice
+  private let costs: ReferenceChoice.Costs
   /// The one that has found the reference, and so also solves at other dampings.
   private var settled: ReferenceMethod
   private var denseSolver: DenseReference?
   private var gramSolver: GramReference<S>?
   private var exactGramSolver: GramReference<Double>?
+  /// What the rows of leading classes have come to where that was not enough.
+  private var begun: ReferenceSolution<S>?
   private let preconditioning: Preconditioning<S>
   private let advice: ReferenceAdvice
   private let doubleProblem: () throws -> BatchProblem<Double>
@@ -35,14 +38,26 @@ final class BatchReference<S: EngineScalar> {
     self.workspace = workspace
     var costs = ReferenceChoice.Costs(
       problem.linearization.program, samples: problem.linearization.samples,
-      rank: problem.output.rootRank, options: options, budget: budget, S.self)
+      rank: problem.output.rootRank,
+      leading: options.reference == .auto ? Self.leadingRows(problem, options) : nil,
+      options: options, budget: budget, S.self)
     costs.missesLabels = problem.output.missesLabels
+    self.costs = costs
     choice = ReferenceChoice(options, memory: budget.reference, costs)
     advice = ReferenceAdvice(
       options: options, costs: costs, memory: budget.reference,
       isEngineDouble: S.self == Double.self)
     settled = choice.kind
     preconditioning = Preconditioning(options.cgPreconditioner, seed: options.seed, batch: batch)
+  }
+
+  /// How many rows `auto` begins with, if it does: with more the classes that lead are no few.
+  private static func leadingRows(
+    _ problem: BatchProblem<S>, _ options: EvaluationOptions
+  ) -> Int? {
+    if options.cgGap == 0 || options.cgDamping > 0 || problem.output.missesLabels { return nil }
+    let most = LeadingReference<S>.mostRowsPerPosition * problem.output.scoredPositions
+    return LeadingReference.rows(problem.output, gap: options.cgGap, damping: 0, most: most)?.count
   }
 
   /// The reference itself, with the damping of the options; `nil` if there is to be none.
@@ -59,6 +74,12 @@ final class BatchReference<S: EngineScalar> {
     if !solution.record.isConverged, !choice.fallbacks.isEmpty {
       solution = try turn(from: solution, gradients)
     }
+    if let begun, !solution.record.isConverged,
+      !(solution.record.gamma <= begun.record.gamma), !begun.record.gamma.isNaN
+    {
+      solution = ReferenceSolution(
+        form: begun.form, record: begun.record, trace: solution.trace)
+    }
     if !solution.record.isConverged {
       solution.record.advice = advice.text(
         solution.record, trace: solution.trace, bound: problem.output.gammaBound,
@@ -69,9 +90,52 @@ final class BatchReference<S: EngineScalar> {
 
   /// What the first solver finds.
   func iterated(_ gradients: BatchGradients<S>) throws -> ReferenceSolution<S> {
-    try solve(
+    if options.reference == .auto, let leading = costs.leading {
+      var costs = costs
+      costs.leading!.forecast = forecast(gradients, upTo: leading.cost)
+      choice = ReferenceChoice(options, memory: budget.reference, costs)
+      if choice.beginsWithLeading, var found = try leadingSolution(gradients) {
+        found.record.choice = choice.reason
+        if found.record.isConverged { return found }
+        begun = found
+      }
+    }
+    return try solve(
       gradients, choice.kind, damping: options.cgDamping, iterations: choice.iterations,
       outlook: choice.outlook)
+  }
+
+  /// How many iterations the gradients foretell; `nil` where no number of them would cost so much.
+  private func forecast(_ gradients: BatchGradients<S>, upTo cost: Double) -> Int? {
+    if costs.iterations(IterationForecast.most) < cost { return nil }
+    // Methods that solve have it.
+    let known = gradients.gram
+    let gram =
+      known.products == .norms
+      ? gradients.perSample.prefix(draws: 1).gramMatrix(withSums: false) : known
+    return IterationForecast.iterations(
+      squares: gradients.output.certificates, gap: options.cgGap
+    ) { gram.scaled($0, $1) }
+  }
+
+  /// `nil` where there is no direction, or memory turns out too small after all.
+  private func leadingSolution(
+    _ gradients: BatchGradients<S>
+  ) throws -> ReferenceSolution<S>? {
+    let rows = costs.leading?.rows ?? 0
+    let most = LeadingReference<S>.mostRowsPerPosition * problem.output.scoredPositions
+    let result = Result { () throws(SolveError) in
+      try LeadingReference(problem, memory: budget.reference).solve(
+        gradient: gradients.gradient, damping: 0, gap: options.cgGap,
+        tolerance: options.cgTolerance, most: min(most, 2 * rows))
+    }
+    switch result {
+    case .success(let found): return found.record.gamma.isNaN ? nil : found
+    case .failure(.memory): return nil
+    case .failure(let error):
+      if error.isOfNumbers { return nil }
+      throw error
+    }
   }
 
   /// A direction that was found in single precision, with what this one makes of it; `nil` where the
@@ -79,7 +143,7 @@ final class BatchReference<S: EngineScalar> {
   private func settled(
     by first: ReferenceSolution<Float>, _ gradients: BatchGradients<S>
   ) throws -> ReferenceSolution<S>? {
-    guard first.record.kind == .cg,
+    guard first.record.kind == .cg || first.record.kind == .leading,
       first.record.isConverged || first.record.stop == "abandoned" && !choice.fallbacks.isEmpty
     else { return nil }
     let found = first.direction
@@ -89,12 +153,17 @@ final class BatchReference<S: EngineScalar> {
     let direction = ScaledVector(vector: own.vector, scale: own.scale * found.scale)
     var record = first.record
     record.gamma = problem.quadratics([direction])[0].unscaled.gamma
-    if record.isConverged {
-      guard record.gamma <= (1 + options.cgGap) * problem.output.gammaBound else { return nil }
-      record.status = .converged
-    }
     record.residual = try problem.residual(direction, gradient: gradients.gradient, damping: 0)
-    return ReferenceSolution(direction: direction, record: record, trace: first.trace)
+    record.leastGammaOfShort = nil
+    let isClaimed = record.isConverged
+    if isClaimed {
+      let isWithin = record.gamma <= (1 + options.cgGap) * problem.output.gammaBound
+      record.status = isWithin ? .converged : .notConverged
+    }
+    let solution = problem.proved(
+      ReferenceSolution(direction: direction, record: record, trace: first.trace),
+      gradient: gradients.gradient, gap: options.cgGap)
+    return isClaimed && !solution.record.isConverged ? nil : solution
   }
 
   /// What direct solvers make of it where conjugate gradients have not converged. Their iterates stay
@@ -117,6 +186,8 @@ final class BatchReference<S: EngineScalar> {
     for fallback in choice.fallbacks
     where !best.record.isConverged || best.record.stop == "length" {
       switch fallback {
+      case .leading:
+        if let found = try leadingSolution(gradients) { keep(found) }
       case .bracket:
         if let found = try bracketed(gradients) { keep(found) }
       case .exact(let kind):
@@ -144,8 +215,6 @@ final class BatchReference<S: EngineScalar> {
     do {
       return try gram().bracketedSolution(gradient: gradients.gradient, gap: options.cgGap)
     } catch SolveError.memory {
-      return nil
-    } catch  where error.isOfNumbers {
       return nil
     }
   }
@@ -177,6 +246,8 @@ final class BatchReference<S: EngineScalar> {
     if let estimate = record.leastGammaEstimate, !(estimate <= gamma) {
       record.leastGammaEstimate = nil
     }
+    // What was proved of directions as long as another one's.
+    record.leastGammaOfShort = nil
     let form = DirectionForm.explicit(direction.scaled)
     record.residual = try problem.leastResidual(direction.scaled, gradient: gradients.gradient)
     record.advice =
@@ -214,12 +285,14 @@ final class BatchReference<S: EngineScalar> {
     _ gradients: BatchGradients<S>, _ kind: ReferenceMethod, damping: Double, iterations: Int,
     outlook: ReferenceOutlook? = nil
   ) throws -> ReferenceSolution<S> {
-    try withinNumbers(kind == .none ? .cg : kind, damping, .fisher) { solver in
+    let solution = try withinNumbers(kind == .none ? .cg : kind, damping, .fisher) { solver in
       var solver = solver
       solver.iterations = iterations
       solver.outlook = outlook
       return try kind.solver.solve(solver, gradients, of: self)
     }
+    if damping > 0 || options.cgGap == 0 { return solution }
+    return problem.proved(solution, gradient: gradients.gradient, gap: options.cgGap)
   }
 
   /// The solution, or that there is none within the range of numbers.

@@ -68,18 +68,25 @@ package struct DenseReference {
     let halves = problem.quadratics([ScaledVector(vector: exact, scale: unit)])[0]
     let rows = target.count
     let residual = try residual(exact, unit: unit, damping: damping)
-    let record = ReferenceRecord(
+    var record = ReferenceRecord(
       kind: .dense, gamma: halves.unscaled.gamma, iterations: nil, residual: residual,
       stop: "dense",
       explanation:
         "Singular value decomposition of B [\(rows), \(exact.count)] in double precision: "
-        + "rank \(solution.rank)."
+        + "rank \(solution.rank), as far as singular values are above "
+        + "\(shortened(decomposition.cutoff, digits: 2)) of the largest."
         + (hasTarget
           ? SettingText("") : " Solved from g, as a label has next to no probability."),
       // Where it cannot be solved from w, what F has lost of g shows as a residual. At 1, or NaN,
       // nothing of g was in reach: H has underflowed on labels that the model rules out.
       status: problem.operations.norm(problem.gradient()) == 0
         ? .zeroGradient : residual < (hasTarget ? 1 : 1e-6) ? .exact : .notConverged)
+    if damping == 0, hasTarget, solution.rank > 0 {
+      let slack = BatchProblem<Double>.residualRounding
+      record.leastGamma = ReferenceProof(image: halves.fisherQuadratic.squareRoot()).least(
+        residual: (residual + slack) * problem.operations.norm(problem.gradient()),
+        leastSingularValue: solution.singularValues[solution.rank - 1])
+    }
     return ReferenceSolution(direction: rounded, record: record, trace: [], isInDouble: true)
   }
 

@@ -5,34 +5,6 @@ import Metrics
 import TensorModule
 import Updates
 
-/// By factorisations of `B B^T`: in the engine's precision where that gives a solution that is proved, in
-/// double otherwise.
-struct GramMatrixReference: ReferenceSolving {
-  func solve<S: EngineScalar>(
-    _ solver: ReferenceSolver<S>, _ gradients: BatchGradients<S>, of batch: BatchReference<S>
-  ) throws -> ReferenceSolution<S> {
-    let gram = try batch.gram()
-    let (gap, tolerance, damping) = (solver.gap, solver.tolerance, solver.damping)
-    if S.self != Double.self && damping == 0 {
-      if let proved = try gram.provedSolution(gradient: gradients.gradient, gap: gap) {
-        return proved
-      }
-      if let exact = try batch.exactGram() {
-        let solution = try exact.solve(
-          gradient: ScaledVector(vector: exact.problem.gradient(), scale: 1), damping: damping,
-          gap: gap, tolerance: tolerance)
-        let rounded = ScaledVector<S>(rounding: solution.direction.vector)
-        return ReferenceSolution(
-          direction: ScaledVector(
-            vector: rounded.vector, scale: rounded.scale * solution.direction.scale),
-          record: solution.record, trace: [], isInDouble: true)
-      }
-    }
-    return try gram.solve(
-      gradient: gradients.gradient, damping: damping, gap: gap, tolerance: tolerance)
-  }
-}
-
 /// The natural gradient from `B B^T`, `[m, m]`, `m = N O (C - 1)` for cross-entropy: `x = B^T y` with
 /// `B B^T y = w`. B itself, `[m, P]`, is never formed: one backward pass with a cotangent per class and
 /// position gives factors of its rows, the Gram formulas the products of all rows, and a weighted sum
@@ -49,6 +21,8 @@ struct GramMatrixReference: ReferenceSolving {
 /// batch in double.
 package struct GramReference<S: EngineScalar> {
   let problem: BatchProblem<S>
+  /// What its solutions are said to be found by.
+  private let kind: ReferenceMethod
   private let rows: PerSampleGradients<S>
   /// Rows that are scored and have a probability above zero.
   private let kept: [Int]
@@ -75,18 +49,18 @@ package struct GramReference<S: EngineScalar> {
     return GramNeeds(needs, draws: problem.output.positions * problem.output.rootRank).total
   }
 
+  /// All rows.
+  ///
   /// - Throws: `SolveError.memory` before anything is allocated.
   package init(_ problem: BatchProblem<S>, memory: Int) throws(SolveError) {
     let linearization = problem.linearization
     let output = problem.output
     let required = Self.requiredMemory(problem)
     if required > memory { throw .memory(required: required, budget: memory) }
-    self.problem = problem
-    self.memory = memory
     let draws = output.positions * output.rootRank
     let size = linearization.logitCount
     let ones = [Double](repeating: 1, count: draws * linearization.samples)
-    rows = linearization.perSampleGradients(draws: draws, scales: ones) { chunk, cotangents in
+    let rows = linearization.perSampleGradients(draws: draws, scales: ones) { chunk, cotangents in
       for draw in 0..<draws {
         output.writeFullRankColumn(
           draw % output.rootRank, position: draw / output.rootRank, chunk: chunk,
@@ -101,6 +75,17 @@ package struct GramReference<S: EngineScalar> {
         target += output.fullRankWeights(column, position: position)
       }
     }
+    self.init(problem, .gram, rows, sizes: sizes, target: target, memory: memory)
+  }
+
+  /// - Parameters:
+  ///   - rows: R
+  ///   - target: w in the coordinates of these rows.
+  init(
+    _ problem: BatchProblem<S>, _ kind: ReferenceMethod, _ rows: PerSampleGradients<S>,
+    sizes: [Double], target: [Double], memory: Int
+  ) {
+    (self.problem, self.kind, self.rows, self.memory) = (problem, kind, rows, memory)
     let whole = rows.gramMatrix(withSums: false)
     kept = sizes.indices.filter { sizes[$0] >= .leastNormalMagnitude }
     losesLabels = sizes.indices.contains {
@@ -129,26 +114,28 @@ package struct GramReference<S: EngineScalar> {
     gradient: ScaledVector<S>, damping mu: Double, gap: Double, tolerance: Double
   ) throws(SolveError) -> ReferenceSolution<S> {
     if mu == 0 {
-      let proved = try provedSolution(gradient: gradient, gap: gap)
+      let proved = provedSolution(gradient: gradient, gap: gap)
       if let proved { return proved }
     }
     guard let (coefficients, form) = try leastNormSolution(mu) else {
-      return .none(problem, by: .gram, .overflow(isOfEngine: false))
+      return .none(problem, by: kind, .overflow(isOfEngine: false))
     }
-    return try solution(
-      coefficients, form, gradient: gradient, damping: mu, gap: gap, tolerance: tolerance)
+    return solution(
+      coefficients, form, gradient: gradient, damping: mu, gap: gap, tolerance: tolerance
+    ).solution
   }
 
   /// The solution by Cholesky without damping, if the certificate proves that it is one: by the
   /// matrix first and then by a product with the direction; `nil` otherwise.
   package func provedSolution(
     gradient: ScaledVector<S>, gap: Double
-  ) throws(SolveError) -> ReferenceSolution<S>? {
+  ) -> ReferenceSolution<S>? {
     guard let y = scaledSolution(), gamma(y) <= (1 + 1e-6) * problem.output.gammaBound else {
       return nil
     }
-    let solution = try solution(
-      y, "Cholesky factorisation", gradient: gradient, damping: 0, gap: gap, tolerance: 0)
+    let solution = solution(
+      y, "Cholesky factorisation", gradient: gradient, damping: 0, gap: gap, tolerance: 0
+    ).solution
     return solution.record.isConverged ? solution : nil
   }
 
@@ -169,10 +156,19 @@ package struct GramReference<S: EngineScalar> {
   /// The rows have their sizes here: divided by them they are nearer to singular late in training, and mu
   /// would count more for rows that count for nothing.
   ///
+  /// Of some rows that hold all of w the same is true: `|B d|` is no less than what they see of it.
+  ///
   /// - Returns: What was reached, proved or not; `nil` where there is no factorisation.
   package func bracketedSolution(
     gradient: ScaledVector<S>, gap: Double
-  ) throws(SolveError) -> ReferenceSolution<S>? {
+  ) -> ReferenceSolution<S>? {
+    bracketedSolution(gradient: gradient, gap: gap, tolerance: 0)?.solution
+  }
+
+  /// With `J x` of the unscaled solution, `[N, O C]`.
+  func bracketedSolution(
+    gradient: ScaledVector<S>, gap: Double, tolerance: Double
+  ) -> Found? {
     // Without all of w neither proof holds.
     guard count > 0, !losesLabels, target.allSatisfy(\.isFinite) else { return nil }
     let largest = powerOfTwo(near: sizes.reduce(0, max))
@@ -197,11 +193,17 @@ package struct GramReference<S: EngineScalar> {
     let length = damping * zip(z, image).reduce(0) { $0 + $1.0 * $1.1 } / square
     let lower = (Self.reach * Self.reach - 1) * length
     let size = largest * unit
-    return try solution(
+    // What the rows do not hold of w is no part of phi.
+    let bound = problem.output.gammaBound
+    let isWhole = target.reduce(0) { $0 + $1 * bound * $1 * bound } >= 1 - 1e-12
+    return solution(
       rows.map { $0 / size / unit }, "Cholesky factorisation", gradient: gradient, damping: 0,
-      gap: gap, tolerance: 0,
-      leastOfShort: lower < 1 ? gamma(ofImage: image) * (1 - lower).squareRoot() : 0)
+      gap: gap, tolerance: tolerance,
+      leastOfShort: lower < 1 && isWhole ? gamma(ofImage: image) * (1 - lower).squareRoot() : 0)
   }
+
+  /// A solution, and `J x` of the unscaled vector, `[N, O C]`.
+  typealias Found = (solution: ReferenceSolution<S>, tangent: Vector<Double>?)
 
   /// How much longer than the reference a direction may be that is proved not to be better.
   static var reach: Double { 2 }
@@ -209,32 +211,41 @@ package struct GramReference<S: EngineScalar> {
   private func solution(
     _ coefficients: [Double], _ form: String, gradient: ScaledVector<S>, damping mu: Double,
     gap: Double, tolerance: Double, leastOfShort: Double = 0
-  ) throws(SolveError) -> ReferenceSolution<S> {
+  ) -> Found {
     // No weights, or beyond the range of double: there is no direction.
     if count == 0 || !coefficients.allSatisfy(\.isFinite), problem.norm(gradient) > 0 {
-      return .none(problem, by: .gram, .certainty)
+      return (.none(problem, by: kind, .certainty), nil)
     }
     var weights = [Double](repeating: 0, count: rows.count)
     for (place, row) in kept.enumerated() { weights[row] = coefficients[place] }
     // The rows cancel where singular values fade: single precision would keep nothing of these.
     let direction = rows.weightedSums([weights], inDouble: true)[0]
-    let halves = problem.quadratics([direction])[0]
+    let halves = problem.quadratics([.explicit(direction)], keepsTangents: true)[0]
     let gammaOfX = halves.unscaled.gamma
-    let residual = try problem.residual(direction, gradient: gradient, damping: mu)
+    let residual = problem.residual(
+      direction, tangent: halves.tangent!, gradient: gradient, damping: mu)
     let isProved = mu == 0 && gammaOfX <= (1 + max(gap, 1e-6)) * problem.output.gammaBound
     let isSolved = residual <= max(tolerance, Double(S.ulpOfOne).squareRoot())
     // Where the bracket is all that is known, it is what has ended the solve.
     let isCertified = isProved && !isSolved
     let isShortest = !isProved && gammaOfX <= (1 + gap) * leastOfShort
     let record = ReferenceRecord(
-      kind: .gram, gamma: gammaOfX, iterations: nil, residual: residual,
-      stop: isCertified ? "certificate" : isShortest ? "length" : "gram",
-      explanation: "\(form) of B B^T [\(count), \(count)] in double precision, B in "
+      kind: kind, gamma: gammaOfX, iterations: nil, residual: residual,
+      stop: isCertified ? "certificate" : isShortest ? "length" : kind.name,
+      explanation: "\(form) of \(matrix) in double precision, B in "
         + (S.self == Double.self ? "double." : "single."),
       status: problem.norm(gradient) == 0
         ? .zeroGradient
         : isSolved && !isShortest ? .exact : isCertified || isShortest ? .converged : .notConverged)
-    return ReferenceSolution(direction: direction, record: record, trace: [])
+    return (
+      ReferenceSolution(direction: direction, record: record, trace: []), halves.tangent
+    )
+  }
+
+  private var matrix: String {
+    if kind == .gram { return "B B^T [\(count), \(count)]" }
+    let all = problem.linearization.samples * problem.output.rootColumns
+    return "[\(count), \(count)] from \(grouped(count)) of \(grouped(all)) rows of B"
   }
 
   // MARK: - Solutions, as weights of the rows R

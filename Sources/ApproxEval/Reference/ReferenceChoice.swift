@@ -3,23 +3,28 @@ import GraphModule
 import HessianFree
 import TensorModule
 
-/// Which solver finds a reference: the one the options name, or for `auto` conjugate gradients and, where
-/// they do not converge, the direct solvers that are predicted to be worth it, from shapes and options
-/// alone. No clock and no number of threads has a part in it, so that the same input gives the same bits
-/// everywhere.
+/// Which solver finds a reference: the one the options name, or for `auto` the rows of leading classes or
+/// conjugate gradients and, where these do not converge, the direct solvers that are predicted to be worth it,
+/// from shapes, options, probabilities and the Gram matrix of the gradients. No clock and no number of threads
+/// has a part in it, so that the same input gives the same bits everywhere.
 ///
-/// How many iterations a solve needs depends on a spectrum that nobody knows beforehand. So `auto` watches
+/// Where the iterations that the Gram matrix foretells (`IterationForecast`) cost more than the rows of the
+/// leading classes, these come first. How many iterations a solve needs depends on a spectrum that nobody knows beforehand. So `auto` watches
 /// what iterations bring (`ReferenceOutlook`): it turns to a direct solver as soon as that is predicted to
 /// be there sooner, and goes on beyond the limit of the options for no longer than that solver would take.
 struct ReferenceChoice: Equatable {
   /// What follows where conjugate gradients have not converged.
   enum Fallback: Equatable {
+    /// The rows of leading classes.
+    case leading
     /// A Cholesky factorisation of `B B^T`, which counts only if the certificate proves its result.
     case bracket
     /// One of the exact solvers.
     case exact(ReferenceMethod)
   }
 
+  /// Whether the rows of leading classes come before it.
+  var beginsWithLeading = false
   /// The first to try; never `auto`.
   let kind: ReferenceMethod
   /// Iterations that the first may take.
@@ -46,11 +51,27 @@ struct ReferenceChoice: Equatable {
     /// adds.
     var iteration: Double
     var growth: Double
+    /// `nil` where too many classes lead.
+    var leading: Leading?
     /// Whether w is of no use: the factorisations of B B^T and LSQR start from it.
     var missesLabels = false
     /// Rows and columns of B.
     var rows: Int
     var columns: Int
+
+    /// The rows of leading classes that a batch begins with.
+    struct Leading: Equatable {
+      var rows: Int
+      var cost: Double
+      var memory: Int
+      /// Of iterations of conjugate gradients at least; `nil` where that is not known.
+      var forecast: Int?
+    }
+
+    /// So many iterations.
+    func iterations(_ count: Int) -> Double {
+      Double(count) * (iteration + growth * Double(count) / 2)
+    }
   }
 
   /// - Parameter memory: Bytes that an exact solver may take.
@@ -70,6 +91,15 @@ struct ReferenceChoice: Equatable {
     // The certificate speaks of F itself, and only if it is asked.
     let hasBound = options.cgDamping == 0 && options.cgGap > 0
     var candidates: [(fallback: Fallback, name: String, cost: Double)] = []
+    var forecast = ""
+    if hasBound && !costs.missesLabels, let leading = costs.leading, leading.memory <= memory {
+      if options.cgPreconditioner == .none, let count = leading.forecast {
+        beginsWithLeading = leading.cost <= Self.caution * costs.iterations(count)
+        forecast = ", of which the gradients foretell \(count)"
+      }
+      let name = "leading classes (\(grouped(leading.rows)) rows)"
+      candidates.append((.leading, name, leading.cost))
+    }
     if hasBound && !costs.missesLabels && costs.choleskyMemory <= memory {
       candidates.append((.bracket, "Cholesky factorisation of B B^T", costs.cholesky))
     }
@@ -80,21 +110,27 @@ struct ReferenceChoice: Equatable {
     reason =
       candidates.isEmpty
       ? "size: nothing else fits into the memory"
-      : "predicted operations: an iteration \(Self.rounded(costs.iteration)), "
+      : "predicted operations: an iteration \(Self.rounded(costs.iteration))\(forecast), "
         + candidates.map { "\($0.name) \(Self.rounded($0.cost))" }.joined(separator: ", ")
     // What would take far longer than all the iterations that were asked for is not begun.
     let most = Self.patience * Double(options.cgIterations) * costs.iteration
     let affordable = candidates.filter { $0.cost <= most }
     // On a par the first one.
-    let exact = affordable.filter { $0.fallback != .bracket }.min { $0.cost < $1.cost }
+    let exact = affordable.filter { $0.fallback.isExact }.min { $0.cost < $1.cost }
     let bracket = affordable.first { $0.fallback == .bracket }
-    let order = [bracket, exact].compactMap { $0 }
+    // What has been tried before is not tried again, nor what takes as long as all rows.
+    let isTried = beginsWithLeading
+    let leading = affordable.first {
+      $0.fallback == .leading && !isTried && $0.cost <= (bracket?.cost ?? .infinity) / 2
+    }
+    let order = [leading, bracket, exact].compactMap { $0 }
     guard let cheapest = order.min(by: { $0.cost < $1.cost }) else {
       iterations = options.cgIterations
       return
     }
     // A proof that costs more than the exact solution is not worth it.
-    fallbacks = (cheapest.fallback == .bracket ? order : [cheapest]).map(\.fallback)
+    fallbacks = order.filter { $0.fallback.isExact || $0.cost <= exact?.cost ?? .infinity }
+      .map(\.fallback)
     if hasBound {
       iterations = options.cgIterations + Int(min(cheapest.cost / costs.iteration, 0x1p40))
       outlook = ReferenceOutlook(
@@ -105,6 +141,9 @@ struct ReferenceChoice: Equatable {
     }
   }
 
+  /// What share of the iterations that are foretold the rows of leading classes may cost, to come first: the
+  /// classes that lead may turn out too few.
+  private static var caution: Double { 0.5 }
   /// How many times the iterations that were asked for a direct solver may cost.
   private static var patience: Double { 10 }
 
@@ -112,10 +151,16 @@ struct ReferenceChoice: Equatable {
   private static func rounded(_ cost: Double) -> String { shortened(cost, digits: 2) }
 }
 
+extension ReferenceChoice.Fallback {
+  var isExact: Bool { if case .exact = self { true } else { false } }
+}
+
 extension ReferenceChoice.Costs {
-  /// - Parameter rank: Columns of the root of H of full rank, per position.
+  /// - Parameters:
+  ///   - rank: Columns of the root of H of full rank, per position.
+  ///   - leading: Rows of leading classes; `nil` where there are too many, or none.
   init<S: EngineScalar>(
-    _ program: Program, samples: Int, rank: Int, options: EvaluationOptions,
+    _ program: Program, samples: Int, rank: Int, leading: Int? = nil, options: EvaluationOptions,
     budget: MemoryBudget, _: S.Type
   ) {
     // A fixed number of threads: the choice must not depend on the machine.
@@ -168,5 +213,20 @@ extension ReferenceChoice.Costs {
     // Twice a multiplication and an addition for each element of an earlier vector, from the caches;
     // combinations are pairs of vectors over the logits in double.
     growth = usesCombinations ? 48 * m : 12 * p
+    self.leading =
+      batch.batch.keptSamples < samples
+      ? nil
+      : leading.map { rows in
+        // As above, each row a sample of its own; the sum in double. A dozen passes start their threads.
+        let own = ProductCounts(program, samples: rows, scalar: MemoryLayout<S>.stride)
+        let m = Double(rows)
+        let work =
+          own.forward + own.inputs + 2 * own.gram(draws: 1) + 2 * own.weights + counts.jvp
+          + counts.vjp
+        return Leading(
+          rows: rows,
+          cost: work.operations + 1.2 * m * m * m + 300 * m * m + 1200 * p + 6e7,
+          memory: LeadingReference<S>.requiredMemory(batch, rows: rows))
+      }
   }
 }

@@ -17,6 +17,8 @@ public struct ReferenceMethod: Sendable {
     static let gramMatrix = Needs(rawValue: 4)
     /// B and its singular vectors, or what else is needed where that is less.
     static let factorMatrix = Needs(rawValue: 8)
+    /// Some rows of B, with a forward pass of their samples.
+    static let leadingRows = Needs(rawValue: 16)
   }
 
   /// The one spelling that options and reports share.
@@ -46,10 +48,15 @@ public struct ReferenceMethod: Sendable {
   public static let gram = ReferenceMethod(
     name: "gram", title: "Gram matrix of B", help: "A factorisation of B B^T.",
     needs: .gramMatrix, solver: GramMatrixReference())
-  /// Conjugate gradients, and a direct solver where they do not converge or it is predicted to be there
-  /// sooner; the record says which and why.
+  /// A factorisation of `B B^T` for the rows of each sample's leading classes, and what is left of it as
+  /// one more row: for predictions that have few classes left.
+  public static let leading = ReferenceMethod(
+    name: "leading", title: "leading classes", help: "B B^T of each sample's leading classes.",
+    needs: .leadingRows, solver: LeadingClassesReference())
+  /// Leading classes or conjugate gradients, and a direct solver where they do not converge or it is predicted
+  /// to be there sooner; the record says which and why.
   public static let auto = ReferenceMethod(
-    name: "auto", title: "auto", help: "cg, or dense or gram where they are there sooner.",
+    name: "auto", title: "auto", help: "cg, or leading, dense or gram where they are there sooner.",
     needs: .conjugateGradients, solver: ConjugateGradientReference())
   /// No reference: scores relative to it stay empty. Where a method solves at a damping, it is by `cg`.
   public static let none = ReferenceMethod(
@@ -57,7 +64,7 @@ public struct ReferenceMethod: Sendable {
     solver: ConjugateGradientReference())
 
   /// In the order of help texts.
-  public static let all = [cg, lsqr, dense, gram, auto, none]
+  public static let all = [cg, lsqr, dense, gram, leading, auto, none]
 
   private init(
     name: String, title: String, help: String, needs: Needs, solver: any ReferenceSolving

@@ -1,5 +1,6 @@
 import Checkpoints
 import Curvature
+import HessianFree
 import TensorModule
 import Updates
 
@@ -76,6 +77,17 @@ extension ReferenceSolution {
           + "or look for extreme weights or inputs."
       }
     }
+  }
+
+  /// Of a gradient that is zero.
+  static func zero(_ problem: BatchProblem<S>, by kind: ReferenceMethod) -> ReferenceSolution {
+    let record = ReferenceRecord(
+      kind: kind, gamma: .nan, iterations: nil, residual: 0,
+      stop: ReferenceStatus.zeroGradient.rawValue,
+      explanation: SettingText(StopReason.zeroRightHandSide.description), status: .zeroGradient)
+    let zero = Vector<S>(count: problem.linearization.parameterCount)
+    return ReferenceSolution(
+      direction: ScaledVector(vector: zero, scale: 1), record: record, trace: [])
   }
 
   /// There is no direction.

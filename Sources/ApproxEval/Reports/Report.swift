@@ -109,7 +109,7 @@ extension Report {
         "reference_solver", "reference_excess_bound", "reference_excess_estimate", "precision",
         "mean_loss", "reference_status", "sampled_labels", "sampled_labels_changed",
         "data_samples", "duplicates", "sampled_duplicates", "reference_converged", "run",
-        "sequences",
+        "sequences", "reference_excess_short",
       ])
     for (entry, result) in entries.flatMap({ entry in entry.results.map { (entry, $0) } }) {
       let reference = result.reference
@@ -127,6 +127,7 @@ extension Report {
         .integer(result.sampledLabels?.changed), .integer(entry.description.data?.samples),
         .integer(result.duplicates?.samples), .integer(result.duplicates?.sampled),
         .flag(reference?.isConverged), .text(result.run), .integer(result.drawn),
+        .number(result.referenceExcess?.ofShort),
       ])
     }
     return table

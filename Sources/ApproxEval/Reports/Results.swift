@@ -168,6 +168,12 @@ public struct ReferenceRecord: Sendable, Equatable, Codable {
   /// An estimate, no bound, of the least gamma that any direction has, from the steps of the solver
   /// (`LanczosSteps`) or the residual; `nil` where there is none.
   public var leastGammaEstimate: Double?
+  /// No direction has a smaller gamma, by the singular values of B, of which those below 1e-12 of the largest
+  /// count as zero (`ReferenceProof`); `nil` where they are not known.
+  public var leastGamma: Double?
+  /// No direction that is up to twice as long, for the same `d^T g`, has a smaller gamma, by the residual;
+  /// `nil` where the certificate proves what was asked for, or the residual nothing.
+  public var leastGammaOfShort: Double?
   /// By what `auto` has picked this solver: `predicted operations: ...`; `nil` where the options name it.
   public var choice: String?
   /// Of conjugate gradients, which had not converged when `auto` turned to this solver.
@@ -180,25 +186,6 @@ public struct ReferenceRecord: Sendable, Equatable, Codable {
 
   /// Whether it is the natural gradient up to rounding or tolerance; also where that is zero.
   public var isConverged: Bool { status != .notConverged }
-}
-
-/// How much gamma of a reference can be above the least that any direction has, as a share of it.
-public struct ReferenceExcess: Sendable, Equatable {
-  /// By the certificate: proved, whatever the solver did. Wide where the least gamma lies above
-  /// gamma_bound, as where there are more logits than parameters.
-  public var bound: Double?
-  /// By the solver's own account (`LanczosSteps`); no bound.
-  public var estimate: Double?
-
-  init(_ record: ReferenceRecord, bound: Double) {
-    func excess(over least: Double) -> Double? {
-      let value = record.gamma / least - 1
-      // Rounding may put gamma below its bound.
-      return value.isFinite ? max(value, 0) : nil
-    }
-    self.bound = excess(over: bound)
-    estimate = record.leastGammaEstimate.flatMap { excess(over: $0) }
-  }
 }
 
 /// One iterate of the reference solve; the columns of cg.csv.

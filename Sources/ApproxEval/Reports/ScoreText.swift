@@ -155,6 +155,12 @@ extension Report.Entry {
     let excesses = results.compactMap(\.referenceExcess)
     guard let bound = excesses.compactMap(\.bound).max() else { return "" }
     // With more logits than parameters no direction comes near the bound.
+    let short = excesses.compactMap(\.ofShort)
+    if let most = short.max(), short.count == excesses.count, most < bound / 2 {
+      return
+        " Its gamma is at most \(percent(most)) above that of every direction up to twice as long for "
+        + "the same slope, and \(percent(bound)) above the least of all that there could be."
+    }
     if bound > 0.01, references.allSatisfy({ $0.status == .converged || $0.status == .exact }) {
       return " The certificate, which cannot be tight here, alone would allow \(percent(bound))."
     }

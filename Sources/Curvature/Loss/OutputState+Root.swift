@@ -11,8 +11,8 @@ import TensorModule
 // zero probabilities, so that they come out as zeros.
 extension OutputState {
   /// `A^T q` of a chunk, `[n, O C]` to `[n, O C]`: `sqrt(M p) (q - p . q)` for cross-entropy.
-  package func multiplyRootTransposed(
-    chunk: Chunk, _ q: UnsafePointer<S>, into u: UnsafeMutablePointer<Double>
+  package func multiplyRootTransposed<T: EngineScalar>(
+    chunk: Chunk, _ q: UnsafePointer<T>, into u: UnsafeMutablePointer<Double>
   ) {
     let count = chunk.count * positions * classes
     let first = chunk.first * positions * classes
@@ -30,6 +30,17 @@ extension OutputState {
         for c in 0..<classes { u[c] = weight * p[c].squareRoot() * (u[c] - mean) }
       }
     }
+  }
+
+  /// `A^T q` of all samples, `[N, O C]`.
+  package func multiplyRootTransposed(_ q: Vector<Double>) -> Vector<Double> {
+    let u = Vector<Double>(count: q.count)
+    for chunk in schedule.chunks {
+      let first = chunk.first * positions * classes
+      multiplyRootTransposed(
+        chunk: chunk, UnsafePointer(q.pointer + first), into: u.pointer + first)
+    }
+    return u
   }
 
   /// `A u` of all samples, `[N, O C]` in place: `sqrt(M) (sqrt(p) u - p (sqrt(p) . u))` for
@@ -125,28 +136,51 @@ extension OutputState {
       let row = n * positions + position
       guard isScored(row) else { return 0 }
       let (kept, other) = keptClass(row, column)
-      let p = probabilities.pointer + row * classes
-      let (root, otherRoot) = (p[kept].squareRoot(), p[other].squareRoot())
-      let weight = rootOfWeight(row)
-      // w_i - sqrt(p_i) w_c / (1 + sqrt(p_c)), with w_c and w_i as in `rootWeights`.
-      switch gradient {
-      case .softmax(let labels, let rest, _):
-        let label = Int(labels[row])
-        if label == other {
-          return weight * (root * (1 + rest[row] / (otherRoot * (1 + otherRoot))))
-        }
-        let share = otherRoot / (1 + otherRoot)
-        return weight
-          * (label == kept ? -(rest[row] + p[kept] * share) / root : root * (1 - share))
-      case .centred(let u), .elementwise(let u):
-        let (own, others) = (u[row * classes + kept], u[row * classes + other])
-        let direct = own == 0 ? 0 : own / root
-        return (direct - root * others / (otherRoot * (1 + otherRoot))) / weight
-      }
+      return fullRankWeight(row, .one(kept), top: other)
     }
   }
 
-  private func isScored(_ row: Int) -> Bool { labels.isEmpty || labels[row] >= 0 }
+  /// What has a column of the root of full rank at a position.
+  enum FullRankClass {
+    case one(Int)
+    /// Classes taken together, the label not among them: the sum of their probabilities, and of their u
+    /// where labels are soft.
+    case several(mass: Double, gradient: Double)
+  }
+
+  /// `w_i - sqrt(p_i) w_c / (1 + sqrt(p_c))` at one position, with w_c and w_i as in `rootWeights`, c the
+  /// most probable class.
+  func fullRankWeight(_ row: Int, _ kept: FullRankClass, top other: Int) -> Double {
+    let p = probabilities.pointer + row * classes
+    let mass: Double
+    switch kept {
+    case .one(let c): mass = p[c]
+    case .several(let sum, _): mass = sum
+    }
+    let (root, otherRoot) = (mass.squareRoot(), p[other].squareRoot())
+    let weight = rootOfWeight(row)
+    switch gradient {
+    case .softmax(let labels, let rest, _):
+      let label = Int(labels[row])
+      if label == other {
+        return weight * (root * (1 + rest[row] / (otherRoot * (1 + otherRoot))))
+      }
+      let share = otherRoot / (1 + otherRoot)
+      if case .one(label) = kept { return weight * (-(rest[row] + mass * share) / root) }
+      return weight * (root * (1 - share))
+    case .centred(let u), .elementwise(let u):
+      let others = u[row * classes + other]
+      let own: Double
+      switch kept {
+      case .one(let c): own = u[row * classes + c]
+      case .several(_, let sum): own = sum
+      }
+      let direct = own == 0 ? 0 : own / root
+      return (direct - root * others / (otherRoot * (1 + otherRoot))) / weight
+    }
+  }
+
+  func isScored(_ row: Int) -> Bool { labels.isEmpty || labels[row] >= 0 }
 
   /// The class of a column of the root of full rank, and the most probable class, which has none.
   private func keptClass(_ row: Int, _ column: Int) -> (kept: Int, other: Int) {

@@ -124,6 +124,51 @@ package final class Linearization<S: EngineScalar> {
     spareStores = other.spareStores
   }
 
+  /// The same function of some of the samples, each as often as it is named. The memory of passes is that
+  /// of `other`: the two do not run at the same time.
+  private init(_ other: Linearization, gathering rows: [Int]) {
+    precondition(other.keptSamples == other.samples, "gathered: forward values are not kept")
+    (program, layerProgram) = (other.program, other.layerProgram)
+    (parameters, pool, budget) = (other.parameters, other.pool, other.budget)
+    (samples, keptSamples, spareBudget) = (rows.count, rows.count, 0)
+    let batch = BatchPlan(
+      other.program, samples: rows.count, threads: other.pool.threads, budget: .max,
+      bytesPerSample: 1)
+    (plan, schedule) = (batch.gradients, batch.schedule)
+    sharesProducts = batch.sharesProducts
+    operations = 2 * Double(other.program.operationCount) * Double(rows.count)
+    (rowKernels, unfoldedRows) = (FormedOnce(), FormedOnce())
+    inputs = other.inputs.gathered(rows, other.program)
+    store = ForwardStore(program: other.program, samples: rows.count)
+    // Unless they are an input.
+    let kept = store.values[other.program.graph.output.index]
+    logitValues = kept ?? Vector(count: rows.count * other.logitCount)
+    let largest = schedule.largestChunk
+    directionsPerPass = Self.directionsPerPass(
+      tangents: other.program.bufferCounts.tangents, largestChunk: largest)
+    let shared = SharedValues(program: other.program, parameters: other.parameters)
+    executors = (0..<batch.workers).map {
+      Executor(
+        program: other.program, parameters: other.parameters, maximumSamples: largest,
+        shared: shared, pool: batch.sharesProducts ? other.pool : nil,
+        memory: $0 < other.executors.count ? other.executors[$0].memory : PassMemory())
+    }
+    spareStores = []
+    // What operations save is theirs alone: it is computed again, and not copied.
+    forEachChunk(runsForward: true) { chunk, _, executor in
+      if kept != nil { return }
+      Kernels.copy(
+        executor.logits, logitValues.pointer + chunk.first * logitCount,
+        count: chunk.count * logitCount)
+    }
+  }
+
+  /// The linearization at some of the samples, each as often as it is named: their rows of J, at the cost
+  /// of a forward pass.
+  ///
+  /// - Precondition: The forward values of all samples are kept.
+  package func gathered(_ rows: [Int]) -> Linearization { Linearization(self, gathering: rows) }
+
   /// The linearization in some of the trainable parameters alone: their columns of J at the cost of the
   /// passes from the first of them on.
   ///
@@ -141,21 +186,6 @@ package final class Linearization<S: EngineScalar> {
   /// The logits of one chunk, `[n, O C]`.
   package func logits(_ chunk: Chunk) -> UnsafePointer<S> {
     UnsafePointer(logitValues.pointer + chunk.first * logitCount)
-  }
-
-  /// `x . y` of vectors `[N, O C]` in logit space.
-  package func dot(_ x: Vector<Double>, _ y: Vector<Double>) -> Double {
-    precondition(
-      x.count == samples * logitCount && y.count == x.count,
-      "Linearization: \(x.count) and \(y.count) logits")
-    let sums = SampleSums(schedule)
-    for chunk in schedule.chunks {
-      let first = chunk.first * logitCount
-      sums[chunk][0] = Kernels.dot(
-        UnsafePointer(x.pointer + first), UnsafePointer(y.pointer + first),
-        count: chunk.count * logitCount)
-    }
-    return sums.total()
   }
 
   /// J v for several directions at once; `body` gets each chunk's tangents `[R, n, O C]`.

@@ -62,3 +62,20 @@ extension Schedule {
     }.value
   }
 }
+
+extension Linearization {
+  /// `x . y` of vectors `[N, O C]` in logit space.
+  package func dot(_ x: Vector<Double>, _ y: Vector<Double>) -> Double {
+    precondition(
+      x.count == samples * logitCount && y.count == x.count,
+      "Linearization: \(x.count) and \(y.count) logits")
+    let sums = SampleSums(schedule)
+    for chunk in schedule.chunks {
+      let first = chunk.first * logitCount
+      sums[chunk][0] = Kernels.dot(
+        UnsafePointer(x.pointer + first), UnsafePointer(y.pointer + first),
+        count: chunk.count * logitCount)
+    }
+    return sums.total()
+  }
+}

@@ -1,0 +1,151 @@
+import Checkpoints
+import Curvature
+import GraphModule
+import HessianFree
+import TensorModule
+import Updates
+
+/// By the rows of B of each sample's leading classes.
+struct LeadingClassesReference: ReferenceSolving {
+  func solve<S: EngineScalar>(
+    _ solver: ReferenceSolver<S>, _ gradients: BatchGradients<S>, of batch: BatchReference<S>
+  ) throws -> ReferenceSolution<S> {
+    try LeadingReference(batch.problem, memory: batch.budget.reference).solve(
+      gradient: gradients.gradient, damping: solver.damping, gap: solver.gap,
+      tolerance: solver.tolerance)
+  }
+}
+
+/// The natural gradient from a few rows of B: `x = B_U^T y` with `B_U B_U^T y = w_U`, `B_U = U^T B` the rows
+/// of `LeadingRows`. Each is the cotangent of one backward pass, of its own sample alone.
+///
+/// Late in training the probabilities have one or two classes left, and all other rows of B, whose sizes are
+/// `sqrt(p)`, are next to zero. All of w is in the span of U, so that `x^T g = |w|^2` and
+///
+///     gamma(x)^2 = (1 + |(I - U U^T) B x|^2 / |w|^2) / |w|^2 :
+///
+/// what is lost is what x does to the classes that have no rows of their own, and a product tells how much that
+/// is, class by class. Where it is more than was asked for, the classes that it comes from get rows.
+package struct LeadingReference<S: EngineScalar> {
+  let problem: BatchProblem<S>
+  /// Bytes that it may take.
+  let memory: Int
+
+  /// What may be left out of the trace of H, in units of the gap: on fitted networks gamma ends a tenth to a
+  /// third of that above the bound.
+  static var share: Double { 3 }
+  /// For `auto`: with more, most classes lead.
+  static var mostRowsPerPosition: Int { 4 }
+  /// How often classes may be added.
+  static var rounds: Int { 3 }
+
+  package init(_ problem: BatchProblem<S>, memory: Int) {
+    (self.problem, self.memory) = (problem, memory)
+  }
+
+  /// The rows that it begins with.
+  ///
+  /// - Returns: `nil` where they are more than so many.
+  static func rows(
+    _ output: OutputState<S>, gap: Double, damping mu: Double, share: Double = Self.share,
+    most: Int = .max
+  ) -> LeadingRows? {
+    // Without a bound there is nothing to go by: all of them.
+    output.leadingRows(leaving: mu == 0 ? min(share * gap, 1) : 0, most: most)
+  }
+
+  /// For so many rows, of a batch whose forward values are kept.
+  static func requiredMemory(_ batch: BatchNeeds<S>, rows: Int) -> Int {
+    let needs = BatchNeeds<S>(
+      batch.program, samples: max(rows, 1), threads: batch.batch.workers, budget: .max)
+    return
+      (ByteCount(GramNeeds(needs, draws: 1).total) + needs.forward
+      + BatchInputs<S>.bytes(batch.program, samples: rows)).value
+  }
+
+  /// `(F + mu I)^-1 g`; with damping, or without a gap, of all rows.
+  ///
+  /// - Parameters:
+  ///   - gradient: g, for the residual.
+  ///   - gap: A gamma this close to the bound counts as the least one.
+  ///   - tolerance: So does a residual this small.
+  ///   - share: What is left out at first, in units of the gap.
+  ///   - most: No classes are added beyond so many rows.
+  /// - Throws: `SolveError.memory`
+  package func solve(
+    gradient: ScaledVector<S>, damping mu: Double, gap: Double, tolerance: Double,
+    share: Double = Self.share, most: Int = .max
+  ) throws(SolveError) -> ReferenceSolution<S> {
+    let output = problem.output
+    guard var rows = Self.rows(output, gap: gap, damping: mu, share: share), rows.count > 0 else {
+      return problem.norm(gradient) > 0
+        ? .none(problem, by: .leading, .certainty) : .zero(problem, by: .leading)
+    }
+    var best: ReferenceSolution<S>?
+    for round in 0...Self.rounds {
+      let gram: GramReference<S>
+      do throws(SolveError) { gram = try self.gram(rows) } catch {
+        if let best { return best }
+        throw error
+      }
+      if mu > 0 || gap == 0 {
+        return try gram.solve(gradient: gradient, damping: mu, gap: gap, tolerance: tolerance)
+      }
+      guard
+        let (found, tangent) = gram.bracketedSolution(
+          gradient: gradient, gap: gap, tolerance: tolerance)
+      else { break }
+      if !(best.map { $0.record.gamma <= found.record.gamma } ?? false) { best = found }
+      guard round < Self.rounds, !found.record.isConverged, let tangent,
+        let next = extended(rows, tangent, gamma: found.record.gamma, gap: gap),
+        next.count <= most
+      else { break }
+      rows = next
+    }
+    return best ?? .none(problem, by: .leading, output.missesLabels ? .missedLabel : .certainty)
+  }
+
+  private func gram(_ rows: LeadingRows) throws(SolveError) -> GramReference<S> {
+    let (linearization, output) = (problem.linearization, problem.output)
+    let needs = BatchNeeds<S>(
+      linearization.program, samples: linearization.samples, threads: linearization.pool.threads,
+      budget: linearization.budget)
+    // Where forward values do not fit, those of the rows would not either.
+    let isKept = linearization.keptSamples == linearization.samples
+    let missing =
+      isKept
+      ? 0
+      : ForwardStore<S>.bytes(
+        linearization.program, samples: linearization.samples)
+    let required = (ByteCount(Self.requiredMemory(needs, rows: rows.count)) + missing).value
+    if required > memory || !isKept { throw .memory(required: required, budget: memory) }
+    let (sizes, targets) = output.sizesAndTargets(rows)
+    let own = linearization.gathered(rows.samples)
+    let ones = [Double](repeating: 1, count: rows.count)
+    let gradients = own.perSampleGradients(draws: 1, scales: ones) { chunk, cotangents in
+      output.writeLeadingRows(rows, chunk.first..<chunk.first + chunk.count, to: cotangents)
+    }
+    return GramReference(
+      problem, .leading, gradients, sizes: sizes, target: targets, memory: memory)
+  }
+
+  /// With the classes besides that x moves by more than the gap allows; `nil` where these are not what is
+  /// missing.
+  private func extended(
+    _ rows: LeadingRows, _ tangent: Vector<Double>, gamma: Double, gap: Double
+  ) -> LeadingRows? {
+    let output = problem.output
+    let image = output.multiplyRootTransposed(tangent)
+    var square = 0.0
+    for i in 0..<image.count { square += image[i] * image[i] }
+    let unseen = output.unseenSquare(rows, image: image) / square
+    let excess = gamma / output.gammaBound - 1
+    guard unseen > 0, unseen < 1, excess.isFinite, 1 / (1 - unseen).squareRoot() - 1 > excess / 2
+    else { return nil }
+    // A fourth of what there may be: x changes with the rows.
+    let allowed = 1 - 1 / ((1 + gap) * (1 + gap))
+    let extended = output.extended(
+      rows, image: image, leaving: min(allowed / unseen, 1) / 4)
+    return extended.count > rows.count ? extended : nil
+  }
+}

@@ -1,0 +1,202 @@
+import Curvature
+import HessianFree
+import TensorModule
+import TestSupport
+import Testing
+import Updates
+
+@testable import ApproxEval
+
+/// The reference from the rows of leading classes, against the golden values.
+@Suite(.serialized) struct LeadingReferenceTests {
+  private func reference(
+    _ name: String, _ precision: Precision, gap: Double, threads: Int = 2,
+    change: (inout EvaluationOptions) -> Void = { _ in }
+  ) throws -> ReferenceDirection {
+    var options = EvaluationOptions()
+    options.reference = .leading
+    options.precision = precision
+    options.cgGap = gap
+    options.threads = threads
+    change(&options)
+    return try Evaluation(options, pool: WorkerPool(threads: threads)).reference(
+      checkpoint: fixture(name + ".bin"))
+  }
+
+  /// At every stage of the digits what was asked for is reached and proved, by a part of the rows where the
+  /// predictions are sure.
+  @Test(arguments: GoldenTests.digits, [(1e-2, Precision.float32), (1e-3, .float64)])
+  func bracketIsReached(_ name: String, _ asked: (gap: Double, precision: Precision)) throws {
+    let result = try reference(name, asked.precision, gap: asked.gap)
+    let record = result.record
+    #expect(record.kind == .leading && record.isConverged, "\(record)")
+    // At epoch 3 singular values fade into rounding.
+    let golden = try Golden(name).reference.gamma
+    let least = record.stop == "length" ? golden : result.gammaBound
+    #expect(record.gamma <= least * (1 + asked.gap))
+    #expect(record.stop != "length" || name == "digits/epoch-03")
+    #expect(record.gamma >= golden * (1 - 1e-6), "\(record.gamma / golden - 1)")
+  }
+
+  /// A stage of 1440 rows whose labels are right by far takes a few hundred of them.
+  @Test func sureModelsTakeFewRows() throws {
+    let problem: BatchProblem<Double> = try problem("digits/epoch-40")
+    func rows(_ gap: Double) throws -> Int {
+      try #require(LeadingReference.rows(problem.output, gap: gap, damping: 0)).count
+    }
+    #expect(try rows(1e-2) < 2 * 160 && rows(1e-3) < 4 * 160)
+    #expect(try rows(1e-2) >= 160 && rows(1e-3) > rows(1e-2))
+    // With damping there is no bound that says how many are enough.
+    let all = LeadingReference.rows(problem.output, gap: 1e-2, damping: 1)
+    #expect(all?.count == 9 * 160)
+  }
+
+  /// Begun with next to nothing, classes are added that x moves by too much.
+  @Test func classesAreAddedWhereTheyAreMissed() throws {
+    let problem: BatchProblem<Double> = try problem("digits/epoch-10")
+    let gradient = ScaledVector(vector: problem.gradient(), scale: 1)
+    let solver = LeadingReference(problem, memory: 1 << 30)
+    func excess(most: Int) throws -> Double {
+      // Three tenths of the trace are left out at first.
+      let found = try solver.solve(
+        gradient: gradient, damping: 0, gap: 1e-2, tolerance: 0, share: 30, most: most)
+      return found.record.gamma / problem.output.gammaBound - 1
+    }
+    let rows = try #require(problem.output.leadingRows(leaving: 0.3))
+    #expect(rows.count < 3 * 160)
+    #expect(try excess(most: rows.count) > 1e-2)
+    #expect(try excess(most: 9 * 160 - 1) <= 1e-2)
+  }
+
+  /// What the small cases have in common with the golden ones: every loss, weights, positions without a
+  /// label. Without a gap all rows take part.
+  @Test(arguments: GoldenTests.small)
+  func withoutAGapItIsTheWholeSolution(_ name: String) throws {
+    let result = try reference(name, .float64, gap: 0)
+    let whole = try reference(name, .float64, gap: 0) { $0.reference = .gram }
+    // The same rows in another order, whose least singular values are known to 1e-7 and less.
+    #expect(abs(result.record.gamma / whole.record.gamma - 1) <= 1e-6, "\(result.record)")
+    #expect(result.record.kind == .leading && result.record.status == whole.record.status)
+  }
+
+  @Test(arguments: GoldenTests.small)
+  func gapIsKeptOrNotClaimed(_ name: String) throws {
+    for gap in [0.3, 1e-2] {
+      let result = try reference(name, .float64, gap: gap)
+      let least = try reference(name, .float64, gap: 0) { $0.reference = .dense }.record.gamma
+      #expect(result.record.gamma >= least * (1 - 1e-9))
+      if result.record.isConverged {
+        #expect(result.record.gamma <= least * (1 + gap), "\(result.record)")
+      }
+    }
+  }
+
+  @Test func threadsDoNotChangeABit() throws {
+    for name in ["digits/epoch-20", "golden/tokens_ignore", "golden/cnn_small"] {
+      let results = try [1, 2, 3].map { threads in
+        let result = try reference(name, .float32, gap: 1e-2, threads: threads)
+        return [result.record.gamma, result.record.residual]
+      }
+      #expect(results.allSatisfy { $0 == results[0] }, "\(name)")
+    }
+  }
+
+  @Test func memoryIsAskedFor() throws {
+    let problem: BatchProblem<Double> = try problem("digits/epoch-40")
+    let gradient = ScaledVector(vector: problem.gradient(), scale: 1)
+    #expect(throws: SolveError.self) {
+      try LeadingReference(problem, memory: 1 << 10).solve(
+        gradient: gradient, damping: 0, gap: 1e-2, tolerance: 0)
+    }
+  }
+
+  // MARK: - Choice
+
+  @Test func automaticChoiceBeginsWithThemWhereIterationsAreForetoldToCostMore() throws {
+    func choice(
+      _ cost: Double, forecast: Int?, memory: Int = 1000,
+      change: (inout EvaluationOptions) -> Void = { _ in }
+    ) -> ReferenceChoice {
+      var costs = ReferenceChoice.Costs(
+        svd: 90, svdMemory: 200, gram: 60, gramMemory: 100, cholesky: 20, choleskyMemory: 50,
+        iteration: 1, growth: 0.01, rows: 10, columns: 20)
+      costs.leading = .init(rows: 5, cost: cost, memory: 40, forecast: forecast)
+      var options = EvaluationOptions()
+      options.reference = .auto
+      options.cgIterations = 100
+      change(&options)
+      return ReferenceChoice(options, memory: memory, costs)
+    }
+    let others: [ReferenceChoice.Fallback] = [.bracket, .exact(.gram)]
+    // 20 iterations cost 22, and half of that is 11.
+    let first = choice(10.5, forecast: 20)
+    #expect(first.beginsWithLeading && first.kind == .cg && first.fallbacks == others)
+    #expect(first.reason?.contains("of which the gradients foretell 20, leading classes") == true)
+    // Otherwise they are what iterations are given up for, if they are far cheaper than all rows.
+    let later = choice(10, forecast: 8)
+    #expect(!later.beginsWithLeading && later.fallbacks == [.leading] + others)
+    #expect(later.iterations == 110)
+    let never = choice(11.5, forecast: 20)
+    #expect(!never.beginsWithLeading && never.fallbacks == others)
+    #expect(!choice(1, forecast: nil).beginsWithLeading)
+    // Without room, a bound, or a solve without preconditioner there is nothing to compare with.
+    let small = choice(1, forecast: 100, memory: 39)
+    #expect(!small.beginsWithLeading && small.fallbacks.isEmpty)
+    for change in [
+      { (options: inout EvaluationOptions) in options.cgGap = 0 }, { $0.cgDamping = 1 },
+    ] {
+      let found = choice(1, forecast: 100, change: change)
+      #expect(!found.beginsWithLeading && found.fallbacks == [.exact(.gram)])
+    }
+    let preconditioned = choice(1, forecast: 100) { $0.cgPreconditioner = .jacobi }
+    #expect(!preconditioned.beginsWithLeading && preconditioned.fallbacks.first == .leading)
+  }
+
+  /// On matrices of which the answer is known.
+  @Test func iterationsAreForetoldByDistinctEigenvalues() {
+    func forecast(_ eigenvalues: [Double], _ squares: [Double], gap: Double = 1e-9) -> Int {
+      // g_n . g_n = |w_n|^2 lambda_n: orthogonal gradients.
+      IterationForecast.iterations(squares: squares, gap: gap) { n, m in
+        n == m ? squares[n] * eigenvalues[n] : 0
+      }
+    }
+    let ones = [Double](repeating: 1, count: 6)
+    #expect(forecast(ones, ones) == 1)
+    #expect(forecast([1, 1, 2, 2, 3, 3], [1, 2, 3, 4, 5, 6]) == 3)
+    #expect(forecast([1, 2, 3, 4, 5, 6], ones) == 6)
+    // Half of |w|^2 is enough for a gap of 42 %.
+    #expect(forecast([1, 1, 1, 1e-6, 1e-6, 1e-6], ones, gap: 0.42) == 1)
+    // Samples without a label, or without a gradient, take no part.
+    #expect(forecast([1, 1, 2, 2, 0, 3], [1, 2, 3, 4, 5, 0]) == 2)
+    #expect(forecast([], []) == 0 && forecast([1], [.infinity]) == 0)
+  }
+
+  /// Never more than it takes, and late in training not much less.
+  @Test(arguments: GoldenTests.digits)
+  func forecastIsNoMoreThanItTakes(_ name: String) throws {
+    let problem: BatchProblem<Double> = try problem(name)
+    let gradients = BatchGradients(
+      problem.linearization, problem.output, sampled: [], isSolved: true)
+    var options = EvaluationOptions()
+    options.cgGap = 1e-2
+    options.cgIterations = 500
+    let taken = try ReferenceSolver<Double>(options).conjugateGradient(
+      problem, gradient: gradients.gradient
+    ).record.iterations!
+    let found = IterationForecast.iterations(
+      squares: problem.output.certificates, gap: 1e-2
+    ) { gradients.gram.scaled($0, $1) }
+    #expect(found <= taken && found > 0)
+    if name == "digits/epoch-40" { #expect(2 * found >= taken, "\(found) of \(taken)") }
+  }
+
+  private func problem(_ name: String) throws -> BatchProblem<Double> {
+    var options = EvaluationOptions()
+    options.precision = .float64
+    let evaluation = Evaluation(options, pool: WorkerPool(threads: 2))
+    let checkpoint = try LoadedCheckpoint(path: fixture(name + ".bin"), options: options)
+    let budget = try evaluation.budget(
+      checkpoint, evaluation.source(checkpoint), .selfCheck, Double.self)
+    return try evaluation.problem(checkpoint, batch: 0, budget, Double.self)
+  }
+}
