@@ -189,7 +189,8 @@ import Testing
       report.scores.rows[1].dropLast(5).suffix(6) == [
         .number(1e-3), .text("float64"), .empty, .text("ief"), .text("method"), .flag(false),
       ])
-    #expect(Array(report.batches.columns.suffix(2)) == ["run", "sequences"])
+    #expect(
+      Array(report.batches.columns.suffix(3)) == ["run", "sequences", "reference_excess_short"])
   }
 
   // MARK: Files
