@@ -3,23 +3,20 @@
 # proved, early and late in training, on networks that this script trains. For Documentation/references.md.
 #
 #   Benchmarks/reference-suite.sh [CLI...]     eval-cli of this build, or several to compare; the last is "after"
-#   CASES='digits t5' PYTHON=python3 Benchmarks/reference-suite.sh
+#   CASES='digits t5' SOLVERS='cg auto' BEFORE=auto PYTHON=python3 Benchmarks/reference-suite.sh
+#   CASES=leading Benchmarks/reference-suite.sh        rows of leading classes and what they reach, for the page
 #
-# Data are made by a few lines of Python's standard library, from seeds. A row is one batch: user and system
-# time of the command beyond that of the same command with --reference none and --methods sgd, the least of
-# ROUNDS runs, in milliseconds. "alg4" is that of the whole command with SGD, EF, iEF and SF and no reference.
+# Data are made by a few lines of Python's standard library, from seeds. A row is the mean of several batches. For
+# a solver it is the time of the command beyond that of the same command with --reference none, for "alg4" that of
+# SGD, EF, iEF and SF without a reference; both with these four methods, so that what they share with the
+# reference is counted once. Processor time on one thread, the least of ROUNDS runs, in milliseconds. A solver that
+# would take SLOW seconds for all of them is measured on the first, and ended after LIMIT seconds.
 set -eu
 cd "$(dirname "$0")/.."
 root=$(pwd)
 [ $# -gt 0 ] || set -- "$root/.build/release/eval-cli"
-python=${PYTHON:-python3}
-gap=${GAP:-0.01}
-rounds=${ROUNDS:-3}
-work=${WORK:-$(mktemp -d)}
-mkdir -p "$work"
-for cli; do :; done # the last one trains
-
-echo "Bracket $gap, milliseconds of processor time for the reference of a batch (solver that auto took;"
-echo "iterations, products alone; how far above the least gamma it is proved to be)."
-echo
-exec "$python" "$root/Benchmarks/reference_suite.py" "$work" "$gap" "$rounds" "${CASES:-all}" "$cli" "$@"
+export GAP="${GAP:-0.01}" ROUNDS="${ROUNDS:-3}" CASES="${CASES:-all}" SLOW="${SLOW:-10}" LIMIT="${LIMIT:-40}"
+WORK=${WORK:-$(mktemp -d)}
+export WORK SOLVERS="${SOLVERS:-cg lsqr gram leading auto}" BEFORE="${BEFORE:-cg auto}"
+mkdir -p "$WORK"
+exec "${PYTHON:-python3}" "$root/Benchmarks/reference_suite.py" "$@"

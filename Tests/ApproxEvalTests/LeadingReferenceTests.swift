@@ -148,16 +148,17 @@ import Updates
       change(&options)
       return ReferenceChoice(options, memory: memory, costs)
     }
-    let others: [ReferenceChoice.Fallback] = [.bracket, .exact(.gram)]
-    // 20 iterations cost 22, and half of that is 11.
-    let first = choice(10.5, forecast: 20)
+    let others: [ReferenceChoice.Fallback] = [.bracket, .exact(.gram), .exact(.dense)]
+    // 20 iterations cost 22, and seven tenths of that are 15.4.
+    let first = choice(15, forecast: 20)
     #expect(first.beginsWithLeading && first.kind == .cg && first.fallbacks == others)
     #expect(first.reason?.contains("of which the gradients foretell 20, leading classes") == true)
     // Otherwise they are what iterations are given up for, if they are far cheaper than all rows.
-    let later = choice(10, forecast: 8)
+    // After iterations they are taken to cost four times as much.
+    let later = choice(2.25, forecast: 2)
     #expect(!later.beginsWithLeading && later.fallbacks == [.leading] + others)
-    #expect(later.iterations == 110)
-    let never = choice(11.5, forecast: 20)
+    #expect(later.iterations == 109)
+    let never = choice(16, forecast: 20)
     #expect(!never.beginsWithLeading && never.fallbacks == others)
     #expect(!choice(1, forecast: nil).beginsWithLeading)
     // Without room, a bound, or a solve without preconditioner there is nothing to compare with.

@@ -182,9 +182,7 @@ final class BatchReference<S: EngineScalar> {
         best = other
       }
     }
-    // Where B has not full row rank, an exact solver that is affordable keeps rounding out of x.
-    for fallback in choice.fallbacks
-    where !best.record.isConverged || best.record.stop == "length" {
+    for fallback in choice.fallbacks where problem.isOpen(best.record, gap: options.cgGap) {
       switch fallback {
       case .leading:
         if let found = try leadingSolution(gradients) { keep(found) }

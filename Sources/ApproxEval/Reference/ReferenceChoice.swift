@@ -30,7 +30,8 @@ struct ReferenceChoice: Equatable {
   let kind: ReferenceMethod
   /// Iterations that the first may take.
   let iterations: Int
-  /// In the order in which they are tried, until one has converged.
+  /// In the order in which they are tried, until one has converged, and after the eigen-decomposition of `B B^T` until
+  /// one is proved.
   var fallbacks: [Fallback] = []
   /// For the first, where there is something to turn to and a bound to tell how far it is.
   var outlook: ReferenceOutlook?
@@ -99,7 +100,7 @@ struct ReferenceChoice: Equatable {
         forecast = ", of which the gradients foretell \(count)"
       }
       let name = "leading classes (\(grouped(leading.rows)) rows)"
-      candidates.append((.leading, name, leading.cost))
+      candidates.append((.leading, name, (beginsWithLeading ? 1 : Self.later) * leading.cost))
     }
     if hasBound && !costs.missesLabels && costs.choleskyMemory <= memory {
       candidates.append((.bracket, "Cholesky factorisation of B B^T", costs.cholesky))
@@ -132,6 +133,13 @@ struct ReferenceChoice: Equatable {
     // A proof that costs more than the exact solution is not worth it.
     fallbacks = order.filter { $0.fallback.isExact || $0.cost <= exact?.cost ?? .infinity }
       .map(\.fallback)
+    // What an eigen-decomposition loses, singular values keep.
+    let dense = Fallback.exact(.dense)
+    if hasBound, exact?.fallback == .exact(.gram),
+      affordable.contains(where: { $0.fallback == dense })
+    {
+      fallbacks.append(dense)
+    }
     if hasBound {
       iterations = options.cgIterations + Int(min(cheapest.cost / costs.iteration, 0x1p40))
       outlook = ReferenceOutlook(
@@ -142,9 +150,13 @@ struct ReferenceChoice: Equatable {
     }
   }
 
-  /// What share of the iterations that are foretold the rows of leading classes may cost, to come first: the
-  /// classes that lead may turn out too few.
-  private static var caution: Double { 0.5 }
+  /// What share of the iterations that are foretold the rows of leading classes may cost, to come first: no more
+  /// are foretold than it takes, and predictions were within a factor of 1.4 of the times of
+  /// Benchmarks/reference-suite.sh on fitted networks.
+  private static var caution: Double { 0.7 }
+  /// How many times as much they cost where they come after iterations: there the classes that lead at first were
+  /// found too few, and to add others took two to six times the first rows (digits, epochs 10 and 20).
+  private static var later: Double { 4 }
   /// How many times the iterations that were asked for a direct solver may cost.
   private static var patience: Double { 10 }
 
@@ -218,7 +230,9 @@ extension ReferenceChoice.Costs {
       batch.batch.keptSamples < samples
       ? nil
       : leading.map { rows in
-        // As above, each row a sample of its own; the sum in double. A dozen passes start their threads.
+        // As above, each row a sample of its own; the sum in double. A dozen passes start their threads. Matrices of
+        // products are formed for each tensor, mirrored, copied and factorised at the rate of memory: 590 rows of
+        // the digits took 1.5e9 operations' time (Benchmarks/reference-suite.sh).
         let own = ProductCounts(program, samples: rows, scalar: MemoryLayout<S>.stride)
         let m = Double(rows)
         let work =
@@ -226,7 +240,7 @@ extension ReferenceChoice.Costs {
           + counts.vjp
         return Leading(
           rows: rows,
-          cost: work.operations + 1.2 * m * m * m + 300 * m * m + 1200 * p + 6e7,
+          cost: work.operations + 1.2 * m * m * m + 2500 * m * m + 1200 * p + 6e7,
           memory: LeadingReference<S>.requiredMemory(batch, rows: rows))
       }
   }

@@ -40,6 +40,13 @@ extension BatchProblem {
   /// What is known of a residual that was formed in S, relative to g.
   static var residualRounding: Double { 16 * Double(S.ulpOfOne) }
 
+  /// Whether a more exact solver that is affordable may do better: where B has not full row rank it keeps rounding
+  /// out of x, and singular values keep what an eigen-decomposition of `B B^T` loses.
+  func isOpen(_ record: ReferenceRecord, gap: Double) -> Bool {
+    let mayLose = record.kind == .gram && record.gamma > (1 + gap) * output.gammaBound
+    return !record.isConverged || record.stop == "length" || mayLose
+  }
+
   /// A solution of `F x = g` with what its residual proves, where the certificate proves less than was asked
   /// for.
   func proved(

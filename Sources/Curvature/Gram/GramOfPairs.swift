@@ -10,19 +10,20 @@ extension PerSampleGradients {
     _ blocks: GramBlocks, _ lanes: GramLanes<S>, to total: Vector<Double>
   ) {
     let positions = factors.positions
-    let inputRows = samples * positions
-    let kernel = linearization.rowKernel(node: node, factors, hasBias: hasBias, lanes)
-    let drawnRows = draws * inputRows
+    let kernel = linearization.sharedRowKernel(node: node, factors, hasBias: hasBias, lanes)
+    let inputRows = kernel.batch * positions
+    let drawnRows = draws * samples * positions
     let b = linearization.symmetricSum(
       ofRows: rows.pointer, columns: factors.outputs, .init(rows: drawnRows, split: drawnRows),
       lanes)
-    let (a, out) = (kernel.pointer, total.pointer)
-    let samples = samples
+    let (a, out) = (kernel.values.pointer, total.pointer)
+    let (samples, places) = (samples, kernel.samples)
     /// For i >= j: of the products of cotangents only the lower triangle is filled.
     func product(_ i: Int, _ j: Int) -> Double {
       var sum = 0.0
       for t in 0..<positions {
-        let at = a + ((i % samples) * positions + t) * inputRows + (j % samples) * positions
+        let at =
+          a + (places[i % samples] * positions + t) * inputRows + places[j % samples] * positions
         let bt = i * positions + t
         for s in 0..<positions {
           let bs = j * positions + s
@@ -34,7 +35,7 @@ extension PerSampleGradients {
     let weights = blocks.sumWeights
     // Rows of the result are independent.
     if positions == 1 && !blocks.isDiagonal {
-      return addProducts(a, b, weights, firstDot: blocks.firstDot, to: out)
+      return addProducts(kernel, b, weights, firstDot: blocks.firstDot, to: out)
     }
     linearization.pool.run(count) { i, _ in
       var dot = 0.0
@@ -52,27 +53,34 @@ extension PerSampleGradients {
 
   /// The same for one position and all products of rows: runs of `samples` entries lie side by side.
   private func addProducts(
-    _ a: UnsafePointer<Double>, _ b: UnsafePointer<Double>, _ weights: [Double], firstDot: Int,
+    _ kernel: SharedRowKernel, _ b: UnsafePointer<Double>, _ weights: [Double], firstDot: Int,
     to out: UnsafeMutablePointer<Double>
   ) {
-    let (count, samples) = (count, samples)
+    let (count, samples, batch) = (count, samples, kernel.batch)
+    let (a, isOwn) = (UnsafePointer(kernel.values.pointer), kernel.isOwn)
     weights.withUnsafeBufferPointer { weights in
-      linearization.pool.run(count) { i, _ in
-        let at = a + (i % samples) * samples
-        var dot = 0.0
-        for first in stride(from: 0, through: i, by: samples) {
-          let length = min(samples, i + 1 - first)
-          let (bt, target) = (b + i * count + first, out + i * count + first)
-          for m in 0..<length { target[m] += at[m] * bt[m] }
-          for m in 0..<max(0, min(length, weights.count - first)) {
-            dot += weights[first + m] * (at[m] * bt[m])
+      kernel.samples.withUnsafeBufferPointer { places in
+        linearization.pool.run(count) { i, _ in
+          let at = a + places[i % samples] * batch
+          var dot = 0.0
+          for first in stride(from: 0, through: i, by: samples) {
+            let length = min(samples, i + 1 - first)
+            let (bt, target) = (b + i * count + first, out + i * count + first)
+            if isOwn {
+              for m in 0..<length { target[m] += at[m] * bt[m] }
+            } else {
+              for m in 0..<length { target[m] += at[places[m]] * bt[m] }
+            }
+            for m in 0..<max(0, min(length, weights.count - first)) {
+              dot += weights[first + m] * (at[places[m]] * bt[m])
+            }
           }
+          if weights.isEmpty { return }
+          for j in min(i + 1, weights.count)..<weights.count {
+            dot += weights[j] * (at[places[j % samples]] * b[j * count + i])
+          }
+          out[firstDot + i] += dot
         }
-        if weights.isEmpty { return }
-        for j in min(i + 1, weights.count)..<weights.count {
-          dot += weights[j] * (a[(j % samples) * samples + i % samples] * b[j * count + i])
-        }
-        out[firstDot + i] += dot
       }
     }
   }

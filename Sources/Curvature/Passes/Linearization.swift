@@ -36,6 +36,8 @@ package final class Linearization<S: EngineScalar> {
   package let budget: Int
   /// What the kept ones leave of it.
   package let spareBudget: Int
+  /// The batch that its samples are gathered from, and which of its samples they are.
+  let origin: (batch: Linearization, samples: [Int])?
   /// Per node (`rowKernel`).
   let rowKernels: FormedOnce<RowKernelKey, Vector<Double>>
   /// Per node, of convolutions that factor (`inputRows`).
@@ -74,6 +76,7 @@ package final class Linearization<S: EngineScalar> {
     keptSamples = batch.keptSamples
     operations = 2 * Double(program.operationCount) * Double(samples)
     self.budget = budget
+    origin = nil
     (rowKernels, unfoldedRows) = (FormedOnce(), FormedOnce())
     spareBudget = max(0, budget - keptSamples * bytesPerSample)
     store = ForwardStore(program: program, samples: keptSamples)
@@ -112,7 +115,7 @@ package final class Linearization<S: EngineScalar> {
     (budget, spareBudget) = (other.budget, other.spareBudget)
     // Its passes are in the memory of the others.
     directionsPerPass = other.directionsPerPass
-    (rowKernels, unfoldedRows) = (other.rowKernels, other.unfoldedRows)
+    (origin, rowKernels, unfoldedRows) = (other.origin, other.rowKernels, other.unfoldedRows)
     plan = GradientPlan(program, factors: other.plan.factors)
     let largest = schedule.largestChunk
     let shared = SharedValues(program: program, parameters: parameters)
@@ -137,6 +140,7 @@ package final class Linearization<S: EngineScalar> {
     (plan, schedule) = (batch.gradients, batch.schedule)
     sharesProducts = batch.sharesProducts
     operations = 2 * Double(other.program.operationCount) * Double(rows.count)
+    origin = (other, rows)
     (rowKernels, unfoldedRows) = (FormedOnce(), FormedOnce())
     inputs = other.inputs.gathered(rows, other.program.graph)
     store = ForwardStore(program: other.program, samples: rows.count)
