@@ -108,19 +108,20 @@ def leading():
         path = os.path.join(FIXTURES, "digits", "epoch-%02d.bin" % epoch)
 
         def reference(solver, gap):
-            out = os.path.join(work, "direction.safetensors")
-            command = (clis[-1], "reference", path, "--reference", solver, "--cg-gap", str(gap), "--cg-iterations",
-                       "3000", "--precision", "float64", "-o", out)
-            return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+            out = os.path.join(work, "out-%d" % os.getpid())
+            command = (clis[-1], "score", path, "--methods", "sgd", "--reference", solver, "--cg-gap", str(gap),
+                       "--cg-iterations", "3000", "--precision", "float64", "--force", "--output", out)
+            text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+            with open(os.path.join(out, "batches.csv")) as file:
+                return text, next(csv.DictReader(file))
 
-        found = lambda pattern, text: re.search(pattern, text).group(1)
-        least = float(found(r"gamma +([0-9.e-]+)", reference("dense", 0.001)))
+        least = float(reference("dense", 0.001)[1]["reference_gamma"])
         cells = ["epoch %d" % epoch]
         for gap in (0.01, 0.001):
-            text = reference("leading", gap)
-            cells.append(found(r"from (\S+) of", text))
-            cells.append("%.2g %%" % (100 * (float(found(r"gamma +([0-9.e-]+)", text)) / least - 1)))
-        cells.append(", ".join(found(r"(\d+) iterations", reference("cg", gap)) for gap in (0.01, 0.001)))
+            text, row = reference("leading", gap)
+            cells.append(re.search(r"from\s+(\S+)\s+of", text).group(1))
+            cells.append("%.2g %%" % (100 * (float(row["reference_gamma"]) / least - 1)))
+        cells.append(", ".join(reference("cg", gap)[1]["reference_iterations"] for gap in (0.01, 0.001)))
         print("| " + " | ".join(cells) + " |", flush=True)
 
 

@@ -76,8 +76,7 @@ package final class Linearization<S: EngineScalar> {
     keptSamples = batch.keptSamples
     operations = 2 * Double(program.operationCount) * Double(samples)
     self.budget = budget
-    origin = nil
-    (rowKernels, unfoldedRows) = (FormedOnce(), FormedOnce())
+    (origin, rowKernels, unfoldedRows) = (nil, FormedOnce(), FormedOnce())
     spareBudget = max(0, budget - keptSamples * bytesPerSample)
     store = ForwardStore(program: program, samples: keptSamples)
     // With the values of all samples the logits are kept.
@@ -140,8 +139,7 @@ package final class Linearization<S: EngineScalar> {
     (plan, schedule) = (batch.gradients, batch.schedule)
     sharesProducts = batch.sharesProducts
     operations = 2 * Double(other.program.operationCount) * Double(rows.count)
-    origin = (other, rows)
-    (rowKernels, unfoldedRows) = (FormedOnce(), FormedOnce())
+    (origin, rowKernels, unfoldedRows) = ((other, rows), FormedOnce(), FormedOnce())
     inputs = other.inputs.gathered(rows, other.program.graph)
     store = ForwardStore(program: other.program, samples: rows.count)
     // Unless they are an input.
@@ -167,8 +165,7 @@ package final class Linearization<S: EngineScalar> {
     }
   }
 
-  /// The linearization at some of the samples, each as often as it is named: their rows of J, at the cost
-  /// of a forward pass.
+  /// The linearization at some of the samples, each as often as it is named, at the cost of a forward pass.
   ///
   /// - Precondition: The forward values of all samples are kept.
   package func gathered(_ rows: [Int]) -> Linearization { Linearization(self, gathering: rows) }
