@@ -130,6 +130,18 @@ struct LanguageErrorTests {
     expectError(at: "task") { _ = try llama.config(config, for: .masked) }
   }
 
+  /// A base comes with the head that it was trained with first.
+  @Test(arguments: families)
+  func headsOfTokensAreLeftAsideByClasses(_ type: String) throws {
+    let heads = try #require(ModelFamily.named(type)).heads
+    let classes = try #require(heads.first { $0.value == .sequenceClassification }).key
+    let found = try model(type, architecture: classes)
+    let known = found.unreadTensors.union(found.graph.parameters.map(\.name))
+    for parameter in try model(type).graph.parameters {
+      #expect(known.contains(parameter.name))
+    }
+  }
+
   @Test func classesAreThoseOfTheSavedHead() throws {
     let config = try json(
       "llama", #""id2label": {"0": "no", "1": "yes"}, "#,
