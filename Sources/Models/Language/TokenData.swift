@@ -42,7 +42,8 @@ struct TokenData: Sendable {
       columns = nil
       return
     }
-    try data.labels.requireShape([data.count, length])
+    try data.labels.requireShape(
+      [data.count, length], hint: "Each token has a label, -100 where it is not scored.")
     let scored = try DataShape.scoredColumns(
       data, hint: "Labels of positions are class numbers: soft labels are not taken for them."
     ).filter { $0 >= first }
