@@ -164,6 +164,26 @@ struct GramMatrixTests {
     #expect(form == (pairs <= tiles ? .pairs : .tiles), "pairs \(pairs), tiles \(tiles)")
   }
 
+  /// Rows of a head that is tied to embeddings are collected where they are smaller than the weight, and those
+  /// of the embeddings with them; neither has explicit gradients.
+  @Test func rowsOfTiedEmbeddingsAreCollected() throws {
+    let plan = try self.plan("tied embedding of factored rows")
+    let (layer, table) = try #require(plan.tables.first)
+    guard case .factored? = plan.routes[layer], case .table? = plan.routes[table.node] else {
+      Issue.record("routes \(plan.routes)")
+      return
+    }
+    #expect(plan.accumulatedCount == 0)
+    // Three rows of three are no smaller than what a weight of three columns has of each of its rows.
+    let other = try self.plan("tied embedding")
+    #expect(other.tables.isEmpty && other.accumulatedCount == other.program.parameterCount)
+  }
+
+  private func plan(_ name: String) throws -> GradientPlan {
+    let test = try #require(cases.first { $0.name == name })
+    return try EngineProblem(Problem(test), Double.self).linearize().plan
+  }
+
   /// Tiles of more than one block: 1 << 16 scalars hold 11 rows of a [90, 66] weight.
   @Test func tilesOfManyBlocksAddUp() throws {
     let test = Case(

@@ -34,6 +34,11 @@ package let cases: [Case] = [
       + #"{"type": "linear", "name": "e", "in_features": 3, "out_features": 6, "bias": false}"#,
     ignores: true),
   Case(
+    "tied embedding of factored rows", input: [2],
+    embedding("e", 6, 5) + "," + tanh + ","
+      + #"{"type": "linear", "name": "e", "in_features": 5, "out_features": 6, "bias": false}"#,
+    samples: 2, ignores: true),
+  Case(
     "tokens by pairs", input: [2],
     embedding("e", 7, 2) + #", {"type": "flatten"}, "# + linear("b", 4, 3), samples: 4),
   Case(

@@ -50,7 +50,9 @@ struct CombinationTests {
     let size = linearization.logitCount
     let count = linearization.samples * size
     var tangents = combinations.map { _ in [Double](repeating: .nan, count: count) }
-    gradients.perSample.jvp(combinations.map(\.weights)) { chunk, q in
+    gradients.perSample.jvp(
+      combinations.map(\.weights), inDouble: combinations.map(\.cancels)
+    ) { chunk, q in
       for r in combinations.indices {
         for i in 0..<chunk.count * size {
           tangents[r][chunk.first * size + i] = Double(q[r * chunk.count * size + i])

@@ -2,7 +2,10 @@ import Checkpoints
 
 /// What the graph of a language model must know of the data.
 struct TokenData: Sendable {
-  /// Tokens of a sample.
+  /// Tokens that a sample of the data has.
+  let given: Int
+  /// Of these the first ones, which the graph reads: of a causal model those up to the last one whose
+  /// successor is scored. Nothing that is scored depends on others.
   let length: Int
   let hasMask: Bool
   let hasTypes: Bool
@@ -24,11 +27,12 @@ struct TokenData: Sendable {
     _ data: DataFile?, _ task: LanguageTask, limit: Int, firstColumn first: Int
   ) throws(CheckpointError) {
     guard let data else {
-      length = max(1, min(DataShape.nominal.inputLength, limit))
+      given = max(1, min(DataShape.nominal.inputLength, limit))
+      length = given
       (hasMask, hasTypes, samples, columns) = (true, false, nil, nil)
       return
     }
-    length = try DataShape.inputLength(data)
+    given = try DataShape.inputLength(data)
     samples = data.count
     (hasMask, hasTypes) = (data.others[Self.mask] != nil, data.others[Self.types] != nil)
     for name in ["position_ids", "inputs_embeds", "head_mask", "encoder_hidden_states"] {
@@ -37,12 +41,12 @@ struct TokenData: Sendable {
         .unexpectedTensor(near: []), at: tensor.location,
         hint: "A language model is scored on input_ids, attention_mask and token_type_ids.")
     }
-    if let mask = data.others[Self.mask] { try Self.requireOneSide(mask, data.count, length) }
+    if let mask = data.others[Self.mask] { try Self.requireOneSide(mask, data.count, given) }
     guard task.isByPosition else {
-      columns = nil
+      (columns, length) = (nil, given)
       return
     }
-    try data.labels.requireShape([data.count, length])
+    try data.labels.requireShape([data.count, given])
     let scored = try DataShape.scoredColumns(
       data, hint: "Labels of positions are class numbers: soft labels are not taken for them."
     ).filter { $0 >= first }
@@ -55,6 +59,7 @@ struct TokenData: Sendable {
         hint: "The labels of a causal model are its tokens: they are shifted when they are scored.")
     }
     columns = scored
+    length = task == .causal ? max(1, scored.last!) : given
   }
 
   /// Padding is before all samples or behind all of them: of both, one will not be what training saw.
