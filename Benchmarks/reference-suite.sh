@@ -7,8 +7,7 @@
 #
 # Data are made by a few lines of Python's standard library, from seeds. A row is one batch: user and system
 # time of the command beyond that of the same command with --reference none and --methods sgd, the least of
-# ROUNDS runs, in milliseconds. "alg4" is the time of SGD, EF, iEF and SF without a reference beyond start-up,
-# which is that of --methods sgd on one sample.
+# ROUNDS runs, in milliseconds. "alg4" is that of the whole command with SGD, EF, iEF and SF and no reference.
 set -eu
 cd "$(dirname "$0")/.."
 root=$(pwd)

@@ -38,13 +38,14 @@ def run(*arguments):
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, done.stdout
 
 
-def images(path, classes, channels, size, samples, noise, seed):
+def images(classes, channels, size, samples, noise, seed):
+    """Of each class one picture, and noise."""
     draw = random.Random(seed)
     count = channels * size * size
     means = [[draw.gauss(0, 1) for _ in range(count)] for _ in range(classes)]
     labels = [draw.randrange(classes) for _ in range(samples)]
     values = [m + noise * draw.gauss(0, 1) for y in labels for m in means[y]]
-    return labels, values, count
+    return labels, values
 
 
 def tokens(samples, length, words, groups, seed):
@@ -84,7 +85,7 @@ def trained(model, data, name, epochs, shown, *options):
 
 
 def cnn():
-    labels, values, _ = images(None, 100, 3, 16, 4000, 2.0, 1)
+    labels, values = images(100, 3, 16, 4000, 2.0, 1)
     data = os.path.join(work, "cnn.safetensors")
     safetensors(data, {"inputs": ("F32", [4000, 3, 16, 16], values), "labels": ("I64", [4000], labels)})
     layers, channels = [], 3
@@ -101,20 +102,27 @@ def cnn():
         yield "CNN, 100 classes, epoch %d" % epoch, [path], ["--data", data, "--batch-size", "128"]
 
 
-def vit():
-    labels, values, _ = images(None, 20, 3, 32, 1200, 1.5, 2)
-    data = os.path.join(work, "vit.safetensors")
-    safetensors(data, {"inputs": ("F32", [1200, 3, 32, 32], values), "labels": ("I64", [1200], labels)})
-    config = os.path.join(work, "vit.json")
-    base = json.load(open(os.path.join(FIXTURES, "configs", "vit-base.json")))
-    base.update(hidden_size=64, num_hidden_layers=2, num_attention_heads=4, intermediate_size=128, image_size=32,
-                patch_size=8, id2label={str(i): str(i) for i in range(20)}, label2id={str(i): i for i in range(20)})
-    json.dump(base, open(config, "w"))
-    folder = os.path.join(work, "vit-model")
+def with_lora(name, base, data, epochs, shown, *options, **changes):
+    """A small model of a family, made from a configuration of fixtures and trained with LoRA."""
+    config = os.path.join(work, name + ".json")
+    settings = json.load(open(os.path.join(FIXTURES, "configs", base)))
+    json.dump(dict(settings, **changes), open(config, "w"))
+    folder = os.path.join(work, name + "-model")
     if not os.path.isdir(folder):
         run(trainer, "init", config, "-o", folder, "--lora")
-    options = ["--learning-rate", "5e-3", "--trainable", "*lora*", "--trainable", "*classifier*"]
-    for epoch, path in trained([folder, "--adapter", folder + "/adapter"], data, "vit", 12, (0, 2, 5, 12), *options):
+    return trained([folder, "--adapter", folder + "/adapter"], data, name, epochs, shown, *options)
+
+
+def vit():
+    labels, values = images(20, 3, 32, 1200, 1.5, 2)
+    data = os.path.join(work, "vit.safetensors")
+    safetensors(data, {"inputs": ("F32", [1200, 3, 32, 32], values), "labels": ("I64", [1200], labels)})
+    stages = with_lora(
+        "vit", "vit-base.json", data, 12, (0, 2, 5, 12), "--learning-rate", "5e-3", "--trainable", "*lora*",
+        "--trainable", "*classifier*", hidden_size=64, num_hidden_layers=2, num_attention_heads=4,
+        intermediate_size=128, image_size=32, patch_size=8, id2label={str(i): str(i) for i in range(20)},
+        label2id={str(i): i for i in range(20)})
+    for epoch, path in stages:
         yield "ViT with LoRA, epoch %d" % epoch, [path], ["--data", data, "--batch-size", "128"]
 
 
@@ -124,15 +132,11 @@ def t5():
     safetensors(data, {
         "input_ids": ("I64", [320, 8], rows), "attention_mask": ("I64", [320, 8], [1] * len(rows)),
         "labels": ("I64", [320, 1], [1000 + y for y in labels])})
-    config = os.path.join(work, "t5.json")
-    base = json.load(open(os.path.join(FIXTURES, "configs", "t5-base.json")))
-    base.update(d_model=64, d_kv=16, d_ff=128, num_layers=2, num_decoder_layers=2, num_heads=4, tie_word_embeddings=False)
-    json.dump(base, open(config, "w"))
-    folder = os.path.join(work, "t5-model")
-    if not os.path.isdir(folder):
-        run(trainer, "init", config, "-o", folder, "--lora")
-    options = ["--learning-rate", "1e-2", "--trainable", "*lora*", "--trainable", "lm_head*"]
-    for epoch, path in trained([folder, "--adapter", folder + "/adapter"], data, "t5", 3, (0, 1, 2, 3), *options):
+    stages = with_lora(
+        "t5", "t5-base.json", data, 3, (0, 1, 2, 3), "--learning-rate", "1e-2", "--trainable", "*lora*",
+        "--trainable", "lm_head*", d_model=64, d_kv=16, d_ff=128, num_layers=2, num_decoder_layers=2, num_heads=4,
+        tie_word_embeddings=False)
+    for epoch, path in stages:
         yield "T5, 32,128 words, epoch %d" % epoch, [path], ["--data", data, "--batch-size", "32"]
 
 
@@ -156,10 +160,10 @@ def measured(cli, checkpoint, options, *more):
 def main():
     names = CASES if wanted == "all" else wanted.split()
     columns = [(cli, solver) for cli in clis for solver in SOLVERS if solver != "leading" or cli == clis[-1]]
-    print("| case | right | loss | alg4 | " + " | ".join(
+    print("| case | loss | alg4 | " + " | ".join(
         solver + ("" if len(clis) == 1 else " (%s)" % ("after" if cli == clis[-1] else "before"))
         for cli, solver in columns) + " |")
-    print("| --- | ---: | ---: |" + " ---: |" * (len(columns) + 1))
+    print("| --- | ---: |" + " ---: |" * (len(columns) + 1))
     for name in names:
         for title, checkpoint, options in CASES[name]():
             alone, row = measured(clis[-1], checkpoint, options, "--methods", "sgd", "--reference", "none")
@@ -167,7 +171,7 @@ def main():
                 print("| %s | %s |" % (title, row), flush=True)
                 continue
             all_four, _ = measured(clis[-1], checkpoint, options, "--methods", "sgd,ef,ief,sf", "--reference", "none")
-            cells = [title, "", "%.2g" % float(row["mean_loss"]), "%.1f" % (1e3 * all_four)]
+            cells = [title, "%.2g" % float(row["mean_loss"]), "%.1f" % (1e3 * all_four)]
             for cli, solver in columns:
                 seconds, row = measured(cli, checkpoint, options, "--methods", "sgd", "--reference", solver)
                 if seconds is None:

@@ -41,6 +41,15 @@ public enum DType: String, CaseIterable, Sendable {
     }
   }
 
+  /// Floating point in 16 bits.
+  package var isHalf: Bool { self == .f16 || self == .bf16 }
+
+  /// That of an engine's numbers.
+  package static func of<S: EngineScalar>(_: S.Type) -> DType { S.self == Float.self ? .f32 : .f64 }
+
+  /// Whether whoever reads 16 bits too reads numbers of this type where they lie.
+  package func isReadInPlace<S: EngineScalar>(_: S.Type) -> Bool { isHalf || self == .of(S.self) }
+
   /// True for the types that `StoredTensor.integers` reads; `bool` counts as 0 and 1.
   public var isInteger: Bool { !isFloatingPoint }
 }

@@ -133,8 +133,7 @@ extension StoredTensor {
   /// The tensor where it lies, for reading only: without a copy if the file has it in this
   /// precision and aligned, as safetensors files usually do; `nil` otherwise.
   package func inPlace<S: EngineScalar>(as: S.Type) throws(CheckpointError) -> Vector<S>? {
-    let stored: DType = S.self == Float.self ? .f32 : .f64
-    guard dtype == stored, count > 0 else { return nil }
+    guard dtype == .of(S.self), count > 0 else { return nil }
     let owner = owner
     let count = count
     return try withBytes { bytes in
@@ -147,8 +146,8 @@ extension StoredTensor {
 
   /// The numbers where they lie if they have 16 bits, for reading only; `nil` otherwise.
   package func halvesInPlace() throws(CheckpointError) -> HalfNumbers? {
-    guard count > 0, let format = try? realFormat(), format.isHalf else { return nil }
-    let (owner, count) = (owner, count)
+    guard count > 0, dtype.isHalf else { return nil }
+    let (format, owner, count) = (try realFormat(), owner, count)
     return try withBytes { bytes in
       HalfNumbers(bytes.baseAddress!, count: count, format, owner: owner)
     }

@@ -2,9 +2,9 @@ import TensorModule
 
 extension BatchInputs {
   /// The inputs of some samples, each as often as it is named.
-  package func gathered(_ rows: [Int], _ program: Program) -> BatchInputs {
+  package func gathered(_ rows: [Int], _ graph: Graph) -> BatchInputs {
     let copies = values.enumerated().map { input, values in
-      let size = program.graph.sizes[input]
+      let size = graph.sizes[input]
       switch values {
       case .real(let vector):
         let copy = Vector<S>(unsetCount: rows.count * size)

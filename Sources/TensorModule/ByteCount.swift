@@ -46,7 +46,7 @@ public struct ByteCount: Comparable, Hashable, Sendable, ExpressibleByIntegerLit
 
 extension Sequence {
   /// The sum of a number for each element. Inlinable, so that it is compiled for each kind of sequence: plans of memory
-  /// take thousands of these sums at the start of every run.
+  /// are made of these sums, at the start of every run.
   @inlinable public func total(_ count: (Element) -> ByteCount) -> ByteCount {
     reduce(0) { $0 + count($1) }
   }

@@ -9,7 +9,7 @@ public protocol FilePages: Sendable {
 }
 
 /// Numbers in 16 bits as a file has them, all finite: row-major, little-endian, at any address. Nobody
-/// widens all of them; who reads some does.
+/// widens all of them; who reads some does. Nobody writes to them, so that threads may share them unchecked.
 public struct HalfNumbers: @unchecked Sendable {
   /// The first of them; `owner` holds the memory.
   public let pointer: UnsafeRawPointer

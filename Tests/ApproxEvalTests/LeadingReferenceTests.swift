@@ -40,7 +40,7 @@ import Updates
 
   /// A stage of 1440 rows whose labels are right by far takes a few hundred of them.
   @Test func sureModelsTakeFewRows() throws {
-    let problem: BatchProblem<Double> = try problem("digits/epoch-40")
+    let problem: BatchProblem<Double> = try fixtureProblem("digits/epoch-40")
     func rows(_ gap: Double) throws -> Int {
       try #require(LeadingReference.rows(problem.output, gap: gap, damping: 0)).count
     }
@@ -53,7 +53,7 @@ import Updates
 
   /// Begun with next to nothing, classes are added that x moves by too much.
   @Test func classesAreAddedWhereTheyAreMissed() throws {
-    let problem: BatchProblem<Double> = try problem("digits/epoch-10")
+    let problem: BatchProblem<Double> = try fixtureProblem("digits/epoch-10")
     let gradient = ScaledVector(vector: problem.gradient(), scale: 1)
     let solver = LeadingReference(problem, memory: 1 << 30)
     func excess(most: Int) throws -> Double {
@@ -101,8 +101,29 @@ import Updates
     }
   }
 
+  /// Nothing of a batch depends on which came before.
+  @Test(arguments: [ReferenceMethod.leading, .auto])
+  func aBatchAloneHasTheSameBits(_ kind: ReferenceMethod) throws {
+    var options = EvaluationOptions()
+    options.reference = kind
+    options.methods = [.baseline]
+    options.cgGap = 1e-2
+    options.dataFile = fixture("digits/digits.safetensors")
+    options.batchSize = 40
+    options.batches = 3
+    let evaluation = Evaluation(options, pool: WorkerPool(threads: 2))
+    let path = fixture("digits/epoch-20.bin")
+    func bits(_ result: BatchResult) throws -> [UInt64] {
+      let record = try #require(result.reference)
+      return [record.gamma, record.residual].map(\.bitPattern)
+    }
+    let all = try evaluation.score(checkpoint: path).map(bits)
+    #expect(Set(all).count == 3)
+    #expect(try evaluation.score(checkpoint: path, batches: 2..<3).map(bits) == [all[2]])
+  }
+
   @Test func memoryIsAskedFor() throws {
-    let problem: BatchProblem<Double> = try problem("digits/epoch-40")
+    let problem: BatchProblem<Double> = try fixtureProblem("digits/epoch-40")
     let gradient = ScaledVector(vector: problem.gradient(), scale: 1)
     #expect(throws: SolveError.self) {
       try LeadingReference(problem, memory: 1 << 10).solve(
@@ -174,7 +195,7 @@ import Updates
   /// Never more than it takes, and late in training not much less.
   @Test(arguments: GoldenTests.digits)
   func forecastIsNoMoreThanItTakes(_ name: String) throws {
-    let problem: BatchProblem<Double> = try problem(name)
+    let problem: BatchProblem<Double> = try fixtureProblem(name)
     let gradients = BatchGradients(
       problem.linearization, problem.output, sampled: [], isSolved: true)
     var options = EvaluationOptions()
@@ -188,15 +209,5 @@ import Updates
     ) { gradients.gram.scaled($0, $1) }
     #expect(found <= taken && found > 0)
     if name == "digits/epoch-40" { #expect(2 * found >= taken, "\(found) of \(taken)") }
-  }
-
-  private func problem(_ name: String) throws -> BatchProblem<Double> {
-    var options = EvaluationOptions()
-    options.precision = .float64
-    let evaluation = Evaluation(options, pool: WorkerPool(threads: 2))
-    let checkpoint = try LoadedCheckpoint(path: fixture(name + ".bin"), options: options)
-    let budget = try evaluation.budget(
-      checkpoint, evaluation.source(checkpoint), .selfCheck, Double.self)
-    return try evaluation.problem(checkpoint, batch: 0, budget, Double.self)
   }
 }

@@ -15,7 +15,7 @@ struct ReferenceProofTests {
 
   @Test(arguments: names)
   func noDirectionBeatsWhatIsProved(_ name: String) throws {
-    let problem = try problem(name)
+    let problem: BatchProblem<Double> = try fixtureProblem(name)
     let gradient = ScaledVector(vector: problem.gradient(), scale: 1)
     let natural = try DenseReference(problem, memory: 1 << 30).solve(damping: 0, Double.self)
     var proofs = 0
@@ -97,6 +97,9 @@ struct ReferenceProofTests {
     }
     let gram = try GramReference(problem, memory: 1 << 30)
     found.append(try gram.solve(gradient: gradient, damping: 0, gap: 1e-6, tolerance: 1e-9))
+    for gap in [1e-2, 1e-3, 1e-5] {
+      found += gram.bracketedSolution(gradient: gradient, gap: gap).map { [$0.solution] } ?? []
+    }
     let leading = LeadingReference(problem, memory: 1 << 30)
     for gap in [0.3, 1e-2] {
       found.append(try leading.solve(gradient: gradient, damping: 0, gap: gap, tolerance: 0))
@@ -141,15 +144,5 @@ struct ReferenceProofTests {
   ) -> Double {
     let operations = problem.operations
     return operations.norm(d.vector) / abs(operations.dot(d.vector, gradient.vector))
-  }
-
-  private func problem(_ name: String) throws -> BatchProblem<Double> {
-    var options = EvaluationOptions()
-    options.precision = .float64
-    let evaluation = Evaluation(options, pool: WorkerPool(threads: 2))
-    let checkpoint = try LoadedCheckpoint(path: fixture(name + ".bin"), options: options)
-    let budget = try evaluation.budget(
-      checkpoint, evaluation.source(checkpoint), .selfCheck, Double.self)
-    return try evaluation.problem(checkpoint, batch: 0, budget, Double.self)
   }
 }

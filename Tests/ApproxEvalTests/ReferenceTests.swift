@@ -291,18 +291,6 @@ import Testing
     try expectLeast(result, name, precision, precision == .float64 ? 1e-9 : 1e-4)
   }
 
-  private func problem<S: EngineScalar>(
-    _ name: String, _ precision: Precision
-  ) throws -> BatchProblem<S> {
-    var options = EvaluationOptions()
-    options.precision = precision
-    let evaluation = Evaluation(options, pool: WorkerPool(threads: 2))
-    let checkpoint = try LoadedCheckpoint(path: fixture(name + ".bin"), options: options)
-    let budget = try evaluation.budget(
-      checkpoint, evaluation.source(checkpoint), .selfCheck, S.self)
-    return try evaluation.problem(checkpoint, batch: 0, budget, S.self)
-  }
-
   /// What a factorisation of `B B^T` reaches.
   private func factorised<S: EngineScalar>(
     _ problem: BatchProblem<S>, gap: Double
@@ -310,14 +298,14 @@ import Testing
     let gradient = ScaledVector(vector: problem.gradient(), scale: 1)
     let solution = try GramReference(problem, memory: 1 << 30)
       .bracketedSolution(gradient: gradient, gap: gap)
-    return try #require(solution).record
+    return try #require(solution).solution.record
   }
 
   /// The certificate proves what a factorisation in either precision has reached, at every stage.
   @Test(arguments: GoldenTests.digits, [Precision.float32, .float64])
   func factorisationReachesTheBracket(_ name: String, precision: Precision) throws {
     func record<S: EngineScalar>(_: S.Type) throws -> ReferenceRecord {
-      let problem: BatchProblem<S> = try problem(name, precision)
+      let problem: BatchProblem<S> = try fixtureProblem(name, precision)
       let record = try factorised(problem, gap: 1e-3)
       #expect(record.gamma <= problem.output.gammaBound * (1 + 1e-3), "\(record)")
       #expect(record.gamma >= problem.output.gammaBound * (1 - 1e-6))
@@ -331,7 +319,7 @@ import Testing
   /// Many of its singular values are zero and the certificate is 35 % off, yet the solution is one.
   @Test func lengthProvesWhatTheCertificateCannot() throws {
     let name = "golden/tokens_ignore"
-    let problem: BatchProblem<Double> = try problem(name, .float64)
+    let problem: BatchProblem<Double> = try fixtureProblem(name, .float64)
     let record = try factorised(problem, gap: 1e-3)
     #expect(record.stop == "length" && record.status == .converged, "\(record)")
     let least = try Golden(name).reference.gamma

@@ -17,26 +17,10 @@ struct TokenBatch<S: EngineScalar> {
     let (positions, classes) = (graph.positions, graph.classes)
     let rows = batch.weighting.scoredRows(batch.labels, of: classes)
     self.rows = rows
-    let values = zip(graph.inputs, batch.inputs.values).map { spec, values in
-      let size = spec.shape.reduce(1, *)
-      switch values {
-      case .real(let all):
-        let own = Vector<S>(count: rows.count * size)
-        for (token, row) in rows.enumerated() {
-          Kernels.copy(
-            all.pointer + row / positions * size, own.pointer + token * size, count: size)
-        }
-        return BatchInputs<S>.Values.real(own)
-      case .index(let all):
-        let own = rows.flatMap { row in
-          UnsafeBufferPointer(start: all.pointer + row / positions * size, count: size)
-        }
-        return .index(IndexVector(own))
-      }
-    }
+    let own = batch.inputs.gathered(rows.map { $0 / positions }, graph)
     inputs = BatchInputs(
       samples: rows.count,
-      values: values + [.index(IndexVector(rows.map { Int32($0 % positions) }))])
+      values: own.values + [.index(IndexVector(rows.map { Int32($0 % positions) }))])
     labels = batch.labels.rows(rows, of: classes)
     sampledLabels = batch.sampledLabels.map { $0.rows(rows, of: classes) }
     var weighting = batch.weighting

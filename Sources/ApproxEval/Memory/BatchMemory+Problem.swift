@@ -13,16 +13,16 @@ extension BatchMemory {
     for (index, spec) in program.graph.parameters.enumerated() {
       guard let tensor = try? checkpoint.source.parameter(spec.name) else { continue }
       let isFrozen = checkpoint.readsInPlace[index]
-      if isFrozen, releasesPages, tensor.pages != nil, tensor.isInPlace(S.self) {
+      if isFrozen, releasesPages, tensor.pages != nil, tensor.dtype.isReadInPlace(S.self) {
         passing.append(min(tensor.byteCount, BLAS.mostOfPassingWeight))
         continue
       }
       files += tensor.residentBytes
       let isInPlace =
         isFrozen
-        ? tensor.isInPlace(S.self)
+        ? tensor.dtype.isReadInPlace(S.self)
         : spec.storage == .plain && (areRead || program.offsets[index] == nil)
-          && tensor.isInPlace(S.self) && !tensor.dtype.isHalf
+          && tensor.dtype == .of(S.self)
       if !isInPlace { bytes += needs.scalars(spec.count) }
     }
     // Each worker reads one and fetches another.
@@ -124,17 +124,6 @@ extension BatchMemory {
     addPass(tangents: 1, cotangents: 1)
     plan.grow("sums of gradients", to: needs.accumulators)
   }
-}
-
-extension StoredTensor {
-  /// Whether its numbers can be read where they lie, by whoever reads 16 bits too.
-  fileprivate func isInPlace<S: EngineScalar>(_: S.Type) -> Bool {
-    dtype.isHalf || dtype == (S.self == Float.self ? .f32 : .f64)
-  }
-}
-
-extension DType {
-  fileprivate var isHalf: Bool { self == .f16 || self == .bf16 }
 }
 
 extension LoadedCheckpoint {

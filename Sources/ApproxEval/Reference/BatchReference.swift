@@ -213,7 +213,8 @@ final class BatchReference<S: EngineScalar> {
   /// `nil` where numbers leave the range of double, or memory turns out too small after all.
   private func bracketed(_ gradients: BatchGradients<S>) throws -> ReferenceSolution<S>? {
     do {
-      return try gram().bracketedSolution(gradient: gradients.gradient, gap: options.cgGap)
+      return try gram().bracketedSolution(gradient: gradients.gradient, gap: options.cgGap)?
+        .solution
     } catch SolveError.memory {
       return nil
     }

@@ -121,7 +121,8 @@ package struct GramReference<S: EngineScalar> {
       return .none(problem, by: kind, .overflow(isOfEngine: false))
     }
     return solution(
-      coefficients, form, gradient: gradient, damping: mu, gap: gap, tolerance: tolerance
+      coefficients, form, gradient: gradient, damping: mu, gap: gap,
+      residual: max(tolerance, Self.exactness)
     ).solution
   }
 
@@ -134,7 +135,8 @@ package struct GramReference<S: EngineScalar> {
       return nil
     }
     let solution = solution(
-      y, "Cholesky factorisation", gradient: gradient, damping: 0, gap: gap, tolerance: 0
+      y, "Cholesky factorisation", gradient: gradient, damping: 0, gap: gap,
+      residual: Self.exactness
     ).solution
     return solution.record.isConverged ? solution : nil
   }
@@ -144,30 +146,17 @@ package struct GramReference<S: EngineScalar> {
   ///
   /// Proved is one of two things. By the certificate, that no direction has a gamma below
   /// `gamma(x) / (1 + gap)`. Or, where B has not full row rank to rounding and no direction comes near
-  /// the bound, that none does which is not `reach` times as long as x for the same `d^T g`: x maximises
-  /// `(w^T B d)^2 / (|B d|^2 + mu |d|^2)`, so that with `phi = w^T B x`, which is `|B x|^2 + mu |x|^2`,
-  ///
-  ///     gamma(d)^2 >= 1 / phi - mu |d|^2 / (d^T g)^2
-  ///                >= gamma(x)^2 - (reach^2 - 1) mu |x|^2 / phi^2
-  ///
-  /// for every d with `|d| / |d^T g| <= reach |x| / phi`. What is longer moves along singular values below
-  /// the root of mu, which rounding has made.
+  /// the bound, by the residual, that none does which is not `ReferenceProof.reach` times as long as x for the
+  /// same `d^T g`: `g - F x` is `mu x`, but for rounding. The residual is that of a product with x. What the
+  /// factorisation says of itself would not do: where w is outside of the range of B, z is so large that its
+  /// rounding counts. What is longer moves along singular values below the root of mu, which rounding has made.
   ///
   /// The rows have their sizes here: divided by them they are nearer to singular late in training, and mu
   /// would count more for rows that count for nothing.
   ///
-  /// Of some rows that hold all of w the same is true: `|B d|` is no less than what they see of it.
-  ///
   /// - Returns: What was reached, proved or not; `nil` where there is no factorisation.
   package func bracketedSolution(
-    gradient: ScaledVector<S>, gap: Double
-  ) -> ReferenceSolution<S>? {
-    bracketedSolution(gradient: gradient, gap: gap, tolerance: 0)?.solution
-  }
-
-  /// With `J x` of the unscaled solution, `[N, O C]`.
-  func bracketedSolution(
-    gradient: ScaledVector<S>, gap: Double, tolerance: Double
+    gradient: ScaledVector<S>, gap: Double, tolerance: Double = 0
   ) -> Found? {
     // Without all of w neither proof holds.
     guard count > 0, !losesLabels, target.allSatisfy(\.isFinite) else { return nil }
@@ -185,32 +174,36 @@ package struct GramReference<S: EngineScalar> {
       if factor != nil { break }
       damping *= 100
     }
-    guard let z = factor?.solve(target), z.allSatisfy(\.isFinite) else { return nil }
-    let rows = zip(z, relative).map { $0 * $1 }
-    let image = zip(product(rows), relative).map { $0 * $1 }
-    // Both in units of |B x|^2, so that nothing of the units of B is left.
-    let square = image.reduce(0) { $0 + $1 * $1 }
-    let length = damping * zip(z, image).reduce(0) { $0 + $1.0 * $1.1 } / square
-    let lower = (Self.reach * Self.reach - 1) * length
+    guard let factor else { return nil }
+    func image(_ z: [Double]) -> [Double] {
+      zip(product(zip(z, relative).map { $0 * $1 }), relative).map { $0 * $1 }
+    }
+    var z = factor.solve(target)
+    if !(gamma(ofImage: image(z)) <= (1 + gap) * problem.output.gammaBound) {
+      // What w has outside of the range of B is as large as 1 / mu in z, and its rounding counts:
+      // `(B B^T + mu I)^-1 B B^T` takes it out, each time to a fraction.
+      var inRange = target
+      for _ in 0..<8 { inRange = factor.solve(image(inRange)) }
+      z = factor.solve(inRange)
+    }
+    guard z.allSatisfy(\.isFinite) else { return nil }
     let size = largest * unit
-    // What the rows do not hold of w is no part of phi.
-    let bound = problem.output.gammaBound
-    let isWhole = target.reduce(0) { $0 + $1 * bound * $1 * bound } >= 1 - 1e-12
-    return solution(
-      rows.map { $0 / size / unit }, "Cholesky factorisation", gradient: gradient, damping: 0,
-      gap: gap, tolerance: tolerance,
-      leastOfShort: lower < 1 && isWhole ? gamma(ofImage: image) * (1 - lower).squareRoot() : 0)
+    let found = solution(
+      zip(z, relative).map { $0 * $1 / size / unit }, "Cholesky factorisation", gradient: gradient,
+      damping: 0, gap: gap, residual: tolerance)
+    return (problem.proved(found.solution, gradient: gradient, gap: gap), found.tangent)
   }
 
   /// A solution, and `J x` of the unscaled vector, `[N, O C]`.
-  typealias Found = (solution: ReferenceSolution<S>, tangent: Vector<Double>?)
+  package typealias Found = (solution: ReferenceSolution<S>, tangent: Vector<Double>?)
 
-  /// How much longer than the reference a direction may be that is proved not to be better.
-  static var reach: Double { 2 }
+  /// A residual at rounding.
+  private static var exactness: Double { Double(S.ulpOfOne).squareRoot() }
 
+  /// - Parameter small: A residual with which a solution is exact.
   private func solution(
     _ coefficients: [Double], _ form: String, gradient: ScaledVector<S>, damping mu: Double,
-    gap: Double, tolerance: Double, leastOfShort: Double = 0
+    gap: Double, residual small: Double
   ) -> Found {
     // No weights, or beyond the range of double: there is no direction.
     if count == 0 || !coefficients.allSatisfy(\.isFinite), problem.norm(gradient) > 0 {
@@ -225,18 +218,17 @@ package struct GramReference<S: EngineScalar> {
     let residual = problem.residual(
       direction, tangent: halves.tangent!, gradient: gradient, damping: mu)
     let isProved = mu == 0 && gammaOfX <= (1 + max(gap, 1e-6)) * problem.output.gammaBound
-    let isSolved = residual <= max(tolerance, Double(S.ulpOfOne).squareRoot())
+    let isSolved = residual <= small
     // Where the bracket is all that is known, it is what has ended the solve.
     let isCertified = isProved && !isSolved
-    let isShortest = !isProved && gammaOfX <= (1 + gap) * leastOfShort
     let record = ReferenceRecord(
       kind: kind, gamma: gammaOfX, iterations: nil, residual: residual,
-      stop: isCertified ? "certificate" : isShortest ? "length" : kind.name,
+      stop: isCertified ? "certificate" : kind.name,
       explanation: "\(form) of \(matrix) in double precision, B in "
         + (S.self == Double.self ? "double." : "single."),
       status: problem.norm(gradient) == 0
         ? .zeroGradient
-        : isSolved && !isShortest ? .exact : isCertified || isShortest ? .converged : .notConverged)
+        : isSolved ? .exact : isCertified ? .converged : .notConverged)
     return (
       ReferenceSolution(direction: direction, record: record, trace: []), halves.tangent
     )
@@ -273,9 +265,14 @@ package struct GramReference<S: EngineScalar> {
 
   /// gamma of x, given `B x`, in units of one's choice.
   private func gamma(ofImage image: [Double]) -> Double {
-    let size = image.reduce(0) { $0 + $1 * $1 }.squareRoot()
-    return size / abs(zip(image, target).reduce(0) { $0 + $1.0 * $1.1 })
+    norm(image) / abs(dot(image, target))
   }
+
+  private func dot(_ x: [Double], _ y: [Double]) -> Double {
+    zip(x, y).reduce(0) { $0 + $1.0 * $1.1 }
+  }
+
+  private func norm(_ x: [Double]) -> Double { dot(x, x).squareRoot() }
 
   /// `(B B^T + mu I) z = w` and `y = sizes z`, by eigen-decomposition; `nil` where mu is no number in
   /// the units of this matrix.

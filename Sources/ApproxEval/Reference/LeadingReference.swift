@@ -17,7 +17,7 @@ struct LeadingClassesReference: ReferenceSolving {
 }
 
 /// The natural gradient from a few rows of B: `x = B_U^T y` with `B_U B_U^T y = w_U`, `B_U = U^T B` the rows
-/// of `LeadingRows`. Each is the cotangent of one backward pass, of its own sample alone.
+/// of `LeadingRows`. Each is the cotangent of a pass of its own sample alone, forwards and backwards.
 ///
 /// Late in training the probabilities have one or two classes left, and all other rows of B, whose sizes are
 /// `sqrt(p)`, are next to zero. All of w is in the span of U, so that `x^T g = |w|^2` and
@@ -110,15 +110,13 @@ package struct LeadingReference<S: EngineScalar> {
     let needs = BatchNeeds<S>(
       linearization.program, samples: linearization.samples, threads: linearization.pool.threads,
       budget: linearization.budget)
-    // Where forward values do not fit, those of the rows would not either.
-    let isKept = linearization.keptSamples == linearization.samples
-    let missing =
-      isKept
-      ? 0
-      : ForwardStore<S>.bytes(
-        linearization.program, samples: linearization.samples)
-    let required = (ByteCount(Self.requiredMemory(needs, rows: rows.count)) + missing).value
-    if required > memory || !isKept { throw .memory(required: required, budget: memory) }
+    let required = Self.requiredMemory(needs, rows: rows.count)
+    if linearization.keptSamples < linearization.samples {
+      // Where forward values do not fit, those of the rows would not either.
+      let missing = ForwardStore<S>.bytes(linearization.program, samples: linearization.samples)
+      throw .memory(required: (ByteCount(required) + missing).value, budget: memory)
+    }
+    if required > memory { throw .memory(required: required, budget: memory) }
     let (sizes, targets) = output.sizesAndTargets(rows)
     let own = linearization.gathered(rows.samples)
     let ones = [Double](repeating: 1, count: rows.count)

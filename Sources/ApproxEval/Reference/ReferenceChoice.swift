@@ -9,9 +9,10 @@ import TensorModule
 /// has a part in it, so that the same input gives the same bits everywhere.
 ///
 /// Where the iterations that the Gram matrix foretells (`IterationForecast`) cost more than the rows of the
-/// leading classes, these come first. How many iterations a solve needs depends on a spectrum that nobody knows beforehand. So `auto` watches
-/// what iterations bring (`ReferenceOutlook`): it turns to a direct solver as soon as that is predicted to
-/// be there sooner, and goes on beyond the limit of the options for no longer than that solver would take.
+/// leading classes, these come first. How many iterations a solve needs depends on a spectrum that nobody
+/// knows beforehand. So `auto` watches what iterations bring (`ReferenceOutlook`): it turns to a direct solver
+/// as soon as that is predicted to be there sooner, and goes on beyond the limit of the options for no longer
+/// than that solver would take.
 struct ReferenceChoice: Equatable {
   /// What follows where conjugate gradients have not converged.
   enum Fallback: Equatable {

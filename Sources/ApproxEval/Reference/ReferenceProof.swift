@@ -13,6 +13,8 @@ import TensorModule
 struct ReferenceProof {
   /// `|B x|`
   let image: Double
+  /// How much longer than the reference a direction may be that is proved not to be better.
+  static let reach = 2.0
 
   /// For all d with `|d| / |d^T g| <= reach |x| / x^T g`: there `|r^T d| <= |r| reach |x| / x^T g`.
   ///
@@ -57,7 +59,7 @@ extension BatchProblem {
     let proof = ReferenceProof(image: record.gamma * dot * x.scale * gradient.scale)
     guard
       let least = proof.least(
-        residual: residual, cosine: dot / sizes, reach: GramReference<S>.reach)
+        residual: residual, cosine: dot / sizes, reach: ReferenceProof.reach)
     else { return solution }
     // A direction is no better than itself.
     let own = min(least, record.gamma)

@@ -38,7 +38,7 @@ extension SafetensorsWriter {
 
   /// Adds numbers in their own precision; the vector is read when the file is written.
   public mutating func add<S: EngineScalar>(_ name: String, shape: [Int], _ vector: Vector<S>) {
-    let dtype = S.self == Float.self ? DType.f32 : .f64
+    let dtype = DType.of(S.self)
     insert(name, dtype, shape, byteCount: vector.count * dtype.byteCount) {
       sink throws(CheckpointError) in
       try sink(

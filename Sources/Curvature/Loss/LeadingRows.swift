@@ -41,8 +41,6 @@ package struct LeadingRows: Sendable {
   package var count: Int { rows.count }
   /// Of each row.
   package var samples: [Int] { rows.map { positions[Int($0.place)].row / outputs } }
-  /// Whether every class has a row, so that U is square but for what B maps to zero.
-  package var isComplete: Bool { !positions.contains { $0.hasRest } }
 
   /// Per class whether it leads: has a row of its own, or none for being the most probable.
   static func leads(_ position: Position, of classes: Int) -> [Bool] {
@@ -59,7 +57,7 @@ struct SizeBins {
   private var sums = [Double](repeating: 0, count: 1 << 14)
   private(set) var total = 0.0
 
-  /// Of the numbers in bins before it the sum is no more than asked for.
+  /// By the exponent and three bits behind it.
   static func bin(_ value: Double) -> Int { Int(value.bitPattern >> 49) }
 
   mutating func add(_ value: Double) {

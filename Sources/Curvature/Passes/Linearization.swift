@@ -138,7 +138,7 @@ package final class Linearization<S: EngineScalar> {
     sharesProducts = batch.sharesProducts
     operations = 2 * Double(other.program.operationCount) * Double(rows.count)
     (rowKernels, unfoldedRows) = (FormedOnce(), FormedOnce())
-    inputs = other.inputs.gathered(rows, other.program)
+    inputs = other.inputs.gathered(rows, other.program.graph)
     store = ForwardStore(program: other.program, samples: rows.count)
     // Unless they are an input.
     let kept = store.values[other.program.graph.output.index]

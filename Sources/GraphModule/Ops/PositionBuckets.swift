@@ -66,13 +66,6 @@ package struct PositionBuckets: Sendable {
 
   /// Calls `body` with every pair that is not hidden, in row-major order of `[queries, keys]`.
   func forEachVisible(_ body: (_ pair: Int, _ row: Int) -> Void) {
-    rows.withUnsafeBufferPointer { rows in
-      for (query, position) in queries.enumerated() {
-        let first = farthest - position
-        for key in 0..<keys where rows[first + key] >= 0 {
-          body(query * keys + key, Int(rows[first + key]))
-        }
-      }
-    }
+    forEachVisible(queries.indices, 0..<keys, body)
   }
 }
