@@ -13,9 +13,9 @@ import Testing
   /// The first columns, of which labels are left.
   private static let scored = 4
 
-  /// Learned positions, those of a mask, virtual tokens in front, windows, and heads that are turned.
+  /// Learned positions, virtual tokens in front, windows, and heads that are turned.
   @Test(arguments: [
-    "gpt2_full", "gpt2_prompt", "gpt_neox_full", "mistral_window", "opt_full", "gemma3_full",
+    "gpt2_full", "gpt2_prompt", "gpt_neox_full", "mistral_window", "gemma3_full",
     "llama_trained_tokens",
   ])
   func tokensBehindTheLastScoredOneAreNotRead(_ name: String) throws {
@@ -49,12 +49,13 @@ import Testing
     }
   }
 
-  /// Encoders see what is behind a token.
-  @Test func encodersReadAllTokens() throws {
+  /// Encoders see what is behind a token, and so does padding that sees no token before it.
+  @Test(arguments: ["bert_untied", "opt_full"])
+  func othersReadAllTokens(_ name: String) throws {
     let folder = try TestFolder()
     let data = folder.path("padded.safetensors")
-    try write("bert_untied", columns: Self.columns, to: data)
-    let program = try problem("bert_untied", data).linearization.program
+    try write(name, columns: Self.columns, to: data)
+    let program = try problem(name, data).linearization.program
     #expect(program.graph.inputs.allSatisfy { $0.shape == [Self.columns] })
   }
 

@@ -5,7 +5,8 @@ struct TokenData: Sendable {
   /// Tokens that a sample of the data has.
   let given: Int
   /// Of these the first ones, which the graph reads: of a causal model those up to the last one whose
-  /// successor is scored. Nothing that is scored depends on others.
+  /// successor is scored. Nothing that is scored depends on others. Behind padding all are read: a
+  /// padded position that sees no token at all looks at every one.
   let length: Int
   let hasMask: Bool
   let hasTypes: Bool
@@ -41,7 +42,10 @@ struct TokenData: Sendable {
         .unexpectedTensor(near: []), at: tensor.location,
         hint: "A language model is scored on input_ids, attention_mask and token_type_ids.")
     }
-    if let mask = data.others[Self.mask] { try Self.requireOneSide(mask, data.count, given) }
+    var isPaddedBefore = false
+    if let mask = data.others[Self.mask] {
+      isPaddedBefore = try Self.requireOneSide(mask, data.count, given)
+    }
     guard task.isByPosition else {
       (columns, length) = (nil, given)
       return
@@ -59,14 +63,16 @@ struct TokenData: Sendable {
         hint: "The labels of a causal model are its tokens: they are shifted when they are scored.")
     }
     columns = scored
-    length = task == .causal ? max(1, scored.last!) : given
+    length = task == .causal && !isPaddedBefore ? max(1, scored.last!) : given
   }
 
   /// Padding is before all samples or behind all of them: of both, one will not be what training saw.
+  ///
+  /// - Returns: Whether it is before some.
   private static func requireOneSide(
     _ mask: StoredTensor, _ samples: Int, _ length: Int
-  ) throws(CheckpointError) {
-    guard mask.shape == [samples, length], mask.dtype.isInteger else { return }
+  ) throws(CheckpointError) -> Bool {
+    guard mask.shape == [samples, length], mask.dtype.isInteger else { return false }
     var padded: (before: Int?, behind: Int?)
     for sample in 0..<samples {
       let row = try mask.integers(sample * length..<(sample + 1) * length)
@@ -80,5 +86,6 @@ struct TokenData: Sendable {
           expected: "all of it on one side"),
         at: mask.location, hint: "Tokenise all samples with the same padding_side.")
     }
+    return padded.before != nil
   }
 }
