@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup archives build install dist demo study docs test simulate sanitize fuzz lint bench compare scaling checksums
+.PHONY: help setup archives build install dist demo study study-language docs test simulate sanitize fuzz lint bench compare scaling checksums
 PREFIX ?= /usr/local
 
 # Own code is held to "no warnings"; the flag is the same everywhere so that nothing builds twice.
@@ -26,7 +26,7 @@ endif
 SUMS := find configs data digits golden hf hf_double training -type f | LC_ALL=C sort | xargs sha256sum
 
 help: ## This list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 setup: ## Check for Swift 6.1 or newer, install missing Debian packages
 	@scripts/setup.sh
@@ -55,6 +55,9 @@ demo: build ## Score one network at six stages of its training
 study: build ## Train on the digits, score every stage, draw all figures into study/
 	@scripts/setup.sh --figures
 	@scripts/study.sh $(FOLDER)
+
+study-language: build ## Train a small decoder on text, then LoRA; score both, into study-language/
+	@scripts/study_language.sh $(FOLDER)
 
 docs: setup ## The library's reference for a browser, into docs/
 	swift build $(STRICT)

@@ -68,6 +68,12 @@ instead 'eval-cli score --model t5-base/ run/checkpoint-*/ --data sst2.safetenso
    rm -r run training'
 instead 'eval-cli score t5-base/ --adapter run/epoch-11 --data sst2.safetensors --optimizer-state run/epoch-11/optimizer.pt' \
   'eval-cli score fixtures/data/optimizer/checkpoint.bin --optimizer-state fixtures/data/optimizer/adam.pt'
+instead 'eval-cli inspect base/ --adapter run/checkpoint-300/ --data batches.npz --batch-size 16' \
+  'eval-cli inspect fixtures/hf_double/llama_longrope/base --adapter fixtures/hf_double/llama_longrope/adapter --data fixtures/hf_double/llama_longrope/data.safetensors --batch-size 2'
+instead 'eval-cli score --model base/ run/checkpoint-*/ --data batches.npz --batch-size 16 --batches 10 --optimizer-state auto --output scores/' \
+  'mkdir run && cp -r fixtures/hf_double/llama_longrope/adapter run/checkpoint-300 &&
+   eval-cli score --model fixtures/hf_double/llama_longrope/base run/checkpoint-*/ --data fixtures/hf_double/llama_longrope/data.safetensors --batch-size 2 --batches 1 --output scores/ && rm -r run'
+instead 'eval-cli report scores/' 'eval-cli report scores/ && rm -r scores'
 prompt=fixtures/hf/t5_prompt
 instead 'eval-cli train t5-base/ --adapter prompt/ --data sst2.safetensors -o ief/ --recipe t5-prompt-tuning --epochs 20' \
   "eval-cli train $prompt/base --adapter $prompt/adapter --data $prompt/data.safetensors -o ief/ --recipe t5-prompt-tuning --epochs 2 && rm -r ief"
@@ -97,6 +103,10 @@ instead 'DATA=mine.npz MODEL=net.json scripts/study.sh mine/' \
    DATA=mine.npz MODEL=net.json EPOCHS=1 BATCHES=1 scripts/study.sh mine/'
 
 # Minutes.
+instead 'make study-language' "make -C '$root' study-language EPOCHS=1 BATCHES=1 BATCH_SIZE=4 SEQUENCES=128 FOLDER=\"\$PWD/short\" && rm -r short"
+instead 'TEXT=mine.txt LORA_TEXT=other.txt scripts/study_language.sh mine/' \
+  'cp /usr/share/common-licenses/GPL-3 mine.txt && cp /usr/share/common-licenses/MPL-2.0 other.txt &&
+   TEXT=mine.txt LORA_TEXT=other.txt EPOCHS=1 BATCHES=1 BATCH_SIZE=2 SEQUENCES=128 scripts/study_language.sh mine/ && rm -r mine mine.txt other.txt'
 instead 'make study' "make -C '$root' study EPOCHS=4 BATCHES=2 BATCH_SIZE=16 FOLDER=\"\$PWD/short\""
 instead 'eval-cli score study/adam/epoch-?[02468].bin --data fixtures/digits/digits.safetensors --batches 100 --cg-iterations 1000 --cg-gap 0.01 --output study/e1' \
   'eval-cli score study/adam/epoch-?[02468].bin --data fixtures/digits/digits.safetensors --batches 1 --cg-iterations 1000 --cg-gap 0.01 --output study/e1'

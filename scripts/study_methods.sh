@@ -69,32 +69,6 @@ survey() {
   done
 }
 
-# Mean efficiency in per cent, a column for each stage: RESULTS.
-table() {
-  awk -F, '
-    { sub(/\r$/, "") }
-    NR == 1 { for (i = 1; i <= NF; i++) column[$i] = i; next }
-    $column["role"] != "reference" {
-      method = $column["method"]; epoch = $column["epoch"]
-      if (!(epoch in known)) { known[epoch]; epochs[++stages] = epoch }
-      if (!(method in seen)) { seen[method]; names[++count] = method }
-      value[method, epoch] = $column["efficiency_mean"]
-    }
-    END {
-      printf "%-20s", "epoch"
-      for (s = 1; s <= stages; s++) printf " %7s", epochs[s]
-      print ""
-      for (m = 1; m <= count; m++) {
-        printf "%-20s", names[m]
-        for (s = 1; s <= stages; s++) {
-          v = value[names[m], epochs[s]]
-          printf " %7s", v == "" ? "" : sprintf("%.1f", 100 * v)
-        }
-        print ""
-      }
-    }' "$1/summary.csv"
-}
-
 [ "${#epochs}" -ge 2 ] || epochs=0$epochs
 width=${#epochs}
 damped=sgd,ef,ief,sf,kfac,ekfac,iekfac,evkfac,foof,soap,layer-ng,block-ng,layer-ef,layer-ief,layer-sf,diag-ng,diag-ef,diag-ief,adam
@@ -116,5 +90,5 @@ survey transformer "$folder/transformer/vit" "$folder/transformer/images.safeten
 step "efficiency in per cent: the digits table, then each network"
 for results in digits mlp/methods cnn/methods transformer/methods; do
   printf '\n%s\n' "$results"
-  table "$folder/$results"
+  "$root/scripts/study_efficiencies.sh" "$folder/$results"
 done

@@ -74,8 +74,9 @@ extension GradientMatrices {
     )
   }
 
-  /// The same with random errors of these sizes, relative to each row or matrix: of single entries, and a common
-  /// one of each sample, as the rounding of logits makes it.
+  /// The same with random errors of these sizes, relative to each row or matrix: of single entries, whose signs are
+  /// drawn (normal ones would take longer than many a step), and a common one of each sample, as the rounding of
+  /// logits makes it.
   ///
   /// - Parameters:
   ///   - errors: `[N]`
@@ -91,7 +92,11 @@ extension GradientMatrices {
           seed: 0, batch: 2 * draw + 1, sample: row / rowsOfSample, stream: .vectors)
         let factor = 1 + errors[row / rowsOfSample] * common.normal()
         var generator = CounterRandom(seed: 0, batch: 2 * draw, sample: row, stream: .vectors)
-        for i in 0..<width { values[i] = factor * values[i] + size * generator.normal() }
+        var signs: UInt64 = 0
+        for i in 0..<width {
+          signs = i % 64 == 0 ? generator.next() : signs >> 1
+          values[i] = factor * values[i] + (signs & 1 == 0 ? size : -size)
+        }
       }
       return result
     }

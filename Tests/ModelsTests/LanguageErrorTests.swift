@@ -73,6 +73,7 @@ struct LanguageErrorTests {
     ("llama", #""num_key_value_heads": 3, "#, "num_key_value_heads"),
     ("llama", #""rope_scaling": {"type": "su"}, "#, "rope_scaling.type"),
     ("llama", #""rope_scaling": {"rope_type": "llama3"}, "#, "rope_scaling.factor"),
+    ("llama", #""rope_scaling": {"rope_type": "yarn"}, "#, "rope_scaling.factor"),
     (
       "llama", #""rope_scaling": {"rope_type": "default", "mrope_section": [1]}, "#,
       "rope_scaling.mrope_section"
@@ -128,6 +129,37 @@ struct LanguageErrorTests {
     let changed = try llama.config(config, for: .sequenceClassification)
     #expect(try llama.task(changed) == .sequenceClassification)
     expectError(at: "task") { _ = try llama.config(config, for: .masked) }
+  }
+
+  /// A base comes with the head that it was trained with first.
+  @Test(arguments: families)
+  func headsOfTokensAreLeftAsideByClasses(_ type: String) throws {
+    let heads = try #require(ModelFamily.named(type)).heads
+    let classes = try #require(heads.first { $0.value == .sequenceClassification }).key
+    let found = try model(type, architecture: classes)
+    let known = found.unreadTensors.union(found.graph.parameters.map(\.name))
+    for parameter in try model(type).graph.parameters {
+      #expect(known.contains(parameter.name))
+    }
+  }
+
+  @Test func classesAreThoseOfTheSavedHead() throws {
+    let config = try json(
+      "llama", #""id2label": {"0": "no", "1": "yes"}, "#,
+      architecture: "LlamaForSequenceClassification")
+    let path = NSTemporaryDirectory() + "head-\(UUID().uuidString).safetensors"
+    defer { try? FileManager.default.removeItem(atPath: path) }
+    var writer = SafetensorsWriter(metadata: [:])
+    writer.add("score.weight", shape: [3, 8], integers: [Int64](repeating: 0, count: 24))
+    writer.add("x.lora_A.weight", shape: [2, 8], integers: [Int64](repeating: 0, count: 16))
+    try writer.write(to: path)
+    let saved = try TensorArchive.open(path).tensors
+    #expect(try ModelFamily.classCount(config) == 2)
+    let changed = try ModelFamily.config(config, withHeadOf: saved)
+    #expect(try ModelFamily.classCount(changed) == 3)
+    #expect(try Model(type: "llama", config: changed, adapter: nil, data: nil).graph.classes == 3)
+    let others = saved.filter { $0.key != "score.weight" }
+    #expect(try ModelFamily.classCount(ModelFamily.config(config, withHeadOf: others)) == 2)
   }
 
   @Test(arguments: decoders)

@@ -237,7 +237,7 @@ package struct BatchReader: Sendable {
       throw CheckpointError(
         .unexpectedValue(
           "entry \(place) of sample \(sample)", found: "\(value)", expected: what),
-        at: tensor.location)
+        at: tensor.location, hint: ofTokens(bound))
     }
     return values.map { Int32($0) }
   }
@@ -247,7 +247,16 @@ package struct BatchReader: Sendable {
   ) -> CheckpointError {
     CheckpointError(
       .unexpectedValue("label of sample \(sample)", found: found, expected: expected),
-      at: tensor.location)
+      at: tensor.location, hint: ofTokens(graph.classes))
+  }
+
+  /// What to do about numbers that are tokens of a language model with so many.
+  private func ofTokens(_ count: Int) -> String? {
+    let vocabulary = graph.inputs.compactMap(\.kind.bound).max()
+    return sequence == nil || count != vocabulary
+      ? nil
+      : "Tokenise with the model's own tokenizer; if tokens were added to it, give the model as it was "
+        + "saved with them."
   }
 
   func range(_ sample: Int, _ size: Int) -> Range<Int> {

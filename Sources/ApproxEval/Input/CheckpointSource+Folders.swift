@@ -21,6 +21,7 @@ extension CheckpointSource {
       } else { Set<String>() }
     let adapted = try Self.ownNames(
       (adapter?.tensors ?? [:]).filter { !unread.contains($0.key) }, modelType: type)
+    config = try ModelFamily.config(config, withHeadOf: adapted)
     let parameters = family.named(folder.tensors).merging(adapted) { $1 }
     let adapterParameters = Set(adapted.keys)
     self.path = folder.path
@@ -93,6 +94,11 @@ extension CheckpointSource {
     (classAxis, isStateDict) = (nil, true)
     description = type.map { .folder(type: $0, config: json, adapter: nil) } ?? .model(json)
   }
+
+  /// About a tensor that the folder under an adapter lacks.
+  static let randomWeights =
+    "Transformers begins what a base lacks with random numbers: save the base as it was when the adapter was "
+    + "trained."
 
   static func needless(_ task: LanguageTask, _ path: String) -> CheckpointError {
     CheckpointError(

@@ -331,7 +331,9 @@ package struct CheckpointSource: Sendable {
     let prefix = batchPrefix
     let near = nearMisses(name, among: parameters.keys).map { prefix + $0 }
     let file = adapterPath.map { name.contains("lora_") ? $0 : path } ?? path
-    throw CheckpointError(.missingTensor(prefix + name, near: near), at: .init(file: file))
+    throw CheckpointError(
+      .missingTensor(prefix + name, near: near), at: .init(file: file),
+      hint: adapterPath == nil || file != path || !near.isEmpty ? nil : Self.randomWeights)
   }
 
   /// What was scored: the adapter where there is one.

@@ -197,9 +197,13 @@ package struct LoadedCheckpoint: Sendable {
     let known = parameterNames.union(model.unreadTensors)
     for (name, tensor) in source.parameters.sorted(by: { $0.key < $1.key })
     where !known.contains(name) {
+      let isOfAdapter = source.adapterParameters.contains(name)
       throw CheckpointError(
-        .unexpectedTensor(near: nearMisses(name, among: known)), at: tensor.location,
-        hint: "The model has no parameter of this name: remove the tensor or add its layer.")
+        .unexpectedTensor(near: isOfAdapter ? [] : nearMisses(name, among: known)),
+        at: tensor.location,
+        hint: isOfAdapter
+          ? "The adapter is for a model of other layers: give it with the one that it was trained on."
+          : "The model has no parameter of this name: remove the tensor or add its layer.")
     }
   }
 

@@ -76,7 +76,9 @@ private struct DistilBERTBuilder {
         norm(active, "vocab_layer_norm"), "vocab_projector",
         embedding: embeddings + ".word_embeddings", biasOf: "vocab_projector")
     }
-    return try language.finish(logits, unread: ["vocab_projector.weight"])
+    let head = ["vocab_transform", "vocab_layer_norm", "vocab_projector"]
+    return try language.finish(
+      logits, unread: Set(head.flatMap { [$0 + ".weight", $0 + ".bias"] }))
   }
 
   private mutating func block(_ x: ValueID, _ name: String) throws(CheckpointError) -> ValueID {

@@ -103,9 +103,11 @@ struct EncoderBuilder {
         language.scored(x, "classifier.scored"), "classifier", hasBias: true)
     case .masked: logits = try tokenHead(x)
     }
+    // The head of hidden tokens, with which a base mostly comes, is not that of classes.
+    let hidden = ["dense", options.transformNorm].map { options.transform + "." + $0 }
     return try language.finish(
       logits,
-      unread: Set([
+      unread: Set(hidden.flatMap { [$0 + ".weight", $0 + ".bias"] }).union([
         embeddings + ".position_ids", embeddings + ".token_type_ids",
         prefix + ".pooler.dense.weight", prefix + ".pooler.dense.bias",
         // Tied, and the head of next sentences.

@@ -27,7 +27,9 @@ extension JSONValue {
           "nothing: quantised weights are not read", hint: "Give the model as it was before.")
       }
       if key.contains("expert") {
-        throw value.wrong("nothing: mixtures of experts are not supported")
+        throw value.wrong(
+          "nothing: mixtures of experts are not supported",
+          hint: "Give a model whose layers have one feed-forward each.")
       }
       throw value.wrong("nothing: this setting is not supported")
     }

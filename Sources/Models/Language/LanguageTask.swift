@@ -95,6 +95,25 @@ extension ModelFamily {
     return JSONValue(.object(members), name: config.path, file: config.file)
   }
 
+  /// Weights whose rows are classes.
+  private static let classHeads = [
+    "classifier.weight", "classifier.out_proj.weight", "score.weight",
+  ]
+
+  /// The configuration with as many classes as the head that an adapter has saved. Whoever trained it told
+  /// Transformers their number when the base was loaded; the base's own file has none, or that of another head.
+  package static func config(
+    _ config: JSONValue, withHeadOf adapter: [String: StoredTensor]
+  ) throws(CheckpointError) -> JSONValue {
+    guard let head = classHeads.lazy.compactMap({ adapter[$0] }).first,
+      let count = head.shape.first, try classCount(config) != count,
+      case .object(var members) = try config.content()
+    else { return config }
+    members["id2label"] = nil
+    members["num_labels"] = .integer(count)
+    return JSONValue(.object(members), name: config.path, file: config.file)
+  }
+
   /// The loss of a language model of this configuration; see `loss`.
   func languageLoss(_ config: JSONValue) throws(CheckpointError) -> String? {
     if try task(config).isByPosition { return "cross_entropy" }

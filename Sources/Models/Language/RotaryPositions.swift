@@ -202,8 +202,10 @@ struct RotarySettings {
     _ frequencies: [Double], _ columns: Int
   ) throws(CheckpointError) -> ([Double], Double) {
     let length = try original()
-    let given = parameters["factor"]
-    let factor = try given.exists ? given.positive() : Double(maximum) / length
+    // It is what the length has grown by, where that is said.
+    let factor =
+      try parameters["factor"].exists || length == Double(maximum)
+      ? parameters["factor"].positive() : Double(maximum) / length
     func place(_ turns: Double) -> Double {
       Double(columns) * log(length / (turns * 2 * .pi)) / (2 * log(base))
     }

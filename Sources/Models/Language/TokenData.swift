@@ -50,7 +50,8 @@ struct TokenData: Sendable {
       (columns, length) = (nil, given)
       return
     }
-    try data.labels.requireShape([data.count, given])
+    try data.labels.requireShape(
+      [data.count, given], hint: "Each token has a label, -100 where it is not scored.")
     let scored = try DataShape.scoredColumns(
       data, hint: "Labels of positions are class numbers: soft labels are not taken for them."
     ).filter { $0 >= first }
