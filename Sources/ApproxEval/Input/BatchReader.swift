@@ -230,16 +230,15 @@ package struct BatchReader: Sendable {
   func indices(
     _ tensor: StoredTensor, _ sample: Int, size: Int, bound: Int, what: String
   ) throws(CheckpointError) -> [Int32] {
-    // Of samples with more tokens than are read the first ones.
-    let first = sample * tensor.shape.dropFirst().reduce(1, *)
-    let values = try tensor.integers(first..<first + size)
+    // Of samples with more tokens than are read all are looked at.
+    let values = try tensor.integers(range(sample, tensor.shape.dropFirst().reduce(1, *)))
     for (place, value) in values.enumerated() where value < 0 || value >= bound {
       throw CheckpointError(
         .unexpectedValue(
           "entry \(place) of sample \(sample)", found: "\(value)", expected: what),
         at: tensor.location, hint: ofTokens(bound))
     }
-    return values.map { Int32($0) }
+    return values.prefix(size).map { Int32($0) }
   }
 
   func labelError(
