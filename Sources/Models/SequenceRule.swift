@@ -7,6 +7,8 @@ package struct SequenceRule: Sendable, Equatable {
   package var decoder: Decoder?
   /// The input that says which tokens count, if the graph has one; all do where the data have none.
   package var mask: String?
+  /// Tokens that samples of the data have, where the graph reads the first of them alone.
+  package var tokens: Int?
   /// Visible tokens put in front of the mask.
   package var maskPrefix = 0
   /// An input of positions that follow from tokens or mask, and never come from the data.

@@ -99,16 +99,15 @@ public final class VectorOperations<Scalar: EngineScalar> {
     let sums = partials
     if innerProduct != .euclidean {
       let half = n / 2
-      var sum = 0.0
-      for i in 0..<half {
-        sum +=
-          Double(x.pointer[i] - y.pointer[i]) * Double(x.pointer[half + i] - y.pointer[half + i])
+      forEachBlock(half) { block, range in
+        let (x, y) = (x.pointer + range.lowerBound, y.pointer + range.lowerBound)
+        sums[block] = productOfDifferences(x, y, x + half, y + half, range.count)
       }
-      return max(sum, 0).squareRoot()
+      return max(total(blocks: blocks(half), stride: 1, offset: 0), 0).squareRoot()
     }
     forEachBlock(n) { block, range in
-      sums[block] = squaredDistance(
-        x.pointer + range.lowerBound, y.pointer + range.lowerBound, range.count)
+      let (x, y) = (x.pointer + range.lowerBound, y.pointer + range.lowerBound)
+      sums[block] = productOfDifferences(x, y, x, y, range.count)
     }
     return total(blocks: blocks(n), stride: 1, offset: 0).squareRoot()
   }
@@ -232,27 +231,23 @@ public final class VectorOperations<Scalar: EngineScalar> {
 
 // MARK: -
 
-private func squaredDistance<Scalar: EngineScalar>(
-  _ x: UnsafePointer<Scalar>, _ y: UnsafePointer<Scalar>, _ n: Int
+/// `(x - y) . (p - q)` in double.
+private func productOfDifferences<Scalar: EngineScalar>(
+  _ x: UnsafePointer<Scalar>, _ y: UnsafePointer<Scalar>, _ p: UnsafePointer<Scalar>,
+  _ q: UnsafePointer<Scalar>, _ n: Int
 ) -> Double {
-  let (rawX, rawY) = (UnsafeRawPointer(x), UnsafeRawPointer(y))
+  func numbers<T>(_ pointer: UnsafePointer<Scalar>, _: T.Type) -> UnsafePointer<T> {
+    UnsafeRawPointer(pointer).assumingMemoryBound(to: T.self)
+  }
   var sum = 0.0
   if Scalar.self == Float.self {
-    let (x, y) = (
-      rawX.assumingMemoryBound(to: Float.self), rawY.assumingMemoryBound(to: Float.self)
-    )
-    for i in 0..<n {
-      let difference = Double(x[i]) - Double(y[i])
-      sum += difference * difference
-    }
+    let (x, y) = (numbers(x, Float.self), numbers(y, Float.self))
+    let (p, q) = (numbers(p, Float.self), numbers(q, Float.self))
+    for i in 0..<n { sum += (Double(x[i]) - Double(y[i])) * (Double(p[i]) - Double(q[i])) }
   } else {
-    let (x, y) = (
-      rawX.assumingMemoryBound(to: Double.self), rawY.assumingMemoryBound(to: Double.self)
-    )
-    for i in 0..<n {
-      let difference = x[i] - y[i]
-      sum += difference * difference
-    }
+    let (x, y) = (numbers(x, Double.self), numbers(y, Double.self))
+    let (p, q) = (numbers(p, Double.self), numbers(q, Double.self))
+    for i in 0..<n { sum += (x[i] - y[i]) * (p[i] - q[i]) }
   }
   return sum
 }

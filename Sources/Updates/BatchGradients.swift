@@ -88,23 +88,17 @@ package final class BatchGradients<S: EngineScalar> {
     let unit = powerOfTwo(
       near: zip(weights, perSample.scales).reduce(0) { max($0, abs($1.0 * $1.1)) })
     let weights = weights.map { $0 / unit }
-    let size = linearization.logitCount
-    let cotangent = Vector<Double>(count: samples * size)
-    let rows = Vector<Double>(count: linearization.schedule.largestChunk * size)
-    for (d, gradient) in ([output.gradient] + sampled).enumerated() {
-      let first = d * samples
-      guard weights[first..<first + samples].contains(where: { $0 != 0 }) else { continue }
-      for chunk in linearization.schedule.chunks {
-        perSample.scales[first..<first + samples].withContiguousStorageIfAvailable {
-          output.write(gradient, chunk: chunk, units: $0.baseAddress!, to: rows.pointer)
-        }
-        for n in 0..<chunk.count {
-          let row = first + chunk.first + n
-          Kernels.axpby(
-            weights[row] * perSample.scales[row], rows.pointer + n * size, 1,
-            cotangent.pointer + (chunk.first + n) * size, count: size)
-        }
+    // Not from here: what keeps these gradients would keep itself.
+    let (output, all, scales) = (output, [output.gradient] + sampled, perSample.scales)
+    let (samples, size) = (samples, linearization.logitCount)
+    let cotangent = {
+      let sum = Vector<Double>(count: samples * size)
+      for (d, gradient) in all.enumerated() {
+        let rows = d * samples..<(d + 1) * samples
+        output.add(
+          gradient, units: scales[rows], factors: rows.map { weights[$0] * scales[$0] }, to: sum)
       }
+      return sum
     }
     func combination(norm: Double) -> Combination<S> {
       Combination(

@@ -7,7 +7,7 @@ import Testing
 
 /// `B = A^T J` and its roots over the case list.
 struct FactorTests {
-  @Test(arguments: cases)
+  @Test(arguments: cases + [tiedRows])
   func factorsMultiplyToTheFisherMatrix(_ test: Case) throws {
     // As for the products themselves (`ProductTests`).
     try check(test, Double.self, tolerance: 1e-12)
@@ -43,7 +43,7 @@ struct FactorTests {
   }
 
   /// The root of full rank is another root of the same H, with w in its coordinates.
-  @Test(arguments: cases)
+  @Test(arguments: cases + [tiedRows])
   func rootOfFullRankIsARoot(_ test: Case) throws {
     let oracle = DenseOracle(Problem(test))
     let engine = try EngineProblem(oracle.problem, Double.self)
@@ -90,7 +90,7 @@ struct FactorTests {
   }
 
   /// Every form of gradients: explicit rows, one position, many positions, tables, biases.
-  @Test(arguments: cases)
+  @Test(arguments: cases + [tiedRows])
   func sumsOfSquaresAreThoseOfTheRows(_ test: Case) throws {
     let engine = try EngineProblem(Problem(test), Double.self)
     let linearization = engine.linearize(threads: 2)

@@ -7,12 +7,12 @@ import Testing
 
 /// Per-sample gradients, their Gram matrix and weighted sums, for one and for several draws.
 struct GramMatrixTests {
-  @Test(arguments: cases, [1, 3])
+  @Test(arguments: cases + [tiedRows], [1, 3])
   func rowsGramAndSumsAreTheOraclesInDouble(_ test: Case, draws: Int) throws {
     try check(test, draws: draws, Double.self, tolerance: 1e-12)
   }
 
-  @Test(arguments: cases, [1, 3])
+  @Test(arguments: cases + [tiedRows], [1, 3])
   func rowsGramAndSumsAreTheOraclesInSingle(_ test: Case, draws: Int) throws {
     // Rows carry 2^-24 per operation; products of two rows twice that.
     try check(test, draws: draws, Float.self, tolerance: 5e-5)
@@ -20,7 +20,7 @@ struct GramMatrixTests {
 
   /// Draws whose cotangents are those of an earlier one, or the opposite, have its rows to the last bit,
   /// and every other its own; wherever in products of matrices they are computed.
-  @Test(arguments: cases)
+  @Test(arguments: cases + [tiedRows])
   func parallelDrawsHaveOneRow(_ test: Case) throws {
     let oracle = DenseOracle(Problem(test))
     let engine = try EngineProblem(oracle.problem, Float.self)
@@ -162,6 +162,25 @@ struct GramMatrixTests {
     let pairs = rows * rows * (factors.rows == .oneHot ? outputs : inputs + outputs)
     let tiles = rows * inputs * outputs + samples * samples * inputs * outputs
     #expect(form == (pairs <= tiles ? .pairs : .tiles), "pairs \(pairs), tiles \(tiles)")
+  }
+
+  /// Rows of a head that is tied to embeddings are collected where they are smaller than the weight, and those
+  /// of the embeddings with them; neither has explicit gradients.
+  @Test func rowsOfTiedEmbeddingsAreCollected() throws {
+    let plan = try self.plan(tiedRows)
+    let (layer, table) = try #require(plan.tables.first)
+    guard case .factored? = plan.routes[layer], case .table? = plan.routes[table.node] else {
+      Issue.record("routes \(plan.routes)")
+      return
+    }
+    #expect(plan.accumulatedCount == 0)
+    // Three rows of three are no smaller than what a weight of three columns has of each of its rows.
+    let other = try self.plan(#require(cases.first { $0.name == "tied embedding" }))
+    #expect(other.tables.isEmpty && other.accumulatedCount == other.program.parameterCount)
+  }
+
+  private func plan(_ test: Case) throws -> GradientPlan {
+    try EngineProblem(Problem(test), Double.self).linearize().plan
   }
 
   /// Tiles of more than one block: 1 << 16 scalars hold 11 rows of a [90, 66] weight.

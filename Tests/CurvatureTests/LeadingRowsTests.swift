@@ -8,7 +8,7 @@ import Testing
 struct LeadingRowsTests {
   private static let shares = [0, 0.05, 0.3, 0.9]
 
-  @Test(arguments: cases)
+  @Test(arguments: cases + [tiedRows])
   func rowsArePartOfARootThatHoldsTheGradient(_ test: Case) throws {
     let oracle = DenseOracle(Problem(test))
     let engine = try EngineProblem(oracle.problem, Double.self)
@@ -74,7 +74,7 @@ struct LeadingRowsTests {
   }
 
   /// Rows of some samples, in any order and several times.
-  @Test(arguments: cases)
+  @Test(arguments: cases + [tiedRows])
   func gatheredRowsAreThoseOfTheirSamples(_ test: Case) throws {
     try checkGathered(test, Double.self, tolerance: 1e-12)
     // As for the products themselves (`ProductTests`).

@@ -37,7 +37,7 @@ struct LogitFisherTests {
       trainable: ["a.weight", "b.weight", "b.bias"], samples: 5, ignores: true),
   ]
 
-  @Test(arguments: cases + wide)
+  @Test(arguments: cases + wide + [tiedRows])
   func productsAndInnerProductsAreThoseOfTheVectors(_ test: Case) throws {
     let engine = try EngineProblem(Problem(test), Double.self)
     let linearization = engine.linearize(threads: 2)

@@ -7,13 +7,13 @@ import Testing
 
 /// `J v`, `J^T w`, `F v` and the Gauss-Newton product over the case list.
 struct ProductTests {
-  @Test(arguments: cases)
+  @Test(arguments: cases + [tiedRows])
   func productsAreTheOraclesInDouble(_ test: Case) throws {
     // Some hundred roundings of terms that are at most ten times the largest result.
     try check(test, Double.self, tolerance: 1e-12)
   }
 
-  @Test(arguments: cases)
+  @Test(arguments: cases + [tiedRows])
   func productsAreTheOraclesInSingle(_ test: Case) throws {
     // The same in units of 2^-24, where errors of unlike signs cancel as in double.
     try check(test, Float.self, tolerance: 5e-5)
@@ -59,7 +59,7 @@ struct ProductTests {
     }
   }
 
-  @Test(arguments: cases)
+  @Test(arguments: cases + [tiedRows])
   func fisherMatrixIsSymmetricAndPositive(_ test: Case) throws {
     let engine = try EngineProblem(Problem(test), Double.self)
     let linearization = engine.linearize()

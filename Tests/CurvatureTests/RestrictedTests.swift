@@ -6,7 +6,7 @@ import Testing
 
 /// The linearization in some of the parameters is the whole one with zeros, or without entries, for the others.
 struct RestrictedTests {
-  @Test(arguments: cases)
+  @Test(arguments: cases + [tiedRows])
   func restrictedProductsAreThoseOfTheirColumns(_ test: Case) throws {
     try check(test, budget: .max)
     // Where forward values are computed again, the restricted passes do that too.

@@ -155,6 +155,7 @@ private let viewCases: [OperationCase] = [
     "where, one value", Where(), [.boolean([4]), .real([4]), .real([4])], isOneValue: true
   ) { x, _, _ in x[0] },
   sparse("sparse map", [2, 3, 2]), sparse("sparse map of the last dimension", [2, 3]),
+  turned("halves that are turned", 20), turned("more runs than are copied at a time", 2),
   picks(
     "sparse map that takes", SparseMap(axis: 0, SparseMatrix(columns: 3, taking: [2, 0, 2])!),
     [3, 2],
@@ -260,6 +261,22 @@ private func sparse(_ name: String, _ shape: [Int]) -> OperationCase {
       case 2: return Dual(0.5) * entry(1)
       default: return entry(2)
       }
+    }
+  }
+}
+
+/// Rows of one entry each in runs of so many, each run the opposite of the one behind it: of two, what turns the
+/// halves of heads.
+private func turned(_ name: String, _ run: Int) -> OperationCase {
+  let columns = 40
+  let sources = (0..<columns).map { ($0 + run) % columns }
+  let signs = (0..<columns).map { $0 / run % 2 == 0 ? -1.0 : 0.5 }
+  let rows = zip(sources, signs).map { [SparseMap.Term($0, $1)] }
+  let operation = SparseMap(axis: 1, SparseMatrix(columns: columns, rows: rows)!)
+  return OperationCase(name, operation, [.real([2, columns])]) { x, _, _ in
+    (0..<2 * columns).map { place in
+      let row = place % columns
+      return Dual(signs[row]) * x[0][place - row + sources[row]]
     }
   }
 }

@@ -65,6 +65,23 @@ struct RotaryPositionsTests {
     }
   }
 
+  /// Of samples of which the first positions are read the angles are those of whole samples.
+  @Test(arguments: [
+    #""rope_scaling": {"rope_type": "dynamic", "factor": 2}"#,
+    #""rope_scaling": {"rope_type": "longrope", "factor": 4, "short_factor": [1, 1], "#
+      + #""long_factor": [2, 3], "original_max_position_embeddings": 4}"#,
+  ])
+  func anglesOfTheFirstPositions(_ scaling: String) throws {
+    let config = try JSONValue(
+      parsing: #"{"max_position_embeddings": 8, "rope_theta": 50, \#(scaling)}"#, name: "config",
+      file: nil)
+    let settings = try RotarySettings(config, width: 4)
+    let (all, first) = (try settings.positions(20), try settings.positions(3, of: 20))
+    #expect(first.positions == 3)
+    #expect(first.sines == Array(all.sines.prefix(3 * 4)))
+    #expect(try first != settings.positions(3))
+  }
+
   private func positions(
     _ settings: String, width: Int = 8, count: Int = 6, share: Double? = nil
   ) throws -> RotaryPositions {

@@ -104,6 +104,13 @@ package let lowRank = Case(
     + linear("h", 12, 3),
   trainable: ["p.down.weight", "p.up.weight", "q.down.weight", "q.up.weight"], samples: 4)
 
+/// A head that is tied to embeddings, both of so few rows that they are collected.
+package let tiedRows = Case(
+  "tied embedding of few rows", input: [2],
+  embedding("e", 6, 5) + "," + tanh + ","
+    + #"{"type": "linear", "name": "e", "in_features": 5, "out_features": 6, "bias": false}"#,
+  samples: 2, ignores: true)
+
 private func adapted(_ name: String, _ inputs: Int, _ outputs: Int) -> String {
   func matrix(_ part: String, _ inputs: Int, _ outputs: Int) -> String {
     #"{"type": "linear", "name": "\#(name).\#(part)", "in_features": \#(inputs), "#

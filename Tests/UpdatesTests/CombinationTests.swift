@@ -10,14 +10,14 @@ import Testing
 struct CombinationTests {
   static let dampings = ["0.1", "rel:1e-2", "rel:1e-5"].map { Damping($0)! }
 
-  @Test(arguments: cases)
+  @Test(arguments: cases + [tiedRows])
   func combinationsAreTheirVectorsInDouble(_ test: Case) throws {
     // Weights of up to 1e5 that cancel in the vector, and in the kernels in another order: five
     // digits of the fifteen.
     try check(test, Double.self, tolerance: 1e-10)
   }
 
-  @Test(arguments: cases)
+  @Test(arguments: cases + [tiedRows])
   func combinationsAreTheirVectorsInSingle(_ test: Case) throws {
     // At a damping of 1e-2 weights of up to 1e2 cancel in the formed vector: 1e2 times 1e-6.
     try check(test, dampings: Array(Self.dampings.prefix(2)), Float.self, tolerance: 1e-4)
@@ -50,7 +50,9 @@ struct CombinationTests {
     let size = linearization.logitCount
     let count = linearization.samples * size
     var tangents = combinations.map { _ in [Double](repeating: .nan, count: count) }
-    gradients.perSample.jvp(combinations.map(\.weights)) { chunk, q in
+    gradients.perSample.jvp(
+      combinations.map(\.weights), inDouble: combinations.map(\.cancels)
+    ) { chunk, q in
       for r in combinations.indices {
         for i in 0..<chunk.count * size {
           tangents[r][chunk.first * size + i] = Double(q[r * chunk.count * size + i])

@@ -17,12 +17,12 @@ struct FormulaTests {
     #expect(denseFormulas[method.name] != nil, "Tests/UpdatesTests/DenseFormulas.swift")
   }
 
-  @Test(arguments: cases + [lowRank], methods)
+  @Test(arguments: cases + [lowRank, tiedRows], methods)
   func directionsAreTheFormulasInDouble(_ test: Case, _ method: UpdateMethod) throws {
     try check(test, method, Double.self, \.inDouble)
   }
 
-  @Test(arguments: cases + [lowRank], methods)
+  @Test(arguments: cases + [lowRank, tiedRows], methods)
   func directionsAreTheFormulasInSingle(_ test: Case, _ method: UpdateMethod) throws {
     try check(test, method, Float.self, \.inSingle)
   }

@@ -116,6 +116,7 @@ extension BatchProblem {
     var pointers: [[UnsafePointer<S>?]] = []
     var weights: [[Double]] = []
     var scales: [Double] = []
+    var cancels: [Bool] = []
     var basis: PerSampleGradients<S>?
     for direction in directions {
       switch direction {
@@ -127,11 +128,16 @@ extension BatchProblem {
         scales.append(1)
       case .combination(let combination):
         weights.append(combination.weights)
+        cancels.append(combination.cancels)
         scales.append(combination.scale)
         basis = combination.basis
       }
     }
-    if let basis { basis.jvp(weights, score) } else { linearization.jvp(pointers, score) }
+    if let basis {
+      basis.jvp(weights, inDouble: cancels, score)
+    } else {
+      linearization.jvp(pointers, score)
+    }
     withExtendedLifetime(directions) {}
     return directions.indices.map { r in
       halves(r, sums, parts, scale: scales[r], tangent: keepsTangents ? kept[r] : nil)

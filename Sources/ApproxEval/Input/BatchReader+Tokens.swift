@@ -49,7 +49,8 @@ extension BatchReader {
       guard let tensor = inputs[name] else {
         preconditionFailure("BatchReader: init has found all inputs that are not made")
       }
-      return try tensor.integers(range(sample, length)).map { $0 != Int64(padding) }
+      let first = sample * tensor.shape.dropFirst().reduce(1, *)
+      return try tensor.integers(first..<first + length).map { $0 != Int64(padding) }
     }
   }
 }

@@ -171,7 +171,7 @@ package struct BatchReader: Sendable {
       guard let tensor = inputs[spec.name] else { continue }
       let isMask = spec.name == sequence?.mask
       let shape = isMask ? [spec.shape[0] - (sequence?.maskPrefix ?? 0)] : spec.shape
-      try tensor.requireShape([data.count] + shape)
+      try tensor.requireShape([data.count] + (sequence?.tokens.map { [$0] } ?? shape))
       if spec.kind.bound != nil, !tensor.dtype.isInteger {
         throw CheckpointError(
           .wrongDType(found: tensor.dtype, expected: DType.allCases.filter(\.isInteger)),
@@ -230,14 +230,15 @@ package struct BatchReader: Sendable {
   func indices(
     _ tensor: StoredTensor, _ sample: Int, size: Int, bound: Int, what: String
   ) throws(CheckpointError) -> [Int32] {
-    let values = try tensor.integers(range(sample, size))
+    // Of samples with more tokens than are read all are looked at.
+    let values = try tensor.integers(range(sample, tensor.shape.dropFirst().reduce(1, *)))
     for (place, value) in values.enumerated() where value < 0 || value >= bound {
       throw CheckpointError(
         .unexpectedValue(
           "entry \(place) of sample \(sample)", found: "\(value)", expected: what),
         at: tensor.location, hint: ofTokens(bound))
     }
-    return values.map { Int32($0) }
+    return values.prefix(size).map { Int32($0) }
   }
 
   func labelError(

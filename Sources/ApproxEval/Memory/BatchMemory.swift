@@ -103,11 +103,14 @@ struct BatchMemory<S: EngineScalar> {
     plan.keep("kernels of layer inputs", gram.kernels)
     plan.keep(isDiagonal ? "gradient norms" : "Gram matrix", gram.matrix)
     plan.during([("work space of the Gram matrix", gram.workspace)])
-    plan.keep(
-      "directions",
-      usesCombinations
-        ? gradients.doubles(gradients.samples, gradients.logitCount) : gradients.vector)
+    plan.keep("directions", usesCombinations ? cotangent : gradients.vector)
     addSum()
+  }
+
+  /// That of a combination, where inner products of directions are taken with it.
+  private var cotangent: ByteCount {
+    options.perLayer || !options.reference.needs.isEmpty
+      ? gradients.doubles(gradients.samples, gradients.logitCount) : 0
   }
 
   /// While a weighted sum of gradients is formed: in double where they cancel.
@@ -121,10 +124,8 @@ struct BatchMemory<S: EngineScalar> {
   /// - Returns: How many directions there are.
   private mutating func addMethods(draws: Int) -> Int {
     let dampings = options.dampings.count
-    // Weights of all rows, and the cotangent.
-    let combination =
-      gradients.doubles(gradients.samples, gradients.logitCount)
-      + gradients.doubles(1 + draws, gradients.samples)
+    // With the weights of all rows.
+    let combination = cotangent + gradients.doubles(1 + draws, gradients.samples)
     var count = 1
     var blocks = Set<[ParameterID]>()
     var squares = Set<MethodNeeds.Squares>()

@@ -16,6 +16,8 @@ struct FactoredRows<S: EngineScalar> {
   let inputs: InputRows<S>
   /// `[count, out]`
   let cotangents: UnsafePointer<S>
+  /// What a table that is the weight too adds to its gradient.
+  var table: TableRows<S>?
 
   /// Work that together writes the gradient of the weight and of the bias; tasks are independent.
   func gradientTasks(
@@ -32,6 +34,9 @@ struct FactoredRows<S: EngineScalar> {
             transposeA: true, m: min(block, factors.outputs - begin), n: factors.inputs,
             k: count, cotangents + begin, lda: factors.outputs, a, ldb: factors.inputs,
             weight + begin * factors.inputs, ldc: factors.inputs)
+          table?.add(
+            begin..<min(begin + block, factors.outputs), columns: factors.inputs,
+            to: weight + begin * factors.inputs)
         }
       }
     case .oneHot(let indices):
@@ -54,7 +59,32 @@ struct FactoredRows<S: EngineScalar> {
   }
 }
 
+/// Cotangents of the rows that have been read from a table.
+struct TableRows<S: EngineScalar> {
+  /// `[count]`: the row that each position has read.
+  let indices: UnsafePointer<Int32>
+  /// `[count, columns]`
+  let cotangents: UnsafePointer<S>
+  let count: Int
+
+  /// Adds those of some rows of the table, which begin at `out`.
+  func add(_ rows: Range<Int>, columns: Int, to out: UnsafeMutablePointer<S>) {
+    for t in 0..<count where rows.contains(Int(indices[t])) {
+      let row = out + (Int(indices[t]) - rows.lowerBound) * columns
+      Kernels.add(cotangents + t * columns, row, row, count: columns)
+    }
+  }
+}
+
 extension Linearization {
+  /// Which row of a table each position of the batch reads, `[N T]`.
+  func indices(of table: GradientPlan.Table) -> UnsafePointer<Int32> {
+    guard case .oneHot(let indices) = inputRows(node: table.node, table.factors) else {
+      preconditionFailure("indices: node \(table.node) reads no table")
+    }
+    return indices
+  }
+
   /// The rows `a` of all samples of a factored node, `[N T, in]`.
   func inputRows(node index: Int, _ factors: Factorization) -> InputRows<S> {
     let node = program.graph.nodes[index]

@@ -17,8 +17,11 @@ final class GradientAccumulators<S: EngineScalar> {
     self.samples = samples
     self.lanes = (0..<lanes).map { _ in Vector(count: directions * plan.accumulatedCount) }
     cotangentRows = plan.routes.map { route in
-      guard case .factored(let factors, _, _)? = route else { return nil }
-      return Vector(count: directions * samples * factors.positions * factors.outputs)
+      switch route {
+      case .factored(let factors, _, _)?, .table(let factors, _)?:
+        return Vector(count: directions * samples * factors.positions * factors.outputs)
+      case .direct?, nil: return nil
+      }
     }
   }
 
@@ -28,7 +31,7 @@ final class GradientAccumulators<S: EngineScalar> {
 
   func collect(_ pass: CotangentPass<S>, first: Int, lane: Int) {
     switch plan.routes[pass.nodeIndex]! {
-    case .factored:
+    case .factored, .table:
       let rows = cotangentRows[pass.nodeIndex]!
       for r in 0..<pass.directions {
         pass.copyCotangent(
@@ -56,7 +59,14 @@ final class GradientAccumulators<S: EngineScalar> {
         let rows = FactoredRows(
           factors: factors, count: count,
           inputs: linearization.inputRows(node: index, factors),
-          cotangents: cotangentRows[index]!.pointer + r * count * factors.outputs)
+          cotangents: cotangentRows[index]!.pointer + r * count * factors.outputs,
+          table: plan.tables[index].map { table in
+            let count = samples * table.factors.positions
+            return TableRows(
+              indices: linearization.indices(of: table),
+              cotangents: cotangentRows[table.node]!.pointer + r * count * table.factors.outputs,
+              count: count)
+          })
         let offsets = plan.program.offsets
         tasks += rows.gradientTasks(
           weight: result.pointer + offsets[weight.index]!,

@@ -6,10 +6,19 @@ package struct GradientPlan: Sendable {
     /// Rows of layer inputs and output cotangents are collected and multiplied at the end, in
     /// blocks of the weight: no lane holds a copy of a large weight.
     case factored(Factorization, weight: ParameterID, bias: ParameterID?)
+    /// Likewise of a table that is the weight of a factored layer too: to that its rows are added.
+    case table(Factorization, weight: ParameterID)
     /// Every chunk adds to an accumulator of its lane; a tied parameter adds all its uses.
     case direct
   }
+  /// A table that is a layer's weight too, as the embeddings that a language model's head is tied to.
+  package struct Table: Sendable {
+    package let node: Int
+    package let factors: Factorization
+  }
   package let program: Program
+  /// Per node of a layer the table that its weight is too.
+  package let tables: [Int: Table]
   /// Whether layers may factor, for which the rows of all samples must be at hand at once.
   let factors: Bool
   /// Per node; `nil` where nothing is trainable.
@@ -27,9 +36,18 @@ package struct GradientPlan: Sendable {
     self.factors = factors
     let graph = program.graph
     var direct = Set<ParameterID>()
+    let tables = factors ? GradientPlan.tables(program) : [:]
+    self.tables = tables
     routes = graph.nodes.enumerated().map { index, node in
       let use = program.uses[index]
       guard use.trainableSlots.contains(true) else { return nil }
+      if let layer = tables[index] {
+        return .factored(
+          node.operation.factorization!, weight: layer.weight(program), bias: nil)
+      }
+      if let table = tables.values.first(where: { $0.node == index }) {
+        return .table(table.factors, weight: table.weight(program))
+      }
       if factors, let route = GradientPlan.factoredRoute(program, node: node, use: use) {
         return route
       }
@@ -56,6 +74,47 @@ package struct GradientPlan: Sendable {
     isWide = Double(large) >= 0.95 * Double(program.operationCount)
   }
 
+  /// Weights that one layer and one table have, and nobody else: by the layer's node.
+  private static func tables(_ program: Program) -> [Int: Table] {
+    let nodes = program.graph.nodes
+    var users: [ParameterID: [Int]] = [:]
+    for (index, node) in nodes.enumerated() {
+      guard let factors = node.operation.factorization,
+        program.uses[index].trains(factors.weightSlot)
+      else { continue }
+      let weight = node.parameters[factors.weightSlot]
+      if program.useCounts[weight.index] == 2 { users[weight, default: []].append(index) }
+    }
+    var tables: [Int: Table] = [:]
+    for nodesOfWeight in users.values where nodesOfWeight.count == 2 {
+      guard
+        let table = nodesOfWeight.first(where: { readsGivenIndices(program, nodes[$0]) }),
+        let layer = nodesOfWeight.first(where: { $0 != table }),
+        let factors = nodes[layer].operation.factorization, factors.rows == .input,
+        isSmaller(factors), !program.isConstant[nodes[layer].inputs[0].index],
+        !(factors.biasSlot.map { program.uses[layer].trains($0) } ?? false)
+      else { continue }
+      tables[layer] = Table(node: table, factors: nodes[table].operation.factorization!)
+    }
+    return tables
+  }
+
+  /// A table whose indices are there for all samples: those that are computed lie with the forward
+  /// values, chunk by chunk.
+  private static func readsGivenIndices(_ program: Program, _ node: Node) -> Bool {
+    node.operation.factorization?.rows == .oneHot
+      && node.inputs[0].index < program.graph.inputs.count
+  }
+
+  /// Whether rows take less than the weight. Rows that outweigh it are better multiplied where they are.
+  /// Unfolded ones would have to be kept as well, and explicit per-sample gradients save a product for
+  /// every sum of them: these may take up to ten times the memory of the output's rows.
+  private static func isSmaller(_ factors: Factorization) -> Bool {
+    let margin = factors.rows == .unfolded ? 10 : 2
+    return margin * factors.positions <= factors.inputs || factors.rows == .oneHot
+      || factors.positions == 1
+  }
+
   private static func factoredRoute(
     _ program: Program, node: Node, use: DerivativeUse
   ) -> Route? {
@@ -70,14 +129,8 @@ package struct GradientPlan: Sendable {
     }
     // Those of a value that is computed once are not kept for every sample.
     if program.isConstant[node.inputs[0].index] { return nil }
-    // Indices that are computed lie with the forward values, chunk by chunk.
-    if factors.rows == .oneHot, node.inputs[0].index >= program.graph.inputs.count { return nil }
-    // Rows that outweigh the weight are better multiplied where they are. Unfolded ones would
-    // have to be kept as well, and explicit per-sample gradients save a product for every sum of
-    // them: these may take up to ten times the memory of the output's rows.
-    let margin = factors.rows == .unfolded ? 10 : 2
-    let isSmaller = margin * factors.positions <= factors.inputs || factors.rows == .oneHot
-    guard !isTied, isSmaller || factors.positions == 1 else { return nil }
+    if factors.rows == .oneHot, !readsGivenIndices(program, node) { return nil }
+    guard !isTied, isSmaller(factors) else { return nil }
     return .factored(factors, weight: weight, bias: bias)
   }
 
@@ -93,5 +146,11 @@ package struct GradientPlan: Sendable {
     }
     // Harmonic mean: the layers with few rows are the ones that suffer from short chunks.
     return rows > 0 ? max(1, Int(work / rows)) : 1
+  }
+}
+
+extension GradientPlan.Table {
+  func weight(_ program: Program) -> ParameterID {
+    program.graph.nodes[node].parameters[factors.weightSlot]
   }
 }

@@ -135,7 +135,7 @@ extension PerSampleGradients {
   }
 
   private func storedRows(_ layer: KroneckerPlan.Layer) -> LayerRows<S>? {
-    for case .factored(let node, let factors, layer.weight, _, let rows) in entries {
+    for case .factored(let node, let factors, layer.weight, _, let rows, nil) in entries {
       guard case .dense(let inputs) = linearization.inputRows(node: node, factors) else {
         return nil
       }

@@ -5,8 +5,10 @@ import TensorModule
 /// layer is gone through piece by piece.
 package struct WeightColumns<S: EngineScalar> {
   private enum Rows {
-    /// `G_n = sum_t b_nt a_nt^T`
-    case products(Factorization, inputs: UnsafePointer<S>, cotangents: Vector<S>)
+    /// `G_n = sum_t b_nt a_nt^T`, and the rows of a table that is the weight too.
+    case products(
+      Factorization, inputs: UnsafePointer<S>, cotangents: Vector<S>,
+      PerSampleGradients<S>.Table?)
     /// The same of a table: `a` is 1 at an index.
     case table(Factorization, indices: UnsafePointer<Int32>, cotangents: Vector<S>)
     /// `[N, count]`
@@ -26,11 +28,11 @@ package struct WeightColumns<S: EngineScalar> {
     let spec = gradients.linearization.program.graph.parameters[parameter.index]
     let own = gradients.restricted(to: parameter)
     switch own.entries[0] {
-    case .factored(let node, let factors, _, _, let cotangents):
+    case .factored(let node, let factors, _, _, let cotangents, let table):
       // Before the workers: rows that are unfolded are kept by whoever asks first.
       switch gradients.linearization.inputRows(node: node, factors) {
       case .dense(let inputs):
-        rows = .products(factors, inputs: inputs, cotangents: cotangents)
+        rows = .products(factors, inputs: inputs, cotangents: cotangents, table)
       case .oneHot(let indices):
         rows = .table(factors, indices: indices, cotangents: cotangents)
       }
@@ -68,13 +70,17 @@ package struct WeightColumns<S: EngineScalar> {
       let source: UnsafePointer<S>
       switch rows {
       case .explicit(let all): source = UnsafePointer(all.pointer + n * count + start)
-      case .products(let factors, let inputs, let cotangents):
+      case .products(let factors, let inputs, let cotangents, let table):
         let positions = factors.positions
         BLAS.gemm(
           transposeA: true, m: last - first + 1, n: factors.inputs, k: positions,
           cotangents.pointer + n * positions * factors.outputs + first, lda: factors.outputs,
           inputs + n * positions * factors.inputs, ldb: factors.inputs, piece.pointer,
           ldc: factors.inputs)
+        if let table {
+          gradients.tableRows(table, row: n).add(
+            first..<last + 1, columns: width, to: piece.pointer)
+        }
         source = UnsafePointer(piece.pointer)
       case .table(let factors, let indices, let cotangents):
         let positions = factors.positions

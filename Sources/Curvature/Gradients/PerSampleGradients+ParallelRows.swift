@@ -65,8 +65,9 @@ extension PerSampleGradients {
   func unify(_ parallel: ParallelRows<S>) {
     for entry in entries {
       switch entry {
-      case .factored(_, let factors, _, _, let rows):
+      case .factored(_, let factors, _, _, let rows, let table):
         parallel.unify(rows, size: factors.positions * factors.outputs)
+        if let table { parallel.unify(table.rows, size: table.size) }
       case .explicit(let parameter, let rows):
         parallel.unify(rows, size: linearization.program.graph.parameters[parameter.index].count)
       }

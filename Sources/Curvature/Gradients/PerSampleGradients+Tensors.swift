@@ -28,12 +28,13 @@ extension PerSampleGradients {
         guard wanted.contains(parameter) else { return nil }
         found += 1
         return entry
-      case .factored(let node, let factors, let weight, let bias, let rows):
+      case .factored(let node, let factors, let weight, let bias, let rows, let table):
         let bias = bias.flatMap { wanted.contains($0) ? $0 : nil }
         if bias != nil { found += 1 }
         if wanted.contains(weight) {
           found += 1
-          return .factored(node: node, factors: factors, weight: weight, bias: bias, rows: rows)
+          return .factored(
+            node: node, factors: factors, weight: weight, bias: bias, rows: rows, table: table)
         }
         guard let bias else { return nil }
         let sums = factors.positions == 1 ? rows : positionSums(factors, rows: rows)
@@ -93,13 +94,13 @@ extension PerSampleGradients {
       case .explicit(let parameter, let rows):
         let (place, count) = (offsets[parameter.index]!, parameters[parameter.index].count)
         writes.append { Kernels.toDouble(rows.pointer + $0 * count, $1 + place, count: count) }
-      case .factored(let node, let factors, let weight, let bias, let rows):
+      case .factored(let node, let factors, let weight, let bias, let rows, let table):
         // Before the workers: rows that are unfolded are kept by whoever asks first.
         let inputs = linearization.inputRows(node: node, factors)
         let (place, biasPlace) = (offsets[weight.index]!, bias.flatMap { offsets[$0.index] })
         writes.append { [self] row, out in
           writeOuterProducts(
-            row, factors, inputs, rows, to: out + place, bias: biasPlace.map { out + $0 })
+            row, factors, inputs, rows, table, to: out + place, bias: biasPlace.map { out + $0 })
         }
       }
     }
@@ -115,7 +116,7 @@ extension PerSampleGradients {
 
   private func writeOuterProducts(
     _ row: Int, _ factors: Factorization, _ inputs: InputRows<S>, _ rows: Vector<S>,
-    to out: UnsafeMutablePointer<Double>, bias: UnsafeMutablePointer<Double>?
+    _ table: Table?, to out: UnsafeMutablePointer<Double>, bias: UnsafeMutablePointer<Double>?
   ) {
     let (positions, sample) = (factors.positions, row % samples)
     let cotangents = Vector<Double>(count: positions * factors.outputs)
@@ -131,10 +132,19 @@ extension PerSampleGradients {
       own = .dense(UnsafePointer(values.pointer))
     case .oneHot(let indices): own = .oneHot(indices + sample * positions)
     }
+    let tableCotangents = Vector<Double>(count: table?.size ?? 0)
+    let read = table.map { tableRows($0, row: row) }
+    if let read {
+      Kernels.toDouble(read.cotangents, tableCotangents.pointer, count: tableCotangents.count)
+    }
     let single = FactoredRows<Double>(
       factors: factors, count: positions, inputs: own,
-      cotangents: UnsafePointer(cotangents.pointer))
-    withExtendedLifetime((copy, cotangents)) {
+      cotangents: UnsafePointer(cotangents.pointer),
+      table: read.map {
+        TableRows(
+          indices: $0.indices, cotangents: UnsafePointer(tableCotangents.pointer), count: $0.count)
+      })
+    withExtendedLifetime((copy, cotangents, tableCotangents)) {
       for task in single.gradientTasks(weight: out, bias: bias) { task() }
     }
   }
@@ -154,7 +164,7 @@ extension PerSampleGradients {
   /// The rows of the first draw of one tensor in the form that they have, divided by `unit`.
   package func weightRows(of parameter: ParameterID, dividedBy unit: Double) -> WeightRows {
     let own = restricted(to: parameter)
-    if case .factored(let node, let factors, parameter, _, let rows) = own.entries[0],
+    if case .factored(let node, let factors, parameter, _, let rows, nil) = own.entries[0],
       case .dense(let a) = linearization.inputRows(node: node, factors)
     {
       let (count, outputs) = (samples * factors.positions, factors.outputs)

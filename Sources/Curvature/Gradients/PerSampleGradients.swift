@@ -16,9 +16,18 @@ package final class PerSampleGradients<S: EngineScalar> {
   enum Entry {
     /// Output cotangents `[R, N T, out]`; the inputs are with the linearization.
     case factored(
-      node: Int, factors: Factorization, weight: ParameterID, bias: ParameterID?, rows: Vector<S>)
+      node: Int, factors: Factorization, weight: ParameterID, bias: ParameterID?, rows: Vector<S>,
+      table: Table?)
     /// `[R N, count]`
     case explicit(parameter: ParameterID, rows: Vector<S>)
+  }
+
+  /// Cotangents `[R, N T, columns]` of a table that is the weight of a factored layer too.
+  struct Table {
+    let table: GradientPlan.Table
+    let rows: Vector<S>
+
+    var size: Int { table.factors.positions * table.factors.outputs }
   }
 
   init(linearization: Linearization<S>, draws: Int, scales: [Double]) {
@@ -36,7 +45,11 @@ package final class PerSampleGradients<S: EngineScalar> {
       entries.append(
         .factored(
           node: index, factors: factors, weight: weight, bias: bias,
-          rows: Vector(count: draws * samples * factors.positions * factors.outputs)))
+          rows: Vector(count: draws * samples * factors.positions * factors.outputs),
+          table: plan.tables[index].map { table in
+            let size = table.factors.positions * table.factors.outputs
+            return Table(table: table, rows: Vector(count: draws * samples * size))
+          }))
     }
     for parameter in plan.program.trainable where plan.accumulatorOffsets[parameter.index] != nil {
       let count = plan.program.graph.parameters[parameter.index].count
@@ -71,7 +84,9 @@ package final class PerSampleGradients<S: EngineScalar> {
     var explicit: [ParameterID: Vector<S>] = [:]
     for entry in entries {
       switch entry {
-      case .factored(let node, _, _, _, let rows): factored[node] = rows
+      case .factored(let node, _, _, _, let rows, let table):
+        factored[node] = rows
+        if let table { factored[table.table.node] = table.rows }
       case .explicit(let parameter, let rows): explicit[parameter] = rows
       }
     }
@@ -142,7 +157,7 @@ package final class PerSampleGradients<S: EngineScalar> {
     var tasks: [() -> Void] = []
     for entry in entries {
       switch entry {
-      case .factored(let node, let factors, let weight, let bias, let rows):
+      case .factored(let node, let factors, let weight, let bias, let rows, let table):
         guard let start = offsets[weight.index] else { continue }
         // The draws share their inputs: weigh and add their cotangents first.
         let combined: Vector<T> = combine(
@@ -150,13 +165,22 @@ package final class PerSampleGradients<S: EngineScalar> {
         let rowCount = samples * factors.positions
         let inputs = linearization.inputRows(node: node, factors).converted(
           count: rowCount * factors.inputs, to: T.self)
+        let combinedTable: Vector<T>? = table.map {
+          combine($0.rows, weights: weights, size: $0.size)
+        }
         let factored = FactoredRows<T>(
           factors: factors, count: rowCount, inputs: inputs.rows,
-          cotangents: UnsafePointer(combined.pointer))
+          cotangents: UnsafePointer(combined.pointer),
+          table: table.map {
+            TableRows(
+              indices: linearization.indices(of: $0.table),
+              cotangents: UnsafePointer(combinedTable!.pointer),
+              count: samples * $0.table.factors.positions)
+          })
         let gradient = factored.gradientTasks(
           weight: result.pointer + start, bias: bias.map { result.pointer + offsets[$0.index]! })
         tasks += gradient.map { task in
-          { withExtendedLifetime((combined, inputs.owner)) { task() } }
+          { withExtendedLifetime((combined, combinedTable, inputs.owner)) { task() } }
         }
       case .explicit(let parameter, let rows):
         guard let start = offsets[parameter.index] else { continue }
@@ -191,17 +215,24 @@ package final class PerSampleGradients<S: EngineScalar> {
     _ rows: Vector<S>, weights: [Double], size: Int
   ) -> Vector<T> {
     let combined = Vector<T>(count: samples * size)
-    for d in 0..<draws where weights[d * samples..<(d + 1) * samples].contains(where: { $0 != 0 }) {
-      withConverted(
-        rows.pointer + d * samples * size, rows: samples, columns: size, stride: size, to: T.self
-      ) { draw, _ in
-        for n in 0..<samples {
-          Kernels.axpby(
-            weights[d * samples + n], draw + n * size, 1, combined.pointer + n * size, count: size)
+    linearization.pool.run(samples, operations: 2 * Double(combined.count)) { n, _ in
+      for row in stride(from: n, to: count, by: samples) where weights[row] != 0 {
+        withConverted(
+          rows.pointer + row * size, rows: 1, columns: size, stride: size, to: T.self
+        ) { own, _ in
+          Kernels.axpby(weights[row], own, 1, combined.pointer + n * size, count: size)
         }
       }
     }
     return combined
+  }
+
+  /// What one row has of a table that is a layer's weight too.
+  func tableRows(_ table: Table, row: Int) -> TableRows<S> {
+    let positions = table.table.factors.positions
+    return TableRows(
+      indices: linearization.indices(of: table.table) + row % samples * positions,
+      cotangents: UnsafePointer(table.rows.pointer + row * table.size), count: positions)
   }
 
   /// One gradient, written out: `[P]` in double, for dense references and checks.
@@ -211,7 +242,7 @@ package final class PerSampleGradients<S: EngineScalar> {
     let sample = index % samples
     for entry in entries {
       switch entry {
-      case .factored(let node, let factors, let weight, let bias, let rows):
+      case .factored(let node, let factors, let weight, let bias, let rows, let table):
         let positions = factors.positions
         let inputs: InputRows<S>
         switch linearization.inputRows(node: node, factors) {
@@ -220,7 +251,8 @@ package final class PerSampleGradients<S: EngineScalar> {
         }
         let single = FactoredRows(
           factors: factors, count: positions, inputs: inputs,
-          cotangents: UnsafePointer(rows.pointer + index * positions * factors.outputs))
+          cotangents: UnsafePointer(rows.pointer + index * positions * factors.outputs),
+          table: table.map { tableRows($0, row: index) })
         let tasks = single.gradientTasks(
           weight: vector.pointer + offsets[weight.index]!,
           bias: bias.map { vector.pointer + offsets[$0.index]! })
@@ -233,31 +265,6 @@ package final class PerSampleGradients<S: EngineScalar> {
     }
     Kernels.toDouble(vector.pointer, row, count: vector.count)
     Kernels.axpby(0, row, scales[index], row, count: vector.count)
-  }
-}
-
-/// A vector times a power of two that single precision need not be able to hold.
-package struct ScaledVector<S: EngineScalar>: Sendable {
-  package let vector: Vector<S>
-  package let scale: Double
-
-  package init(vector: Vector<S>, scale: Double) {
-    self.vector = vector
-    self.scale = scale
-  }
-}
-
-extension ScaledVector {
-  /// A vector in double, rounded to S relative to its largest entry.
-  package init(rounding exact: Vector<Double>) {
-    // The reciprocal of a smaller one is no number.
-    let unit = max(
-      powerOfTwo(near: Kernels.largest(UnsafePointer(exact.pointer), count: exact.count)),
-      .leastNormalMagnitude)
-    Kernels.axpby(0, exact.pointer, 1 / unit, exact.pointer, count: exact.count)
-    let rounded = Vector<S>(count: exact.count)
-    Kernels.fromDouble(exact.pointer, rounded.pointer, count: exact.count)
-    self.init(vector: rounded, scale: unit)
   }
 }
 
@@ -291,30 +298,5 @@ extension InputRows {
       Kernels.toDouble(a, copy.pointer, count: count)
       return (.dense(UnsafeRawPointer(copy.pointer).assumingMemoryBound(to: T.self)), copy)
     }
-  }
-}
-
-/// The power of two next to a positive number, 1 for zero: multiplying by it is exact.
-package func powerOfTwo(near value: Double) -> Double {
-  guard value > 0, value.isFinite else { return 1 }
-  return Double(sign: .plus, exponent: value.exponent, significand: 1)
-}
-
-/// `|x|_2` of numbers whose squares may leave the range of double.
-///
-/// - Parameter square: The sum of squares, if it is known; used where it has all of its digits.
-func euclideanNorm(_ x: some Collection<Double>, square: Double? = nil) -> Double {
-  let square = square ?? x.reduce(0) { $0 + $1 * $1 }
-  if square > 1e-280 && square.isFinite { return square.squareRoot() }
-  let unit = powerOfTwo(near: x.reduce(0) { max($0, abs($1)) })
-  return unit * x.reduce(0) { $0 + ($1 / unit) * ($1 / unit) }.squareRoot()
-}
-
-extension Double {
-  /// The number times a power of two, which itself may be beyond the range of double.
-  package func timesPowerOfTwo(_ exponent: Int) -> Double {
-    let half = exponent / 2
-    return self * Double(sign: .plus, exponent: half, significand: 1)
-      * Double(sign: .plus, exponent: exponent - half, significand: 1)
   }
 }

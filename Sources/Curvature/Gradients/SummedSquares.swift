@@ -31,13 +31,13 @@ extension PerSampleGradients {
           UnsafePointer(rows.pointer), weights: weights,
           columns: linearization.program.graph.parameters[parameter.index].count,
           to: result.pointer + offsets[parameter.index]!)
-      case .factored(let node, let factors, let weight, let bias, let rows):
+      case .factored(let node, let factors, let weight, let bias, let rows, let table):
         let target = result.pointer + offsets[weight.index]!
         switch linearization.inputRows(node: node, factors) {
-        case .dense(let inputs) where factors.positions == 1:
+        case .dense(let inputs) where factors.positions == 1 && table == nil:
           tasks += squaresOfOuterProducts(factors, inputs, rows, weights: weights, to: target)
         case .dense(let inputs):
-          tasks += squaresOfSums(factors, inputs, rows, weights: weights, to: target)
+          tasks += squaresOfSums(factors, inputs, rows, table, weights: weights, to: target)
         case .oneHot(let indices):
           tasks.append { [self] in
             squaresOfTable(factors, indices, rows, weights: weights, to: target)
@@ -101,13 +101,13 @@ extension PerSampleGradients {
 
   /// Some rows of the weight for one sample after another.
   private func squaresOfSums(
-    _ factors: Factorization, _ inputs: UnsafePointer<S>, _ rows: Vector<S>, weights: [Double],
-    to out: UnsafeMutablePointer<Double>
+    _ factors: Factorization, _ inputs: UnsafePointer<S>, _ rows: Vector<S>, _ table: Table?,
+    weights: [Double], to out: UnsafeMutablePointer<Double>
   ) -> [() -> Void] {
     let (inCount, outCount, positions) = (factors.inputs, factors.outputs, factors.positions)
     let block = max(1, min(outCount, (1 << 16) / max(inCount, 1)))
     return stride(from: 0, to: outCount, by: block).map { begin in
-      { [count, samples] in
+      { [self] in
         let length = min(block, outCount - begin)
         let tile = Vector<S>(count: length * inCount)
         let exact = Vector<Double>(count: tile.count)
@@ -117,6 +117,10 @@ extension PerSampleGradients {
             rows.pointer + i * positions * outCount + begin, lda: outCount,
             inputs + (i % samples) * positions * inCount, ldb: inCount, tile.pointer,
             ldc: inCount)
+          if let table {
+            tableRows(table, row: i).add(
+              begin..<begin + length, columns: inCount, to: tile.pointer)
+          }
           Kernels.toDouble(tile.pointer, exact.pointer, count: tile.count)
           addSquares(
             exact.pointer, weight: weights[i], count: tile.count, to: out + begin * inCount)

@@ -171,14 +171,16 @@ extension PerSampleGradients {
         ofRows: rows.pointer,
         columns: linearization.program.graph.parameters[parameter.index].count, blocks, lanes,
         to: total)
-    case .factored(let node, let factors, _, let bias, let rows):
-      if factors.prefersPairs(samples: samples, draws: draws, isDiagonal: blocks.isDiagonal) {
+    case .factored(let node, let factors, _, let bias, let rows, let table):
+      if table == nil,
+        factors.prefersPairs(samples: samples, draws: draws, isDiagonal: blocks.isDiagonal)
+      {
         return addGramOfPairs(
           node: node, factors, hasBias: bias != nil, rows: rows, blocks, lanes, to: total)
       }
       switch linearization.inputRows(node: node, factors) {
       case .dense(let a):
-        addGramOfOuterProducts(factors, inputs: a, rows: rows, blocks, lanes, to: total)
+        addGramOfOuterProducts(factors, inputs: a, rows: rows, table, blocks, lanes, to: total)
       case .oneHot(let indices):
         addGramOfTables(factors, indices: indices, rows: rows, blocks, lanes, to: total)
       }
@@ -194,7 +196,7 @@ extension PerSampleGradients {
 
   /// Tiles of `b_n^T a_n`: some rows of the weight for all samples at once.
   private func addGramOfOuterProducts(
-    _ factors: Factorization, inputs: UnsafePointer<S>, rows: Vector<S>,
+    _ factors: Factorization, inputs: UnsafePointer<S>, rows: Vector<S>, _ table: Table?,
     _ blocks: GramBlocks, _ lanes: GramLanes<S>, to total: Vector<Double>
   ) {
     let (inCount, outCount, positions) = (factors.inputs, factors.outputs, factors.positions)
@@ -210,6 +212,10 @@ extension PerSampleGradients {
           rows.pointer + i * positions * outCount + begin, lda: outCount,
           inputs + (i % samples) * positions * inCount, ldb: inCount, scratch + i * width,
           ldc: inCount)
+        if let table {
+          tableRows(table, row: i).add(
+            begin..<begin + length, columns: inCount, to: scratch + i * width)
+        }
       }
       Kernels.toDouble(scratch, lane.tile, count: count * width)
     }

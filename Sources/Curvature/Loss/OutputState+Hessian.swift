@@ -46,7 +46,7 @@ extension OutputState {
 
   /// `tr H_n`, without cancelling.
   package var hessianTraces: [Double] {
-    (0..<samples).map { n in
+    perSample { n in
       (0..<positions).reduce(0.0) { sum, position in
         let row = n * positions + position
         switch loss {
@@ -66,6 +66,15 @@ extension OutputState {
         }
       }
     }
+  }
+
+  /// A number for each sample, of all its probabilities.
+  private func perSample(_ number: (_ sample: Int) -> Double) -> [Double] {
+    let numbers = Vector<Double>(count: samples)
+    pool.run(samples, operations: 4 * Double(samples * positions * classes)) { n, _ in
+      numbers.pointer[n] = number(n)
+    }
+    return numbers.array
   }
 
   /// What `|H_n|_2` is at most, per sample.
@@ -91,14 +100,17 @@ extension OutputState {
       for i in 0..<hessianDiagonal.count { largest = max(largest, hessianDiagonal.pointer[i]) }
     case (.crossEntropy, .fisher):
       // p (1 - p) of all but the most probable class, where it is p up to a factor of 2.
-      for row in 0..<samples * positions {
-        var (first, second) = (0.0, 0.0)
-        for c in 0..<classes {
-          let p = probabilities.pointer[row * classes + c]
-          (first, second) = p > first ? (p, first) : (first, max(second, p))
+      largest = perSample { n in
+        (n * positions..<(n + 1) * positions).reduce(0) { largest, row in
+          var (first, second) = (0.0, 0.0)
+          let probabilities = probabilities.pointer + row * classes
+          for c in 0..<classes {
+            let p = probabilities[c]
+            (first, second) = p > first ? (p, first) : (first, max(second, p))
+          }
+          return max(largest, weights.isEmpty ? second : second * weights[row])
         }
-        largest = max(largest, weights.isEmpty ? second : second * weights[row])
-      }
+      }.reduce(0, max)
     }
     guard largest >= .leastNormalMagnitude else { return nil }
     return Double(sign: .plus, exponent: largest.exponent / 2 * 2, significand: 1)

@@ -40,6 +40,7 @@ package final class OutputState<S: EngineScalar>: Sendable {
   /// w of element-wise losses where it is not u.
   let roots: [Double]
   let labels: [Int64]
+  let pool: WorkerPool
 
   package typealias Chunk = Schedule.Chunk
 
@@ -54,6 +55,7 @@ package final class OutputState<S: EngineScalar>: Sendable {
     positions = graph.positions
     classes = graph.classes
     schedule = linearization.schedule
+    pool = linearization.pool
     let point = OutputPoint(loss, labels, weighting, linearization)
     (probabilities, hessianDiagonal) = (point.probabilities, point.hessianDiagonal)
     (weights, roots) = (point.weights, point.roots)
@@ -68,7 +70,7 @@ package final class OutputState<S: EngineScalar>: Sendable {
     largestLogits = OutputState.largestLogits(linearization, point)
     gradientNorms = OutputState.norms(
       gradient, probabilities: probabilities, samples: samples, positions: positions,
-      classes: classes)
+      classes: classes, pool: pool)
   }
 
   private static func largestLogits(
@@ -202,148 +204,6 @@ package final class OutputState<S: EngineScalar>: Sendable {
       if root == 0 { return 0 }
       let q = p < 0.5 ? 1 - p : hessianDiagonal[i] / (root * root * p)
       return uniform < p ? -root * q : root * p
-    }
-  }
-
-  /// Writes `u` of one chunk, `[n, O C]`, sample n divided by `units[n]` in double.
-  package func write<T: EngineScalar>(
-    _ gradient: LogitGradient, chunk: Chunk, units: UnsafePointer<Double>,
-    to out: UnsafeMutablePointer<T>
-  ) {
-    for i in 0..<chunk.count {
-      let row = (chunk.first + i) * positions
-      let target = out + i * positions * classes
-      let scale = 1 / units[chunk.first + i]
-      switch gradient {
-      case .softmax(let labels, let rest, let weights):
-        withPointers(labels, rest, weights, from: row) { labels, rest, weights in
-          Kernels.crossEntropyGradient(
-            probabilities.pointer + row * classes, rest: rest, labels: labels, weights: weights,
-            rows: positions, classes: classes, scale: scale, target)
-        }
-      case .centred(let u), .elementwise(let u):
-        for j in 0..<positions * classes { target[j] = T(u[row * classes + j] * scale) }
-      }
-    }
-  }
-
-  /// Whether two gradients are the same for a sample. A label weighs the square of what it weighs when
-  /// it is drawn: then they are not.
-  package func areEqual(_ a: LogitGradient, _ b: LogitGradient, sample: Int) -> Bool {
-    switch (a, b) {
-    case (.softmax(let a, _, let weights), .softmax(let b, _, let otherWeights)):
-      let rows = sample * positions..<(sample + 1) * positions
-      if a[rows] != b[rows] { return false }
-      if weights.isEmpty && otherWeights.isEmpty { return true }
-      return rows.allSatisfy {
-        a[$0] < 0
-          || (weights.isEmpty ? 1 : weights[$0]) == (otherWeights.isEmpty ? 1 : otherWeights[$0])
-      }
-    case (.elementwise(let a), .elementwise(let b)), (.centred(let a), .centred(let b)):
-      let entries = sample * positions * classes..<(sample + 1) * positions * classes
-      return a[entries] == b[entries]
-    default: return false
-    }
-  }
-
-  /// `|u_n|_2`
-  package func norms(_ gradient: LogitGradient) -> [Double] {
-    OutputState.norms(
-      gradient, probabilities: probabilities, samples: samples, positions: positions,
-      classes: classes)
-  }
-
-  /// `norms` to divide by: 1 for those below the normal numbers, which have no reciprocal.
-  package func units(_ gradient: LogitGradient) -> [Double] {
-    norms(gradient).map { $0 >= .leastNormalMagnitude ? $0 : 1 }
-  }
-
-  private static func norms(
-    _ gradient: LogitGradient, probabilities: Vector<Double>, samples: Int, positions: Int,
-    classes: Int
-  ) -> [Double] {
-    switch gradient {
-    case .softmax(let labels, let rest, let weights):
-      let scratch = Vector<Double>(count: positions * classes)
-      var squares = [Double](repeating: 0, count: positions)
-      return (0..<samples).map { n in
-        let row = n * positions
-        withPointers(labels, rest, weights, from: row) { labels, rest, weights in
-          Kernels.crossEntropyGradient(
-            probabilities.pointer + row * classes, rest: rest, labels: labels, weights: weights,
-            rows: positions, classes: classes, scale: 1, scratch.pointer, squares: &squares)
-        }
-        let u = UnsafeBufferPointer(start: scratch.pointer, count: scratch.count)
-        return euclideanNorm(u, square: squares.reduce(0, +))
-      }
-    case .centred(let u), .elementwise(let u):
-      let size = positions * classes
-      return (0..<samples).map { euclideanNorm(u[$0 * size..<($0 + 1) * size]) }
-    }
-  }
-
-  /// `u_n . q_n` for the samples of a chunk, q `[n, O C]`, summed over them.
-  package func gradientDot(
-    _ gradient: LogitGradient, chunk: Chunk, _ q: UnsafePointer<S>
-  ) -> Double {
-    withGradientDots(gradient, chunk: chunk, q) { $0.reduce(0, +) }
-  }
-
-  /// The same sample by sample.
-  package func writeGradientDots(
-    _ gradient: LogitGradient, chunk: Chunk, _ q: UnsafePointer<S>,
-    to out: UnsafeMutablePointer<Double>
-  ) {
-    withGradientDots(gradient, chunk: chunk, q) { dots in
-      for n in 0..<chunk.count {
-        out[n] = dots[n * positions..<(n + 1) * positions].reduce(0, +)
-      }
-    }
-  }
-
-  /// Position by position.
-  private func withGradientDots<R>(
-    _ gradient: LogitGradient, chunk: Chunk, _ q: UnsafePointer<S>,
-    _ body: (UnsafeMutableBufferPointer<Double>) -> R
-  ) -> R {
-    let rows = chunk.count * positions
-    let first = chunk.first * positions
-    return withUnsafeTemporaryAllocation(of: Double.self, capacity: rows) { dots in
-      switch gradient {
-      case .softmax(let labels, let rest, let weights):
-        withPointers(labels, rest, weights, from: first) { labels, _, weights in
-          Kernels.crossEntropyGradientDot(
-            probabilities.pointer + first * classes, labels: labels, weights: weights, q,
-            rows: rows, classes: classes, dots.baseAddress!)
-        }
-      case .centred(let u):
-        u.withUnsafeBufferPointer { u in
-          Kernels.centredGradientDot(
-            u.baseAddress! + first * classes, q, rows: rows, classes: classes, dots.baseAddress!)
-        }
-      case .elementwise(let u):
-        u.withUnsafeBufferPointer { u in
-          Kernels.diagonalGradientDot(
-            u.baseAddress! + first * classes, q, rows: rows, classes: classes, dots.baseAddress!)
-        }
-      }
-      return body(dots)
-    }
-  }
-}
-
-/// Calls `body` with pointers to the entries from `row` on; no weights are a null pointer.
-private func withPointers(
-  _ labels: [Int64], _ rest: [Double], _ weights: [Double], from row: Int,
-  _ body: (UnsafePointer<Int64>, UnsafePointer<Double>, UnsafePointer<Double>?) -> Void
-) {
-  labels.withUnsafeBufferPointer { labels in
-    rest.withUnsafeBufferPointer { rest in
-      weights.withUnsafeBufferPointer { weights in
-        body(
-          labels.baseAddress! + row, rest.baseAddress! + row,
-          weights.isEmpty ? nil : weights.baseAddress! + row)
-      }
     }
   }
 }

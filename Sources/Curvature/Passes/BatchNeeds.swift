@@ -114,17 +114,21 @@ package struct BatchNeeds<S: EngineScalar>: Sendable {
 
   // MARK: - Per-sample gradients
 
-  /// Cotangents of the outputs of all layers that factor.
+  /// Cotangents of the outputs of all layers that factor, and of tables that are their weights.
   private func outputs(draws: Int) -> ByteCount {
-    factored.total { scalars(draws, samples, $0.factors.positions, $0.factors.outputs) }
-  }
-
-  private var factored: [(factors: Factorization, hasBias: Bool)] {
-    batch.gradients.routes.compactMap { route in
-      guard case .factored(let factors, _, let bias)? = route else { return nil }
-      return (factors, bias != nil)
+    (factored.map(\.factors) + tables).total {
+      scalars(draws, samples, $0.positions, $0.outputs)
     }
   }
+
+  private var factored: [(factors: Factorization, hasBias: Bool, isTied: Bool)] {
+    batch.gradients.routes.enumerated().compactMap { node, route in
+      guard case .factored(let factors, _, let bias)? = route else { return nil }
+      return (factors, bias != nil, batch.gradients.tables[node] != nil)
+    }
+  }
+
+  private var tables: [Factorization] { batch.gradients.tables.values.map(\.factors) }
 
   /// The rows of so many gradients per sample.
   package func rows(draws: Int) -> ByteCount {
@@ -146,6 +150,7 @@ package struct BatchNeeds<S: EngineScalar>: Sendable {
   package func weightedSum(inDouble: Bool) -> ByteCount {
     if !inDouble || S.self == Double.self { return outputs(draws: 1) }
     return exactVector
+      + tables.total { doubles(samples, $0.positions, $0.outputs) }
       + factored.total { layer in
         let rows = layer.factors.positions
         return doubles(samples, rows, layer.factors.outputs)
@@ -156,21 +161,26 @@ package struct BatchNeeds<S: EngineScalar>: Sendable {
   /// While squares are summed: those of inputs and cotangents of layers with one row per sample.
   package var squares: ByteCount {
     factored.total {
-      $0.factors.positions == 1
+      $0.factors.positions == 1 && !$0.isTied
         ? doubles(samples, $0.factors.inputs + $0.factors.outputs)
         : scalars(samples, $0.factors.outputs)
     }
   }
 
   /// While `J d` of so many combinations is taken: the blocks of d of the layers that do not answer with
-  /// their kernels.
+  /// their kernels, and the cotangents of those that factor, weighed for one direction at a time.
   package func formedBlocks(_ directions: Int) -> ByteCount {
-    let answered = factored.reduce(0) { sum, layer in
-      layer.factors.prefersRowKernel(samples: samples)
-        ? sum + layer.factors.inputs * layer.factors.outputs
-          + (layer.hasBias ? layer.factors.outputs : 0) : sum
+    var formed = program.parameterCount
+    var weighed: ByteCount = 0
+    for layer in factored {
+      if layer.factors.prefersRowKernel(samples: samples) {
+        formed -= layer.factors.inputs * layer.factors.outputs
+        if layer.hasBias { formed -= layer.factors.outputs }
+      } else {
+        weighed += scalars(samples, layer.factors.positions, layer.factors.outputs)
+      }
     }
-    return scalars(directions, program.parameterCount - answered)
+    return scalars(directions, formed) + weighed
   }
 
   // MARK: - Gram matrices
@@ -188,7 +198,7 @@ package struct BatchNeeds<S: EngineScalar>: Sendable {
   /// A tensor or a layer whose gradients have rows of their own.
   private enum Entry {
     case explicit(columns: Int)
-    case factored(Factorization, hasBias: Bool)
+    case factored(Factorization, hasBias: Bool, isTied: Bool)
   }
 
   /// - Parameters:
@@ -199,8 +209,8 @@ package struct BatchNeeds<S: EngineScalar>: Sendable {
       return .explicit(columns: program.graph.parameters[parameter.index].count)
     }
     return gram(
-      factored.map { .factored($0.factors, hasBias: $0.hasBias) } + explicit, draws: draws,
-      isDiagonal: isDiagonal)
+      factored.map { .factored($0.factors, hasBias: $0.hasBias, isTied: $0.isTied) } + explicit,
+      draws: draws, isDiagonal: isDiagonal)
   }
 
   /// The largest Gram matrix of one of these tensors alone, and the kernels of all of them.
@@ -223,16 +233,22 @@ package struct BatchNeeds<S: EngineScalar>: Sendable {
   }
 
   package func weightForm(of parameter: ParameterID) -> WeightForm {
-    for case .factored(let factors, let weight, _)? in batch.gradients.routes
-    where weight == parameter && factors.rows != .oneHot {
+    for (node, route) in batch.gradients.routes.enumerated() {
+      guard case .factored(let factors, parameter, _)? = route, factors.rows != .oneHot,
+        batch.gradients.tables[node] == nil
+      else { continue }
       return .products(positions: factors.positions)
     }
     return .explicit
   }
 
   private func entry(of parameter: ParameterID) -> Entry {
-    for case .factored(let factors, let weight, let bias)? in batch.gradients.routes {
-      if weight == parameter { return .factored(factors, hasBias: false) }
+    for (node, route) in batch.gradients.routes.enumerated() {
+      guard case .factored(let factors, let weight, let bias)? = route else { continue }
+      if weight == parameter {
+        let isTied = batch.gradients.tables[node] != nil
+        return .factored(factors, hasBias: false, isTied: isTied)
+      }
       if bias == parameter { return .explicit(columns: factors.outputs) }
     }
     return .explicit(columns: program.graph.parameters[parameter.index].count)
@@ -249,10 +265,13 @@ package struct BatchNeeds<S: EngineScalar>: Sendable {
       switch entry {
       case .explicit(let columns):
         lanes.add(blocks, GramTiling(rows: count, columns: columns))
-      case .factored(let factors, let hasBias):
+      case .factored(let factors, let hasBias, let isTied):
         let rows = samples * factors.positions
-        let isPair = factors.prefersPairs(samples: samples, draws: draws, isDiagonal: isDiagonal)
-        if isPair || usesCombinations && factors.prefersRowKernel(samples: samples) {
+        let isPair =
+          !isTied
+          && factors.prefersPairs(samples: samples, draws: draws, isDiagonal: isDiagonal)
+        let hasKernel = factors.prefersRowKernel(samples: samples)
+        if isPair || usesCombinations && hasKernel {
           kernels += doubles(rows + 1, rows)
           if factors.rows != .oneHot { lanes.addWhole(rows: rows, columns: factors.inputs) }
         }
@@ -297,51 +316,5 @@ private struct LaneNeeds<S: EngineScalar> {
     for i in 0..<count {
       lanes[i] = (max(lanes[i].parts, parts), max(lanes[i].scratch, scratch))
     }
-  }
-}
-
-// MARK: - K-FAC
-
-extension BatchNeeds {
-  /// What the linear layers of K-FAC take while their factors are formed.
-  ///
-  /// - Parameters:
-  ///   - program: That of the layers (`Linearization.layerProgram`).
-  ///   - draws: Rows per sample, those of the true labels included.
-  ///   - factorDraws: Of these, the ones that make the factor of the outputs.
-  ///   - workers: Layers at the same time.
-  package func kronecker(
-    _ layerProgram: Program, draws: Int, factorDraws: Int, workers: Int
-  ) -> ByteCount {
-    let plan = KroneckerPlan(layerProgram)
-    let blocks = plan.layers.map { layer in
-      block(
-        rows: samples * layer.linear.positions,
-        inputs: layer.linear.inputs + (layer.bias == nil ? 0 : 1), outputs: layer.linear.outputs,
-        draws: factorDraws)
-    }
-    let together = blocks.sorted(by: >).prefix(workers).total { $0 }
-    // Rows that are collected for it, as many as `forEachLayer` collects together.
-    let rows = plan.layers.map {
-      scalars(
-        samples, $0.linear.positions, draws * $0.linear.outputs + $0.linear.inputs)
-    }
-    let collected = max(rows.max() ?? 0, min(rows.total { $0 }, ByteCount(LayerGroup.bytes)))
-    if program.isLayerwise { return together + collected }
-    let own = BatchNeeds(
-      layerProgram, samples: samples, threads: batch.workers, budget: 0)
-    return together + collected + own.forward + own.arenas(tangents: 0, cotangents: draws)
-  }
-
-  /// One layer: both spectra with their work space, the gradient, and one solution.
-  private func block(rows: Int, inputs: Int, outputs: Int, draws: Int) -> ByteCount {
-    spectrum(rows: rows, columns: inputs) + spectrum(rows: draws * rows, columns: outputs)
-      + doubles(8, outputs, inputs)
-  }
-
-  private func spectrum(rows: Int, columns: Int) -> ByteCount {
-    rows < columns
-      ? LAPACK.singularValuesMemory(rows: rows, columns: columns)
-      : doubles(4, columns, columns) + doubles(512, columns)
   }
 }

@@ -61,7 +61,9 @@ package final class LogitFisherOperator<S: EngineScalar>: LinearOperator {
     _ v: Vector<Double>, into product: Vector<Double>
   ) throws(SolveError) -> Double {
     let quadratics = SampleSums(linearization.schedule)
-    for chunk in linearization.schedule.chunks {
+    let chunks = linearization.schedule.chunks
+    linearization.pool.run(chunks.count, operations: 4 * Double(half)) { number, _ in
+      let chunk = chunks[number]
       let first = chunk.first * linearization.logitCount
       quadratics[chunk][0] = output.multiply(
         metric, chunk: chunk, UnsafePointer(v.pointer + half + first),
@@ -79,7 +81,7 @@ package final class LogitFisherOperator<S: EngineScalar>: LinearOperator {
     rows.jvp([ones.map { $0 / unit }]) { chunk, tangents in
       let q = x.pointer + half + chunk.first * size
       Kernels.toDouble(tangents, q, count: chunk.count * size)
-      Kernels.axpby(0, q, unit, q, count: chunk.count * size)
+      if unit != 1 { Kernels.axpby(0, q, unit, q, count: chunk.count * size) }
     }
   }
 
@@ -91,7 +93,7 @@ package final class LogitFisherOperator<S: EngineScalar>: LinearOperator {
     let cotangent = Vector<Double>(count: half)
     Kernels.axpby(1 / unit, x.pointer, 0, cotangent.pointer, count: half)
     return Combination(
-      basis: basis, weights: ones.map { $0 / unit }, scale: scale * unit, cotangent: cotangent,
+      basis: basis, weights: ones.map { $0 / unit }, scale: scale * unit, cotangent: { cotangent },
       norm: norm * scale)
   }
 }
@@ -103,21 +105,29 @@ extension Linearization {
   /// - Returns: Those norms, 0 where there is nothing to divide.
   fileprivate func collect(_ y: Vector<Double>, into rows: PerSampleGradients<S>) -> [Double] {
     let size = logitCount
-    let norms = (0..<samples).map { n in
-      let norm = euclideanNorm(UnsafeBufferPointer(start: y.pointer + n * size, count: size))
-      return norm >= .leastNormalMagnitude ? norm : 0
+    let norms = Vector<Double>(count: samples)
+    pool.run(samples, operations: 2 * Double(y.count)) { n, _ in
+      let own = UnsafePointer(y.pointer + n * size)
+      let norm = euclideanNorm(
+        UnsafeBufferPointer(start: own, count: size), square: Kernels.dot(own, own, count: size))
+      norms.pointer[n] = norm >= .leastNormalMagnitude ? norm : 0
     }
     collect(into: rows) { chunk, out in
-      withUnsafeTemporaryAllocation(of: Double.self, capacity: size) { scaled in
+      // Pieces that stay in the first-level cache.
+      let piece = min(size, 1 << 11)
+      withUnsafeTemporaryAllocation(of: Double.self, capacity: piece) { scaled in
         for n in 0..<chunk.count {
-          let norm = norms[chunk.first + n]
-          Kernels.axpby(
-            norm > 0 ? 1 / norm : 0, y.pointer + (chunk.first + n) * size, 0,
-            scaled.baseAddress!, count: size)
-          Kernels.fromDouble(scaled.baseAddress!, out + n * size, count: size)
+          let norm = norms.pointer[chunk.first + n]
+          for first in stride(from: 0, to: size, by: piece) {
+            let count = min(piece, size - first)
+            Kernels.axpby(
+              norm > 0 ? 1 / norm : 0, y.pointer + (chunk.first + n) * size + first, 0,
+              scaled.baseAddress!, count: count)
+            Kernels.fromDouble(scaled.baseAddress!, out + n * size + first, count: count)
+          }
         }
       }
     }
-    return norms
+    return norms.array
   }
 }

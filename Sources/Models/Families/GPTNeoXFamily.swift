@@ -75,7 +75,8 @@ private struct GPTNeoXBuilder {
     if share == nil, !config["rope_parameters"].exists {
       share = try config["rotary_pct"].positive()
     }
-    angles = try language.b.values(rotary.positions(language.length, share: share))
+    angles = try language.b.values(
+      rotary.positions(language.length, of: language.given, share: share))
   }
 
   mutating func build() throws(CheckpointError) -> Model {

@@ -83,7 +83,8 @@ struct GatedDecoder {
         angles.append(angles[same])
       } else {
         angles.append(
-          try language.b.values(rotary.positions(language.length, share: 1)))
+          try language.b.values(
+            rotary.positions(language.length, of: language.given, share: 1)))
       }
     }
   }

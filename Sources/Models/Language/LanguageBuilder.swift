@@ -11,8 +11,10 @@ struct LanguageBuilder {
   let vocabulary: Int
   /// The token that fills sequences up.
   let padding: Int?
-  /// Tokens of a sample, with the virtual ones in front.
+  /// Tokens of a sample that are read, with the virtual ones in front.
   let length: Int
+  /// Tokens that samples of the data have, likewise.
+  let given: Int
   let ids: ValueID
   let mask: ValueID?
   let types: ValueID?
@@ -69,16 +71,18 @@ struct LanguageBuilder {
       data, task, limit: taken - virtual,
       firstColumn: task == .causal && virtual == 0 ? 1 : 0)
     length = virtual + self.data.length
+    given = virtual + self.data.given
+    if self.data.length < self.data.given { rule.tokens = self.data.given }
     // Angles and masks are made for each of them before pairs are counted.
-    guard length <= 1 << 20 else {
+    guard given <= 1 << 20 else {
       throw CheckpointError(
-        .unexpectedValue("a sample", found: "\(length) tokens", expected: "at most 2^20"),
+        .unexpectedValue("a sample", found: "\(given) tokens", expected: "at most 2^20"),
         at: .init(file: config.file), hint: "Use shorter samples.")
     }
-    guard length <= taken else {
+    guard given <= taken else {
       throw (limit ?? config).wrong(
-        "at least \(length + numbers - taken)",
-        hint: "Samples have \(length) tokens: use shorter ones.")
+        "at least \(given + numbers - taken)",
+        hint: "Samples have \(given) tokens: use shorter ones.")
     }
 
     // Every input before the first node.
@@ -206,7 +210,7 @@ struct LanguageBuilder {
   private mutating func scoredRows() -> [Int] {
     let virtual = prompt?.virtualTokens ?? 0
     let columns = data.columns ?? [data.length - 1]
-    rule.labels = .init(scored: columns, count: data.length)
+    rule.labels = .init(scored: columns, count: data.given)
     return columns.map { virtual + $0 - (task == .causal ? 1 : 0) }
   }
 

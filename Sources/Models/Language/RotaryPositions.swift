@@ -122,9 +122,13 @@ struct RotarySettings {
     }
   }
 
-  /// - Parameter share: Of the columns of a head that are turned; `nil` for what the parameters say.
+  /// - Parameters:
+  ///   - given: Positions that samples have, where these are the first of them: some angles depend on that.
+  ///   - share: Of the columns of a head that are turned; `nil` for what the parameters say.
   /// - Throws: An error for types that are not known.
-  func positions(_ count: Int, share: Double? = nil) throws(CheckpointError) -> RotaryPositions {
+  func positions(
+    _ count: Int, of given: Int? = nil, share: Double? = nil
+  ) throws(CheckpointError) -> RotaryPositions {
     let type = try type
     let own = parameters["partial_rotary_factor"]
     var turned = share ?? 1
@@ -137,7 +141,7 @@ struct RotarySettings {
       throw config.wrong(
         "heads and samples of at most 2^24 angles; there are \(count) tokens and \(width) columns")
     }
-    let (frequencies, factor) = try scaled(type, columns, count)
+    let (frequencies, factor) = try scaled(type, columns, given ?? count)
     return RotaryPositions(
       frequencies: frequencies, factor: factor, positions: count, width: width)
   }

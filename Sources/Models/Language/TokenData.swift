@@ -2,7 +2,11 @@ import Checkpoints
 
 /// What the graph of a language model must know of the data.
 struct TokenData: Sendable {
-  /// Tokens of a sample.
+  /// Tokens that a sample of the data has.
+  let given: Int
+  /// Of these the first ones, which the graph reads: of a causal model those up to the last one whose
+  /// successor is scored. Nothing that is scored depends on others. Behind padding all are read: a
+  /// padded position that sees no token at all looks at every one.
   let length: Int
   let hasMask: Bool
   let hasTypes: Bool
@@ -24,11 +28,12 @@ struct TokenData: Sendable {
     _ data: DataFile?, _ task: LanguageTask, limit: Int, firstColumn first: Int
   ) throws(CheckpointError) {
     guard let data else {
-      length = max(1, min(DataShape.nominal.inputLength, limit))
+      given = max(1, min(DataShape.nominal.inputLength, limit))
+      length = given
       (hasMask, hasTypes, samples, columns) = (true, false, nil, nil)
       return
     }
-    length = try DataShape.inputLength(data)
+    given = try DataShape.inputLength(data)
     samples = data.count
     (hasMask, hasTypes) = (data.others[Self.mask] != nil, data.others[Self.types] != nil)
     for name in ["position_ids", "inputs_embeds", "head_mask", "encoder_hidden_states"] {
@@ -37,13 +42,16 @@ struct TokenData: Sendable {
         .unexpectedTensor(near: []), at: tensor.location,
         hint: "A language model is scored on input_ids, attention_mask and token_type_ids.")
     }
-    if let mask = data.others[Self.mask] { try Self.requireOneSide(mask, data.count, length) }
+    var isPaddedBefore = false
+    if let mask = data.others[Self.mask] {
+      isPaddedBefore = try Self.requireOneSide(mask, data.count, given)
+    }
     guard task.isByPosition else {
-      columns = nil
+      (columns, length) = (nil, given)
       return
     }
     try data.labels.requireShape(
-      [data.count, length], hint: "Each token has a label, -100 where it is not scored.")
+      [data.count, given], hint: "Each token has a label, -100 where it is not scored.")
     let scored = try DataShape.scoredColumns(
       data, hint: "Labels of positions are class numbers: soft labels are not taken for them."
     ).filter { $0 >= first }
@@ -56,13 +64,16 @@ struct TokenData: Sendable {
         hint: "The labels of a causal model are its tokens: they are shifted when they are scored.")
     }
     columns = scored
+    length = task == .causal && !isPaddedBefore ? max(1, scored.last!) : given
   }
 
   /// Padding is before all samples or behind all of them: of both, one will not be what training saw.
+  ///
+  /// - Returns: Whether it is before some.
   private static func requireOneSide(
     _ mask: StoredTensor, _ samples: Int, _ length: Int
-  ) throws(CheckpointError) {
-    guard mask.shape == [samples, length], mask.dtype.isInteger else { return }
+  ) throws(CheckpointError) -> Bool {
+    guard mask.shape == [samples, length], mask.dtype.isInteger else { return false }
     var padded: (before: Int?, behind: Int?)
     for sample in 0..<samples {
       let row = try mask.integers(sample * length..<(sample + 1) * length)
@@ -76,5 +87,6 @@ struct TokenData: Sendable {
           expected: "all of it on one side"),
         at: mask.location, hint: "Tokenise all samples with the same padding_side.")
     }
+    return padded.before != nil
   }
 }
