@@ -150,9 +150,8 @@ struct ReferenceChoice: Equatable {
     }
   }
 
-  /// What share of the iterations that are foretold the rows of leading classes may cost, to come first: no more
-  /// are foretold than it takes, and predictions were within a factor of 1.4 of the times of
-  /// Benchmarks/reference-suite.sh on fitted networks.
+  /// What share of the iterations that are foretold the rows of leading classes may cost, to come first. Below 1,
+  /// as the classes that lead may turn out too few; not far below, as more iterations are taken than are foretold.
   private static var caution: Double { 0.7 }
   /// How many times as much they cost where they come after iterations: there the classes that lead at first were
   /// found too few, and to add others took two to six times the first rows (digits, epochs 10 and 20).
