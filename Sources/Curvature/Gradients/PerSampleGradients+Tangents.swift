@@ -10,8 +10,8 @@ extension PerSampleGradients {
   ///
   /// - Parameters:
   ///   - weights: Per direction `[R N]`; of the order of 1, so that tangents are numbers.
-  ///   - inDouble: Per direction whether that product is taken in double: where the rows cancel, it is
-  ///     there that they do, and what is left is rounded to S only afterwards. Without it no digits are
+  ///   - inDouble: Per direction whether that product and those blocks are summed in double: where the rows cancel,
+  ///     it is there that they do, and what is left is rounded to S only afterwards. Without it no digits are
   ///     lost that a vector of S and its products would keep. By default for none.
   package func jvp(
     _ weights: [[Double]], inDouble: [Bool]? = nil,
@@ -19,9 +19,16 @@ extension PerSampleGradients {
   ) {
     let exact = inDouble ?? weights.map { _ in false }
     let source = RowTangents(self, weights: weights, isExact: exact)
-    let blocks = weights.map { set in
+    let blocks = zip(weights, exact).map { set, isExact in
+      let stored = zip(set, scales).map(*)
       let vector = Vector<S>(count: source.blockCount)
-      accumulate(zip(set, scales).map(*), into: vector, offsets: source.offsets)
+      if isExact && S.self != Double.self {
+        let sum = Vector<Double>(count: source.blockCount)
+        accumulate(stored, into: sum, offsets: source.offsets)
+        Kernels.fromDouble(sum.pointer, vector.pointer, count: source.blockCount)
+      } else {
+        accumulate(stored, into: vector, offsets: source.offsets)
+      }
       return vector
     }
     let pointers = blocks.map { block in
