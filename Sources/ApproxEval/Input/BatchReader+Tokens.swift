@@ -49,8 +49,8 @@ extension BatchReader {
       guard let tensor = inputs[name] else {
         preconditionFailure("BatchReader: init has found all inputs that are not made")
       }
-      let first = sample * tensor.shape.dropFirst().reduce(1, *)
-      return try tensor.integers(first..<first + length).map { $0 != Int64(padding) }
+      let own = entries(of: tensor, sample).prefix(length)
+      return try tensor.integers(own).map { $0 != Int64(padding) }
     }
   }
 }

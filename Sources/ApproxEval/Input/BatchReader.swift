@@ -231,7 +231,7 @@ package struct BatchReader: Sendable {
     _ tensor: StoredTensor, _ sample: Int, size: Int, bound: Int, what: String
   ) throws(CheckpointError) -> [Int32] {
     // Of samples with more tokens than are read all are looked at.
-    let values = try tensor.integers(range(sample, tensor.shape.dropFirst().reduce(1, *)))
+    let values = try tensor.integers(entries(of: tensor, sample))
     for (place, value) in values.enumerated() where value < 0 || value >= bound {
       throw CheckpointError(
         .unexpectedValue(
@@ -256,6 +256,11 @@ package struct BatchReader: Sendable {
       ? nil
       : "Tokenise with the model's own tokenizer; if tokens were added to it, give the model as it was "
         + "saved with them."
+  }
+
+  /// All that the data have of a sample, of which the graph may read the first ones.
+  func entries(of tensor: StoredTensor, _ sample: Int) -> Range<Int> {
+    range(sample, tensor.shape.dropFirst().reduce(1, *))
   }
 
   func range(_ sample: Int, _ size: Int) -> Range<Int> {
