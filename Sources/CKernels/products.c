@@ -11,11 +11,32 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#define TILE 12    // broadcast elements for each of them
-#define DEPTH 768  // of a panel
-#define BLOCK 192  // rows of x that are packed at a time: half of a second-level cache
-#define AHEAD 24   // rows of a weight that are fetched beforehand while it is packed
-#define LINE 64    // bytes that are fetched at a time
+#define TILE 12       // broadcast elements for each of them
+#define DEPTH 768     // of a panel
+#define DEEPEST 1024  // of the last one
+#define BLOCK 192     // rows of x that are packed at a time: half of a second-level cache
+#define AHEAD 24      // rows of a weight that are fetched beforehand while it is packed
+// Bytes between rows that push each other out of the first-level cache, as all meet in one set of it.
+#define ALIASES(bytes) ((bytes) % 4096 == 0)
+#define APART 1040    // from one copied row to the next
+
+// A panel that is left with a quarter of the depth writes its sums for little work; the one before it
+// takes that over. Parts of a sum that are cut at multiples of twice the depth have the same panels.
+static inline size_t depth_of_panel(size_t left) { return left <= DEEPEST ? left : DEPTH; }
+
+// Of so many rows or columns, how many are packed at a time: whole panels, and about as many each time.
+static inline size_t block_of_panels(size_t count, size_t depth, size_t width) {
+  size_t most = depth > DEPTH ? BLOCK * DEPTH / DEEPEST / PANEL : BLOCK / PANEL;
+  size_t panels = (count + width - 1) / width, blocks = (panels + most - 1) / most;
+  return (panels + blocks - 1) / blocks * width;
+}
+
+// What the following tile reads, to be fetched meanwhile: where its first stream is, or NULL, bytes from
+// one stream to the next, and bytes of an element.
+typedef struct {
+  const char *first;
+  size_t apart, size;
+} ahead;
 
 // MARK: Memory for panels
 
@@ -32,7 +53,7 @@ static void *own_buffer(void) {
   pthread_once(&once, make_buffer_key);
   void *own = pthread_getspecific(buffer_key);
   if (!own) {
-    own = aligned_alloc(64, (BLOCK + TILE) * DEPTH * sizeof(float));
+    own = aligned_alloc(64, BLOCK * DEPTH * sizeof(float) + TILE * APART * sizeof(double));
     if (!own || pthread_setspecific(buffer_key, own) != 0) abort();
   }
   return own;
@@ -78,13 +99,13 @@ WIDE static void symmetric_product(size_t n, size_t k, double alpha, const doubl
                                    double beta, double *y, size_t ldy) {
   double *packed = own_buffer();
   const size_t width = 16;  // of a panel
-  for (size_t c = 0; c < k; c += DEPTH) {
-    size_t depth = k - c < DEPTH ? k - c : DEPTH;
+  for (size_t c = 0, depth; c < k; c += depth) {
+    depth = depth_of_panel(k - c);
     double old = c == 0 ? beta : 1;
     for (size_t j = 0; j < n; j += width) {
       size_t columns = n - j < width ? n - j : width;
       pack_columns_f64(1, x, ldx, c, depth, j, columns, packed);
-      panel_of_columns_f64(j, n, columns, depth, packed, x + c, ldx, alpha, old, y + j, ldy);
+      panels_of_columns_f64(j, n, columns, depth, packed, x + c, ldx, NULL, alpha, old, y + j, ldy);
     }
   }
 }
@@ -92,19 +113,20 @@ WIDE static void symmetric_product(size_t n, size_t k, double alpha, const doubl
 // MARK: y = x w^T: panels of rows of x
 
 CK_INLINE void panels_of_rows(const int columns, size_t rows, size_t depth, const float *packed,
-                              const float *w, size_t ldw, const float *next, float alpha, float beta,
+                              const float *w, size_t ldw, ahead next, float alpha, float beta,
                               float *y, size_t ldy) {
   f32x16 low[TILE], high[TILE];
   for (size_t r = 0; r < rows; r += PANEL) {
     size_t count = rows - r < PANEL ? rows - r : PANEL;
-    const float *panel = packed + r * depth, *ahead = r == 0 ? next : NULL;
+    const float *panel = packed + r * depth;
     float *to = y + r * ldy;
+    if (r > 0) next.first = NULL;
     if (count > 16) {
-      sum_tile_f32(columns, 2, depth, panel, w, ldw, ahead, low, high);
+      sum_tile_f32(columns, 2, depth, panel, w, ldw, next, low, high);
       store_columns(low, columns, 16, alpha, beta, to, ldy);
       store_columns(high, columns, count - 16, alpha, beta, to + 16 * ldy, ldy);
     } else {
-      sum_tile_f32(columns, 1, depth, panel, w, ldw, ahead, low, high);
+      sum_tile_f32(columns, 1, depth, panel, w, ldw, next, low, high);
       store_columns(low, columns, count, alpha, beta, to, ldy);
     }
   }

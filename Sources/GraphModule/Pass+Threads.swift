@@ -72,11 +72,14 @@ extension Pass {
   /// Calls `body` with ranges that make up `0 ..< count`, at the same time on all threads where the
   /// whole batch is one chunk: for work on each element alone.
   package func forEachRange(_ count: Int, _ body: (Range<Int>) -> Void) {
-    guard let pool = frame.pool else { return body(0..<count) }
     // Several values of every element fit into a second-level cache.
     let size = 1 << 15
-    pool.run((count + size - 1) / size) { task, _ in
-      body(task * size..<min(count, (task + 1) * size))
+    func range(_ task: Int) { body(task * size..<min(count, (task + 1) * size)) }
+    let tasks = (count + size - 1) / size
+    guard let pool = frame.pool else {
+      for task in 0..<tasks { range(task) }
+      return
     }
+    pool.run(tasks) { task, _ in range(task) }
   }
 }

@@ -109,8 +109,8 @@ public enum BLAS {
     let isByRows = transposeB && n > m
     let along = isByRows ? m : n
     guard m >= 40, n >= 32, 7 * ((along + 31) / 32 * 32) <= 8 * along else { return false }
-    // OpenBLAS packs nothing in small products of a plain B.
-    return transposeB ? !isByRows || k >= 128 : m * n * k >= 1 << 20
+    // OpenBLAS packs nothing in products of a plain B with at most a million multiplications.
+    return transposeB ? !isByRows || k >= 128 : m * n * k > 1_000_000
   }
 
   /// Likewise in double, where vectors always run along columns.

@@ -30,6 +30,32 @@ let loweringCases: [LoweringCase] =
       let y = try g.shifted(x, "b")
       return try g.apply(Sum(), g.linear(x, "w", 5), g.linear(g.linear(y, "A", 2), "B", 5))
     },
+    LoweringCase("gate", GatedActivations()) { g in
+      let x = try g.shifted(g.input("x", [3, 4]), "b")
+      return try g.apply(
+        Product(), g.apply(Activation(.silu), g.linear(x, "g", 5)), g.linear(x, "u", 5))
+    },
+    LoweringCase("gate behind what it lets through", GatedActivations()) { g in
+      let x = try g.shifted(g.input("x", [3, 4]), "b")
+      return try g.apply(Product(), x, g.apply(Activation(.gelu), x))
+    },
+    LoweringCase("gate that somebody reads", GatedActivations(), applies: false) { g in
+      let x = try g.shifted(g.input("x", [3, 4]), "b")
+      let gate = try g.apply(Activation(.silu), x)
+      return try g.apply(Sum(), g.apply(Product(), gate, g.linear(x, "u", 4)), gate)
+    },
+    LoweringCase("gate of what does not move", GatedActivations(), applies: false) { g in
+      let x = try g.input("x", [3, 4])
+      return try g.apply(Product(), g.apply(Activation(.silu), x), g.linear(x, "u", 4))
+    },
+    LoweringCase("gate of all that does not move", GatedActivations(), applies: false) { g in
+      let x = try g.input("x", [3, 4])
+      return try g.apply(Product(), x, g.apply(Activation(.silu), g.linear(x, "u", 4)))
+    },
+    LoweringCase("gate that is repeated", GatedActivations(), applies: false) { g in
+      let x = try g.shifted(g.input("x", [3, 1]), "b")
+      return try g.apply(Product(), g.apply(Activation(.silu), x), g.linear(x, "u", 4))
+    },
     LoweringCase("rectifier before pooling", PoolingBeforeRectifiers()) { g in
       let x = try g.shifted(g.input("x", [4, 4, 2]), "b")
       return try g.apply(

@@ -162,6 +162,13 @@ private let viewCases: [OperationCase] = [
     [4, 5, 0, 1, 4, 5]),
   windows("sparse map of windows", isTransposed: false),
   windows("sparse map of windows put back", isTransposed: true),
+  OperationCase("gated activation", GatedActivation(.tanh), [.real([3, 2]), .real([3, 2])]) {
+    x, _, _ in zip(x[0], x[1]).map { gated($0, $1) }
+  },
+  OperationCase(
+    "gated activation of one value", GatedActivation(.tanh), [.real([5]), .real([5])],
+    isOneValue: true
+  ) { x, _, _ in x[0].map { gated($0, $0) } },
   OperationCase("detach", Detach(), [.real([2, 3])]) { x, _, _ in x[0].map { Dual($0.value) } },
   OperationCase(
     "detach of the rows of an index", Detach(index: 1), [.real([4, 2]), .index([4], bound: 2)]
@@ -211,6 +218,10 @@ private let viewCases: [OperationCase] = [
     x, whole, _ in rows(x[0], 3)[whole[0][0]]
   },
 ]
+
+private func gated(_ x: Dual, _ u: Dual) -> Dual {
+  x.apply(tanh(x.value), slope: 1 / cosh(x.value) / cosh(x.value)) * u
+}
 
 private func place(_ row: [Double], _ extreme: (Double, Double) -> Double) -> Int {
   row.firstIndex(of: row.reduce(row[0], extreme))!

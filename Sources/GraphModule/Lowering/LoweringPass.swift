@@ -20,7 +20,7 @@ package enum Lowering {
   /// what depends on sizes. Notes on nodes come last, since rewriting numbers nodes anew.
   package static let passes: [any LoweringPass] = [
     NormalizationFromPieces(), LayersFromParameters(), AttentionFromPieces(), LowRankUpdates(),
-    PoolingBeforeRectifiers(), UnreadRows(), GatheredAttention(),
+    GatedActivations(), PoolingBeforeRectifiers(), UnreadRows(), GatheredAttention(),
     PooledConvolutions(),
   ]
 

@@ -121,7 +121,7 @@ package struct Attention: Operation {
           row(pass.value(Self.q), n, queries, h), row(pass.value(Self.k), n, keys, h),
           beta: 0, into: scores)
         Kernels.softmax(
-          scores, bias: bias.map { UnsafePointer($0 + h * pairs) },
+          scores, bias: bias.map { UnsafePointer(tableRows > 0 ? $0 + h * pairs : $0) },
           mask: hasMask ? pass.indices(Self.mask) + n * keys : nil, rows: queries, columns: keys)
         mix(
           UnsafePointer(scores), row(pass.value(Self.v), n, keys, h), beta: 0,
@@ -286,13 +286,15 @@ package struct Attention: Operation {
     return UnsafePointer(scores)
   }
 
+  /// The bias of every head, or, where there is no table, the one that all heads have.
   private func write<S: EngineScalar>(
     _ buckets: PositionBuckets, _ pass: ForwardPass<S>, to bias: UnsafeMutablePointer<S>
   ) {
     let table = tableValues(pass)
-    for i in 0..<weights { bias[i] = -.infinity }
+    for i in 0..<(table == nil ? pairs : weights) { bias[i] = -.infinity }
     buckets.forEachVisible { pair, row in
-      for h in 0..<heads { bias[h * pairs + pair] = table.map { $0[row * heads + h] } ?? 0 }
+      guard let table else { return bias[pair] = 0 }
+      for h in 0..<heads { bias[h * pairs + pair] = table[row * heads + h] }
     }
   }
 
