@@ -102,6 +102,13 @@ private let layerCasesOfTransformers: [OperationCase] = [
   attention(
     "last queries, causal with a table", queries: 2, keys: 4, row: window(isCausal: true),
     hasTable: true, first: 2),
+  attention("one head of keys for all", queries: 3, keys: 4, heads: 3, width: 2, each: 3),
+  attention(
+    "heads of keys for two each, causal", queries: 4, keys: 4, heads: 4, width: 2,
+    row: window(isCausal: true), each: 2),
+  attention(
+    "in tiles, heads of keys for two each, causal and masked", queries: 6, keys: 6, heads: 4,
+    width: 1, hasMask: true, row: { $0 <= 1 ? 0 : -1 }, tileSize: 12, each: 2),
   headLinear(heads: 2, width: 3, columns: 4, isTransposed: false, hasBias: false),
   headLinear(heads: 2, width: 2, columns: 3, isTransposed: false, hasBias: true),
   headLinear(heads: 2, width: 3, columns: 4, isTransposed: true, hasBias: false),
@@ -386,14 +393,17 @@ private func window(isCausal: Bool) -> @Sendable (Int) -> Int32 {
 private func attention(
   _ name: String, queries: Int, keys: Int, heads: Int = 2, width: Int = 3, scale: Double = 0.6,
   hasMask: Bool = false, row: (@Sendable (Int) -> Int32)? = nil, hasTable: Bool = false,
-  first: Int = 0, tileSize: Int = 1 << 17
+  first: Int = 0, tileSize: Int = 1 << 17, each: Int = 1
 ) -> OperationCase {
   let operation = Attention(
     heads: heads, scale: scale,
     buckets: row.map {
       PositionBuckets(queries: (0..<queries).map { first + $0 }, keys: keys, row: $0)
     }, tileSize: tileSize)
-  let sides = [queries, keys, keys].map { OperationInput.real([$0, heads * width]) }
+  let keyColumns = heads / each * width
+  let sides = [[queries, heads * width], [keys, keyColumns], [keys, keyColumns]].map {
+    OperationInput.real($0)
+  }
   return OperationCase(
     "attention, " + name, operation, sides + (hasMask ? [.boolean([keys])] : []),
     parameters: hasTable ? [[5, heads]] : []
@@ -411,8 +421,9 @@ private func attention(
           }
           var score = hasTable ? parameters[0][bucket * heads + h] : Dual(0)
           for d in 0..<width {
-            let i = h * width + d
-            score = score + Dual(scale) * x[0][q * columns + i] * x[1][k * columns + i]
+            let i = h / each * width + d
+            score =
+              score + Dual(scale) * x[0][q * columns + h * width + d] * x[1][k * keyColumns + i]
           }
           weights.append(score.exponential)
         }
@@ -421,7 +432,8 @@ private func attention(
           for d in 0..<width {
             let i = h * width + d
             output[q * columns + i] =
-              output[q * columns + i] + weights[k] / sum * x[2][k * columns + i]
+              output[q * columns + i]
+              + weights[k] / sum * x[2][k * keyColumns + h / each * width + d]
           }
         }
       }

@@ -12,6 +12,7 @@ struct GatheredAttention: LoweringPass {
       guard let attention = node.operation as? Attention, attention.buckets == nil,
         let key = Projection(node.inputs[1], uses), let value = Projection(node.inputs[2], uses),
         key.input == value.input, !trains(key.weight), !trains(value.weight),
+        graph.type(node.inputs[1]).shape.last == graph.type(node.inputs[0]).shape.last,
         saves(attention, key, node, graph)
       else { return nil }
       let tokens = try result.value(key.input)

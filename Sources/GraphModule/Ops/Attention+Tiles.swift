@@ -47,7 +47,7 @@ struct AttentionTiles<P: Pass> {
           bias: attention.buckets == nil ? nil : UnsafePointer(bias), mask: mask)
         scoreProduct(
           attention.row(pass.value(Attention.q), n, attention.queries, h),
-          attention.row(pass.value(Attention.k), n, attention.keys, h), tile, beta: 0,
+          attention.keyRow(pass.value(Attention.k), n, h), tile, beta: 0,
           into: weights)
         Kernels.softmax(
           weights, bias: tile.bias, mask: tile.mask, rows: queries.count, columns: keys.count)
@@ -79,11 +79,11 @@ struct AttentionTiles<P: Pass> {
     _ a: UnsafePointer<S>, _ b: UnsafePointer<S>, scale: Double? = nil, _ tile: Tile, beta: S,
     into target: UnsafeMutablePointer<S>
   ) {
-    let columns = attention.columns
+    let (columns, keyColumns) = (attention.columns, attention.keyColumns)
     BLAS.gemm(
       transposeB: true, m: tile.queries.count, n: tile.keys.count, k: attention.width,
       alpha: S(scale ?? attention.scale), a + tile.queries.lowerBound * columns, lda: columns,
-      b + tile.keys.lowerBound * columns, ldb: columns, beta: beta, target,
+      b + tile.keys.lowerBound * keyColumns, ldb: keyColumns, beta: beta, target,
       ldc: tile.keys.count)
   }
 
@@ -92,10 +92,10 @@ struct AttentionTiles<P: Pass> {
     _ p: UnsafePointer<S>, _ b: UnsafePointer<S>, alpha: Double = 1, _ tile: Tile, beta: S = 1,
     into target: UnsafeMutablePointer<S>
   ) {
-    let columns = attention.columns
+    let (columns, keyColumns) = (attention.columns, attention.keyColumns)
     BLAS.gemm(
       m: tile.queries.count, n: attention.width, k: tile.keys.count, alpha: S(alpha), p,
-      lda: tile.keys.count, b + tile.keys.lowerBound * columns, ldb: columns, beta: beta,
+      lda: tile.keys.count, b + tile.keys.lowerBound * keyColumns, ldb: keyColumns, beta: beta,
       target + tile.queries.lowerBound * columns, ldc: columns)
   }
 
@@ -104,11 +104,11 @@ struct AttentionTiles<P: Pass> {
     _ p: UnsafePointer<S>, _ b: UnsafePointer<S>, alpha: Double = 1, _ tile: Tile,
     into target: UnsafeMutablePointer<S>
   ) {
-    let columns = attention.columns
+    let (columns, keyColumns) = (attention.columns, attention.keyColumns)
     BLAS.gemm(
       transposeA: true, m: tile.keys.count, n: attention.width, k: tile.queries.count,
       alpha: S(alpha), p, lda: tile.keys.count, b + tile.queries.lowerBound * columns,
-      ldb: columns, beta: 1, target + tile.keys.lowerBound * columns, ldc: columns)
+      ldb: columns, beta: 1, target + tile.keys.lowerBound * keyColumns, ldc: keyColumns)
   }
 
   fileprivate func softmaxDerivative(_ p: UnsafePointer<S>, _ tile: Tile) {
@@ -121,7 +121,7 @@ struct AttentionTiles<P: Pass> {
     _ b: UnsafePointer<S>, _ p: UnsafePointer<S>, _ tile: Tile, sample n: Int, head h: Int
   ) {
     scoreProduct(
-      b, attention.row(pass.value(Attention.v), n, attention.keys, h), scale: 1, tile, beta: 0,
+      b, attention.keyRow(pass.value(Attention.v), n, h), scale: 1, tile, beta: 0,
       into: scores)
     softmaxDerivative(p, tile)
   }
@@ -135,7 +135,7 @@ extension Attention {
     for n in 0..<pass.samples {
       tiles.forEach(sample: n, table: tableValues(pass)) { tile, h, p in
         tiles.mix(
-          p, row(pass.value(Self.v), n, keys, h), tile, beta: 0,
+          p, keyRow(pass.value(Self.v), n, h), tile, beta: 0,
           into: row(pass.output, n, queries, h))
       }
     }
@@ -157,14 +157,14 @@ extension Attention {
     let (pass, scores) = (tiles.pass, tiles.scores)
     let at = r * pass.samples + n
     let output = row(pass.output, at, queries, h)
-    let (q, k) = (row(pass.value(Self.q), n, queries, h), row(pass.value(Self.k), n, keys, h))
+    let (q, k) = (row(pass.value(Self.q), n, queries, h), keyRow(pass.value(Self.k), n, h))
     var written: S = 0
     if let dq = pass.tangent(Self.q) {
       tiles.scoreProduct(row(dq, at, queries, h), k, tile, beta: written, into: scores)
       written = 1
     }
     if let dk = pass.tangent(Self.k) {
-      tiles.scoreProduct(q, row(dk, at, keys, h), tile, beta: written, into: scores)
+      tiles.scoreProduct(q, keyRow(dk, at, h), tile, beta: written, into: scores)
       written = 1
     }
     if let table = tableTangent(pass, r) {
@@ -177,26 +177,24 @@ extension Attention {
     if written == 1 {
       tiles.softmaxDerivative(p, tile)
       tiles.mix(
-        UnsafePointer(scores), row(pass.value(Self.v), n, keys, h), tile, beta: 0, into: output)
+        UnsafePointer(scores), keyRow(pass.value(Self.v), n, h), tile, beta: 0, into: output)
     }
     if let dv = pass.tangent(Self.v) {
-      tiles.mix(p, row(dv, at, keys, h), tile, beta: written, into: output)
+      tiles.mix(p, keyRow(dv, at, h), tile, beta: written, into: output)
     }
   }
 
   func vjpInTiles<S: EngineScalar>(_ pass: CotangentPass<S>) {
     // Tiles add to the same rows, and one value may be several of the inputs.
-    func cleared(_ input: Int, _ rows: Int) -> UnsafeMutablePointer<S>? {
+    func cleared(_ input: Int, _ size: Int) -> UnsafeMutablePointer<S>? {
       guard let (target, accumulate) = pass.inputCotangent(input) else { return nil }
-      if !accumulate {
-        Kernels.zero(target, count: pass.directions * pass.samples * rows * columns)
-      }
+      if !accumulate { Kernels.zero(target, count: pass.directions * pass.samples * size) }
       pass.markWritten(input)
       return target
     }
-    let dv = cleared(Self.v, keys)
-    let dq = cleared(Self.q, queries)
-    let dk = cleared(Self.k, keys)
+    let dv = cleared(Self.v, keys * keyColumns)
+    let dq = cleared(Self.q, queries * columns)
+    let dk = cleared(Self.k, keys * keyColumns)
     let tiles = AttentionTiles(attention: self, pass: pass)
     let scores = UnsafePointer(tiles.scores)
     for n in 0..<pass.samples {
@@ -204,18 +202,18 @@ extension Attention {
         for r in 0..<pass.directions {
           let at = r * pass.samples + n
           let b = row(pass.cotangent, at, queries, h)
-          if let dv { tiles.mixBack(p, b, tile, into: row(dv, at, keys, h)) }
+          if let dv { tiles.mixBack(p, b, tile, into: keyRow(dv, at, h)) }
           guard dq != nil || dk != nil else { continue }
           tiles.scoreCotangent(b, p, tile, sample: n, head: h)
           if let dq {
             tiles.mix(
-              scores, row(pass.value(Self.k), n, keys, h), alpha: scale, tile,
+              scores, keyRow(pass.value(Self.k), n, h), alpha: scale, tile,
               into: row(dq, at, queries, h))
           }
           if let dk {
             tiles.mixBack(
               scores, row(pass.value(Self.q), n, queries, h), alpha: scale, tile,
-              into: row(dk, at, keys, h))
+              into: keyRow(dk, at, h))
           }
         }
       }

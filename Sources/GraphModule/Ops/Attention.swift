@@ -3,7 +3,8 @@ import TensorModule
 /// Multi-head softmax attention: `O = softmax(scale Q K^T + bias) V` per head, with a bias that is
 /// looked up by the bucket of a pair of positions (T5) and a mask over keys.
 ///
-/// Q [Tq, heads d], K and V [Tk, heads d], output [Tq, heads d]. The forward pass keeps the
+/// Q [Tq, heads d], K and V [Tk, heads d], output [Tq, heads d]; K and V may have fewer heads, each for as
+/// many heads of Q that follow each other (Ainslie et al. 2023). The forward pass keeps the
 /// weights P [heads, Tq, Tk], unless they are larger than Q, K and V: then every pass computes them from
 /// those again, tile by tile (`AttentionTiles`). The derivative of softmax is symmetric, so one kernel serves
 /// both directions.
@@ -18,6 +19,8 @@ package struct Attention: Operation {
   private(set) var queries = 0
   private(set) var keys = 0
   private(set) var width = 0
+  /// Of K and V.
+  private(set) var keyColumns = 0
   private(set) var hasMask = false
   private var tableRows = 0
   private var rowsAreQueries = false
@@ -47,13 +50,18 @@ package struct Attention: Operation {
     guard let columns = q.shape.last, heads > 0, columns % heads == 0 else {
       throw operands.mismatch(Self.q, "\(heads) heads in the last dimension")
     }
-    guard k.shape.last == columns else {
-      throw operands.mismatch(Self.k, "\(columns) as the last dimension")
+    width = columns / heads
+    guard let keyColumns = k.shape.last, keyColumns > 0, columns % keyColumns == 0,
+      keyColumns % width == 0
+    else {
+      throw operands.mismatch(
+        Self.k, "\(columns) as the last dimension, or as many as some of the heads have")
     }
+    self.keyColumns = keyColumns
     guard try operands.real(Self.v).shape == k.shape else {
       throw operands.mismatch(Self.v, "the keys' \(k.shape)")
     }
-    (queries, keys, width) = (q.count / columns, k.count / columns, columns / heads)
+    (queries, keys) = (q.count / columns, k.count / keyColumns)
     // What the sizes of all pairs are multiplied by later leaves room for more.
     guard checkedProduct(heads, queries, keys, atMost: 1 << 36) != nil else {
       throw GraphError(
@@ -83,7 +91,7 @@ package struct Attention: Operation {
     return q
   }
 
-  /// Whether the forward pass keeps P: where it is not larger than what else it keeps.
+  /// Whether the forward pass keeps P: where it is not larger than queries, keys and values of all heads.
   private var keepsWeights: Bool { weights <= (queries + 2 * keys) * columns }
 
   /// Queries of a tile: whole vectors, if there is room for them.
@@ -118,13 +126,13 @@ package struct Attention: Operation {
       for h in 0..<heads {
         let scores = p + h * pairs
         scoreProduct(
-          row(pass.value(Self.q), n, queries, h), row(pass.value(Self.k), n, keys, h),
+          row(pass.value(Self.q), n, queries, h), keyRow(pass.value(Self.k), n, h),
           beta: 0, into: scores)
         Kernels.softmax(
           scores, bias: bias.map { UnsafePointer(tableRows > 0 ? $0 + h * pairs : $0) },
           mask: hasMask ? pass.indices(Self.mask) + n * keys : nil, rows: queries, columns: keys)
         mix(
-          UnsafePointer(scores), row(pass.value(Self.v), n, keys, h), beta: 0,
+          UnsafePointer(scores), keyRow(pass.value(Self.v), n, h), beta: 0,
           into: row(pass.output, n, queries, h))
       }
     }
@@ -154,13 +162,13 @@ package struct Attention: Operation {
       var written: S = 0
       if let dq {
         scoreProduct(
-          row(dq, at, queries, h), row(pass.value(Self.k), n, keys, h), beta: written,
+          row(dq, at, queries, h), keyRow(pass.value(Self.k), n, h), beta: written,
           into: scores)
         written = 1
       }
       if let dk {
         scoreProduct(
-          row(pass.value(Self.q), n, queries, h), row(dk, at, keys, h), beta: written,
+          row(pass.value(Self.q), n, queries, h), keyRow(dk, at, h), beta: written,
           into: scores)
         written = 1
       }
@@ -169,10 +177,10 @@ package struct Attention: Operation {
         addBias(table, head: h, to: scores)
       }
       Kernels.softmaxDerivative(p, scores, rows: queries, columns: keys, scale: 1)
-      mix(UnsafePointer(scores), row(pass.value(Self.v), n, keys, h), beta: 0, into: output)
+      mix(UnsafePointer(scores), keyRow(pass.value(Self.v), n, h), beta: 0, into: output)
       beta = 1
     }
-    if let dv { mix(p, row(dv, at, keys, h), beta: beta, into: output) }
+    if let dv { mix(p, keyRow(dv, at, h), beta: beta, into: output) }
   }
 
   package func vjp<S: EngineScalar>(_ pass: CotangentPass<S>) {
@@ -186,27 +194,29 @@ package struct Attention: Operation {
     for n in 0..<pass.samples {
       for h in 0..<heads {
         let p = UnsafePointer(pass.saved + n * weights + h * pairs)
+        // Another head has written to the same keys.
+        let isLater = keyHead(h) == keyHead(h - 1)
         for r in 0..<pass.directions {
           let at = r * pass.samples + n
           let b = row(pass.cotangent, at, queries, h)
           if let dv {
             BLAS.gemm(
               transposeA: true, m: keys, n: width, k: queries, p, lda: keys, b, ldb: columns,
-              beta: dv.accumulate ? 1 : 0, row(dv.0, at, keys, h), ldc: columns)
+              beta: dv.accumulate || isLater ? 1 : 0, keyRow(dv.0, at, h), ldc: keyColumns)
           }
           guard dq != nil || dk != nil else { continue }
           let scores = scoreCotangent(pass, sample: n, cotangent: b, weights: p, head: h)
           if let dq {
             BLAS.gemm(
               m: queries, n: width, k: keys, alpha: S(scale), scores, lda: keys,
-              row(pass.value(Self.k), n, keys, h), ldb: columns, beta: dq.accumulate ? 1 : 0,
+              keyRow(pass.value(Self.k), n, h), ldb: keyColumns, beta: dq.accumulate ? 1 : 0,
               row(dq.0, at, queries, h), ldc: columns)
           }
           if let dk {
             BLAS.gemm(
               transposeA: true, m: keys, n: width, k: queries, alpha: S(scale), scores, lda: keys,
               row(pass.value(Self.q), n, queries, h), ldb: columns,
-              beta: dk.accumulate ? 1 : 0, row(dk.0, at, keys, h), ldc: columns)
+              beta: dk.accumulate || isLater ? 1 : 0, keyRow(dk.0, at, h), ldc: keyColumns)
           }
         }
       }
@@ -255,13 +265,27 @@ package struct Attention: Operation {
     x + sample * rows * columns + head * width
   }
 
+  /// The same of keys or values, for a head of queries.
+  func keyRow<S>(_ x: UnsafePointer<S>, _ sample: Int, _ head: Int) -> UnsafePointer<S> {
+    x + sample * keys * keyColumns + keyHead(head) * width
+  }
+
+  func keyRow<S>(
+    _ x: UnsafeMutablePointer<S>, _ sample: Int, _ head: Int
+  ) -> UnsafeMutablePointer<S> {
+    x + sample * keys * keyColumns + keyHead(head) * width
+  }
+
+  /// Which head of keys belongs to a head of queries; -1 before the first.
+  private func keyHead(_ head: Int) -> Int { head < 0 ? -1 : head * keyColumns / columns }
+
   /// `scores = scale a b^T + beta scores`
   private func scoreProduct<S: EngineScalar>(
     _ a: UnsafePointer<S>, _ b: UnsafePointer<S>, beta: S, into scores: UnsafeMutablePointer<S>
   ) {
     BLAS.gemm(
       transposeB: true, m: queries, n: keys, k: width, alpha: S(scale), a, lda: columns, b,
-      ldb: columns, beta: beta, scores, ldc: keys)
+      ldb: keyColumns, beta: beta, scores, ldc: keys)
   }
 
   /// `output = p v + beta output`
@@ -269,7 +293,7 @@ package struct Attention: Operation {
     _ p: UnsafePointer<S>, _ v: UnsafePointer<S>, beta: S, into output: UnsafeMutablePointer<S>
   ) {
     BLAS.gemm(
-      m: queries, n: width, k: keys, p, lda: keys, v, ldb: columns, beta: beta, output,
+      m: queries, n: width, k: keys, p, lda: keys, v, ldb: keyColumns, beta: beta, output,
       ldc: columns)
   }
 
@@ -281,7 +305,7 @@ package struct Attention: Operation {
     let scores = pass.scratch
     BLAS.gemm(
       transposeB: true, m: queries, n: keys, k: width, b, lda: columns,
-      row(pass.value(Self.v), sample, keys, head), ldb: columns, scores, ldc: keys)
+      keyRow(pass.value(Self.v), sample, head), ldb: keyColumns, scores, ldc: keys)
     Kernels.softmaxDerivative(p, scores, rows: queries, columns: keys, scale: 1)
     return UnsafePointer(scores)
   }

@@ -65,14 +65,14 @@ extension TransformerBuilder {
     _ layer: SelfAttention, _ q: ValueID, _ k: ValueID, _ v: ValueID, mask: ValueID?
   ) throws(CheckpointError) -> ValueID {
     let (q, k) = (try turned(q, layer), try turned(k, layer))
-    let (keys, values) = (try repeated(k, layer), try repeated(v, layer))
     if let cap = layer.cap {
-      return try capped(layer, q, keys, values, cap, mask: mask)
+      return try capped(layer, q, repeated(k, layer), repeated(v, layer), cap, mask: mask)
     }
     let tokens = shape(q)[0]
-    let columns = layer.heads * layer.width
     var inputs: [ValueID] = []
-    for x in [q, keys, values] { inputs.append(try reshape(x, to: [tokens, columns])) }
+    for (x, heads) in [(q, layer.heads), (k, layer.keyHeads), (v, layer.keyHeads)] {
+      inputs.append(try reshape(x, to: [tokens, heads * layer.width]))
+    }
     if let mask { inputs.append(mask) }
     return try apply(
       Attention(
