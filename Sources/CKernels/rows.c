@@ -34,3 +34,9 @@ void ck_scale_rows(ck_dtype t, const double *weight, size_t group, const void *y
                    size_t columns, void *out) {
   CK_DISPATCH(t, scale_rows, weight, group, y, rows, columns, out);
 }
+
+size_t ck_unlike_multiple(ck_dtype t, double factor, const void *a, const void *b, size_t n,
+                          size_t most, int32_t *places) {
+  return t == CK_F32 ? unlike_multiple_f32((float)factor, a, b, n, most, places)
+                     : unlike_multiple_f64(factor, a, b, n, most, places);
+}

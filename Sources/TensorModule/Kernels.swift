@@ -89,6 +89,21 @@ public enum Kernels {
     ck_add_to_rows(S.kernelType, bias, y, rows, columns)
   }
 
+  /// The places where `b` is not `factor a` to four units in the last place; `nil` if there are more than
+  /// `most`.
+  public static func unlikeMultiple<S: EngineScalar>(
+    _ factor: Double, _ a: In<S>, _ b: In<S>, count: Int, atMost most: Int
+  ) -> [Int]? {
+    var isFew = true
+    let places = [Int32](unsafeUninitializedCapacity: most) { buffer, found in
+      let unlike = ck_unlike_multiple(
+        S.kernelType, factor, a, b, count, most, buffer.baseAddress)
+      found = min(unlike, most)
+      isFew = unlike <= most
+    }
+    return isFew ? places.map(Int.init) : nil
+  }
+
   /// `out = y scale`, or `+=`, for every row.
   public static func multiplyRows<S: EngineScalar>(
     _ y: In<S>, by scale: In<S>, _ out: Out<S>, rows: Int, columns: Int, accumulate: Bool = false

@@ -87,6 +87,10 @@ void ck_sum_product_rows(ck_dtype t, const void *a, const void *b, size_t rows, 
 // out[r, c] = weight[r / group] * y[r, c], weights in double: each sample's rows times its weight.
 void ck_scale_rows(ck_dtype t, const double *weight, size_t group, const void *y, size_t rows,
                    size_t columns, void *out);
+// How many elements of b [n] are not factor * a to four units in the last place. The places of the first
+// `most` of them are written to `places`; where there are more, the search ends, with most + 1.
+size_t ck_unlike_multiple(ck_dtype t, double factor, const void *a, const void *b, size_t n,
+                          size_t most, int32_t *places);
 
 // MARK: Strided loops
 

@@ -317,7 +317,10 @@ package struct Attention: Operation {
     let table = tableValues(pass)
     for i in 0..<(table == nil ? pairs : weights) { bias[i] = -.infinity }
     buckets.forEachVisible { pair, row in
-      guard let table else { return bias[pair] = 0 }
+      guard let table else {
+        bias[pair] = 0
+        return
+      }
       for h in 0..<heads { bias[h * pairs + pair] = table[row * heads + h] }
     }
   }

@@ -90,8 +90,23 @@ package struct Linear: Operation {
     }
   }
 
+  package func scratch(samples: Int, directions: Int) -> Int {
+    CotangentMultiples<Float>.isWorthLooking(directions: directions, columns: outputs) ? inputs : 0
+  }
+
   package func vjp<S: EngineScalar>(_ pass: CotangentPass<S>) {
     guard let (target, accumulate) = pass.inputCotangent(0) else { return }
+    let weight = pass.weight(Self.weight, rows: outputs, columns: inputs)
+    if !accumulate, !weight.isTransposed,
+      let multiples = CotangentMultiples(
+        UnsafeMutablePointer(mutating: pass.cotangent), directions: pass.directions,
+        rows: pass.samples * positions, columns: outputs)
+    {
+      pass.multiply(
+        m: multiples.multiplied, n: inputs, k: outputs, pass.cotangent, lda: outputs,
+        bySlot: Self.weight, target, ldc: inputs)
+      return multiples.complete(target, columns: inputs, weight, scratch: pass.scratch)
+    }
     pass.multiply(
       m: pass.directions * pass.samples * positions, n: inputs, k: outputs, pass.cotangent,
       lda: outputs, bySlot: Self.weight, beta: accumulate ? 1 : 0, target, ldc: inputs)
