@@ -145,7 +145,7 @@ int ck_has_product(void);
 // Which clones of the kernels this processor runs: results of two of them differ in rounding.
 const char *ck_processor_level(void);
 // As ck_few_rows, for any m; fast from a few dozen rows and a w of some hundred thousand elements on.
-// Uses half a megabyte of memory of the calling thread. Only where ck_has_product() is 1.
+// Uses 0.7 MB of memory of the calling thread. Only where ck_has_product() is 1.
 void ck_product(int transposed, size_t m, size_t n, size_t k, float alpha, const float *x,
                 size_t ldx, const float *w, size_t ldw, float beta, float *y, size_t ldy);
 void ck_product_double(int transposed, size_t m, size_t n, size_t k, double alpha, const double *x,
