@@ -16,11 +16,12 @@ import Testing
     check(Double.self, isTransposed, beta)
   }
 
-  /// On both sides of a tile (12), of vectors and panels (8, 16, 32), of a block of rows or columns (192) and of
-  /// the depth of a panel (768) and of the last one (1024); with rows of x and of w whole pages apart (1022, 1021).
+  /// On both sides of a tile (12), of vectors and panels (8, 16, 32), of a block of rows or columns (192),
+  /// of the depth of a panel (768) and of the last one (1024); with rows of x and of w whole pages apart
+  /// (1022, 1021).
   private static let largeShapes = [
-    (1, 1, 1), (11, 12, 16), (13, 33, 17), (33, 29, 35), (49, 64, 769), (197, 17, 20), (193, 200, 20),
-    (14, 200, 1022), (25, 40, 1021), (13, 36, 1027),
+    (1, 1, 1), (11, 12, 16), (13, 33, 17), (33, 29, 35), (49, 64, 769), (197, 17, 20),
+    (193, 200, 20), (14, 200, 1022), (25, 40, 1021), (13, 36, 1027),
   ]
 
   /// The kernels for many rows.
