@@ -85,6 +85,20 @@ struct ProductCounts {
     }
   }
 
+  /// The products of so many further rows, each of one sample, with each other and with a gradient of every sample,
+  /// in the engine's precision; explicit ones have to be formed.
+  func gramBorder(rows: Int) -> Work {
+    let further = Double(rows)
+    let products = (further + samples) * (further + samples) - samples * samples
+    return sum { layer in
+      guard layer.isTrainable, let factors = layer.factors else { return .none }
+      let (a, b) = (Double(factors.inputs), Double(factors.outputs))
+      let t = Double(factors.positions)
+      let operations = min(products * t * t * b, 2 * further * t * a * b + products * a * b)
+      return Work(operations: operations, bytes: 4 * further * min(t * b, a * b))
+    }
+  }
+
   /// J times a combination of per-sample gradients that is not formed: `2 (N T)^2 out` in double for a
   /// layer with a kernel; the block of d of any other layer is formed.
   var combinedJVP: Work {

@@ -150,9 +150,10 @@ struct ReferenceChoice: Equatable {
     }
   }
 
-  /// What share of the iterations that are foretold the rows of leading classes may cost, to come first. Below 1,
-  /// as the classes that lead may turn out too few; not far below, as more iterations are taken than are foretold.
-  private static var caution: Double { 0.7 }
+  /// What share of the iterations that are foretold the rows of leading classes may cost, to come first. Not above 1, as
+  /// the classes that lead may turn out too few; not far below, as up to twice as many iterations are taken as are
+  /// foretold.
+  private static var caution: Double { 0.9 }
   /// How many times as much they cost where they come after iterations: there the classes that lead at first were
   /// found too few, and to add others took two to six times the first rows (digits, epochs 10 and 20).
   private static var later: Double { 4 }
@@ -229,14 +230,13 @@ extension ReferenceChoice.Costs {
       batch.batch.keptSamples < samples
       ? nil
       : leading.map { rows in
-        // As above, each row a sample of its own; the sum in double. A dozen passes start their threads. Matrices of
-        // products are formed for each tensor, mirrored, copied and factorised at the rate of memory: 590 rows of
-        // the digits took 1.5e9 operations' time (Benchmarks/reference-suite.sh).
-        let own = ProductCounts(program, samples: rows, scalar: MemoryLayout<S>.stride)
+        // A backward pass of its sample for each row that the gradients do not leave, its products with all, and the
+        // direction with its residual, whose tangent is scored. Matrices of products are formed for each tensor,
+        // copied and factorised at the rate of memory (Benchmarks/reference-suite.sh).
+        let formed = FormedRows<S>.passes(rows, samples: samples)
+        let own = ProductCounts(program, samples: formed, scalar: MemoryLayout<S>.stride)
         let m = Double(rows)
-        let work =
-          own.forward + own.inputs + 2 * own.gram(draws: 1) + 2 * own.weights + counts.jvp
-          + counts.vjp
+        let work = own.inputs + counts.gramBorder(rows: formed) + counts.weights + counts.vjp
         return Leading(
           rows: rows,
           cost: work.operations + 1.2 * m * m * m + 2500 * m * m + 1200 * p + 6e7,
