@@ -66,9 +66,15 @@ struct AttentionTiles<P: Pass> {
   private func addBias(
     _ queries: Range<Int>, _ keys: Range<Int>, table: UnsafePointer<S>?, head: Int
   ) {
+    // Not looked up for every pair.
+    let (bias, heads) = (bias, attention.heads)
     for i in 0..<queries.count * keys.count { bias[i] = -.infinity }
+    guard let table else {
+      attention.buckets?.forEachVisible(queries, keys) { pair, _ in bias[pair] = 0 }
+      return
+    }
     attention.buckets?.forEachVisible(queries, keys) { pair, row in
-      bias[pair] = table.map { $0[row * attention.heads + head] } ?? 0
+      bias[pair] = table[row * heads + head]
     }
   }
 
@@ -227,12 +233,13 @@ extension Attention {
     _ pass: CotangentPass<S>, direction: Int, to out: UnsafeMutablePointer<S>, stride: Int
   ) {
     let tiles = AttentionTiles(attention: self, pass: pass)
+    let scores = tiles.scores
     let cotangent = pass.cotangent(direction: direction)
     for n in 0..<pass.samples {
       tiles.forEach(sample: n, table: tableValues(pass)) { tile, h, p in
         tiles.scoreCotangent(row(cotangent, n, queries, h), p, tile, sample: n, head: h)
         buckets?.forEachVisible(tile.queries, tile.keys) { pair, row in
-          out[n * stride + row * heads + h] += tiles.scores[pair]
+          out[n * stride + row * heads + h] += scores[pair]
         }
       }
     }
