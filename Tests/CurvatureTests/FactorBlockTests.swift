@@ -39,7 +39,7 @@ struct FactorBlockTests {
     let columns = oracle.parameterCount
     // Lanes run at the same time.
     let found = Mutex([[(row: [Double], weight: Double)]](repeating: [], count: blocks.lanes))
-    try blocks.forEach { lane, rows, block in
+    try blocks.forEachBlock { lane, rows, block in
       found.withLock {
         for row in 0..<rows {
           let values = (0..<columns).map { block[$0 * rows + row] }
@@ -82,7 +82,7 @@ struct FactorBlockTests {
     let engine = try EngineProblem(Problem(lowRank), Double.self)
     let linearization = engine.linearize()
     let blocks = FactorBlocks(linearization, engine.output(linearization), hasTarget: false)
-    try blocks.forEach { _, rows, block in
+    try blocks.forEachBlock { _, rows, block in
       let first = rows * linearization.parameterCount
       #expect((first..<first + rows).allSatisfy { block[$0] == 0 })
     }
@@ -94,7 +94,7 @@ struct FactorBlockTests {
     let blocks = FactorBlocks(
       linearization, engine.output(linearization), hasTarget: true, limits: small)
     #expect(throws: SolveError.memory(required: 0, budget: 1)) {
-      try blocks.forEach { lane, _, _ throws(SolveError) in
+      try blocks.forEachBlock { lane, _, _ throws(SolveError) in
         throw .memory(required: lane, budget: 1)
       }
     }

@@ -6,6 +6,8 @@ import GraphModule
 /// its weight are `N c` each.
 struct ProductCounts {
   let samples: Double
+  /// Scalars of all samples of which a pass computes tangents, or cotangents.
+  let elements: Double
   private let layers: [Layer]
 
   private struct Layer {
@@ -24,6 +26,11 @@ struct ProductCounts {
   init(_ program: Program, samples: Int, scalar: Int) {
     self.samples = Double(samples)
     let graph = program.graph
+    elements =
+      Double(samples)
+      * graph.nodes.reduce(0) {
+        $0 + (program.isActive[$1.output.index] ? Double($1.size) : 0)
+      }
     let shares = program.tangentShares
     layers = graph.nodes.enumerated().compactMap { index, node in
       let operation = node.operation
@@ -100,6 +107,13 @@ struct ProductCounts {
   /// One product of conjugate gradients or LSQR, on vectors of length P or on combinations.
   func fisherVectorProduct(usesCombinations: Bool) -> Work {
     usesCombinations ? inputs + combinedJVP : jvp + vjp
+  }
+
+  /// What passes of one direction take beside products, in operations of a large product: 1.2 nanoseconds for each
+  /// scalar, as decoders of width 32 took them. In stacks, directions share what is looked up, and the weights of
+  /// attention.
+  func elementwise(passes: Double, inStacks: Bool = false) -> Double {
+    (inStacks ? 25 : 100) * passes * elements
   }
 
   private func sum(_ work: (Layer) -> Work) -> Work {

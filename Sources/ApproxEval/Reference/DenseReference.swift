@@ -100,7 +100,8 @@ package struct DenseReference {
       stop: "dense",
       explanation:
         "Singular value decomposition of B [\(rows), \(exact.count)] in double precision"
-        + (route == .columns ? ", by its columns and their triangular factor" : "") + ": rank \(solution.rank), as far as singular values are above "
+        + (route == .columns ? ", by its columns and their triangular factor" : "")
+        + ": rank \(solution.rank), as far as singular values are above "
         + "\(shortened(decomposition.cutoff, digits: 2)) of the largest."
         + (hasTarget
           ? SettingText("") : " Solved from g, as a label has next to no probability."),

@@ -200,6 +200,7 @@ extension ReferenceChoice.Costs {
     let formed =
       Double(draws) * counts.inputs.operations + 2 * counts.gram(draws: draws).operations
       + (counts.weights + counts.jvp + counts.jvp + counts.vjp).operations
+      + counts.elementwise(passes: Double(draws), inStacks: true) + counts.elementwise(passes: 4)
     gram = formed + 12 * n * n * n
     // A factorisation, and two or three products with the matrix, at the rate of memory.
     cholesky = formed + 1.2 * n * n * n + 300 * n * n
@@ -221,7 +222,8 @@ extension ReferenceChoice.Costs {
     let product = counts.fisherVectorProduct(usesCombinations: usesCombinations)
     // Some ten passes over vectors of P elements, at the rate of memory, and what it takes to start
     // the threads a few times, 50 microseconds.
-    iteration = product.operations + (usesCombinations ? 0 : 400 * p) + 5e6
+    iteration =
+      product.operations + (usesCombinations ? 0 : 400 * p) + 5e6 + counts.elementwise(passes: 2)
     // Twice a multiplication and an addition for each element of an earlier vector, from the caches;
     // combinations are pairs of vectors over the logits in double.
     growth = usesCombinations ? 48 * m : 12 * p
@@ -239,7 +241,8 @@ extension ReferenceChoice.Costs {
           + counts.vjp
         return Leading(
           rows: rows,
-          cost: work.operations + 1.2 * m * m * m + 2500 * m * m + 1200 * p + 6e7,
+          cost: work.operations + own.elementwise(passes: 4) + counts.elementwise(passes: 2)
+            + 1.2 * m * m * m + 2500 * m * m + 1200 * p + 6e7,
           memory: LeadingReference<S>.requiredMemory(batch, rows: rows))
       }
   }

@@ -113,10 +113,13 @@ extension BatchNeeds {
   package var factorBlocks: ByteCount {
     let plan = factorBlockPlan
     let largest = batch.schedule.largestChunk
-    let constants = plan.groups.count < 2 ? 0 : plan.groups.total { group in
-      let counts = SharedValues<S>.counts(program.restricted(to: group), samples: largest)
-      return scalars(counts.once) + batch.workers * scalars(counts.perExecutor)
-    }
+    let constants =
+      plan.groups.count < 2
+      ? 0
+      : plan.groups.total { group in
+        let counts = SharedValues<S>.counts(program.restricted(to: group), samples: largest)
+        return scalars(counts.once) + batch.workers * scalars(counts.perExecutor)
+      }
     return plan.lanes.count * doubles(plan.rows, plan.columns + 1)
       + scalars(2 * program.parameterCount) + constants
       + batch.workers * ForwardStore<S>.bytes(program, samples: plan.samples)

@@ -59,7 +59,7 @@ package struct FactorBlocks<S: EngineScalar> {
   /// Every block once, in its lane: `[rows, P + 1]` by columns, for rows of scored positions alone.
   ///
   /// - Throws: What `body` has thrown first, in the order of lanes; a lane ends where it throws.
-  package func forEach(
+  package func forEachBlock(
     _ body: (_ lane: Int, _ rows: Int, _ block: Vector<Double>) throws(SolveError) -> Void
   ) throws(SolveError) {
     for group in groups {

@@ -67,10 +67,10 @@ struct AttentionTiles<P: Pass> {
     _ queries: Range<Int>, _ keys: Range<Int>, table: UnsafePointer<S>?, head: Int
   ) {
     // Not looked up for every pair.
-    let (bias, heads) = (bias, attention.heads)
-    for i in 0..<queries.count * keys.count { bias[i] = -.infinity }
+    let (bias, heads, hidden, seen) = (bias, attention.heads, -S.infinity, S.zero)
+    for i in 0..<queries.count * keys.count { bias[i] = hidden }
     guard let table else {
-      attention.buckets?.forEachVisible(queries, keys) { pair, _ in bias[pair] = 0 }
+      attention.buckets?.forEachVisible(queries, keys) { pair, _ in bias[pair] = seen }
       return
     }
     attention.buckets?.forEachVisible(queries, keys) { pair, row in
