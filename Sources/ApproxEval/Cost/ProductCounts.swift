@@ -6,7 +6,8 @@ import GraphModule
 /// its weight are `N c` each.
 struct ProductCounts {
   let samples: Double
-  /// Scalars of all samples of which a pass computes tangents, or cotangents.
+  /// Scalars of all samples of which a pass computes tangents, or cotangents. Scores of attention, with their
+  /// weights and the products that are no layer's, take as long as five others.
   let elements: Double
   private let layers: [Layer]
 
@@ -28,8 +29,10 @@ struct ProductCounts {
     let graph = program.graph
     elements =
       Double(samples)
-      * graph.nodes.reduce(0) {
-        $0 + (program.isActive[$1.output.index] ? Double($1.size) : 0)
+      * graph.nodes.reduce(0) { sum, node in
+        guard program.isActive[node.output.index] else { return sum }
+        let scores = (node.operation as? Attention)?.scoreCount ?? 0
+        return sum + Double(node.size) + 5 * Double(scores)
       }
     let shares = program.tangentShares
     layers = graph.nodes.enumerated().compactMap { index, node in

@@ -45,6 +45,8 @@ package struct Attention: Operation {
   var columns: Int { heads * width }
   private var pairs: Int { queries * keys }
   private var weights: Int { heads * pairs }
+  /// Pairs of tokens of all heads, of one sample.
+  package var scoreCount: Int { weights }
   /// Of one sample, where weights are kept.
   private var savedCount: Int { (cap == nil ? 1 : 2) * weights }
 
