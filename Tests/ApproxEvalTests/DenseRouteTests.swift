@@ -168,6 +168,21 @@ struct DenseRouteTests {
     #expect(large[1].memory.value < large[0].memory.value / 2)
   }
 
+  /// What is asked for before anything is formed may not depend on the machine.
+  @Test func memoryIsNoMatterOfThreads() throws {
+    let checkpoint = try LoadedCheckpoint(
+      path: fixture("hf_double/llama_trained_tokens/base"), options: options("llama_trained_tokens")
+    )
+    let found = [1, 2, 7].map { threads in
+      let needs = BatchNeeds<Double>(
+        checkpoint.program, samples: 64, threads: threads, budget: .max)
+      return FactorCosts.all(
+        needs, ProductCounts(checkpoint.program, samples: 64, scalar: 8)
+      ).map(\.memory)
+    }
+    #expect(found[0].count == 2 && found.allSatisfy { $0 == found[0] })
+  }
+
   @Test func whatFitsIsTaken() throws {
     let checkpoint = try LoadedCheckpoint(
       path: fixture("hf_double/gpt2_prompt/base"), options: options("gpt2_prompt"))

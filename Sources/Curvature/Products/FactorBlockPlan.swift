@@ -108,21 +108,21 @@ extension BatchNeeds {
       directionsPerPass: directionsPerPass, limits: FactorBlockPlan.Limits())
   }
 
-  /// What forming B by its columns takes beside the batch: the blocks of all lanes, what one of them is formed in,
-  /// and the passes.
+  /// What forming B by its columns takes beside the batch: for every lane a block, a column of it, a forward pass and
+  /// those of tangents. As if all lanes were handled at a time, so that it is no matter of threads.
   package var factorBlocks: ByteCount {
     let plan = factorBlockPlan
-    let largest = batch.schedule.largestChunk
-    let constants =
-      plan.groups.count < 2
-      ? 0
-      : plan.groups.total { group in
-        let counts = SharedValues<S>.counts(program.restricted(to: group), samples: largest)
-        return scalars(counts.once) + batch.workers * scalars(counts.perExecutor)
-      }
-    return plan.lanes.count * doubles(plan.rows, plan.columns + 1)
-      + scalars(2 * program.parameterCount) + constants
-      + batch.workers * ForwardStore<S>.bytes(program, samples: plan.samples)
-      + arenas(tangents: plan.directions, cotangents: 0)
+    var lane =
+      doubles(plan.rows, plan.columns + 1) + ForwardStore<S>.bytes(program, samples: plan.samples)
+      + ByteCount(
+        arenas(tangents: plan.directions, cotangents: 0).value / max(batch.workers, 1))
+    var shared = scalars(2 * program.parameterCount)
+    for group in plan.groups where plan.groups.count > 1 {
+      let constants = SharedValues<S>.counts(
+        program.restricted(to: group), samples: batch.schedule.largestChunk)
+      shared += scalars(constants.once)
+      lane += scalars(constants.perExecutor)
+    }
+    return shared + plan.lanes.count * lane
   }
 }
