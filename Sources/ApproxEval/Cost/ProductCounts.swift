@@ -6,6 +6,9 @@ import GraphModule
 /// its weight are `N c` each.
 struct ProductCounts {
   let samples: Double
+  /// Scalars of all samples of which a pass computes tangents, or cotangents. Scores of attention, with their
+  /// weights and the products that are no layer's, take as long as five others.
+  let elements: Double
   private let layers: [Layer]
 
   private struct Layer {
@@ -24,6 +27,13 @@ struct ProductCounts {
   init(_ program: Program, samples: Int, scalar: Int) {
     self.samples = Double(samples)
     let graph = program.graph
+    elements =
+      Double(samples)
+      * graph.nodes.reduce(0) { sum, node in
+        guard program.isActive[node.output.index] else { return sum }
+        let scores = (node.operation as? Attention)?.scoreCount ?? 0
+        return sum + Double(node.size) + 5 * Double(scores)
+      }
     let shares = program.tangentShares
     layers = graph.nodes.enumerated().compactMap { index, node in
       let operation = node.operation
@@ -114,6 +124,13 @@ struct ProductCounts {
   /// One product of conjugate gradients or LSQR, on vectors of length P or on combinations.
   func fisherVectorProduct(usesCombinations: Bool) -> Work {
     usesCombinations ? inputs + combinedJVP : jvp + vjp
+  }
+
+  /// What passes of one direction take beside products, in operations of a large product: 1.2 nanoseconds for each
+  /// scalar, as decoders of width 32 took them. In stacks, directions share what is looked up, and the weights of
+  /// attention.
+  func elementwise(passes: Double, inStacks: Bool = false) -> Double {
+    (inStacks ? 25 : 100) * passes * elements
   }
 
   private func sum(_ work: (Layer) -> Work) -> Work {

@@ -318,7 +318,9 @@ extension BatchReference {
   }
 
   func dense() throws -> DenseReference {
-    let dense = try denseSolver ?? DenseReference(doubleProblem(), memory: budget.reference)
+    let dense =
+      try denseSolver
+      ?? DenseReference(doubleProblem(), by: costs.svdRoute, memory: budget.reference)
     denseSolver = dense
     return dense
   }

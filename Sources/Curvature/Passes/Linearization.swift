@@ -28,7 +28,7 @@ package final class Linearization<S: EngineScalar> {
   /// `[N, O C]`
   private let logitValues: Vector<S>
   private let parameters: ParameterStore<S>
-  private let executors: [Executor<S>]
+  let executors: [Executor<S>]
   /// Per executor, for chunks that are not kept.
   private let spareStores: [ForwardStore<S>]
   private var accumulators: GradientAccumulators<S>?
