@@ -199,18 +199,31 @@ package final class Executor<S: EngineScalar> {
         frame.values[value] = row.rows.pointer
       } else {
         frame.values[value] = store.values[value].map {
-          $0.pointer + storeOffset * graph.sizes[value]
+          Self.place(
+            storeOffset * graph.sizes[value], in: $0,
+            areIndices: graph.types[value].element != .real)
         }
       }
     }
     // A store may have more than this program reads.
     for (node, need) in program.needs.enumerated() {
       frame.saved[node] =
-        need.saved > 0 ? store.saved[node]!.pointer + storeOffset * need.saved : nil
+        need.saved > 0
+        ? Self.place(
+          storeOffset * need.saved, in: store.saved[node]!, areIndices: need.savesIndices) : nil
       frame.savedDoubles[node] =
         need.savedDoubles > 0
         ? store.savedDoubles[node]!.pointer + storeOffset * need.savedDoubles : nil
     }
+  }
+
+  /// Whole numbers lie side by side, however wide the places of scalars are.
+  private static func place(
+    _ offset: Int, in kept: Vector<S>, areIndices: Bool
+  ) -> UnsafeMutablePointer<S> {
+    if !areIndices { return kept.pointer + offset }
+    return (UnsafeMutableRawPointer(kept.pointer) + offset * MemoryLayout<Int32>.stride)
+      .assumingMemoryBound(to: S.self)
   }
 
   /// Values of every node of the bound chunk.

@@ -125,13 +125,18 @@ package struct DerivativeUse: Sendable {
 package struct ForwardNeeds: Sendable {
   /// Per input: whether its value is read again.
   package var inputs: [Bool] = []
-  /// Scalars and doubles of `saved` memory.
+  /// Scalars and doubles of `saved` memory. Those of a sample lie together, one sample after the other.
   package var saved = 0
+  /// Whether these are whole numbers, one `Int32` in the place of each.
+  package var savesIndices = false
   package var savedDoubles = 0
 
-  package init(inputs: [Bool] = [], saved: Int = 0, savedDoubles: Int = 0) {
+  package init(
+    inputs: [Bool] = [], saved: Int = 0, savesIndices: Bool = false, savedDoubles: Int = 0
+  ) {
     self.inputs = inputs
     self.saved = saved
+    self.savesIndices = savesIndices
     self.savedDoubles = savedDoubles
   }
 }

@@ -13,13 +13,17 @@ package final class BatchGradients<S: EngineScalar> {
   /// Of the rows of the true labels, and of those of the sampled ones, or their norms alone; between
   /// the two there are only the products with the sum of the true rows.
   package let gram: GramMatrix
+  /// The products of the true labels' rows, whatever is needed of the others.
+  package private(set) lazy var gramOfTrueRows: GramMatrix =
+    gram.products == .norms ? trueRows.gramMatrix(withSums: false) : gram
+  package var trueRows: PerSampleGradients<S> { perSample.prefix(draws: 1) }
   /// Whether directions are combinations that are never formed.
   package let usesCombinations: Bool
   /// g, the sum over samples.
   package private(set) lazy var gradient: ScaledVector<S> = gradientForm.vector()
   /// g as directions are kept.
   package private(set) lazy var gradientForm: DirectionForm<S> = {
-    direction(of: trueRows(1)).form
+    direction(of: trueWeights(1)).form
   }()
   /// How far each row may be from exact arithmetic.
   package let errors: RowErrors
@@ -63,7 +67,7 @@ package final class BatchGradients<S: EngineScalar> {
   }
 
   /// Weights for all rows: the given one for true labels, none for sampled ones.
-  private func trueRows(_ weight: Double) -> [Double] {
+  private func trueWeights(_ weight: Double) -> [Double] {
     [Double](repeating: weight, count: samples)
       + [Double](repeating: 0, count: draws * samples)
   }
@@ -299,7 +303,7 @@ package final class BatchGradients<S: EngineScalar> {
 
   /// The direction of plain gradient descent.
   package var gradientDirection: Direction<S> {
-    let norm = norm(of: trueRows(1))
+    let norm = norm(of: trueWeights(1))
     return Direction(form: gradientForm, relativeError: norm > 0 ? gradientError / norm : 0)
   }
 

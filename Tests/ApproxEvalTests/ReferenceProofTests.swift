@@ -98,7 +98,7 @@ struct ReferenceProofTests {
     let gram = try GramReference(problem, memory: 1 << 30)
     found.append(try gram.solve(gradient: gradient, damping: 0, gap: 1e-6, tolerance: 1e-9))
     for gap in [1e-2, 1e-3, 1e-5] {
-      found += gram.bracketedSolution(gradient: gradient, gap: gap).map { [$0.solution] } ?? []
+      found += gram.bracketedSolution(gradient: gradient, gap: gap).map { [$0] } ?? []
     }
     let leading = LeadingReference(problem, memory: 1 << 30)
     for gap in [0.3, 1e-2] {

@@ -300,7 +300,7 @@ import Testing
     let gradient = ScaledVector(vector: problem.gradient(), scale: 1)
     let solution = try GramReference(problem, memory: 1 << 30)
       .bracketedSolution(gradient: gradient, gap: gap)
-    return try #require(solution).solution.record
+    return try #require(solution).record
   }
 
   /// The certificate proves what a factorisation in either precision has reached, at every stage.

@@ -246,6 +246,15 @@ private let piecesCases: [LoweringCase] = [
   LoweringCase("attention, keys transposed", AttentionFromPieces()) { g in
     try g.writtenOut(mask: nil, transposesKeys: true)
   },
+  LoweringCase("capped attention", AttentionFromPieces()) { g in
+    try g.writtenOut(mask: nil, cap: 0.8)
+  },
+  LoweringCase("capped and causal attention", AttentionFromPieces()) { g in
+    try g.writtenOut(mask: { $1 <= $0 }, cap: 0.8)
+  },
+  LoweringCase("attention with a cap of less than nothing", AttentionFromPieces(), applies: false) {
+    g in try g.writtenOut(mask: nil, cap: -0.8)
+  },
   LoweringCase("attention by a mask of its own", AttentionFromPieces(), applies: false) { g in
     try g.writtenOut(mask: { $0 == 0 || $1 != 1 })
   },
@@ -282,7 +291,7 @@ extension LoweringGraph {
   /// Two heads of width 2 over four tokens.
   fileprivate mutating func writtenOut(
     mask: ((_ query: Int, _ key: Int) -> Bool)?, transposesKeys: Bool = false,
-    readsWeights: Bool = false
+    readsWeights: Bool = false, cap: Double? = nil
   ) throws -> ValueID {
     let x = try shifted(input("x", [4, 4]), "b")
     func heads(_ g: inout LoweringGraph, _ name: String, _ order: [Int]) throws -> ValueID {
@@ -294,6 +303,10 @@ extension LoweringGraph {
     let v = try heads(&self, "v", [1, 0, 2])
     var scores = try apply(
       Scale(factor: 0.7), apply(MatrixProduct(isTransposed: !transposesKeys), q, k))
+    if let cap {
+      let bounded = try apply(Activation(.tanh), apply(Scale(factor: 1 / 0.6), scores))
+      scores = try apply(Scale(factor: cap), bounded)
+    }
     if let mask {
       let values = (0..<16).map { mask($0 / 4, $0 % 4) ? 1.0 : 0.0 }
       scores = try apply(

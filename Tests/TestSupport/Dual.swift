@@ -34,7 +34,7 @@ package struct Dual: Sendable {
 
   package var exponential: Dual { apply(exp(value), slope: exp(value)) }
 
-  var tanh: Dual {
+  package var tanh: Dual {
     let t = Foundation.tanh(value)
     return apply(t, slope: 1 - t * t)
   }

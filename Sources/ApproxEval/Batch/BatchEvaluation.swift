@@ -115,7 +115,7 @@ struct BatchEvaluation<S: EngineScalar> {
     }
     if let reference {
       scorer.score(
-        reference: reference.direction(), seconds: seconds,
+        reference: reference.direction(), known: reference.halves, seconds: seconds,
         exact: reference.isInDouble || reference.record.replacement != nil
           ? reference.record.gamma : nil)
     }

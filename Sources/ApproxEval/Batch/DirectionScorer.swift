@@ -72,12 +72,17 @@ struct DirectionScorer<S: EngineScalar> {
 
   /// The reference, to which other scores are relative.
   ///
-  /// - Parameter exact: gamma from a solver that works in higher precision than the engine, or of the
-  ///   row that is the reference.
-  mutating func score(reference direction: Direction<S>, seconds: Double, exact: Double?) {
+  /// - Parameters:
+  ///   - exact: gamma from a solver that works in higher precision than the engine, or of the
+  ///     row that is the reference.
+  ///   - known: Its halves with the tangent, where the solver has formed them.
+  mutating func score(
+    reference direction: Direction<S>, known: BatchProblem<S>.Halves?, seconds: Double,
+    exact: Double?
+  ) {
     let clock = ContinuousClock()
     let start = clock.now
-    let halves = problem.quadratics([direction.form], keepsTangents: true)[0]
+    let halves = known ?? problem.quadratics([direction.form], keepsTangents: true)[0]
     tangentOfReference = halves.tangent
     let gamma = direction.overflows ? .nan : exact ?? halves.unscaled.gamma
     gammaOfReference = gamma

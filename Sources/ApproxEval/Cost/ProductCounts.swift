@@ -6,6 +6,9 @@ import GraphModule
 /// its weight are `N c` each.
 struct ProductCounts {
   let samples: Double
+  /// Scalars of all samples of which a pass computes tangents, or cotangents. Scores of attention, with their
+  /// weights and the products that are no layer's, take as long as five others.
+  let elements: Double
   private let layers: [Layer]
 
   private struct Layer {
@@ -24,6 +27,13 @@ struct ProductCounts {
   init(_ program: Program, samples: Int, scalar: Int) {
     self.samples = Double(samples)
     let graph = program.graph
+    elements =
+      Double(samples)
+      * graph.nodes.reduce(0) { sum, node in
+        guard program.isActive[node.output.index] else { return sum }
+        let scores = (node.operation as? Attention)?.scoreCount ?? 0
+        return sum + Double(node.size) + 5 * Double(scores)
+      }
     let shares = program.tangentShares
     layers = graph.nodes.enumerated().compactMap { index, node in
       let operation = node.operation
@@ -85,6 +95,20 @@ struct ProductCounts {
     }
   }
 
+  /// The products of so many further rows, each of one sample, with each other and with a gradient of every sample,
+  /// in the engine's precision; explicit ones have to be formed.
+  func gramBorder(rows: Int) -> Work {
+    let further = Double(rows)
+    let products = (further + samples) * (further + samples) - samples * samples
+    return sum { layer in
+      guard layer.isTrainable, let factors = layer.factors else { return .none }
+      let (a, b) = (Double(factors.inputs), Double(factors.outputs))
+      let t = Double(factors.positions)
+      let operations = min(products * t * t * b, 2 * further * t * a * b + products * a * b)
+      return Work(operations: operations, bytes: 4 * further * min(t * b, a * b))
+    }
+  }
+
   /// J times a combination of per-sample gradients that is not formed: `2 (N T)^2 out` in double for a
   /// layer with a kernel; the block of d of any other layer is formed.
   var combinedJVP: Work {
@@ -100,6 +124,13 @@ struct ProductCounts {
   /// One product of conjugate gradients or LSQR, on vectors of length P or on combinations.
   func fisherVectorProduct(usesCombinations: Bool) -> Work {
     usesCombinations ? inputs + combinedJVP : jvp + vjp
+  }
+
+  /// What passes of one direction take beside products, in operations of a large product: 1.2 nanoseconds for each
+  /// scalar, as decoders of width 32 took them. In stacks, directions share what is looked up, and the weights of
+  /// attention.
+  func elementwise(passes: Double, inStacks: Bool = false) -> Double {
+    (inStacks ? 25 : 100) * passes * elements
   }
 
   private func sum(_ work: (Layer) -> Work) -> Work {

@@ -72,7 +72,7 @@ extension BatchMemory {
     }
     let matrices = [
       wanted.contains(.gramMatrix) ? gramReference : nil,
-      wanted.contains(.factorMatrix) ? denseReference : nil,
+      wanted.contains(.factorMatrix) ? denseReferences.min() : nil,
       wanted.contains(.leadingRows) ? leadingReference(rowsPerPosition: 1) : nil,
     ]
     plan.reserve(
@@ -118,7 +118,7 @@ extension BatchMemory {
 
   /// What exact references may take.
   var referenceDemands: [Int] {
-    [gramReference, doubleGramReference, denseReference].map(\.value)
+    ([gramReference, doubleGramReference] + denseReferences).map(\.value)
   }
 
   /// What conjugate gradients may be followed by takes at the most, of what is left for it.
@@ -132,7 +132,7 @@ extension BatchMemory {
       case .bracket: [gramReference]
       case .exact(let method):
         method.needs.contains(.factorMatrix)
-          ? [denseReference] : [gramReference, doubleGramReference]
+          ? [ByteCount(costs.svdMemory)] : [gramReference, doubleGramReference]
       }
     }
     // How many rows the leading classes have is told by numbers.
@@ -145,10 +145,11 @@ extension BatchMemory {
     return max(leading, demands.filter { $0.value <= budget.reference }.max() ?? 0)
   }
 
-  private var denseReference: ByteCount {
-    let required = DenseLeastSquares.requiredMemory(
-      rows: (ByteCount(samples) * ByteCount(logits)).value, columns: program.parameterCount)
-    return ByteCount(required) + doubleProblem
+  /// By the rows of B, and where these are more than its columns by these.
+  private var denseReferences: [ByteCount] {
+    let counts = ProductCounts(program, samples: samples, scalar: MemoryLayout<S>.stride)
+    let exact = inDouble.needs
+    return FactorCosts.all(exact, counts).map { $0.memory + doubleProblem }
   }
 
   private var inDouble: BatchMemory<Double> {

@@ -13,6 +13,8 @@ final class BatchReference<S: EngineScalar> {
   private let workspace: ReferenceWorkspace<S>
   private var choice: ReferenceChoice
   private let costs: ReferenceChoice.Costs
+  /// The rows that `auto` begins with, if it does.
+  private let leadingRows: LeadingRows?
   /// The one that has found the reference, and so also solves at other dampings.
   private var settled: ReferenceMethod
   private var denseSolver: DenseReference?
@@ -36,10 +38,11 @@ final class BatchReference<S: EngineScalar> {
     self.doubleProblem = doubleProblem
     self.budget = budget
     self.workspace = workspace
+    leadingRows = options.reference == .auto ? Self.leadingRows(problem, options) : nil
     var costs = ReferenceChoice.Costs(
       problem.linearization.program, samples: problem.linearization.samples,
       rank: problem.output.rootRank,
-      leading: options.reference == .auto ? Self.leadingRows(problem, options) : nil,
+      leading: leadingRows?.count,
       options: options, budget: budget, S.self)
     costs.missesLabels = problem.output.missesLabels
     self.costs = costs
@@ -51,13 +54,13 @@ final class BatchReference<S: EngineScalar> {
     preconditioning = Preconditioning(options.cgPreconditioner, seed: options.seed, batch: batch)
   }
 
-  /// How many rows `auto` begins with, if it does: with more the classes that lead are no few.
+  /// `nil` where the classes that lead are no few.
   private static func leadingRows(
     _ problem: BatchProblem<S>, _ options: EvaluationOptions
-  ) -> Int? {
+  ) -> LeadingRows? {
     if options.cgGap == 0 || options.cgDamping > 0 || problem.output.missesLabels { return nil }
     let most = LeadingReference<S>.mostRowsPerPosition * problem.output.scoredPositions
-    return LeadingReference.rows(problem.output, gap: options.cgGap, damping: 0, most: most)?.count
+    return LeadingReference.rows(problem.output, gap: options.cgGap, damping: 0, most: most)
   }
 
   /// The reference itself, with the damping of the options; `nil` if there is to be none.
@@ -108,11 +111,7 @@ final class BatchReference<S: EngineScalar> {
   /// How many iterations the gradients foretell; `nil` where no number of them would cost so much.
   private func forecast(_ gradients: BatchGradients<S>, upTo cost: Double) -> Int? {
     if costs.iterations(IterationForecast.most) < cost { return nil }
-    // Methods that solve have it.
-    let known = gradients.gram
-    let gram =
-      known.products == .norms
-      ? gradients.perSample.prefix(draws: 1).gramMatrix(withSums: false) : known
+    let gram = gradients.gramOfTrueRows
     return IterationForecast.iterations(
       squares: gradients.output.certificates, gap: options.cgGap
     ) { gram.scaled($0, $1) }
@@ -122,12 +121,12 @@ final class BatchReference<S: EngineScalar> {
   private func leadingSolution(
     _ gradients: BatchGradients<S>
   ) throws -> ReferenceSolution<S>? {
-    let rows = costs.leading?.rows ?? 0
     let most = LeadingReference<S>.mostRowsPerPosition * problem.output.scoredPositions
     let result = Result { () throws(SolveError) in
-      try LeadingReference(problem, memory: budget.reference).solve(
+      try LeadingReference(problem, gradients: gradients, memory: budget.reference).solve(
         gradient: gradients.gradient, damping: 0, gap: options.cgGap,
-        tolerance: options.cgTolerance, most: min(most, 2 * rows))
+        tolerance: options.cgTolerance, first: leadingRows,
+        most: min(most, 2 * (leadingRows?.count ?? 0)))
     }
     switch result {
     case .success(let found): return found.record.gamma.isNaN ? nil : found
@@ -211,8 +210,7 @@ final class BatchReference<S: EngineScalar> {
   /// `nil` where numbers leave the range of double, or memory turns out too small after all.
   private func bracketed(_ gradients: BatchGradients<S>) throws -> ReferenceSolution<S>? {
     do {
-      return try gram().bracketedSolution(gradient: gradients.gradient, gap: options.cgGap)?
-        .solution
+      return try gram().bracketedSolution(gradient: gradients.gradient, gap: options.cgGap)
     } catch SolveError.memory {
       return nil
     }
@@ -320,7 +318,9 @@ extension BatchReference {
   }
 
   func dense() throws -> DenseReference {
-    let dense = try denseSolver ?? DenseReference(doubleProblem(), memory: budget.reference)
+    let dense =
+      try denseSolver
+      ?? DenseReference(doubleProblem(), by: costs.svdRoute, memory: budget.reference)
     denseSolver = dense
     return dense
   }

@@ -16,20 +16,47 @@ struct FactorReference: ReferenceSolving {
 /// The natural gradient by the SVD of `B = A^T J` (`F = B^T B`, `g = B^T w`): exact to rounding,
 /// for small problems and checks. Always in double: in single precision the least singular values
 /// of B would be noise.
+///
+/// A B of more rows than columns may have been folded into a triangular factor, whose singular values are
+/// those of B.
 package struct DenseReference {
   private let problem: BatchProblem<Double>
+  private let route: FactorRoute
   private let decomposition: DenseDecomposition
+  /// w, or what the decomposition's matrix has in its place.
   private let target: [Double]
 
   /// - Throws: `SolveError.memory` before anything is allocated.
-  package init(_ problem: BatchProblem<Double>, memory: Int) throws(SolveError) {
-    self.problem = problem
+  package init(
+    _ problem: BatchProblem<Double>, by route: FactorRoute = .rows, memory: Int
+  ) throws(SolveError) {
+    (self.problem, self.route) = (problem, route)
+    let linearization = problem.linearization
+    let required = FactorCosts(
+      route,
+      BatchNeeds<Double>(
+        linearization.program, samples: linearization.samples, threads: linearization.pool.threads,
+        budget: linearization.budget),
+      ProductCounts(linearization.program, samples: linearization.samples, scalar: 8)
+    ).memory.value
+    if required > memory { throw .memory(required: required, budget: memory) }
+    switch route {
+    case .rows: (decomposition, target) = try Self.decomposedRows(problem, memory: memory)
+    case .columns:
+      let factor = try problem.triangularFactor(hasTarget: !problem.output.missesLabels)
+      target = factor.target
+      decomposition = try DenseLeastSquares(memoryBudget: memory).decompose(
+        rows: factor.columns, columns: factor.columns, factor.matrix)
+    }
+  }
+
+  private static func decomposedRows(
+    _ problem: BatchProblem<Double>, memory: Int
+  ) throws(SolveError) -> (DenseDecomposition, target: [Double]) {
     let linearization = problem.linearization
     let output = problem.output
     let columns = linearization.parameterCount
     let rows = linearization.samples * linearization.logitCount
-    let required = DenseLeastSquares.requiredMemory(rows: rows, columns: columns)
-    if required > memory { throw .memory(required: required, budget: memory) }
     let matrix = Vector<Double>(count: rows * columns)
     var target: [Double] = []
     let ones = [Double](repeating: 1, count: linearization.samples)
@@ -47,9 +74,9 @@ package struct DenseReference {
         target += output.rootWeights(position: position, class: column)
       }
     }
-    self.target = target
-    decomposition = try DenseLeastSquares(memoryBudget: memory).decompose(
+    let decomposition = try DenseLeastSquares(memoryBudget: memory).decompose(
       rows: rows, columns: columns, matrix)
+    return (decomposition, target)
   }
 
   /// `(F + mu I)^-1 g`, of minimum norm for mu = 0.
@@ -66,14 +93,15 @@ package struct DenseReference {
     let rounded = ScaledVector<S>(rounding: exact)
     let unit = rounded.scale
     let halves = problem.quadratics([ScaledVector(vector: exact, scale: unit)])[0]
-    let rows = target.count
+    let rows = problem.linearization.samples * problem.linearization.logitCount
     let residual = try residual(exact, unit: unit, damping: damping)
     var record = ReferenceRecord(
       kind: .dense, gamma: halves.unscaled.gamma, iterations: nil, residual: residual,
       stop: "dense",
       explanation:
-        "Singular value decomposition of B [\(rows), \(exact.count)] in double precision: "
-        + "rank \(solution.rank), as far as singular values are above "
+        "Singular value decomposition of B [\(rows), \(exact.count)] in double precision"
+        + (route == .columns ? ", by its columns and their triangular factor" : "")
+        + ": rank \(solution.rank), as far as singular values are above "
         + "\(shortened(decomposition.cutoff, digits: 2)) of the largest."
         + (hasTarget
           ? SettingText("") : " Solved from g, as a label has next to no probability."),

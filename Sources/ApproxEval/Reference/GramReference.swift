@@ -23,7 +23,7 @@ package struct GramReference<S: EngineScalar> {
   let problem: BatchProblem<S>
   /// What its solutions are said to be found by.
   private let kind: ReferenceMethod
-  private let rows: PerSampleGradients<S>
+  private let rows: RowMatrix<S>
   /// Rows that are scored and have a probability above zero.
   private let kept: [Int]
   /// `R R^T / unit^2` of the kept rows, B = diag(sizes) R.
@@ -75,28 +75,27 @@ package struct GramReference<S: EngineScalar> {
         target += output.fullRankWeights(column, position: position)
       }
     }
-    self.init(problem, .gram, rows, sizes: sizes, target: target, memory: memory)
+    self.init(problem, .gram, RowMatrix(rows), sizes: sizes, target: target, memory: memory)
   }
 
   /// - Parameters:
   ///   - rows: R
   ///   - target: w in the coordinates of these rows.
   init(
-    _ problem: BatchProblem<S>, _ kind: ReferenceMethod, _ rows: PerSampleGradients<S>,
+    _ problem: BatchProblem<S>, _ kind: ReferenceMethod, _ rows: RowMatrix<S>,
     sizes: [Double], target: [Double], memory: Int
   ) {
     (self.problem, self.kind, self.rows, self.memory) = (problem, kind, rows, memory)
-    let whole = rows.gramMatrix(withSums: false)
     kept = sizes.indices.filter { sizes[$0] >= .leastNormalMagnitude }
     losesLabels = sizes.indices.contains {
       sizes[$0] < .leastNormalMagnitude && target[$0] != 0
     }
-    unit = whole.unit
-    gram = kept.count == whole.count ? whole.scaled : Vector(count: kept.count * kept.count)
-    if kept.count < whole.count {
+    unit = rows.unit
+    gram = kept.count == rows.count ? rows.scaled : Vector(count: kept.count * kept.count)
+    if kept.count < rows.count {
       for (row, i) in kept.enumerated() {
         for (column, j) in kept.enumerated() {
-          gram.pointer[row * kept.count + column] = whole.scaled(i, j)
+          gram.pointer[row * kept.count + column] = rows.scaled.pointer[i * rows.count + j]
         }
       }
     }
@@ -122,8 +121,7 @@ package struct GramReference<S: EngineScalar> {
     }
     return solution(
       coefficients, form, gradient: gradient, damping: mu, gap: gap,
-      residual: max(tolerance, Self.exactness)
-    ).solution
+      residual: max(tolerance, Self.exactness))
   }
 
   /// The solution by Cholesky without damping, if the certificate proves that it is one: by the
@@ -136,13 +134,12 @@ package struct GramReference<S: EngineScalar> {
     }
     let solution = solution(
       y, "Cholesky factorisation", gradient: gradient, damping: 0, gap: gap,
-      residual: Self.exactness
-    ).solution
+      residual: Self.exactness)
     return solution.record.isConverged ? solution : nil
   }
 
   /// A direction that is proved to be within the gap, where it can be: `x = B^T z` from a Cholesky
-  /// factorisation of `B B^T + mu I`, mu at ten times the level of rounding.
+  /// factorisation of `B B^T + mu I`, mu above the level of rounding.
   ///
   /// Proved is one of two things. By the certificate, that no direction has a gamma below
   /// `gamma(x) / (1 + gap)`. Or, where B has not full row rank to rounding and no direction comes near
@@ -157,14 +154,14 @@ package struct GramReference<S: EngineScalar> {
   /// - Returns: What was reached, proved or not; `nil` where there is no factorisation.
   package func bracketedSolution(
     gradient: ScaledVector<S>, gap: Double, tolerance: Double = 0
-  ) -> Found? {
+  ) -> ReferenceSolution<S>? {
     // Without all of w neither proof holds.
     guard count > 0, !losesLabels, target.allSatisfy(\.isFinite) else { return nil }
     let largest = powerOfTwo(near: sizes.reduce(0, max))
     let relative = sizes.map { $0 / largest }
     let diagonal = (0..<count).map { gram[$0 * (count + 1)] * relative[$0] * relative[$0] }
-    // Ten times what rounding makes of the eigenvalues: below it, rounding is what x would be made of.
-    var damping = 10 * .ulpOfOne * diagonal.reduce(0, +)
+    // What rounding makes of the eigenvalues and more: below it, rounding is what x would be made of.
+    var damping = rows.rounding * diagonal.reduce(0, +)
     var factor: CholeskyFactorization?
     for _ in 0..<3 {
       let matrix = weighted(relative)
@@ -191,11 +188,8 @@ package struct GramReference<S: EngineScalar> {
     let found = solution(
       zip(z, relative).map { $0 * $1 / size / unit }, "Cholesky factorisation", gradient: gradient,
       damping: 0, gap: gap, residual: tolerance)
-    return (problem.proved(found.solution, gradient: gradient, gap: gap), found.tangent)
+    return problem.proved(found, gradient: gradient, gap: gap)
   }
-
-  /// A solution, and `J x` of the unscaled vector, `[N, O C]`.
-  package typealias Found = (solution: ReferenceSolution<S>, tangent: Vector<Double>?)
 
   /// A residual at rounding.
   private static var exactness: Double { Double(S.ulpOfOne).squareRoot() }
@@ -204,15 +198,14 @@ package struct GramReference<S: EngineScalar> {
   private func solution(
     _ coefficients: [Double], _ form: String, gradient: ScaledVector<S>, damping mu: Double,
     gap: Double, residual small: Double
-  ) -> Found {
+  ) -> ReferenceSolution<S> {
     // No weights, or beyond the range of double: there is no direction.
     if count == 0 || !coefficients.allSatisfy(\.isFinite), problem.norm(gradient) > 0 {
-      return (.none(problem, by: kind, .certainty), nil)
+      return .none(problem, by: kind, .certainty)
     }
     var weights = [Double](repeating: 0, count: rows.count)
     for (place, row) in kept.enumerated() { weights[row] = coefficients[place] }
-    // The rows cancel where singular values fade: single precision would keep nothing of these.
-    let direction = rows.weightedSums([weights], inDouble: true)[0]
+    let direction = rows.weightedSum(weights, cancels(coefficients))
     let halves = problem.quadratics([.explicit(direction)], keepsTangents: true)[0]
     let gammaOfX = halves.unscaled.gamma
     let residual = problem.residual(
@@ -229,9 +222,22 @@ package struct GramReference<S: EngineScalar> {
       status: problem.norm(gradient) == 0
         ? .zeroGradient
         : isSolved ? .exact : isCertified ? .converged : .notConverged)
-    return (
-      ReferenceSolution(direction: direction, record: record, trace: []), halves.tangent
-    )
+    var solution = ReferenceSolution(direction: direction, record: record, trace: [])
+    solution.halves = halves
+    return solution
+  }
+
+  /// Whether little is left of the rows, as where singular values fade: single precision would keep nothing of them.
+  private func cancels(_ coefficients: [Double]) -> Bool {
+    // All rows are in double, for solutions that are exact.
+    if kind == .gram { return true }
+    let largest = powerOfTwo(near: coefficients.reduce(0) { max($0, abs($1)) })
+    let weights = coefficients.map { $0 / largest }
+    let square = dot(weights, product(weights))
+    let parts = (0..<count).reduce(0.0) {
+      $0 + weights[$1] * weights[$1] * gram[$1 * (count + 1)]
+    }
+    return !(square >= parts / 900)
   }
 
   private var matrix: String {

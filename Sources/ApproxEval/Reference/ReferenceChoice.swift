@@ -42,6 +42,8 @@ struct ReferenceChoice: Equatable {
   struct Costs: Equatable {
     var svd: Double
     var svdMemory: Int
+    /// How B is formed for it.
+    var svdRoute = FactorRoute.rows
     /// With an eigen-decomposition.
     var gram: Double
     var gramMemory: Int
@@ -105,7 +107,10 @@ struct ReferenceChoice: Equatable {
     if hasBound && !costs.missesLabels && costs.choleskyMemory <= memory {
       candidates.append((.bracket, "Cholesky factorisation of B B^T", costs.cholesky))
     }
-    if costs.svdMemory <= memory { candidates.append((.exact(.dense), "dense", costs.svd)) }
+    if costs.svdMemory <= memory {
+      let name = costs.svdRoute == .columns ? "dense by the columns of B" : "dense"
+      candidates.append((.exact(.dense), name, costs.svd))
+    }
     if costs.gramMemory <= memory && !costs.missesLabels {
       candidates.append((.exact(.gram), "gram", costs.gram))
     }
@@ -150,9 +155,10 @@ struct ReferenceChoice: Equatable {
     }
   }
 
-  /// What share of the iterations that are foretold the rows of leading classes may cost, to come first. Below 1,
-  /// as the classes that lead may turn out too few; not far below, as more iterations are taken than are foretold.
-  private static var caution: Double { 0.7 }
+  /// What share of the iterations that are foretold the rows of leading classes may cost, to come first. Not above 1, as
+  /// the classes that lead may turn out too few; not far below, as up to twice as many iterations are taken as are
+  /// foretold.
+  private static var caution: Double { 0.9 }
   /// How many times as much they cost where they come after iterations: there the classes that lead at first were
   /// found too few, and to add others took two to six times the first rows (digits, epochs 10 and 20).
   private static var later: Double { 4 }
@@ -183,18 +189,9 @@ extension ReferenceChoice.Costs {
     let counts = ProductCounts(
       program, samples: samples, scalar: MemoryLayout<S>.stride)
     let (m, p) = (Double(rows), Double(columns))
-
-    // dgesdd: 4 m P k + 22 k^3 (Golub and Van Loan, table 8.6.1), at half the rate; its backward
-    // passes are little beside it.
-    let k = min(m, p)
-    svd = 2 * (4 * m * p * k + 22 * k * k * k)
     let batch = BatchNeeds<S>(
       program, samples: samples, threads: threads, budget: budget.forward)
     let usesCombinations = options.cgPreconditioner == .none && batch.usesCombinations
-    svdMemory =
-      (ByteCount(DenseLeastSquares.requiredMemory(rows: rows, columns: columns))
-      + ByteCount(budget.doubleProblem)).value
-
     // A backward pass per class, the Gram matrix, the direction, its gamma and its residual. On one
     // core of two or more, in double: n^3 / 3 of Cholesky, and the eigen-decomposition that follows
     // where B has not full rank to rounding, which was found to take ten times as long. Nobody knows
@@ -204,11 +201,16 @@ extension ReferenceChoice.Costs {
     let formed =
       Double(draws) * counts.inputs.operations + 2 * counts.gram(draws: draws).operations
       + (counts.weights + counts.jvp + counts.jvp + counts.vjp).operations
+      + counts.elementwise(passes: Double(draws), inStacks: true) + counts.elementwise(passes: 4)
     gram = formed + 12 * n * n * n
     // A factorisation, and two or three products with the matrix, at the rate of memory.
     cholesky = formed + 1.2 * n * n * n + 300 * n * n
     let exact = BatchNeeds<Double>(
       program, samples: samples, threads: threads, budget: budget.forward)
+    let factor = FactorCosts.best(
+      exact, counts, memory: ByteCount(budget.reference) - ByteCount(budget.doubleProblem))
+    (svd, svdRoute) = (factor.operations, factor.route)
+    svdMemory = (factor.memory + ByteCount(budget.doubleProblem)).value
     // Layers factor only where the forward values of all samples are kept.
     gramMemory =
       exact.batch.keptSamples < samples
@@ -221,7 +223,8 @@ extension ReferenceChoice.Costs {
     let product = counts.fisherVectorProduct(usesCombinations: usesCombinations)
     // Some ten passes over vectors of P elements, at the rate of memory, and what it takes to start
     // the threads a few times, 50 microseconds.
-    iteration = product.operations + (usesCombinations ? 0 : 400 * p) + 5e6
+    iteration =
+      product.operations + (usesCombinations ? 0 : 400 * p) + 5e6 + counts.elementwise(passes: 2)
     // Twice a multiplication and an addition for each element of an earlier vector, from the caches;
     // combinations are pairs of vectors over the logits in double.
     growth = usesCombinations ? 48 * m : 12 * p
@@ -229,17 +232,17 @@ extension ReferenceChoice.Costs {
       batch.batch.keptSamples < samples
       ? nil
       : leading.map { rows in
-        // As above, each row a sample of its own; the sum in double. A dozen passes start their threads. Matrices of
-        // products are formed for each tensor, mirrored, copied and factorised at the rate of memory: 590 rows of
-        // the digits took 1.5e9 operations' time (Benchmarks/reference-suite.sh).
-        let own = ProductCounts(program, samples: rows, scalar: MemoryLayout<S>.stride)
+        // A backward pass of its sample for each row that the gradients do not leave, its products with all, and the
+        // direction with its residual, whose tangent is scored. Matrices of products are formed for each tensor,
+        // copied and factorised at the rate of memory (Benchmarks/reference-suite.sh).
+        let formed = FormedRows<S>.passes(rows, samples: samples)
+        let own = ProductCounts(program, samples: formed, scalar: MemoryLayout<S>.stride)
         let m = Double(rows)
-        let work =
-          own.forward + own.inputs + 2 * own.gram(draws: 1) + 2 * own.weights + counts.jvp
-          + counts.vjp
+        let work = own.inputs + counts.gramBorder(rows: formed) + counts.weights + counts.vjp
         return Leading(
           rows: rows,
-          cost: work.operations + 1.2 * m * m * m + 2500 * m * m + 1200 * p + 6e7,
+          cost: work.operations + own.elementwise(passes: 4) + counts.elementwise(passes: 2)
+            + 1.2 * m * m * m + 2500 * m * m + 1200 * p + 6e7,
           memory: LeadingReference<S>.requiredMemory(batch, rows: rows))
       }
   }

@@ -11,6 +11,8 @@ package struct ReferenceSolution<S: EngineScalar> {
   package let trace: [TraceRow]
   /// Whether gamma of the record comes from double precision, of which the direction is a rounding.
   package let isInDouble: Bool
+  /// Its indicator with `J x`, where the solver has formed them.
+  var halves: BatchProblem<S>.Halves?
   /// Whether there is none: the damping, or what it takes to solve, is beyond the range of numbers.
   package private(set) var overflows = false
   /// Whether that is for want of range in the arithmetic of the solve.

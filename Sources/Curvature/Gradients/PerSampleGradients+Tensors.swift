@@ -96,7 +96,7 @@ extension PerSampleGradients {
         writes.append { Kernels.toDouble(rows.pointer + $0 * count, $1 + place, count: count) }
       case .factored(let node, let factors, let weight, let bias, let rows, let table):
         // Before the workers: rows that are unfolded are kept by whoever asks first.
-        let inputs = linearization.inputRows(node: node, factors)
+        let inputs = batch.inputRows(node: node, factors)
         let (place, biasPlace) = (offsets[weight.index]!, bias.flatMap { offsets[$0.index] })
         writes.append { [self] row, out in
           writeOuterProducts(
@@ -118,7 +118,7 @@ extension PerSampleGradients {
     _ row: Int, _ factors: Factorization, _ inputs: InputRows<S>, _ rows: Vector<S>,
     _ table: Table?, to out: UnsafeMutablePointer<Double>, bias: UnsafeMutablePointer<Double>?
   ) {
-    let (positions, sample) = (factors.positions, row % samples)
+    let (positions, sample) = (factors.positions, sample(of: row))
     let cotangents = Vector<Double>(count: positions * factors.outputs)
     Kernels.toDouble(
       rows.pointer + row * cotangents.count, cotangents.pointer, count: cotangents.count)

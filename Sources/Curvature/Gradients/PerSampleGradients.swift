@@ -79,6 +79,15 @@ package final class PerSampleGradients<S: EngineScalar> {
   package var count: Int { draws * samples }
   package var samples: Int { linearization.samples }
 
+  /// Where the inputs of layers are: the batch, or that of which these are some samples.
+  var batch: Linearization<S> { linearization.origin?.batch ?? linearization }
+
+  /// Of a row its sample there.
+  func sample(of row: Int) -> Int {
+    let own = row % samples
+    return linearization.origin?.samples[own] ?? own
+  }
+
   var collector: Collector {
     var factored: [Int: Vector<S>] = [:]
     var explicit: [ParameterID: Vector<S>] = [:]
@@ -130,22 +139,7 @@ package final class PerSampleGradients<S: EngineScalar> {
   package func weightedSums(
     _ coefficients: [[Double]], inDouble: Bool = false
   ) -> [ScaledVector<S>] {
-    let offsets = linearization.program.offsets
-    return coefficients.map { set in
-      precondition(set.count == count, "weightedSums: \(set.count) coefficients, \(count) rows")
-      let scaled = zip(set, scales).map(*)
-      let unit = powerOfTwo(near: scaled.reduce(0) { max($0, abs($1)) })
-      let weights = scaled.map { $0 / unit }
-      if inDouble && S.self != Double.self {
-        let exact = Vector<Double>(count: linearization.parameterCount)
-        accumulate(weights, into: exact, offsets: offsets)
-        let rounded = ScaledVector<S>(rounding: exact)
-        return ScaledVector(vector: rounded.vector, scale: rounded.scale * unit)
-      }
-      let vector = Vector<S>(count: linearization.parameterCount)
-      accumulate(weights, into: vector, offsets: offsets)
-      return ScaledVector(vector: vector, scale: unit)
-    }
+    coefficients.map { RowStack([self]).weightedSum($0, inDouble: inDouble) }
   }
 
   /// The weighted sum of the stored rows in precision T, whatever precision they have.
@@ -154,84 +148,14 @@ package final class PerSampleGradients<S: EngineScalar> {
   func accumulate<T: EngineScalar>(
     _ weights: [Double], into result: Vector<T>, offsets: [Int?]
   ) {
-    var tasks: [() -> Void] = []
-    for entry in entries {
-      switch entry {
-      case .factored(let node, let factors, let weight, let bias, let rows, let table):
-        guard let start = offsets[weight.index] else { continue }
-        // The draws share their inputs: weigh and add their cotangents first.
-        let combined: Vector<T> = combine(
-          rows, weights: weights, size: factors.positions * factors.outputs)
-        let rowCount = samples * factors.positions
-        let inputs = linearization.inputRows(node: node, factors).converted(
-          count: rowCount * factors.inputs, to: T.self)
-        let combinedTable: Vector<T>? = table.map {
-          combine($0.rows, weights: weights, size: $0.size)
-        }
-        let factored = FactoredRows<T>(
-          factors: factors, count: rowCount, inputs: inputs.rows,
-          cotangents: UnsafePointer(combined.pointer),
-          table: table.map {
-            TableRows(
-              indices: linearization.indices(of: $0.table),
-              cotangents: UnsafePointer(combinedTable!.pointer),
-              count: samples * $0.table.factors.positions)
-          })
-        let gradient = factored.gradientTasks(
-          weight: result.pointer + start, bias: bias.map { result.pointer + offsets[$0.index]! })
-        tasks += gradient.map { task in
-          { withExtendedLifetime((combined, combinedTable, inputs.owner)) { task() } }
-        }
-      case .explicit(let parameter, let rows):
-        guard let start = offsets[parameter.index] else { continue }
-        let columns = linearization.program.graph.parameters[parameter.index].count
-        let target = result.pointer + start
-        // Rows of draws that take no part need not be read.
-        let first = weights.firstIndex { $0 != 0 } ?? 0
-        let taking = first..<max(first, (weights.lastIndex { $0 != 0 } ?? -1) + 1)
-        let narrow = Vector<T>(weights[taking].map { T($0) })
-        let block = 4096
-        for begin in stride(from: 0, to: columns, by: block) {
-          let length = min(block, columns - begin)
-          tasks.append {
-            Kernels.zero(target + begin, count: length)
-            withConverted(
-              rows.pointer + taking.lowerBound * columns + begin, rows: taking.count,
-              columns: length, stride: columns, to: T.self
-            ) { tile, stride in
-              BLAS.addTransposedProduct(
-                rows: taking.count, columns: length, tile, stride: stride, narrow.pointer,
-                to: target + begin)
-            }
-          }
-        }
-      }
-    }
-    linearization.pool.run(tasks.count) { task, _ in tasks[task]() }
-  }
-
-  /// `sum_d weights[d, n] rows[d, n]`, in precision T.
-  private func combine<T: EngineScalar>(
-    _ rows: Vector<S>, weights: [Double], size: Int
-  ) -> Vector<T> {
-    let combined = Vector<T>(count: samples * size)
-    linearization.pool.run(samples, operations: 2 * Double(combined.count)) { n, _ in
-      for row in stride(from: n, to: count, by: samples) where weights[row] != 0 {
-        withConverted(
-          rows.pointer + row * size, rows: 1, columns: size, stride: size, to: T.self
-        ) { own, _ in
-          Kernels.axpby(weights[row], own, 1, combined.pointer + n * size, count: size)
-        }
-      }
-    }
-    return combined
+    RowStack([self]).accumulate(weights, into: result, offsets: offsets)
   }
 
   /// What one row has of a table that is a layer's weight too.
   func tableRows(_ table: Table, row: Int) -> TableRows<S> {
     let positions = table.table.factors.positions
     return TableRows(
-      indices: linearization.indices(of: table.table) + row % samples * positions,
+      indices: batch.indices(of: table.table) + sample(of: row) * positions,
       cotangents: UnsafePointer(table.rows.pointer + row * table.size), count: positions)
   }
 
@@ -239,13 +163,13 @@ package final class PerSampleGradients<S: EngineScalar> {
   package func row(_ index: Int, into row: UnsafeMutablePointer<Double>) {
     let vector = Vector<S>(count: linearization.parameterCount)
     let offsets = linearization.program.offsets
-    let sample = index % samples
+    let sample = sample(of: index)
     for entry in entries {
       switch entry {
       case .factored(let node, let factors, let weight, let bias, let rows, let table):
         let positions = factors.positions
         let inputs: InputRows<S>
-        switch linearization.inputRows(node: node, factors) {
+        switch batch.inputRows(node: node, factors) {
         case .dense(let a): inputs = .dense(a + sample * positions * factors.inputs)
         case .oneHot(let indices): inputs = .oneHot(indices + sample * positions)
         }
@@ -265,38 +189,5 @@ package final class PerSampleGradients<S: EngineScalar> {
     }
     Kernels.toDouble(vector.pointer, row, count: vector.count)
     Kernels.axpby(0, row, scales[index], row, count: vector.count)
-  }
-}
-
-/// Calls `body` with a matrix in precision T: itself if it has it, a copy otherwise.
-private func withConverted<S: EngineScalar, T: EngineScalar>(
-  _ x: UnsafePointer<S>, rows: Int, columns: Int, stride: Int, to: T.Type,
-  _ body: (_ matrix: UnsafePointer<T>, _ stride: Int) -> Void
-) {
-  if S.self == T.self {
-    return body(UnsafeRawPointer(x).assumingMemoryBound(to: T.self), stride)
-  }
-  let copy = Vector<Double>(count: rows * columns)
-  for row in 0..<rows {
-    Kernels.toDouble(x + row * stride, copy.pointer + row * columns, count: columns)
-  }
-  body(UnsafeRawPointer(copy.pointer).assumingMemoryBound(to: T.self), columns)
-}
-
-extension InputRows {
-  /// The rows in precision T (S or double), with what owns their memory.
-  fileprivate func converted<T: EngineScalar>(
-    count: Int, to: T.Type
-  ) -> (rows: InputRows<T>, owner: AnyObject?) {
-    switch self {
-    case .oneHot(let indices): return (.oneHot(indices), nil)
-    case .dense(let a):
-      if S.self == T.self {
-        return (.dense(UnsafeRawPointer(a).assumingMemoryBound(to: T.self)), nil)
-      }
-      let copy = Vector<Double>(count: count)
-      Kernels.toDouble(a, copy.pointer, count: count)
-      return (.dense(UnsafeRawPointer(copy.pointer).assumingMemoryBound(to: T.self)), copy)
-    }
   }
 }

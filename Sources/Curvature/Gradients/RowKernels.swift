@@ -7,18 +7,6 @@ struct RowKernelKey: Hashable {
   let hasBias: Bool
 }
 
-/// A kernel of layer inputs over all samples of a batch, and which of these have a part.
-struct SharedRowKernel {
-  let values: Vector<Double>
-  /// Samples that it has.
-  let batch: Int
-  /// Of each sample its place among these.
-  let samples: [Int]
-
-  /// Whether they are the batch itself.
-  var isOwn: Bool { samples.count == batch && samples.indices.allSatisfy { samples[$0] == $0 } }
-}
-
 // Kernels of layer inputs, `A A^T` over all rows of the batch, and which layers answer with them.
 extension Linearization {
   /// `A A^T`, plus 1 where a bias trains, over the rows of all samples: `[N T, N T]` in double, and a
@@ -34,20 +22,6 @@ extension Linearization {
     }
   }
 
-  /// The kernel that has the products of these rows: of gathered samples that of the batch that they are from,
-  /// which is formed once whichever of them are taken, and as often.
-  func sharedRowKernel(
-    node: Int, _ factors: Factorization, hasBias: Bool, _ lanes: GramLanes<S>
-  ) -> SharedRowKernel {
-    guard let origin else {
-      let own = rowKernel(node: node, factors, hasBias: hasBias, lanes)
-      return SharedRowKernel(values: own, batch: samples, samples: Array(0..<samples))
-    }
-    let whole = origin.batch.sharedRowKernel(node: node, factors, hasBias: hasBias, lanes)
-    return SharedRowKernel(
-      values: whole.values, batch: whole.batch, samples: origin.samples.map { whole.samples[$0] })
-  }
-
   private func formRowKernel(
     node: Int, _ factors: Factorization, hasBias: Bool, _ lanes: GramLanes<S>
   ) -> Vector<Double> {
@@ -56,7 +30,8 @@ extension Linearization {
     switch inputRows(node: node, factors) {
     case .dense(let pointer):
       addGram(
-        ofRows: pointer, columns: factors.inputs, .init(rows: rows, split: rows), lanes,
+        ofRows: (0..<rows).map { pointer + $0 * factors.inputs }, columns: factors.inputs,
+        .init(rows: rows, split: rows), lanes,
         to: kernel)
       for t in 0..<rows {
         for s in 0..<t { kernel.pointer[s * rows + t] = kernel.pointer[t * rows + s] }

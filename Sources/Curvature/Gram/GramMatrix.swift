@@ -23,7 +23,7 @@ package struct GramMatrix: Sendable {
   /// The order of sums over rows.
   private let schedule: Schedule
 
-  fileprivate init(
+  init(
     count: Int, unit: Double, scaled: Vector<Double>, products: GramProducts, split: Int,
     dotSums: [Double], schedule: Schedule
   ) {
@@ -113,144 +113,7 @@ extension PerSampleGradients {
   package func gramMatrix(
     _ products: GramProducts = .all, withSums: Bool = true
   ) -> GramMatrix {
-    let split = products == .all ? count : samples
-    let blocks = GramBlocks(
-      rows: count, split: split, isDiagonal: products == .norms,
-      sumWeights: withSums ? Array(scales[..<split]) : [])
-    let sum = Vector<Double>(count: blocks.sumCount)
-    let lanes = GramLanes<S>()
-    for entry in entries { addGram(entry, blocks, lanes, to: sum) }
-    let total = UnsafePointer(sum.pointer)
-    let norms = (0..<count).map { total[blocks.place($0, $0)].squareRoot() * scales[$0] }
-    let unit = powerOfTwo(near: norms.max() ?? 0)
-    let factors = scales.map { $0 / unit }
-    let scaled: Vector<Double>
-    if blocks.isDiagonal {
-      scaled = Vector(count: count)
-      for i in 0..<count { scaled.pointer[i] = total[i] * factors[i] * factors[i] }
-    } else {
-      scaled = mirrored(total, factors)
-    }
-    let dots = total + blocks.firstDot
-    return GramMatrix(
-      count: count, unit: unit, scaled: scaled, products: products, split: split,
-      dotSums: (0..<count).map { dots[$0] * factors[$0] / unit },
-      schedule: linearization.schedule)
-  }
-
-  /// `f_i f_j K_ij`, both triangles, from the lower one.
-  private func mirrored(_ lower: UnsafePointer<Double>, _ factors: [Double]) -> Vector<Double> {
-    let count = count
-    let matrix = Vector<Double>(unsetCount: count * count)
-    let target = matrix.pointer
-    // Tile by tile: columns of the upper triangle would each touch as many cache lines as they are long.
-    let width = 32
-    linearization.pool.run((count + width - 1) / width) { tile, _ in
-      let rows = tile * width..<min((tile + 1) * width, count)
-      for first in stride(from: 0, to: rows.upperBound, by: width) {
-        for i in rows where i >= first {
-          for j in first...min(first + width - 1, i) {
-            let value = lower[i * count + j] * factors[i] * factors[j]
-            target[i * count + j] = value
-            target[j * count + i] = value
-          }
-        }
-      }
-    }
-    return matrix
-  }
-
-  /// Adds the lower triangle of one entry's contribution, before scales, and a row of products with
-  /// the sum of the first rows times their scales.
-  private func addGram(
-    _ entry: Entry, _ blocks: GramBlocks, _ lanes: GramLanes<S>, to total: Vector<Double>
-  ) {
-    switch entry {
-    case .explicit(let parameter, let rows):
-      linearization.addGram(
-        ofRows: rows.pointer,
-        columns: linearization.program.graph.parameters[parameter.index].count, blocks, lanes,
-        to: total)
-    case .factored(let node, let factors, _, let bias, let rows, let table):
-      if table == nil,
-        factors.prefersPairs(samples: samples, draws: draws, isDiagonal: blocks.isDiagonal)
-      {
-        return addGramOfPairs(
-          node: node, factors, hasBias: bias != nil, rows: rows, blocks, lanes, to: total)
-      }
-      switch linearization.inputRows(node: node, factors) {
-      case .dense(let a):
-        addGramOfOuterProducts(factors, inputs: a, rows: rows, table, blocks, lanes, to: total)
-      case .oneHot(let indices):
-        addGramOfTables(factors, indices: indices, rows: rows, blocks, lanes, to: total)
-      }
-      if bias != nil {
-        let sums = positionSums(factors, rows: rows)
-        linearization.addGram(
-          ofRows: sums.pointer, columns: factors.outputs, blocks, lanes, to: total)
-      }
-    }
-  }
-
-  // MARK: - Tiles
-
-  /// Tiles of `b_n^T a_n`: some rows of the weight for all samples at once.
-  private func addGramOfOuterProducts(
-    _ factors: Factorization, inputs: UnsafePointer<S>, rows: Vector<S>, _ table: Table?,
-    _ blocks: GramBlocks, _ lanes: GramLanes<S>, to total: Vector<Double>
-  ) {
-    let (inCount, outCount, positions) = (factors.inputs, factors.outputs, factors.positions)
-    let tiling = GramTiling(outerProducts: factors, rows: count)
-    let sum = linearization.symmetricSum(blocks, lanes, tiling) { tile, width, lane in
-      let begin = tile * tiling.block
-      let length = min(tiling.block, outCount - begin)
-      width = length * inCount
-      let scratch = lane.scratch(count * width)
-      for i in 0..<count {
-        BLAS.gemm(
-          transposeA: true, m: length, n: inCount, k: positions,
-          rows.pointer + i * positions * outCount + begin, lda: outCount,
-          inputs + (i % samples) * positions * inCount, ldb: inCount, scratch + i * width,
-          ldc: inCount)
-        if let table {
-          tableRows(table, row: i).add(
-            begin..<begin + length, columns: inCount, to: scratch + i * width)
-        }
-      }
-      Kernels.toDouble(scratch, lane.tile, count: count * width)
-    }
-    linearization.add(sum, blocks, to: total)
-  }
-
-  /// Tiles of an embedding's per-sample gradients, over the rows of the table that occur.
-  private func addGramOfTables(
-    _ factors: Factorization, indices: UnsafePointer<Int32>, rows: Vector<S>,
-    _ blocks: GramBlocks, _ lanes: GramLanes<S>, to total: Vector<Double>
-  ) {
-    let (columns, positions) = (factors.outputs, factors.positions)
-    var used: [Int32: [Int]] = [:]
-    for t in 0..<samples * positions { used[indices[t], default: []].append(t) }
-    let lists = used.sorted { $0.key < $1.key }.map(\.value)
-    let tiling = GramTiling(table: factors, used: lists.count, rows: count)
-    let sum = linearization.symmetricSum(blocks, lanes, tiling) { tile, width, lane in
-      let first = tile * tiling.block
-      let length = min(tiling.block, lists.count - first)
-      width = length * columns
-      let scratch = lane.scratch(count * width)
-      Kernels.zero(scratch, count: count * width)
-      for place in 0..<length {
-        for t in lists[first + place] {
-          for d in 0..<draws {
-            let row = d * samples + t / positions
-            let cell = scratch + row * width + place * columns
-            let source = rows.pointer + (d * samples * positions + t) * columns
-            Kernels.add(source, cell, cell, count: columns)
-          }
-        }
-      }
-      Kernels.toDouble(scratch, lane.tile, count: count * width)
-    }
-    linearization.add(sum, blocks, to: total)
+    RowStack([self]).gramMatrix(products, withSums: withSums)
   }
 
   /// `[R N, out]`: cotangents summed over positions, the gradients of a bias.

@@ -17,12 +17,16 @@ struct GramBlocks {
   let rows: Int
   /// Rows before it and rows from it on are two blocks, without entries between them.
   let split: Int
+  /// Rows before it have no products with each other.
+  var first = 0
+  /// Whether the rows of a tile are multiplied in the engine's precision, and only then added in double.
+  var isInEngine = false
   /// Nothing but the diagonal.
   var isDiagonal = false
   /// Of the sum of the first rows with which every row is multiplied too; empty: without it.
   var sumWeights: [Double] = []
 
-  /// Scalars of a sum: the products, `[rows, rows]` or their diagonal, and one more row of products
+  /// Scalars of a sum: the products, `[rows - first, rows]` or their diagonal, and one more row of products
   /// with the sum of the first rows.
   var sumCount: Int { firstDot + rows }
 
@@ -30,13 +34,39 @@ struct GramBlocks {
   /// from a cache line on.
   func laneParts(width: Int) -> [ByteCount] {
     let (n, m) = (ByteCount(rows), ByteCount(width))
-    return [(isDiagonal ? n : n * n) + n, n * m, m, n].map { ByteCount(($0 + 7).value / 8) * 8 }
+    return [(isDiagonal ? n : ByteCount(rows - first) * n) + n, n * m, m, n]
+      .map { ByteCount(($0 + 7).value / 8) * 8 }
   }
   /// Where that row begins.
-  var firstDot: Int { isDiagonal ? rows : rows * rows }
+  var firstDot: Int { isDiagonal ? rows : (rows - first) * rows }
 
   /// Where the product of two rows is; of a diagonal that of a row with itself.
-  func place(_ row: Int, _ column: Int) -> Int { isDiagonal ? row : row * rows + column }
+  func place(_ row: Int, _ column: Int) -> Int {
+    isDiagonal ? row : (row - first) * rows + column
+  }
+}
+
+extension GramBlocks {
+  var inDouble: GramBlocks {
+    var other = self
+    other.isInEngine = false
+    return other
+  }
+
+  /// Adds `T T^T` of a tile, `[rows, columns]`: the lower triangles of blocks, and what is left of them from the first
+  /// row on.
+  fileprivate func addProducts(
+    _ tile: UnsafePointer<Double>, columns: Int, to out: UnsafeMutablePointer<Double>
+  ) {
+    for (begin, end) in [(first, split), (split, rows)] where end > begin {
+      BLAS.symmetricRankUpdate(
+        n: end - begin, k: columns, tile + begin * columns, lda: columns,
+        out + place(begin, begin), ldc: rows)
+    }
+    BLAS.gemm(
+      transposeB: true, m: first > 0 ? rows - first : 0, n: first, k: columns,
+      tile + first * columns, lda: columns, tile, ldb: columns, beta: 1, out, ldc: rows)
+  }
 }
 
 /// How the columns of a product are cut into tiles, whose products are summed: what the engine computes
@@ -93,7 +123,7 @@ extension Linearization {
   /// Adds the lower triangle of `X X^T`, X `[rows, columns]`, and a row of products with the weighted
   /// sum of the first rows.
   func addGram(
-    ofRows x: UnsafePointer<S>, columns: Int, _ blocks: GramBlocks, _ lanes: GramLanes<S>,
+    ofRows x: [UnsafePointer<S>], columns: Int, _ blocks: GramBlocks, _ lanes: GramLanes<S>,
     to total: Vector<Double>
   ) {
     add(symmetricSum(ofRows: x, columns: columns, blocks, lanes), blocks, to: total)
@@ -101,7 +131,7 @@ extension Linearization {
 
   /// The same product alone.
   func symmetricSum(
-    ofRows x: UnsafePointer<S>, columns: Int, _ blocks: GramBlocks, _ lanes: GramLanes<S>
+    ofRows x: [UnsafePointer<S>], columns: Int, _ blocks: GramBlocks, _ lanes: GramLanes<S>
   ) -> UnsafePointer<Double> {
     let rows = blocks.rows
     let tiling = GramTiling(rows: rows, columns: columns)
@@ -109,8 +139,7 @@ extension Linearization {
       let begin = tile * tiling.block
       width = min(tiling.block, columns - begin)
       for i in 0..<rows {
-        Kernels.toDouble(
-          x + i * columns + begin, lane.tile + i * width, count: width)
+        Kernels.toDouble(x[i] + begin, lane.tile + i * width, count: width)
       }
     }
   }
@@ -131,41 +160,49 @@ extension Linearization {
     _ blocks: GramBlocks, _ memory: GramLanes<S>, _ tiling: GramTiling,
     fill: (_ tile: Int, _ width: inout Int, _ lane: GramLanes<S>.Lane) -> Void
   ) -> UnsafePointer<Double> {
-    let (rows, split) = (blocks.rows, blocks.split)
+    let rows = blocks.rows
+    return sum(over: tiling, blocks, memory) { place, lane in
+      let (tile, out) = (lane.tile, lane.partial)
+      var actual = tiling.width
+      fill(place, &actual, lane)
+      if blocks.isDiagonal {
+        for i in 0..<rows {
+          let row = UnsafePointer(tile + i * actual)
+          out[blocks.place(i, i)] += Kernels.dot(row, row, count: actual)
+        }
+      } else if blocks.isInEngine {
+        let tile = UnsafePointer(lane.scratch(0))
+        lane.addProducts(
+          blocks, [StridedRows(rows: tile, start: 0, count: rows)], stride: actual, columns: actual)
+      } else {
+        blocks.addProducts(tile, columns: actual, to: out)
+      }
+      if blocks.sumWeights.isEmpty { return }
+      let (sum, products) = (lane.sum, lane.products)
+      Kernels.zero(sum, count: actual)
+      for (i, weight) in blocks.sumWeights.enumerated() {
+        Kernels.axpby(weight, tile + i * actual, 1, sum, count: actual)
+      }
+      BLAS.multiply(
+        rows: rows, columns: actual, tile, stride: actual, sum, into: products)
+      let dots = out + blocks.firstDot
+      Kernels.add(products, dots, dots, count: rows)
+    }
+  }
+
+  /// A sum over tiles, each added to the `partial` of its lane.
+  private func sum(
+    over tiling: GramTiling, _ blocks: GramBlocks, _ memory: GramLanes<S>,
+    add: (_ tile: Int, _ lane: GramLanes<S>.Lane) -> Void
+  ) -> UnsafePointer<Double> {
     // Fixed lanes, added by a fixed tree: the same bits for every number of threads.
-    let ranges = Schedule.split(tiling.tiles, into: tiling.lanes(rows: rows))
+    let ranges = Schedule.split(tiling.tiles, into: tiling.lanes(rows: blocks.rows))
     let lanes = memory.lanes(ranges.count)
     pool.run(ranges.count) { number, _ in
       let lane = lanes[number]
       lane.reserve(blocks, width: tiling.width)
-      let (tile, out) = (lane.tile, lane.partial)
-      Kernels.zero(out, count: blocks.sumCount)
-      for place in ranges[number] {
-        var actual = tiling.width
-        fill(place, &actual, lane)
-        if blocks.isDiagonal {
-          for i in 0..<rows {
-            let row = UnsafePointer(tile + i * actual)
-            out[blocks.place(i, i)] += Kernels.dot(row, row, count: actual)
-          }
-        } else {
-          for (first, count) in [(0, split), (split, rows - split)] where count > 0 {
-            BLAS.symmetricRankUpdate(
-              n: count, k: actual, tile + first * actual, lda: actual,
-              out + first * rows + first, ldc: rows)
-          }
-        }
-        if blocks.sumWeights.isEmpty { continue }
-        let (sum, products) = (lane.sum, lane.products)
-        Kernels.zero(sum, count: actual)
-        for (i, weight) in blocks.sumWeights.enumerated() {
-          Kernels.axpby(weight, tile + i * actual, 1, sum, count: actual)
-        }
-        BLAS.multiply(
-          rows: rows, columns: actual, tile, stride: actual, sum, into: products)
-        let dots = out + blocks.firstDot
-        Kernels.add(products, dots, dots, count: rows)
-      }
+      Kernels.zero(lane.partial, count: blocks.sumCount)
+      for place in ranges[number] { add(place, lane) }
     }
     let whole = lanes[0].partial
     if lanes.count == 1 { return UnsafePointer(whole) }
@@ -175,6 +212,28 @@ extension Linearization {
         to: whole + range.lowerBound)
     }
     return UnsafePointer(whole)
+  }
+}
+
+/// Rows below each other, from one of a stack on.
+struct StridedRows<S: EngineScalar> {
+  let rows: UnsafePointer<S>
+  let start: Int
+  let count: Int
+}
+
+extension Linearization {
+  /// `symmetricSum` of rows as they lie, in the engine's precision.
+  func symmetricSum(
+    _ runs: [StridedRows<S>], columns: Int, _ blocks: GramBlocks, _ memory: GramLanes<S>
+  ) -> UnsafePointer<Double> {
+    let tiling = GramTiling(rows: blocks.rows, columns: columns)
+    return sum(over: tiling, blocks, memory) { place, lane in
+      let begin = place * tiling.block
+      lane.addProducts(
+        blocks, runs.map { StridedRows(rows: $0.rows + begin, start: $0.start, count: $0.count) },
+        stride: columns, columns: min(tiling.block, columns - begin))
+    }
   }
 }
 
@@ -193,6 +252,9 @@ final class GramLanes<S: EngineScalar> {
     private(set) var products: UnsafeMutablePointer<Double>
     private var memory = Vector<Double>(count: 0)
     private var scratch = Vector<S>(count: 0)
+    /// Products in the engine's precision.
+    private var own = Vector<S>(count: 0)
+    private var ownInDouble = Vector<Double>(count: 0)
 
     init() {
       (partial, tile, sum, products) = (
@@ -214,6 +276,36 @@ final class GramLanes<S: EngineScalar> {
     func scratch(_ count: Int) -> UnsafeMutablePointer<S> {
       grow(&scratch, count)
       return scratch.pointer
+    }
+
+    /// The same as `GramBlocks.addProducts` of `columns` columns of rows as they lie, `stride` apart.
+    fileprivate func addProducts(
+      _ blocks: GramBlocks, _ runs: [StridedRows<S>], stride: Int, columns: Int
+    ) {
+      let (first, rows) = (blocks.first, blocks.rows)
+      grow(&own, (rows - first) * rows)
+      grow(&ownInDouble, rows)
+      // Some rows at a time: the upper triangle is not wanted.
+      let width = 64
+      for run in runs where run.start + run.count > first {
+        for begin in Swift.stride(
+          from: max(first, run.start), to: run.start + run.count, by: width)
+        {
+          let end = min(begin + width, run.start + run.count)
+          let target = own.pointer + (begin - first) * rows
+          for other in runs where other.start < end {
+            BLAS.gemm(
+              transposeB: true, m: end - begin, n: min(other.count, end - other.start), k: columns,
+              run.rows + (begin - run.start) * stride, lda: stride, other.rows, ldb: stride,
+              target + other.start, ldc: rows)
+          }
+          for i in begin..<end {
+            Kernels.toDouble(own.pointer + (i - first) * rows, ownInDouble.pointer, count: i + 1)
+            let sum = partial + blocks.place(i, 0)
+            Kernels.add(ownInDouble.pointer, sum, sum, count: i + 1)
+          }
+        }
+      }
     }
 
     private func grow<T>(_ vector: inout Vector<T>, _ count: Int) {

@@ -37,6 +37,22 @@ package struct LeadingRows: Sendable {
     }
   }
 
+  /// What a row is: the same one again where these are.
+  package struct Identity: Hashable {
+    /// `n O + o`
+    let position: Int
+    let member: Int32
+    /// What is left depends on what leads.
+    let leading: [Int32]
+  }
+
+  package func identity(_ row: Int) -> Identity {
+    let (place, member) = rows[row]
+    let position = positions[Int(place)]
+    return Identity(
+      position: position.row, member: member, leading: member < 0 ? position.members.sorted() : [])
+  }
+
   /// m
   package var count: Int { rows.count }
   /// Of each row.

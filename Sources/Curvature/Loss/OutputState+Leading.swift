@@ -65,6 +65,13 @@ extension OutputState {
 
   // MARK: - Rows
 
+  /// Whether the gradient of every sample is a combination of its rows, with the targets for coefficients. Of
+  /// labels that are spread over classes, what is left of a position may have a w in other proportions.
+  package var leadingRowsHoldGradients: Bool {
+    if case .centred = gradient { return false }
+    return true
+  }
+
   /// What `writeLeadingRows` leaves out of each row, and w in the coordinates of the rows.
   package func sizesAndTargets(_ rows: LeadingRows) -> (sizes: [Double], targets: [Double]) {
     var sizes: [Double] = []
@@ -103,11 +110,11 @@ extension OutputState {
   /// `(e_i - p) - k (e_c - p)` with `k = sqrt(p_c) / (1 + sqrt(p_c))`, and for what is left the same with
   /// the mean of its e_j in place of e_i.
   package func writeLeadingRows(
-    _ rows: LeadingRows, _ range: Range<Int>, to out: UnsafeMutablePointer<S>
+    _ rows: LeadingRows, _ wanted: some Collection<Int>, to out: UnsafeMutablePointer<S>
   ) {
     let size = positions * classes
-    Kernels.zero(out, count: range.count * size)
-    for (place, index) in range.enumerated() {
+    Kernels.zero(out, count: wanted.count * size)
+    for (place, index) in wanted.enumerated() {
       let (number, c) = rows.rows[index]
       let position = rows.positions[Int(number)]
       let row = position.row

@@ -71,6 +71,15 @@ package struct BatchNeeds<S: EngineScalar>: Sendable {
       + scalars(shared.once) + batch.workers * own
   }
 
+  /// What passes over as many gathered samples take a chunk's forward values to.
+  package var gathered: ByteCount {
+    let largest = batch.schedule.largestChunk
+    let shared = SharedValues<S>.counts(program, samples: largest)
+    return scalars(shared.once)
+      + batch.workers
+      * (ForwardStore<S>.bytes(program, samples: largest) + scalars(shared.perExecutor))
+  }
+
   /// Memory of all workers for the tangents of so many directions in one pass.
   package func tangents(_ directions: Int) -> ByteCount {
     arena(directions, program.bufferCounts.tangents)

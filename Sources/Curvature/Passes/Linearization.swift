@@ -28,7 +28,7 @@ package final class Linearization<S: EngineScalar> {
   /// `[N, O C]`
   private let logitValues: Vector<S>
   private let parameters: ParameterStore<S>
-  private let executors: [Executor<S>]
+  let executors: [Executor<S>]
   /// Per executor, for chunks that are not kept.
   private let spareStores: [ForwardStore<S>]
   private var accumulators: GradientAccumulators<S>?
@@ -129,10 +129,12 @@ package final class Linearization<S: EngineScalar> {
   /// The same function of some of the samples, each as often as it is named. The memory of passes is that
   /// of `other`: the two do not run at the same time.
   private init(_ other: Linearization, gathering rows: [Int]) {
-    precondition(other.keptSamples == other.samples, "gathered: forward values are not kept")
+    precondition(
+      other.keptSamples == other.samples && other.origin == nil,
+      "gathered: of the whole batch, whose forward values are kept")
     (program, layerProgram) = (other.program, other.layerProgram)
     (parameters, pool, budget) = (other.parameters, other.pool, other.budget)
-    (samples, keptSamples, spareBudget) = (rows.count, rows.count, 0)
+    (samples, keptSamples, spareBudget) = (rows.count, 0, 0)
     let batch = BatchPlan(
       other.program, samples: rows.count, threads: other.pool.threads, budget: .max,
       bytesPerSample: 1)
@@ -141,10 +143,8 @@ package final class Linearization<S: EngineScalar> {
     operations = 2 * Double(other.program.operationCount) * Double(rows.count)
     (origin, rowKernels, unfoldedRows) = ((other, rows), FormedOnce(), FormedOnce())
     inputs = other.inputs.gathered(rows, other.program.graph)
-    store = ForwardStore(program: other.program, samples: rows.count)
-    // Unless they are an input.
-    let kept = store.values[other.program.graph.output.index]
-    logitValues = kept ?? Vector(count: rows.count * other.logitCount)
+    store = ForwardStore(program: other.program, samples: 0)
+    logitValues = Vector(count: 0)
     let largest = schedule.largestChunk
     directionsPerPass = Self.directionsPerPass(
       tangents: other.program.bufferCounts.tangents, largestChunk: largest)
@@ -155,17 +155,13 @@ package final class Linearization<S: EngineScalar> {
         shared: shared, pool: batch.sharesProducts ? other.pool : nil,
         memory: $0 < other.executors.count ? other.executors[$0].memory : PassMemory())
     }
-    spareStores = []
-    // What operations save is theirs alone: it is computed again, and not copied.
-    forEachChunk(runsForward: true) { chunk, _, executor in
-      if kept != nil { return }
-      Kernels.copy(
-        executor.logits, logitValues.pointer + chunk.first * logitCount,
-        count: chunk.count * logitCount)
+    spareStores = (0..<batch.workers).map { _ in
+      ForwardStore(program: other.program, samples: largest)
     }
   }
 
-  /// The linearization at some of the samples, each as often as it is named, at the cost of a forward pass.
+  /// The linearization at some of the samples, each as often as it is named, for passes over them: a chunk at a time
+  /// takes its forward values from these. There are no logits, and the inputs of layers are where they were.
   ///
   /// - Precondition: The forward values of all samples are kept.
   package func gathered(_ rows: [Int]) -> Linearization { Linearization(self, gathering: rows) }
@@ -184,7 +180,7 @@ package final class Linearization<S: EngineScalar> {
   /// O C
   package var logitCount: Int { program.graph.outputShape.reduce(1, *) }
 
-  /// The logits of one chunk, `[n, O C]`.
+  /// The logits of one chunk, `[n, O C]`; gathered samples have none.
   package func logits(_ chunk: Chunk) -> UnsafePointer<S> {
     UnsafePointer(logitValues.pointer + chunk.first * logitCount)
   }
@@ -316,7 +312,13 @@ package final class Linearization<S: EngineScalar> {
         executors[worker].bind(
           first: chunk.first, samples: chunk.count, inputs: inputs,
           store: isKept ? store : spareStores[worker], storeOffset: isKept ? chunk.first : 0)
-        if runsForward || !isKept { executors[worker].forward() }
+        if let origin, !isKept {
+          spareStores[worker].take(
+            origin.samples[chunk.first..<chunk.first + chunk.count], of: origin.batch.store, program
+          )
+        } else if runsForward || !isKept {
+          executors[worker].forward()
+        }
         body(chunk, lane, executors[worker])
       }
     }

@@ -1,8 +1,8 @@
 import TensorModule
 
 /// `softmax(scale Q K^T + mask) V` of every head, written out on heads `[heads, T, d]` that are views
-/// of tokens `[T, heads d]`; with a constant mask, if it has one, that depends on distances alone
-/// (causal, a window).
+/// of tokens `[T, heads d]`; with a cap on the scores, if they have one, and a constant mask that depends on
+/// distances alone (causal, a window).
 struct AttentionFromPieces: LoweringPass {
   func rewritten(_ graph: Graph, trains: (ParameterID) -> Bool) throws(GraphError) -> Graph? {
     try graph.replacingNodes { node, uses, result throws(GraphError) in
@@ -13,8 +13,9 @@ struct AttentionFromPieces: LoweringPass {
           try result.reshaped(heads.tokens, to: [heads.count, heads.heads * heads.width]))
       }
       return try result.apply(
-        Attention(heads: found.q.heads, scale: found.scale, buckets: found.buckets), to: inputs,
-        name: node.name)
+        Attention(
+          heads: found.q.heads, scale: found.scale, buckets: found.buckets, cap: found.cap),
+        to: inputs, name: node.name)
     }
   }
 
@@ -41,6 +42,7 @@ struct AttentionFromPieces: LoweringPass {
     let k: Heads
     let v: Heads
     private(set) var scale = 1.0
+    private(set) var cap: Double?
     private(set) var buckets: PositionBuckets?
 
     /// - Parameter node: What puts the heads beside each other again.
@@ -57,8 +59,11 @@ struct AttentionFromPieces: LoweringPass {
         guard let choice = Self.masked(masked.node, uses) else { return nil }
         (scores, hidden) = choice
       }
-      if let scaled = uses.only(scores, Scale.self) {
-        scale = scaled.operation.factor
+      if let capped = Self.capped(scores, uses) { (scores, cap) = capped }
+      // What is multiplied behind tanh need not be what was divided by before it.
+      scale = cap ?? 1
+      while let scaled = uses.only(scores, Scale.self) {
+        scale *= scaled.operation.factor
         scores = scaled.node.inputs[0]
       }
       guard let product = uses.only(scores, MatrixProduct.self) else { return nil }
@@ -78,6 +83,15 @@ struct AttentionFromPieces: LoweringPass {
         guard let buckets = Self.buckets(q.count, k.count, hidden) else { return nil }
         self.buckets = buckets
       }
+    }
+
+    /// `cap tanh x`: x, and the cap.
+    private static func capped(_ scores: ValueID, _ uses: GraphUses) -> (ValueID, Double)? {
+      guard let scaled = uses.only(scores, Scale.self), scaled.operation.factor > 0,
+        let bounded = uses.only(scaled.node.inputs[0], Activation.self),
+        bounded.operation.function == .tanh
+      else { return nil }
+      return (bounded.node.inputs[0], scaled.operation.factor)
     }
 
     /// `condition ? scores : -infinity`, or the reverse, of a constant condition on pairs: the scores,

@@ -23,9 +23,11 @@ struct AttentionTiles<P: Pass> {
   private var weights: UnsafeMutablePointer<S> { pass.scratch }
   fileprivate var scores: UnsafeMutablePointer<S> { pass.scratch + size }
   private var bias: UnsafeMutablePointer<S> { pass.scratch + 2 * size }
+  /// Derivatives of the cap.
+  private var capDerivative: UnsafeMutablePointer<S> { pass.scratch + 3 * size }
 
   static func scratch(_ attention: Attention) -> Int {
-    3 * attention.tileRows * attention.keys
+    (attention.cap == nil ? 3 : 4) * attention.tileRows * attention.keys
   }
 
   /// Calls `body` with every tile of every head of a sample, and its weights P.
@@ -49,6 +51,9 @@ struct AttentionTiles<P: Pass> {
           attention.row(pass.value(Attention.q), n, attention.queries, h),
           attention.keyRow(pass.value(Attention.k), n, h), tile, beta: 0,
           into: weights)
+        attention.capScores(
+          weights, derivative: attention.cap == nil ? nil : capDerivative,
+          count: queries.count * keys.count)
         Kernels.softmax(
           weights, bias: tile.bias, mask: tile.mask, rows: queries.count, columns: keys.count)
         body(tile, h, UnsafePointer(weights))
@@ -66,9 +71,15 @@ struct AttentionTiles<P: Pass> {
   private func addBias(
     _ queries: Range<Int>, _ keys: Range<Int>, table: UnsafePointer<S>?, head: Int
   ) {
-    for i in 0..<queries.count * keys.count { bias[i] = -.infinity }
+    // Not looked up for every pair.
+    let (bias, heads, hidden, seen) = (bias, attention.heads, -S.infinity, S.zero)
+    for i in 0..<queries.count * keys.count { bias[i] = hidden }
+    guard let table else {
+      attention.buckets?.forEachVisible(queries, keys) { pair, _ in bias[pair] = seen }
+      return
+    }
     attention.buckets?.forEachVisible(queries, keys) { pair, row in
-      bias[pair] = table.map { $0[row * attention.heads + head] } ?? 0
+      bias[pair] = table[row * heads + head]
     }
   }
 
@@ -116,7 +127,14 @@ struct AttentionTiles<P: Pass> {
       p, scores, rows: tile.queries.count, columns: tile.keys.count, scale: 1)
   }
 
-  /// Cotangent of the scores before they are scaled.
+  /// Tangents behind the cap from those before it, or cotangents the other way round.
+  fileprivate func multiplyByCapDerivative(_ tile: Tile) {
+    if attention.cap == nil { return }
+    Kernels.multiply(
+      scores, capDerivative, scores, count: tile.queries.count * tile.keys.count)
+  }
+
+  /// Cotangent of the scores before they are scaled, behind the cap.
   fileprivate func scoreCotangent(
     _ b: UnsafePointer<S>, _ p: UnsafePointer<S>, _ tile: Tile, sample n: Int, head h: Int
   ) {
@@ -167,6 +185,7 @@ extension Attention {
       tiles.scoreProduct(q, keyRow(dk, at, h), tile, beta: written, into: scores)
       written = 1
     }
+    if written == 1 { tiles.multiplyByCapDerivative(tile) }
     if let table = tableTangent(pass, r) {
       if written == 0 { Kernels.zero(scores, count: tile.queries.count * tile.keys.count) }
       buckets?.forEachVisible(tile.queries, tile.keys) { pair, row in
@@ -205,6 +224,7 @@ extension Attention {
           if let dv { tiles.mixBack(p, b, tile, into: keyRow(dv, at, h)) }
           guard dq != nil || dk != nil else { continue }
           tiles.scoreCotangent(b, p, tile, sample: n, head: h)
+          tiles.multiplyByCapDerivative(tile)
           if let dq {
             tiles.mix(
               scores, keyRow(pass.value(Self.k), n, h), alpha: scale, tile,
@@ -225,12 +245,13 @@ extension Attention {
     _ pass: CotangentPass<S>, direction: Int, to out: UnsafeMutablePointer<S>, stride: Int
   ) {
     let tiles = AttentionTiles(attention: self, pass: pass)
+    let scores = tiles.scores
     let cotangent = pass.cotangent(direction: direction)
     for n in 0..<pass.samples {
       tiles.forEach(sample: n, table: tableValues(pass)) { tile, h, p in
         tiles.scoreCotangent(row(cotangent, n, queries, h), p, tile, sample: n, head: h)
         buckets?.forEachVisible(tile.queries, tile.keys) { pair, row in
-          out[n * stride + row * heads + h] += tiles.scores[pair]
+          out[n * stride + row * heads + h] += scores[pair]
         }
       }
     }

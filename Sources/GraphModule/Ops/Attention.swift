@@ -1,19 +1,22 @@
 import TensorModule
 
 /// Multi-head softmax attention: `O = softmax(scale Q K^T + bias) V` per head, with a bias that is
-/// looked up by the bucket of a pair of positions (T5) and a mask over keys.
+/// looked up by the bucket of a pair of positions (T5) and a mask over keys. Scores s may be capped,
+/// `cap tanh(s / cap)`, before the bias is added (Gemma 2).
 ///
 /// Q [Tq, heads d], K and V [Tk, heads d], output [Tq, heads d]; K and V may have fewer heads, each for as
-/// many heads of Q that follow each other (Ainslie et al. 2023). The forward pass keeps the
-/// weights P [heads, Tq, Tk], unless they are larger than Q, K and V: then every pass computes them from
-/// those again, tile by tile (`AttentionTiles`). The derivative of softmax is symmetric, so one kernel serves
-/// both directions.
+/// many heads of Q that follow each other (Ainslie et al. 2023). The forward pass keeps the weights P
+/// [heads, Tq, Tk], and behind them the derivative of the cap, unless they are larger than Q, K and V of all
+/// heads: then every pass computes them from those again, tile by tile (`AttentionTiles`). The derivative of
+/// softmax is symmetric, so one kernel serves both directions.
 package struct Attention: Operation {
   package let heads: Int
   package let scale: Double
   /// Which row of the table, parameter 0, `[rows, heads]`, belongs to each pair, and which keys are
   /// hidden (causal); there may be no table.
   package let buckets: PositionBuckets?
+  /// What no score reaches.
+  package let cap: Double?
   /// Scores that a tile has at most, unless one query has more.
   let tileSize: Int
   private(set) var queries = 0
@@ -28,9 +31,12 @@ package struct Attention: Operation {
 
   /// - Parameter tileSize: Scores that are computed at a time where weights are not kept.
   package init(
-    heads: Int, scale: Double, buckets: PositionBuckets? = nil, tileSize: Int = 1 << 17
+    heads: Int, scale: Double, buckets: PositionBuckets? = nil, cap: Double? = nil,
+    tileSize: Int = 1 << 17
   ) {
+    precondition(cap ?? 1 > 0, "Attention: a cap of \(cap ?? 0)")
     self.tileSize = tileSize
+    self.cap = cap
     self.heads = heads
     self.scale = scale
     self.buckets = buckets
@@ -42,6 +48,10 @@ package struct Attention: Operation {
   var columns: Int { heads * width }
   private var pairs: Int { queries * keys }
   private var weights: Int { heads * pairs }
+  /// Pairs of tokens of all heads, of one sample.
+  package var scoreCount: Int { weights }
+  /// Of one sample, where weights are kept.
+  private var savedCount: Int { (cap == nil ? 1 : 2) * weights }
 
   /// Leading dimensions of queries, or of keys, are rows of their own.
   package mutating func bind(_ operands: Operands) throws(GraphError) -> ValueType {
@@ -92,7 +102,7 @@ package struct Attention: Operation {
   }
 
   /// Whether the forward pass keeps P: where it is not larger than queries, keys and values of all heads.
-  private var keepsWeights: Bool { weights <= (queries + 2 * keys) * columns }
+  private var keepsWeights: Bool { savedCount <= (queries + 2 * keys) * columns }
 
   /// Queries of a tile: whole vectors, if there is room for them.
   var tileRows: Int {
@@ -103,13 +113,13 @@ package struct Attention: Operation {
   package func restricted(to rows: [Int]) -> (operation: any Operation, reads: [Bool])? {
     guard rowsAreQueries else { return nil }
     let operation = Attention(
-      heads: heads, scale: scale, buckets: buckets?.taking(rows), tileSize: tileSize)
+      heads: heads, scale: scale, buckets: buckets?.taking(rows), cap: cap, tileSize: tileSize)
     return (operation, [true, false, false] + (hasMask ? [false] : []))
   }
 
   package func needs(_ use: DerivativeUse) -> ForwardNeeds {
     ForwardNeeds(
-      inputs: [true, true, true] + (hasMask ? [false] : []), saved: keepsWeights ? weights : 0)
+      inputs: [true, true, true] + (hasMask ? [false] : []), saved: keepsWeights ? savedCount : 0)
   }
 
   package func scratch(samples: Int, directions: Int) -> Int {
@@ -122,12 +132,13 @@ package struct Attention: Operation {
     let bias = buckets == nil ? nil : pass.scratch + pairs
     if let buckets, let bias { write(buckets, pass, to: bias) }
     for n in 0..<pass.samples {
-      let p = pass.keepsSaved ? pass.saved + n * weights : pass.scratch + pairs + weights
+      let p = pass.keepsSaved ? pass.saved + n * savedCount : pass.scratch + pairs + weights
       for h in 0..<heads {
         let scores = p + h * pairs
         scoreProduct(
           row(pass.value(Self.q), n, queries, h), keyRow(pass.value(Self.k), n, h),
           beta: 0, into: scores)
+        capScores(scores, derivative: pass.keepsSaved ? scores + weights : nil, count: pairs)
         Kernels.softmax(
           scores, bias: bias.map { UnsafePointer(tableRows > 0 ? $0 + h * pairs : $0) },
           mask: hasMask ? pass.indices(Self.mask) + n * keys : nil, rows: queries, columns: keys)
@@ -142,7 +153,7 @@ package struct Attention: Operation {
     if !keepsWeights { return jvpInTiles(pass) }
     for n in 0..<pass.samples {
       for h in 0..<heads {
-        let p = UnsafePointer(pass.saved + n * weights + h * pairs)
+        let p = UnsafePointer(pass.saved + n * savedCount + h * pairs)
         for r in 0..<pass.directions { jvp(pass, weights: p, sample: n, head: h, direction: r) }
       }
     }
@@ -172,6 +183,9 @@ package struct Attention: Operation {
           into: scores)
         written = 1
       }
+      if cap != nil, written == 1 {
+        Kernels.multiply(scores, p + weights, scores, count: pairs)
+      }
       if let table {
         if written == 0 { Kernels.zero(scores, count: pairs) }
         addBias(table, head: h, to: scores)
@@ -193,7 +207,7 @@ package struct Attention: Operation {
     let dk = pass.inputCotangent(Self.k)
     for n in 0..<pass.samples {
       for h in 0..<heads {
-        let p = UnsafePointer(pass.saved + n * weights + h * pairs)
+        let p = UnsafePointer(pass.saved + n * savedCount + h * pairs)
         // Another head has written to the same keys.
         let isLater = keyHead(h) == keyHead(h - 1)
         for r in 0..<pass.directions {
@@ -206,6 +220,7 @@ package struct Attention: Operation {
           }
           guard dq != nil || dk != nil else { continue }
           let scores = scoreCotangent(pass, sample: n, cotangent: b, weights: p, head: h)
+          if cap != nil { Kernels.multiply(scores, p + weights, pass.scratch, count: pairs) }
           if let dq {
             BLAS.gemm(
               m: queries, n: width, k: keys, alpha: S(scale), scores, lda: keys,
@@ -242,7 +257,7 @@ package struct Attention: Operation {
       for h in 0..<heads {
         let scores = scoreCotangent(
           pass, sample: n, cotangent: row(cotangent, n, queries, h),
-          weights: UnsafePointer(pass.saved + n * weights + h * pairs), head: h)
+          weights: UnsafePointer(pass.saved + n * savedCount + h * pairs), head: h)
         buckets.forEachVisible { pair, row in
           out[n * stride + row * heads + h] += scores[pair]
         }
@@ -252,32 +267,15 @@ package struct Attention: Operation {
 
   // MARK: - Pieces
 
-  /// Start of one head's columns in the rows of one sample.
-  func row<S>(_ x: UnsafePointer<S>, _ sample: Int, _ rows: Int, _ head: Int)
-    -> UnsafePointer<S>
-  {
-    x + sample * rows * columns + head * width
+  /// Scores become what the cap leaves of them, if there is one.
+  func capScores<S: EngineScalar>(
+    _ scores: UnsafeMutablePointer<S>, derivative: UnsafeMutablePointer<S>?, count: Int
+  ) {
+    guard let cap else { return }
+    Kernels.axpby(0, scores, 1 / cap, scores, count: count)
+    Kernels.apply(.tanh, scores, scores, derivative: derivative, count: count)
+    Kernels.axpby(0, scores, cap, scores, count: count)
   }
-
-  func row<S>(_ x: UnsafeMutablePointer<S>, _ sample: Int, _ rows: Int, _ head: Int)
-    -> UnsafeMutablePointer<S>
-  {
-    x + sample * rows * columns + head * width
-  }
-
-  /// The same of keys or values, for a head of queries.
-  func keyRow<S>(_ x: UnsafePointer<S>, _ sample: Int, _ head: Int) -> UnsafePointer<S> {
-    x + sample * keys * keyColumns + keyHead(head) * width
-  }
-
-  func keyRow<S>(
-    _ x: UnsafeMutablePointer<S>, _ sample: Int, _ head: Int
-  ) -> UnsafeMutablePointer<S> {
-    x + sample * keys * keyColumns + keyHead(head) * width
-  }
-
-  /// Which head of keys belongs to a head of queries; -1 before the first.
-  private func keyHead(_ head: Int) -> Int { head < 0 ? -1 : head * keyColumns / columns }
 
   /// `scores = scale a b^T + beta scores`
   private func scoreProduct<S: EngineScalar>(
@@ -297,7 +295,7 @@ package struct Attention: Operation {
       ldc: columns)
   }
 
-  /// Cotangent of the scores (before `scale`) of one head, in scratch.
+  /// Cotangent of the scores (before `scale`, behind the cap) of one head, in scratch.
   private func scoreCotangent<S: EngineScalar>(
     _ pass: CotangentPass<S>, sample: Int, cotangent b: UnsafePointer<S>,
     weights p: UnsafePointer<S>, head: Int

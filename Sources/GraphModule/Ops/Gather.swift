@@ -29,7 +29,7 @@ package struct Gather: Operation {
   }
 
   package func needs(_ use: DerivativeUse) -> ForwardNeeds {
-    ForwardNeeds(inputs: [false, false], saved: use.anyInputActive ? count : 0)
+    ForwardNeeds(inputs: [false, false], saved: use.anyInputActive ? count : 0, savesIndices: true)
   }
 
   package func scratch(samples: Int, directions: Int) -> Int { samples * count }

@@ -22,7 +22,7 @@ package struct MaxPool: Operation {
 
   package func needs(_ use: DerivativeUse) -> ForwardNeeds {
     // One Int32 each; a scalar is at least as wide.
-    ForwardNeeds(inputs: [false], saved: use.anyInputActive ? outputSize : 0)
+    ForwardNeeds(inputs: [false], saved: use.anyInputActive ? outputSize : 0, savesIndices: true)
   }
 
   package func scratch(samples: Int, directions: Int) -> Int { outputSize }

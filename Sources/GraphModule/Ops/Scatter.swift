@@ -35,7 +35,7 @@ package struct Scatter: Operation {
   package var operationCount: Int { count }
 
   package func needs(_ use: DerivativeUse) -> ForwardNeeds {
-    ForwardNeeds(inputs: [false, false], saved: use.anyInputActive ? count : 0)
+    ForwardNeeds(inputs: [false, false], saved: use.anyInputActive ? count : 0, savesIndices: true)
   }
 
   package func scratch(samples: Int, directions: Int) -> Int { samples * count }

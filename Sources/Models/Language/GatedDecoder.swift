@@ -41,8 +41,6 @@ struct GatedDecoder {
   private let keyHeads: Int
   private let width: Int
   private var angles: [RotaryValues] = []
-  /// Of attention with a cap, by the windows of layers.
-  private var visible: [Int?: ValueID] = [:]
 
   /// Columns of one head, where a family has no standard of its own.
   static func width(_ config: JSONValue) throws(CheckpointError) -> Int {
@@ -134,21 +132,12 @@ struct GatedDecoder {
     var attention = SelfAttention(
       name, heads: heads, keyHeads: keyHeads, width: width, scale: options.scale)
     attention.window = options.windows[layer]
-    if let bound = options.attentionCap {
-      attention.cap = .init(bound: bound, visible: try visible(attention))
-    }
+    attention.cap = options.attentionCap
     attention.angles = angles[layer]
     let mixed = try language.b.attention(
       attention, parts[0], parts[1], parts[2], mask: language.mask)
     return try language.b.linear(
       mixed, name + ".o_proj", outputs: columns, hasBias: options.hasOutputBias)
-  }
-
-  private mutating func visible(_ layer: SelfAttention) throws(CheckpointError) -> ValueID {
-    if let known = visible[layer.window] { return known }
-    let new = try language.b.visible(layer, tokens: language.length)
-    visible[layer.window] = new
-    return new
   }
 
   private mutating func feedForward(
