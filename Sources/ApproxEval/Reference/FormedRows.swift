@@ -17,6 +17,7 @@ final class FormedRows<S: EngineScalar> {
   private var units: [Double] = []
   /// Whether products of rows are multiplied in double: with single precision, half the time.
   private(set) var isInDouble = S.self == Double.self
+  private var usesGradients: Bool
 
   private var count: Int { units.count }
 
@@ -26,6 +27,7 @@ final class FormedRows<S: EngineScalar> {
     // Those of tokens are of another linearization.
     let isOwn = gradients.map { $0.linearization === problem.linearization } ?? false
     self.gradients = isOwn && problem.output.leadingRowsHoldGradients ? gradients : nil
+    usesGradients = self.gradients != nil
     guard let gradients = self.gradients else { return }
     parts = [gradients.trueRows]
     let known = gradients.gramOfTrueRows
@@ -75,7 +77,7 @@ final class FormedRows<S: EngineScalar> {
   private func rowOfGradient(
     _ rows: LeadingRows, _ block: Range<Int>, sizes: [Double], targets: [Double]
   ) -> Int? {
-    if gradients == nil { return nil }
+    if !usesGradients { return nil }
     let largest = block.reduce(0) { max($0, abs(targets[$1])) }
     let open = block.filter { places[rows.identity($0)] == nil }
     guard let row = open.max(by: { abs(targets[$0]) < abs(targets[$1]) }),
@@ -99,10 +101,12 @@ final class FormedRows<S: EngineScalar> {
     extend(RowStack(parts).gramBorder(from: first, inDouble: isInDouble))
   }
 
-  /// Forms the products again, in double.
+  /// Forms products in double from here on, and again what there is; and every row by a pass of its own, as what others
+  /// leave has their rounding.
   func formInDouble() {
     isInDouble = true
     let first = gradients?.samples ?? 0
+    usesGradients = false
     if first < count { extend(RowStack(parts).gramBorder(from: first)) }
   }
 
@@ -157,7 +161,7 @@ final class FormedRows<S: EngineScalar> {
       }
     }
     let stack = RowStack(parts)
-    let rounding = isInDouble ? 10 * .ulpOfOne : 4 * Double(S.ulpOfOne) / Double(m).squareRoot()
+    let rounding = isInDouble ? 10 * .ulpOfOne : 8 * Double(S.ulpOfOne) / Double(m)
     return RowMatrix(count: m, unit: unit, scaled: matrix, rounding: rounding) {
       weights, inDouble in
       var sums = [Double](repeating: 0, count: all)
@@ -179,8 +183,8 @@ package struct RowMatrix<S: EngineScalar> {
   package let unit: Double
   /// `R R^T / unit^2`, `[count, count]`.
   package let scaled: Vector<Double>
-  /// Below this share of the trace, eigenvalues are rounding. Products in double are off by the same in all
-  /// entries at the worst; those in single precision by far more, but each by its own.
+  /// Below this share of the trace, eigenvalues are rounding. With products in single precision more of them would
+  /// bend x: there classes are missing that it moves where it follows small eigenvalues.
   package let rounding: Double
   /// `R^T y`
   package let weightedSum: (_ weights: [Double], _ inDouble: Bool) -> ScaledVector<S>

@@ -47,7 +47,7 @@ package struct LeadingReference<S: EngineScalar> {
   /// For `auto`: with more, most classes lead.
   static var mostRowsPerPosition: Int { 4 }
   /// How often classes may be added.
-  static var rounds: Int { 3 }
+  static var rounds: Int { 4 }
 
   /// - Parameter gradients: Of the same batch, which save a pass for each sample.
   package init(_ problem: BatchProblem<S>, gradients: BatchGradients<S>? = nil, memory: Int) {
@@ -97,7 +97,7 @@ package struct LeadingReference<S: EngineScalar> {
         ? .none(problem, by: .leading, .certainty) : .zero(problem, by: .leading)
     }
     let isExact = mu > 0 || gap == 0
-    if isExact { formed.formInDouble() }
+    if isExact && !formed.isInDouble { formed.formInDouble() }
     var best: ReferenceSolution<S>?
     var round = 0
     while true {
@@ -112,18 +112,19 @@ package struct LeadingReference<S: EngineScalar> {
       let found = gram.bracketedSolution(gradient: gradient, gap: gap, tolerance: tolerance)
       if let found, !(best.map { $0.record.gamma <= found.record.gamma } ?? false) { best = found }
       if best?.record.isConverged ?? false { break }
-      if let found, let tangent = found.halves?.tangent,
-        let next = extended(
-          rows, tangent, gamma: found.record.gamma, gap: gap, round: round)
-      {
-        if round == Self.rounds || next.count > most { break }
+      let next = found?.halves?.tangent.flatMap {
+        extended(rows, $0, gamma: found!.record.gamma, gap: gap, round: round)
+      }
+      if let next, next.count > most { break }
+      if let next, round < Self.rounds {
         round += 1
         rows = next
       } else if formed.isInDouble {
         break
       } else {
-        // It is not classes that are missing.
+        // It is not classes that are missing, or so many are that rounding counts.
         formed.formInDouble()
+        round = 0
       }
     }
     return best ?? .none(problem, by: .leading, output.missesLabels ? .missedLabel : .certainty)

@@ -241,8 +241,8 @@ extension ReferenceChoice.Costs {
         let work = own.inputs + counts.gramBorder(rows: formed) + counts.weights + counts.vjp
         return Leading(
           rows: rows,
-          cost: work.operations + own.elementwise(passes: 4) + counts.elementwise(passes: 2)
-            + 1.2 * m * m * m + 2500 * m * m + 1200 * p + 6e7,
+          cost: work.operations + own.elementwise(passes: 2) + counts.elementwise(passes: 1)
+            + 1.2 * m * m * m + 6000 * m * m + 1200 * p + 1e8,
           memory: LeadingReference<S>.requiredMemory(batch, rows: rows))
       }
   }

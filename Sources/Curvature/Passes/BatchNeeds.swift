@@ -299,8 +299,12 @@ package struct BatchNeeds<S: EngineScalar>: Sendable {
         }
       }
     }
+    // The matrix itself is made when what its sums were formed in is free again.
+    let formed = max(lanes.total + sums, square)
     return Gram(
-      matrix: square, workspace: square + doubles(count) + lanes.total + sums, kernels: kernels)
+      matrix: square,
+      workspace: ByteCount(formed.value - square.value) + square + doubles(count),
+      kernels: kernels)
   }
 }
 

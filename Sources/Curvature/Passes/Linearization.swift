@@ -180,7 +180,7 @@ package final class Linearization<S: EngineScalar> {
   /// O C
   package var logitCount: Int { program.graph.outputShape.reduce(1, *) }
 
-  /// The logits of one chunk, `[n, O C]`; gathered samples have none.
+  /// The logits of a chunk, `[n, O C]`; gathered samples have none.
   package func logits(_ chunk: Chunk) -> UnsafePointer<S> {
     UnsafePointer(logitValues.pointer + chunk.first * logitCount)
   }
@@ -309,13 +309,12 @@ package final class Linearization<S: EngineScalar> {
       for index in schedule.lanes[lane] {
         let chunk = schedule.chunks[index]
         let isKept = chunk.first < keptSamples
+        let (place, offset) = isKept ? (store, chunk.first) : (spareStores[worker], 0)
         executors[worker].bind(
-          first: chunk.first, samples: chunk.count, inputs: inputs,
-          store: isKept ? store : spareStores[worker], storeOffset: isKept ? chunk.first : 0)
+          first: chunk.first, samples: chunk.count, inputs: inputs, store: place, storeOffset: offset)
         if let origin, !isKept {
-          spareStores[worker].take(
-            origin.samples[chunk.first..<chunk.first + chunk.count], of: origin.batch.store, program
-          )
+          let rows = origin.samples[chunk.first..<chunk.first + chunk.count]
+          place.take(rows, of: origin.batch.store, program)
         } else if runsForward || !isKept {
           executors[worker].forward()
         }
