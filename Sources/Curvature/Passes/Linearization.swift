@@ -129,9 +129,8 @@ package final class Linearization<S: EngineScalar> {
   /// The same function of some of the samples, each as often as it is named. The memory of passes is that
   /// of `other`: the two do not run at the same time.
   private init(_ other: Linearization, gathering rows: [Int]) {
-    precondition(
-      other.keptSamples == other.samples && other.origin == nil,
-      "gathered: of the whole batch, whose forward values are kept")
+    let isWhole = other.keptSamples == other.samples && other.origin == nil
+    precondition(isWhole, "gathered: of the whole batch, whose forward values are kept")
     (program, layerProgram) = (other.program, other.layerProgram)
     (parameters, pool, budget) = (other.parameters, other.pool, other.budget)
     (samples, keptSamples, spareBudget) = (rows.count, 0, 0)
