@@ -308,9 +308,9 @@ package final class Linearization<S: EngineScalar> {
       for index in schedule.lanes[lane] {
         let chunk = schedule.chunks[index]
         let isKept = chunk.first < keptSamples
-        let (place, offset) = isKept ? (store, chunk.first) : (spareStores[worker], 0)
+        let (place, at) = isKept ? (store, chunk.first) : (spareStores[worker], 0)
         executors[worker].bind(
-          first: chunk.first, samples: chunk.count, inputs: inputs, store: place, storeOffset: offset)
+          first: chunk.first, samples: chunk.count, inputs: inputs, store: place, storeOffset: at)
         if let origin, !isKept {
           let rows = origin.samples[chunk.first..<chunk.first + chunk.count]
           place.take(rows, of: origin.batch.store, program)
