@@ -118,13 +118,8 @@ extension PerSampleGradients {
 
   /// `[R N, out]`: cotangents summed over positions, the gradients of a bias.
   func positionSums(_ factors: Factorization, rows: Vector<S>) -> Vector<S> {
-    let sums = Vector<S>(count: count * factors.outputs)
-    for i in 0..<count {
-      Kernels.sumRows(
-        rows.pointer + i * factors.positions * factors.outputs, rows: factors.positions,
-        columns: factors.outputs, sums.pointer + i * factors.outputs, accumulate: false)
-    }
-    return sums
+    let size = factors.positions * factors.outputs
+    return factors.positionSums((0..<count).map { UnsafePointer(rows.pointer + $0 * size) })
   }
 }
 

@@ -25,7 +25,8 @@ extension RowStack {
         addGramOfTables(entry, node: node, factors, blocks, lanes, to: total)
       }
       if bias != nil {
-        let sums = positionSums(entry, factors)
+        let sums = factors.positionSums(
+          rows(entry, size: factors.positions * factors.outputs))
         let rows = (0..<count).map { UnsafePointer(sums.pointer + $0 * factors.outputs) }
         linearization.addGram(
           ofRows: rows, columns: factors.outputs, blocks.inDouble, lanes, to: total)
@@ -142,14 +143,15 @@ extension RowStack {
     }
     linearization.add(sum, blocks, to: total)
   }
+}
 
-  /// `[M, out]`: cotangents summed over positions, the gradients of a bias.
-  private func positionSums(_ entry: Int, _ factors: Factorization) -> Vector<S> {
-    let sums = Vector<S>(count: count * factors.outputs)
-    for (i, row) in rows(entry, size: factors.positions * factors.outputs).enumerated() {
+extension Factorization {
+  /// `[rows, out]`: the cotangents of each row summed over positions, the gradients of a bias.
+  func positionSums<S: EngineScalar>(_ rows: [UnsafePointer<S>]) -> Vector<S> {
+    let sums = Vector<S>(count: rows.count * outputs)
+    for (place, row) in rows.enumerated() {
       Kernels.sumRows(
-        row, rows: factors.positions, columns: factors.outputs,
-        sums.pointer + i * factors.outputs, accumulate: false)
+        row, rows: positions, columns: outputs, sums.pointer + place * outputs, accumulate: false)
     }
     return sums
   }
