@@ -13,10 +13,21 @@ struct RowStackTests {
     try check(test, Float.self, tolerance: 5e-5)
   }
 
-  private func check<S: EngineScalar>(_ test: Case, _: S.Type, tolerance: Double) throws {
+  /// Where forward values have no room but are there, since the chunks in work are the whole batch: no layer factors,
+  /// of gathered samples either.
+  @Test(arguments: cases)
+  func withoutRoomAllRowsAreExplicit(_ test: Case) throws {
+    try check(test, Double.self, budget: 0, tolerance: 1e-12)
+  }
+
+  private func check<S: EngineScalar>(
+    _ test: Case, _: S.Type, budget: Int = .max, tolerance: Double
+  ) throws {
     let oracle = DenseOracle(Problem(test))
     let engine = try EngineProblem(oracle.problem, S.self)
-    let linearization = engine.linearize(threads: 2)
+    let linearization = engine.linearize(threads: 2, budget: budget)
+    guard linearization.keptSamples == oracle.samples else { return }
+    #expect(linearization.plan.factors == (budget > 0))
     var random = SeededGenerator(seed: test.seed &+ 900)
     let (size, samples) = (linearization.logitCount, oracle.samples)
     var rows: [[Double]] = []

@@ -95,11 +95,11 @@ struct ProductCounts {
     }
   }
 
-  /// The products of so many further rows, each of one sample, with each other and with a gradient of every sample,
-  /// in the engine's precision; explicit ones have to be formed.
-  func gramBorder(rows: Int) -> Work {
-    let further = Double(rows)
-    let products = (further + samples) * (further + samples) - samples * samples
+  /// The products of so many further rows, each of one sample, with each other and with known ones, in the engine's
+  /// precision; explicit ones have to be formed.
+  func gramBorder(rows: Int, besides known: Int) -> Work {
+    let (further, known) = (Double(rows), Double(known))
+    let products = (further + known) * (further + known) - known * known
     return sum { layer in
       guard layer.isTrainable, let factors = layer.factors else { return .none }
       let (a, b) = (Double(factors.inputs), Double(factors.outputs))

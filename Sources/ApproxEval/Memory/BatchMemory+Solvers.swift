@@ -107,7 +107,8 @@ extension BatchMemory {
   /// With so many rows of each position at the most.
   private func leadingReference(rowsPerPosition: Int) -> ByteCount {
     let rows = samples * program.graph.positions * min(rank, rowsPerPosition)
-    return ByteCount(LeadingReference<S>.requiredMemory(needs, rows: rows))
+    return ByteCount(
+      LeadingReference<S>.requiredMemory(needs, rows: rows, threads: options.threads))
   }
 
   /// The same with a second one in double.

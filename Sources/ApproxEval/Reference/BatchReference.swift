@@ -43,6 +43,7 @@ final class BatchReference<S: EngineScalar> {
       problem.linearization.program, samples: problem.linearization.samples,
       rank: problem.output.rootRank,
       leading: leadingRows?.count,
+      leadingHoldsGradients: options.sample != .token && problem.output.leadingRowsHoldGradients,
       options: options, budget: budget, S.self)
     costs.missesLabels = problem.output.missesLabels
     self.costs = costs

@@ -39,8 +39,11 @@ final class FormedRows<S: EngineScalar> {
     }
   }
 
-  /// How many passes these rows take.
-  static func passes(_ rows: Int, samples: Int) -> Int { max(0, rows - samples) }
+  /// How many rows there are beside the gradients of samples when these are there too.
+  func further(with rows: LeadingRows) -> Int {
+    let missing = (0..<rows.count).count { places[rows.identity($0)] == nil }
+    return count + missing - (gradients?.samples ?? 0)
+  }
 
   /// The matrix of these rows; what is missing of it is formed.
   func matrix(_ rows: LeadingRows, sizes: [Double], targets: [Double]) -> RowMatrix<S> {
@@ -81,7 +84,9 @@ final class FormedRows<S: EngineScalar> {
     let largest = block.reduce(0) { max($0, abs(targets[$1])) }
     let open = block.filter { places[rows.identity($0)] == nil }
     guard let row = open.max(by: { abs(targets[$0]) < abs(targets[$1]) }),
-      8 * abs(targets[row]) >= largest, (1 / (targets[row] * sizes[row])).isFinite
+      8 * abs(targets[row]) >= largest, (1 / (targets[row] * sizes[row])).isFinite,
+      // Squares of smaller ones, beside the largest, have no digits.
+      gram[rows.samples[row] * (count + 1)] >= 0x1p-600
     else { return nil }
     return row
   }
@@ -135,7 +140,9 @@ final class FormedRows<S: EngineScalar> {
   private func matrix(_ forms: [RowMatrix<S>.Form]) -> RowMatrix<S> {
     let (m, all, gram, units) = (forms.count, count, gram, units)
     let norms = forms.map { form in
-      form.reduce(0) { max($0, abs($1.factor) * units[$1.place]) }
+      form.reduce(0) {
+        max($0, abs($1.factor) * units[$1.place] * gram[$1.place * (all + 1)].squareRoot())
+      }
     }
     let unit = powerOfTwo(near: norms.max() ?? 0)
     func scaled(_ term: (place: Int, factor: Double)) -> (place: Int, factor: Double) {

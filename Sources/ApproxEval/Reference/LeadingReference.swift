@@ -46,7 +46,7 @@ package struct LeadingReference<S: EngineScalar> {
   }
   /// For `auto`: with more, most classes lead.
   static var mostRowsPerPosition: Int { 4 }
-  /// How often classes may be added.
+  /// How often classes may be added, and again where all is done in double.
   static var rounds: Int { 4 }
 
   /// - Parameter gradients: Of the same batch, which save a pass for each sample.
@@ -67,12 +67,15 @@ package struct LeadingReference<S: EngineScalar> {
   }
 
   /// For so many rows, of a batch whose forward values are kept.
-  static func requiredMemory(_ batch: BatchNeeds<S>, rows: Int) -> Int {
+  static func requiredMemory(_ batch: BatchNeeds<S>, rows: Int, threads: Int) -> Int {
     let needs = BatchNeeds<S>(
-      batch.program, samples: max(rows, batch.samples), threads: batch.batch.workers, budget: .max)
+      batch.program, samples: max(rows, batch.samples), threads: threads, budget: .max)
+    // Products in the engine's precision, of every lane of the matrix.
+    let lanes = max(1, min(8, (1 << 24) / max(rows * rows, 1)))
     return
       (ByteCount(GramNeeds(needs, draws: 1).total) + needs.gathered + batch.unfolded
       + BatchInputs<S>.bytes(batch.program, samples: rows)
+      + lanes * batch.scalars(rows, rows)
       + batch.doubles(2, rows + batch.samples, rows + batch.samples)).value
   }
 
@@ -110,8 +113,8 @@ package struct LeadingReference<S: EngineScalar> {
         return try gram.solve(gradient: gradient, damping: mu, gap: gap, tolerance: tolerance)
       }
       let found = gram.bracketedSolution(gradient: gradient, gap: gap, tolerance: tolerance)
+      if let found, found.record.isConverged { return found }
       if let found, !(best.map { $0.record.gamma <= found.record.gamma } ?? false) { best = found }
-      if best?.record.isConverged ?? false { break }
       let next = found?.halves?.tangent.flatMap {
         extended(rows, $0, gamma: found!.record.gamma, gap: gap, round: round)
       }
@@ -119,7 +122,7 @@ package struct LeadingReference<S: EngineScalar> {
       if let next, round < Self.rounds {
         round += 1
         rows = next
-      } else if formed.isInDouble {
+      } else if formed.isInDouble || most < .max && !isNear(best, gap: gap) {
         break
       } else {
         // It is not classes that are missing, or so many are that rounding counts.
@@ -130,12 +133,18 @@ package struct LeadingReference<S: EngineScalar> {
     return best ?? .none(problem, by: .leading, output.missesLabels ? .missedLabel : .certainty)
   }
 
+  /// Whether it is worth as much time again, where others are there to go on.
+  private func isNear(_ best: ReferenceSolution<S>?, gap: Double) -> Bool {
+    best.map { $0.record.gamma <= (1 + 3 * gap) * problem.output.gammaBound } ?? false
+  }
+
   private func gram(_ rows: LeadingRows) throws(SolveError) -> GramReference<S> {
     let (linearization, output) = (problem.linearization, problem.output)
     let needs = BatchNeeds<S>(
       linearization.program, samples: linearization.samples, threads: linearization.pool.threads,
       budget: linearization.budget)
-    let required = Self.requiredMemory(needs, rows: rows.count)
+    let required = Self.requiredMemory(
+      needs, rows: max(rows.count, formed.further(with: rows)), threads: linearization.pool.threads)
     if linearization.keptSamples < linearization.samples {
       // Where forward values do not fit, those of the rows would not either.
       let missing = ForwardStore<S>.bytes(linearization.program, samples: linearization.samples)

@@ -177,8 +177,10 @@ extension ReferenceChoice.Costs {
   /// - Parameters:
   ///   - rank: Columns of the root of H of full rank, per position.
   ///   - leading: Rows of leading classes; `nil` where there are too many, or none.
+  ///   - leadingHoldsGradients: Whether gradients stand for one of each sample.
   init<S: EngineScalar>(
-    _ program: Program, samples: Int, rank: Int, leading: Int? = nil, options: EvaluationOptions,
+    _ program: Program, samples: Int, rank: Int, leading: Int? = nil,
+    leadingHoldsGradients: Bool = true, options: EvaluationOptions,
     budget: MemoryBudget, _: S.Type
   ) {
     // A fixed number of threads: the choice must not depend on the machine.
@@ -235,15 +237,17 @@ extension ReferenceChoice.Costs {
         // A backward pass of its sample for each row that the gradients do not leave, its products with all, and the
         // direction with its residual, whose tangent is scored. Matrices of products are formed for each tensor,
         // copied and factorised at the rate of memory (Benchmarks/reference-suite.sh).
-        let formed = FormedRows<S>.passes(rows, samples: samples)
+        let known = leadingHoldsGradients ? min(samples, rows) : 0
+        let formed = rows - known
         let own = ProductCounts(program, samples: formed, scalar: MemoryLayout<S>.stride)
         let m = Double(rows)
-        let work = own.inputs + counts.gramBorder(rows: formed) + counts.weights + counts.vjp
+        let work =
+          own.inputs + counts.gramBorder(rows: formed, besides: known) + counts.weights + counts.vjp
         return Leading(
           rows: rows,
           cost: work.operations + own.elementwise(passes: 2) + counts.elementwise(passes: 1)
             + 1.2 * m * m * m + 6000 * m * m + 1200 * p + 1e8,
-          memory: LeadingReference<S>.requiredMemory(batch, rows: rows))
+          memory: LeadingReference<S>.requiredMemory(batch, rows: rows, threads: threads))
       }
   }
 }

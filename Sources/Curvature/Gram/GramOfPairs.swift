@@ -23,7 +23,6 @@ extension RowStack {
     let (a, out) = (kernel.pointer, total.pointer)
     let places = sampleOfRow
     let (first, weights) = (blocks.first, blocks.sumWeights)
-    // Rows of the result are independent.
     if positions == 1 && !blocks.isDiagonal {
       return addProducts(kernel, b, blocks, places, to: out)
     }
@@ -40,6 +39,7 @@ extension RowStack {
       }
       return sum
     }
+    // Rows of the result are independent.
     linearization.pool.run(count - first) { place, _ in
       let i = first + place
       var dot = 0.0
@@ -109,9 +109,11 @@ extension Factorization {
   func prefersPairs(samples: Int, border: Int, of count: Int) -> Bool {
     let (columns, outputs, t) = (Double(inputs), Double(outputs), Double(positions))
     let (border, count) = (Double(border), Double(count))
-    guard border * t * count * t <= 0x1p25 else { return false }
-    let isKnown = prefersPairs(samples: samples, draws: 2, isDiagonal: false)
+    // As of a whole matrix of so many rows; and no kernel that it has not and that is large.
+    guard count * t * count * t <= 0x1p25 else { return false }
+    let isKnown = prefersPairs(samples: samples, draws: 1, isDiagonal: false)
     let inputRows = Double(samples) * t
+    guard isKnown || rows == .oneHot || inputRows * inputRows <= 0x1p20 else { return false }
     let kernel = isKnown || rows == .oneHot ? 0 : inputRows * inputRows * columns
     let tiles = count * t * columns * outputs + border * count * columns * outputs
     return kernel + border * t * count * t * outputs <= tiles

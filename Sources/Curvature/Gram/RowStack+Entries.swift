@@ -71,7 +71,7 @@ extension RowStack {
         samples: base.samples, draws: base.draws, isDiagonal: blocks.isDiagonal)
     }
     return factors.prefersPairs(
-      samples: base.samples, border: count - blocks.first, of: count)
+      samples: batch.samples, border: count - blocks.first, of: count)
   }
 
   /// Tiles of `b_n^T a_n`: some rows of the weight for all samples at once.

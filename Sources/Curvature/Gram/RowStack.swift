@@ -70,7 +70,7 @@ package struct RowStack<S: EngineScalar> {
 
   /// The products of all rows from one on with all rows.
   ///
-  /// - Parameter inDouble: Otherwise in the engine's precision, a few hundred columns at a time.
+  /// - Parameter inDouble: Otherwise in the engine's precision, tile by tile.
   package func gramBorder(from first: Int, inDouble: Bool = true) -> GramBorder {
     let scales = scales
     let blocks = GramBlocks(rows: count, split: count, first: first, isInEngine: !inDouble)

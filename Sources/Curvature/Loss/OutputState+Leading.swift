@@ -66,10 +66,11 @@ extension OutputState {
   // MARK: - Rows
 
   /// Whether the gradient of every sample is a combination of its rows, with the targets for coefficients. Of
-  /// labels that are spread over classes, what is left of a position may have a w in other proportions.
+  /// labels that are spread over classes, what is left of a position may have a w in other proportions; a label
+  /// that the model rules out may have no row.
   package var leadingRowsHoldGradients: Bool {
     if case .centred = gradient { return false }
-    return true
+    return !missesLabels
   }
 
   /// What `writeLeadingRows` leaves out of each row, and w in the coordinates of the rows.

@@ -137,8 +137,8 @@ package final class Linearization<S: EngineScalar> {
     let batch = BatchPlan(
       other.program, samples: rows.count, threads: other.pool.threads, budget: .max,
       bytesPerSample: 1)
-    (plan, schedule) = (batch.gradients, batch.schedule)
-    sharesProducts = batch.sharesProducts
+    plan = other.plan  // Rows of the two are multiplied with each other.
+    (schedule, sharesProducts) = (batch.schedule, batch.sharesProducts)
     operations = 2 * Double(other.program.operationCount) * Double(rows.count)
     (origin, rowKernels, unfoldedRows) = ((other, rows), FormedOnce(), FormedOnce())
     inputs = other.inputs.gathered(rows, other.program.graph)
