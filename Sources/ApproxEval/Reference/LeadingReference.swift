@@ -47,7 +47,7 @@ package struct LeadingReference<S: EngineScalar> {
   /// For `auto`: with more, most classes lead.
   static var mostRowsPerPosition: Int { 4 }
   /// How often classes may be added, and again where all is done in double.
-  static var rounds: Int { 4 }
+  static var rounds: Int { 6 }
 
   /// - Parameter gradients: Of the same batch, which save a pass for each sample.
   package init(_ problem: BatchProblem<S>, gradients: BatchGradients<S>? = nil, memory: Int) {
